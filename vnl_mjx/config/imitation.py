@@ -1,0 +1,228 @@
+"""What defines an imitation task: the walker, its physics, observations, reward and terminations.
+
+A teacher checkpoint carries these values (`utils.track_mjx_loader` translates them), so a student is
+trained in the environment that its teacher was trained in. Defaults are those of track-mjx's
+`config/rodent-full-clips.yaml` of September 2025.
+"""
+
+from dataclasses import dataclass, field
+
+RODENT_JOINT_NAMES = (
+    "vertebra_1_extend",
+    "hip_L_supinate",
+    "hip_L_abduct",
+    "hip_L_extend",
+    "knee_L",
+    "ankle_L",
+    "toe_L",
+    "hip_R_supinate",
+    "hip_R_abduct",
+    "hip_R_extend",
+    "knee_R",
+    "ankle_R",
+    "toe_R",
+    "vertebra_C11_extend",
+    "vertebra_cervical_1_bend",
+    "vertebra_axis_twist",
+    "atlas",
+    "mandible",
+    "scapula_L_supinate",
+    "scapula_L_abduct",
+    "scapula_L_extend",
+    "shoulder_L",
+    "shoulder_sup_L",
+    "elbow_L",
+    "wrist_L",
+    "scapula_R_supinate",
+    "scapula_R_abduct",
+    "scapula_R_extend",
+    "shoulder_R",
+    "shoulder_sup_R",
+    "elbow_R",
+    "wrist_R",
+    "finger_R",
+)
+RODENT_BODY_NAMES = (
+    "torso",
+    "pelvis",
+    "upper_leg_L",
+    "lower_leg_L",
+    "foot_L",
+    "upper_leg_R",
+    "lower_leg_R",
+    "foot_R",
+    "skull",
+    "jaw",
+    "scapula_L",
+    "upper_arm_L",
+    "lower_arm_L",
+    "finger_L",
+    "scapula_R",
+    "upper_arm_R",
+    "lower_arm_R",
+    "finger_R",
+)
+RODENT_END_EFFECTOR_NAMES = ("foot_L", "foot_R", "hand_L", "hand_R", "skull")
+
+RODENT_SOURCE = "rodent"
+
+
+@dataclass(frozen=True)
+class WalkerConfig:
+    """A walker: where its MJCF comes from, what is tracked on it, and how it is edited.
+
+    Attributes:
+        source: "rodent" for the one built from dm_control's XML, else the path of an MJCF file.
+        root_body: body whose height, orientation and frame the task reads.
+        joint_names: joints whose angles the reference observation compares.
+        body_names: bodies whose positions the reference observation compares.
+        end_effector_names: bodies in the end-effector reward and in proprioception.
+        torque_actuators: replace the actuators' affine bias by a pure gain (upper force limit).
+        rescale_factor: uniform scale of the body tree (1 leaves the source as it is).
+    """
+
+    source: str = RODENT_SOURCE
+    root_body: str = "torso"
+    joint_names: tuple[str, ...] = RODENT_JOINT_NAMES
+    body_names: tuple[str, ...] = RODENT_BODY_NAMES
+    end_effector_names: tuple[str, ...] = RODENT_END_EFFECTOR_NAMES
+    torque_actuators: bool = True
+    rescale_factor: float = 0.9
+
+
+@dataclass(frozen=True)
+class PhysicsConfig:
+    """Solver and time step of one control step.
+
+    Attributes:
+        timestep: physics step in seconds.
+        num_substeps: physics steps per control step.
+        solver: "cg" or "newton".
+        iterations: most solver iterations per physics step.
+        ls_iterations: most line-search iterations per solver iteration.
+    """
+
+    timestep: float = 0.002
+    num_substeps: int = 10
+    solver: str = "cg"
+    iterations: int = 5
+    ls_iterations: int = 5
+
+    @property
+    def control_timestep(self) -> float:
+        """Seconds per control step."""
+        return self.timestep * self.num_substeps
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights and scales of the reward terms (track-mjx: `environment/task/reward.py`).
+
+    A tracking term is `weight * exp(-exp_scale * squared error)`; a cost is subtracted.
+    """
+
+    pos_weight: float = 1.0
+    pos_exp_scale: float = 400.0
+    quat_weight: float = 1.0
+    quat_exp_scale: float = 4.0
+    joint_weight: float = 1.0
+    joint_exp_scale: float = 0.25
+    angvel_weight: float = 0.0
+    angvel_exp_scale: float = 0.5
+    bodypos_weight: float = 0.0
+    bodypos_exp_scale: float = 8.0
+    endeff_weight: float = 1.0
+    endeff_exp_scale: float = 500.0
+    ctrl_cost_weight: float = 0.02
+    ctrl_diff_cost_weight: float = 0.02
+    energy_cost_weight: float = 0.01
+    energy_cost_max: float = 50.0
+    action_window: int = 50
+    action_variance_weight: float = 0.005
+    action_jerk_weight: float = 0.0005
+
+
+@dataclass(frozen=True)
+class TerminationConfig:
+    """Thresholds beyond which an episode fails (track-mjx: `environment/task/reward.py`).
+
+    Attributes:
+        healthy_z_range: allowed height of the root body, metres.
+        max_pos_error: of the squared, axis-weighted root position error, m^2.
+        pos_axis_scale: weight of each world axis in that error.
+        max_joint_error: of the summed squared joint error, rad^2.
+        max_quat_error: of the squared half angle between the root orientations, rad^2.
+    """
+
+    healthy_z_range: tuple[float, float] = (0.0325, 0.5)
+    max_pos_error: float = 0.01
+    pos_axis_scale: tuple[float, float, float] = (1.0, 1.0, 0.5)
+    max_joint_error: float = 20.0
+    max_quat_error: float = 1.0
+
+
+@dataclass(frozen=True)
+class UpstreamQuirks:
+    """Deviations of a track-mjx generation that a teacher of that generation was trained with.
+
+    Attributes:
+        body_row_shift: tracked bodies (not the proprioceptive end effectors) read this many rows after
+            the named one, clamped to the last row. 1 while the model has a floor body: ids of that
+            model index `xpos[1:]` (track-mjx: `environment/task/single_clip_tracking.py`, `_get_obs`).
+        joint_row_shift: tracked joints read this many joints after the named one, clamped. 1 before
+            2025-09-23: joint ids that count the free joint index `qpos[7:]`
+            (track-mjx: `environment/walker/base.py`, `compute_local_joint_distances`).
+        ctrl_diff_is_zero: the previous action is overwritten before the difference is taken.
+    """
+
+    body_row_shift: int = 1
+    joint_row_shift: int = 0
+    ctrl_diff_is_zero: bool = True
+
+
+# Parts of proprioception, in the order of one track-mjx generation each.
+PROPRIOCEPTION_2025_09 = (
+    "joint_angles",
+    "joint_velocities",
+    "actuator_forces",
+    "root_height",
+    "root_z_axis",
+    "end_effectors",
+)
+PROPRIOCEPTION_2025_06 = (
+    "joint_angles",
+    "joint_velocities",
+    "actuator_forces",
+    "end_effectors",
+    "kinematic_sensors",
+)
+PROPRIOCEPTION_2025_02 = ("qpos", "qvel")
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """The imitation task of one teacher.
+
+    Attributes:
+        generation: label of the upstream generation, for tables and messages.
+        proprioception: names of the proprioceptive parts, in the teacher's order.
+        mocap_hz: frame rate of the reference, Hz.
+        traj_length: future reference frames in the observation.
+        start_frame_range: a reset draws its frame from 0 ... start_frame_range - 1 (fewer in a clip
+            that is too short for it).
+        episode_frames: an episode is cut (truncation) after this many reference frames.
+        reset_noise_scale: half width of the uniform noise on qpos and qvel at reset.
+    """
+
+    generation: str = "2025-09"
+    walker: WalkerConfig = field(default_factory=WalkerConfig)
+    physics: PhysicsConfig = field(default_factory=PhysicsConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    termination: TerminationConfig = field(default_factory=TerminationConfig)
+    quirks: UpstreamQuirks = field(default_factory=UpstreamQuirks)
+    proprioception: tuple[str, ...] = PROPRIOCEPTION_2025_09
+    mocap_hz: float = 50.0
+    traj_length: int = 5
+    start_frame_range: int = 44
+    episode_frames: int = 195
+    reset_noise_scale: float = 1e-3
