@@ -1,0 +1,1 @@
+"""Walkers: the bodies that imitate, as compiled MuJoCo models with named rows."""

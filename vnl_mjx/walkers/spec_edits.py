@@ -1,0 +1,83 @@
+"""Edits of a walker's MjSpec that follow from its configuration.
+
+An edit changes the spec that it is given, before the spec is compiled.
+"""
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.errors import UserError
+
+
+def root_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
+    """Returns the one body that a free joint moves in the world.
+
+    Raises:
+        UserError: if no child of the world has a free joint, or several have.
+    """
+    free = [j.parent for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]
+    roots = [body for body in free if body.parent == spec.worldbody]
+    if len(roots) != 1:
+        named = ", ".join(body.name or "(unnamed)" for body in roots) or "none"
+        raise UserError(
+            f"walker.source: expected one body with a free joint directly below worldbody in "
+            f"model {spec.modelname!r}, found {named}; add <freejoint/> to the walker's root only"
+        )
+    return roots[0]
+
+
+def use_torque_actuators(spec: mujoco.MjSpec) -> None:
+    """Makes every actuator a pure gain: force = upper force limit * activation.
+
+    An actuator with neither bias nor force range is one already and stays as it is. Source:
+    track-mjx, `environment/walker/rodent.py`, `_build_spec`.
+
+    Raises:
+        UserError: if an actuator with a bias has no upper force limit to use as its gain.
+    """
+    for actuator in spec.actuators:
+        max_force = float(actuator.forcerange[1])
+        if max_force <= 0:
+            if actuator.biastype == mujoco.mjtBias.mjBIAS_NONE:
+                continue
+            raise UserError(
+                f"walker.torque_actuators: expected a positive upper force limit on actuator "
+                f"{actuator.name!r}, found forcerange {actuator.forcerange.tolist()}; give it a "
+                f"forcerange or set torque_actuators to false"
+            )
+        actuator.gainprm[0] = max_force
+        actuator.biastype = mujoco.mjtBias.mjBIAS_NONE
+        actuator.biasprm[:] = 0.0
+
+
+def scale_walker(spec: mujoco.MjSpec, scale: float) -> None:
+    """Scales the body tree that the free joint moves, uniformly.
+
+    Body positions and geom positions, sizes and end points grow with `scale`, actuator gears with
+    its square, as a muscle's cross-section does; a keyframe's root height grows with `scale`.
+    Joint positions, sites, tendons, meshes and explicit inertias stay as they are. Source:
+    track-mjx, `environment/walker/spec_utils.py`, `dm_scale_spec`; unlike there, the body with the
+    free joint is scaled as well (the rodent's is empty and at the origin).
+
+    Args:
+        spec: edited in place.
+        scale: factor of lengths, positive.
+    """
+    if scale == 1.0:
+        return
+    root = root_body(spec)
+    for body in [root, *root.find_all(mujoco.mjtObj.mjOBJ_BODY)]:
+        for placed in (body, *body.frames):
+            placed.pos = placed.pos * scale
+        for geom in body.geoms:
+            geom.pos = geom.pos * scale
+            geom.size = geom.size * scale
+            if np.isfinite(geom.fromto).all():  # NaN marks end points that are not given
+                geom.fromto = geom.fromto * scale
+    for actuator in spec.actuators:
+        actuator.gear = actuator.gear * scale * scale
+    for key in spec.keys:
+        if len(key.qpos) > 2:
+            qpos = np.array(key.qpos)
+            qpos[2] *= scale
+            key.qpos = qpos

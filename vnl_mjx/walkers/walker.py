@@ -1,0 +1,173 @@
+"""A walker: a compiled MuJoCo model and the rows of the joints and bodies that a task reads."""
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.walkers import rodent, spec_edits
+
+_FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
+_SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+
+
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """A compiled walker. Its first joint is the free root joint: qpos[:7] and qvel[:6].
+
+    Attributes:
+        config: what it was built from.
+        model: compiled; the solver options are those of the source.
+        joint_names: the joints after the root joint, in the order of qpos[7:] and qvel[6:].
+        body_names: every body in model order; the first is "world".
+        actuator_names: every actuator in the order of ctrl.
+        tracked_joints: int32 [tracked joint], rows into qpos[7:] of `config.joint_names`.
+        tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
+        end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
+        root_body: body id of `config.root_body`.
+    """
+
+    config: WalkerConfig
+    model: mujoco.MjModel
+    joint_names: tuple[str, ...]
+    body_names: tuple[str, ...]
+    actuator_names: tuple[str, ...]
+    tracked_joints: np.ndarray
+    tracked_bodies: np.ndarray
+    end_effectors: np.ndarray
+    root_body: int
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Returns what makes this walker the same body for a policy, ready for JSON.
+
+        "sha256" is over all the other entries. Where the MJCF came from is not part of it.
+        """
+        model = self.model
+        print_: dict[str, Any] = {
+            "sizes": {
+                name: int(getattr(model, name)) for name in ("nq", "nv", "nu", "na", "nbody")
+            },
+            "scale": _rounded(self.config.rescale_factor),
+            "torque_actuators": self.config.torque_actuators,
+            "root_body": self.config.root_body,
+            "joint_names": list(self.joint_names),
+            "body_names": list(self.body_names),
+            "actuator_names": list(self.actuator_names),
+            "tracked_joints": list(self.config.joint_names),
+            "tracked_bodies": list(self.config.body_names),
+            "end_effectors": list(self.config.end_effector_names),
+            "body_mass_kg": _rounded(model.body_mass),
+            "joint_range": _rounded(model.jnt_range[1:]),
+            "actuator_gain": _rounded(model.actuator_gainprm[:, 0]),
+            "actuator_bias": _rounded(model.actuator_biasprm[:, :3]),
+            "actuator_gear": _rounded(model.actuator_gear[:, 0]),
+        }
+        text = json.dumps(print_, sort_keys=True)
+        return {**print_, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def build_walker(config: WalkerConfig) -> Walker:
+    """Builds the walker that a configuration describes.
+
+    Raises:
+        UserError: if the MJCF is missing or broken, has no free root joint or joints that are not
+            scalar, or lacks a joint or body that the configuration names.
+    """
+    spec = rodent.rodent_spec() if config.source == RODENT_SOURCE else _read_mjcf(config.source)
+    spec_edits.root_body(spec)  # fails early where there is none
+    if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
+        raise UserError(
+            f"walker.rescale_factor: expected a number above 0, found {config.rescale_factor}"
+        )
+    if config.torque_actuators:
+        spec_edits.use_torque_actuators(spec)
+    spec_edits.scale_walker(spec, config.rescale_factor)
+    model = _compile(spec, config.source)
+
+    joint_names = tuple(model.joint(i).name for i in range(1, model.njnt))
+    body_names = tuple(model.body(i).name for i in range(model.nbody))
+    _check_joints(model, config.source)
+    (root_body,) = _rows("root_body", [config.root_body], body_names, config.source)
+    return Walker(
+        config=config,
+        model=model,
+        joint_names=joint_names,
+        body_names=body_names,
+        actuator_names=tuple(model.actuator(i).name for i in range(model.nu)),
+        tracked_joints=_rows("joint_names", config.joint_names, joint_names, config.source),
+        tracked_bodies=_rows("body_names", config.body_names, body_names, config.source),
+        end_effectors=_rows(
+            "end_effector_names", config.end_effector_names, body_names, config.source
+        ),
+        root_body=int(root_body),
+    )
+
+
+def _read_mjcf(source: str) -> mujoco.MjSpec:
+    if not Path(source).is_file():
+        raise UserError(
+            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF file, found no file "
+            f"{source!r}; check the path"
+        )
+    try:
+        return mujoco.MjSpec.from_file(source)
+    except (ValueError, mujoco.FatalError) as error:
+        raise UserError(
+            f"walker.source: expected MJCF in {source!r}, MuJoCo cannot parse: {_one_line(error)}"
+        ) from error
+
+
+def _compile(spec: mujoco.MjSpec, source: str) -> mujoco.MjModel:
+    try:
+        return spec.compile()
+    except (ValueError, mujoco.FatalError) as error:
+        raise UserError(
+            f"walker.source: MuJoCo cannot compile the model of {source!r}: {_one_line(error)}"
+        ) from error
+
+
+def _check_joints(model: mujoco.MjModel, source: str) -> None:
+    """Refuses models where qpos[7:] is not one number per joint after the root joint."""
+    kinds = [mujoco.mjtJoint(kind) for kind in model.jnt_type]
+    if kinds[0] != mujoco.mjtJoint.mjJNT_FREE:
+        raise UserError(
+            f"walker.source: expected the free joint to be the first joint of {source!r}, found "
+            f"{model.joint(0).name!r}; move the walker before other bodies with joints"
+        )
+    for joint, kind in enumerate(kinds[1:], start=1):
+        if kind not in _SCALAR_JOINTS:
+            raise UserError(
+                f"walker.source: expected hinge and slide joints in {source!r}, found "
+                f"{model.joint(joint).name!r} of type {kind.name}; replace it by hinges"
+            )
+
+
+def _rows(key: str, names: Sequence[str], known: Sequence[str], source: str) -> np.ndarray:
+    """Returns int32 [name], the place of each of `names` among `known`."""
+    row_of = {name: row for row, name in enumerate(known)}
+    for name in names:
+        if name not in row_of:
+            nearest = difflib.get_close_matches(name, [n for n in known if n], n=1, cutoff=0.0)
+            hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
+            raise UserError(f"walker.{key}: found {name!r}, which is not in model {source!r}{hint}")
+    return np.array([row_of[name] for name in names], dtype=np.int32)
+
+
+def _rounded(values: Any) -> Any:
+    """Returns floats of `values`, as nested lists, to the digits of a fingerprint."""
+    if np.ndim(values) == 0:
+        return float(f"{float(values):.{_FINGERPRINT_DIGITS}g}") + 0.0  # -0.0 becomes 0.0
+    return [_rounded(value) for value in values]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
