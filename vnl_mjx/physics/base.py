@@ -1,0 +1,113 @@
+"""What every physics back end gives a task: one small state, a reset and a control step.
+
+State in, state out: a back end keeps nothing between calls, so a checkpoint of `PhysicsState` holds the
+whole simulation and every function can be `vmap`ped, `jit`ted and scanned over.
+"""
+
+from typing import Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import mujoco
+
+from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.errors import UserError
+
+# mjMAXVAL of mujoco/mjmodel.h: beyond it MuJoCo itself calls a value bad.
+MAX_VALUE = 1e10
+
+_SOLVERS = {
+    "cg": mujoco.mjtSolver.mjSOL_CG,
+    "newton": mujoco.mjtSolver.mjSOL_NEWTON,
+}
+
+
+@flax.struct.dataclass
+class PhysicsState:
+    """One simulation, float32. After a step the derived fields are one physics substep older than `qpos`.
+
+    That lag is `mj_step`'s and `mjx.step`'s own, and what track-mjx teachers were trained on.
+
+    Attributes:
+        qpos: [nq] generalised position (m, unit quaternion, rad).
+        qvel: [nv] generalised velocity (m/s, rad/s).
+        act: [na] actuator activations.
+        qacc_warmstart: [nv] warm start of the constraint solver.
+        time: [] seconds since reset, summed in float32 one substep at a time as MJX does.
+        xpos: [nbody, 3] body positions, world frame, m (derived).
+        xmat: [nbody, 3, 3] body orientations, world frame (derived).
+        qfrc_actuator: [nv] actuator forces in joint coordinates, N or N m (derived).
+        sensordata: [nsensordata] sensor values (derived).
+        diverged: [] bool, the last call met NaN, Inf or a value beyond `MAX_VALUE`; every other field
+            is then zero.
+    """
+
+    qpos: jax.Array
+    qvel: jax.Array
+    act: jax.Array
+    qacc_warmstart: jax.Array
+    time: jax.Array
+    xpos: jax.Array
+    xmat: jax.Array
+    qfrc_actuator: jax.Array
+    sensordata: jax.Array
+    diverged: jax.Array
+
+
+class Physics(Protocol):
+    """A back end. Methods take and return one simulation; `vmap` them for many."""
+
+    model: mujoco.MjModel
+    config: PhysicsConfig
+
+    def zeros(self) -> PhysicsState:
+        """A state of zeros, for shapes and as the other branch of a masked reset."""
+        ...
+
+    def reset(self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True) -> PhysicsState:
+        """Starts a simulation at rest of its actuators.
+
+        Args:
+            qpos: [nq] position.
+            qvel: [nv] velocity.
+            where: [] bool, whether this simulation is wanted. Where it is false the result is
+                meaningless, and a back end that can leaves the work undone.
+        """
+        ...
+
+    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        """Advances one control step of `config.num_substeps` physics steps under constant `ctrl` [nu]."""
+        ...
+
+
+def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjModel:
+    """Returns a copy of `model` with the solver and time step of `config`.
+
+    `mj_step` would silently put a diverged simulation back to `qpos0`; the copy has that switched off, so
+    that a divergence is seen as one.
+    """
+    if config.solver.lower() not in _SOLVERS:
+        raise UserError(f"physics solver: expected one of {sorted(_SOLVERS)}, found {config.solver!r}")
+    configured = model.__copy__()
+    configured.opt.solver = _SOLVERS[config.solver.lower()]
+    configured.opt.iterations = config.iterations
+    configured.opt.ls_iterations = config.ls_iterations
+    configured.opt.timestep = config.timestep
+    configured.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    configured.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return configured
+
+
+def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
+    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index."""
+    for _ in range(config.num_substeps):
+        time = time + jnp.float32(config.timestep)
+    return time
+
+
+def contain(state: PhysicsState) -> PhysicsState:
+    """Zeroes a diverged simulation, so that nothing that reads it meets NaN."""
+    return jax.tree.map(lambda x: jnp.where(state.diverged, jnp.zeros_like(x), x), state).replace(
+        diverged=state.diverged
+    )

@@ -1,0 +1,200 @@
+"""MuJoCo C on a thread pool (`mujoco.batch`), as a pure function inside `jit`, `vmap` and `scan`.
+
+Each call carries the whole state of its simulations in and out through `jax.pure_callback`. Results are
+bit-identical at any thread count and batch size, because every simulation is one row of its own.
+"""
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.physics.base import MAX_VALUE, PhysicsState, advance_time, configure_model
+
+_STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
+_DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
+_FATAL_WARNINGS = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+    int(mujoco.mjtWarning.mjWARN_BADCTRL),
+]
+# Batches kept by size: a trainer and an evaluator of different widths, and one more.
+_MAX_BATCHES = 3
+
+
+class MujocoBatchPhysics:
+    """The CPU back end. See `physics.base.Physics` for the interface."""
+
+    def __init__(self, model: mujoco.MjModel, config: PhysicsConfig, num_threads: int = 0):
+        """Prepares the back end; no simulation is made before the first call.
+
+        Args:
+            model: the walker's compiled model; a configured copy is used.
+            config: solver, time step and substeps.
+            num_threads: threads of the pool, 0 for one per core.
+        """
+        self.model = configure_model(model, config)
+        self.config = config
+        self.num_threads = num_threads
+        # Seconds spent stepping and resetting, for the throughput report.
+        self.busy_seconds = 0.0
+        self._lock = threading.Lock()
+        self._batches: OrderedDict[int, _Rows] = OrderedDict()
+        data = mujoco.MjData(self.model)
+        self._shapes = {
+            name: getattr(data, name).shape for name in (*_STATE_FIELDS, *_DERIVED_FIELDS)
+        }
+        self._shapes["xmat"] = (self.model.nbody, 3, 3)
+
+    def zeros(self) -> PhysicsState:
+        """See `physics.base.Physics.zeros`."""
+        fields = {name: jnp.zeros(shape, jnp.float32) for name, shape in self._shapes.items()}
+        return PhysicsState(time=jnp.float32(0), diverged=jnp.bool_(False), **fields)
+
+    def reset(self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True) -> PhysicsState:
+        """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
+        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where))
+        diverged = arrays.pop("diverged")
+        return PhysicsState(time=jnp.float32(0), diverged=diverged, **arrays)
+
+    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        """See `physics.base.Physics.step`."""
+        arrays = self._call(
+            self._step_rows,
+            state.qpos,
+            state.qvel,
+            state.act,
+            state.qacc_warmstart,
+            state.time,
+            ctrl,
+        )
+        diverged = arrays.pop("diverged")
+        time = jnp.where(diverged, 0.0, advance_time(state.time, self.config))
+        return PhysicsState(time=time, diverged=diverged, **arrays)
+
+    def _call(self, function, *args: jax.Array) -> dict[str, jax.Array]:
+        results = {
+            name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in self._shapes.items()
+        }
+        results["diverged"] = jax.ShapeDtypeStruct((), jnp.bool_)
+        return jax.pure_callback(function, results, *args, vmap_method="broadcast_all")
+
+    # What follows runs in XLA's callback threads: NumPy only, never JAX.
+
+    def _reset_rows(self, qpos, qvel, where) -> dict[str, np.ndarray]:
+        qpos, qvel, where = np.asarray(qpos), np.asarray(qvel), np.asarray(where)
+        batch_shape = where.shape
+        ids = np.flatnonzero(where)
+        with self._exclusive():
+            # Sized for all rows, so that one cached batch serves the reset and the step.
+            rows = self._rows(max(where.size, 1))
+            rows.write("qpos", ids, qpos.reshape(-1, self.model.nq)[ids])
+            rows.write("qvel", ids, qvel.reshape(-1, self.model.nv)[ids])
+            for name in ("act", "qacc_warmstart", "ctrl", "time"):
+                rows.write(name, ids, 0.0)
+            bad = rows.run(ids, rows.batch.forward)
+            return rows.read(batch_shape, ids, bad, self._shapes)
+
+    def _step_rows(self, qpos, qvel, act, qacc_warmstart, time, ctrl) -> dict[str, np.ndarray]:
+        values = {
+            "qpos": np.asarray(qpos),
+            "qvel": np.asarray(qvel),
+            "act": np.asarray(act),
+            "qacc_warmstart": np.asarray(qacc_warmstart),
+            "time": np.asarray(time),
+            "ctrl": np.asarray(ctrl),
+        }
+        batch_shape = values["time"].shape
+        with self._exclusive():
+            rows = self._rows(max(values["time"].size, 1))
+            for name, value in values.items():
+                rows.write(name, slice(None), value.reshape(rows.batch.nsim, *value.shape[len(batch_shape) :]))
+            bad = rows.run(None, lambda: rows.batch.step(nstep=self.config.num_substeps))
+            return rows.read(batch_shape, None, bad, self._shapes)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        # Several devices may call at once, and a Batch serves one thread at a time.
+        with self._lock:
+            started = time.perf_counter()
+            try:
+                yield
+            finally:
+                self.busy_seconds += time.perf_counter() - started
+
+    def _rows(self, num_rows: int) -> "_Rows":
+        if num_rows not in self._batches:
+            self._batches[num_rows] = _Rows(self.model, num_rows, self.num_threads)
+        self._batches.move_to_end(num_rows)
+        while len(self._batches) > _MAX_BATCHES:
+            self._batches.popitem(last=False)
+        return self._batches[num_rows]
+
+
+class _Rows:
+    """A `mujoco.batch.Batch` with its live arrays."""
+
+    def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int):
+        self.batch = mujoco.batch.Batch(model, num_rows, nthread=num_threads)
+        inputs = (*_STATE_FIELDS, "ctrl", "time")
+        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *_DERIVED_FIELDS)}
+
+    def write(self, name: str, ids, value) -> None:
+        array = self._arrays[name]
+        array[ids] = np.reshape(value, array[ids].shape) if np.ndim(value) else value
+
+    def run(self, ids: np.ndarray | None, function: Callable[..., None]) -> np.ndarray:
+        """Runs a batch call quietly; returns which of all rows MuJoCo found bad, [num_rows] bool."""
+        bad = np.zeros(self.batch.nsim, bool)
+        if ids is not None and len(ids) == 0:
+            return bad
+        self.batch.warning[...] = 0
+        handler = mujoco.get_mju_user_warning()
+        # Else MuJoCo prints every warning and writes MUJOCO_LOG.TXT into the working folder.
+        mujoco.set_mju_user_warning(_ignore_warning)
+        try:
+            function() if ids is None else function(ids=ids)
+        except mujoco.batch.SimulationError as error:
+            bad[error.ids] = True
+        finally:
+            mujoco.set_mju_user_warning(handler)
+        return bad | (self.batch.warning[:, _FATAL_WARNINGS, 1] > 0).any(axis=1)
+
+    def read(
+        self,
+        batch_shape: tuple[int, ...],
+        ids: np.ndarray | None,
+        bad: np.ndarray,
+        shapes: dict[str, tuple[int, ...]],
+    ) -> dict[str, np.ndarray]:
+        """Copies the rows out as float32, zero where diverged or not in `ids`."""
+        num_rows = self.batch.nsim
+        result = {}
+        with np.errstate(over="ignore"):
+            for name, shape in shapes.items():
+                array = self._arrays[name].reshape(num_rows, *shape)
+                if ids is None:
+                    result[name] = array.astype(np.float32)
+                else:
+                    result[name] = np.zeros((num_rows, *shape), np.float32)
+                    result[name][ids] = array[ids]
+        for value in result.values():
+            bad |= ~(np.abs(value.reshape(num_rows, -1)) < MAX_VALUE).all(axis=1)
+        for name, value in result.items():
+            value[bad] = 0.0
+            result[name] = value.reshape(*batch_shape, *shapes[name])
+        result["diverged"] = bad.reshape(batch_shape)
+        return result
+
+
+def _ignore_warning(message: str) -> None:
+    """The counts in `Batch.warning` say what the message would."""
