@@ -1,0 +1,245 @@
+"""Reference motion in memory: clips as one pytree, frame look-up, train/held-out split.
+
+The frames of all clips lie one after another on the first axis, so clips may differ in length and
+every look-up is one gather: `starts[clip] + frame`, clamped into the clip.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.errors import UserError
+
+
+@flax.struct.dataclass
+class ReferenceFrames:
+    """Poses and velocities of a walker; `...` is any leading shape (none: a single frame).
+
+    Joint and body rows are the walker's own, in its order; bodies include the world and the floor.
+
+    Attributes:
+        position: float32 [..., 3], root position in the world, metres.
+        quaternion: float32 [..., 4], root orientation in the world, unit, w x y z.
+        joints: float32 [..., num_joints], angles in qpos[7:] order, radians.
+        body_positions: float32 [..., nbody, 3], in the world, metres.
+        velocity: float32 [..., 3], of the root in the world, m/s.
+        angular_velocity: float32 [..., 3], of the root, **in the root's own frame** (as in the
+            qvel of a MuJoCo free joint), rad/s.
+        joints_velocity: float32 [..., num_joints], rad/s.
+        body_quaternions: float32 [..., nbody, 4], in the world, unit, w x y z.
+    """
+
+    position: jax.Array
+    quaternion: jax.Array
+    joints: jax.Array
+    body_positions: jax.Array
+    velocity: jax.Array
+    angular_velocity: jax.Array
+    joints_velocity: jax.Array
+    body_quaternions: jax.Array
+
+    def qpos(self) -> jax.Array:
+        """The pose as MuJoCo's qpos, [..., 7 + num_joints]."""
+        return jnp.concatenate([self.position, self.quaternion, self.joints], axis=-1)
+
+    def qvel(self) -> jax.Array:
+        """The velocity as MuJoCo's qvel, [..., 6 + num_joints]."""
+        parts = [self.velocity, self.angular_velocity, self.joints_velocity]
+        return jnp.concatenate(parts, axis=-1)
+
+
+FEATURES = tuple(field.name for field in fields(ReferenceFrames))
+
+
+@flax.struct.dataclass
+class ReferenceClips(ReferenceFrames):
+    """Clips of one walker, at one frame rate; features are [frame, ...] over all clips.
+
+    Attributes:
+        starts: int32 [clip], first row of each clip.
+        lengths: int32 [clip], frames of each clip, at least 1.
+        names: one name per clip.
+        rate_hz: frames per second.
+        source: name of the file that was read, without its folder.
+        joint_names: of the columns of `joints`.
+        body_names: of the rows of `body_positions`.
+        sha256: hash of the poses and lengths (`content_sha256`); the file's name does not enter.
+        notes: what the reader assumed, completed or replaced, for tables and logs.
+    """
+
+    starts: jax.Array
+    lengths: jax.Array
+    names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+    rate_hz: float = flax.struct.field(pytree_node=False)
+    source: str = flax.struct.field(pytree_node=False)
+    joint_names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+    body_names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+    sha256: str = flax.struct.field(pytree_node=False)
+    notes: tuple[str, ...] = flax.struct.field(pytree_node=False, default=())
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips."""
+        return self.starts.shape[0]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all clips together."""
+        return self.position.shape[0]
+
+    def at(self, clip: jax.Array | int, frame: jax.Array | int) -> ReferenceFrames:
+        """One frame of one clip; both may be traced.
+
+        Args:
+            clip: integer in 0 ... num_clips - 1.
+            frame: integer counted from the start of the clip; clamped to its first and last frame.
+        """
+        last = jnp.asarray(self.lengths)[clip] - 1
+        return self._rows(jnp.asarray(self.starts)[clip] + jnp.clip(frame, 0, last))
+
+    def window(self, clip: jax.Array | int, frame: jax.Array | int, length: int) -> ReferenceFrames:
+        """Frames `frame ... frame + length - 1` of one clip, [length, ...]; each is clamped.
+
+        Args:
+            clip: as in `at`.
+            frame: as in `at`, of the first frame.
+            length: number of frames, static.
+        """
+        return self.at(clip, jnp.asarray(frame) + jnp.arange(length))
+
+    def select(self, indices: Sequence[int]) -> "ReferenceClips":
+        """The clips at `indices`, in that order, with the hash of what is left. Not for tracing."""
+        indices = [int(index) for index in indices]
+        outside = [index for index in indices if not 0 <= index < self.num_clips]
+        if outside or not indices:
+            found = f"clip {outside[0]}" if outside else "no clip"
+            raise UserError(
+                f"{self.source}: {found} was selected, expected clips out of 0 ... "
+                f"{self.num_clips - 1}"
+            )
+        lengths = np.asarray(self.lengths)[indices]
+        firsts = np.asarray(self.starts)[indices]
+        rows = np.concatenate([first + np.arange(n) for first, n in zip(firsts, lengths)])
+        kept = {name: np.asarray(getattr(self, name))[rows] for name in FEATURES}
+        return self.replace(
+            **kept,
+            starts=clip_starts(lengths),
+            lengths=lengths,
+            names=tuple(self.names[index] for index in indices),
+            sha256=content_sha256(kept["position"], kept["quaternion"], kept["joints"], lengths),
+        )
+
+    def _rows(self, rows: jax.Array) -> ReferenceFrames:
+        # asarray: the reader leaves NumPy arrays here, which a tracer cannot index
+        return ReferenceFrames(**{n: jnp.asarray(getattr(self, n))[rows] for n in FEATURES})
+
+
+def clip_starts(lengths: np.ndarray) -> np.ndarray:
+    """First row of each clip, int32 [clip], from the clips' lengths [clip]."""
+    return (np.cumsum(lengths) - lengths).astype(np.int32)
+
+
+def content_sha256(
+    position: np.ndarray, quaternion: np.ndarray, joints: np.ndarray, lengths: np.ndarray
+) -> str:
+    """Hash of the poses and clip lengths.
+
+    Features that follow from the poses stay out: they may be recomputed, and forward kinematics is
+    not bit-identical on every machine.
+    """
+    digest = hashlib.sha256()
+    for array, dtype in ((lengths, "<i4"), (position, "<f4"), (quaternion, "<f4"), (joints, "<f4")):
+        array = np.ascontiguousarray(array, dtype=dtype)
+        digest.update(str(array.shape).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def check_clips_cover(clips: ReferenceClips, frames_needed: int) -> None:
+    """Raises UserError for the first clip that has fewer than `frames_needed` frames."""
+    for name, index, length in zip(clips.names, range(clips.num_clips), np.asarray(clips.lengths)):
+        if length < frames_needed:
+            raise UserError(
+                f"{clips.source}: clip {index} ({name!r}) has {length} frames, but the task needs "
+                f"{frames_needed}; give longer clips (clip_length) or leave this clip out"
+            )
+
+
+@dataclass(frozen=True)
+class ClipSplit:
+    """Which clips are trained on and which are held out (indices, ascending)."""
+
+    train: tuple[int, ...]
+    held_out: tuple[int, ...]
+    seed: int
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-able form."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> "ClipSplit":
+        """Inverse of `to_dict`; raises UserError where a key is missing or unknown."""
+        expected = {field.name for field in fields(cls)}
+        if set(values) != expected:
+            raise UserError(f"clip split: expected keys {sorted(expected)}, found {sorted(values)}")
+        train, held_out = (tuple(int(i) for i in values[key]) for key in ("train", "held_out"))
+        return cls(train=train, held_out=held_out, seed=int(values["seed"]))
+
+
+def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
+    """Draws the held-out clips; the same arguments always give the same split.
+
+    At least one clip is held out where `held_out_fraction` > 0 and there are two or more clips;
+    at least one is always left to train on.
+
+    Args:
+        num_clips: at least 1.
+        held_out_fraction: in [0, 1).
+        seed: of the draw.
+    """
+    if num_clips < 1:
+        raise ValueError(f"{num_clips=} must be at least 1")
+    if not 0.0 <= held_out_fraction < 1.0:
+        raise UserError(f"held_out_fraction: expected 0 <= value < 1, found {held_out_fraction}")
+    count = round(num_clips * held_out_fraction)
+    if held_out_fraction > 0.0:
+        count = max(count, 1)
+    count = min(count, num_clips - 1)
+    order = np.random.default_rng(seed).permutation(num_clips).tolist()
+    return ClipSplit(tuple(sorted(order[count:])), tuple(sorted(order[:count])), seed)
+
+
+def describe_clips(clips: ReferenceClips) -> dict[str, str]:
+    """Rows of a table for a person. Speed and travel are those of the root, horizontally."""
+    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
+    position, velocity = np.asarray(clips.position)[:, :2], np.asarray(clips.velocity)[:, :2]
+    speeds, travels = [], []  # cm/s, cm: one per clip
+    for start, length in zip(starts, lengths):
+        rows = slice(start, start + length)
+        speeds.append(100.0 * np.linalg.norm(velocity[rows], axis=-1).mean())
+        away = np.linalg.norm(position[rows] - position[start], axis=-1)
+        travels.append(100.0 * away.max())
+    return {
+        "file": clips.source,
+        "clips": str(clips.num_clips),
+        "frames": f"{clips.num_frames} ({_span(lengths, 'd')} per clip)",
+        "seconds": f"{clips.num_frames / clips.rate_hz:.1f}",
+        "rate": f"{clips.rate_hz:g} Hz",
+        "joints": str(len(clips.joint_names)),
+        "bodies": str(len(clips.body_names)),
+        "mean root speed": f"{_span(speeds, '.1f')} cm/s per clip",
+        "farthest from start": f"{_span(travels, '.1f')} cm per clip",
+        "notes": "; ".join(clips.notes) or "none",
+        "sha256": clips.sha256,
+    }
+
+
+def _span(values: Sequence[float], spec: str) -> str:
+    low, high = format(min(values), spec), format(max(values), spec)
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,135 @@
+"""Clip files on disk: opening, reading and writing HDF5."""
+
+import math
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.reference.assembly import assemble
+from vnl_mjx.reference.clips import FEATURES, ReferenceClips
+from vnl_mjx.reference.layouts import (
+    ALL_CLIPS,
+    FORMATS,
+    STAC_DATASETS,
+    FileContents,
+    read_all_clips_layout,
+    read_stac_layout,
+)
+from vnl_mjx.walkers.walker import Walker
+
+_NAMES = ("names", "joint_names", "body_names")  # root attributes of an `all_clips` file
+
+
+def read_clips(
+    path: str | os.PathLike[str],
+    walker: Walker,
+    *,
+    clip_length: int | None = None,
+    rate_hz: float | None = None,
+) -> ReferenceClips:
+    """Reads the clips of one file for one walker; the layout is recognised.
+
+    Features that the file lacks are computed from its poses; `notes` of the result says which.
+
+    Args:
+        path: an HDF5 file, see `FORMATS`.
+        walker: whose joints and bodies the rows are put in order of.
+        clip_length: frames per clip; default: what the file says, else the file is one clip. The
+            last clip is shorter where frames are left over.
+        rate_hz: frames per second; default: what the file says, else 50.
+
+    Raises:
+        UserError: the file is missing, not in a known layout, damaged, or not of this walker.
+    """
+    if clip_length is not None and clip_length < 1:
+        raise UserError(f"clip_length: expected at least 1 frame, found {clip_length}")
+    if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise UserError(f"rate_hz: expected a positive number, found {rate_hz}")
+    contents = _load(Path(path))
+    grouped = any(name.startswith(f"{ALL_CLIPS}/") for name in contents.found)
+    read_layout = read_all_clips_layout if grouped else read_stac_layout
+    return assemble(read_layout(contents, walker, clip_length, rate_hz), walker, Path(path).name)
+
+
+def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
+    """Writes the `all_clips` layout; `read_clips` gives the same clips back.
+
+    The file appears complete or not at all: it is written beside its place and then moved there.
+
+    Raises:
+        UserError: the clips differ in length, or the file cannot be written.
+    """
+    path = Path(path)
+    lengths = np.asarray(clips.lengths)
+    if len(set(lengths.tolist())) != 1:
+        raise UserError(
+            f"{path}: clips have {lengths.min()} to {lengths.max()} frames, but one 'all_clips' "
+            "file holds clips of one length; select clips of equal length"
+        )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        # version 1.8 and later store attributes of any size (many clip names)
+        with h5py.File(partial, "w", libver=("v108", "latest")) as file:
+            file.attrs["rate_hz"] = clips.rate_hz
+            for name in _NAMES:
+                file.attrs.create(name, list(getattr(clips, name)), dtype=h5py.string_dtype())
+            for name in FEATURES:
+                values = np.asarray(getattr(clips, name), np.float32)
+                values = values.reshape(len(lengths), lengths[0], *values.shape[1:])
+                file.create_dataset(
+                    f"{ALL_CLIPS}/{name}", data=values, compression="gzip", shuffle=True
+                )
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({_first_line(error)})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> FileContents:
+    if not path.exists():
+        raise UserError(f"{path}: no such file; give the path of a clip file ({FORMATS})")
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; give the path of a clip file in it ({FORMATS})")
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path}: {_kind(path, head)}; clips are read from {FORMATS}")
+    try:
+        with h5py.File(path, "r") as file:
+            found = list(file)
+            names = list(STAC_DATASETS)
+            if isinstance(file.get(ALL_CLIPS), h5py.Group):
+                found += [f"{ALL_CLIPS}/{name}" for name in file[ALL_CLIPS]]
+                names = [f"{ALL_CLIPS}/{name}" for name in FEATURES]
+            datasets = {
+                name: np.asarray(file[name][()])
+                for name in names
+                if isinstance(file.get(name), h5py.Dataset)
+            }
+            return FileContents(str(path), datasets, dict(file.attrs), tuple(found))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        # h5py raises each of these for a damaged file, depending on where it is damaged
+        raise UserError(
+            f"{path}: is truncated or damaged HDF5 ({_first_line(error)}); copy it again"
+        ) from error
+
+
+def _kind(path: Path, head: bytes) -> str:
+    if not head:
+        return "is empty"
+    if head.startswith(b"MATLAB 5"):
+        return "is a MATLAB v5 file (keypoints are fitted by stac-mjx first), not HDF5"
+    if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
+        return "is a pickle, not HDF5; store it again with stac-mjx as .h5"
+    return "is not an HDF5 file"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

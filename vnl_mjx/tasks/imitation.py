@@ -1,0 +1,216 @@
+"""The imitation task: follow a reference clip in physics, as track-mjx defines it for its teachers.
+
+All methods are pure functions of one environment's state; `vmap` them for many. Where this task departs
+from upstream on purpose: a finished environment starts at a freshly drawn clip and frame (upstream
+returns to a cached first state and keeps the action window), and the end of a clip or of the time
+limit is a truncation, not a failure.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.physics.base import Physics, PhysicsState
+from vnl_mjx.reference.clips import ReferenceClips, check_clips_cover
+from vnl_mjx.tasks.observations import Observation, ObservationFunctions, shifted_rows
+from vnl_mjx.tasks.rewards import reward_terms, tracking_errors
+from vnl_mjx.tasks.terminations import distances, failures
+from vnl_mjx.walkers.walker import Walker
+
+
+@flax.struct.dataclass
+class ImitationState:
+    """One environment.
+
+    Attributes:
+        physics: the simulation.
+        clip: [] int32, index into the clips.
+        start_frame: [] int32, frame of the clip at which the episode began.
+        num_steps: [] int32, control steps since the reset.
+        previous_action: [nu] control of the last step, zeros after a reset.
+        action_window: [window, nu] last controls, oldest first, zeros before the episode.
+        key: [2] uint32, this environment's random key.
+    """
+
+    physics: PhysicsState
+    clip: jax.Array
+    start_frame: jax.Array
+    num_steps: jax.Array
+    previous_action: jax.Array
+    action_window: jax.Array
+    key: jax.Array
+
+
+@flax.struct.dataclass
+class StepOutcome:
+    """What one control step gave, [] each.
+
+    Attributes:
+        reward: float, the sum of `terms`; 0 where the simulation diverged.
+        terms: named, weighted, signed reward terms.
+        distances: named squared distances to the reference (`tasks.terminations.distances`).
+        failures: named failure flags, bool.
+        terminated: bool, any failure.
+        truncated: bool, the clip or the time limit ended without a failure.
+    """
+
+    reward: jax.Array
+    terms: dict[str, jax.Array]
+    distances: dict[str, jax.Array]
+    failures: dict[str, jax.Array]
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+class ImitationTask:
+    """Reset, step and observation of one environment on one physics back end."""
+
+    def __init__(self, config: ImitationConfig, walker: Walker, physics: Physics):
+        """Looks every name up once. `physics` simulates `walker`'s model."""
+        self.config = config
+        self.walker = walker
+        self.physics = physics
+        self._observations = ObservationFunctions(config, walker, physics.model)
+        self._end_effector_rows = shifted_rows(
+            walker.end_effectors, config.quirks.body_row_shift, len(walker.body_names)
+        )
+        self.action_size = physics.model.nu
+        self.layout = self._observations.layout(jax.eval_shape(physics.zeros))
+        reward = config.reward
+        needs_window = reward.action_variance_weight != 0 or reward.action_jerk_weight != 0
+        self._action_window = reward.action_window if needs_window else 0
+        self.max_episode_steps = round(
+            config.episode_frames / (config.mocap_hz * config.physics.control_timestep)
+        )
+
+    @property
+    def frames_needed(self) -> int:
+        """Frames that a clip must have: the first, one step and the frames ahead."""
+        return self.config.traj_length + 2
+
+    def check_clips(self, clips: ReferenceClips) -> None:
+        """Refuses clips that this task cannot run on.
+
+        Raises:
+            UserError: a clip is shorter than `frames_needed`, or the frame rate differs.
+        """
+        check_clips_cover(clips, self.frames_needed)
+        if abs(clips.rate_hz - self.config.mocap_hz) > 1e-3:
+            raise UserError(
+                f"{clips.source}: the clips run at {clips.rate_hz:g} Hz, the teacher expects "
+                f"{self.config.mocap_hz:g} Hz; resample the clips or set reference_config.rate_hz"
+            )
+
+    def reset(
+        self, key: jax.Array, clips: ReferenceClips, where: jax.Array | bool = True
+    ) -> ImitationState:
+        """Starts at a uniformly drawn clip and frame. `where` as in `Physics.reset`."""
+        key, clip_key, frame_key, noise_key = jax.random.split(key, 4)
+        clip = jax.random.randint(clip_key, (), 0, clips.num_clips)
+        last_start = jnp.asarray(clips.lengths)[clip] - self.frames_needed
+        num_starts = jnp.minimum(self.config.start_frame_range, last_start + 1)
+        start_frame = jax.random.randint(frame_key, (), 0, num_starts)
+        return self.reset_to(key, clips, clip, start_frame, noise_key, where)
+
+    def reset_to(
+        self,
+        key: jax.Array,
+        clips: ReferenceClips,
+        clip: jax.Array,
+        start_frame: jax.Array,
+        noise_key: jax.Array,
+        where: jax.Array | bool = True,
+    ) -> ImitationState:
+        """Starts at a given clip and frame: the reference pose at rest, with uniform noise on both."""
+        frame = clips.at(clip, start_frame)
+        qpos = jnp.concatenate([frame.position, frame.quaternion, frame.joints])
+        scale = self.config.reset_noise_scale
+        qpos_key, qvel_key = jax.random.split(noise_key)
+        qpos += jax.random.uniform(qpos_key, qpos.shape, minval=-scale, maxval=scale)
+        qvel_shape = (self.physics.model.nv,)
+        qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
+        return ImitationState(
+            physics=self.physics.reset(qpos, qvel, where),
+            clip=jnp.int32(clip),
+            start_frame=jnp.int32(start_frame),
+            num_steps=jnp.int32(0),
+            previous_action=jnp.zeros(self.action_size),
+            action_window=jnp.zeros((self._action_window, self.action_size)),
+            key=key,
+        )
+
+    def frame(self, state: ImitationState) -> jax.Array:
+        """The reference frame that the environment is at, [] int32.
+
+        The float32 floor of upstream (`_get_cur_frame`) falls one frame behind on most later steps of an
+        episode, depending on the start frame. Teachers were trained with it.
+        """
+        elapsed = state.physics.time * jnp.float32(self.config.mocap_hz)
+        return jnp.floor(elapsed + state.start_frame).astype(jnp.int32)
+
+    def observe(self, state: ImitationState, clips: ReferenceClips) -> Observation:
+        """What a policy sees in `state`."""
+        return self._observations.observe(state.physics, clips, state.clip, self.frame(state))
+
+    def step(
+        self, state: ImitationState, action: jax.Array, clips: ReferenceClips
+    ) -> tuple[ImitationState, StepOutcome]:
+        """Applies `action` [nu] for one control step. A finished environment is not reset here."""
+        physics = self.physics.step(state.physics, action)
+        window = jnp.concatenate([state.action_window, action[None]])[1:]
+        moved = state.replace(
+            physics=physics,
+            num_steps=state.num_steps + 1,
+            previous_action=action,
+            action_window=window if self._action_window else state.action_window,
+        )
+        return moved, self.evaluate(moved, action, state.previous_action, clips)
+
+    def evaluate(
+        self,
+        moved: ImitationState,
+        action: jax.Array,
+        previous_action: jax.Array,
+        clips: ReferenceClips,
+    ) -> StepOutcome:
+        """Reward, failures and truncation of the environment `moved`, which `action` led to."""
+        frame = self.frame(moved)
+        physics = moved.physics
+        errors = tracking_errors(
+            physics,
+            clips.at(moved.clip, frame),
+            self._observations.body_rows,
+            self._end_effector_rows,
+        )
+        if self.config.quirks.ctrl_diff_is_zero:
+            previous_action = action
+        terms = reward_terms(
+            errors, physics, action, previous_action, moved.action_window, self.config.reward
+        )
+        distance = distances(errors, self.config.termination)
+        # The zeroed state of a diverged simulation has no meaningful error; none may reach a sum.
+        terms, distance = jax.tree.map(
+            lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distance)
+        )
+        root_height = physics.xpos[self.walker.root_body, 2]
+        failed = failures(distance, root_height, physics.diverged, self.config.termination)
+        terminated = jnp.any(jnp.stack(list(failed.values())))
+        clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
+        time_is_up = moved.num_steps >= self.max_episode_steps
+        return StepOutcome(
+            reward=jnp.sum(jnp.stack(list(terms.values()))),
+            terms=terms,
+            distances=distance,
+            failures=failed,
+            terminated=terminated,
+            truncated=(clip_ended | time_is_up) & ~terminated,
+        )
+
+    def reset_where(
+        self, done: jax.Array, state: ImitationState, clips: ReferenceClips
+    ) -> ImitationState:
+        """Resets the environment if `done` [] bool; only those that are done pay for it on the CPU."""
+        fresh = self.reset(state.key, clips, where=done)
+        return jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)
