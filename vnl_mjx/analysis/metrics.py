@@ -1,0 +1,136 @@
+"""Numbers made of evaluation trajectories. NumPy in, JSON-able values out."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.analysis.evaluate import Comparison, Trajectories
+from vnl_mjx.gaussians import kl_divergence
+from vnl_mjx.training.metrics import ACTIVE_UNIT_VARIANCE
+
+
+def summarize(
+    comparison: Comparison, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """All figures of one evaluation.
+
+    Args:
+        comparison: the two rollouts.
+        actuator_names: [nu] names, in the action's order.
+        groups: named actuator indices, for errors per group.
+
+    Returns:
+        Nested dict: `student` and `teacher` (reward, length, survival), `reward_ratio` (student over teacher,
+        of episode rewards), `action` (errors on student-visited states; squared tanh units),
+        `action_on_teacher_states`, `latent` (nats), `num_episodes`.
+    """
+    student = episode_statistics(comparison.student)
+    teacher = episode_statistics(comparison.teacher)
+    return {
+        "num_episodes": len(student["episode_reward"]),
+        "student": _means(student),
+        "teacher": _means(teacher),
+        "reward_ratio": _ratio(student["episode_reward"].mean(), teacher["episode_reward"].mean()),
+        "action": action_errors(comparison.student, actuator_names, groups),
+        "action_on_teacher_states": action_errors(comparison.teacher, actuator_names, groups),
+        "latent": latent_statistics(comparison.student),
+        "nan_steps": int(np.sum(comparison.student.diverged & comparison.student.alive)),
+    }
+
+
+def episode_statistics(trajectories: Trajectories) -> dict[str, np.ndarray]:
+    """Per episode [episode]: reward sum, control steps, survival, and the mean of each reward term."""
+    alive = np.asarray(trajectories.alive)
+    steps = alive.sum(axis=0)
+    failed = (np.asarray(trajectories.terminated) & alive).any(axis=0)
+    per_episode = {
+        "episode_reward": np.where(alive, trajectories.reward, 0.0).sum(axis=0),
+        "episode_steps": steps,
+        "survival": 1.0 - failed,
+    }
+    for name, term in trajectories.terms.items():
+        per_episode[f"mean_{name}"] = np.where(alive, term, 0.0).sum(axis=0) / steps
+    per_episode["reward_per_step"] = per_episode["episode_reward"] / steps
+    return per_episode
+
+
+def action_errors(
+    trajectories: Trajectories, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """Difference of the student's from the teacher's action on the visited states, after tanh."""
+    alive = np.asarray(trajectories.alive)
+    target = np.asarray(trajectories.teacher_action)[alive]
+    error = np.asarray(trajectories.student_action)[alive] - target
+    squared = np.square(error)
+    variance = np.square(target - target.mean(axis=0)).mean(axis=0)
+    mse, mae = squared.mean(axis=0), np.abs(error).mean(axis=0)
+    return {
+        "mse": float(mse.mean()),
+        "mae": float(mae.mean()),
+        "r2": float(1.0 - mse.mean() / max(variance.mean(), 1e-12)),
+        "per_actuator": {
+            name: {"mse": float(mse[i]), "mae": float(mae[i])}
+            for i, name in enumerate(actuator_names)
+        },
+        "per_group": {
+            name: {"mse": float(mse[rows].mean()), "mae": float(mae[rows].mean())}
+            for name, rows in ((name, list(rows)) for name, rows in groups.items())
+        },
+    }
+
+
+def latent_statistics(trajectories: Trajectories) -> dict[str, Any]:
+    """KL to the prior per dimension (nats), active units and the mean spread of both distributions."""
+    alive = np.asarray(trajectories.alive)
+    posterior, prior = trajectories.posterior, trajectories.prior
+    kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
+    kl_per_dim = np.asarray(kl)[alive].mean(axis=0)
+    variance = np.asarray(posterior.mean)[alive].var(axis=0)
+    return {
+        "kl": float(kl_per_dim.sum()),
+        "kl_per_dim": [float(value) for value in kl_per_dim],
+        "active_units": int(np.sum(variance > ACTIVE_UNIT_VARIANCE)),
+        "latent_dim": int(variance.shape[0]),
+        "posterior_std": float(np.exp(0.5 * np.asarray(posterior.logvar)[alive]).mean()),
+        "prior_std": float(np.exp(0.5 * np.asarray(prior.logvar)[alive]).mean()),
+    }
+
+
+def _means(statistics: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(value.mean()) for name, value in statistics.items()}
+
+
+def _ratio(a: float, b: float) -> float | None:
+    # Below zero a ratio says nothing about which is better.
+    return float(a / b) if b > 0 else None
+
+
+def headline(summary: dict[str, Any]) -> dict[str, float]:
+    """The few figures worth a line in a training log."""
+    values = {
+        "student_reward": summary["student"]["episode_reward"],
+        "teacher_reward": summary["teacher"]["episode_reward"],
+        "reward_ratio": summary["reward_ratio"],
+        "student_steps": summary["student"]["episode_steps"],
+        "teacher_steps": summary["teacher"]["episode_steps"],
+        "student_survival": summary["student"]["survival"],
+        "teacher_survival": summary["teacher"]["survival"],
+        "action_mse": summary["action"]["mse"],
+        "action_mae": summary["action"]["mae"],
+        "action_r2": summary["action"]["r2"],
+        "kl": summary["latent"]["kl"],
+        "active_units": summary["latent"]["active_units"],
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes `document` completely or not at all, creating the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(document, indent=2))
+    os.replace(temporary, path)

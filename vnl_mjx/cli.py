@@ -1,0 +1,169 @@
+"""The `vnl-mjx` command. Each sub-command imports what it needs when it runs, so that help is quick."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from vnl_mjx import __version__
+from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
+
+INTERRUPTED_EXIT_STATUS = 130
+
+_DISTILL_HELP = """\
+Distil a track-mjx teacher into a student VAE.
+
+Without arguments it distils the bundled demonstration teacher. Progress, metrics, checkpoints and an
+evaluation go into the run folder; the same command with the same run_dir continues a stopped run.
+
+examples:
+  vnl-mjx distill
+  vnl-mjx distill run_dir=runs/rat1 teacher_config.checkpoint_path=CKPT \\
+      teacher_config.reference_data_path=clips.h5
+  vnl-mjx distill training_config.num_envs=256 training_config.num_steps=5e6 \\
+      'vae_config.encoder_hidden_sizes=[256,256]'
+  vnl-mjx distill --config mine.yaml wandb_config.mode=offline
+  vnl-mjx distill --show-config
+"""
+_EVAL_HELP = """\
+Evaluate a student against its teacher on the same clips and start frames.
+
+examples:
+  vnl-mjx eval checkpoint_path=runs/rat1
+  vnl-mjx eval checkpoint_path=runs/rat1 eval_config.num_episodes=100 eval_config.clips=all
+"""
+_BENCH_HELP = """\
+Measure this machine: bare physics, the networks alone, and distillation end to end.
+
+examples:
+  vnl-mjx bench
+  vnl-mjx bench training_config.num_envs=256 physics_config.num_threads=4 --json
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status.
+
+    Args:
+        argv: arguments after the program's name, those of the process by default.
+
+    Returns:
+        0 when done, 2 after a mistake in what the user gave, 130 after Ctrl-C, else what the sub-command
+        says.
+    """
+    try:
+        args = _parse(argv)
+        return args.command(args)
+    except UserError as error:
+        print("vnl-mjx: error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return USER_ERROR_EXIT_STATUS
+    except KeyboardInterrupt:
+        print("vnl-mjx: interrupted", file=sys.stderr)
+        return INTERRUPTED_EXIT_STATUS
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _build_parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse takes `a=1 --json b=2` for one list of overrides and a stranger.
+    if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
+        parser.error(f"unknown argument {rest[0]}")
+    if rest:
+        args.overrides += rest
+    return args
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="vnl-mjx",
+        description="Motion capture in, motor primitives out.",
+        epilog="`vnl-mjx COMMAND --help` shows the arguments of a command, with examples.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"vnl-mjx {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name, command, summary, description=None, *, overrides=False, json=False):
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=description or summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(command=command)
+        if overrides:
+            sub.add_argument("overrides", nargs="*", metavar="key=value", help="configuration")
+            sub.add_argument("--config", type=Path, metavar="FILE", help="YAML under the overrides")
+            sub.add_argument(
+                "--show-config", action="store_true", help="print the configuration and stop"
+            )
+        if json:
+            sub.add_argument("--json", action="store_true", help="JSON instead of a table")
+        return sub
+
+    add("distill", _distill, "train a student VAE from a teacher", _DISTILL_HELP, overrides=True)
+    add("eval", _eval, "compare a student with its teacher", _EVAL_HELP, overrides=True)
+    inspect = add("inspect", _inspect, "describe a checkpoint or a reference file", json=True)
+    inspect.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
+    add("doctor", _doctor, "say what this machine can do", json=True)
+    add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
+    return parser
+
+
+def _distill(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_distillation_config, to_yaml
+
+    config = load_distillation_config(args.overrides, args.config)
+    if args.show_config:
+        print(to_yaml(config), end="")
+        return 0
+    from vnl_mjx.commands import distill
+
+    return distill.run(config)
+
+
+def _eval(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_evaluation_config, to_yaml
+
+    config = load_evaluation_config(args.overrides, args.config)
+    if args.show_config:
+        print(to_yaml(config), end="")
+        return 0
+    from vnl_mjx.commands import evaluate
+
+    return evaluate.run(config)
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import inspect
+
+    return inspect.run(args.path, as_json=args.json)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import doctor
+
+    return doctor.run(as_json=args.json)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_distillation_config, to_yaml
+
+    config = load_distillation_config(args.overrides, args.config)
+    if args.show_config:
+        print(to_yaml(config), end="")
+        return 0
+    from vnl_mjx.commands import bench
+
+    return bench.run(config, as_json=args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

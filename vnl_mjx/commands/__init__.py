@@ -1,0 +1,1 @@
+"""One module per sub-command of `vnl-mjx`, each with a `run` that returns the exit status."""

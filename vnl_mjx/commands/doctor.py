@@ -1,0 +1,215 @@
+"""`vnl-mjx doctor`: what this machine can do, and what to change where it cannot.
+
+What may crash or hang (JAX finding its devices, OpenGL opening a display) is tried in processes of its own.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
+
+PROBE_TIMEOUT_S = 60
+MIN_FREE_DISK_GB = 2.0
+# The default run is to fit in 2 GB; the rest is the system's.
+MIN_MEMORY_GB = 3.0
+GL_BACKENDS = ("egl", "osmesa", "glfw") if sys.platform == "linux" else ("glfw",)
+PACKAGES = ("mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "brax")
+PACKAGES += ("dm-control", "hydra-core", "h5py", "matplotlib", "numpy")
+# Extra and the distribution that it adds.
+EXTRAS = {
+    "cuda12": "jax-cuda12-plugin",
+    "cuda13": "jax-cuda13-plugin",
+    "warp": "warp-lang",
+    "wandb": "wandb",
+    "tensorboard": "tensorboardx",
+}
+
+_JAX_PROBE = """
+import json, jax
+print(json.dumps([f"{d.platform}: {d.device_kind}" for d in jax.devices()]))
+"""
+_GL_PROBE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 3'/><geom size='.5'/></worldbody></mujoco>")
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 32, 32) as renderer:
+    renderer.update_scene(data)
+    assert renderer.render().any(), "the frame is black"
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table.
+
+    Attributes:
+        name: what was looked at.
+        found: what was found.
+        status: "ok", "note" (something optional is not there) or "problem" (runs will fail).
+        advice: what to do about it.
+    """
+
+    name: str
+    found: str
+    status: str = "ok"
+    advice: str = ""
+
+
+def run(as_json: bool = False) -> int:
+    """Prints what this machine can do; returns 1 where a run would fail, else 0."""
+    findings = examine()
+    healthy = all(finding.status != "problem" for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": healthy, "findings": [asdict(f) for f in findings]}, indent=2))
+    else:
+        _print_table(findings, healthy)
+    return 0 if healthy else 1
+
+
+def examine() -> list[Finding]:
+    """Looks at everything; takes a few seconds."""
+    with ThreadPoolExecutor() as pool:
+        devices = pool.submit(_probe, _JAX_PROBE)
+        gl = {name: pool.submit(_probe, _GL_PROBE, MUJOCO_GL=name) for name in GL_BACKENDS}
+        findings = [*_machine(), *_packages()]
+        findings.append(_jax_devices(*devices.result()))
+        return [*findings, *_rendering({k: v.result() for k, v in gl.items()}), *_extras(), _demo()]
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Finding("cores", str(num_cores()))
+    memory = total_memory_gb()
+    if memory is not None:
+        small = memory < MIN_MEMORY_GB
+        advice = "lower training_config.num_envs" if small else ""
+        yield Finding("memory", f"{memory:.1f} GB", "note" if small else "ok", advice)
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    low = free < MIN_FREE_DISK_GB
+    advice = "free some space or give a run_dir elsewhere" if low else ""
+    yield Finding("free disk here", f"{free:.1f} GB", "note" if low else "ok", advice)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def total_memory_gb() -> float | None:
+    """Memory of the machine or, where that is less, of the container; None where nothing tells."""
+    sizes = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        sizes.append(int(text))
+    return min(sizes) / 1e9 if sizes else None
+
+
+def _packages() -> Iterator[Finding]:
+    versions = {name: _version(name) for name in PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    advice = f"install {', '.join(missing)}" if missing else ""
+    yield Finding("packages", found, "problem" if missing else "ok", advice)
+    pair = versions["mujoco"], versions["mujoco-mjx"]
+    if pair[0] != pair[1] and None not in pair:
+        advice = "install the same version of mujoco and mujoco-mjx"
+        yield Finding("MuJoCo and MJX", f"{pair[0]} and {pair[1]}", "problem", advice)
+
+
+def _jax_devices(works: bool, output: str) -> Finding:
+    if not works:
+        return Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
+    devices = json.loads(output)
+    if shutil.which("nvidia-smi") and all(device.startswith("cpu") for device in devices):
+        advice = "for the NVIDIA GPU: uv run --extra cuda12 vnl-mjx ... (or cuda13)"
+        return Finding("JAX devices", ", ".join(devices), "note", advice)
+    return Finding("JAX devices", ", ".join(devices))
+
+
+def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:
+    working = [name for name, (works, _) in results.items() if works]
+    for name, (works, output) in results.items():
+        yield Finding(f"rendering with {name}", "works" if works else output, "ok" if works else "note")
+    if working:
+        yield Finding("video", f"set MUJOCO_GL={working[0]} for video")
+    else:
+        advice = "install OSMesa (package libosmesa6) or a GPU driver with EGL"
+        yield Finding("video", "no way to render; training and evaluation need none", "note", advice)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, distribution in EXTRAS.items():
+        version = _version(distribution)
+        found = f"{distribution} {version}" if version else "not installed"
+        yield Finding(f"extra {extra}", found, "ok" if version else "note")
+
+
+def _demo() -> Finding:
+    missing = [path.name for path in (DEMO_TEACHER, DEMO_CLIPS) if not path.exists()]
+    if missing:
+        advice = "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
+        return Finding("demonstration data", f"without {' and '.join(missing)}", "problem", advice)
+    return Finding("demonstration data", "teacher and clips are there")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _probe(code: str, **environment: str) -> tuple[bool, str]:
+    """Runs `code` in a Python of its own; whether it worked, and its last line of output."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"no answer in {PROBE_TIMEOUT_S} s"
+    if done.returncode < 0:
+        return False, f"crashed with signal {-done.returncode}"
+    if done.returncode > 0:
+        raised = re.search(r"^[\w.]*(?:Error|Exception): .*", done.stderr, flags=re.MULTILINE)
+        return False, raised[0][:160] if raised else f"exit status {done.returncode}"
+    return True, done.stdout.strip().rpartition("\n")[2]
+
+
+def _print_table(findings: list[Finding], healthy: bool) -> None:
+    table = Table(title="This machine", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    table.add_column("")
+    table.add_column("found", overflow="fold")
+    table.add_column("advice", overflow="fold")
+    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
+    for finding in findings:
+        status = f"[{styles[finding.status]}]{finding.status}[/]"
+        table.add_row(finding.name, status, escape(finding.found), escape(finding.advice))
+    console = Console()
+    console.print(table)
+    console.print("Ready." if healthy else "Not ready: see the rows marked as problems.")

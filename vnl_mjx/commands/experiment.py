@@ -1,0 +1,127 @@
+"""From a configuration to the objects of a run: teacher, walker, physics, clips, task, student."""
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vnl_mjx.analysis.conformance import check_sizes
+from vnl_mjx.config.schema import PhysicsSection, ReferenceSection, TeacherSection, VaeSection
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
+from vnl_mjx.models.vae import StudentVAE, VaeConfig
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, split_clips
+from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
+from vnl_mjx.walkers.walker import Walker, build_walker
+
+_RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that training and evaluation share.
+
+    Attributes:
+        teacher: the loaded teacher with its notes.
+        walker: the body.
+        task: the batched task in the teacher's environment.
+        clips: all clips of the reference file.
+        split: which of them are trained on.
+    """
+
+    teacher: LoadedTeacher
+    walker: Walker
+    task: VaeDistillationTask
+    clips: ReferenceClips
+    split: ClipSplit
+
+    def clips_of(self, which: str) -> ReferenceClips:
+        """The "train", "held_out" (the training clips where none is held out) or "all" clips."""
+        if which == "all":
+            return self.clips
+        return self.clips.select(
+            self.split.held_out if which == "held_out" and self.split.held_out else self.split.train
+        )
+
+    def student(self, section: VaeSection) -> StudentVAE:
+        """A student sized for this task."""
+        layout = self.task.imitation.layout
+        return StudentVAE(
+            VaeConfig(
+                reference_size=layout.reference_size,
+                proprioception_size=layout.proprioception_size,
+                action_size=self.task.imitation.action_size,
+                **asdict(section),
+            )
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on: JSON-able, without paths."""
+        return {
+            "teacher_sha256": self.teacher.sha256,
+            "clips_sha256": self.clips.sha256,
+            "walker_sha256": self.walker.fingerprint()["sha256"],
+            "observation": {k: list(v) for k, v in self.task.imitation.layout.slices().items()},
+            "task": asdict(self.teacher.task),
+            "split": self.split.to_dict(),
+        }
+
+
+def build_experiment(
+    teacher_config: TeacherSection,
+    reference_config: ReferenceSection,
+    physics_config: PhysicsSection,
+    held_out_fraction: float,
+    seed: int,
+) -> Experiment:
+    """Loads and builds everything up to the task.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    teacher = load_teacher(
+        teacher_config.checkpoint_path or DEMO_TEACHER, teacher_config.step, teacher_config.activation
+    )
+    walker = build_walker(teacher.task.walker)
+    clips = read_clips(
+        teacher_config.reference_data_path or DEMO_CLIPS,
+        walker,
+        clip_length=reference_config.clip_length,
+        rate_hz=reference_config.rate_hz,
+    )
+    physics = make_physics(
+        walker.model, teacher.task.physics, physics_config.backend, physics_config.num_threads
+    )
+    task = ImitationTask(teacher.task, walker, physics)
+    check_sizes(task, teacher.policy)
+    task.check_clips(clips)
+    return Experiment(
+        teacher=teacher,
+        walker=walker,
+        task=VaeDistillationTask(task),
+        clips=clips,
+        split=split_clips(clips.num_clips, held_out_fraction, seed),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions that a checkpoint records."""
+    found = {"python": platform.python_version()}
+    for name in _RECORDED_PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def relative_source(path: str | None, run_dir: Path) -> str | None:
+    """A path as a checkpoint may record it: relative to the run folder; None for the bundled one."""
+    if path is None:
+        return None
+    return os.path.relpath(Path(path).expanduser().resolve(), run_dir.resolve())

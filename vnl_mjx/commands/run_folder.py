@@ -1,0 +1,93 @@
+"""The folder of a run: what it records about itself, and whether it may be continued."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vnl_mjx.commands.experiment import Experiment, relative_source, versions
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.vae import VaeConfig
+
+# Sections that decide a run's numbers, and the settings in them that do not.
+_DECISIVE_SECTIONS = ("vae_config", "training_config", "reference_config", "physics_config")
+_FREE_TO_CHANGE = ("training_config.num_steps", "physics_config.num_threads")
+
+
+def make_run_dir(run_dir: Path) -> None:
+    """Creates the folder and tries to write in it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    probe = run_dir / ".write_probe"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        probe.write_text("vnl-mjx")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"run_dir: cannot write to {run_dir} ({error.strerror}); choose another run_dir"
+        ) from error
+
+
+def run_metadata(
+    config: DistillationConfig, experiment: Experiment, vae: VaeConfig, run_dir: Path
+) -> dict[str, Any]:
+    """What a run and each of its checkpoints record; JSON-able and without absolute paths.
+
+    Keys: `config` (without paths), `vae`, `identity` (see `Experiment.identity`), `walker`,
+    `actuator_names`, `teacher_source` and `reference_source` (relative to the run folder, null for the
+    bundled ones), `teacher_step`, `reference_name`, `clip_names`, `versions`.
+    """
+    sections = to_dict(config)
+    teacher = sections.pop("teacher_config")
+    del sections["run_dir"]
+    document = {
+        "config": sections,
+        "vae": vae.to_dict(),
+        "identity": experiment.identity(),
+        "walker": experiment.walker.fingerprint(),
+        "actuator_names": experiment.walker.actuator_names,
+        "teacher_source": relative_source(teacher["checkpoint_path"], run_dir),
+        "teacher_step": experiment.teacher.step,
+        "reference_source": relative_source(teacher["reference_data_path"], run_dir),
+        "reference_name": experiment.clips.source,
+        "clip_names": experiment.clips.names,
+        "versions": versions(),
+    }
+    # As JSON reads it back (tuples become lists), so that a stored document compares equal.
+    return json.loads(json.dumps(document))
+
+
+def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Path) -> None:
+    """Compares the metadata of a checkpoint with those of the run that would continue it.
+
+    Raises:
+        UserError: anything that decides the numbers differs; says what.
+    """
+    differences = []
+    for section in _DECISIVE_SECTIONS:
+        differences += _differences(
+            stored["config"][section], current["config"][section], section
+        )
+    differences += _differences(stored["identity"], current["identity"], "")
+    if differences:
+        more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
+        raise UserError(
+            f"cannot resume {run_dir}: {differences[0]}{more}; give the run's own settings and data, or "
+            "start a new run with another run_dir"
+        )
+
+
+def _differences(stored: Any, current: Any, where: str) -> list[str]:
+    if where in _FREE_TO_CHANGE or stored == current:
+        return []
+    if isinstance(stored, dict) and isinstance(current, dict):
+        found = []
+        for key in sorted(stored.keys() | current.keys()):
+            name = f"{where}.{key}" if where else key
+            found += _differences(stored.get(key), current.get(key), name)
+        return found
+    return [f"{where} was {stored}, now {current}"]

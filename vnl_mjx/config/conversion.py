@@ -1,0 +1,136 @@
+"""Configuration dataclasses to and from plain dictionaries, with types checked by name."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Literal, TypeVar
+
+from vnl_mjx.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested dictionaries of what JSON can hold."""
+    return {key: _plain(value) for key, value in asdict(config).items()}
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], source: str = "") -> T:
+    """Builds `cls` from nested dictionaries; a key that is not there keeps its default.
+
+    Args:
+        cls: a configuration dataclass.
+        data: values as YAML or JSON give them.
+        source: start of an error message, for example "config.yaml: ".
+
+    Raises:
+        UserError: an unknown key (the nearest known one is named) or a value of another type.
+    """
+    return _section(cls, data, "", source, known_keys(cls))
+
+
+def known_keys(cls: Any) -> dict[str, Any]:
+    """Every dotted key of a configuration dataclass, sections included, with its type."""
+    keys: dict[str, Any] = {}
+    for name, kind in _field_types(cls).items():
+        keys[name] = kind
+        if is_dataclass(kind):
+            keys |= {f"{name}.{key}": inner for key, inner in known_keys(kind).items()}
+    return keys
+
+
+def type_options(kind: Any) -> tuple[Any, ...]:
+    """The members of a union, or the one type that is none."""
+    is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return typing.get_args(kind) if is_union else (kind,)
+
+
+def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
+    """One line that names the nearest known key, by its whole name or else by its last part."""
+    by_last_part = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    last = difflib.get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.6)
+    nearest = close[0] if close else by_last_part[last[0]] if last else None
+    hint = f"did you mean {nearest}?" if nearest else "--show-config lists every key"
+    return f"unknown key {key}; {hint}"
+
+
+def diff_configs(old: Any, new: Any, where: str = "") -> tuple[str, ...]:
+    """The keys whose values differ between two configurations of one type, as "key: old -> new"."""
+    rows: list[str] = []
+    for item in fields(old):
+        key, before, after = f"{where}{item.name}", getattr(old, item.name), getattr(new, item.name)
+        if is_dataclass(before):
+            rows += diff_configs(before, after, f"{key}.")
+        elif before != after:
+            rows.append(f"{key}: {_shown(before)} -> {_shown(after)}")
+    return tuple(rows)
+
+
+def _field_types(cls: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {item.name: hints[item.name] for item in fields(cls)}
+
+
+def _section(cls: Any, data: Any, where: str, source: str, known: Mapping[str, Any]) -> Any:
+    if not isinstance(data, Mapping):
+        key = where.rstrip(".") or "the configuration"
+        raise UserError(f"{source}{key}: expected a section of keys, found {_shown(data)}")
+    kinds = _field_types(cls)
+    values = {}
+    for name, value in data.items():
+        key = f"{where}{name}"
+        if name not in kinds:
+            raise UserError(f"{source}{unknown_key_message(key, known)}")
+        if is_dataclass(kinds[name]):
+            values[name] = _section(kinds[name], value, f"{key}.", source, known)
+        else:
+            values[name] = _value(kinds[name], value, f"{source}{key}")
+    return cls(**values)
+
+
+def _value(kind: Any, value: Any, key: str) -> Any:
+    """`value` as `kind`, where nothing is lost by it: 2e6 serves as a whole number, 1 as a real one."""
+    options = type_options(kind)
+    if value is None and type(None) in options:
+        return None
+    kind = next(option for option in options if option is not type(None))
+    origin = typing.get_origin(kind)
+    if origin is Literal and isinstance(value, str) and value in typing.get_args(kind):
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and is_number:
+        return float(value)
+    if kind is int and is_number and (isinstance(value, int) or value.is_integer()):
+        return int(value)
+    if kind in (str, bool) and isinstance(value, kind):
+        return value
+    raise UserError(f"{key}: expected {_described(options)}, found {_shown(value)}")
+
+
+def _described(options: tuple[Any, ...]) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    kind = next(option for option in options if option is not type(None))
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        text = ", ".join(choices[:-1]) + f" or {choices[-1]}"
+    elif typing.get_origin(kind) is tuple:
+        text = "a list of whole numbers such as [512,256]"
+    else:
+        text = names[kind]
+    return text + " or null" * (type(None) in options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(_plain(value), default=str, ensure_ascii=False)

@@ -1,0 +1,118 @@
+"""YAML files, `key=value` overrides and the user's own file, composed by Hydra into typed configurations.
+
+The only module besides the command line that knows Hydra and OmegaConf; both are imported on use.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_origin
+
+from vnl_mjx.config.conversion import (
+    from_dict,
+    known_keys,
+    to_dict,
+    type_options,
+    unknown_key_message,
+)
+from vnl_mjx.config.schema import DistillationConfig, EvaluationConfig
+from vnl_mjx.errors import UserError
+
+T = TypeVar("T", DistillationConfig, EvaluationConfig)
+
+
+def load_distillation_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None
+) -> DistillationConfig:
+    """Composes and validates the configuration of a distillation run.
+
+    Args:
+        overrides: "key=value" with dotted keys; the last one of a key wins.
+        config_file: YAML or JSON file over the defaults and under the overrides.
+
+    Raises:
+        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML.
+    """
+    return _load(DistillationConfig, "vae_distillation", overrides, config_file)
+
+
+def load_evaluation_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None
+) -> EvaluationConfig:
+    """Composes and validates the configuration of an evaluation; as `load_distillation_config`."""
+    return _load(EvaluationConfig, "vae_evaluation", overrides, config_file)
+
+
+def to_yaml(config: Any) -> str:
+    """A configuration as YAML text, which `config_file` reads back."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def _load(cls: type[T], name: str, overrides: Sequence[str], file: Path | str | None) -> T:
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    keys = known_keys(cls)
+    parsed = [_checked_override(text, keys) for text in overrides]
+    if file is not None:
+        # Hydra merges what its store holds, so the file lies between the defaults and the overrides.
+        from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
+        store = ConfigStore.instance()
+        store.store(name=f"_{name}_file", node=given)
+        store.store(name=f"_{name}", node={"defaults": [name, f"_{name}_file", "_self_"]})
+        name = f"_{name}"
+    try:
+        with initialize_config_module(config_module="vnl_mjx.config", version_base="1.3"):
+            composed = OmegaConf.to_container(compose(name, overrides=parsed), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        given = " ".join(overrides)
+        raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
+    config = from_dict(cls, cast(dict[str, Any], composed))
+    config.validate()
+    return config
+
+
+def _checked_override(text: str, keys: dict[str, Any]) -> str:
+    """An override with a known key, its value quoted where it is text so that any path will do."""
+    match = re.fullmatch(r"\+{0,2}([^=~\s]+)=(.*)", text, flags=re.DOTALL)
+    if match is None:
+        example = next(k for k in keys if k.endswith(("checkpoint_path", "num_envs"))) + "=..."
+        raise UserError(f"{text}: expected key=value, for example {example}")
+    key, value = match.groups()
+    if key not in keys:
+        raise UserError(unknown_key_message(key, keys))
+    if _is_text(keys[key]) and value != "null" and value[:1] not in ("'", '"'):
+        # Hydra reads \' as a quote, and doubled backslashes before one as backslashes.
+        escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+        value = f"'{escaped}'"
+    return f"{key}={value}"
+
+
+def _is_text(kind: Any) -> bool:
+    return any(option is str or get_origin(option) is Literal for option in type_options(kind))
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"{path}: expected a YAML file of configuration keys: {reason}") from error
+    except (YAMLError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: expected YAML, found a mistake{line}: {problem}") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: expected a section of keys, found a list")
+    return cast(dict[str, Any], loaded)

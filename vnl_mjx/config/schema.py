@@ -1,0 +1,320 @@
+"""The typed configuration of a distillation run and of an evaluation.
+
+Every step count here is in environment steps: control steps summed over environments. The YAML files
+beside this module hold the same keys and defaults; `loading` composes them with overrides.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
+from vnl_mjx.errors import UserError
+
+Activation = Literal["silu", "relu", "elu", "gelu", "tanh"]
+
+
+@dataclass(frozen=True)
+class TeacherSection:
+    """The frozen teacher and the motion it imitates.
+
+    Attributes:
+        checkpoint_path: track-mjx checkpoint folder, null for the bundled demonstration teacher.
+        reference_data_path: HDF5 file of reference clips, null for the bundled clips.
+        step: step of the checkpoint, null for the latest.
+        activation: activation of a checkpoint too old to record its own, null to infer it.
+    """
+
+    checkpoint_path: str | None = None
+    reference_data_path: str | None = None
+    step: int | None = number(None, ge=0)
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceSection:
+    """How the reference file is cut.
+
+    Attributes:
+        clip_length: frames per clip where the file is one long recording, null for what the file says.
+        rate_hz: frames per second, null for what the file says, else 50.
+    """
+
+    clip_length: int | None = number(None, ge=1)
+    rate_hz: float | None = number(None, gt=0.0)
+
+
+@dataclass(frozen=True)
+class VaeSection:
+    """The student: three perceptrons around a latent.
+
+    Attributes:
+        latent_dim: size of the latent.
+        encoder_hidden_sizes: hidden layers of the posterior q(z given proprioception, reference).
+        decoder_hidden_sizes: hidden layers of the action decoder a(proprioception, z).
+        prior_hidden_sizes: hidden layers of the prior p(z given proprioception).
+        activation: activation of every hidden layer.
+        layer_norm: layer normalisation after every hidden layer.
+        logvar_min: lower clamp of both log variances.
+        logvar_max: upper clamp of both log variances.
+    """
+
+    latent_dim: int = number(32, ge=1)
+    encoder_hidden_sizes: tuple[int, ...] = number((512, 512, 256), ge=1)
+    decoder_hidden_sizes: tuple[int, ...] = number((512, 512, 256), ge=1)
+    prior_hidden_sizes: tuple[int, ...] = number((512, 256), ge=1)
+    activation: Activation = "silu"
+    layer_norm: bool = True
+    logvar_min: float = -5.0
+    logvar_max: float = 2.0
+
+
+@dataclass(frozen=True)
+class KlScheduleSection:
+    """A linear change of the KL weight; constant at `training_config.kl_weight` without `start_weight`.
+
+    Attributes:
+        start_weight: weight until `start_step`, null for a constant weight.
+        start_step: environment step at which the change begins.
+        end_step: environment step from which the weight is `training_config.kl_weight`.
+    """
+
+    start_weight: float | None = number(None, ge=0)
+    start_step: int = number(0, ge=0)
+    end_step: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
+class TeacherForcingSection:
+    """Warm start: at first the teacher acts in a fraction of the environments.
+
+    Attributes:
+        fraction_start: that fraction at step 0; 0 lets the student act everywhere from the start.
+        decay_steps: environment steps over which it falls linearly to 0.
+    """
+
+    fraction_start: float = number(0.0, ge=0, le=1)
+    decay_steps: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
+class TrainingSection:
+    """One distillation.
+
+    Attributes:
+        num_envs: environments stepped together.
+        unroll_length: control steps per environment between two updates.
+        num_steps: environment steps of the whole run.
+        batch_size: transitions per gradient step; divides num_envs * unroll_length.
+        num_epochs: passes over each rollout.
+        learning_rate: Adam's step size.
+        max_grad_norm: gradients are clipped to this global norm.
+        action_weight: weight of the action error in the loss.
+        kl_weight: weight of KL(posterior, prior) in the loss.
+        kl_schedule: how the KL weight gets there.
+        teacher_forcing: warm start from the teacher's actions.
+        held_out_fraction: share of the clips that training never sees.
+        seed: of the split, the initial parameters, the environments and the minibatches.
+    """
+
+    num_envs: int = number(1024, ge=1)
+    unroll_length: int = number(20, ge=1)
+    num_steps: int = number(2_000_000, ge=1)
+    batch_size: int = number(512, ge=1)
+    num_epochs: int = number(1, ge=1)
+    learning_rate: float = number(3e-4, gt=0)
+    max_grad_norm: float = number(10.0, gt=0)
+    action_weight: float = number(1.0, ge=0)
+    kl_weight: float = number(1e-3, ge=0)
+    kl_schedule: KlScheduleSection = field(default_factory=KlScheduleSection)
+    teacher_forcing: TeacherForcingSection = field(default_factory=TeacherForcingSection)
+    held_out_fraction: float = number(0.2, ge=0, lt=1)
+    seed: int = number(0, ge=0, lt=2**32)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps in one rollout."""
+        return self.num_envs * self.unroll_length
+
+
+@dataclass(frozen=True)
+class PhysicsSection:
+    """Where the simulation runs.
+
+    Attributes:
+        backend: "mujoco" for MuJoCo C on threads, "mjx" for MJX on JAX's device.
+        num_threads: threads of the "mujoco" back end, 0 for every core.
+    """
+
+    backend: Literal["mujoco", "mjx"] = "mujoco"
+    num_threads: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
+class EvalSection:
+    """Episodes in which student and teacher start from the same clips and frames.
+
+    Attributes:
+        num_episodes: episodes of each.
+        clips: which side of the split is evaluated.
+        deterministic: the student acts on the posterior's mean, not on a sample.
+        interval_steps: environment steps between evaluations during training, 0 for the end only.
+        seed: of clips, frames and samples.
+    """
+
+    num_episodes: int = number(32, ge=1)
+    clips: Literal["held_out", "train", "all"] = "held_out"
+    deterministic: bool = True
+    interval_steps: int = number(500_000, ge=0)
+    seed: int = number(0, ge=0, lt=2**32)
+
+
+@dataclass(frozen=True)
+class CheckpointSection:
+    """What the run folder keeps.
+
+    Attributes:
+        interval_steps: environment steps between checkpoints, 0 for the end only.
+        keep_last: latest checkpoints kept.
+        keep_best: checkpoints kept besides them for the lowest action error since the one before.
+    """
+
+    interval_steps: int = number(200_000, ge=0)
+    keep_last: int = number(3, ge=1)
+    keep_best: int = number(1, ge=0)
+
+
+@dataclass(frozen=True)
+class LoggingSection:
+    """What is written while training, besides metrics.jsonl in the run folder.
+
+    Attributes:
+        interval_steps: environment steps between two rows of metrics.
+        progress: "bar", "plain" lines, or "auto": a bar on a terminal and lines elsewhere.
+        tensorboard: also write TensorBoard events (needs the `tensorboard` extra).
+    """
+
+    interval_steps: int = number(20_000, ge=1)
+    progress: Literal["auto", "bar", "plain"] = "auto"
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class WandbSection:
+    """Weights & Biases (needs the `wandb` extra).
+
+    Attributes:
+        project: name of the project.
+        group_name: group of the run, null for none.
+        exp_name: name of the run and start of the default run folder's name.
+        mode: "disabled", "offline" or "online"; "online" needs an earlier `wandb login`.
+    """
+
+    project: str = "vnl-mjx"
+    group_name: str | None = None
+    exp_name: str = "vae_distillation"
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """A distillation run.
+
+    Attributes:
+        run_dir: folder of the run, null for a new one under runs/.
+        resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
+            folder that has one, "always" refuses a folder that has none.
+        teacher_config: whom to distil.
+        reference_config: how the reference file is cut.
+        vae_config: the student.
+        training_config: the optimisation.
+        physics_config: the simulation.
+        eval_config: student against teacher.
+        checkpoint_config: what is kept.
+        logging_config: what is written.
+        wandb_config: Weights & Biases.
+    """
+
+    run_dir: str | None = None
+    resume: Literal["auto", "never", "always"] = "auto"
+    teacher_config: TeacherSection = field(default_factory=TeacherSection)
+    reference_config: ReferenceSection = field(default_factory=ReferenceSection)
+    vae_config: VaeSection = field(default_factory=VaeSection)
+    training_config: TrainingSection = field(default_factory=TrainingSection)
+    physics_config: PhysicsSection = field(default_factory=PhysicsSection)
+    eval_config: EvalSection = field(default_factory=EvalSection)
+    checkpoint_config: CheckpointSection = field(default_factory=CheckpointSection)
+    logging_config: LoggingSection = field(default_factory=LoggingSection)
+    wandb_config: WandbSection = field(default_factory=WandbSection)
+
+    def validate(self) -> None:
+        """Raises UserError, naming the key, for the first value that no run can have."""
+        check_bounds(self)
+        _validate_vae(self.vae_config)
+        _validate_training(self.training_config)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """An evaluation of a trained student.
+
+    Attributes:
+        checkpoint_path: run folder of a distillation, or its folder of checkpoints.
+        step: step of the checkpoint, null for the latest.
+        output_dir: folder of the report, null for eval/ in the run folder.
+        teacher_config: teacher and clips, where they differ from those of the run.
+        reference_config: how the reference file is cut.
+        physics_config: the simulation.
+        eval_config: the episodes.
+    """
+
+    checkpoint_path: str | None = None
+    step: int | None = number(None, ge=0)
+    output_dir: str | None = None
+    teacher_config: TeacherSection = field(default_factory=TeacherSection)
+    reference_config: ReferenceSection = field(default_factory=ReferenceSection)
+    physics_config: PhysicsSection = field(default_factory=PhysicsSection)
+    eval_config: EvalSection = field(default_factory=EvalSection)
+
+    def validate(self) -> None:
+        """Raises UserError, naming the key, for the first value that no evaluation can have."""
+        check_bounds(self)
+        if self.checkpoint_path is None:
+            raise UserError(
+                "checkpoint_path: expected the folder of a distillation run, found null; "
+                "give checkpoint_path=runs/NAME"
+            )
+
+
+def _validate_vae(vae: VaeSection) -> None:
+    if not vae.logvar_min < vae.logvar_max:
+        raise UserError(
+            f"vae_config.logvar_min: expected less than vae_config.logvar_max = {vae.logvar_max:g}, "
+            f"found {vae.logvar_min:g}"
+        )
+
+
+def _validate_training(training: TrainingSection) -> None:
+    steps = training.steps_per_update
+    rollout = f"num_envs * unroll_length = {training.num_envs} * {training.unroll_length} = {steps}"
+    if steps % training.batch_size:
+        raise UserError(
+            f"training_config.batch_size: expected a divisor of {rollout}, found "
+            f"{training.batch_size}; the nearest is {nearest_divisor(steps, training.batch_size)}"
+        )
+    if training.num_steps < steps:
+        raise UserError(
+            f"training_config.num_steps: expected at least one update of {rollout} environment "
+            f"steps, found {training.num_steps}"
+        )
+    schedule = training.kl_schedule
+    if schedule.start_weight is not None and schedule.end_step <= schedule.start_step:
+        raise UserError(
+            "training_config.kl_schedule.end_step: expected more than start_step = "
+            f"{schedule.start_step}, found {schedule.end_step}"
+        )
+    forcing = training.teacher_forcing
+    if forcing.fraction_start > 0.0 and forcing.decay_steps == 0:
+        raise UserError(
+            "training_config.teacher_forcing.decay_steps: expected at least 1 where fraction_start "
+            f"is above 0 ({forcing.fraction_start:g}), found 0"
+        )

@@ -1,0 +1,297 @@
+"""The intention network: an encoder of the reference, a latent, a decoder with proprioception.
+
+Order of layers, names of parameters and arithmetic are those of track-mjx, so its parameters fit
+(`agent/mlp_ppo/intention_network.py`, `agent/lstm_ppo/intention_network.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "tanh": nn.tanh,
+}
+LAYER_NORM_EPSILON = 1e-6
+MIN_ACTION_STD = 1e-3
+MIN_OBSERVATION_STD = 1e-6
+
+Memory = tuple[()] | tuple[jax.Array, jax.Array]
+
+
+@dataclass(frozen=True)
+class IntentionConfig:
+    """Sizes of an intention network.
+
+    Attributes:
+        reference_size: leading entries of the observation that the encoder reads.
+        proprioception_size: the entries after them, which only the decoder reads.
+        activation: a key of `ACTIVATIONS`.
+        lstm_hidden_size: width of the recurrent decoder. It has no other hidden layers:
+            `decoder_hidden_sizes` is then ignored, as upstream ignores it.
+        lstm_num_layers: 0 for the feed-forward decoder.
+    """
+
+    reference_size: int
+    proprioception_size: int
+    action_size: int
+    latent_dim: int
+    encoder_hidden_sizes: tuple[int, ...]
+    decoder_hidden_sizes: tuple[int, ...]
+    activation: str = "silu"
+    lstm_hidden_size: int = 0
+    lstm_num_layers: int = 0
+
+    def __post_init__(self):
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"{self.activation=} must be one of {sorted(ACTIVATIONS)}")
+
+    @property
+    def observation_size(self) -> int:
+        """Size of the flat observation."""
+        return self.reference_size + self.proprioception_size
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the decoder carries a memory."""
+        return self.lstm_num_layers > 0
+
+    def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
+        """Memory at the start of an episode: () or (h, c), zeros [*batch_shape, layers, hidden]."""
+        if not self.is_recurrent:
+            return ()
+        shape = (*batch_shape, self.lstm_num_layers, self.lstm_hidden_size)
+        return jnp.zeros(shape), jnp.zeros(shape)
+
+
+@struct.dataclass
+class IntentionOutput:
+    """What one application of the network gives.
+
+    Attributes:
+        logits: [..., 2 * action] location, then raw scale, of the action before tanh.
+        latent: [..., latent] what was decoded.
+        latent_mean: [..., latent] of the posterior.
+        latent_logvar: [..., latent] of the posterior.
+        memory: () or the next (h, c).
+    """
+
+    logits: jax.Array
+    latent: jax.Array
+    latent_mean: jax.Array
+    latent_logvar: jax.Array
+    memory: Memory
+
+
+@struct.dataclass
+class PolicyOutput(IntentionOutput):
+    """The network's output and the action.
+
+    Attributes:
+        action: [..., action] in (-1, 1).
+    """
+
+    action: jax.Array
+
+
+def _dense(size: int, name: str) -> nn.Dense:
+    return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform(), name=name)
+
+
+def _hidden_layers(config: IntentionConfig, sizes: tuple[int, ...], x: jax.Array) -> jax.Array:
+    """Dense, activation, LayerNorm, for each size. To be called inside a compact method."""
+    for i, size in enumerate(sizes):
+        x = ACTIVATIONS[config.activation](_dense(size, f"hidden_{i}")(x))
+        # The variance in two passes: the fast one cancels digits in float32.
+        norm = nn.LayerNorm(
+            epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=f"LayerNorm_{i}"
+        )
+        x = norm(x)
+    return x
+
+
+class Encoder(nn.Module):
+    """Normalised reference [..., reference] to posterior mean and log variance [..., latent]."""
+
+    config: IntentionConfig
+
+    @nn.compact
+    def __call__(self, reference: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Applies the encoder."""
+        x = _hidden_layers(self.config, self.config.encoder_hidden_sizes, reference)
+        latent_dim = self.config.latent_dim
+        return _dense(latent_dim, "fc2_mean")(x), _dense(latent_dim, "fc2_logvar")(x)
+
+
+class Decoder(nn.Module):
+    """Latent and normalised proprioception [..., latent + proprioception] to logits."""
+
+    config: IntentionConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+        """Applies the decoder; returns logits and the next memory."""
+        sizes = self.config.decoder_hidden_sizes
+        x = _hidden_layers(self.config, sizes, x)
+        return _dense(2 * self.config.action_size, f"hidden_{len(sizes)}")(x), memory
+
+
+class LSTMDecoder(nn.Module):
+    """As `Decoder`, through stacked LSTM cells and one projection."""
+
+    config: IntentionConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+        """Applies the decoder; returns logits and the next memory."""
+        hidden, cell = cast(tuple[jax.Array, jax.Array], memory)
+        next_hidden, next_cell = [], []
+        for i in range(self.config.lstm_num_layers):
+            lstm = nn.LSTMCell(
+                self.config.lstm_hidden_size,
+                kernel_init=nn.initializers.lecun_uniform(),
+                name=f"lstm_{i}",
+            )
+            # Flax orders the carry (cell, hidden); track-mjx's memory is (hidden, cell).
+            (cell_i, hidden_i), x = lstm((cell[..., i, :], hidden[..., i, :]), x)
+            next_hidden.append(hidden_i)
+            next_cell.append(cell_i)
+        logits = _dense(2 * self.config.action_size, "lstm_projection")(x)
+        return logits, (jnp.stack(next_hidden, axis=-2), jnp.stack(next_cell, axis=-2))
+
+
+class IntentionNetwork(nn.Module):
+    """Encoder, latent, decoder. The decoder is recurrent where the config says so."""
+
+    config: IntentionConfig
+
+    def setup(self):
+        """Names the parts as track-mjx does."""
+        self.encoder = Encoder(self.config)
+        if self.config.is_recurrent:
+            self.lstm_decoder = LSTMDecoder(self.config)
+        else:
+            self.decoder = Decoder(self.config)
+
+    def decode(
+        self, latent: jax.Array, proprioception: jax.Array, memory: Memory = ()
+    ) -> tuple[jax.Array, Memory]:
+        """Logits [..., 2 * action] and next memory, of a latent and normalised proprioception."""
+        decoder = self.lstm_decoder if self.config.is_recurrent else self.decoder
+        return decoder(jnp.concatenate([latent, proprioception], axis=-1), memory)
+
+    def __call__(
+        self,
+        obs: jax.Array,
+        memory: Memory = (),
+        *,
+        key: jax.Array | None = None,
+        latent: jax.Array | None = None,
+    ) -> IntentionOutput:
+        """Encodes the reference and decodes a latent.
+
+        Args:
+            obs: [..., observation], normalised.
+            memory: as `IntentionConfig.initial_memory` gives it, with the batch shape of `obs`.
+            key: draws the latent from the posterior. Without it the latent is the posterior mean;
+                a recurrent network decodes the mean in either case, as upstream does.
+            latent: [..., latent] to decode instead.
+        """
+        self._check(obs, memory)
+        reference, proprioception = jnp.split(obs, [self.config.reference_size], axis=-1)
+        mean, logvar = self.encoder(reference)
+        if latent is None:
+            latent = mean
+            if key is not None and not self.config.is_recurrent:
+                noise = jax.random.normal(key, mean.shape, mean.dtype)
+                latent = mean + jnp.exp(0.5 * logvar) * noise
+        logits, memory = self.decode(latent, proprioception, memory)
+        return IntentionOutput(logits, latent, mean, logvar, memory)
+
+    def _check(self, obs: jax.Array, memory: Memory) -> None:
+        if obs.shape[-1] != self.config.observation_size:
+            raise ValueError(f"{obs.shape=} must end in {self.config.observation_size=}")
+        found = tuple(part.shape for part in memory)
+        if self.config.is_recurrent:
+            layers, hidden = self.config.lstm_num_layers, self.config.lstm_hidden_size
+            expected = ((*obs.shape[:-1], layers, hidden),) * 2
+        else:
+            expected = ()
+        if found != expected:
+            raise ValueError(f"memory shapes {found} must be {expected}; see initial_memory")
+
+
+def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation [..., action] of the action before tanh.
+
+    The scale is that of brax's `NormalTanhDistribution`: softplus, then a floor is added.
+    """
+    loc, raw_scale = jnp.split(logits, 2, axis=-1)
+    return loc, jax.nn.softplus(raw_scale) + MIN_ACTION_STD
+
+
+@struct.dataclass
+class FrozenPolicy:
+    """A trained intention network with its own observation statistics, as one pytree.
+
+    No gradient leaves it: neither to its parameters, nor to the observation.
+
+    Attributes:
+        params: variables of `IntentionNetwork`, {"params": ...}.
+        obs_mean: [observation].
+        obs_std: [observation].
+        config: static.
+    """
+
+    params: Any
+    obs_mean: jax.Array
+    obs_std: jax.Array
+    config: IntentionConfig = struct.field(pytree_node=False)
+
+    def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
+        """Memory at the start of an episode; () for a feed-forward policy."""
+        return self.config.initial_memory(batch_shape)
+
+    def normalize(self, obs: jax.Array) -> jax.Array:
+        """Raw observation [..., observation] to what the network reads. Nothing is clipped."""
+        if obs.shape[-1] != self.config.observation_size:
+            raise ValueError(f"{obs.shape=} must end in {self.config.observation_size=}")
+        std = jnp.maximum(self.obs_std, MIN_OBSERVATION_STD)
+        return jax.lax.stop_gradient((obs - self.obs_mean) / std)
+
+    def act(
+        self,
+        obs: jax.Array,
+        memory: Memory = (),
+        *,
+        key: jax.Array | None = None,
+        latent: jax.Array | None = None,
+    ) -> PolicyOutput:
+        """One step of the policy.
+
+        Args:
+            obs: [..., observation], raw, reference before proprioception.
+            memory: of the previous step, or `initial_memory(obs.shape[:-1])`.
+            key: draws the latent (unless it is given) and the action. Without it both are modes.
+            latent: [..., latent] to decode instead of the encoder's.
+        """
+        latent_key, action_key = (None, None) if key is None else jax.random.split(key)
+        # Full float32 products: a GPU's default would move the actions by about 1e-3.
+        with jax.default_matmul_precision("highest"):
+            applied = IntentionNetwork(self.config).apply(
+                self.params, self.normalize(obs), memory, key=latent_key, latent=latent
+            )
+        output = cast(IntentionOutput, applied)
+        raw_action, std = action_distribution(output.logits)
+        if action_key is not None:
+            noise = jax.random.normal(action_key, raw_action.shape, raw_action.dtype)
+            raw_action = raw_action + std * noise
+        return jax.lax.stop_gradient(PolicyOutput(**vars(output), action=jnp.tanh(raw_action)))

@@ -1,0 +1,46 @@
+"""What in a row of metrics tells of a known trouble, and what to change then."""
+
+from collections.abc import Mapping
+
+ACTION_MSE_ALARM = 0.05
+KL_ALARM = 0.05
+ACTIVE_UNITS_ALARM = 0.1
+NAN_SHARE_ALARM = 0.01
+
+
+def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[str, str]:
+    """Named warnings, one line each, for metrics of `training.metrics.interval_metrics`.
+
+    Args:
+        metrics: one row.
+        latent_dim: of the student.
+        steps: environment steps of the row's interval.
+    """
+    found = {}
+    if metrics["loss/kl"] < KL_ALARM:
+        found["kl_near_zero"] = (
+            f"KL is {metrics['loss/kl']:.3f} nats, posterior and prior are all but equal (latent collapse): "
+            "lower training_config.kl_weight or start it low (training_config.kl_schedule)"
+        )
+    if metrics["latent/active_units"] < ACTIVE_UNITS_ALARM * latent_dim:
+        found["few_active_units"] = (
+            f"{metrics['latent/active_units']:.0f} of {latent_dim} latent dimensions are used: lower "
+            "training_config.kl_weight or vae_config.latent_dim"
+        )
+    if metrics["loss/action_mse"] > ACTION_MSE_ALARM:
+        found["action_error"] = (
+            f"the action error is {metrics['loss/action_mse']:.3f} (mean square, above {ACTION_MSE_ALARM:g}): "
+            "the student does not follow its teacher yet; if it stays, see the conformance table, train "
+            "longer, or lower training_config.kl_weight"
+        )
+    if metrics["nan/count"] > NAN_SHARE_ALARM * steps:
+        found["nan"] = (
+            f"{metrics['nan/count']:.0f} simulations diverged in {steps:.0f} steps and were reset: the "
+            "teacher's actions are too strong for these clips, or the walker is not the teacher's"
+        )
+    if metrics["loss/skipped_minibatches"] > 0:
+        found["skipped"] = (
+            f"{100 * metrics['loss/skipped_minibatches']:.1f} % of the minibatches had no finite gradient "
+            "and were left out: lower training_config.learning_rate"
+        )
+    return found

@@ -1,0 +1,300 @@
+"""Checkpoints of a distillation run: atomic, asynchronous, complete enough to resume bit for bit.
+
+Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, student, teacher, metadata}`.
+`state` is the whole training state, `student` its parameters alone, `teacher` the frozen policy, `metadata`
+JSON. Arrays are stored under their path in the tree, so that a reader needs no code of ours to find them.
+Nothing in a checkpoint is an absolute path.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.models.vae import StudentVAE, VaeConfig
+
+FORMAT_VERSION = 1
+CHECKPOINT_FOLDER = "checkpoints"
+_SEPARATOR = "."
+
+
+@dataclass(frozen=True)
+class LoadedStudent:
+    """A student read for use, not for resuming.
+
+    Attributes:
+        student: its functions.
+        params: its parameters (NumPy).
+        teacher: the frozen policy that it was distilled from, whose statistics normalise its observations.
+        metadata: what the run recorded (see `vnl_mjx.commands.distill`).
+        env_steps: environment steps of the checkpoint.
+        path: the checkpoint's folder.
+    """
+
+    student: StudentVAE
+    params: Any
+    teacher: FrozenPolicy
+    metadata: dict[str, Any]
+    env_steps: int
+    path: Path
+
+
+class VaeCheckpointer:
+    """Writes and restores the checkpoints of one run folder."""
+
+    def __init__(self, run_dir: Path, keep_last: int = 3, keep_best: int = 1):
+        """Opens (and creates) the checkpoint folder of `run_dir`.
+
+        Args:
+            run_dir: the run folder.
+            keep_last: newest checkpoints to keep.
+            keep_best: further ones to keep, lowest metric first.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        self.folder = run_dir.resolve() / CHECKPOINT_FOLDER
+        policies = ocp.checkpoint_managers
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep_last),
+                    policies.BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=keep_best),
+                ]
+            ),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.folder,
+                options=options,
+                item_names=("state", "student", "teacher", "metadata"),
+            )
+        except OSError as error:
+            raise _write_error(self.folder, error) from error
+
+    def latest_step(self) -> int | None:
+        """Environment steps of the newest complete checkpoint."""
+        return self._manager.latest_step()
+
+    def save(
+        self,
+        env_steps: int,
+        state: Any,
+        params: Any,
+        teacher: FrozenPolicy,
+        metadata: Mapping[str, Any],
+        metric: float,
+    ) -> None:
+        """Copies everything to host memory and writes it in the background.
+
+        Args:
+            env_steps: name of the checkpoint.
+            state: training state, any pytree of arrays.
+            params: the student's parameters (a part of `state`, stored apart for readers).
+            teacher: the frozen policy.
+            metadata: JSON-able; `vae` and `teacher` configurations are added to it here.
+            metric: lower is better, for keep-best.
+
+        Raises:
+            UserError: this or the previous write failed; what was complete before is untouched.
+        """
+        document = {
+            **metadata,
+            "format_version": FORMAT_VERSION,
+            "env_steps": env_steps,
+            "teacher_network": asdict(teacher.config),
+        }
+        try:
+            self._manager.save(
+                env_steps,
+                metrics={"loss": float(metric)},
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(_flatten(state)),
+                    student=ocp.args.StandardSave(_flatten(params)),
+                    teacher=ocp.args.StandardSave(_flatten(_teacher_arrays(teacher))),
+                    metadata=ocp.args.JsonSave(document),
+                ),
+            )
+        except Exception as error:  # Orbax wraps a full disk in several types.
+            raise _write_error(self.folder, error) from error
+
+    def restore(self, template: Any, env_steps: int) -> Any:
+        """Reads the training state of `env_steps` into the structure of `template`.
+
+        Raises:
+            UserError: the checkpoint is damaged or holds another structure.
+        """
+        path = self.folder / str(env_steps)
+        arrays = _read_arrays(path, "state")
+        expected = _flatten(template)
+        for name in sorted(expected.keys() | arrays.keys()):
+            found = arrays[name].shape if name in arrays else "nothing"
+            wanted = expected[name].shape if name in expected else "nothing"
+            if found != wanted:
+                raise UserError(
+                    f"{path}: cannot resume, {name} should have shape {wanted}, found {found}; "
+                    "resume with the configuration that the run was started with"
+                )
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+        restored = [
+            jax.numpy.asarray(arrays[_name(keys)], dtype=leaf.dtype) for keys, leaf in leaves
+        ]
+        return jax.tree.unflatten(treedef, restored)
+
+    def metadata(self, env_steps: int) -> dict[str, Any]:
+        """What the checkpoint of `env_steps` recorded."""
+        return _read_metadata(self.folder / str(env_steps))
+
+    def wait(self) -> None:
+        """Blocks until the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise _write_error(self.folder, error) from error
+
+    def close(self) -> None:
+        """Waits and releases the manager's threads."""
+        self.wait()
+        self._manager.close()
+
+
+def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
+    """Finds one checkpoint folder from a run folder, its `checkpoints` folder or a checkpoint itself.
+
+    Args:
+        path: what the user gave.
+        step: environment steps; the newest by default.
+
+    Raises:
+        UserError: nothing is there, or not that step.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"checkpoint_path: {path} does not exist; give a run folder or a checkpoint in it"
+        )
+    if (path / "metadata").is_dir() and (path / "student").is_dir():
+        return path
+    folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
+    steps = (
+        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+    )
+    if not steps:
+        raise UserError(
+            f"checkpoint_path: {path} is not a student checkpoint; expected a run folder with "
+            f"`{CHECKPOINT_FOLDER}/<environment steps>`, or one of those folders"
+        )
+    if step is not None and step not in steps:
+        raise UserError(f"checkpoint_path: {folder} has no step {step}, it holds {steps}")
+    return folder / str(steps[-1] if step is None else step)
+
+
+def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
+    """Reads a student, its teacher and the run's metadata; see `resolve_checkpoint` for `path`.
+
+    Raises:
+        UserError: not a checkpoint of this package, a damaged one, or one of a newer format.
+    """
+    folder = resolve_checkpoint(path, step)
+    metadata = _read_metadata(folder)
+    if metadata["format_version"] > FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: checkpoint format {metadata['format_version']}, this version reads up to "
+            f"{FORMAT_VERSION}; update vnl-mjx"
+        )
+    network = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in metadata["teacher_network"].items()
+    }
+    teacher = _read_arrays(folder, "teacher")
+    return LoadedStudent(
+        student=StudentVAE(VaeConfig.from_dict(metadata["vae"])),
+        params=_unflatten(_read_arrays(folder, "student")),
+        teacher=FrozenPolicy(
+            params=_unflatten(
+                {
+                    k.removeprefix("params."): v
+                    for k, v in teacher.items()
+                    if k.startswith("params.")
+                }
+            ),
+            obs_mean=teacher["obs_mean"],
+            obs_std=teacher["obs_std"],
+            config=IntentionConfig(**network),
+        ),
+        metadata=metadata,
+        env_steps=metadata["env_steps"],
+        path=folder,
+    )
+
+
+def _teacher_arrays(teacher: FrozenPolicy) -> dict[str, Any]:
+    return {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
+
+
+def _name(keys) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator=_SEPARATOR)
+
+
+def _flatten(tree: Any) -> dict[str, np.ndarray]:
+    # Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves}
+
+
+def _unflatten(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return flax.traverse_util.unflatten_dict(arrays, sep=_SEPARATOR)
+
+
+def _read_arrays(folder: Path, item: str) -> dict[str, np.ndarray]:
+    handler = ocp.PyTreeCheckpointer()
+    try:
+        metadata = handler.metadata(folder / item).item_metadata.tree
+        restore_args = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            metadata,
+            is_leaf=lambda x: not isinstance(x, dict),
+        )
+        return handler.restore(folder / item, restore_args=restore_args)
+    except Exception as error:
+        raise _read_error(folder, item, error) from error
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    try:
+        document = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "metadata")
+        document["format_version"], document["env_steps"]
+        return document
+    except Exception as error:
+        raise _read_error(folder, "metadata", error) from error
+
+
+def _read_error(folder: Path, item: str, error: BaseException) -> UserError:
+    return UserError(
+        f"{folder}: cannot read `{item}` ({_first_line(error)}); the checkpoint is incomplete or "
+        "damaged, use another step of the run"
+    )
+
+
+def _write_error(folder: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"{folder}: cannot write the checkpoint ({_first_line(error)}); free some space or choose "
+        "another run_dir, then start again: the run resumes from its last complete checkpoint"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
