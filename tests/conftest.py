@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.reference.assembly import clips_from_poses
+from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 TESTS = Path(__file__).parent
@@ -42,3 +45,14 @@ def toy_config() -> WalkerConfig:
 def toy_walker(toy_config: WalkerConfig) -> Walker:
     """The toy walker, built."""
     return build_walker(toy_config)
+
+
+@pytest.fixture(scope="session")
+def toy_clips(toy_walker: Walker) -> ReferenceClips:
+    """Two clips of the toy walker standing and swaying, of different lengths."""
+    num_frames = (40, 30)
+    model = toy_walker.model
+    phase = np.concatenate([np.arange(n) for n in num_frames]) / 50.0
+    qpos = np.tile(model.qpos0, (sum(num_frames), 1))
+    qpos[:, 7:] += 0.1 * np.sin(2 * np.pi * phase)[:, None]
+    return clips_from_poses(toy_walker, qpos, num_frames, 50.0, names=("sway_0", "sway_1"))

@@ -148,9 +148,9 @@ def test_bodies_without_names_are_the_walkers_without_the_floor(stac, clips, toy
     np.testing.assert_array_equal(
         found.body_positions[:, floor], np.broadcast_to(expected[0, floor], (24, 3))
     )
-    with pytest.raises(UserError, match="4 bodies without names, expected 8.*names_xpos"):
-        few = stac_datasets(clips)
-        read_clips(stac(names_xpos=None, xpos=few["xpos"][:, :4], xquat=None), toy_walker)
+    few = stac(names_xpos=None, xpos=stac_datasets(clips)["xpos"][:, :4], xquat=None)
+    with pytest.raises(UserError, match=r"4 bodies without names, expected 8.*names_xpos"):
+        read_clips(few, toy_walker)
 
 
 def test_body_that_the_file_lacks_is_computed(stac, clips, toy_walker):
@@ -362,14 +362,19 @@ def test_damaged_files_are_refused_and_never_crash(stac, clips, toy_walker, tmp_
 
 
 @pytest.mark.parametrize(
-    ("dataset", "index", "value"),
-    [("qpos", (17, 9), np.nan), ("xpos", (17, 2, 1), np.inf), ("qvel", (17, 0), -np.inf)],
+    ("dataset", "index", "value", "place"),
+    [
+        ("qpos", (17, 9), np.nan, "clip 1 ('turn'), frame 5"),
+        ("qpos", (12, 0), np.nan, "clip 1 ('turn'), frame 0"),
+        ("xpos", (11, 2, 1), np.inf, "clip 0 ('walk_1'), frame 11"),
+        ("qvel", (0, 0), -np.inf, "clip 0 ('walk_1'), frame 0"),
+    ],
 )
-def test_not_a_number_is_located(stac, clips, toy_walker, dataset, index, value):
+def test_not_a_number_is_located(stac, clips, toy_walker, dataset, index, value, place):
     values = stac_datasets(clips)[dataset].copy()
     values[index] = value
     message = refusal(stac(**{dataset: values}), toy_walker)
-    assert f"'{dataset}' holds NaN or infinity in clip 1 ('turn'), frame 5" in message
+    assert f"'{dataset}' holds NaN or infinity in {place}" in message
 
 
 def test_zero_quaternion_is_located(stac, clips, toy_walker):

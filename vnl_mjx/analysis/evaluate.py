@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import Gaussian, StudentVAE
 from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.tasks.vae_distillation import DistillationState, VaeDistillationTask
+from vnl_mjx.tasks.vae_distillation import DistillationState, Label, VaeDistillationTask
+
+# Observations this many standard deviations from the teacher's mean are rare where the layout is right.
+FAR_SIGMA = 10.0
+# Entries whose standard deviation is at the floor never varied: their distance says nothing.
+_FLOOR_STD = 1e-5
 
 
 @flax.struct.dataclass
@@ -44,6 +49,7 @@ class Trajectories:
         teacher_action: [.., nu] at the visited state.
         posterior: of the student at the visited state.
         prior: of the student at the visited state.
+        far_share: share of the observation beyond `FAR_SIGMA` of the teacher's statistics.
     """
 
     alive: jax.Array
@@ -57,6 +63,7 @@ class Trajectories:
     teacher_action: jax.Array
     posterior: Gaussian
     prior: Gaussian
+    far_share: jax.Array
 
 
 @flax.struct.dataclass
@@ -109,9 +116,27 @@ class Evaluator:
         seed: int,
     ) -> Comparison:
         """Runs `num_episodes` with the student acting, then the same with the teacher."""
+        run = partial(self.rollout, params, teacher, clips, num_episodes, seed)
+        return Comparison(
+            draw_episodes(self._task, clips, num_episodes, seed),
+            student=run(student_acts=True),
+            teacher=run(student_acts=False),
+        )
+
+    def rollout(
+        self,
+        params: Any,
+        teacher: FrozenPolicy,
+        clips: ReferenceClips,
+        num_episodes: int,
+        seed: int,
+        *,
+        student_acts: bool,
+    ) -> Trajectories:
+        """Runs the episodes that `seed` draws with one of the two acting."""
         episodes = draw_episodes(self._task, clips, num_episodes, seed)
-        run = partial(self._run, params, teacher, clips, episodes, jax.random.PRNGKey(seed + 1))
-        return Comparison(episodes, student=run(jnp.bool_(True)), teacher=run(jnp.bool_(False)))
+        key = jax.random.PRNGKey(seed + 1)
+        return self._run(params, teacher, clips, episodes, key, jnp.bool_(student_acts))
 
 
 def _run(
@@ -155,9 +180,25 @@ def _run(
             teacher_action=label.teacher_action,
             posterior=posterior,
             prior=student.prior(params, label.proprioception),
+            far_share=_far_share(label, teacher),
         )
         return (state, alive & ~(outcome.terminated | outcome.truncated)), step
 
+    def nothing(carry, key):
+        _, shapes = jax.eval_shape(control_step, carry, key)
+        return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def step_while_any_lives(carry, key):
+        return jax.lax.cond(jnp.any(carry[1]), control_step, nothing, carry, key)
+
     keys = jax.random.split(key, imitation.max_episode_steps)
-    _, trajectories = jax.lax.scan(control_step, (state, jnp.ones(num_episodes, bool)), keys)
+    start_carry = (state, jnp.ones(num_episodes, bool))
+    _, trajectories = jax.lax.scan(step_while_any_lives, start_carry, keys)
     return trajectories
+
+
+def _far_share(label: Label, teacher: FrozenPolicy) -> jax.Array:
+    normalized = jnp.concatenate([label.reference, label.proprioception], axis=-1)
+    informative = teacher.obs_std > _FLOOR_STD
+    far = jnp.sum((jnp.abs(normalized) > FAR_SIGMA) & informative, axis=-1)
+    return far / jnp.maximum(jnp.sum(informative), 1)

@@ -72,8 +72,9 @@ class DistillationRun:
         self._check_resume(latest)
         previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._introduce(latest)
+            self.trainer.start_compiling()
             state = self.trainer.init(self.config.training_config.seed)
+            self._introduce(latest, state)
             if latest is not None:
                 state = self.checkpointer.restore(state, latest)
             self.loggers = Loggers(self.config, self.run_dir, self.console, resume_from=latest)
@@ -105,16 +106,21 @@ class DistillationRun:
             )
         check_same_run(self.checkpointer.metadata(latest), self.metadata, self.run_dir)
 
-    def _introduce(self, latest: int | None) -> None:
+    def _introduce(self, latest: int | None, state: TrainState) -> None:
         experiment = self.experiment
         self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
         if latest is not None:
             self.console.print(f"resuming at {latest:,} environment steps")
             return
-        replay = conformance.replay_teacher(
-            experiment.task, experiment.teacher.policy, experiment.clips_of("train")
+        replay = self._evaluator.rollout(
+            state.params,
+            experiment.teacher.policy,
+            self.eval_clips,
+            self.config.eval_config.num_episodes,
+            self.config.eval_config.seed,
+            student_acts=False,
         )
-        replayed, warnings = conformance.judge(replay, experiment.task.imitation)
+        replayed, warnings = conformance.judge_replay(replay, experiment.task.imitation)
         tables.print_table(self.console, "Teacher", experiment.teacher.summary | replayed)
         tables.print_table(self.console, "Reference clips", tables.clip_rows(experiment))
         for warning in (*experiment.teacher.warnings, *warnings):

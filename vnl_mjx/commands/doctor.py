@@ -150,12 +150,16 @@ def _jax_devices(works: bool, output: str) -> Finding:
 def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:
     working = [name for name, (works, _) in results.items() if works]
     for name, (works, output) in results.items():
-        yield Finding(f"rendering with {name}", "works" if works else output, "ok" if works else "note")
+        yield Finding(
+            f"rendering with {name}", "works" if works else output, "ok" if works else "note"
+        )
     if working:
         yield Finding("video", f"set MUJOCO_GL={working[0]} for video")
     else:
         advice = "install OSMesa (package libosmesa6) or a GPU driver with EGL"
-        yield Finding("video", "no way to render; training and evaluation need none", "note", advice)
+        yield Finding(
+            "video", "no way to render; training and evaluation need none", "note", advice
+        )
 
 
 def _extras() -> Iterator[Finding]:
@@ -168,7 +172,9 @@ def _extras() -> Iterator[Finding]:
 def _demo() -> Finding:
     missing = [path.name for path in (DEMO_TEACHER, DEMO_CLIPS) if not path.exists()]
     if missing:
-        advice = "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
+        advice = (
+            "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
+        )
         return Finding("demonstration data", f"without {' and '.join(missing)}", "problem", advice)
     return Finding("demonstration data", "teacher and clips are there")
 

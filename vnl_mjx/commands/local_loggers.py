@@ -1,5 +1,7 @@
 """The loggers that every run has: a JSONL file and the console."""
 
+import errno
+import io
 import json
 import math
 import os
@@ -10,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from vnl_mjx.errors import UserError
 
@@ -48,13 +51,13 @@ class JsonlLogger:
 
     def __init__(self, path: Path):
         self._path = path
-        self._file = self._guard(lambda: path.open("a", encoding="utf-8"))
+        self._file = self._guard(lambda: _open(path))
 
     def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
         """Appends one line."""
         row = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         line = json.dumps({"env_steps": env_steps, **row}) + "\n"
-        self._guard(lambda: (self._file.write(line), self._file.flush()))
+        self._guard(lambda: self._write(line.encode()))
 
     def truncate_after(self, env_steps: int) -> None:
         """Forgets lines later than `env_steps`, and a last line that a killed run left unfinished."""
@@ -71,7 +74,11 @@ class JsonlLogger:
         part = self._path.with_name(self._path.name + ".part")
         part.write_text("".join(kept), encoding="utf-8")
         os.replace(part, self._path)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = _open(self._path)
+
+    def _write(self, line: bytes) -> None:
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _guard(self, action: Callable[[], T]) -> T:
         try:
@@ -136,14 +143,19 @@ class ConsoleLogger:
         else:
             self._bar.update(self._task, completed=env_steps, description=text)
 
-    def note(self, text: str, style: str | None = None) -> None:
+    def note(self, text: str, style: str = "") -> None:
         """Prints a line of text, above the bar where there is one."""
-        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def _open(path: Path) -> io.FileIO:
+    """For appending, unbuffered, so that a line is in the file when it was written."""
+    return path.open("ab", buffering=0)
 
 
 def _rate(before: tuple[float, int], after: tuple[float, int]) -> float:

@@ -101,7 +101,9 @@ class TensorBoardLogger:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise RuntimeError(_missing("tensorboard")) from error
-        self._writer = SummaryWriter(str(log_dir), purge_step=start_steps + 1 if start_steps else None)
+        self._writer = SummaryWriter(
+            str(log_dir), purge_step=start_steps + 1 if start_steps else None
+        )
 
     def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
         """Writes the finite metrics."""

@@ -103,11 +103,11 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         return value
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and is_number:
-        return float(value)
-    if kind is int and is_number and (isinstance(value, int) or value.is_integer()):
-        return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if kind is float:
+            return float(value)
+        if kind is int and value == value // 1:
+            return int(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
     raise UserError(f"{key}: expected {_described(options)}, found {_shown(value)}")
@@ -120,7 +120,7 @@ def _described(options: tuple[Any, ...]) -> str:
         choices = typing.get_args(kind)
         text = ", ".join(choices[:-1]) + f" or {choices[-1]}"
     elif typing.get_origin(kind) is tuple:
-        text = "a list of whole numbers such as [512,256]"
+        text = f"a list, each part {names[typing.get_args(kind)[0]]}"
     else:
         text = names[kind]
     return text + " or null" * (type(None) in options)

@@ -169,6 +169,9 @@ class UpstreamQuirks:
         body_row_shift: tracked bodies (not the proprioceptive end effectors) read this many rows after
             the named one, clamped to the last row. 1 while the model has a floor body: ids of that
             model index `xpos[1:]` (track-mjx: `environment/task/single_clip_tracking.py`, `_get_obs`).
+        reward_body_row_shift: the same for the simulated side of the end-effector and body reward; its
+            reference side always has `body_row_shift`. 0 from 2025-05-20 to 2025-09-08: the reward then
+            compared each body with the reference of the body after it (track-mjx commit 0c895bb).
         joint_row_shift: tracked joints read this many joints after the named one, clamped. 1 before
             2025-09-23: joint ids that count the free joint index `qpos[7:]`
             (track-mjx: `environment/walker/base.py`, `compute_local_joint_distances`).
@@ -176,6 +179,7 @@ class UpstreamQuirks:
     """
 
     body_row_shift: int = 1
+    reward_body_row_shift: int = 1
     joint_row_shift: int = 0
     ctrl_diff_is_zero: bool = True
 

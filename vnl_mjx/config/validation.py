@@ -41,7 +41,9 @@ def _check_number(key: str, value: float, bounds: dict[str, float]) -> None:
     if math.isfinite(value) and all(_RELATIONS[b][0](value, limit) for b, limit in bounds.items()):
         return
     expected = " and ".join(f"{_RELATIONS[b][1]} {limit:.10g}" for b, limit in bounds.items())
-    raise UserError(f"{key}: expected a finite number {expected}".rstrip() + f", found {value:.10g}")
+    raise UserError(
+        f"{key}: expected a finite number {expected}".rstrip() + f", found {value:.10g}"
+    )
 
 
 def nearest_divisor(total: int, wanted: int) -> int:

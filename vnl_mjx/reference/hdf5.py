@@ -1,7 +1,9 @@
 """Clip files on disk: opening, reading and writing HDF5."""
 
+import contextlib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -75,7 +77,7 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
         with h5py.File(partial, "w", libver=("v108", "latest")) as file:
             file.attrs["rate_hz"] = clips.rate_hz
             for name in _NAMES:
-                file.attrs.create(name, list(getattr(clips, name)), dtype=h5py.string_dtype())
+                file.attrs[name] = _fixed_length(getattr(clips, name))
             for name in FEATURES:
                 values = np.asarray(getattr(clips, name), np.float32)
                 values = values.reshape(len(lengths), lengths[0], *values.shape[1:])
@@ -86,7 +88,8 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({_first_line(error)})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # moved already, or never made
+            partial.unlink()
 
 
 def _load(path: Path) -> FileContents:
@@ -113,7 +116,9 @@ def _load(path: Path) -> FileContents:
                 for name in names
                 if isinstance(file.get(name), h5py.Dataset)
             }
-            return FileContents(str(path), datasets, dict(file.attrs), tuple(found))
+            attributes = {n: file.attrs[n] for n in ("rate_hz", *_NAMES) if n in file.attrs}
+            # str: a name that is not UTF-8 arrives as bytes
+            return FileContents(str(path), datasets, attributes, tuple(map(str, found)))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         # h5py raises each of these for a damaged file, depending on where it is damaged
         raise UserError(
@@ -129,6 +134,12 @@ def _kind(path: Path, head: bytes) -> str:
     if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
         return "is a pickle, not HDF5; store it again with stac-mjx as .h5"
     return "is not an HDF5 file"
+
+
+def _fixed_length(names: Sequence[str]) -> np.ndarray:
+    """Strings as one block of bytes; HDF5 can hang on a damaged heap of variable-length ones."""
+    encoded = [name.encode() for name in names]
+    return np.array(encoded, h5py.string_dtype(length=max(1, *map(len, encoded))))
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,8 +14,8 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import Physics, PhysicsState
 from vnl_mjx.reference.clips import ReferenceClips, check_clips_cover
-from vnl_mjx.tasks.observations import Observation, ObservationFunctions, shifted_rows
-from vnl_mjx.tasks.rewards import reward_terms, tracking_errors
+from vnl_mjx.tasks.observations import Observation, ObservationFunctions
+from vnl_mjx.tasks.rewards import RewardRows, reward_terms, tracking_errors
 from vnl_mjx.tasks.terminations import distances, failures
 from vnl_mjx.walkers.walker import Walker
 
@@ -73,9 +73,7 @@ class ImitationTask:
         self.walker = walker
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
-        self._end_effector_rows = shifted_rows(
-            walker.end_effectors, config.quirks.body_row_shift, len(walker.body_names)
-        )
+        self._reward_rows = RewardRows.build(walker, config.quirks)
         self.action_size = physics.model.nu
         self.layout = self._observations.layout(jax.eval_shape(physics.zeros))
         reward = config.reward
@@ -181,8 +179,7 @@ class ImitationTask:
         errors = tracking_errors(
             physics,
             clips.at(moved.clip, frame),
-            self._observations.body_rows,
-            self._end_effector_rows,
+            self._reward_rows,
         )
         if self.config.quirks.ctrl_diff_is_zero:
             previous_action = action

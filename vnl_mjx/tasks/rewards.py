@@ -3,15 +3,19 @@
 Formulas: track-mjx `environment/task/reward.py`, which follows dm_control's reference-pose task.
 """
 
+from dataclasses import dataclass
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx import quaternions
-from vnl_mjx.config.imitation import RewardConfig
+from vnl_mjx.config.imitation import RewardConfig, UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.reference.clips import ReferenceFrames
+from vnl_mjx.tasks.observations import shifted_rows
+from vnl_mjx.walkers.walker import Walker
 
 
 @flax.struct.dataclass
@@ -35,21 +39,41 @@ class TrackingErrors:
     end_effectors_w: jax.Array
 
 
+@dataclass(frozen=True)
+class RewardRows:
+    """Body rows that the reward reads, of the simulation and of the reference (equal but for a quirk)."""
+
+    bodies: np.ndarray
+    end_effectors: np.ndarray
+    reference_bodies: np.ndarray
+    reference_end_effectors: np.ndarray
+
+    @classmethod
+    def build(cls, walker: Walker, quirks: UpstreamQuirks) -> "RewardRows":
+        """The rows of `walker`, as the teacher's generation read them."""
+        num_bodies = len(walker.body_names)
+        actual, reference = quirks.reward_body_row_shift, quirks.body_row_shift
+        return cls(
+            bodies=shifted_rows(walker.tracked_bodies, actual, num_bodies),
+            end_effectors=shifted_rows(walker.end_effectors, actual, num_bodies),
+            reference_bodies=shifted_rows(walker.tracked_bodies, reference, num_bodies),
+            reference_end_effectors=shifted_rows(walker.end_effectors, reference, num_bodies),
+        )
+
+
 def tracking_errors(
-    state: PhysicsState,
-    frame: ReferenceClips,
-    body_rows: np.ndarray,
-    end_effector_rows: np.ndarray,
+    state: PhysicsState, frame: ReferenceFrames, rows: RewardRows
 ) -> TrackingErrors:
     """Compares one simulation with one reference frame (`ReferenceClips.at`)."""
-    bodies_w = state.xpos - frame.body_positions
+    reference_w = frame.body_positions
     return TrackingErrors(
         root_position_w=state.qpos[:3] - frame.position,
         root_half_angle=quaternions.half_angle(state.qpos[3:7], frame.quaternion),
         joints=state.qpos[7:] - frame.joints,
         root_angular_velocity=state.qvel[3:6] - frame.angular_velocity,
-        bodies_w=bodies_w[body_rows],
-        end_effectors_w=bodies_w[end_effector_rows],
+        bodies_w=state.xpos[rows.bodies] - reference_w[rows.reference_bodies],
+        end_effectors_w=state.xpos[rows.end_effectors]
+        - reference_w[rows.reference_end_effectors],
     )
 
 

@@ -6,6 +6,7 @@ trainer holds no state of its own: `TrainState` in, `TrainState` out, so a saved
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import flax.struct
@@ -123,20 +124,23 @@ class VaeDistillation:
         )
         self._rollout = jax.jit(self._rollout_impl, donate_argnames="environments")
         self._learn = jax.jit(self._learn_impl, donate_argnames=("params", "opt_state"))
+        self._rollout_ready: Future | None = None
+        self._learn_ready: Future | None = None
 
     def init(self, seed: int) -> TrainState:
         """Fresh parameters and environments."""
-        key = jax.random.PRNGKey(seed)
-        key, params_key, env_key = jax.random.split(key, 3)
-        params = self.student.init(params_key)
-        reset = jax.jit(self.task.reset, static_argnums=1)
-        return TrainState(
-            params=params,
-            opt_state=self.optimizer.init(params),
-            environments=reset(env_key, self.config.num_envs, self.teacher, self.clips),
-            key=key,
-            num_updates=jnp.int32(0),
-        )
+        return jax.jit(self._init_impl)(jax.random.PRNGKey(seed), self.teacher, self.clips)
+
+    def start_compiling(self) -> None:
+        """Compiles both functions in the background, while the caller does something else."""
+        state = jax.eval_shape(self._init_impl, jax.random.PRNGKey(0), self.teacher, self.clips)
+        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
+        rollout = self._rollout.lower(**self._rollout_arguments(state, state.key))
+        self._rollout_ready = pool.submit(rollout.compile)
+        _, labels, _ = rollout.out_info
+        learn = self._learn.lower(**self._learn_arguments(state, labels, state.key))
+        self._learn_ready = pool.submit(learn.compile)
+        pool.shutdown(wait=False)
 
     def env_steps(self, state: TrainState) -> int:
         """Control steps so far, summed over environments."""
@@ -147,25 +151,14 @@ class VaeDistillation:
         key, rollout_key, learn_key = jax.random.split(state.key, 3)
         physics_before = self._physics_seconds()
         started = time.perf_counter()
+        rollout_fn = self._rollout_ready.result() if self._rollout_ready else self._rollout
         environments, labels, rollout = jax.block_until_ready(
-            self._rollout(
-                params=state.params,
-                teacher=self.teacher,
-                clips=self.clips,
-                environments=state.environments,
-                key=rollout_key,
-                num_updates=state.num_updates,
-            )
+            rollout_fn(**self._rollout_arguments(state, rollout_key))
         )
         rolled_out = time.perf_counter()
+        learn_fn = self._learn_ready.result() if self._learn_ready else self._learn
         params, opt_state, learning = jax.block_until_ready(
-            self._learn(
-                params=state.params,
-                opt_state=state.opt_state,
-                labels=labels,
-                key=learn_key,
-                num_updates=state.num_updates,
-            )
+            learn_fn(**self._learn_arguments(state, labels, learn_key))
         )
         seconds = {
             "rollout": rolled_out - started,
@@ -204,6 +197,36 @@ class VaeDistillation:
     def _steps_so_far(self, num_updates: jax.Array) -> jax.Array:
         return num_updates.astype(jnp.float32) * self.steps_per_update
 
+    def _rollout_arguments(self, state: TrainState, key: jax.Array) -> dict[str, Any]:
+        return {
+            "params": state.params,
+            "teacher": self.teacher,
+            "clips": self.clips,
+            "environments": state.environments,
+            "key": key,
+            "num_updates": state.num_updates,
+        }
+
+    def _learn_arguments(self, state: TrainState, labels: Label, key: jax.Array) -> dict[str, Any]:
+        return {
+            "params": state.params,
+            "opt_state": state.opt_state,
+            "labels": labels,
+            "key": key,
+            "num_updates": state.num_updates,
+        }
+
+    def _init_impl(self, key: jax.Array, teacher: FrozenPolicy, clips: ReferenceClips) -> TrainState:
+        key, params_key, env_key = jax.random.split(key, 3)
+        params = self.student.init(params_key)
+        return TrainState(
+            params=params,
+            opt_state=self.optimizer.init(params),
+            environments=self.task.reset(env_key, self.config.num_envs, teacher, clips),
+            key=key,
+            num_updates=jnp.int32(0),
+        )
+
     def _rollout_impl(self, params, teacher, clips, environments, key, num_updates):
         fraction = self._teacher_fraction(self._steps_so_far(num_updates))
         return student_rollout(
@@ -230,7 +253,7 @@ class VaeDistillation:
             (_, statistics), grads = jax.value_and_grad(self._loss, has_aux=True)(
                 params, batch, key, kl_weight
             )
-            grad_norm = optax.global_norm(grads)
+            grad_norm = optax.tree.norm(grads)
             finite = jnp.isfinite(grad_norm)
             updates, new_opt_state = self.optimizer.update(grads, opt_state, params)
             updated = (optax.apply_updates(params, updates), new_opt_state)

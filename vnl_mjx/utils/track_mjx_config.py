@@ -165,8 +165,8 @@ def _upstream_task(
         )
     elif generation != "2025-09":
         warnings.append(
-            "before 2025-09-08 track-mjx's end-effector reward compared each end effector with the "
-            "reference of the body after it; ours compares the same body on both sides"
+            "reward: each end effector is compared with the reference of the body after it, as track-mjx "
+            "did until 2025-09-08; a teacher of the two weeks after that saw the same body on both sides"
         )
     task = ImitationConfig(
         generation=generation,
@@ -176,6 +176,7 @@ def _upstream_task(
         termination=_termination(reader),
         quirks=UpstreamQuirks(
             body_row_shift=int(has_floor),
+            reward_body_row_shift=int(generation == "2025-09"),
             joint_row_shift=int(generation != "2025-09"),
             ctrl_diff_is_zero=generation == "2025-09" or _has_action_window(reader),
         ),

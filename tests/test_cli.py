@@ -1,0 +1,153 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vnl_mjx import __version__, cli
+from vnl_mjx.commands import bench, distill, doctor, evaluate, inspect
+from vnl_mjx.errors import UserError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stands in for the sub-commands and records their arguments."""
+    seen = []
+    for module in (distill, evaluate, inspect, bench):
+        monkeypatch.setattr(module, "run", lambda *a, **k: seen.append((a, k)) or 0)
+    return seen
+
+
+def test_distill_takes_overrides_around_options(calls, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("training_config: {num_envs: 256}\n")
+    arguments = ["training_config.seed=1", "--config", str(file), "vae_config.latent_dim=8"]
+    assert cli.main(["distill", *arguments]) == 0
+    config = calls[0][0][0]
+    assert (config.training_config.seed, config.vae_config.latent_dim) == (1, 8)
+    assert config.training_config.num_envs == 256
+
+
+def test_each_command_reaches_its_module(calls):
+    assert cli.main(["eval", "checkpoint_path=runs/x", "eval_config.num_episodes=3"]) == 0
+    assert cli.main(["inspect", "clips.h5", "--json"]) == 0
+    assert cli.main(["bench", "--json", "training_config.num_envs=256"]) == 0
+    evaluation, inspection, benchmark = calls
+    assert evaluation[0][0].eval_config.num_episodes == 3
+    assert inspection == ((Path("clips.h5"),), {"as_json": True})
+    assert benchmark[0][0].training_config.num_envs == 256
+    assert benchmark[1] == {"as_json": True}
+
+
+def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
+    assert cli.main(["distill", "--show-config", "training_config.seed=3"]) == 0
+    assert "  seed: 3\n" in capsys.readouterr().out
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["distill", "num_env=3"],
+        ["distill", "--cofnig", "x"],
+        ["distill", "--config", "no/such/file.yaml"],
+        ["distill", "--config"],
+        ["distill", "stray"],
+        ["eval"],
+        ["eval", "runs/x"],
+        ["inspect"],
+        ["inspect", "a", "b"],
+        ["doctor", "stray"],
+        ["nothing"],
+        [],
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(calls, arguments, capsys):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vnl-mjx: error: ")
+    assert captured.err.count("\n") == 1
+    assert not calls
+
+
+def test_exit_statuses_of_a_command(monkeypatch, capsys):
+    def raises(error):
+        def run(config):
+            raise error
+
+        return run
+
+    monkeypatch.setattr(distill, "run", raises(UserError("two\nlines")))
+    assert cli.main(["distill"]) == 2
+    assert capsys.readouterr().err == "vnl-mjx: error: two lines\n"
+    monkeypatch.setattr(distill, "run", raises(KeyboardInterrupt()))
+    assert cli.main(["distill"]) == 130
+    monkeypatch.setattr(distill, "run", lambda config: 7)
+    assert cli.main(["distill"]) == 7
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["eval", "--help"]])
+def test_help_has_examples_and_loads_nothing_heavy(arguments):
+    code = (
+        "import sys; from vnl_mjx.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert not {'jax', 'mujoco', 'hydra', 'omegaconf'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "vnl-mjx" in done.stdout
+    if len(arguments) > 1:
+        assert f"vnl-mjx {arguments[0]}" in done.stdout.partition("examples:")[2]
+
+
+@pytest.mark.parametrize("script", ["train_vae.py", "eval_vae.py"])
+def test_scripts_run_from_the_package_folder(script):
+    folder = Path(cli.__file__).parent
+    done = subprocess.run(
+        [sys.executable, script, "num_env=3"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("vnl-mjx: error: unknown key num_env")
+    assert done.stderr.count("\n") == 1
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"vnl-mjx {__version__}\n"
+
+
+def test_doctor_reports_this_machine(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_GL_PROBE", "raise OSError('no screen')")
+    status = cli.main(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    findings = {row["name"]: row for row in report["findings"]}
+    assert report["ok"] is (status == 0)
+    assert findings["JAX devices"]["status"] != "problem"
+    assert "cpu" in findings["JAX devices"]["found"] or "gpu" in findings["JAX devices"]["found"]
+    assert int(findings["cores"]["found"]) >= 1
+    assert findings["packages"]["status"] == "ok"
+    for name in doctor.GL_BACKENDS:
+        row = findings[f"rendering with {name}"]
+        assert (row["found"], row["status"]) == ("OSError: no screen", "note")
+    assert findings["video"]["advice"]
+
+
+def test_doctor_probe_survives_a_hang_and_a_crash(monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.5)
+    assert doctor._probe("import time; time.sleep(30)") == (False, "no answer in 0.5 s")
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 30)
+    assert doctor._probe("import os; os.abort()") == (False, "crashed with signal 6")
+    assert doctor._probe("print('a'); print('b')") == (True, "b")
+
+
+def test_doctor_table_shows_problems(monkeypatch, capsys):
+    rows = [doctor.Finding("thing", "[broken]", "problem", "mend it")]
+    monkeypatch.setattr(doctor, "examine", lambda: rows)
+    assert doctor.run() == 1
+    text = capsys.readouterr().out
+    assert "[broken]" in text and "mend it" in text and "Not ready" in text

@@ -1,0 +1,185 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vnl_mjx.config.conversion import diff_configs, from_dict, known_keys, to_dict
+from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.loading import load_distillation_config, load_evaluation_config, to_yaml
+from vnl_mjx.config.schema import Activation, DistillationConfig, EvaluationConfig, TrainingSection
+from vnl_mjx.config.validation import nearest_divisor
+from vnl_mjx.errors import UserError
+
+
+def test_yaml_files_hold_the_schema_s_defaults():
+    assert load_distillation_config() == DistillationConfig()
+    evaluation = load_evaluation_config(["checkpoint_path=x"])
+    assert evaluation == EvaluationConfig(checkpoint_path="x")
+
+
+@pytest.mark.parametrize(
+    ("file", "cls"),
+    [("vae_distillation", DistillationConfig), ("vae_evaluation", EvaluationConfig)],
+)
+def test_yaml_files_name_every_key(file, cls):
+    from importlib.resources import files
+
+    from omegaconf import OmegaConf
+
+    loaded = OmegaConf.create((files("vnl_mjx.config") / f"{file}.yaml").read_text())
+    for key in known_keys(cls):
+        assert OmegaConf.select(loaded, key, default="absent") != "absent", key
+
+
+def test_every_field_is_documented():
+    for kind in [DistillationConfig, EvaluationConfig, *known_keys(DistillationConfig).values()]:
+        if dataclasses.is_dataclass(kind):
+            for item in dataclasses.fields(kind):
+                assert f"        {item.name}: " in (kind.__doc__ or ""), (kind, item.name)
+
+
+def test_activations_are_those_of_the_models():
+    from typing import get_args
+
+    from vnl_mjx.models.intention import ACTIVATIONS
+
+    assert set(get_args(Activation)) == set(ACTIVATIONS)
+
+
+def test_overrides_set_values_of_every_type():
+    config = load_distillation_config(
+        [
+            "training_config.num_steps=5e6",
+            "training_config.learning_rate=1",
+            "+vae_config.encoder_hidden_sizes=[64,32]",
+            "vae_config.layer_norm=false",
+            "training_config.kl_schedule={start_weight: 0.01, end_step: 10}",
+            "training_config.num_envs=4",
+            "training_config.num_envs=256",
+            "wandb_config.exp_name=2025",
+        ]
+    )
+    assert config.training_config.num_steps == 5_000_000
+    assert isinstance(config.training_config.learning_rate, float)
+    assert config.vae_config.encoder_hidden_sizes == (64, 32)
+    assert config.vae_config.layer_norm is False
+    assert config.training_config.kl_schedule.start_weight == 0.01
+    assert config.training_config.num_envs == 256
+    assert config.wandb_config.exp_name == "2025"
+
+
+@settings(max_examples=40, deadline=None)
+@given(path=st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1))
+def test_any_path_survives_the_override_grammar(path):
+    if path == "null" or path[0] in "'\"":
+        return  # null is no path; quoted text is Hydra's to read
+    config = load_distillation_config([f"teacher_config.checkpoint_path={path}"])
+    assert config.teacher_config.checkpoint_path == path
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("num_envs=3", ["unknown key num_envs", "training_config.num_envs"]),
+        ("training_config.learning_rat=3", ["did you mean training_config.learning_rate?"]),
+        ("xyzzy=3", ["unknown key xyzzy", "--show-config"]),
+        ("training_config.num_envs=abc", ["training_config.num_envs", "whole number", '"abc"']),
+        ("training_config.num_envs=1.5", ["whole number", "1.5"]),
+        ("training_config.num_envs=0", ["training_config.num_envs", "at least 1", "found 0"]),
+        ("training_config.num_envs=1,2", ["training_config.num_envs=1,2"]),
+        ("training_config.learning_rate=nan", ["above 0", "nan"]),
+        ("training_config.learning_rate=true", ["a number", "true"]),
+        ("training_config.num_steps=100", ["num_steps", "20480", "found 100"]),
+        ("training_config.batch_size=500", ["batch_size", "20480", "500", "nearest is 512"]),
+        ("training_config.held_out_fraction=1", ["below 1"]),
+        ("training_config.kl_schedule.start_weight=0.1", ["kl_schedule.end_step"]),
+        ("training_config.teacher_forcing.fraction_start=1", ["decay_steps"]),
+        ("training_config=3", ["training_config", "section"]),
+        ("vae_config.encoder_hidden_sizes=[8,x]", ["encoder_hidden_sizes", '"x"']),
+        ("vae_config.encoder_hidden_sizes=[8,0]", ["encoder_hidden_sizes", "found 0"]),
+        ("vae_config.encoder_hidden_sizes=[8", ["encoder_hidden_sizes=[8"]),
+        ("vae_config.layer_norm=1", ["true or false"]),
+        ("vae_config.logvar_min=4", ["logvar_min", "logvar_max"]),
+        ("wandb_config.mode=on", ["disabled, offline or online", '"on"']),
+        ("teacher_config.step=last", ["whole number or null"]),
+        ("teacher_config.checkpoint_path=${nowhere}", ["nowhere"]),
+        ("runs/x", ["key=value"]),
+        ("~training_config.seed", ["key=value"]),
+    ],
+)
+def test_a_bad_override_is_one_line_that_names_it(override, words):
+    with pytest.raises(UserError) as caught:
+        load_distillation_config([override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_file_lies_between_defaults_and_overrides(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("training_config:\n  num_envs: 256\n  seed: 5\n")
+    training = load_distillation_config(["training_config.seed=6"], file).training_config
+    assert (training.num_envs, training.seed, training.batch_size) == (256, 6, 512)
+    file.write_text("")
+    assert load_distillation_config([], file) == DistillationConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("training_config: {num_evs: 3}", ["training_config.num_evs", "training_config.num_envs?"]),
+        ("training_config: {num_envs: x}", ["training_config.num_envs", "whole number"]),
+        ("a: [1", ["expected YAML", "line"]),
+        ("- 1", ["found a list"]),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, text, words):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_distillation_config([], file)
+    for word in [str(file), *words]:
+        assert word in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        load_distillation_config([], tmp_path / "none.yaml")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(UserError, match="binary"):
+        load_distillation_config([], tmp_path / "binary")
+
+
+def test_dictionaries_and_yaml_round_trip(tmp_path):
+    config = load_distillation_config(["vae_config.latent_dim=8", "training_config.num_envs=256"])
+    assert from_dict(DistillationConfig, json.loads(json.dumps(to_dict(config)))) == config
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config))
+    assert load_distillation_config([], file) == config
+
+
+def test_an_imitation_task_round_trips_too():
+    task = ImitationConfig(traj_length=3)
+    assert from_dict(ImitationConfig, json.loads(json.dumps(to_dict(task)))) == task
+    with pytest.raises(
+        UserError, match=r"c\.json: walker\.joint_names: expected a list, each part text"
+    ):
+        from_dict(ImitationConfig, {"walker": {"joint_names": 3}}, "c.json: ")
+
+
+def test_differences_are_named():
+    old = DistillationConfig()
+    new = dataclasses.replace(old, run_dir="x", training_config=TrainingSection(seed=3))
+    assert diff_configs(old, old) == ()
+    assert diff_configs(old, new) == ('run_dir: null -> "x"', "training_config.seed: 0 -> 3")
+
+
+@given(total=st.integers(1, 5000), wanted=st.integers(1, 6000))
+def test_nearest_divisor(total, wanted):
+    divisors = [n for n in range(1, total + 1) if total % n == 0]
+    found = nearest_divisor(total, wanted)
+    assert found in divisors
+    assert abs(found - wanted) == min(abs(n - wanted) for n in divisors)

@@ -1,0 +1,185 @@
+"""The trainer on the toy walker: learning, freezing, containment, exact continuation."""
+
+from dataclasses import replace
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vnl_mjx.config.imitation import (
+    ImitationConfig,
+    PhysicsConfig,
+    TerminationConfig,
+    UpstreamQuirks,
+)
+from vnl_mjx.config.schema import TeacherForcingSection, TrainingSection
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
+from vnl_mjx.models.vae import StudentVAE, VaeConfig
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.reference.assembly import assemble
+from vnl_mjx.reference.raw import RawClips
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+from vnl_mjx.training.metrics import interval_metrics
+from vnl_mjx.training.vae_distillation import VaeDistillation
+
+TRAINING = TrainingSection(
+    num_envs=16, unroll_length=8, batch_size=32, num_epochs=2, learning_rate=1e-3, num_steps=1280
+)
+
+
+@pytest.fixture(scope="module")
+def toy(toy_walker, toy_clips):
+    """Task, teacher and student on the toy walker."""
+    config = ImitationConfig(
+        walker=toy_walker.config,
+        physics=PhysicsConfig(num_substeps=5),
+        quirks=UpstreamQuirks(0, 0, 0, False),
+        termination=TerminationConfig(healthy_z_range=(0.02, 0.5), max_pos_error=0.05),
+        mocap_hz=50.0,
+        start_frame_range=10,
+        episode_frames=20,
+    )
+    physics = make_physics(toy_walker.model, config.physics, num_threads=1)
+    task = ImitationTask(config, toy_walker, physics)
+    task.check_clips(toy_clips)
+    layout = task.layout
+    network = IntentionConfig(
+        layout.reference_size, layout.proprioception_size, task.action_size, 4, (16,), (16,)
+    )
+    params = IntentionNetwork(network).init(
+        jax.random.key(0), jnp.zeros((1, network.observation_size))
+    )
+    size = network.observation_size
+    teacher = FrozenPolicy(params, jnp.zeros(size), jnp.ones(size), network)
+    student = StudentVAE(
+        VaeConfig(
+            layout.reference_size,
+            layout.proprioception_size,
+            task.action_size,
+            latent_dim=4,
+            encoder_hidden_sizes=(32,),
+            decoder_hidden_sizes=(32,),
+            prior_hidden_sizes=(16,),
+        )
+    )
+    return VaeDistillationTask(task), teacher, student, toy_clips
+
+
+def trainer_of(toy, **changes) -> VaeDistillation:
+    task, teacher, student, clips = toy
+    return VaeDistillation(task, student, teacher, clips, replace(TRAINING, **changes))
+
+
+@pytest.fixture(scope="module")
+def trainer(toy) -> VaeDistillation:
+    """One trainer, compiled once: it holds no state."""
+    return trainer_of(toy)
+
+
+def host(tree):
+    return jax.tree.map(lambda x: np.array(x, copy=True), tree)
+
+
+def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
+    before = host(toy[1])
+    state, results = trainer.init(0), []
+    for _ in range(40):
+        state, result = trainer.update(state)
+        results.append(result)
+    first, last = results[0].learning, results[-1].learning
+    assert last.action_mse < 0.3 * first.action_mse
+    chex.assert_trees_all_equal(host(trainer.teacher), before)
+    row = interval_metrics(results, {"all": range(trainer.task.imitation.action_size)}, 128)
+    assert all(np.isfinite(value) for value in row.values())
+    assert row["episode/count"] > 0
+    assert trainer.env_steps(state) == 40 * 128
+
+
+def test_gradient_of_the_loss_does_not_reach_the_teacher(toy):
+    task, teacher, _, clips = toy
+    state = jax.jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 4, teacher, clips)
+
+    def total(teacher):
+        return jnp.sum(task.label(state, teacher, clips)[1].teacher_action)
+
+    grads = jax.grad(total, allow_int=True)(teacher)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads))
+
+
+def test_a_copied_state_continues_bit_for_bit(trainer):
+    state, _ = trainer.update(trainer.init(3))
+    saved = host(state)
+    for _ in range(3):
+        state, _ = trainer.update(state)
+    resumed = jax.tree.map(jnp.asarray, saved)
+    for _ in range(3):
+        resumed, _ = trainer.update(resumed)
+    chex.assert_trees_all_equal(host(state), host(resumed))
+
+
+def test_a_seed_gives_the_same_run_and_another_seed_another(trainer):
+    runs = [host(trainer.update(trainer.init(seed))[0].params) for seed in (1, 1, 2)]
+    chex.assert_trees_all_equal(runs[0], runs[1])
+    assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, runs[1:]), strict=True))
+
+
+def test_background_compilation_gives_the_same_update(toy, trainer):
+    compiled = trainer_of(toy)
+    compiled.start_compiling()
+    a, _ = trainer.update(trainer.init(0))
+    b, _ = compiled.update(compiled.init(0))
+    chex.assert_trees_all_equal(host(a), host(b))
+
+
+def test_one_trace_serves_all_updates(trainer):
+    state = trainer.init(0)
+    for _ in range(3):
+        state, _ = trainer.update(state)
+    assert trainer._rollout._cache_size() == trainer._learn._cache_size() == 1
+
+
+def test_teacher_acts_in_its_share_of_environments(toy):
+    """With the teacher acting everywhere, what the student would do changes nothing of the rollout."""
+    forcing = TeacherForcingSection(fraction_start=1.0, decay_steps=10**9)
+    trainer = trainer_of(toy, teacher_forcing=forcing)
+    rewards = []
+    for seed in (0, 1):
+        state = trainer.init(0)
+        state = state.replace(params=trainer.student.init(jax.random.key(seed)))
+        rewards.append(float(trainer.update(state)[1].rollout.reward))
+    assert rewards[0] == rewards[1]
+
+
+def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(trainer):
+    state = trainer.init(0)
+    broken = state.environments.imitation.physics.qvel.at[5].set(jnp.nan)
+    physics = state.environments.imitation.physics.replace(qvel=broken)
+    imitation = state.environments.imitation.replace(physics=physics)
+    state = state.replace(environments=state.environments.replace(imitation=imitation))
+    state, result = trainer.update(state)
+    assert result.rollout.failures["nan"] == 1
+    assert result.learning.skipped == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(host(state)))
+
+
+def test_clip_end_is_truncation_not_failure(toy):
+    task, teacher, _, clips = toy
+    imitation = task.imitation
+    key = jax.random.PRNGKey(0)
+    last = int(clips.lengths[0]) - imitation.frames_needed
+    state = imitation.reset_to(key, clips, jnp.int32(0), jnp.int32(last), key)
+    outcomes = []
+    for _ in range(8):
+        state, outcome = imitation.step(state, jnp.zeros(imitation.action_size), clips)
+        outcomes.append(outcome)
+    ended = [bool(outcome.truncated) for outcome in outcomes]
+    until_end = outcomes[: ended.index(True) + 1]
+    assert not any(bool(outcome.terminated) for outcome in until_end)
+
+
+def test_batch_size_must_divide(toy):
+    with pytest.raises(ValueError, match="batch_size"):
+        trainer_of(toy, batch_size=30)
