@@ -22,7 +22,9 @@ def gaussian(seed: int, shape=(6, 4)) -> Gaussian:
 
 def test_kl_equals_monte_carlo():
     q, p = gaussian(0, (3,)), gaussian(1, (3,))
-    z = np.asarray(q.mean + jnp.exp(0.5 * q.logvar) * jax.random.normal(jax.random.key(2), (400_000, 3)))
+    z = np.asarray(
+        q.mean + jnp.exp(0.5 * q.logvar) * jax.random.normal(jax.random.key(2), (400_000, 3))
+    )
     log_q = scipy.stats.norm.logpdf(z, q.mean, np.exp(0.5 * np.asarray(q.logvar)))
     log_p = scipy.stats.norm.logpdf(z, p.mean, np.exp(0.5 * np.asarray(p.logvar)))
     np.testing.assert_allclose(losses.latent_kl(q, p), (log_q - log_p).mean(axis=0), rtol=0.02)

@@ -33,9 +33,9 @@ def roll(physics, state, num_steps: int, scale: float = 0.5, seed: int = 1):
         state = jax.vmap(physics.step)(state, ctrl)
         return state, state.qpos
 
-    return jax.jit(lambda s: jax.lax.scan(body, s, jax.random.split(jax.random.key(seed), num_steps)))(
-        state
-    )
+    return jax.jit(
+        lambda s: jax.lax.scan(body, s, jax.random.split(jax.random.key(seed), num_steps))
+    )(state)
 
 
 def assert_identical(a, b):
@@ -105,7 +105,9 @@ def test_masked_reset_pays_only_for_what_it_resets(toy, monkeypatch):
     rows = toy._rows(8)
     forwarded = []
     real = rows.batch.forward
-    object.__setattr__(rows.batch, "forward", lambda ids: (forwarded.append(len(ids)), real(ids=ids)))
+    object.__setattr__(
+        rows.batch, "forward", lambda ids: (forwarded.append(len(ids)), real(ids=ids))
+    )
     try:
         fresh = jax.vmap(toy.reset)(state.qpos, state.qvel, where)
     finally:
@@ -127,8 +129,10 @@ def test_divergence_is_contained_and_flagged(toy, tmp_path, monkeypatch, capfd, 
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(stepped))
     assert not np.any(stepped.qpos[3])
     others = jnp.array([0, 1, 2, 4])
-    assert_identical(jax.tree.map(lambda x: x[others], (stepped, clean))[0],
-                     jax.tree.map(lambda x: x[others], clean))
+    assert_identical(
+        jax.tree.map(lambda x: x[others], (stepped, clean))[0],
+        jax.tree.map(lambda x: x[others], clean),
+    )
     captured = capfd.readouterr()
     assert "WARNING" not in captured.out + captured.err
     assert not list(tmp_path.iterdir())

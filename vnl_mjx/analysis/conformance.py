@@ -45,7 +45,9 @@ def judge_replay(replay: Trajectories, task: ImitationTask) -> tuple[dict[str, s
     """
     alive = np.asarray(replay.alive)
     if not np.isfinite(np.asarray(replay.teacher_action)[alive]).all():
-        raise UserError("teacher: its actions are not finite; the checkpoint's parameters are unusable")
+        raise UserError(
+            "teacher: its actions are not finite; the checkpoint's parameters are unusable"
+        )
     weights = task.config.reward
     best = weights.pos_weight + weights.quat_weight + weights.joint_weight + weights.endeff_weight
     best += weights.angvel_weight + weights.bodypos_weight

@@ -201,7 +201,9 @@ class DistillationRun:
             return 0 if self._stop_signal == signal.SIGTERM else 128 + self._stop_signal
         comparison, summary = self._evaluate(state, env_steps)
         self.loggers.finish()
-        metrics.write_json(self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps})
+        metrics.write_json(
+            self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps}
+        )
         plots.training_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
         plots.latent_plots(comparison, self.eval_clips, self.run_dir / "eval")
         tables.print_evaluation(self.console, summary)

@@ -34,7 +34,9 @@ def run(config: EvaluationConfig) -> int:
     loaded = load_student(config.checkpoint_path, config.step)
     run_dir = _run_dir(loaded.path)
     output = Path(config.output_dir) if config.output_dir else run_dir / "eval"
-    task_config = from_dict(ImitationConfig, loaded.metadata["identity"]["task"], f"{loaded.path}: ")
+    task_config = from_dict(
+        ImitationConfig, loaded.metadata["identity"]["task"], f"{loaded.path}: "
+    )
     walker = build_walker(task_config.walker)
     _check_walker(walker, loaded)
     clips = _read_clips(config, loaded, walker, run_dir)
@@ -49,7 +51,9 @@ def run(config: EvaluationConfig) -> int:
     task.check_clips(clips)
     chosen = _choose(config.eval_config.clips, clips, loaded, console)
 
-    console.print(f"student: {loaded.path} at {loaded.env_steps:,} environment steps", soft_wrap=True)
+    console.print(
+        f"student: {loaded.path} at {loaded.env_steps:,} environment steps", soft_wrap=True
+    )
     console.print(f"clips: {chosen.num_clips} of {chosen.source} ({', '.join(chosen.names[:8])})")
     section = config.eval_config
     evaluator = Evaluator(VaeDistillationTask(task), loaded.student, section.deterministic)
@@ -123,6 +127,4 @@ def _choose(
     split = ClipSplit.from_dict(identity["split"])
     if which == "all":
         return clips
-    return clips.select(
-        split.held_out if which == "held_out" and split.held_out else split.train
-    )
+    return clips.select(split.held_out if which == "held_out" and split.held_out else split.train)

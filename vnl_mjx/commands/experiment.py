@@ -19,7 +19,16 @@ from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.walkers.walker import Walker, build_walker
 
-_RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+_RECORDED_PACKAGES = (
+    "vnl-mjx",
+    "mujoco",
+    "mujoco-mjx",
+    "jax",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,9 @@ def build_experiment(
         UserError: a file is missing, damaged or does not fit the others.
     """
     teacher = load_teacher(
-        teacher_config.checkpoint_path or DEMO_TEACHER, teacher_config.step, teacher_config.activation
+        teacher_config.checkpoint_path or DEMO_TEACHER,
+        teacher_config.step,
+        teacher_config.activation,
     )
     walker = build_walker(teacher.task.walker)
     clips = read_clips(

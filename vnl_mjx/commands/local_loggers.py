@@ -163,7 +163,8 @@ def _rate(before: tuple[float, int], after: tuple[float, int]) -> float:
 
 
 def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(min(seconds, 359_999)), 60)
+    # A run ends with a whole update, so the last lines may stand beyond the total.
+    minutes, seconds = divmod(round(min(max(seconds, 0), 359_999)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 

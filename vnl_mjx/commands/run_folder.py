@@ -69,9 +69,7 @@ def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Pat
     """
     differences = []
     for section in _DECISIVE_SECTIONS:
-        differences += _differences(
-            stored["config"][section], current["config"][section], section
-        )
+        differences += _differences(stored["config"][section], current["config"][section], section)
     differences += _differences(stored["identity"], current["identity"], "")
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""

@@ -58,7 +58,9 @@ def print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:
         console,
         f"Over {summary['num_episodes']} episodes, on the states that the student visits",
         {
-            "reward ratio": "undefined (teacher's reward is not above 0)" if ratio is None else f"{ratio:.3f}",
+            "reward ratio": "undefined (teacher's reward is not above 0)"
+            if ratio is None
+            else f"{ratio:.3f}",
             "action MSE": f"{action['mse']:.5f}",
             "action MAE": f"{action['mae']:.4f}",
             "action R2": f"{action['r2']:.3f}",

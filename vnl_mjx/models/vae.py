@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from vnl_mjx import gaussians
 from vnl_mjx.models.intention import ACTIVATIONS
 
+
 @dataclass(frozen=True)
 class VaeConfig:
     """Sizes of a student; see `config.schema.VaeSection` for what a user sets."""
@@ -154,7 +155,11 @@ class StudentVAE:
         return self._apply(params, "decode", proprioception, latent)
 
     def act(
-        self, params: Any, proprioception: jax.Array, reference: jax.Array, key: jax.Array | None = None
+        self,
+        params: Any,
+        proprioception: jax.Array,
+        reference: jax.Array,
+        key: jax.Array | None = None,
     ) -> jax.Array:
         """The action that follows the reference: at the posterior mean, or at a sample with `key`."""
         posterior = self.encode(params, proprioception, reference)

@@ -65,7 +65,9 @@ class Physics(Protocol):
         """A state of zeros, for shapes and as the other branch of a masked reset."""
         ...
 
-    def reset(self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True) -> PhysicsState:
+    def reset(
+        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+    ) -> PhysicsState:
         """Starts a simulation at rest of its actuators.
 
         Args:
@@ -88,7 +90,9 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
     that a divergence is seen as one.
     """
     if config.solver.lower() not in _SOLVERS:
-        raise UserError(f"physics solver: expected one of {sorted(_SOLVERS)}, found {config.solver!r}")
+        raise UserError(
+            f"physics solver: expected one of {sorted(_SOLVERS)}, found {config.solver!r}"
+        )
     configured = model.__copy__()
     configured.opt.solver = _SOLVERS[config.solver.lower()]
     configured.opt.iterations = config.iterations

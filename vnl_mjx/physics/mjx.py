@@ -28,7 +28,9 @@ class MjxPhysics:
         """See `physics.base.Physics.zeros`."""
         return jax.tree.map(jnp.zeros_like, self._state(self._make_data()))
 
-    def reset(self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True) -> PhysicsState:
+    def reset(
+        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+    ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Vectorised arithmetic: `where` saves nothing here."""
         del where
         data = self._make_data().replace(qpos=qpos, qvel=qvel)

@@ -60,7 +60,9 @@ class MujocoBatchPhysics:
         fields = {name: jnp.zeros(shape, jnp.float32) for name, shape in self._shapes.items()}
         return PhysicsState(time=jnp.float32(0), diverged=jnp.bool_(False), **fields)
 
-    def reset(self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True) -> PhysicsState:
+    def reset(
+        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+    ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
         arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where))
         diverged = arrays.pop("diverged")
@@ -117,7 +119,11 @@ class MujocoBatchPhysics:
         with self._exclusive():
             rows = self._rows(max(values["time"].size, 1))
             for name, value in values.items():
-                rows.write(name, slice(None), value.reshape(rows.batch.nsim, *value.shape[len(batch_shape) :]))
+                rows.write(
+                    name,
+                    slice(None),
+                    value.reshape(rows.batch.nsim, *value.shape[len(batch_shape) :]),
+                )
             bad = rows.run(None, lambda: rows.batch.step(nstep=self.config.num_substeps))
             return rows.read(batch_shape, None, bad, self._shapes)
 

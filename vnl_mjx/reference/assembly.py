@@ -122,7 +122,7 @@ def _complete_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
     complete = len(given) == 2 and not moving
     # bodies fixed to the world have one pose, so then a single frame is enough
     computed = forward_kinematics(walker.model, qpos[:1] if complete else qpos)
-    for name, values in zip(("body_positions", "body_quaternions"), computed):
+    for name, values in zip(("body_positions", "body_quaternions"), computed, strict=True):
         if name not in given:
             raw.notes.append(f"{name} by forward kinematics")
             raw.features[name] = values
@@ -180,7 +180,7 @@ def _compare_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
 
 def _complete_velocities(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
     qvel = finite_difference_qvel(walker.model, qpos, raw.lengths, raw.rate_hz)
-    differences = dict(zip(_VELOCITIES, np.split(qvel, [3, 6], axis=-1)))
+    differences = dict(zip(_VELOCITIES, np.split(qvel, [3, 6], axis=-1), strict=True))
     if not all(name in raw.features for name in _VELOCITIES):
         raw.notes.append("velocities by finite differences")
         raw.features.update(differences)

@@ -124,7 +124,8 @@ class ReferenceClips(ReferenceFrames):
             )
         lengths = np.asarray(self.lengths)[indices]
         firsts = np.asarray(self.starts)[indices]
-        rows = np.concatenate([first + np.arange(n) for first, n in zip(firsts, lengths)])
+        spans = zip(firsts, lengths, strict=True)
+        rows = np.concatenate([first + np.arange(length) for first, length in spans])
         kept = {name: np.asarray(getattr(self, name))[rows] for name in FEATURES}
         return self.replace(
             **kept,
@@ -162,7 +163,8 @@ def content_sha256(
 
 def check_clips_cover(clips: ReferenceClips, frames_needed: int) -> None:
     """Raises UserError for the first clip that has fewer than `frames_needed` frames."""
-    for name, index, length in zip(clips.names, range(clips.num_clips), np.asarray(clips.lengths)):
+    named = zip(clips.names, np.asarray(clips.lengths), strict=True)
+    for index, (name, length) in enumerate(named):
         if length < frames_needed:
             raise UserError(
                 f"{clips.source}: clip {index} ({name!r}) has {length} frames, but the task needs "
@@ -220,7 +222,7 @@ def describe_clips(clips: ReferenceClips) -> dict[str, str]:
     starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
     position, velocity = np.asarray(clips.position)[:, :2], np.asarray(clips.velocity)[:, :2]
     speeds, travels = [], []  # cm/s, cm: one per clip
-    for start, length in zip(starts, lengths):
+    for start, length in zip(starts, lengths, strict=True):
         rows = slice(start, start + length)
         speeds.append(100.0 * np.linalg.norm(velocity[rows], axis=-1).mean())
         away = np.linalg.norm(position[rows] - position[start], axis=-1)

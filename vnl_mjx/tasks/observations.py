@@ -96,14 +96,17 @@ class ObservationFunctions:
         }
         unknown = [name for name in config.proprioception if name not in parts]
         if unknown:
-            raise UserError(f"proprioception: unknown part {unknown[0]!r}, known are {sorted(parts)}")
+            raise UserError(
+                f"proprioception: unknown part {unknown[0]!r}, known are {sorted(parts)}"
+            )
         self._proprioception = {name: parts[name] for name in config.proprioception}
 
     def layout(self, state: PhysicsState) -> ObservationLayout:
         """Sizes of all parts for simulations shaped like `state` (unbatched; nothing is computed)."""
         frames = self._traj_length
         shapes = {
-            name: jax.eval_shape(part, state).shape[0] for name, part in self._proprioception.items()
+            name: jax.eval_shape(part, state).shape[0]
+            for name, part in self._proprioception.items()
         }
         return ObservationLayout(
             reference=(

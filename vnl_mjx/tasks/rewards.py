@@ -72,8 +72,7 @@ def tracking_errors(
         joints=state.qpos[7:] - frame.joints,
         root_angular_velocity=state.qvel[3:6] - frame.angular_velocity,
         bodies_w=state.xpos[rows.bodies] - reference_w[rows.reference_bodies],
-        end_effectors_w=state.xpos[rows.end_effectors]
-        - reference_w[rows.reference_end_effectors],
+        end_effectors_w=state.xpos[rows.end_effectors] - reference_w[rows.reference_end_effectors],
     )
 
 
@@ -101,7 +100,7 @@ def reward_terms(
 
     power = jnp.sum(jnp.abs(state.qvel[6:]) * jnp.abs(state.qfrc_actuator[6:]))
     # An empty window has no variance and no jerk (generations before these costs).
-    variance = jnp.sum(jnp.var(action_window, axis=0)) if len(action_window) else 0.0
+    variance = jnp.sum(jnp.var(action_window, axis=0)) if len(action_window) else jnp.float32(0)
     jerk = jnp.sum(jnp.square(jnp.diff(action_window, n=2, axis=0)))
     return {
         "pos_reward": tracking(config.pos_weight, config.pos_exp_scale, errors.root_position_w),
@@ -110,7 +109,9 @@ def reward_terms(
         "angvel_reward": tracking(
             config.angvel_weight, config.angvel_exp_scale, errors.root_angular_velocity
         ),
-        "bodypos_reward": tracking(config.bodypos_weight, config.bodypos_exp_scale, errors.bodies_w),
+        "bodypos_reward": tracking(
+            config.bodypos_weight, config.bodypos_exp_scale, errors.bodies_w
+        ),
         "endeff_reward": tracking(
             config.endeff_weight, config.endeff_exp_scale, errors.end_effectors_w
         ),

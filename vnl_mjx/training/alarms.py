@@ -29,9 +29,9 @@ def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[
         )
     if metrics["loss/action_mse"] > ACTION_MSE_ALARM:
         found["action_error"] = (
-            f"the action error is {metrics['loss/action_mse']:.3f} (mean square, above {ACTION_MSE_ALARM:g}): "
-            "the student does not follow its teacher yet; if it stays, see the conformance table, train "
-            "longer, or lower training_config.kl_weight"
+            f"the mean squared action error is {metrics['loss/action_mse']:.3f}, above "
+            f"{ACTION_MSE_ALARM:g}: the student does not follow its teacher yet; if it stays, see the "
+            "conformance table, train longer, or lower training_config.kl_weight"
         )
     if metrics["nan/count"] > NAN_SHARE_ALARM * steps:
         found["nan"] = (

@@ -1,6 +1,7 @@
 """From the statistics of several updates to the numbers of one log row. NumPy, on the host."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -56,7 +57,7 @@ def interval_metrics(
     return {name: float(value) for name, value in metrics.items()}
 
 
-def latent_metrics(learnt: LearningStatistics) -> dict[str, float]:
+def latent_metrics(learnt: LearningStatistics) -> dict[str, Any]:
     """How much of the latent is used, and the spread of both distributions."""
     variance = learnt.posterior_mean_square - np.square(learnt.posterior_mean)
     return {

@@ -216,7 +216,9 @@ class VaeDistillation:
             "num_updates": state.num_updates,
         }
 
-    def _init_impl(self, key: jax.Array, teacher: FrozenPolicy, clips: ReferenceClips) -> TrainState:
+    def _init_impl(
+        self, key: jax.Array, teacher: FrozenPolicy, clips: ReferenceClips
+    ) -> TrainState:
         key, params_key, env_key = jax.random.split(key, 3)
         params = self.student.init(params_key)
         return TrainState(
@@ -267,7 +269,9 @@ class VaeDistillation:
             shuffle_key, noise_key = jax.random.split(key)
             rows = jax.random.permutation(shuffle_key, self.steps_per_update)
             rows = rows.reshape(num_minibatches, self.config.batch_size)
-            return jax.lax.scan(minibatch, carry, (rows, jax.random.split(noise_key, num_minibatches)))
+            return jax.lax.scan(
+                minibatch, carry, (rows, jax.random.split(noise_key, num_minibatches))
+            )
 
         keys = jax.random.split(key, self.config.num_epochs)
         (params, opt_state), statistics = jax.lax.scan(epoch, (params, opt_state), keys)

@@ -1,6 +1,5 @@
 """Reads and checks the parameters in a track-mjx checkpoint, whatever machine wrote them."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorstore as ts
 from flax import traverse_util
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork
+from vnl_mjx.utils.stored_arrays import read_arrays
 from vnl_mjx.utils.track_mjx_config import Translation
 
 
@@ -31,7 +30,7 @@ def read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], d
     """
     if not path.is_dir():
         raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
-    tree = _restore(path)
+    tree = read_arrays(path)
     statistics, params = tree.get("0"), tree.get("1")
     if not isinstance(statistics, dict) or not isinstance(params, dict):
         raise UserError(f"{path} must hold observation statistics and network parameters")
@@ -43,49 +42,6 @@ def read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], d
     moments = {key: statistics[key] for key in ("mean", "std") if key in statistics}
     _check_tree(moments, dict.fromkeys(("mean", "std"), (network.observation_size,)), path)
     return {**statistics, **_to_float32(moments)}, _to_float32(params)
-
-
-def _restore(path: Path) -> dict[str, Any]:
-    """The stored tree as nested dicts of NumPy arrays; tuple positions are the keys "0", "1".
-
-    TensorStore reads what Orbax wrote (`_METADATA` and a Zarr array per leaf in an OCDBT store).
-    Orbax itself would look for the devices that `_sharding` names, and where an array is damaged
-    its event loop closes under the other reads, which then print their tracebacks.
-    """
-    try:
-        metadata = json.loads((path / "_METADATA").read_text(encoding="utf-8"))
-        # Leaves to skip are empty parts of a tree (None); no array stands for them.
-        leaves = [
-            leaf
-            for leaf in metadata["tree_metadata"].values()
-            if not leaf["value_metadata"].get("skip_deserialize")
-        ]
-        keys = [tuple(str(part["key"]) for part in leaf["key_metadata"]) for leaf in leaves]
-        driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"cannot read {path / '_METADATA'} ({error!r:.80}); the checkpoint is damaged"
-        ) from error
-    context = ts.Context()
-    store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{path.as_posix()}/"}}
-    specs = {
-        key: {"driver": driver, "kvstore": {**store, "path": ".".join(key) + "/"}} for key in keys
-    }
-    opened = {key: ts.open(spec, context=context, read=True) for key, spec in specs.items()}
-    reads = {key: _result(path, key, future).read() for key, future in opened.items()}
-    arrays = {key: _result(path, key, future) for key, future in reads.items()}
-    return traverse_util.unflatten_dict(arrays)
-
-
-def _result(path: Path, key: tuple[str, ...], future: ts.Future) -> Any:
-    try:
-        return future.result()
-    # TensorStore reports a damaged file by several unrelated types.
-    except Exception as error:
-        code = str(error).split(":")[0][:40]
-        raise UserError(
-            f"cannot read {'/'.join(key)} in {path} ({code}); the checkpoint is damaged"
-        ) from error
 
 
 def _expected_params(network: IntentionConfig) -> dict[str, Any]:

@@ -6,6 +6,9 @@ JSON. Arrays are stored under their path in the tree, so that a reader needs no 
 Nothing in a checkpoint is an absolute path.
 """
 
+import errno
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +16,14 @@ from typing import Any
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
+from vnl_mjx.utils.stored_arrays import read_arrays
 
 FORMAT_VERSION = 1
 CHECKPOINT_FOLDER = "checkpoints"
@@ -72,6 +77,8 @@ class VaeCheckpointer:
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
+        # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
+        logging.getLogger("absl").addFilter(_is_not_from_orbax)
         try:
             self._manager = ocp.CheckpointManager(
                 self.folder,
@@ -134,7 +141,7 @@ class VaeCheckpointer:
             UserError: the checkpoint is damaged or holds another structure.
         """
         path = self.folder / str(env_steps)
-        arrays = _read_arrays(path, "state")
+        arrays = read_arrays(path / "state")
         expected = _flatten(template)
         for name in sorted(expected.keys() | arrays.keys()):
             found = arrays[name].shape if name in arrays else "nothing"
@@ -146,7 +153,8 @@ class VaeCheckpointer:
                 )
         leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
         restored = [
-            jax.numpy.asarray(arrays[_name(keys)], dtype=leaf.dtype) for keys, leaf in leaves
+            jnp.asarray(arrays[_name(keys)], dtype=leaf.dtype) if leaf.size else leaf
+            for keys, leaf in leaves
         ]
         return jax.tree.unflatten(treedef, restored)
 
@@ -166,9 +174,11 @@ class VaeCheckpointer:
             raise _write_error(self.folder, error) from error
 
     def close(self) -> None:
-        """Waits and releases the manager's threads."""
-        self.wait()
-        self._manager.close()
+        """Waits and releases the manager's threads; raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
@@ -218,10 +228,10 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     network = {
         k: tuple(v) if isinstance(v, list) else v for k, v in metadata["teacher_network"].items()
     }
-    teacher = _read_arrays(folder, "teacher")
+    teacher = read_arrays(folder / "teacher")
     return LoadedStudent(
         student=StudentVAE(VaeConfig.from_dict(metadata["vae"])),
-        params=_unflatten(_read_arrays(folder, "student")),
+        params=_unflatten(read_arrays(folder / "student")),
         teacher=FrozenPolicy(
             params=_unflatten(
                 {
@@ -240,6 +250,10 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     )
 
 
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
 def _teacher_arrays(teacher: FrozenPolicy) -> dict[str, Any]:
     return {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
 
@@ -250,51 +264,39 @@ def _name(keys) -> str:
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:
     # Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
+    # Arrays of no elements cannot be stored, nor need they be.
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves}
+    return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves if leaf.size}
 
 
 def _unflatten(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(arrays, sep=_SEPARATOR)
 
 
-def _read_arrays(folder: Path, item: str) -> dict[str, np.ndarray]:
-    handler = ocp.PyTreeCheckpointer()
-    try:
-        metadata = handler.metadata(folder / item).item_metadata.tree
-        restore_args = jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-            metadata,
-            is_leaf=lambda x: not isinstance(x, dict),
-        )
-        return handler.restore(folder / item, restore_args=restore_args)
-    except Exception as error:
-        raise _read_error(folder, item, error) from error
-
-
 def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
-        document = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "metadata")
-        document["format_version"], document["env_steps"]
+        document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
+        missing = {"format_version", "env_steps", "teacher_network", "vae"} - document.keys()
+        if missing:
+            raise ValueError(f"no {sorted(missing)[0]} in it")
         return document
-    except Exception as error:
-        raise _read_error(folder, "metadata", error) from error
-
-
-def _read_error(folder: Path, item: str, error: BaseException) -> UserError:
-    return UserError(
-        f"{folder}: cannot read `{item}` ({_first_line(error)}); the checkpoint is incomplete or "
-        "damaged, use another step of the run"
-    )
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder}: cannot read its metadata ({_first_line(error)}); the checkpoint is incomplete or "
+            "damaged, use another step of the run"
+        ) from error
 
 
 def _write_error(folder: Path, error: BaseException) -> UserError:
+    is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+    reason = "the disk is full" if is_full else _first_line(error)
     return UserError(
-        f"{folder}: cannot write the checkpoint ({_first_line(error)}); free some space or choose "
+        f"{folder}: cannot write the checkpoint ({reason}); free some space or choose "
         "another run_dir, then start again: the run resumes from its last complete checkpoint"
     )
 
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    # TensorStore adds the source locations of its own C++ code.
+    return text.splitlines()[0].split(" [source locations")[0][:200]

@@ -1,0 +1,188 @@
+"""Every mistake of a user: one clear line, exit status 2, and nothing already saved is harmed."""
+
+import hashlib
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.toy_run import write_toy_run
+from vnl_mjx.cli import main
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory, toy_config):
+    folder = tmp_path_factory.mktemp("toy")
+    return folder, write_toy_run(folder, toy_config)
+
+
+@pytest.fixture(scope="module")
+def finished(toy_run):
+    """A short finished run."""
+    folder, overrides = toy_run
+    short = [*overrides, "training_config.num_steps=64", "checkpoint_config.interval_steps=32"]
+    assert main(["distill", f"run_dir={folder / 'done'}", *short]) == 0
+    return folder / "done", short
+
+
+def refused(capsys, *argv: str) -> str:
+    """Runs the command, which must fail properly; returns its one line."""
+    assert main([*argv]) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("vnl-mjx: error: "), captured.err
+    assert "Traceback" not in captured.out + captured.err
+    return lines[0]
+
+
+def digest(folder) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "override, expected",
+    [
+        ("teacher_config.checkpoint_path=/no/such/folder", "does not exist"),
+        ("teacher_config.checkpoint_path={folder}", "no track-mjx checkpoint"),
+        ("teacher_config.step=77", "no step 77"),
+        ("teacher_config.reference_data_path=/no/such/file.h5", "/no/such/file.h5"),
+        ("teacher_config.reference_data_path={folder}", "is a directory"),
+        ("teacher_config.reference_data_path={folder}/teacher/PPONetwork_0/config/metadata", "HDF5"),
+        ("training_config.num_env=3", "did you mean training_config.num_envs"),
+        ("training_config.num_envs=many", "training_config.num_envs"),
+        ("training_config.num_envs=0", "training_config.num_envs"),
+        ("training_config.batch_size=7", "divisor"),
+        ("training_config.num_steps=1", "at least one update"),
+        ("training_config.learning_rate=-1", "learning_rate"),
+        ("vae_config.activation=sulu", "silu"),
+        ("vae_config.latent_dim=2.5", "latent_dim"),
+        ("reference_config.clip_length=6", "needs"),
+        ("physics_config.backend=warp", "mjx"),
+        ("run_dir=/proc/nothing/here", "run_dir"),
+        ("resume=always", "no checkpoint"),
+        ("training_config.seed", "key=value"),
+    ],
+)
+def test_bad_configuration(capsys, toy_run, tmp_path, override, expected):
+    folder, overrides = toy_run
+    line = refused(
+        capsys, "distill", *overrides, f"run_dir={tmp_path / 'run'}", override.format(folder=folder)
+    )
+    assert expected in line
+
+
+def edit_clips(folder, tmp_path, edit):
+    path = tmp_path / "clips.h5"
+    shutil.copy(folder / "clips.h5", path)
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    return path
+
+
+def put_nan(file):
+    file["all_clips/joints"][1, 7, 2] = np.nan
+
+
+def drop_joints(file):
+    joints = file["all_clips/joints"][..., :2]
+    del file["all_clips/joints"]
+    file["all_clips/joints"] = joints
+
+
+def drop_dataset(file):
+    del file["all_clips/quaternion"]
+
+
+@pytest.mark.parametrize(
+    "edit, expected",
+    [(put_nan, "NaN"), (drop_joints, "joints"), (drop_dataset, "quaternion")],
+)
+def test_bad_clips(capsys, toy_run, tmp_path, edit, expected):
+    folder, overrides = toy_run
+    path = edit_clips(folder, tmp_path, edit)
+    line = refused(
+        capsys,
+        "distill",
+        *overrides,
+        f"run_dir={tmp_path / 'run'}",
+        f"teacher_config.reference_data_path={path}",
+    )
+    assert expected in line and "clips.h5" in line
+
+
+def test_truncated_files(capsys, toy_run, tmp_path):
+    folder, overrides = toy_run
+    run_dir = f"run_dir={tmp_path / 'run'}"
+    clips = tmp_path / "cut.h5"
+    clips.write_bytes((folder / "clips.h5").read_bytes()[:3000])
+    key = f"teacher_config.reference_data_path={clips}"
+    assert "cut.h5" in refused(capsys, "distill", *overrides, run_dir, key)
+
+    teacher = tmp_path / "teacher"
+    shutil.copytree(folder / "teacher", teacher)
+    (store,) = (teacher / "PPONetwork_0" / "policy").glob("manifest.ocdbt")
+    store.write_bytes(store.read_bytes()[:10])
+    key = f"teacher_config.checkpoint_path={teacher}"
+    assert "damaged" in refused(capsys, "distill", *overrides, run_dir, key)
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ("training_config.learning_rate=0.5", "training_config.learning_rate was 0.0003, now 0.5"),
+        ("vae_config.latent_dim=4", "vae_config.latent_dim was 3, now 4"),
+        ("training_config.seed=1", "training_config.seed was 0, now 1"),
+        ("reference_config.clip_length=20", "cannot resume"),
+        ("resume=never", "already holds a run"),
+    ],
+)
+def test_resuming_with_other_settings(capsys, finished, change, expected):
+    run_dir, overrides = finished
+    before = digest(run_dir)
+    assert expected in refused(capsys, "distill", f"run_dir={run_dir}", *overrides, change)
+    assert digest(run_dir) == before
+
+
+def test_resuming_with_other_data(capsys, toy_run, finished, tmp_path):
+    folder, _ = toy_run
+    run_dir, overrides = finished
+
+    def move(file):
+        file["all_clips/joints"][0] += 0.01
+
+    before = digest(run_dir)
+    key = f"teacher_config.reference_data_path={edit_clips(folder, tmp_path, move)}"
+    line = refused(capsys, "distill", f"run_dir={run_dir}", *overrides, key)
+    assert "clips_sha256" in line
+    assert digest(run_dir) == before
+
+
+def test_evaluating_what_is_no_student(capsys, finished, toy_run, tmp_path):
+    folder, _ = toy_run
+    run_dir, _ = finished
+    assert "does not exist" in refused(capsys, "eval", "checkpoint_path=/no/such/run")
+    assert "not a student" in refused(capsys, "eval", f"checkpoint_path={folder / 'teacher'}")
+    assert "no step 5" in refused(capsys, "eval", f"checkpoint_path={run_dir}", "step=5")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run_dir, damaged)
+    for manifest in (damaged / "checkpoints").glob("64/student/manifest.ocdbt"):
+        manifest.unlink()
+    assert "damaged" in refused(capsys, "eval", f"checkpoint_path={damaged}")
+    for metadata in (damaged / "checkpoints").glob("64/metadata/metadata"):
+        metadata.write_text(metadata.read_text()[:50])
+    assert "metadata" in refused(capsys, "eval", f"checkpoint_path={damaged}")
+
+
+def test_a_moved_run_is_evaluated_with_the_data_given(capsys, finished, toy_run, tmp_path):
+    folder, _ = toy_run
+    run_dir, _ = finished
+    moved = tmp_path / "elsewhere" / "moved"
+    shutil.copytree(run_dir, moved)
+    line = refused(capsys, "eval", f"checkpoint_path={moved}")
+    assert "reference_data_path" in line
+    data = f"teacher_config.reference_data_path={folder / 'clips.h5'}"
+    assert main(["eval", f"checkpoint_path={moved}", data, "eval_config.num_episodes=2"]) == 0
+    assert (moved / "eval" / "metrics.json").is_file()
+    assert (moved / "eval" / "latent_pca.png").stat().st_size > 1000

@@ -1,0 +1,62 @@
+"""Arrays in an Orbax checkpoint, read without the devices that wrote them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorstore as ts
+from flax import traverse_util
+
+from vnl_mjx.errors import UserError
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Reads a tree of arrays that Orbax wrote, whatever machine wrote it.
+
+    TensorStore reads what Orbax wrote (`_METADATA` and a Zarr array per leaf in an OCDBT store).
+    Orbax itself would look for the devices that `_sharding` names, and where an array is damaged
+    its event loop closes under the other reads, which then print their tracebacks.
+
+    Args:
+        path: folder of the item.
+
+    Returns:
+        Nested dicts of NumPy arrays; positions in a tuple are the keys "0", "1".
+
+    Raises:
+        UserError: the item is missing or damaged.
+    """
+    try:
+        metadata = json.loads((path / "_METADATA").read_text(encoding="utf-8"))
+        # Leaves to skip are empty parts of a tree (None); no array stands for them.
+        leaves = [
+            leaf
+            for leaf in metadata["tree_metadata"].values()
+            if not leaf["value_metadata"].get("skip_deserialize")
+        ]
+        keys = [tuple(str(part["key"]) for part in leaf["key_metadata"]) for leaf in leaves]
+        driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"cannot read {path / '_METADATA'} ({error!r:.80}); the checkpoint is damaged"
+        ) from error
+    context = ts.Context()
+    store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{path.as_posix()}/"}}
+    specs = {
+        key: {"driver": driver, "kvstore": {**store, "path": ".".join(key) + "/"}} for key in keys
+    }
+    opened = {key: ts.open(spec, context=context, read=True) for key, spec in specs.items()}
+    reads = {key: _result(path, key, future).read() for key, future in opened.items()}
+    arrays = {key: _result(path, key, future) for key, future in reads.items()}
+    return traverse_util.unflatten_dict(arrays)
+
+
+def _result(path: Path, key: tuple[str, ...], future: ts.Future) -> Any:
+    try:
+        return future.result()
+    # TensorStore reports a damaged file by several unrelated types.
+    except Exception as error:
+        code = str(error).split(":")[0][:40]
+        raise UserError(
+            f"cannot read {'/'.join(key)} in {path} ({code}); the checkpoint is damaged"
+        ) from error
