@@ -49,7 +49,10 @@ def digest(folder) -> str:
         ("teacher_config.step=77", "no step 77"),
         ("teacher_config.reference_data_path=/no/such/file.h5", "/no/such/file.h5"),
         ("teacher_config.reference_data_path={folder}", "is a directory"),
-        ("teacher_config.reference_data_path={folder}/teacher/PPONetwork_0/config/metadata", "HDF5"),
+        (
+            "teacher_config.reference_data_path={folder}/teacher/PPONetwork_0/config/metadata",
+            "HDF5",
+        ),
         ("training_config.num_env=3", "did you mean training_config.num_envs"),
         ("training_config.num_envs=many", "training_config.num_envs"),
         ("training_config.num_envs=0", "training_config.num_envs"),

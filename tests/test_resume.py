@@ -35,7 +35,9 @@ def finish(overrides: list[str], run_dir: Path) -> str:
 
 def checkpoints(run_dir: Path) -> list[int]:
     folder = run_dir / "checkpoints"
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+    return (
+        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+    )
 
 
 def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path, more_than: int) -> None:
@@ -70,7 +72,7 @@ def test_kill_and_resume_is_bit_identical(toy_run):
         wait_for_checkpoint(process, killed, before)
         time.sleep(generator.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         if checkpoints(killed)[-1] >= 2880:
             break
     output = finish(overrides, killed)

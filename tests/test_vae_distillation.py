@@ -18,8 +18,6 @@ from vnl_mjx.config.schema import TeacherForcingSection, TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.assembly import assemble
-from vnl_mjx.reference.raw import RawClips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.training.metrics import interval_metrics
@@ -166,7 +164,7 @@ def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(tra
 
 
 def test_clip_end_is_truncation_not_failure(toy):
-    task, teacher, _, clips = toy
+    task, _, _, clips = toy
     imitation = task.imitation
     key = jax.random.PRNGKey(0)
     last = int(clips.lengths[0]) - imitation.frames_needed

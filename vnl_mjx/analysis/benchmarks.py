@@ -7,48 +7,32 @@ Repetitions of the three alternate, so that a machine that slows down slows all 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import mujoco
 import mujoco.batch
 import numpy as np
+import optax
 
+from vnl_mjx.analysis.recording import Recording, record
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
-from vnl_mjx.tasks.vae_distillation import DistillationState, Label
+from vnl_mjx.tasks.vae_distillation import Label
 from vnl_mjx.training import losses
 from vnl_mjx.training.vae_distillation import TrainState, VaeDistillation
 
+# What an update cannot do without.
+FLOOR = ("physics", "rollout networks", "update networks")
+_SPREAD = {"median": np.median, "min": np.min, "max": np.max}
 # What decides a step: the constraint solver's work depends on its warm start as well.
 _REPLAYED_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart", "time")
-
-
-@flax.struct.dataclass
-class Recording:
-    """One rollout of a trainer, T control steps of N environments.
-
-    Attributes:
-        simulations: [T + 1, N, ...] before each step and after the last (resets included), NumPy.
-        actions: [T, N, nu] what the student applied, NumPy.
-        finished: [T, N] bool, environments reset after the step, NumPy.
-        labels: [T, N, ...] what the update learns from.
-        observations: [T, N, observation] raw, in the teacher's order.
-        memory: the teacher's memory before the first step.
-    """
-
-    simulations: PhysicsState
-    actions: np.ndarray
-    finished: np.ndarray
-    labels: Label
-    observations: jax.Array
-    memory: Any
 
 
 @dataclass(frozen=True)
@@ -56,9 +40,8 @@ class Measurement:
     """Seconds per update, one entry per repetition, and what an update consists of.
 
     Attributes:
-        seconds: "physics", "rollout networks", "update networks" (the floor); "end to end" and its
-            parts "rollout" and "update"; "physics calls" (within the rollout, with copies) and
-            "reset forward" (bare).
+        seconds: those of `FLOOR`; "end to end" and its parts "rollout" and "update"; "physics calls"
+            (within the rollout, with copies) and "reset forward" (bare).
         env_steps: control steps per update, summed over environments.
         resets: environments reset in the update.
     """
@@ -69,13 +52,16 @@ class Measurement:
 
     def floor(self) -> list[float]:
         """Seconds that physics and networks need alone, per repetition."""
-        parts = (self.seconds[k] for k in ("physics", "rollout networks", "update networks"))
-        return [sum(values) for values in zip(*parts, strict=True)]
+        return [sum(values) for values in zip(*self._floor_parts(), strict=True)]
 
     def ratio(self) -> list[float]:
         """End-to-end rate over the floor's, per repetition: 1 is perfect."""
         pairs = zip(self.floor(), self.seconds["end to end"], strict=True)
         return [floor / whole for floor, whole in pairs]
+
+    def ratio_of_fastest(self) -> float:
+        """The ratio of the fastest repetitions: least disturbed by other work on the machine."""
+        return sum(map(min, self._floor_parts())) / min(self.seconds["end to end"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: median, smallest and largest of every quantity."""
@@ -90,12 +76,16 @@ class Measurement:
                 "end to end": spread([self.env_steps / s for s in whole]),
             },
             "ratio": spread(self.ratio()),
+            "ratio_of_fastest": self.ratio_of_fastest(),
         }
+
+    def _floor_parts(self) -> list[list[float]]:
+        return [self.seconds[name] for name in FLOOR]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, smallest and largest."""
-    return {"median": float(np.median(values)), "min": min(values), "max": max(values)}
+    return {name: float(f(values)) for name, f in _SPREAD.items()}
 
 
 def measure(
@@ -116,49 +106,15 @@ def measure(
     bare = BarePhysics(physics, trainer.config.num_envs)
     networks = Networks(trainer, state, recording)
     end_to_end = _EndToEnd(trainer, state)
-    steps = (partial_seconds(bare.replay, recording), networks.seconds, end_to_end.seconds)
-    for function in steps:
-        function()  # compiles, allocates, warms caches
+    candidates = (partial(bare.seconds, recording), networks.seconds, end_to_end.seconds)
+    for candidate in candidates:
+        candidate()  # compiles, allocates, warms caches
     seconds: dict[str, list[float]] = {}
     for _ in range(repetitions):
-        for function in steps:
-            for name, value in function().items():
+        for candidate in candidates:
+            for name, value in candidate().items():
                 seconds.setdefault(name, []).append(value)
     return Measurement(seconds, trainer.steps_per_update, int(recording.finished.sum()))
-
-
-def record(trainer: VaeDistillation, state: TrainState) -> Recording:
-    """The rollout that `trainer.update(state)` will make, the student acting everywhere."""
-    task, student = trainer.task, trainer.student
-
-    @jax.jit
-    def control_step(params, teacher, clips, environments: DistillationState, key):
-        before = environments.imitation
-        observe = jax.vmap(lambda s: task.imitation.observe(s, clips))
-        observation = observe(before).flat()
-        environments, label = task.label(environments, teacher, clips)
-        action = student.act(params, label.proprioception, label.reference, key)
-        environments, outcome = task.step(environments, action, clips)
-        environments, end = task.reset_finished(environments, outcome, teacher, clips)
-        return environments, (observation, label, action, end.ended)
-
-    _, rollout_key, _ = jax.random.split(state.key, 3)
-    environments, steps = state.environments, []
-    simulations = [jax.device_get(environments.imitation.physics)]
-    for key in jax.random.split(rollout_key, trainer.config.unroll_length):
-        arguments = (state.params, trainer.teacher, trainer.clips, environments, key)
-        environments, step = control_step(*arguments)
-        simulations.append(jax.device_get(environments.imitation.physics))
-        steps.append(step)
-    observations, labels, actions, finished = jax.tree.map(lambda *x: jnp.stack(x), *steps)
-    return Recording(
-        simulations=jax.tree.map(lambda *x: np.stack(x), *simulations),
-        actions=np.asarray(actions),
-        finished=np.asarray(finished),
-        labels=labels,
-        observations=observations,
-        memory=state.environments.memory,
-    )
 
 
 class BarePhysics:
@@ -169,7 +125,7 @@ class BarePhysics:
         self._batch = mujoco.batch.Batch(physics.model, num_envs, nthread=physics.num_threads)
         self._arrays = {n: self._batch.bind(n) for n in (*_REPLAYED_FIELDS, "ctrl")}
 
-    def replay(self, recording: Recording) -> dict[str, float]:
+    def seconds(self, recording: Recording) -> dict[str, float]:
         """Seconds for the steps of the recording, and for the forward passes of its resets."""
         stepping = resetting = 0.0
         handler = mujoco.get_mju_user_warning()
@@ -197,57 +153,56 @@ class Networks:
     """Teacher and student on recorded observations, and the gradient steps on recorded labels."""
 
     def __init__(self, trainer: VaeDistillation, state: TrainState, recording: Recording):
-        self._recording, self._teacher = recording, trainer.teacher
+        self._trainer, self._recording = trainer, recording
         self._params, self._opt_state = jax.tree.map(jnp.copy, (state.params, state.opt_state))
-        config = trainer.config
-        reference_size = trainer.task.imitation.layout.reference_size
-        self._key = jax.random.PRNGKey(config.seed)
-
-        @jax.jit
-        def act(params, teacher: FrozenPolicy, observations, memory, key):
-            def step(memory, observation):
-                output = teacher.act(observation, memory)
-                reference, own = jnp.split(teacher.normalize(observation), [reference_size], -1)
-                return output.memory, (output.action, trainer.student.act(params, own, reference, key))
-
-            return jax.lax.scan(step, memory, observations)
-
-        def loss(params, batch: Label, key):
-            output = trainer.student.forward(params, batch.proprioception, batch.reference, key)
-            parts = (output.action, batch.teacher_action, output.posterior, output.prior)
-            return losses.distillation_loss(*parts, config.action_weight, config.kl_weight).total
-
-        @jax.jit
-        def learn(params, opt_state, labels: Label, key):
-            def shape(x):
-                return x.reshape(-1, config.batch_size, x.shape[-1])
-
-            def minibatch(carry, batch):
-                params, opt_state = carry
-                grads = jax.grad(loss)(params, batch, key)
-                updates, opt_state = trainer.optimizer.update(grads, opt_state, params)
-                params = jax.tree.map(jnp.add, params, updates)
-                return (params, opt_state), None
-
-            def epoch(carry, _):
-                return jax.lax.scan(minibatch, carry, jax.tree.map(shape, labels))
-
-            return jax.lax.scan(epoch, (params, opt_state), length=config.num_epochs)[0]
-
-        self._act, self._learn = act, learn
+        self._act, self._learn = jax.jit(self._act_impl), jax.jit(self._learn_impl)
 
     def seconds(self) -> dict[str, float]:
         """Seconds of both parts for one update."""
-        recording = self._recording
-        acting = _timed(
-            lambda: self._act(
-                self._params, self._teacher, recording.observations, recording.memory, self._key
-            )
-        )
-        learning = _timed(
-            lambda: self._learn(self._params, self._opt_state, recording.labels, self._key)
-        )
-        return {"rollout networks": acting, "update networks": learning}
+        recording, key = self._recording, jax.random.PRNGKey(0)
+        teacher = self._trainer.teacher
+        observed = (teacher, recording.observations, recording.memory)
+        return {
+            "rollout networks": _timed(partial(self._act, self._params, *observed, key)),
+            "update networks": _timed(
+                partial(self._learn, self._params, self._opt_state, recording.labels, key)
+            ),
+        }
+
+    def _act_impl(self, params, teacher: FrozenPolicy, observations, memory, key):
+        student = self._trainer.student
+        reference_size = student.config.reference_size
+
+        def step(memory, inputs):
+            observation, key = inputs
+            output = teacher.act(observation, memory)
+            reference, own = jnp.split(teacher.normalize(observation), [reference_size], axis=-1)
+            return output.memory, (output.action, student.act(params, own, reference, key))
+
+        keys = jax.random.split(key, len(observations))
+        return jax.lax.scan(step, memory, (observations, keys))
+
+    def _learn_impl(self, params, opt_state, labels: Label, key):
+        config, optimizer = self._trainer.config, self._trainer.optimizer
+        batches = jax.tree.map(lambda x: x.reshape(-1, config.batch_size, x.shape[-1]), labels)
+
+        def minibatch(carry, inputs):
+            params, opt_state = carry
+            grads = jax.grad(self._loss)(params, *inputs)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        def epoch(carry, key):
+            keys = jax.random.split(key, len(batches.teacher_action))
+            return jax.lax.scan(minibatch, carry, (batches, keys))
+
+        return jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, config.num_epochs))[0]
+
+    def _loss(self, params, batch: Label, key):
+        output = self._trainer.student.forward(params, batch.proprioception, batch.reference, key)
+        parts = (output.action, batch.teacher_action, output.posterior, output.prior)
+        config = self._trainer.config
+        return losses.distillation_loss(*parts, config.action_weight, config.kl_weight).total
 
 
 class _EndToEnd:
@@ -266,13 +221,6 @@ class _EndToEnd:
             "update": result.seconds["update"],
             "physics calls": result.seconds["physics"],
         }
-
-
-def partial_seconds(
-    function: Callable[[Recording], Mapping[str, float]], recording: Recording
-) -> Callable[[], Mapping[str, float]]:
-    """Binds the recording."""
-    return lambda: function(recording)
 
 
 def _timed(function: Callable[[], Any]) -> float:

@@ -38,8 +38,8 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
         if name in raw.features:
             raw.features[name] = unit_quaternions(raw, name)
     features = raw.features
-    pose = [features[name] for name in ("position", "quaternion", "joints")]
-    qpos = np.concatenate(pose, axis=-1)
+    position, quaternion, joints = (features[name] for name in ("position", "quaternion", "joints"))
+    qpos = np.concatenate([position, quaternion, joints], axis=-1)
     _complete_bodies(raw, walker, qpos)
     _complete_velocities(raw, walker, qpos)
     lengths = raw.lengths.astype(np.int32)
@@ -52,7 +52,7 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
         source=source,
         joint_names=walker.joint_names,
         body_names=walker.body_names,
-        sha256=content_sha256(*pose, lengths),
+        sha256=content_sha256(position, quaternion, joints, lengths),
         notes=tuple(raw.notes),
     )
 
@@ -76,8 +76,8 @@ def clips_from_poses(
         names: one per clip; default: "clip_0", ...
         source: where the poses are from, for tables and messages.
     """
-    lengths = np.asarray(lengths, np.int32)
-    if lengths.size == 0 or lengths.min() < 1 or lengths.sum() != len(qpos):
+    frames = np.asarray(lengths, np.int32)
+    if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
     poses = np.split(np.asarray(qpos, np.float32), [3, 7], axis=-1)
     features = dict(zip(("position", "quaternion", "joints"), poses, strict=True))
@@ -85,8 +85,8 @@ def clips_from_poses(
         path=source,
         features=features,
         datasets={name: name for name in features},
-        lengths=lengths,
-        clip_names=tuple(names or (f"clip_{clip}" for clip in range(len(lengths)))),
+        lengths=frames,
+        clip_names=tuple(names or (f"clip_{clip}" for clip in range(len(frames)))),
         joint_names=None,
         body_names=None,
         rate_hz=float(rate_hz),
@@ -180,7 +180,8 @@ def _compare_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
 
 def _complete_velocities(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
     qvel = finite_difference_qvel(walker.model, qpos, raw.lengths, raw.rate_hz)
-    differences = dict(zip(_VELOCITIES, np.split(qvel, [3, 6], axis=-1), strict=True))
+    parts = np.split(qvel, [3, 6], axis=-1)
+    differences: dict[str, np.ndarray] = dict(zip(_VELOCITIES, parts, strict=True))
     if not all(name in raw.features for name in _VELOCITIES):
         raw.notes.append("velocities by finite differences")
         raw.features.update(differences)

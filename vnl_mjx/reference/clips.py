@@ -7,6 +7,7 @@ every look-up is one gather: `starts[clip] + frame`, clamped into the clip.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import flax.struct
 import jax
@@ -185,7 +186,7 @@ class ClipSplit:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "ClipSplit":
+    def from_dict(cls, values: Mapping[str, Any]) -> "ClipSplit":
         """Inverse of `to_dict`; raises UserError where a key is missing or unknown."""
         expected = {field.name for field in fields(cls)}
         if set(values) != expected:

@@ -108,13 +108,15 @@ def _load(path: Path) -> FileContents:
         with h5py.File(path, "r") as file:
             found = list(file)
             names = list(STAC_DATASETS)
-            if isinstance(file.get(ALL_CLIPS), h5py.Group):
-                found += [f"{ALL_CLIPS}/{name}" for name in file[ALL_CLIPS]]
+            group = file.get(ALL_CLIPS)
+            if isinstance(group, h5py.Group):
+                found += [f"{ALL_CLIPS}/{name}" for name in group]
                 names = [f"{ALL_CLIPS}/{name}" for name in FEATURES]
+            stored = {name: file.get(name) for name in names}
             datasets = {
-                name: np.asarray(file[name][()])
-                for name in names
-                if isinstance(file.get(name), h5py.Dataset)
+                name: np.asarray(dataset[()])
+                for name, dataset in stored.items()
+                if isinstance(dataset, h5py.Dataset)
             }
             attributes = {n: file.attrs[n] for n in ("rate_hz", *_NAMES) if n in file.attrs}
             # str: a name that is not UTF-8 arrives as bytes
