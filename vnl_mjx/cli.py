@@ -34,10 +34,13 @@ examples:
   vnl-mjx eval checkpoint_path=runs/rat1 eval_config.num_episodes=100 eval_config.clips=all
 """
 _BENCH_HELP = """\
-Measure this machine: bare physics, the networks alone, and distillation end to end.
+Measure this machine: bare physics, the networks alone, and distillation end to end; the time from the
+start of a process to its first update; memory. Takes some minutes. Nothing else should run meanwhile.
 
 examples:
   vnl-mjx bench
+  vnl-mjx bench --quick
+  vnl-mjx bench --memory-envs 64,256
   vnl-mjx bench training_config.num_envs=256 physics_config.num_threads=4 --json
 """
 
@@ -113,8 +116,26 @@ def _build_parser() -> argparse.ArgumentParser:
     inspect = add("inspect", _inspect, "describe a checkpoint or a reference file", json=True)
     inspect.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
     add("doctor", _doctor, "say what this machine can do", json=True)
-    add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
+    bench = add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
+    bench.add_argument("--quick", action="store_true", help="neither start nor memory")
+    bench.add_argument(
+        "--memory-envs",
+        type=_counts,
+        default=(64, 256, 1024, 4096),
+        metavar="N,N,...",
+        help="numbers of environments to measure the memory at (default: 64,256,1024,4096)",
+    )
     return parser
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise argparse.ArgumentTypeError(f"expected positive integers like 64,256, found {text!r}")
+    return counts
 
 
 def _distill(args: argparse.Namespace) -> int:
@@ -162,7 +183,7 @@ def _bench(args: argparse.Namespace) -> int:
         return 0
     from vnl_mjx.commands import bench
 
-    return bench.run(config, as_json=args.json)
+    return bench.run(config, as_json=args.json, quick=args.quick, memory_envs=args.memory_envs)
 
 
 if __name__ == "__main__":

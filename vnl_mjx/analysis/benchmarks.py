@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,6 @@ import numpy as np
 import optax
 
 from vnl_mjx.analysis.recording import Recording, record
-from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
@@ -93,12 +92,13 @@ def measure(
 ) -> Measurement:
     """Measures one update after `warm_up_updates`, which bring the environments out of step.
 
-    Raises:
-        UserError: the physics is not the C back end.
+    Args:
+        trainer: on the C back end.
+        seed: of the run.
+        warm_up_updates: updates before the measured one.
+        repetitions: of every measurement.
     """
-    physics = trainer.task.imitation.physics
-    if not isinstance(physics, MujocoBatchPhysics):
-        raise UserError("physics_config.backend: bench measures the back end mujoco only")
+    physics = cast(MujocoBatchPhysics, trainer.task.imitation.physics)
     state = trainer.init(seed)
     for _ in range(warm_up_updates):
         state, _ = trainer.update(state)
@@ -154,7 +154,7 @@ class Networks:
 
     def __init__(self, trainer: VaeDistillation, state: TrainState, recording: Recording):
         self._trainer, self._recording = trainer, recording
-        self._params, self._opt_state = jax.tree.map(jnp.copy, (state.params, state.opt_state))
+        self._params, self._opt_state = state.params, state.opt_state
         self._act, self._learn = jax.jit(self._act_impl), jax.jit(self._learn_impl)
 
     def seconds(self) -> dict[str, float]:

@@ -28,7 +28,7 @@ MIN_FREE_DISK_GB = 2.0
 # The default run is to fit in 2 GB; the rest is the system's.
 MIN_MEMORY_GB = 3.0
 GL_BACKENDS = ("egl", "osmesa", "glfw") if sys.platform == "linux" else ("glfw",)
-PACKAGES = ("mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "brax")
+PACKAGES = ("mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint")
 PACKAGES += ("dm-control", "hydra-core", "h5py", "matplotlib", "numpy")
 # Extra and the distribution that it adds.
 EXTRAS = {

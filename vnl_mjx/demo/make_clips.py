@@ -170,9 +170,10 @@ def make_clips(walker: Walker, seed: int) -> ReferenceClips:
         name: np.float32(np.round(getattr(clips, name) / step) * step)
         for name, step in RESOLUTION.items()
     }
-    lengths = np.asarray(clips.lengths)
-    poses = [rounded[name] for name in ("position", "quaternion", "joints")]
-    return clips.replace(**rounded, sha256=content_sha256(*poses, lengths))
+    sha256 = content_sha256(
+        rounded["position"], rounded["quaternion"], rounded["joints"], np.asarray(clips.lengths)
+    )
+    return clips.replace(**rounded, sha256=sha256)
 
 
 def _controls(walker: Walker, behaviour: str, seed: int, num_frames: int) -> np.ndarray:
@@ -222,7 +223,7 @@ def _paws_down(model: mujoco.MjModel, data: mujoco.MjData) -> int:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=DEMO_CLIPS)
     args = parser.parse_args()

@@ -1,0 +1,121 @@
+"""`vnl-mjx inspect` on real runs, teachers and clip files, and on what is none of these."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.toy_run import write_toy_run
+from vnl_mjx import cli
+from vnl_mjx.reference.assembly import clips_from_poses
+from vnl_mjx.reference.hdf5 import write_clips
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory, toy_config):
+    """A folder with teacher, clips and a finished run of two updates."""
+    folder = tmp_path_factory.mktemp("inspected")
+    overrides = [*write_toy_run(folder, toy_config), "training_config.num_steps=64"]
+    overrides += ["checkpoint_config.interval_steps=32", "logging_config.interval_steps=32"]
+    assert cli.main(["distill", f"run_dir={folder / 'run'}", *overrides]) == 0
+    return folder
+
+
+def inspect_json(path, capsys) -> dict:
+    capsys.readouterr()
+    assert cli.main(["inspect", str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(path, capsys) -> str:
+    assert cli.main(["inspect", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("part", ["", "checkpoints", "checkpoints/64"])
+def test_student(toy_run, part, capsys):
+    found = inspect_json(toy_run / "run" / part, capsys)
+    assert found["kind"] == "student" and not found["warnings"]
+    tables, details = found["tables"], found["details"]
+    assert tables["Student"]["environment steps"] == "64"
+    assert tables["Student"]["checkpoints here"] == "32, 64"
+    assert tables["Student"]["latent"] == "3"
+    contract = details["identity"]["observation"]
+    assert tables["Observation and action"]["reference_joints"] == (
+        "[{}:{}] reference".format(*contract["reference_joints"])
+    )
+    last = max(stop for _, stop in contract.values())
+    assert tables["Observation and action"]["observation"].startswith(f"{last} = ")
+    assert tables["Clips"]["file"] == "clips.h5, 4 clips"
+    assert details["last_metrics"]["env_steps"] == 64
+    assert "loss/total" in tables["Metrics at the checkpoint"]
+    assert tables["Versions"]["mujoco"]
+
+
+def test_an_earlier_checkpoint_shows_its_own_metrics(toy_run, capsys):
+    found = inspect_json(toy_run / "run" / "checkpoints" / "32", capsys)
+    assert found["details"]["last_metrics"]["env_steps"] == 32
+
+
+def test_student_table(toy_run, capsys):
+    assert cli.main(["inspect", str(toy_run / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "Observation and action" in text and "reference_joints" in text
+
+
+def test_teacher(toy_run, capsys):
+    found = inspect_json(toy_run / "teacher", capsys)
+    assert found["kind"] == "teacher"
+    (rows,) = found["tables"].values()
+    assert rows["latent"] == "3" and rows["encoder"] == "16"
+    assert found["details"]["network"]["latent_dim"] == 3
+    (step,) = (toy_run / "teacher").iterdir()
+    assert inspect_json(step, capsys)["details"]["sha256"] == found["details"]["sha256"]
+
+
+def test_clips(rodent, tmp_path, capsys):
+    qpos = np.tile(rodent.model.qpos0, (12, 1))
+    clips = clips_from_poses(rodent, qpos, [6, 6], 50.0, names=("rest", "rest_again"))
+    write_clips(tmp_path / "clips.h5", clips)
+    found = inspect_json(tmp_path / "clips.h5", capsys)
+    assert found["kind"] == "clips"
+    expected = [{"name": "rest", "frames": 6}, {"name": "rest_again", "frames": 6}]
+    assert found["details"]["clips"] == expected
+    assert found["tables"]["Reference clips"]["rate"] == "50 Hz"
+
+
+def test_clips_of_another_body_say_what_the_file_holds(toy_run, capsys):
+    message = refusal(toy_run / "clips.h5", capsys)
+    assert "rodent, 67 joints" in message
+    assert "all_clips/joints (4, 40, 4)" in message
+
+
+def test_recorded_files(shared_data, capsys):
+    found = inspect_json(shared_data / "reference" / "rodent_mocap_4x250.h5", capsys)
+    assert found["tables"]["Reference clips"]["clips"] == "4"
+    message = refusal(shared_data / "reference" / "stac_mouse_arm_1clip.h5", capsys)
+    assert "'qpos' has shape (100, 4), expected (frames, 74)" in message
+    assert "names_qpos (4,)" in message
+    assert "pickle" in refusal(shared_data / "reference" / "stac_rodent_50f.p", capsys)
+    found = inspect_json(shared_data / "teacher" / "small_lstm", capsys)
+    assert any("never trained" in warning for warning in found["warnings"])
+
+
+def test_what_is_none_of_these(toy_run, tmp_path, capsys):
+    assert "does not exist; expected a run folder" in refusal(tmp_path / "missing", capsys)
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "found a file that is not HDF5" in refusal(tmp_path / "notes.txt", capsys)
+    assert "found a folder with notes.txt" in refusal(tmp_path, capsys)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["measurements/force"] = np.zeros((3, 2))
+    assert "holds measurements/force (3, 2)" in refusal(tmp_path / "other.h5", capsys)
+    whole = (toy_run / "clips.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    assert "truncated or damaged" in refusal(tmp_path / "cut.h5", capsys)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    shutil.copy(toy_run / "run" / "config.json", tmp_path / "run")
+    assert "without a complete checkpoint yet" in refusal(tmp_path / "run", capsys)
