@@ -205,7 +205,7 @@ def save(path: Path, pupil: Pupil, params: Any, normalizer: Normalizer, source: 
     config = track_mjx_config(
         TASK, pupil.network, clip_length=NUM_FRAMES, kl_weight=KL_WEIGHT, reference_name=source
     )
-    folder = save_track_mjx(
+    return save_track_mjx(
         path,
         step=ITERATIONS * NUM_ENVS * UNROLL_LENGTH,
         params=params,
@@ -213,10 +213,6 @@ def save(path: Path, pupil: Pupil, params: Any, normalizer: Normalizer, source: 
         config=config,
         train_state={"env_steps": np.int32(ITERATIONS * NUM_ENVS * UNROLL_LENGTH)},
     )
-    # On some file systems Orbax leaves these, and in them the path on the machine of the run.
-    for mark in path.rglob("commit_success.txt"):
-        mark.write_text("Checkpoint commit was successful\n")
-    return folder
 
 
 def main() -> None:

@@ -46,7 +46,9 @@ class FileContents:
     def strings(self, name: str) -> tuple[str, ...] | None:
         """A dataset or attribute of strings; None where it is absent."""
         values = self.datasets.get(name, self.attributes.get(name))
-        return None if values is None else tuple(_text(value) for value in np.asarray(values).ravel())
+        return (
+            None if values is None else tuple(_text(value) for value in np.asarray(values).ravel())
+        )
 
 
 def read_stac_layout(

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
+from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
 from vnl_mjx.utils.track_mjx_config import OWN_KEY
 from vnl_mjx.utils.track_mjx_loader import STEP_PREFIX
 
@@ -57,7 +58,9 @@ def save_track_mjx(
             "normalizer_params": statistics,
             "params": {"policy": params},
         }
-    options = ocp.CheckpointManagerOptions(step_prefix=STEP_PREFIX, create=True)
+    options = ocp.CheckpointManagerOptions(
+        step_prefix=STEP_PREFIX, create=True, temporary_path_class=PathFreeTemporaryPath
+    )
     with ocp.CheckpointManager(folder, options=options) as manager:
         # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
         manager.save(

@@ -24,6 +24,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.utils.stored_arrays import read_arrays
+from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
 
 FORMAT_VERSION = 1
 CHECKPOINT_FOLDER = "checkpoints"
@@ -76,6 +77,7 @@ class VaeCheckpointer:
             ),
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
+            temporary_path_class=PathFreeTemporaryPath,
         )
         # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
         logging.getLogger("absl").addFilter(_is_not_from_orbax)
