@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx import quaternions
-from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.imitation import (
+    PROPRIOCEPTION_2025_02,
+    PROPRIOCEPTION_2025_06,
+    PROPRIOCEPTION_2025_09,
+    ImitationConfig,
+    PhysicsConfig,
+)
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
@@ -208,3 +214,24 @@ def test_perfect_tracking_earns_the_highest_reward(task, rodent):
     off = exact.physics.qpos.at[10].add(0.3).at[0].add(0.02)
     worse = exact.replace(physics=exact.physics.replace(qpos=off))
     assert task.evaluate(worse, action, action, clips).reward < best.reward - 0.05
+
+
+def test_every_generation_observes_what_its_teachers_read(rodent):
+    sizes = {
+        PROPRIOCEPTION_2025_09: 226,
+        PROPRIOCEPTION_2025_06: 231,
+        PROPRIOCEPTION_2025_02: 147,
+    }
+    for parts, size in sizes.items():
+        physics = PhysicsConfig(sensors="kinematic_sensors" in parts)
+        config = ImitationConfig(proprioception=parts, physics=physics)
+        task = ImitationTask(config, rodent, make_physics(rodent.model, physics))
+        assert (task.layout.reference_size, task.layout.proprioception_size) == (470, size)
+        stops = [stop for _, stop in task.layout.slices().values()]
+        assert stops == sorted(stops) and stops[-1] == 470 + size
+
+
+def test_reading_sensors_that_are_off_is_refused(rodent):
+    config = ImitationConfig(proprioception=PROPRIOCEPTION_2025_06)
+    with pytest.raises(ValueError, match="sensors"):
+        ImitationTask(config, rodent, make_physics(rodent.model, config.physics))

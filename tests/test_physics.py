@@ -1,5 +1,7 @@
 """The back ends: pure, contained, and in agreement with each other and with MuJoCo itself."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -58,6 +60,14 @@ def test_one_step_is_mj_step(toy):
             getattr(stepped, name)[0], getattr(data, name), rtol=1e-6, atol=1e-6, err_msg=name
         )
     np.testing.assert_allclose(stepped.time[0], CONFIG.control_timestep, rtol=1e-6)
+
+
+def test_sensors_change_nothing_else(toy, toy_walker):
+    seeing = make_physics(toy_walker.model, replace(CONFIG, sensors=True))
+    blind, _ = roll(toy, start(toy, 4), 10)
+    sensed, _ = roll(seeing, start(seeing, 4), 10)
+    assert np.any(sensed.sensordata) and not np.any(blind.sensordata)
+    assert_identical(sensed.replace(sensordata=blind.sensordata), blind)
 
 
 def test_threads_do_not_change_a_bit(toy_walker):

@@ -100,6 +100,7 @@ class PhysicsConfig:
         solver: "cg" or "newton".
         iterations: most solver iterations per physics step.
         ls_iterations: most line-search iterations per solver iteration.
+        sensors: compute sensor values. They change nothing else, and cost the rodent 6 % of a step.
     """
 
     timestep: float = 0.002
@@ -107,6 +108,7 @@ class PhysicsConfig:
     solver: str = "cg"
     iterations: int = 5
     ls_iterations: int = 5
+    sensors: bool = False
 
     @property
     def control_timestep(self) -> float:

@@ -38,7 +38,7 @@ class PhysicsState:
         xpos: [nbody, 3] body positions, world frame, m (derived).
         xmat: [nbody, 3, 3] body orientations, world frame (derived).
         qfrc_actuator: [nv] actuator forces in joint coordinates, N or N m (derived).
-        sensordata: [nsensordata] sensor values (derived).
+        sensordata: [nsensordata] sensor values, zeros unless `PhysicsConfig.sensors` (derived).
         diverged: [] bool, the last call met NaN, Inf or a value beyond `MAX_VALUE`; every other field
             is then zero.
     """
@@ -100,6 +100,8 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
     configured.opt.timestep = config.timestep
     configured.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     configured.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    if not config.sensors:
+        configured.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
     return configured
 
 

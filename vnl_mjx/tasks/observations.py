@@ -157,6 +157,8 @@ def _sensor_reader(
 ) -> Callable[[PhysicsState], jax.Array]:
     if "kinematic_sensors" not in proprioception:
         return lambda state: state.sensordata[:0]
+    if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_SENSOR):
+        raise ValueError("the observation reads sensors: PhysicsConfig.sensors must be True")
     rows = []
     for name in _KINEMATIC_SENSORS:
         sensor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SENSOR, name)

@@ -171,7 +171,7 @@ def _upstream_task(
     task = ImitationConfig(
         generation=generation,
         walker=_walker(reader),
-        physics=_physics(reader),
+        physics=_physics(reader, sensors="kinematic_sensors" in proprioception),
         reward=_reward(reader),
         termination=_termination(reader),
         quirks=UpstreamQuirks(
@@ -251,7 +251,7 @@ def _walker(reader: JsonReader) -> WalkerConfig:
     )
 
 
-def _physics(reader: JsonReader) -> PhysicsConfig:
+def _physics(reader: JsonReader, sensors: bool) -> PhysicsConfig:
     section = "env_config.env_args"
     solver = reader.text(f"{section}.solver").lower()
     if solver not in ("cg", "newton"):
@@ -262,6 +262,7 @@ def _physics(reader: JsonReader) -> PhysicsConfig:
         solver=solver,
         iterations=reader.size(f"{section}.iterations"),
         ls_iterations=reader.size(f"{section}.ls_iterations"),
+        sensors=sensors,
     )
 
 
