@@ -106,6 +106,7 @@ class Evaluator:
         """
         self._task, self._student, self._deterministic = task, student, deterministic
         self._run = jax.jit(partial(_run, task, student, deterministic))
+        self._draw = jax.jit(partial(draw_episodes, task), static_argnums=1)
 
     def compare(
         self,
@@ -118,7 +119,7 @@ class Evaluator:
         """Runs `num_episodes` with the student acting, then the same with the teacher."""
         run = partial(self.rollout, params, teacher, clips, num_episodes, seed)
         return Comparison(
-            draw_episodes(self._task, clips, num_episodes, seed),
+            self._draw(clips, num_episodes, seed),
             student=run(student_acts=True),
             teacher=run(student_acts=False),
         )
@@ -134,7 +135,7 @@ class Evaluator:
         student_acts: bool,
     ) -> Trajectories:
         """Runs the episodes that `seed` draws with one of the two acting."""
-        episodes = draw_episodes(self._task, clips, num_episodes, seed)
+        episodes = self._draw(clips, num_episodes, seed)
         key = jax.random.PRNGKey(seed + 1)
         return self._run(params, teacher, clips, episodes, key, jnp.bool_(student_acts))
 

@@ -7,6 +7,7 @@ import matplotlib
 import matplotlib.backends.backend_agg
 import matplotlib.figure
 import numpy as np
+from matplotlib import ticker
 
 from vnl_mjx.analysis.evaluate import Comparison
 from vnl_mjx.gaussians import kl_divergence
@@ -41,8 +42,12 @@ def training_curves(metrics_file: Path, folder: Path) -> None:
     for axis, (name, label) in zip(axes.flat, _CURVES.items(), strict=True):
         axis.plot(steps, [row[name] for row in rows], marker="." if len(rows) < 30 else None)
         axis.set(xlabel="environment steps", title=label)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        axis.xaxis.set_major_formatter(ticker.EngFormatter())
         if name == "loss/action_mse":
             axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.grid(alpha=0.3)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "training.png", dpi=120)

@@ -17,6 +17,7 @@ from rich.table import Table
 from vnl_mjx.analysis.benchmarks import measure
 from vnl_mjx.commands.doctor import num_cores
 from vnl_mjx.commands.experiment import build_experiment, versions
+from vnl_mjx.commands.tables import warn
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.config.schema import CheckpointSection, DistillationConfig, WandbSection
 from vnl_mjx.errors import UserError
@@ -24,7 +25,9 @@ from vnl_mjx.training.vae_distillation import VaeDistillation
 
 # Environments start in step and are contact-rich only some updates later.
 WARM_UP_UPDATES = 3
-REPETITIONS, QUICK_REPETITIONS = 5, 2
+REPETITIONS, QUICK_REPETITIONS = 5, 3
+# Repetitions of the same work that differ more than this tell of other work on the machine.
+_DISTURBED = 1.15
 
 _TARGETS = {"ratio": 0.9, "start_s": 30.0, "memory_mb_at_1024": 2000.0}
 _RATE_ROWS = {
@@ -151,11 +154,13 @@ def _first_updates(config: DistillationConfig, num_updates: int) -> dict[str, An
 
 
 def _print_tables(console: Console, report: Mapping[str, Any]) -> None:
-    about = (
+    packages = (f"{name} {report['versions'][name]}" for name in ("mujoco", "jax"))
+    console.print(
         f"{report['num_envs']} environments, {report['cores']} cores, {report['threads']} threads, "
-        f"mujoco {report['versions']['mujoco']}, jax {report['versions']['jax']}"
+        f"{', '.join(packages)}",
+        highlight=False,
     )
-    rates = _table(f"Control steps per second ({about})", "median", "min", "max")
+    rates = _table("Control steps per second", "median", "min", "max")
     for name, label in _RATE_ROWS.items():
         rates.add_row(label, *_cells(report["steps_per_second"][name], ",.0f"))
     rates.add_row("end to end / floor (target 0.9)", *_cells(report["ratio"], ".3f"))
@@ -172,6 +177,9 @@ def _print_tables(console: Console, report: Mapping[str, Any]) -> None:
         f"their forward passes are {100 * share:.1f} % of the time",
         highlight=False,
     )
+    spreads = [report["seconds"][name] for name in ("physics", "end to end")]
+    if any(values["max"] > _DISTURBED * values["min"] for values in spreads):
+        warn(console, "the repetitions differ: something else was running; measure again")
     if "start" in report:
         start = _table("Seconds from the start of the process (target 30)", "")
         for name, value in report["start"].items():

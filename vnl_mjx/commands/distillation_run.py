@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis import conformance, metrics, plots
+from vnl_mjx.analysis import conformance, metrics
 from vnl_mjx.analysis.evaluate import Comparison, Evaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import build_experiment
@@ -199,6 +199,8 @@ class DistillationRun:
                 f"the same command with run_dir={self.run_dir} goes on from there", soft_wrap=True
             )
             return 0 if self._stop_signal == signal.SIGTERM else 128 + self._stop_signal
+        from vnl_mjx.analysis import plots  # here, for Matplotlib takes a second to import
+
         comparison, summary = self._evaluate(state, env_steps)
         self.loggers.finish()
         metrics.write_json(

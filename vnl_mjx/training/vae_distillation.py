@@ -134,7 +134,8 @@ class VaeDistillation:
     def start_compiling(self) -> None:
         """Compiles both functions in the background, while the caller does something else."""
         state = jax.eval_shape(self._init_impl, jax.random.PRNGKey(0), self.teacher, self.clips)
-        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
+        # One thread: the caller compiles too, and each compilation takes some 200 MB.
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
         rollout = self._rollout.lower(**self._rollout_arguments(state, state.key))
         self._rollout_ready = pool.submit(rollout.compile)
         _, labels, _ = rollout.out_info
