@@ -532,11 +532,11 @@ def test_own_section_errors(tmp_path):
     set_own(activation="swish")
     refused(tmp_path, "vnl_mjx.activation", "'swish'")
     set_own(task={"generatoin": "x"})
-    refused(tmp_path, "'generatoin'", "did you mean 'generation'?")
+    refused(tmp_path, "unknown key generatoin", "did you mean generation?")
     set_own(task={"physics": {"timestep": "fast"}})
-    refused(tmp_path, "task.physics.timestep", "'fast'")
+    refused(tmp_path, "task: physics.timestep", '"fast"')
     set_own(task=None)
-    refused(tmp_path, "task must be an object")
+    refused(tmp_path, "task: the configuration: expected a section")
 
 
 def test_unknown_activation(teacher_path):

@@ -58,18 +58,6 @@ def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
     return f"unknown key {key}; {hint}"
 
 
-def diff_configs(old: Any, new: Any, where: str = "") -> tuple[str, ...]:
-    """The keys whose values differ between two configurations of one type, as "key: old -> new"."""
-    rows: list[str] = []
-    for item in fields(old):
-        key, before, after = f"{where}{item.name}", getattr(old, item.name), getattr(new, item.name)
-        if is_dataclass(before):
-            rows += diff_configs(before, after, f"{key}.")
-        elif before != after:
-            rows.append(f"{key}: {_shown(before)} -> {_shown(after)}")
-    return tuple(rows)
-
-
 def _field_types(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {item.name: hints[item.name] for item in fields(cls)}

@@ -1,7 +1,5 @@
 """Reads values out of a parsed JSON file, with an error that names the file and the key."""
 
-import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -110,32 +108,3 @@ def _is_number(value: Any) -> bool:
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def dataclass_from_json(cls: type, data: Any, where: str) -> Any:
-    """A config dataclass from what `dataclasses.asdict` and JSON made of it.
-
-    Every field of the class needs a default, which says what the value must be like.
-
-    Args:
-        cls: a dataclass; its fields may be dataclasses.
-        data: the parsed object. Keys that it lacks keep their defaults.
-        where: what to call it in messages.
-    """
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where} must be an object, found {data!r:.60}")
-    defaults = {field.name: getattr(cls(), field.name) for field in dataclasses.fields(cls)}
-    values = {}
-    for name, value in data.items():
-        if name not in defaults:
-            near = difflib.get_close_matches(name, defaults, n=1, cutoff=0.0)[0]
-            raise UserError(f"{where} has an unknown key {name!r}; did you mean {near!r}?")
-        default = defaults[name]
-        if dataclasses.is_dataclass(default):
-            value = dataclass_from_json(type(default), value, f"{where}.{name}")
-        elif isinstance(value, list):
-            value = tuple(value)
-        if not isinstance(value, int | float if isinstance(default, float) else type(default)):
-            raise UserError(f"{where}.{name} must be like {default!r:.60}, found {value!r:.60}")
-        values[name] = value
-    return cls(**values)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_02,
     PROPRIOCEPTION_2025_06,
@@ -23,7 +24,7 @@ from vnl_mjx.config.imitation import (
 )
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import ACTIVATIONS, IntentionConfig
-from vnl_mjx.utils.json_reader import JsonReader, dataclass_from_json
+from vnl_mjx.utils.json_reader import JsonReader
 
 # Where this package's own teachers keep what track-mjx's keys cannot say.
 OWN_KEY = "vnl_mjx"
@@ -79,9 +80,7 @@ def translate(
     if reader.has(OWN_KEY):
         recorded = reader.text(f"{OWN_KEY}.activation")
         usual = check_activation(recorded, f"{source}: {OWN_KEY}.activation")
-        task = dataclass_from_json(
-            ImitationConfig, raw[OWN_KEY].get("task"), f"{source}: {OWN_KEY}.task"
-        )
+        task = from_dict(ImitationConfig, raw[OWN_KEY].get("task"), f"{source}: {OWN_KEY}.task: ")
         warnings = []
     else:
         task, usual, warnings = _upstream_task(reader, activation, written_on)
