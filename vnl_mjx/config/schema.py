@@ -118,7 +118,7 @@ class TrainingSection:
 
     num_envs: int = number(1024, ge=1)
     unroll_length: int = number(20, ge=1)
-    num_steps: int = number(2_000_000, ge=1)
+    num_steps: int = number(1_000_000, ge=1)
     batch_size: int = number(512, ge=1)
     num_epochs: int = number(1, ge=1)
     learning_rate: float = number(3e-4, gt=0)
