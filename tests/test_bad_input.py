@@ -1,7 +1,9 @@
 """Every mistake of a user: one clear line, exit status 2, and nothing already saved is harmed."""
 
 import hashlib
+import json
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -47,6 +49,8 @@ def digest(folder) -> str:
         ("teacher_config.checkpoint_path=/no/such/folder", "does not exist"),
         ("teacher_config.checkpoint_path={folder}", "no track-mjx checkpoint"),
         ("teacher_config.step=77", "no step 77"),
+        ("walker_config.mjcf_path=/no/such/walker.xml", "/no/such/walker.xml"),
+        ("walker_config.mjcf_path={folder}/clips.h5", "clips.h5"),
         ("teacher_config.reference_data_path=/no/such/file.h5", "/no/such/file.h5"),
         ("teacher_config.reference_data_path={folder}", "is a directory"),
         (
@@ -178,14 +182,40 @@ def test_evaluating_what_is_no_student(capsys, finished, toy_run, tmp_path):
     assert "metadata" in refused(capsys, "eval", f"checkpoint_path={damaged}")
 
 
-def test_a_moved_run_is_evaluated_with_the_data_given(capsys, finished, toy_run, tmp_path):
+def test_a_moved_run_is_evaluated_with_the_files_given(
+    capsys, finished, toy_run, toy_config, tmp_path
+):
     folder, _ = toy_run
     run_dir, _ = finished
     moved = tmp_path / "elsewhere" / "moved"
     shutil.copytree(run_dir, moved)
-    line = refused(capsys, "eval", f"checkpoint_path={moved}")
-    assert "reference_data_path" in line
+    assert "walker_config.mjcf_path" in refused(capsys, "eval", f"checkpoint_path={moved}")
+    body = f"walker_config.mjcf_path={toy_config.source}"
+    line = refused(capsys, "eval", f"checkpoint_path={moved}", body)
+    assert "teacher_config.reference_data_path" in line
     data = f"teacher_config.reference_data_path={folder / 'clips.h5'}"
-    assert main(["eval", f"checkpoint_path={moved}", data, "eval_config.num_episodes=2"]) == 0
+    assert main(["eval", f"checkpoint_path={moved}", body, data, "eval_config.num_episodes=2"]) == 0
     assert (moved / "eval" / "metrics.json").is_file()
     assert (moved / "eval" / "latent_pca.png").stat().st_size > 1000
+
+
+def test_a_walker_of_ones_own(capsys, finished, toy_run, toy_config, tmp_path):
+    """The same body from another file is the same run; a changed body is another walker."""
+    _, overrides = toy_run
+    run_dir, short = finished
+    text = Path(toy_config.source).read_text()
+    copy, heavier = tmp_path / "copy.xml", tmp_path / "heavier.xml"
+    copy.write_text(text)
+    heavier.write_text(text.replace('density="', 'density="1'))
+    assert heavier.read_text() != text
+    key = "walker_config.mjcf_path"
+    assert main(["distill", f"run_dir={tmp_path / 'own'}", *short, f"{key}={copy}"]) == 0
+    document = json.loads((tmp_path / "own" / "config.json").read_text())
+    assert document["walker_source"] == "../copy.xml"
+    assert main(["eval", f"checkpoint_path={tmp_path / 'own'}", "eval_config.num_episodes=2"]) == 0
+    capsys.readouterr()
+    line = refused(capsys, "distill", f"run_dir={run_dir}", *overrides, f"{key}={heavier}")
+    assert "walker_sha256" in line
+    copy.unlink()
+    line = refused(capsys, "eval", f"checkpoint_path={tmp_path / 'own'}")
+    assert "walker_config.mjcf_path" in line

@@ -60,6 +60,14 @@ def rows(run_dir: Path) -> list[int]:
     return [json.loads(line)["env_steps"] for line in lines]
 
 
+def strings(document) -> list[str]:
+    if isinstance(document, dict):
+        document = list(document.values())
+    if isinstance(document, list):
+        return [text for part in document for text in strings(part)]
+    return [document] if isinstance(document, str) else []
+
+
 @pytest.mark.slow
 def test_kill_and_resume_is_bit_identical(toy_run):
     folder, overrides = toy_run
@@ -100,3 +108,5 @@ def test_signals_save_and_stop(toy_run, number, status):
     # What a run writes can be copied and shared: no absolute path in any file of it.
     for path in run_dir.rglob("*"):
         assert path.is_dir() or str(folder).encode() not in path.read_bytes(), path
+    recorded = strings(json.loads((run_dir / "config.json").read_text()))
+    assert not [text for text in recorded if Path(text).is_absolute()]

@@ -106,6 +106,7 @@ def _trainer(config: DistillationConfig) -> VaeDistillation:
     training = config.training_config
     experiment = build_experiment(
         config.teacher_config,
+        config.walker_config,
         config.reference_config,
         config.physics_config,
         training.held_out_fraction,

@@ -37,6 +37,7 @@ class DistillationRun:
         training = config.training_config
         self.experiment = build_experiment(
             config.teacher_config,
+            config.walker_config,
             config.reference_config,
             config.physics_config,
             training.held_out_fraction,

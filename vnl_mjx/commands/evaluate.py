@@ -1,5 +1,6 @@
 """`vnl-mjx eval`: a stored student against the teacher that it carries."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def run(config: EvaluationConfig) -> int:
     task_config = from_dict(
         ImitationConfig, loaded.metadata["identity"]["task"], f"{loaded.path}: "
     )
+    body = _locate(
+        config.walker_config.mjcf_path,
+        loaded.metadata["walker_source"],
+        run_dir,
+        "walker_config.mjcf_path",
+    )
+    if body is not None:
+        task_config = replace(task_config, walker=replace(task_config.walker, source=str(body)))
     walker = build_walker(task_config.walker)
     _check_walker(walker, loaded)
     clips = _read_clips(config, loaded, walker, run_dir)
@@ -95,22 +104,31 @@ def _versions(metadata: dict[str, Any]) -> str:
     return ", ".join(f"{name} {metadata['versions'][name]}" for name in ("mujoco", "vnl-mjx"))
 
 
+def _locate(given: str | None, recorded: str | None, run_dir: Path, key: str) -> Path | None:
+    """The file given now, else the one that the run recorded, else None (the bundled one)."""
+    if given is not None:
+        return Path(given).expanduser()
+    if recorded is None:
+        return None
+    path = run_dir / recorded
+    if not path.exists():
+        raise UserError(f"the run's {path.name} is not at {path}; give {key}=FILE")
+    return path
+
+
 def _read_clips(
     config: EvaluationConfig, loaded: LoadedStudent, walker: Walker, run_dir: Path
 ) -> ReferenceClips:
-    path = config.teacher_config.reference_data_path
-    if path is None:
-        recorded = loaded.metadata["reference_source"]
-        path = DEMO_CLIPS if recorded is None else run_dir / recorded
-        if not Path(path).exists():
-            raise UserError(
-                f"the run's reference file {loaded.metadata['reference_name']} is not at {path}; give "
-                "teacher_config.reference_data_path=FILE"
-            )
+    path = _locate(
+        config.teacher_config.reference_data_path,
+        loaded.metadata["reference_source"],
+        run_dir,
+        "teacher_config.reference_data_path",
+    )
     stored = loaded.metadata["config"]["reference_config"]
     given = config.reference_config
     return read_clips(
-        path,
+        path or DEMO_CLIPS,
         walker,
         clip_length=given.clip_length or stored["clip_length"],
         rate_hz=given.rate_hz or stored["rate_hz"],

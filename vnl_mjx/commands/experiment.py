@@ -3,12 +3,19 @@
 import importlib.metadata
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vnl_mjx.analysis.conformance import check_sizes
-from vnl_mjx.config.schema import PhysicsSection, ReferenceSection, TeacherSection, VaeSection
+from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.config.schema import (
+    PhysicsSection,
+    ReferenceSection,
+    TeacherSection,
+    VaeSection,
+    WalkerSection,
+)
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.physics.backends import make_physics
@@ -71,18 +78,22 @@ class Experiment:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
+        task = asdict(self.teacher.task)
+        # What the body is, its hash says; which file it came from is no part of an identity.
+        task["walker"]["source"] = RODENT_SOURCE
         return {
             "teacher_sha256": self.teacher.sha256,
             "clips_sha256": self.clips.sha256,
             "walker_sha256": self.walker.fingerprint()["sha256"],
             "observation": {k: list(v) for k, v in self.task.imitation.layout.slices().items()},
-            "task": asdict(self.teacher.task),
+            "task": task,
             "split": self.split.to_dict(),
         }
 
 
 def build_experiment(
     teacher_config: TeacherSection,
+    walker_config: WalkerSection,
     reference_config: ReferenceSection,
     physics_config: PhysicsSection,
     held_out_fraction: float,
@@ -98,6 +109,9 @@ def build_experiment(
         teacher_config.step,
         teacher_config.activation,
     )
+    if walker_config.mjcf_path is not None:
+        body = replace(teacher.task.walker, source=walker_config.mjcf_path)
+        teacher = replace(teacher, task=replace(teacher.task, walker=body))
     walker = build_walker(teacher.task.walker)
     clips = read_clips(
         teacher_config.reference_data_path or DEMO_CLIPS,

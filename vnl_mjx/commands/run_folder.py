@@ -6,6 +6,7 @@ from typing import Any
 
 from vnl_mjx.commands.experiment import Experiment, relative_source, versions
 from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.vae import VaeConfig
@@ -38,12 +39,13 @@ def run_metadata(
     """What a run and each of its checkpoints record; JSON-able and without absolute paths.
 
     Keys: `config` (without paths), `vae`, `identity` (see `Experiment.identity`), `walker`,
-    `actuator_names`, `teacher_source` and `reference_source` (relative to the run folder, null for the
-    bundled ones), `teacher_step`, `reference_name`, `clip_names`, `versions`.
+    `actuator_names`, `teacher_source`, `walker_source` and `reference_source` (relative to the run folder,
+    null for the bundled ones), `teacher_step`, `reference_name`, `clip_names`, `versions`.
     """
     sections = to_dict(config)
     teacher = sections.pop("teacher_config")
-    del sections["run_dir"]
+    del sections["run_dir"], sections["walker_config"]
+    body = experiment.walker.config.source
     document = {
         "config": sections,
         "vae": vae.to_dict(),
@@ -51,6 +53,7 @@ def run_metadata(
         "walker": experiment.walker.fingerprint(),
         "actuator_names": experiment.walker.actuator_names,
         "teacher_source": relative_source(teacher["checkpoint_path"], run_dir),
+        "walker_source": relative_source(None if body == RODENT_SOURCE else body, run_dir),
         "teacher_step": experiment.teacher.step,
         "reference_source": relative_source(teacher["reference_data_path"], run_dir),
         "reference_name": experiment.clips.source,

@@ -31,6 +31,18 @@ class TeacherSection:
 
 
 @dataclass(frozen=True)
+class WalkerSection:
+    """The body, where it is not to be built as the teacher's checkpoint says.
+
+    Attributes:
+        mjcf_path: MJCF file in place of the rodent of dm_control; its joints, bodies and actuators keep
+            the names that the teacher's configuration uses. null for what the checkpoint says.
+    """
+
+    mjcf_path: str | None = None
+
+
+@dataclass(frozen=True)
 class ReferenceSection:
     """How the reference file is cut.
 
@@ -224,6 +236,7 @@ class DistillationConfig:
         resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
             folder that has one, "always" refuses a folder that has none.
         teacher_config: whom to distil.
+        walker_config: the body.
         reference_config: how the reference file is cut.
         vae_config: the student.
         training_config: the optimisation.
@@ -237,6 +250,7 @@ class DistillationConfig:
     run_dir: str | None = None
     resume: Literal["auto", "never", "always"] = "auto"
     teacher_config: TeacherSection = field(default_factory=TeacherSection)
+    walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
     vae_config: VaeSection = field(default_factory=VaeSection)
     training_config: TrainingSection = field(default_factory=TrainingSection)
@@ -262,6 +276,7 @@ class EvaluationConfig:
         step: step of the checkpoint, null for the latest.
         output_dir: folder of the report, null for eval/ in the run folder.
         teacher_config: teacher and clips, where they differ from those of the run.
+        walker_config: the body, where its file is no longer where the run found it.
         reference_config: how the reference file is cut.
         physics_config: the simulation.
         eval_config: the episodes.
@@ -271,6 +286,7 @@ class EvaluationConfig:
     step: int | None = number(None, ge=0)
     output_dir: str | None = None
     teacher_config: TeacherSection = field(default_factory=TeacherSection)
+    walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
     physics_config: PhysicsSection = field(default_factory=PhysicsSection)
     eval_config: EvalSection = field(default_factory=EvalSection)
