@@ -61,6 +61,7 @@ class DistillationRun:
         self._log_window: list[UpdateResult] = []
         self._losses_since_save: list[Any] = []
         self._raised_alarms: set[str] = set()
+        self._evaluated_at, self._evaluation = -1, None
 
     def execute(self) -> int:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
@@ -161,6 +162,8 @@ class DistillationRun:
         self._raised_alarms = set(found)
 
     def _evaluate(self, state: TrainState, env_steps: int) -> tuple[Comparison, dict[str, Any]]:
+        if self._evaluation is not None and self._evaluated_at == env_steps:
+            return self._evaluation
         comparison = self._evaluator.compare(
             state.params,
             self.experiment.teacher.policy,
@@ -172,6 +175,7 @@ class DistillationRun:
         summary = metrics.summarize(comparison, names, self.groups)
         figures = metrics.headline(summary)
         self.loggers.log(env_steps, {f"eval/{name}": value for name, value in figures.items()})
+        self._evaluated_at, self._evaluation = env_steps, (comparison, summary)
         return comparison, summary
 
     def _save(self, state: TrainState, env_steps: int) -> None:
@@ -193,13 +197,7 @@ class DistillationRun:
             self._save(state, env_steps)
         self.checkpointer.wait()
         if self._stop_signal is not None:
-            name = signal.Signals(self._stop_signal).name
-            self.loggers.finish()
-            self.console.print(f"stopped by {name}, saved at {env_steps:,} environment steps")
-            self.console.print(
-                f"the same command with run_dir={self.run_dir} goes on from there", soft_wrap=True
-            )
-            return 0 if self._stop_signal == signal.SIGTERM else 128 + self._stop_signal
+            return self._say_stopped(self._stop_signal, env_steps)
         from vnl_mjx.analysis import plots  # here, for Matplotlib takes a second to import
 
         comparison, summary = self._evaluate(state, env_steps)
@@ -217,3 +215,14 @@ class DistillationRun:
         ):
             self.console.print(line, soft_wrap=True, highlight=False)
         return 0
+
+    def _say_stopped(self, number: int, env_steps: int) -> int:
+        self.loggers.finish()
+        name = signal.Signals(number).name
+        if env_steps == 0:
+            self.console.print(f"stopped by {name} before the first update: nothing to save")
+        else:
+            self.console.print(f"stopped by {name}, saved at {env_steps:,} environment steps")
+            line = f"the same command with run_dir={self.run_dir} goes on from there"
+            self.console.print(line, soft_wrap=True)
+        return 0 if number == signal.SIGTERM else 128 + number
