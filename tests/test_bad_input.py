@@ -219,3 +219,17 @@ def test_a_walker_of_ones_own(capsys, finished, toy_run, toy_config, tmp_path):
     copy.unlink()
     line = refused(capsys, "eval", f"checkpoint_path={tmp_path / 'own'}")
     assert "walker_config.mjcf_path" in line
+
+
+def test_a_full_disk(capsys, finished, toy_run, tmp_path, monkeypatch):
+    """Found before a byte is written; the next start resumes from what was complete."""
+    _, overrides = toy_run
+    run_dir, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    usage = shutil.disk_usage(copy)._replace(free=9_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    before = digest(copy / "checkpoints")
+    line = refused(capsys, "distill", f"run_dir={copy}", *overrides)
+    assert "the disk is full: 9 MB free, 10 MB needed" in line
+    assert digest(copy / "checkpoints") == before

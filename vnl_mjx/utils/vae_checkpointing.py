@@ -9,6 +9,7 @@ Nothing in a checkpoint is an absolute path.
 import errno
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
 FORMAT_VERSION = 1
 CHECKPOINT_FOLDER = "checkpoints"
 _SEPARATOR = "."
+# Free space to leave beyond the arrays themselves: Orbax's own files, and metrics and plots to come.
+_RESERVE_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -122,15 +125,20 @@ class VaeCheckpointer:
             "env_steps": env_steps,
             "teacher_network": asdict(teacher.config),
         }
+        items = {
+            "state": _flatten(state),
+            "student": _flatten(params),
+            "teacher": _flatten(_teacher_arrays(teacher)),
+        }
+        self.wait()
+        self._check_space(sum(array.nbytes for item in items.values() for array in item.values()))
         try:
             self._manager.save(
                 env_steps,
                 metrics={"loss": float(metric)},
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(_flatten(state)),
-                    student=ocp.args.StandardSave(_flatten(params)),
-                    teacher=ocp.args.StandardSave(_flatten(_teacher_arrays(teacher))),
                     metadata=ocp.args.JsonSave(document),
+                    **{name: ocp.args.StandardSave(item) for name, item in items.items()},
                 ),
             )
         except Exception as error:  # Orbax wraps a full disk in several types.
@@ -163,6 +171,14 @@ class VaeCheckpointer:
     def metadata(self, env_steps: int) -> dict[str, Any]:
         """What the checkpoint of `env_steps` recorded."""
         return _read_metadata(self.folder / str(env_steps))
+
+    def _check_space(self, needed: int) -> None:
+        # Before writing: half-written checkpoints would fill the disk to the last byte, and TensorStore
+        # prints a page from its own threads for each array that it cannot write.
+        free = shutil.disk_usage(self.folder).free
+        if free < needed + _RESERVE_BYTES:
+            found = f"{free / 1e6:.0f} MB free, {(needed + _RESERVE_BYTES) / 1e6:.0f} MB needed"
+            raise _write_error(self.folder, OSError(errno.ENOSPC, found))
 
     def wait(self) -> None:
         """Blocks until the last save is on disk.
@@ -292,6 +308,8 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 def _write_error(folder: Path, error: BaseException) -> UserError:
     is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
     reason = "the disk is full" if is_full else _first_line(error)
+    if is_full and isinstance(error, OSError):
+        reason += f": {error.strerror}"
     return UserError(
         f"{folder}: cannot write the checkpoint ({reason}); free some space or choose "
         "another run_dir, then start again: the run resumes from its last complete checkpoint"
