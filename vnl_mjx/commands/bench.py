@@ -103,18 +103,11 @@ def run(
 
 
 def _trainer(config: DistillationConfig) -> VaeDistillation:
-    training = config.training_config
-    experiment = build_experiment(
-        config.teacher_config,
-        config.walker_config,
-        config.reference_config,
-        config.physics_config,
-        training.held_out_fraction,
-        training.seed,
-    )
+    experiment = build_experiment(config)
     student = experiment.student(config.vae_config)
     clips = experiment.clips_of("train")
-    return VaeDistillation(experiment.task, student, experiment.teacher.policy, clips, training)
+    teacher, training = experiment.teacher.policy, config.training_config
+    return VaeDistillation(experiment.task, student, teacher, clips, training)
 
 
 def _with_envs(config: DistillationConfig, num_envs: int) -> DistillationConfig:

@@ -34,22 +34,14 @@ class DistillationRun:
             UserError: an input is missing, damaged or does not fit.
         """
         self.config, self.run_dir, self.console = config, run_dir, console
-        training = config.training_config
-        self.experiment = build_experiment(
-            config.teacher_config,
-            config.walker_config,
-            config.reference_config,
-            config.physics_config,
-            training.held_out_fraction,
-            training.seed,
-        )
+        self.experiment = build_experiment(config)
         self.student = self.experiment.student(config.vae_config)
         self.trainer = VaeDistillation(
             self.experiment.task,
             self.student,
             self.experiment.teacher.policy,
             self.experiment.clips_of("train"),
-            training,
+            config.training_config,
         )
         self.metadata = run_metadata(config, self.experiment, self.student.config, run_dir)
         self.groups = actuator_groups(self.experiment.walker.actuator_names)

@@ -16,7 +16,7 @@ from vnl_mjx.config.schema import EvaluationConfig
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.clips import ClipSplit, ReferenceClips
+from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, clips_of_split
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
@@ -142,7 +142,4 @@ def _choose(
     if clips.sha256 != identity["clips_sha256"]:
         tables.warn(console, "these are not the clips of the run: all of them are evaluated")
         return clips
-    split = ClipSplit.from_dict(identity["split"])
-    if which == "all":
-        return clips
-    return clips.select(split.held_out if which == "held_out" and split.held_out else split.train)
+    return clips_of_split(clips, ClipSplit.from_dict(identity["split"]), which)

@@ -9,17 +9,11 @@ from typing import Any
 
 from vnl_mjx.analysis.conformance import check_sizes
 from vnl_mjx.config.imitation import RODENT_SOURCE
-from vnl_mjx.config.schema import (
-    PhysicsSection,
-    ReferenceSection,
-    TeacherSection,
-    VaeSection,
-    WalkerSection,
-)
+from vnl_mjx.config.schema import DistillationConfig, VaeSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, split_clips
+from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, clips_of_split, split_clips
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
@@ -57,12 +51,8 @@ class Experiment:
     split: ClipSplit
 
     def clips_of(self, which: str) -> ReferenceClips:
-        """The "train", "held_out" (the training clips where none is held out) or "all" clips."""
-        if which == "all":
-            return self.clips
-        return self.clips.select(
-            self.split.held_out if which == "held_out" and self.split.held_out else self.split.train
-        )
+        """The "train", "held_out" or "all" clips, see `reference.clips.clips_of_split`."""
+        return clips_of_split(self.clips, self.split, which)
 
     def student(self, section: VaeSection) -> StudentVAE:
         """A student sized for this task."""
@@ -91,36 +81,33 @@ class Experiment:
         }
 
 
-def build_experiment(
-    teacher_config: TeacherSection,
-    walker_config: WalkerSection,
-    reference_config: ReferenceSection,
-    physics_config: PhysicsSection,
-    held_out_fraction: float,
-    seed: int,
-) -> Experiment:
+def build_experiment(config: DistillationConfig) -> Experiment:
     """Loads and builds everything up to the task.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
     """
+    wanted, training = config.teacher_config, config.training_config
     teacher = load_teacher(
-        teacher_config.checkpoint_path or DEMO_TEACHER,
-        teacher_config.step,
-        teacher_config.activation,
+        wanted.checkpoint_path or DEMO_TEACHER,
+        wanted.step,
+        wanted.activation,
     )
-    if walker_config.mjcf_path is not None:
-        body = replace(teacher.task.walker, source=walker_config.mjcf_path)
+    if config.walker_config.mjcf_path is not None:
+        body = replace(teacher.task.walker, source=config.walker_config.mjcf_path)
         teacher = replace(teacher, task=replace(teacher.task, walker=body))
     walker = build_walker(teacher.task.walker)
     clips = read_clips(
-        teacher_config.reference_data_path or DEMO_CLIPS,
+        wanted.reference_data_path or DEMO_CLIPS,
         walker,
-        clip_length=reference_config.clip_length,
-        rate_hz=reference_config.rate_hz,
+        clip_length=config.reference_config.clip_length,
+        rate_hz=config.reference_config.rate_hz,
     )
     physics = make_physics(
-        walker.model, teacher.task.physics, physics_config.backend, physics_config.num_threads
+        walker.model,
+        teacher.task.physics,
+        config.physics_config.backend,
+        config.physics_config.num_threads,
     )
     task = ImitationTask(teacher.task, walker, physics)
     check_sizes(task, teacher.policy)
@@ -130,7 +117,7 @@ def build_experiment(
         walker=walker,
         task=VaeDistillationTask(task),
         clips=clips,
-        split=split_clips(clips.num_clips, held_out_fraction, seed),
+        split=split_clips(clips.num_clips, training.held_out_fraction, training.seed),
     )
 
 

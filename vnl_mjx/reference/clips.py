@@ -195,6 +195,13 @@ class ClipSplit:
         return cls(train=train, held_out=held_out, seed=int(values["seed"]))
 
 
+def clips_of_split(clips: ReferenceClips, split: ClipSplit, which: str) -> ReferenceClips:
+    """The "train", "held_out" (the training clips where none is held out) or "all" clips."""
+    if which == "all":
+        return clips
+    return clips.select(split.held_out if which == "held_out" and split.held_out else split.train)
+
+
 def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
     """Draws the held-out clips; the same arguments always give the same split.
 
