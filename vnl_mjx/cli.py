@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vnl_mjx import __version__
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
@@ -138,12 +138,22 @@ def _counts(text: str) -> tuple[int, ...]:
     return counts
 
 
-def _distill(args: argparse.Namespace) -> int:
-    from vnl_mjx.config.loading import load_distillation_config, to_yaml
+def _configure(args: argparse.Namespace, load: Callable[..., Any]) -> Any:
+    """The configuration, or None where it was only to be shown, and has been."""
+    config = load(args.overrides, args.config)
+    if not args.show_config:
+        return config
+    from vnl_mjx.config.loading import to_yaml
 
-    config = load_distillation_config(args.overrides, args.config)
-    if args.show_config:
-        print(to_yaml(config), end="")
+    print(to_yaml(config), end="")
+    return None
+
+
+def _distill(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_distillation_config
+
+    config = _configure(args, load_distillation_config)
+    if config is None:
         return 0
     from vnl_mjx.commands import distill
 
@@ -151,11 +161,10 @@ def _distill(args: argparse.Namespace) -> int:
 
 
 def _eval(args: argparse.Namespace) -> int:
-    from vnl_mjx.config.loading import load_evaluation_config, to_yaml
+    from vnl_mjx.config.loading import load_evaluation_config
 
-    config = load_evaluation_config(args.overrides, args.config)
-    if args.show_config:
-        print(to_yaml(config), end="")
+    config = _configure(args, load_evaluation_config)
+    if config is None:
         return 0
     from vnl_mjx.commands import evaluate
 
@@ -175,11 +184,10 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from vnl_mjx.config.loading import load_distillation_config, to_yaml
+    from vnl_mjx.config.loading import load_distillation_config
 
-    config = load_distillation_config(args.overrides, args.config)
-    if args.show_config:
-        print(to_yaml(config), end="")
+    config = _configure(args, load_distillation_config)
+    if config is None:
         return 0
     from vnl_mjx.commands import bench
 
