@@ -63,6 +63,10 @@ def test_features_have_the_documented_shapes(clips, toy_walker):
         "angular_velocity": (frames, 3),
         "joints_velocity": (frames, joints),
         "body_quaternions": (frames, bodies, 4),
+        "center_of_mass": (frames, 3),
+        "end_effectors": (frames, len(toy_walker.end_effectors), 3),
+        "appendages": (frames, len(toy_walker.appendages), 3),
+        "contacts": (frames, len(toy_walker.feet)),
     }
     assert all(getattr(clips, name).dtype == np.float32 for name in FEATURES)
     assert (clips.num_clips, clips.num_frames) == (3, frames)

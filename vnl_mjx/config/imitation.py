@@ -63,6 +63,9 @@ RODENT_BODY_NAMES = (
     "finger_R",
 )
 RODENT_END_EFFECTOR_NAMES = ("foot_L", "foot_R", "hand_L", "hand_R", "skull")
+# dm_control's `appendages_pos` of its Rat, and vnl-playground's
+RODENT_APPENDAGE_NAMES = ("lower_arm_R", "lower_arm_L", "foot_R", "foot_L", "skull")
+RODENT_FOOT_NAMES = ("hand_L", "hand_R", "foot_L", "foot_R")
 
 RODENT_SOURCE = "rodent"
 
@@ -79,6 +82,9 @@ class WalkerConfig:
         end_effector_names: bodies in the end-effector reward and in proprioception.
         torque_actuators: replace the actuators' affine bias by a pure gain (upper force limit).
         rescale_factor: uniform scale of the body tree (1 leaves the source as it is).
+        appendage_names: bodies of the feature `appendages`; empty: the rodent's where the model has
+            them, else the end effectors.
+        foot_names: bodies that touch the floor, with what hangs on them; empty: as above.
     """
 
     source: str = RODENT_SOURCE
@@ -88,6 +94,8 @@ class WalkerConfig:
     end_effector_names: tuple[str, ...] = RODENT_END_EFFECTOR_NAMES
     torque_actuators: bool = True
     rescale_factor: float = 0.9
+    appendage_names: tuple[str, ...] = ()
+    foot_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

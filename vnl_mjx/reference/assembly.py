@@ -11,19 +11,16 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import FEATURES, ReferenceClips, clip_starts, content_sha256
-from vnl_mjx.reference.kinematics import (
-    finite_difference_qvel,
-    forward_kinematics,
-    static_bodies,
-)
+from vnl_mjx.reference.features import FeatureComputer
+from vnl_mjx.reference.kinematics import BodyPoses, static_bodies
 from vnl_mjx.reference.raw import RawClips, check_finite, check_shapes, unit_quaternions
+from vnl_mjx.reference.velocities import finite_difference_qvel
 from vnl_mjx.walkers.walker import Walker
 
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 _VELOCITIES = ("velocity", "angular_velocity", "joints_velocity")
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
-_POSE_SAMPLES = 20
 
 
 def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
@@ -40,9 +37,14 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
     features = raw.features
     position, quaternion, joints = (features[name] for name in ("position", "quaternion", "joints"))
     qpos = np.concatenate([position, quaternion, joints], axis=-1)
-    _complete_bodies(raw, walker, qpos)
-    _complete_velocities(raw, walker, qpos)
     lengths = raw.lengths.astype(np.int32)
+    computer = FeatureComputer(walker)
+    poses = computer.kinematics(qpos)
+    _complete_bodies(raw, walker, poses)
+    _complete_velocities(raw, qpos)
+    features["center_of_mass"] = poses.center_of_mass
+    bodies = features["body_positions"], features["body_quaternions"]
+    features |= computer.derived(*bodies, lengths, raw.rate_hz)
     return ReferenceClips(
         **{name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES},
         starts=clip_starts(lengths),
@@ -113,28 +115,25 @@ def _reorder_joints(raw: RawClips, walker: Walker) -> None:
             raw.features[name] = raw.features[name][:, order]
 
 
-def _complete_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
+def _complete_bodies(raw: RawClips, walker: Walker, poses: BodyPoses) -> None:
     """Leaves body features in the walker's rows; what the file lacks comes from its kinematics."""
     given = [name for name in ("body_positions", "body_quaternions") if name in raw.features]
     ids, rows = _match_bodies(raw, walker, raw.features[given[0]].shape[1]) if given else ([], [])
     absent = np.setdiff1d(np.arange(len(walker.body_names)), ids)
     moving = [int(body) for body in absent if not static_bodies(walker.model)[body]]
-    complete = len(given) == 2 and not moving
-    # bodies fixed to the world have one pose, so then a single frame is enough
-    computed = forward_kinematics(walker.model, qpos[:1] if complete else qpos)
-    for name, values in zip(("body_positions", "body_quaternions"), computed, strict=True):
+    computed = {"body_positions": poses.positions, "body_quaternions": poses.quaternions}
+    for name, values in computed.items():
         if name not in given:
             raw.notes.append(f"{name} by forward kinematics")
             raw.features[name] = values
             continue
-        shape = (len(qpos), *values.shape[1:])
-        merged = np.broadcast_to(values, shape).copy()
+        merged = values.copy()
         merged[:, ids] = raw.features[name][:, rows]
         raw.features[name] = merged
     if given and moving:
         raw.notes.append(f"{len(moving)} bodies that the file lacks by forward kinematics")
     if "body_positions" in given:
-        _compare_bodies(raw, walker, qpos)
+        _compare_bodies(raw, walker, poses.positions)
 
 
 def _match_bodies(raw: RawClips, walker: Walker, num_rows: int) -> tuple[list[int], list[int]]:
@@ -164,11 +163,9 @@ def _match_bodies(raw: RawClips, walker: Walker, num_rows: int) -> tuple[list[in
     return ids, [row_of[walker.body_names[body]] for body in ids]
 
 
-def _compare_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
+def _compare_bodies(raw: RawClips, walker: Walker, expected: np.ndarray) -> None:
     """Notes body positions that belong to another body, as after a different rescaling."""
-    frames = np.unique(np.linspace(0, len(qpos) - 1, _POSE_SAMPLES).astype(int))
-    expected, _ = forward_kinematics(walker.model, qpos[frames])
-    errors = np.linalg.norm(raw.features["body_positions"][frames] - expected, axis=-1)
+    errors = np.linalg.norm(raw.features["body_positions"] - expected, axis=-1)
     if errors.max() > _MAX_POSE_DIFFERENCE_M:
         body = walker.body_names[int(np.argmax(errors.max(axis=0)))]
         raw.notes.append(
@@ -178,8 +175,8 @@ def _compare_bodies(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
         )
 
 
-def _complete_velocities(raw: RawClips, walker: Walker, qpos: np.ndarray) -> None:
-    qvel = finite_difference_qvel(walker.model, qpos, raw.lengths, raw.rate_hz)
+def _complete_velocities(raw: RawClips, qpos: np.ndarray) -> None:
+    qvel = finite_difference_qvel(qpos, raw.lengths, raw.rate_hz)
     parts = np.split(qvel, [3, 6], axis=-1)
     differences: dict[str, np.ndarray] = dict(zip(_VELOCITIES, parts, strict=True))
     if not all(name in raw.features for name in _VELOCITIES):

@@ -33,6 +33,11 @@ class ReferenceFrames:
             qvel of a MuJoCo free joint), rad/s.
         joints_velocity: float32 [..., num_joints], rad/s.
         body_quaternions: float32 [..., nbody, 4], in the world, unit, w x y z.
+        center_of_mass: float32 [..., 3], of the whole walker, in the world, metres.
+        end_effectors: float32 [..., num_end_effectors, 3], positions of `Walker.end_effectors`
+            relative to the root body, in its frame, metres.
+        appendages: float32 [..., num_appendages, 3], the same for `Walker.appendages`.
+        contacts: float32 [..., num_feet], 1 where a foot of `Walker.feet` stands on the floor.
     """
 
     position: jax.Array
@@ -43,6 +48,10 @@ class ReferenceFrames:
     angular_velocity: jax.Array
     joints_velocity: jax.Array
     body_quaternions: jax.Array
+    center_of_mass: jax.Array
+    end_effectors: jax.Array
+    appendages: jax.Array
+    contacts: jax.Array
 
     def qpos(self) -> jax.Array:
         """The pose as MuJoCo's qpos, [..., 7 + num_joints]."""
@@ -55,6 +64,29 @@ class ReferenceFrames:
 
 
 FEATURES = tuple(field.name for field in fields(ReferenceFrames))
+# Those of track-mjx's ReferenceClip; the rest is computed when a file of that layout is read.
+REFERENCE_CLIP_FEATURES = FEATURES[:8]
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """Where one clip is from.
+
+    Attributes:
+        source: name of the file that it was cut from, without its folder.
+        start_s: its first frame's time in that file, seconds.
+        label: behaviour, where known.
+        made_by: how the motion was made; empty where an animal was recorded.
+        mirrored: left and right are exchanged.
+        held_out: not to be trained on.
+    """
+
+    source: str = ""
+    start_s: float = 0.0
+    label: str = ""
+    made_by: str = ""
+    mirrored: bool = False
+    held_out: bool = False
 
 
 @flax.struct.dataclass
@@ -71,6 +103,7 @@ class ReferenceClips(ReferenceFrames):
         body_names: of the rows of `body_positions`.
         sha256: hash of the poses and lengths (`content_sha256`); the file's name does not enter.
         notes: what the reader assumed, completed or replaced, for tables and logs.
+        info: one per clip; empty where the file does not tell.
     """
 
     starts: jax.Array
@@ -82,6 +115,7 @@ class ReferenceClips(ReferenceFrames):
     body_names: tuple[str, ...] = flax.struct.field(pytree_node=False)
     sha256: str = flax.struct.field(pytree_node=False)
     notes: tuple[str, ...] = flax.struct.field(pytree_node=False, default=())
+    info: tuple[ClipInfo, ...] = flax.struct.field(pytree_node=False, default=())
 
     @property
     def num_clips(self) -> int:
@@ -133,6 +167,7 @@ class ReferenceClips(ReferenceFrames):
             starts=clip_starts(lengths),
             lengths=lengths,
             names=tuple(self.names[index] for index in indices),
+            info=tuple(self.info[index] for index in indices) if self.info else (),
             sha256=content_sha256(kept["position"], kept["quaternion"], kept["joints"], lengths),
         )
 

@@ -1,9 +1,7 @@
 """Clip files on disk: opening, reading and writing HDF5."""
 
-import contextlib
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -11,7 +9,8 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.assembly import assemble
-from vnl_mjx.reference.clips import FEATURES, ReferenceClips
+from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.reference.layouts import (
     ALL_CLIPS,
     FORMATS,
@@ -64,32 +63,28 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
     Raises:
         UserError: the clips differ in length, or the file cannot be written.
     """
-    path = Path(path)
+    length = common_length(path, clips, "an 'all_clips' file")
+    with atomic_hdf5(path) as file:
+        file.attrs["rate_hz"] = clips.rate_hz
+        for name in _NAMES:
+            file.attrs[name] = fixed_length(getattr(clips, name))
+        for name in REFERENCE_CLIP_FEATURES:
+            values = np.asarray(getattr(clips, name), np.float32)
+            values = values.reshape(-1, length, *values.shape[1:])
+            file.create_dataset(
+                f"{ALL_CLIPS}/{name}", data=values, compression="gzip", shuffle=True
+            )
+
+
+def common_length(path: str | os.PathLike[str], clips: ReferenceClips, layout: str) -> int:
+    """Frames of every clip; raises UserError where they differ, as `layout` holds one length."""
     lengths = np.asarray(clips.lengths)
-    if len(set(lengths.tolist())) != 1:
+    if lengths.min() != lengths.max():
         raise UserError(
-            f"{path}: clips have {lengths.min()} to {lengths.max()} frames, but one 'all_clips' "
-            "file holds clips of one length; select clips of equal length"
+            f"{os.fspath(path)}: clips have {lengths.min()} to {lengths.max()} frames, but "
+            f"{layout} holds clips of one length; cut them first: vnl-mjx clips split --length N"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # version 1.8 and later store attributes of any size (many clip names)
-        with h5py.File(partial, "w", libver=("v108", "latest")) as file:
-            file.attrs["rate_hz"] = clips.rate_hz
-            for name in _NAMES:
-                file.attrs[name] = _fixed_length(getattr(clips, name))
-            for name in FEATURES:
-                values = np.asarray(getattr(clips, name), np.float32)
-                values = values.reshape(len(lengths), lengths[0], *values.shape[1:])
-                file.create_dataset(
-                    f"{ALL_CLIPS}/{name}", data=values, compression="gzip", shuffle=True
-                )
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({_first_line(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):  # moved already, or never made
-            partial.unlink()
+    return int(lengths[0])
 
 
 def _load(path: Path) -> FileContents:
@@ -111,7 +106,7 @@ def _load(path: Path) -> FileContents:
             group = file.get(ALL_CLIPS)
             if isinstance(group, h5py.Group):
                 found += [f"{ALL_CLIPS}/{name}" for name in group]
-                names = [f"{ALL_CLIPS}/{name}" for name in FEATURES]
+                names = [f"{ALL_CLIPS}/{name}" for name in REFERENCE_CLIP_FEATURES]
             stored = {name: file.get(name) for name in names}
             datasets = {
                 name: np.asarray(dataset[()])
@@ -136,12 +131,6 @@ def _kind(path: Path, head: bytes) -> str:
     if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
         return "is a pickle, not HDF5; store it again with stac-mjx as .h5"
     return "is not an HDF5 file"
-
-
-def _fixed_length(names: Sequence[str]) -> np.ndarray:
-    """Strings as one block of bytes; HDF5 can hang on a damaged heap of variable-length ones."""
-    encoded = [name.encode() for name in names]
-    return np.array(encoded, h5py.string_dtype(length=max(1, *map(len, encoded))))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,60 +1,131 @@
-"""Features that a clip file lacks: body poses by forward kinematics, velocities by differences."""
+"""Body poses of many frames at once: `mujoco.batch`, one simulation per frame, on every core."""
+
+import contextlib
+import copy
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import mujoco
+import mujoco.batch
 import numpy as np
 
+# Few enough that what is computed of a block is still in the cache when it is copied out.
+BLOCK_FRAMES = 512
 
-def forward_kinematics(model: mujoco.MjModel, qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Body poses in the world.
 
-    Args:
-        model: the walker's model.
-        qpos: [frame, nq].
+class BodyPoses(NamedTuple):
+    """Poses of every body in the world.
 
-    Returns:
-        Positions float32 [frame, nbody, 3] in metres and quaternions float32 [frame, nbody, 4].
+    Attributes:
+        positions: float32 [frame, nbody, 3], metres.
+        quaternions: float32 [frame, nbody, 4], unit, w x y z.
+        center_of_mass: float32 [frame, 3], of the body that the first joint moves and all below it.
     """
-    data = mujoco.MjData(model)
-    positions = np.empty((len(qpos), model.nbody, 3), np.float32)
-    quaternions = np.empty((len(qpos), model.nbody, 4), np.float32)
-    for frame, pose in enumerate(qpos):
-        data.qpos[:] = pose
-        mujoco.mj_kinematics(model, data)
-        positions[frame], quaternions[frame] = data.xpos, data.xquat
-    return positions, quaternions
+
+    positions: np.ndarray
+    quaternions: np.ndarray
+    center_of_mass: np.ndarray
+
+
+class Kinematics:
+    """Forward kinematics of one model; simulations are kept from call to call, one set per thread."""
+
+    def __init__(self, model: mujoco.MjModel, num_threads: int = 0):
+        """Prepares a copy of the model that does no more than kinematics.
+
+        Args:
+            model: of any walker.
+            num_threads: 0 for one per core.
+        """
+        self.model = kinematics_only(model)
+        self.num_threads = num_threads or num_cores()
+        self._root = int(model.jnt_bodyid[0]) if model.njnt else 0
+        self._idle: deque[tuple[mujoco.batch.Batch, dict[str, np.ndarray]]] = deque()
+
+    def __call__(self, qpos: np.ndarray) -> BodyPoses:
+        """Poses of all bodies for qpos [frame, nq]."""
+        poses = self.empty(len(qpos))
+
+        def block(rows: slice) -> None:
+            for whole, part in zip(poses, self.block(qpos[rows]), strict=True):
+                whole[rows] = part
+
+        for_blocks(block, len(qpos), self.num_threads)
+        return poses
+
+    def empty(self, num_frames: int) -> BodyPoses:
+        """Arrays for so many frames, not filled."""
+        shape = (num_frames, self.model.nbody)
+        return BodyPoses(
+            np.empty((*shape, 3), np.float32),
+            np.empty((*shape, 4), np.float32),
+            np.empty((num_frames, 3), np.float32),
+        )
+
+    def block(self, qpos: np.ndarray) -> BodyPoses:
+        """As a call, in this thread, for at most `BLOCK_FRAMES` + 2 frames."""
+        count = len(qpos)
+        with self._simulations() as (batch, arrays):
+            arrays["qpos"][:count] = qpos
+            ids = None if count == batch.nsim else np.arange(count)
+            batch.forward(ids=ids, stage=mujoco.mjtStage.mjSTAGE_POS)
+            return BodyPoses(
+                arrays["xpos"][:count].astype(np.float32),
+                arrays["xquat"][:count].astype(np.float32),
+                arrays["subtree_com"][:count, self._root].astype(np.float32),
+            )
+
+    @contextlib.contextmanager
+    def _simulations(self) -> Iterator[tuple[mujoco.batch.Batch, dict[str, np.ndarray]]]:
+        # deque: its pop and append are atomic, and a Batch serves one thread at a time
+        try:
+            simulations = self._idle.pop()
+        except IndexError:
+            batch = mujoco.batch.Batch(self.model, BLOCK_FRAMES + 2, nthread=1)
+            names = ("qpos", "xpos", "xquat", "subtree_com")
+            simulations = batch, {name: batch.bind(name) for name in names}
+        yield simulations
+        self._idle.append(simulations)
+
+
+def forward_kinematics(model: mujoco.MjModel, qpos: np.ndarray) -> BodyPoses:
+    """Body poses for qpos [frame, nq]; use `Kinematics` where it is called many times."""
+    return Kinematics(model)(qpos)
+
+
+def kinematics_only(model: mujoco.MjModel) -> mujoco.MjModel:
+    """A copy of the model in which MuJoCo's position stage skips constraints and sensors."""
+    lean = copy.copy(model)
+    skipped = mujoco.mjtDisableBit
+    lean.opt.disableflags |= int(
+        skipped.mjDSBL_CONSTRAINT | skipped.mjDSBL_CONTACT | skipped.mjDSBL_SENSOR
+    )
+    return lean
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def for_blocks(function: Callable[[slice], None], num_frames: int, num_threads: int) -> None:
+    """Calls `function` for consecutive blocks of frames, from `num_threads` threads at once."""
+    starts = range(0, num_frames, BLOCK_FRAMES)
+    blocks = [slice(start, min(start + BLOCK_FRAMES, num_frames)) for start in starts]
+    if len(blocks) < 2 or num_threads < 2:
+        for rows in blocks:
+            function(rows)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        for _ in pool.map(function, blocks):
+            pass
 
 
 def static_bodies(model: mujoco.MjModel) -> np.ndarray:
     """Whether each body is fixed to the world, bool [nbody]."""
     return model.body_weldid == 0
-
-
-def finite_difference_qvel(
-    model: mujoco.MjModel, qpos: np.ndarray, lengths: np.ndarray, rate_hz: float
-) -> np.ndarray:
-    """Central differences inside each clip, one-sided at its ends, zero for a single frame.
-
-    Quaternions are differenced on their manifold (`mj_differentiatePos`), so angular velocity is
-    in the body's own frame, as in qvel.
-
-    Args:
-        model: the walker's model.
-        qpos: [frame, nq], clips one after another.
-        lengths: [clip], frames per clip.
-        rate_hz: frames per second.
-
-    Returns:
-        float32 [frame, nv].
-    """
-    qpos = np.asarray(qpos, np.float64)
-    qvel = np.zeros((len(qpos), model.nv))
-    start = 0
-    for length in lengths:
-        last = start + int(length) - 1
-        for frame in range(start, last + 1):
-            before, after = max(frame - 1, start), min(frame + 1, last)
-            if after > before:
-                seconds = (after - before) / rate_hz
-                mujoco.mj_differentiatePos(model, qvel[frame], seconds, qpos[before], qpos[after])
-        start = last + 1
-    return qvel.astype(np.float32)

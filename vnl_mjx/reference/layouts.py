@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clips import FEATURES
+from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES
 from vnl_mjx.reference.raw import RawClips
 from vnl_mjx.walkers.walker import Walker
 
@@ -213,7 +213,7 @@ def read_all_clips_layout(
 def _all_clips_features(contents: FileContents) -> dict[str, np.ndarray]:
     """Features [clip, frame, ...], of the same clips and frames."""
     path, features = contents.path, {}
-    for name in FEATURES:
+    for name in REFERENCE_CLIP_FEATURES:
         values = contents.numbers(f"{ALL_CLIPS}/{name}")
         if values is not None:
             features[name] = values

@@ -12,7 +12,12 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
+from vnl_mjx.config.imitation import (
+    RODENT_APPENDAGE_NAMES,
+    RODENT_FOOT_NAMES,
+    RODENT_SOURCE,
+    WalkerConfig,
+)
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
 
@@ -33,7 +38,10 @@ class Walker:
         tracked_joints: int32 [tracked joint], rows into qpos[7:] of `config.joint_names`.
         tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
         end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
+        appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
+        feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
         root_body: body id of `config.root_body`.
+        floor_height: z of the model's first floor plane in the world, metres; 0 where it has none.
     """
 
     config: WalkerConfig
@@ -44,7 +52,10 @@ class Walker:
     tracked_joints: np.ndarray
     tracked_bodies: np.ndarray
     end_effectors: np.ndarray
+    appendages: np.ndarray
+    feet: np.ndarray
     root_body: int
+    floor_height: float
 
     def fingerprint(self) -> dict[str, Any]:
         """Returns what makes this walker the same body for a policy, ready for JSON.
@@ -96,7 +107,16 @@ def build_walker(config: WalkerConfig) -> Walker:
     joint_names = tuple(model.joint(i).name for i in range(1, model.njnt))
     body_names = tuple(model.body(i).name for i in range(model.nbody))
     _check_joints(model, config.source)
-    (root_body,) = _rows("root_body", [config.root_body], body_names, config.source)
+
+    def bodies(key: str, names: Sequence[str]) -> np.ndarray:
+        return _rows(key, names, body_names, config.source)
+
+    def or_rodents(names: tuple[str, ...], rodents: tuple[str, ...]) -> tuple[str, ...]:
+        known = rodents if set(rodents) <= set(body_names) else config.end_effector_names
+        return names or known
+
+    appendages = or_rodents(config.appendage_names, RODENT_APPENDAGE_NAMES)
+    feet = or_rodents(config.foot_names, RODENT_FOOT_NAMES)
     return Walker(
         config=config,
         model=model,
@@ -104,11 +124,12 @@ def build_walker(config: WalkerConfig) -> Walker:
         body_names=body_names,
         actuator_names=tuple(model.actuator(i).name for i in range(model.nu)),
         tracked_joints=_rows("joint_names", config.joint_names, joint_names, config.source),
-        tracked_bodies=_rows("body_names", config.body_names, body_names, config.source),
-        end_effectors=_rows(
-            "end_effector_names", config.end_effector_names, body_names, config.source
-        ),
-        root_body=int(root_body),
+        tracked_bodies=bodies("body_names", config.body_names),
+        end_effectors=bodies("end_effector_names", config.end_effector_names),
+        appendages=bodies("appendage_names", appendages),
+        feet=bodies("foot_names", feet),
+        root_body=int(bodies("root_body", [config.root_body])[0]),
+        floor_height=_floor_height(model),
     )
 
 
@@ -149,6 +170,17 @@ def _check_joints(model: mujoco.MjModel, source: str) -> None:
                 f"walker.source: expected hinge and slide joints in {source!r}, found "
                 f"{model.joint(joint).name!r} of type {kind.name}; replace it by hinges"
             )
+
+
+def _floor_height(model: mujoco.MjModel) -> float:
+    """Height of the first plane that is fixed to the world and lies flat, at qpos0."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    for geom in range(model.ngeom):
+        is_plane = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE
+        if is_plane and model.body_weldid[model.geom_bodyid[geom]] == 0:
+            return float(data.geom_xpos[geom, 2])
+    return 0.0
 
 
 def _rows(key: str, names: Sequence[str], known: Sequence[str], source: str) -> np.ndarray:

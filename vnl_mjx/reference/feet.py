@@ -1,0 +1,125 @@
+"""Where the feet are: height of their lowest point over the floor, and whether they stand."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.walkers.walker import Walker
+
+_GEOM = mujoco.mjtGeom
+
+
+@dataclass(frozen=True)
+class FootGeom:
+    """One geom that a foot stands on.
+
+    Attributes:
+        foot: row among `Walker.feet`.
+        body: id of the body that it is fixed to.
+        position: [3] in the body's frame, metres.
+        axes: [3, 3] its axes as columns in the body's frame.
+        half_axes: [3] metres, of the box, ellipsoid or core segment.
+        radius: metres, around the core.
+        rounded: the half axes are those of an ellipsoid.
+    """
+
+    foot: int
+    body: int
+    position: np.ndarray
+    axes: np.ndarray
+    half_axes: np.ndarray
+    radius: float
+    rounded: bool
+
+
+def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:
+    """The geoms of each foot and of the bodies below it that can touch the floor.
+
+    Where a foot has none that collide, all of its geoms count.
+    """
+    model = walker.model
+    collides = (model.geom_contype | model.geom_conaffinity) != 0
+    found = []
+    for row, foot in enumerate(walker.feet):
+        own = [g for g in range(model.ngeom) if _below(model, model.geom_bodyid[g], foot)]
+        found += [_foot_geom(model, g, row) for g in own if collides[g] or not collides[own].any()]
+    return tuple(found)
+
+
+def _below(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
+    while body > ancestor:  # parents have smaller ids
+        body = model.body_parentid[body]
+    return body == ancestor
+
+
+def _foot_geom(model: mujoco.MjModel, geom: int, row: int) -> FootGeom:
+    kind, size = _GEOM(int(model.geom_type[geom])), model.geom_size[geom]
+    position, axes = model.geom_pos[geom].copy(), np.empty(9)
+    mujoco.mju_quat2Mat(axes, model.geom_quat[geom])
+    axes = axes.reshape(3, 3)
+    half, radius = np.zeros(3), 0.0
+    if kind in (_GEOM.mjGEOM_SPHERE, _GEOM.mjGEOM_CAPSULE):
+        radius = float(size[0])
+        half[2] = size[1] if kind == _GEOM.mjGEOM_CAPSULE else 0.0
+    elif kind in (_GEOM.mjGEOM_ELLIPSOID, _GEOM.mjGEOM_BOX):
+        half = size.copy()
+    else:  # cylinders and meshes: the box around them
+        position += axes @ model.geom_aabb[geom, :3]
+        half = model.geom_aabb[geom, 3:].copy()
+    return FootGeom(
+        foot=row,
+        body=int(model.geom_bodyid[geom]),
+        position=position,
+        axes=axes,
+        half_axes=half,
+        radius=radius,
+        rounded=bool(kind == _GEOM.mjGEOM_ELLIPSOID),
+    )
+
+
+class FootHeights:
+    """Height of the lowest point of each foot over the floor plane; built once for a walker."""
+
+    def __init__(self, walker: Walker):
+        """Finds the geoms of the feet."""
+        geoms = foot_geoms(walker)
+        self._floor_height = walker.floor_height
+        self._bodies = [geom.body for geom in geoms]
+        self._shapes = np.array([geom.axes * geom.half_axes for geom in geoms], np.float32)
+        self._offsets = np.array([geom.position for geom in geoms], np.float32)[..., None]
+        self._radii = np.array([geom.radius for geom in geoms], np.float32)[:, None]
+        self._rounded = np.array([geom.rounded for geom in geoms])[:, None]
+        feet = np.array([geom.foot for geom in geoms])
+        self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
+
+    def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
+        """Heights, float32 [frame, feet] in metres; negative below the floor.
+
+        Args:
+            body_positions: [frame, nbody, 3] in the world, metres.
+            body_quaternions: [frame, nbody, 4].
+        """
+        positions = np.asarray(body_positions[:, self._bodies, 2], np.float32).T
+        quaternions = np.asarray(body_quaternions[:, self._bodies], np.float32).swapaxes(0, 1)
+        up_b = _up_in_body(quaternions)  # [geom, frame, 3]
+        reach = np.abs(up_b @ self._shapes)
+        box = reach[..., 0] + reach[..., 1] + reach[..., 2]
+        ellipsoid = np.sqrt(np.einsum("gfi,gfi->gf", reach, reach))
+        core = np.where(self._rounded, ellipsoid, box)
+        lowest = positions + (up_b @ self._offsets)[..., 0] - core - self._radii
+        heights = np.stack([lowest[own].min(axis=0) for own in self._geoms_of_feet], axis=1)
+        return heights - np.float32(self._floor_height)
+
+
+def foot_heights(
+    walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
+) -> np.ndarray:
+    """`FootHeights` where it is called once."""
+    return FootHeights(walker)(body_positions, body_quaternions)
+
+
+def _up_in_body(quaternion: np.ndarray) -> np.ndarray:
+    """The world's z axis in the frame of [..., 4] orientations: the third row of the matrix."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], -1)

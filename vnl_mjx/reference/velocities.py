@@ -1,0 +1,71 @@
+"""Velocities of poses by finite differences, over all frames at once."""
+
+import numpy as np
+
+
+def finite_difference_qvel(qpos: np.ndarray, lengths: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Central differences inside each clip, one-sided at its ends, zero for a single frame.
+
+    Args:
+        qpos: [frame, 7 + joints] of a free root joint and scalar joints, clips one after another.
+        lengths: [clip], frames per clip.
+        rate_hz: frames per second.
+
+    Returns:
+        float64 [frame, 6 + joints].
+    """
+    before, after = neighbours(np.asarray(lengths))
+    qpos = np.asarray(qpos, np.float64)
+    return difference_qvel(qpos[before], qpos[after], seconds_between(before, after, rate_hz))
+
+
+def difference_qvel(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """The constant qvel that moves one pose to another, as MuJoCo's `mj_differentiatePos`.
+
+    The angular velocity is in the root's own frame, as in the qvel of a free joint.
+
+    Args:
+        before: [frame, 7 + joints] poses.
+        after: [frame, 7 + joints] poses.
+        seconds: [frame], between them.
+    """
+    qvel = np.empty((len(before), before.shape[1] - 1))
+    qvel[:, :3] = after[:, :3] - before[:, :3]
+    qvel[:, 3:6] = rotation_between(before[:, 3:7], after[:, 3:7])
+    np.subtract(after[:, 7:], before[:, 7:], out=qvel[:, 6:])
+    qvel /= seconds[:, None]
+    return qvel
+
+
+def neighbours(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the frame before and after each frame, [frame] each, within its clip."""
+    stops = np.cumsum(lengths)
+    first, last = np.repeat(stops - lengths, lengths), np.repeat(stops - 1, lengths)
+    row = np.arange(len(first))
+    return np.maximum(row - 1, first), np.minimum(row + 1, last)
+
+
+def seconds_between(before: np.ndarray, after: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Time between rows `before` and `after`; that of one frame where they are the same."""
+    return np.maximum(after - before, 1) / rate_hz
+
+
+def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The rotation vector [..., 3] in a's frame that turns `a` into `b`, unit [..., 4]; shortest."""
+    aw, ax, ay, az = np.moveaxis(a, -1, 0)
+    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    real = aw * bw + ax * bx + ay * by + az * bz
+    imaginary = np.stack(
+        [
+            aw * bx - ax * bw - ay * bz + az * by,
+            aw * by - ay * bw - az * bx + ax * bz,
+            aw * bz - az * bw - ax * by + ay * bx,
+        ],
+        axis=-1,
+    )
+    sine = np.sqrt(np.sum(imaginary * imaginary, axis=-1))
+    angle = 2.0 * np.arctan2(sine, real)
+    angle = np.where(angle > np.pi, angle - 2.0 * np.pi, angle)
+    # sin(x / 2) ~ x / 2: the limit of angle / sine is 2, and of the nearly opposite sign -2
+    ratio = np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), np.copysign(2.0, real))
+    return imaginary * ratio[..., None]
