@@ -4,7 +4,6 @@ Readers of single layouts (`layouts.py`) fill a `RawClips`; everything that does
 layout happens here.
 """
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import FEATURES, ReferenceClips, clip_starts, content_sha256
 from vnl_mjx.reference.features import FeatureComputer
+from vnl_mjx.reference.joint_matching import joint_order, with_nearest
 from vnl_mjx.reference.kinematics import BodyPoses, static_bodies
 from vnl_mjx.reference.raw import RawClips, check_finite, check_shapes, unit_quaternions
 from vnl_mjx.reference.velocities import finite_difference_qvel
@@ -42,9 +42,9 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
     poses = computer.kinematics(qpos)
     _complete_bodies(raw, walker, poses)
     _complete_velocities(raw, qpos)
-    features["center_of_mass"] = poses.center_of_mass
     bodies = features["body_positions"], features["body_quaternions"]
-    features |= computer.derived(*bodies, lengths, raw.rate_hz)
+    computed = computer.derived(*bodies, lengths, raw.rate_hz)
+    features = computed | {"center_of_mass": poses.center_of_mass} | features
     return ReferenceClips(
         **{name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES},
         starts=clip_starts(lengths),
@@ -56,6 +56,7 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
         body_names=walker.body_names,
         sha256=content_sha256(position, quaternion, joints, lengths),
         notes=tuple(raw.notes),
+        info=raw.info,
     )
 
 
@@ -100,15 +101,7 @@ def clips_from_poses(
 def _reorder_joints(raw: RawClips, walker: Walker) -> None:
     if raw.joint_names is None or raw.joint_names == walker.joint_names:
         return
-    columns = {name: column for column, name in enumerate(raw.joint_names)}
-    missing = [name for name in walker.joint_names if name not in columns]
-    if missing or len(columns) != len(walker.joint_names):
-        raise UserError(
-            f"{raw.path}: the joint names do not match the walker's; not in the file: "
-            f"{_with_nearest(missing, raw.joint_names)}; expected the walker's "
-            f"{len(walker.joint_names)} joints, once each"
-        )
-    order = [columns[name] for name in walker.joint_names]
+    order = joint_order(raw.path, raw.joint_names, walker.joint_names)
     raw.notes.append("joints reordered by name")
     for name in ("joints", "joints_velocity"):
         if name in raw.features:
@@ -158,7 +151,7 @@ def _match_bodies(raw: RawClips, walker: Walker, num_rows: int) -> tuple[list[in
     if walker.body_names[walker.root_body] not in row_of:
         raise UserError(
             f"{raw.path}: the body names do not match the walker's; not in the file: "
-            f"{_with_nearest([walker.body_names[walker.root_body]], names)}"
+            f"{with_nearest([walker.body_names[walker.root_body]], names)}"
         )
     return ids, [row_of[walker.body_names[body]] for body in ids]
 
@@ -201,12 +194,3 @@ def _complete_velocities(raw: RawClips, qpos: np.ndarray) -> None:
     else:
         raw.notes.append(f"{found}: recomputed")
         raw.features.update(differences)
-
-
-def _with_nearest(names: Sequence[str], known: Sequence[str], most: int = 3) -> str:
-    parts = []
-    for name in names[:most]:
-        near = difflib.get_close_matches(name, known, n=1)
-        parts.append(f"{name!r}" + (f" (nearest: {near[0]!r})" if near else ""))
-    more = len(names) - most
-    return ", ".join(parts) + (f" and {more} more" if more > 0 else "") if parts else "none"

@@ -68,19 +68,18 @@ class FeatureComputer:
         def block(rows: slice) -> None:
             # one frame more at either end, where the differences of the block's ends are taken
             first = max(rows.start - 1, 0)
-            poses = self.kinematics.block(qpos[first : rows.stop + 1])
-            own = slice(rows.start - first, rows.stop - first)
-            for whole, part in zip(bodies, poses, strict=True):
-                whole[rows] = part[own]
+            local = qpos[first : rows.stop + 1]
+            with self.kinematics.block(local) as poses:
+                for whole, values in zip(bodies, poses, strict=True):
+                    whole[rows] = values[rows.start - first : rows.stop - first]
+                feet = poses.positions[:, self.walker.feet]
             ends = before[rows] - first, after[rows] - first
             if qvel is None:
-                local = qpos[first : rows.stop + 1]
                 moved = difference_qvel(local[ends[0]], local[ends[1]], seconds[rows])
             else:
                 moved = qvel[rows]
             write_split(features, QPOS_FEATURES, rows, qpos[rows])
             write_split(features, QVEL_FEATURES, rows, moved)
-            feet = poses.positions[:, self.walker.feet]
             speeds = _speeds(feet[ends[0]], feet[ends[1]], seconds[rows])
             self._derive(features, rows, bodies.positions, bodies.quaternions, speeds)
 

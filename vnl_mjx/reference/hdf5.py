@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import numpy as np
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.assembly import assemble
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.reference.clip_file import is_clip_file
 from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.reference.layouts import (
     ALL_CLIPS,
@@ -19,6 +21,7 @@ from vnl_mjx.reference.layouts import (
     read_all_clips_layout,
     read_stac_layout,
 )
+from vnl_mjx.reference.own_layout import read_own_layout
 from vnl_mjx.walkers.walker import Walker
 
 _NAMES = ("names", "joint_names", "body_names")  # root attributes of an `all_clips` file
@@ -30,6 +33,7 @@ def read_clips(
     *,
     clip_length: int | None = None,
     rate_hz: float | None = None,
+    clips: Sequence[int] | None = None,
 ) -> ReferenceClips:
     """Reads the clips of one file for one walker; the layout is recognised.
 
@@ -41,6 +45,7 @@ def read_clips(
         clip_length: frames per clip; default: what the file says, else the file is one clip. The
             last clip is shorter where frames are left over.
         rate_hz: frames per second; default: what the file says, else 50.
+        clips: which clips to load, counted as the file has them; default: all.
 
     Raises:
         UserError: the file is missing, not in a known layout, damaged, or not of this walker.
@@ -49,10 +54,15 @@ def read_clips(
         raise UserError(f"clip_length: expected at least 1 frame, found {clip_length}")
     if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UserError(f"rate_hz: expected a positive number, found {rate_hz}")
+    if _is_own(Path(path)):
+        raw = read_own_layout(path, walker, clip_length, rate_hz, clips)
+        return assemble(raw, walker, Path(path).name)
     contents = _load(Path(path))
     grouped = any(name.startswith(f"{ALL_CLIPS}/") for name in contents.found)
     read_layout = read_all_clips_layout if grouped else read_stac_layout
-    return assemble(read_layout(contents, walker, clip_length, rate_hz), walker, Path(path).name)
+    raw = read_layout(contents, walker, clip_length, rate_hz)
+    found = assemble(raw, walker, Path(path).name)
+    return found if clips is None else found.select(clips)
 
 
 def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
@@ -68,6 +78,8 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
         file.attrs["rate_hz"] = clips.rate_hz
         for name in _NAMES:
             file.attrs[name] = fixed_length(getattr(clips, name))
+        if any(info.made_by for info in clips.info):  # no animal moved like this
+            file.attrs["made_by"] = fixed_length([info.made_by for info in clips.info])
         for name in REFERENCE_CLIP_FEATURES:
             values = np.asarray(getattr(clips, name), np.float32)
             values = values.reshape(-1, length, *values.shape[1:])
@@ -82,9 +94,17 @@ def common_length(path: str | os.PathLike[str], clips: ReferenceClips, layout: s
     if lengths.min() != lengths.max():
         raise UserError(
             f"{os.fspath(path)}: clips have {lengths.min()} to {lengths.max()} frames, but "
-            f"{layout} holds clips of one length; cut them first: vnl-mjx clips split --length N"
+            f"{layout} holds clips of one length; cut them first: vnl-mjx clips split IN OUT --seconds S"
         )
     return int(lengths[0])
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        with h5py.File(path, "r") as file:
+            return is_clip_file(file)
+    except (OSError, RuntimeError):  # `_load` says what is wrong with it
+        return False
 
 
 def _load(path: Path) -> FileContents:

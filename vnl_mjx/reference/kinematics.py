@@ -50,8 +50,9 @@ class Kinematics:
         poses = self.empty(len(qpos))
 
         def block(rows: slice) -> None:
-            for whole, part in zip(poses, self.block(qpos[rows]), strict=True):
-                whole[rows] = part
+            with self.block(qpos[rows]) as part:
+                for whole, values in zip(poses, part, strict=True):
+                    whole[rows] = values
 
         for_blocks(block, len(qpos), self.num_threads)
         return poses
@@ -65,18 +66,16 @@ class Kinematics:
             np.empty((num_frames, 3), np.float32),
         )
 
-    def block(self, qpos: np.ndarray) -> BodyPoses:
-        """As a call, in this thread, for at most `BLOCK_FRAMES` + 2 frames."""
+    @contextlib.contextmanager
+    def block(self, qpos: np.ndarray) -> Iterator[BodyPoses]:
+        """Poses of at most `BLOCK_FRAMES` + 2 frames, in this thread: float64, valid in the block."""
         count = len(qpos)
         with self._simulations() as (batch, arrays):
             arrays["qpos"][:count] = qpos
             ids = None if count == batch.nsim else np.arange(count)
             batch.forward(ids=ids, stage=mujoco.mjtStage.mjSTAGE_POS)
-            return BodyPoses(
-                arrays["xpos"][:count].astype(np.float32),
-                arrays["xquat"][:count].astype(np.float32),
-                arrays["subtree_com"][:count, self._root].astype(np.float32),
-            )
+            center_of_mass = arrays["subtree_com"][:count, self._root]
+            yield BodyPoses(arrays["xpos"][:count], arrays["xquat"][:count], center_of_mass)
 
     @contextlib.contextmanager
     def _simulations(self) -> Iterator[tuple[mujoco.batch.Batch, dict[str, np.ndarray]]]:

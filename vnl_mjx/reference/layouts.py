@@ -5,12 +5,11 @@ Layouts: stac-mjx `io.py` (datasets at the root) and track-mjx `io/load.py` (Ref
 
 import math
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
-import yaml
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.reference import stac_metadata
 from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES
 from vnl_mjx.reference.raw import RawClips
 from vnl_mjx.walkers.walker import Walker
@@ -65,9 +64,10 @@ def read_stac_layout(
     path = contents.path
     features, datasets = _stac_features(contents, len(walker.joint_names))
     num_frames = len(features["position"])
-    config = _stac_config(contents, needed=clip_length is None)
-    recorded = None if clip_length else _stac_clip_length(contents, config)
-    lengths = _cut(num_frames, clip_length or recorded or num_frames)
+    text = next(iter(contents.strings("config") or ()), None)
+    config = stac_metadata.parse_config(path, text, "clip_length", needed=clip_length is None)
+    recorded = None if clip_length else stac_metadata.clip_length(path, config, "clip_length")
+    lengths = cut(num_frames, clip_length or recorded or num_frames)
     notes = []
     if rate_hz is None:
         # RENDER_FPS is the rate of STAC's videos: a hint, not the recording's rate
@@ -79,7 +79,7 @@ def read_stac_layout(
         features=features,
         datasets=datasets,
         lengths=lengths,
-        clip_names=_stac_clip_names(config, len(lengths)),
+        clip_names=stac_metadata.clip_names(config, len(lengths)),
         joint_names=_stac_joint_names(contents, 7 + len(walker.joint_names)),
         body_names=contents.strings("names_xpos"),
         rate_hz=rate_hz or DEFAULT_RATE_HZ,
@@ -121,54 +121,17 @@ def _stac_features(
     return features, datasets
 
 
-def _stac_config(contents: FileContents, needed: bool) -> dict:
-    """The file's YAML configuration, {} where it has none or (unless needed) it is not readable."""
-    text = contents.strings("config")
-    if not text:
-        return {}
-    try:
-        config = yaml.safe_load(text[0])
-    except (yaml.YAMLError, ValueError):
-        config = None
-    if isinstance(config, dict):
-        return {k: v for k, v in config.items() if isinstance(v, dict)}
-    if needed:
-        raise UserError(
-            f"{contents.path}: 'config' is not the YAML that stac-mjx writes; give clip_length"
-        )
-    return {}
-
-
-def _stac_clip_length(contents: FileContents, config: dict) -> int | None:
-    frames = config.get("stac", {}).get("n_frames_per_clip")
-    if frames is None:
-        return None
-    if not isinstance(frames, int) or frames < 1:
-        raise UserError(
-            f"{contents.path}: config stac.n_frames_per_clip is {frames!r}, expected at least 1; "
-            "give clip_length"
-        )
-    return frames
-
-
-def _stac_clip_names(config: dict, num_clips: int) -> tuple[str, ...]:
-    order = config.get("model", {}).get("snips_order")
-    if isinstance(order, list) and len(order) == num_clips:
-        # entries are files of the machine where they were made: keep their stems only
-        return tuple(PurePosixPath(PureWindowsPath(str(n)).as_posix()).stem for n in order)
-    return tuple(f"clip_{clip}" for clip in range(num_clips))
-
-
 def _stac_joint_names(contents: FileContents, num_columns: int) -> tuple[str, ...] | None:
     names = contents.strings("names_qpos")
     if names is None:
         return None
-    if len(names) != num_columns or len(set(names[:7])) != 1:
+    joint_names, has_root = stac_metadata.joint_names(contents.path, names, num_columns)
+    if not has_root:
         raise UserError(
-            f"{contents.path}: 'names_qpos' has {len(names)} names starting {names[:2]}, expected "
-            f"{num_columns}: the root joint's seven times, then one per joint"
+            f"{contents.path}: 'names_qpos' starts {names[:2]}, expected the root joint's name "
+            "seven times: a body without a free root"
         )
-    return names[7:]
+    return joint_names
 
 
 def read_all_clips_layout(
@@ -186,7 +149,7 @@ def read_all_clips_layout(
     path = contents.path
     features = _all_clips_features(contents)
     num_clips, num_frames = features["position"].shape[:2]
-    parts = _cut(num_frames, clip_length or num_frames)
+    parts = cut(num_frames, clip_length or num_frames)
     names = contents.strings("names")
     if names is None or len(names) != num_clips:
         names = tuple(f"clip_{clip}" for clip in range(num_clips))
@@ -242,7 +205,7 @@ def _rate(path: str, value: object) -> float:
     return rate
 
 
-def _cut(num_frames: int, length: int) -> np.ndarray:
+def cut(num_frames: int, length: int) -> np.ndarray:
     """Clip lengths, int32 [clip], of `num_frames` cut every `length`; the last may be shorter."""
     full, rest = divmod(num_frames, length)
     return np.array([length] * full + [rest] * (rest > 0), np.int32)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clips import clip_starts
+from vnl_mjx.reference.clips import ClipInfo, clip_starts
 
 _NORM_TOLERANCE = 1e-5  # unit to float32 round-off; left as stored, so that copies are exact
 _ZERO_NORM = 1e-3
@@ -26,6 +26,7 @@ class RawClips:
         rate_hz: frames per second, where the file tells.
         trust_velocities: keep velocities that disagree with the poses (and say so).
         notes: collected for `ReferenceClips.notes`.
+        info: one per clip, or none.
     """
 
     path: str
@@ -38,16 +39,20 @@ class RawClips:
     rate_hz: float
     trust_velocities: bool
     notes: list[str] = field(default_factory=list)
+    info: tuple[ClipInfo, ...] = ()
 
 
 def check_shapes(raw: RawClips, num_joints: int) -> None:
     """Raises UserError for the first feature whose shape is not that of `ReferenceFrames`."""
     num_frames = int(raw.lengths.sum())
     sizes = {"position": 3, "quaternion": 4, "velocity": 3, "angular_velocity": 3}
+    sizes["center_of_mass"] = 3
     for name, array in raw.features.items():
         if name.startswith("body_"):  # how many bodies there are is compared later, by name
             num_rows = raw.features.get("body_positions", array).shape[1:2]
             expected = (num_frames, *num_rows, 3 if name == "body_positions" else 4)
+        elif name in ("end_effectors", "appendages", "contacts"):  # only our own files have them
+            expected = (num_frames, *array.shape[1:])
         else:
             expected = (num_frames, sizes.get(name, num_joints))
         if array.shape != expected:

@@ -1,0 +1,85 @@
+"""Clips one at a time, so that files larger than memory can be cut, chosen, joined and mirrored."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, is_clip_file, open_clip_file
+from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.walkers.walker import Walker
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """One clip as its file has it.
+
+    Attributes:
+        clips: that clip alone.
+        quality: its measures, where the file has them.
+    """
+
+    clips: ReferenceClips
+    quality: Mapping[str, float]
+
+    @property
+    def info(self) -> ClipInfo:
+        """Where it is from; the file where nothing else is known."""
+        return self.clips.info[0] if self.clips.info else ClipInfo(source=self.clips.source)
+
+
+def stored_clips(
+    path: str | os.PathLike[str], walker: Walker, indices: Sequence[int] | None = None
+) -> Iterator[StoredClip]:
+    """Each clip of a file; only files of our own format are read clip by clip.
+
+    Raises:
+        UserError: as `read_clips`.
+    """
+    if not is_own_file(path):
+        clips = read_clips(path, walker, clips=indices)
+        for clip in range(clips.num_clips):
+            yield StoredClip(clips.select([clip]), {})
+        return
+    with open_clip_file(path) as file:
+        quality, count = file.quality, file.num_clips
+    for clip in range(count) if indices is None else indices:
+        one = read_clips(path, walker, clips=[clip])
+        yield StoredClip(one, {name: float(column[clip]) for name, column in quality.items()})
+
+
+def is_own_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is of our own format; False where it cannot be opened."""
+    try:
+        with h5py.File(path, "r") as file:
+            return is_clip_file(file)
+    except (OSError, RuntimeError):
+        return False
+
+
+def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the writer of a file of our own format recorded; {} for other files."""
+    if not is_own_file(path):
+        return {}
+    with open_clip_file(path) as file:
+        return file.metadata
+
+
+def append_clips(
+    writer: ClipWriter,
+    clips: ReferenceClips,
+    quality: Mapping[str, float] | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Writes each of `clips`; `quality` is that of the clip that they are parts of."""
+    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
+    for clip, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        rows = slice(int(start), int(start + length))
+        features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
+        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source)
+        name = (names or clips.names)[clip]
+        writer.append(features, ClipRow(name, int(length), info, quality or {}))
