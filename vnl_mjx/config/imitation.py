@@ -6,6 +6,7 @@ trained in the environment that its teacher was trained in. Defaults are those o
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 RODENT_JOINT_NAMES = (
     "vertebra_1_extend",
@@ -85,6 +86,9 @@ class WalkerConfig:
         appendage_names: bodies of the feature `appendages`; empty: the rodent's where the model has
             them, else the end effectors.
         foot_names: bodies that touch the floor, with what hangs on them; empty: as above.
+        rescaling: what `rescale_factor` scales: "track_mjx" leaves joint positions as they are,
+            "dm_control" scales those that the rodent's MJCF gives joint by joint, and no actuator,
+            as track-mjx did before 2025-05-20 and the models of older STAC files do.
     """
 
     source: str = RODENT_SOURCE
@@ -96,6 +100,7 @@ class WalkerConfig:
     rescale_factor: float = 0.9
     appendage_names: tuple[str, ...] = ()
     foot_names: tuple[str, ...] = ()
+    rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,29 @@ class UpstreamQuirks:
     ctrl_diff_is_zero: bool = True
 
 
+# Terms of the reference ahead, in the order of each source (`docs/observations.md`).
+REFERENCE_TRACK_MJX = (
+    "reference_root_position",
+    "reference_root_quaternion",
+    "reference_joints",
+    "reference_bodies",
+)
+REFERENCE_VNL_PLAYGROUND = (  # with `quirks.body_row_shift` 0
+    "reference_root_position",
+    "reference_root_quaternion",
+    "reference_all_joints",
+    "reference_bodies_by_body",
+)
+REFERENCE_DM_CONTROL = (
+    "reference_rel_bodies_pos_local",
+    "reference_rel_joints",
+    "reference_rel_bodies_pos_global",
+    "reference_ego_bodies_quats",
+    "reference_rel_root_quat",
+    "reference_rel_bodies_quats",
+    "reference_rel_root_pos_local",
+    "reference_appendages_pos",
+)
 # Parts of proprioception, in the order of one track-mjx generation each.
 PROPRIOCEPTION_2025_09 = (
     "joint_angles",
@@ -219,6 +247,7 @@ class ImitationConfig:
 
     Attributes:
         generation: label of the upstream generation, for tables and messages.
+        reference: names of the terms of the reference ahead, in the teacher's order.
         proprioception: names of the proprioceptive parts, in the teacher's order.
         mocap_hz: frame rate of the reference, Hz.
         traj_length: future reference frames in the observation.
@@ -234,6 +263,7 @@ class ImitationConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     termination: TerminationConfig = field(default_factory=TerminationConfig)
     quirks: UpstreamQuirks = field(default_factory=UpstreamQuirks)
+    reference: tuple[str, ...] = REFERENCE_TRACK_MJX
     proprioception: tuple[str, ...] = PROPRIOCEPTION_2025_09
     mocap_hz: float = 50.0
     traj_length: int = 5

@@ -54,6 +54,15 @@ def rodent_spec() -> mujoco.MjSpec:
     return spec
 
 
+def placed_joints() -> frozenset[str]:
+    """Joints whose position stands in their own element, not in a default class.
+
+    These are what dm_control's `locomotion/walkers/rescale.py` moves: it reads elements only.
+    """
+    joints = ElementTree.parse(rodent_xml_path()).getroot().iterfind("worldbody//joint[@pos]")
+    return frozenset(joint.attrib["name"] for joint in joints)
+
+
 def _rodent_xml() -> str:
     """Returns dm_control's XML with the torso inside a body "walker" and one camera more.
 

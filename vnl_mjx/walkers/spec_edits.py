@@ -3,6 +3,8 @@
 An edit changes the spec that it is given, before the spec is compiled.
 """
 
+from collections.abc import Collection
+
 import mujoco
 import numpy as np
 
@@ -50,7 +52,12 @@ def use_torque_actuators(spec: mujoco.MjSpec) -> None:
         actuator.biasprm[:] = 0.0
 
 
-def scale_walker(spec: mujoco.MjSpec, scale: float) -> None:
+def scale_walker(
+    spec: mujoco.MjSpec,
+    scale: float,
+    joints: Collection[str] = (),
+    scale_actuators: bool = True,
+) -> None:
     """Scales the body tree that the free joint moves, uniformly.
 
     Body positions and geom positions, sizes and end points grow with `scale`, actuator gears with
@@ -62,6 +69,8 @@ def scale_walker(spec: mujoco.MjSpec, scale: float) -> None:
     Args:
         spec: edited in place.
         scale: factor of lengths, positive.
+        joints: names of joints whose positions are scaled after all.
+        scale_actuators: scale the gears.
     """
     if scale == 1.0:
         return
@@ -69,12 +78,15 @@ def scale_walker(spec: mujoco.MjSpec, scale: float) -> None:
     for body in [root, *root.find_all(mujoco.mjtObj.mjOBJ_BODY)]:
         for placed in (body, *body.frames):
             placed.pos = placed.pos * scale
+        for joint in body.joints:
+            if joint.name in joints:
+                joint.pos = joint.pos * scale
         for geom in body.geoms:
             geom.pos = geom.pos * scale
             geom.size = geom.size * scale
             if np.isfinite(geom.fromto).all():  # NaN marks end points that are not given
                 geom.fromto = geom.fromto * scale
-    for actuator in spec.actuators:
+    for actuator in spec.actuators if scale_actuators else ():
         actuator.gear = actuator.gear * scale * scale
     for key in spec.keys:
         if len(key.qpos) > 2:

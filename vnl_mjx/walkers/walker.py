@@ -82,6 +82,8 @@ class Walker:
             "actuator_bias": _rounded(model.actuator_biasprm[:, :3]),
             "actuator_gear": _rounded(model.actuator_gear[:, 0]),
         }
+        if self.config.rescaling != "track_mjx":  # else as files of before have it
+            print_["rescaling"] = self.config.rescaling
         text = json.dumps(print_, sort_keys=True)
         return {**print_, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
@@ -101,7 +103,7 @@ def build_walker(config: WalkerConfig) -> Walker:
         )
     if config.torque_actuators:
         spec_edits.use_torque_actuators(spec)
-    spec_edits.scale_walker(spec, config.rescale_factor)
+    _rescale(spec, config)
     model = _compile(spec, config.source)
 
     joint_names = tuple(model.joint(i).name for i in range(1, model.njnt))
@@ -130,6 +132,20 @@ def build_walker(config: WalkerConfig) -> Walker:
         feet=bodies("foot_names", feet),
         root_body=int(bodies("root_body", [config.root_body])[0]),
         floor_height=_floor_height(model),
+    )
+
+
+def _rescale(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
+    if config.rescaling == "track_mjx":
+        spec_edits.scale_walker(spec, config.rescale_factor)
+        return
+    if config.source != RODENT_SOURCE:
+        raise UserError(
+            f"walker.rescaling: 'dm_control' is known for the rodent only, found source "
+            f"{config.source!r}; use 'track_mjx'"
+        )
+    spec_edits.scale_walker(
+        spec, config.rescale_factor, joints=rodent.placed_joints(), scale_actuators=False
     )
 
 
