@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vnl_mjx.commands.experiment import Experiment, relative_source, versions
-from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.config.conversion import from_dict, to_dict
+from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.vae import VaeConfig
@@ -73,7 +73,9 @@ def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Pat
     differences = []
     for section in _DECISIVE_SECTIONS:
         differences += _differences(stored["config"][section], current["config"][section], section)
-    differences += _differences(stored["identity"], current["identity"], "")
+    # settings that a newer version added are at their defaults in an older run
+    task = to_dict(from_dict(ImitationConfig, stored["identity"]["task"], f"{run_dir}: "))
+    differences += _differences(stored["identity"] | {"task": task}, current["identity"], "")
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
         raise UserError(

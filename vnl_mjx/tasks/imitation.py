@@ -32,6 +32,7 @@ class ImitationState:
         previous_action: [nu] control of the last step, zeros after a reset.
         action_window: [window, nu] last controls, oldest first, zeros before the episode.
         key: [2] uint32, this environment's random key.
+        previous_qpos: [nq] pose one control step ago; None where no term of the observation reads it.
     """
 
     physics: PhysicsState
@@ -41,6 +42,7 @@ class ImitationState:
     previous_action: jax.Array
     action_window: jax.Array
     key: jax.Array
+    previous_qpos: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -131,6 +133,7 @@ class ImitationTask:
         qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
         return ImitationState(
             physics=self.physics.reset(qpos, qvel, where),
+            previous_qpos=qpos if self._observations.needs_previous else None,
             clip=jnp.int32(clip),
             start_frame=jnp.int32(start_frame),
             num_steps=jnp.int32(0),
@@ -150,7 +153,9 @@ class ImitationTask:
 
     def observe(self, state: ImitationState, clips: ReferenceClips) -> Observation:
         """What a policy sees in `state`."""
-        return self._observations.observe(state.physics, clips, state.clip, self.frame(state))
+        return self._observations.observe(
+            state.physics, clips, state.clip, self.frame(state), state.previous_qpos
+        )
 
     def step(
         self, state: ImitationState, action: jax.Array, clips: ReferenceClips
@@ -163,6 +168,7 @@ class ImitationTask:
             num_steps=state.num_steps + 1,
             previous_action=action,
             action_window=window if self._action_window else state.action_window,
+            previous_qpos=state.physics.qpos if self._observations.needs_previous else None,
         )
         return moved, self.evaluate(moved, action, state.previous_action, clips)
 

@@ -1,11 +1,12 @@
 """What a policy sees: the reference ahead, relative to the body, and proprioception.
 
-Parts and order are those of track-mjx (`environment/task/single_clip_tracking.py: _get_obs`), one tuple of
-proprioceptive parts per generation.
+Both are lists of terms by name (`ImitationConfig.reference` and `.proprioception`); `config/imitation.py` has
+those of track-mjx's generations, dm_control and vnl-playground. `docs/observations.md` describes every term.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import flax.struct
 import jax
@@ -13,14 +14,24 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from vnl_mjx import quaternions
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.reference.clips import ReferenceClips, ReferenceFrames
+from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS, ControlTerm
+from vnl_mjx.tasks.term_inputs import (
+    TermRows,
+    bodies_in_root_frame,
+    check_names,
+    frames_ahead,
+    into_frame,
+)
 from vnl_mjx.walkers.walker import Walker
 
 _KINEMATIC_SENSORS = ("accelerometer", "velocimeter", "gyro")
+
+_ReferencePart = Callable[[PhysicsState, ReferenceFrames], jax.Array]
+_ProprioceptivePart = Callable[[PhysicsState, jax.Array], jax.Array]  # state, previous qpos
 
 
 @flax.struct.dataclass
@@ -67,89 +78,109 @@ class ObservationLayout:
 
 
 class ObservationFunctions:
-    """The observation of one task, its indices looked up by name once."""
+    """The observation of one task, its indices looked up by name once.
+
+    Attributes:
+        needs_previous: a part reads the pose of one control step ago.
+    """
 
     def __init__(self, config: ImitationConfig, walker: Walker, model: mujoco.MjModel):
         """Prepares the parts that `config` names.
 
         Raises:
-            UserError: a proprioceptive part is unknown, or the walker lacks a sensor that it reads.
+            UserError: a part is unknown or listed twice, or the walker lacks a sensor that it reads.
         """
         self._walker = walker
         self._traj_length = config.traj_length
-        self.joint_rows = shifted_rows(
-            walker.tracked_joints, config.quirks.joint_row_shift, len(walker.joint_names)
-        )
-        self.body_rows = shifted_rows(
-            walker.tracked_bodies, config.quirks.body_row_shift, len(walker.body_names)
-        )
-        parts: dict[str, Callable[[PhysicsState], jax.Array]] = {
-            "qpos": lambda state: state.qpos,
-            "qvel": lambda state: state.qvel,
-            "joint_angles": lambda state: state.qpos[7:],
-            "joint_velocities": lambda state: state.qvel[6:],
-            "actuator_forces": lambda state: state.qfrc_actuator,
-            "root_height": lambda state: state.xpos[walker.root_body, 2:],
-            "root_z_axis": lambda state: state.xmat[walker.root_body, 2],
-            "end_effectors": self._end_effectors_b,
-            "kinematic_sensors": _sensor_reader(model, config.proprioception),
+        rows = TermRows.build(walker, config.quirks)
+        check_names("reference", config.reference, REFERENCE_TERMS)
+        self._reference: dict[str, _ReferencePart] = {
+            name: partial(REFERENCE_TERMS[name], rows) for name in config.reference
         }
-        unknown = [name for name in config.proprioception if name not in parts]
-        if unknown:
-            raise UserError(
-                f"proprioception: unknown part {unknown[0]!r}, known are {sorted(parts)}"
-            )
+        seconds = config.physics.control_timestep
+        parts: dict[str, _ProprioceptivePart] = {
+            name: _control_part(term, rows, seconds) for name, term in CONTROL_TERMS.items()
+        }
+        for name, part in _state_parts(walker, model, config.proprioception).items():
+            parts[name] = _ignoring_previous(part)
+        check_names("proprioception", config.proprioception, parts)
         self._proprioception = {name: parts[name] for name in config.proprioception}
+        self.needs_previous = not CONTROL_TERMS.keys().isdisjoint(config.proprioception)
 
     def layout(self, state: PhysicsState) -> ObservationLayout:
         """Sizes of all parts for simulations shaped like `state` (unbatched; nothing is computed)."""
-        frames = self._traj_length
-        shapes = {
-            name: jax.eval_shape(part, state).shape[0]
-            for name, part in self._proprioception.items()
-        }
+        ahead = frames_ahead(self._walker, self._traj_length)
         return ObservationLayout(
-            reference=(
-                ("reference_root_position", 3 * frames),
-                ("reference_root_quaternion", 4 * frames),
-                ("reference_joints", len(self.joint_rows) * frames),
-                ("reference_bodies", 3 * len(self.body_rows) * frames),
+            reference=tuple(
+                (name, jax.eval_shape(part, state, ahead).size)
+                for name, part in self._reference.items()
             ),
-            proprioception=tuple(shapes.items()),
+            proprioception=tuple(
+                (name, jax.eval_shape(part, state, state.qpos).size)
+                for name, part in self._proprioception.items()
+            ),
         )
 
     def observe(
-        self, state: PhysicsState, clips: ReferenceClips, clip: jax.Array, frame: jax.Array
+        self,
+        state: PhysicsState,
+        clips: ReferenceClips,
+        clip: jax.Array,
+        frame: jax.Array,
+        previous_qpos: jax.Array | None = None,
     ) -> Observation:
-        """Observes one simulation that is at `frame` of `clip`; NaN and Inf are cleaned as upstream does."""
+        """Observes one simulation that is at `frame` of `clip`; NaN and Inf are cleaned as upstream does.
+
+        Args:
+            state: of the simulation.
+            clips: that it follows.
+            clip: [] index of the clip.
+            frame: [] of the clip.
+            previous_qpos: [nq] pose one control step ago, and after a reset the pose now. Only needed
+                where `needs_previous`.
+        """
+        if previous_qpos is None:
+            if self.needs_previous:
+                raise ValueError("these terms need previous_qpos, the pose one control step ago")
+            previous_qpos = state.qpos
         ahead = clips.window(clip, frame + 1, self._traj_length)
-        observation = Observation(
-            reference=self._reference(state, ahead),
-            proprioception=jnp.concatenate([part(state) for part in self._proprioception.values()]),
-        )
+        reference = [part(state, ahead) for part in self._reference.values()]
+        own = [part(state, previous_qpos) for part in self._proprioception.values()]
+        observation = Observation(reference=_flat(reference), proprioception=_flat(own))
         return jax.tree.map(jnp.nan_to_num, observation)
 
-    def _reference(self, state: PhysicsState, ahead) -> jax.Array:
-        quat = state.qpos[3:7]
-        # Upstream rotates by the root quaternion where its inverse would give the body frame; teachers
-        # have learnt it so.
-        root_position = quaternions.rotate(ahead.position - state.qpos[:3], quat)
-        root_quaternion = quaternions.multiply(quat, quaternions.conjugate(ahead.quaternion))
-        joints = (ahead.joints - state.qpos[7:])[:, self.joint_rows]
-        body_errors_w = ahead.body_positions[:, self.body_rows] - state.xpos[self.body_rows]
-        bodies = quaternions.rotate(body_errors_w, quat)
-        parts = (root_position, root_quaternion, joints, bodies)
-        return jnp.concatenate([part.reshape(-1) for part in parts])
 
-    def _end_effectors_b(self, state: PhysicsState) -> jax.Array:
-        root = self._walker.root_body
-        offsets_w = state.xpos[self._walker.end_effectors] - state.xpos[root]
-        return (offsets_w @ state.xmat[root]).reshape(-1)
+def _flat(parts: Sequence[jax.Array]) -> jax.Array:
+    return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)
 
 
-def shifted_rows(rows: np.ndarray, shift: int, num_rows: int) -> np.ndarray:
-    """Rows as an upstream generation read them (`config.imitation.UpstreamQuirks`), clamped as JAX does."""
-    return np.minimum(rows + shift, num_rows - 1)
+def _control_part(term: ControlTerm, rows: TermRows, seconds: float) -> _ProprioceptivePart:
+    return lambda state, previous_qpos: term(rows, previous_qpos, state.qpos, seconds)
+
+
+def _ignoring_previous(part: Callable[[PhysicsState], jax.Array]) -> _ProprioceptivePart:
+    return lambda state, previous_qpos: part(state)
+
+
+def _state_parts(
+    walker: Walker, model: mujoco.MjModel, proprioception: tuple[str, ...]
+) -> dict[str, Callable[[PhysicsState], jax.Array]]:
+    """The parts of proprioception that one state tells, by name."""
+    root = walker.root_body
+    return {
+        "qpos": lambda state: state.qpos,
+        "qvel": lambda state: state.qvel,
+        "joint_angles": lambda state: state.qpos[7:],
+        "joint_velocities": lambda state: state.qvel[6:],
+        "actuator_forces": lambda state: state.qfrc_actuator,
+        "root_height": lambda state: state.xpos[root, 2:],
+        "root_z_axis": lambda state: state.xmat[root, 2],
+        "root_velocity": lambda state: into_frame(state.qvel[:3], state.qpos[3:7]),
+        "root_angular_velocity": lambda state: state.qvel[3:6],
+        "end_effectors": partial(bodies_in_root_frame, walker.end_effectors, root),
+        "appendages": partial(bodies_in_root_frame, walker.appendages, root),
+        "kinematic_sensors": _sensor_reader(model, proprioception),
+    }
 
 
 def _sensor_reader(

@@ -14,7 +14,7 @@ from vnl_mjx import quaternions
 from vnl_mjx.config.imitation import RewardConfig, UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.reference.clips import ReferenceFrames
-from vnl_mjx.tasks.observations import shifted_rows
+from vnl_mjx.tasks.term_inputs import shifted_rows
 from vnl_mjx.walkers.walker import Walker
 
 

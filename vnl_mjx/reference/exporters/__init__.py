@@ -1,0 +1,1 @@
+"""Writers of clips in the layouts that other packages read."""
