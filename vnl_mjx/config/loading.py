@@ -15,10 +15,12 @@ from vnl_mjx.config.conversion import (
     type_options,
     unknown_key_message,
 )
+from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.schema import DistillationConfig, EvaluationConfig
 from vnl_mjx.errors import UserError
 
-T = TypeVar("T", DistillationConfig, EvaluationConfig)
+T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig)
+_EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
 
 def load_distillation_config(
@@ -41,6 +43,13 @@ def load_evaluation_config(
 ) -> EvaluationConfig:
     """Composes and validates the configuration of an evaluation; as `load_distillation_config`."""
     return _load(EvaluationConfig, "vae_evaluation", overrides, config_file)
+
+
+def load_preprocess_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None
+) -> PreprocessConfig:
+    """Composes and validates how recordings are processed; as `load_distillation_config`."""
+    return _load(PreprocessConfig, "preprocessing", overrides, config_file)
 
 
 def to_yaml(config: Any) -> str:
@@ -82,7 +91,7 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
     """An override with a known key, its value quoted where it is text so that any path will do."""
     match = re.fullmatch(r"\+{0,2}([^=~\s]+)=(.*)", text, flags=re.DOTALL)
     if match is None:
-        example = next(k for k in keys if k.endswith(("checkpoint_path", "num_envs"))) + "=..."
+        example = next(k for k in keys if k.endswith(_EXAMPLES)) + "=..."
         raise UserError(f"{text}: expected key=value, for example {example}")
     key, value = match.groups()
     if key not in keys:

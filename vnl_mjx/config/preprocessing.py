@@ -1,0 +1,212 @@
+"""The typed configuration of `vnl-mjx preprocess`: what is read, how it is conditioned and kept.
+
+Times are in seconds of the recording; lengths in metres. Every option that is off by default changes
+the motion, and what it changed is reported.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vnl_mjx.config.quality import QualityLimits
+from vnl_mjx.config.validation import check_bounds, number
+from vnl_mjx.errors import UserError
+
+
+@dataclass(frozen=True)
+class SourceSection:
+    """What a file does not say about itself.
+
+    Attributes:
+        rate_hz: frames per second, null for what the file says, else 50.
+        take_length: frames that were recorded without a break, null for what the file says.
+        joint_names: of the columns after the root's seven, empty for what the file says.
+        angle_unit: of the joints in bare arrays.
+    """
+
+    rate_hz: float | None = number(None, gt=0.0)
+    take_length: int | None = number(None, ge=1)
+    joint_names: tuple[str, ...] = ()
+    angle_unit: Literal["radians", "degrees"] = "radians"
+
+
+@dataclass(frozen=True)
+class BodySection:
+    """The body that the poses are of.
+
+    Attributes:
+        mjcf_path: MJCF file, null for the rodent of dm_control as track-mjx edits it.
+        rescale_factor: uniform scale of the body tree, null for 0.9 (the rodent) or 1 (an MJCF file).
+        rescaling: as track-mjx scales the rodent, or as dm_control does (see `WalkerConfig`); older
+            STAC files are of a body that dm_control scaled.
+        root_body: body whose frame egocentric features are in.
+        end_effector_names: bodies of the feature `end_effectors`; empty: the rodent's.
+        appendage_names: bodies of the feature `appendages`; empty: as `WalkerConfig`.
+        foot_names: bodies that stand on the floor; empty: as `WalkerConfig`.
+    """
+
+    mjcf_path: str | None = None
+    rescale_factor: float | None = number(None, gt=0.0)
+    rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"
+    root_body: str = "torso"
+    end_effector_names: tuple[str, ...] = ()
+    appendage_names: tuple[str, ...] = ()
+    foot_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResamplingSection:
+    """The frame rate of the clips.
+
+    Attributes:
+        rate_hz: frames per second, null for the recording's.
+        interpolation: of positions and joints; orientations are always interpolated on the sphere.
+    """
+
+    rate_hz: float | None = number(50.0, gt=0.0)
+    interpolation: Literal["linear", "cubic"] = "cubic"
+
+
+@dataclass(frozen=True)
+class VelocitySection:
+    """Velocities from poses.
+
+    Attributes:
+        difference: central differences (one-sided at the ends), or forward ones as stac-mjx takes.
+        smoothing_window_s: Savitzky-Golay window; 0 for none.
+        max_qvel: limit of joint velocities, rad/s; null for none.
+    """
+
+    difference: Literal["central", "forward"] = "central"
+    smoothing_window_s: float = number(0.0, ge=0.0)
+    max_qvel: float | None = number(20.0, gt=0.0)
+
+
+@dataclass(frozen=True)
+class ConditioningSection:
+    """Changes to the motion.
+
+    Attributes:
+        max_gap_s: frames with NaN are filled where a gap is at most so long; longer ones are cut out.
+        smoothing_window_s: Savitzky-Golay window over the poses; 0 for none.
+        align_floor: lift each file so that its feet stand on the floor.
+        floor_percentile: percentile over time of the lowest foot that is brought to the floor.
+        mirror: add a copy of every clip with left and right exchanged.
+    """
+
+    max_gap_s: float = number(0.2, ge=0.0)
+    smoothing_window_s: float = number(0.0, ge=0.0)
+    align_floor: bool = False
+    floor_percentile: float = number(5.0, ge=0.0, le=100.0)
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class ContactSection:
+    """When a foot counts as standing.
+
+    Attributes:
+        height_m: its lowest point is at most so far above the floor.
+        speed: and moves at most so fast, m/s.
+    """
+
+    height_m: float = number(0.006, ge=0.0)
+    speed: float = number(0.1, ge=0.0)
+
+
+@dataclass(frozen=True)
+class SegmentationSection:
+    """Takes into clips.
+
+    Attributes:
+        clip_s: length of every clip; null: each stretch without a gap is a clip.
+        overlap_s: of consecutive clips of fixed length.
+        min_s: shorter stretches are left out, where the length varies.
+        max_s: longer stretches are cut into equal parts, where the length varies; null for no limit.
+        trim_start_s: left out at the start of every take.
+        trim_end_s: left out at the end of every take.
+    """
+
+    clip_s: float | None = number(None, gt=0.0)
+    overlap_s: float = number(0.0, ge=0.0)
+    min_s: float = number(0.2, ge=0.0)
+    max_s: float | None = number(None, gt=0.0)
+    trim_start_s: float = number(0.0, ge=0.0)
+    trim_end_s: float = number(0.0, ge=0.0)
+
+
+@dataclass(frozen=True)
+class SplitSection:
+    """Clips that are marked as held out; a run that reads the file keeps to the marks.
+
+    Attributes:
+        held_out_fraction: of the clips or recordings; 0 marks none, and a run draws its own.
+        by: clips are drawn one by one, or whole files. A mirrored clip goes with its original.
+        seed: of the draw.
+    """
+
+    held_out_fraction: float = number(0.0, ge=0.0, lt=1.0)
+    by: Literal["clip", "recording"] = "clip"
+    seed: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
+class OutputSection:
+    """The file.
+
+    Attributes:
+        compression: gzip makes it half as large and its writing slower.
+        overwrite: replace an existing file.
+        report: write OUT.quality.json and OUT.quality.png beside it.
+        num_threads: 0 for one per core; changes no bit of the result.
+        block_frames: frames in memory at a time, besides the longest clip.
+    """
+
+    compression: Literal["gzip", "none"] = "gzip"
+    overwrite: bool = False
+    report: bool = True
+    num_threads: int = number(0, ge=0)
+    block_frames: int = number(10_000, ge=1)
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """From recordings to clips.
+
+    Attributes:
+        source_config: what a file does not say about itself.
+        walker_config: the body.
+        resampling_config: the frame rate.
+        conditioning_config: changes to the motion.
+        velocity_config: velocities from poses.
+        contact_config: contacts of the feet.
+        segmentation_config: takes into clips.
+        quality_config: what is kept.
+        split_config: what is held out.
+        output_config: the file.
+    """
+
+    source_config: SourceSection = field(default_factory=SourceSection)
+    walker_config: BodySection = field(default_factory=BodySection)
+    resampling_config: ResamplingSection = field(default_factory=ResamplingSection)
+    conditioning_config: ConditioningSection = field(default_factory=ConditioningSection)
+    velocity_config: VelocitySection = field(default_factory=VelocitySection)
+    contact_config: ContactSection = field(default_factory=ContactSection)
+    segmentation_config: SegmentationSection = field(default_factory=SegmentationSection)
+    quality_config: QualityLimits = field(default_factory=QualityLimits)
+    split_config: SplitSection = field(default_factory=SplitSection)
+    output_config: OutputSection = field(default_factory=OutputSection)
+
+    def validate(self) -> None:
+        """Raises UserError, naming the key, for the first value that cannot be."""
+        check_bounds(self)
+        cut = self.segmentation_config
+        if cut.clip_s is not None and cut.overlap_s >= cut.clip_s:
+            raise UserError(
+                f"segmentation_config.overlap_s: expected less than clip_s = {cut.clip_s:g}, found "
+                f"{cut.overlap_s:g}"
+            )
+        if cut.max_s is not None and cut.max_s < cut.min_s:
+            raise UserError(
+                f"segmentation_config.max_s: expected at least min_s = {cut.min_s:g}, found "
+                f"{cut.max_s:g}"
+            )

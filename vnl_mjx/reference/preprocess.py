@@ -1,0 +1,372 @@
+"""From recordings to one file of complete reference clips, with an account of every frame."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, write_clip_file
+from vnl_mjx.reference.clip_operations import mirror_features, mirrored_name
+from vnl_mjx.reference.clips import ClipInfo, split_clips
+from vnl_mjx.reference.conditioning.floor import FloorHistogram
+from vnl_mjx.reference.conditioning.mirror import Mirror
+from vnl_mjx.reference.conditioning.segments import Cut, cut_clips
+from vnl_mjx.reference.features import ContactRule, FeatureComputer
+from vnl_mjx.reference.markers import Markers
+from vnl_mjx.reference.quality import ClipQuality, assess, verdict
+from vnl_mjx.reference.recording import Recording
+from vnl_mjx.reference.sources import match_joints, open_recording
+from vnl_mjx.reference.stored_poses import compare_stored_poses
+from vnl_mjx.reference.takes import Block, Take
+from vnl_mjx.walkers.walker import Walker
+
+DEFAULT_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
+KEPT, CUT, LEFT_OUT = "kept", "cut", "left out"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What became of one stretch of a recording.
+
+    Attributes:
+        recording: file name.
+        take: name of the take.
+        start_s: in the recording, seconds.
+        stop_s: in the recording, seconds.
+        frames: at the clips' rate.
+        status: "kept", "cut" (by a limit of quality) or "left out" (in no clip).
+        reasons: why it is not kept.
+        clip: its name, where it is one.
+        quality: measures, where it was looked at.
+    """
+
+    recording: str
+    take: str
+    start_s: float
+    stop_s: float
+    frames: int
+    status: str
+    reasons: tuple[str, ...] = ()
+    clip: str = ""
+    quality: ClipQuality | None = None
+
+
+@dataclass
+class RecordingReport:
+    """What was found in one file and done to it.
+
+    Attributes:
+        name: of the file, without its folder.
+        sha256: of the file.
+        frames: as recorded.
+        rate_hz: as recorded.
+        notes: what was assumed or done.
+        floor_shift_m: added to z.
+    """
+
+    name: str
+    sha256: str
+    frames: int
+    rate_hz: float
+    notes: list[str]
+    floor_shift_m: float = 0.0
+
+
+@dataclass
+class PreprocessReport:
+    """An account of every frame.
+
+    Attributes:
+        recordings: one per file.
+        pieces: in the order of the files; mirrored copies are not pieces of their own.
+        num_clips: in the file, with mirrored ones.
+        num_frames: in the file, with mirrored ones.
+        rate_hz: of the clips.
+    """
+
+    recordings: list[RecordingReport] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    num_clips: int = 0
+    num_frames: int = 0
+    rate_hz: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+Progress = Callable[[str, int, int], None]
+
+
+class Preprocessor:
+    """Adds the clips of recordings to one file."""
+
+    def __init__(
+        self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
+    ):
+        """Prepares what all recordings share.
+
+        Args:
+            walker: whose poses they are.
+            options: what is done to them.
+            progress: called with a file's name, frames done and frames in all.
+
+        Raises:
+            UserError: mirrored clips are wanted of a walker that is not symmetric.
+        """
+        contacts = ContactRule(**asdict(options.contact_config))
+        self.walker, self.options, self.progress = walker, options, progress
+        self.report = PreprocessReport()
+        self._computer = FeatureComputer(
+            walker, contacts=contacts, num_threads=options.output_config.num_threads
+        )
+        self._mirror = Mirror(walker) if options.conditioning_config.mirror else None
+        self._names: set[str] = set()
+
+    def run(self, paths: Sequence[str | Path], output: str | Path) -> PreprocessReport:
+        """Writes `output` from the recordings at `paths`; see `Preprocessor`.
+
+        Raises:
+            UserError: a file cannot be used, or nothing is left to write; `output` is then as it was.
+        """
+        names = [Path(path).name for path in paths]
+        with contextlib.ExitStack() as opened:
+            recordings = [opened.enter_context(self._open(path)) for path in paths]
+            rates = [self._rate(recording) for recording in recordings]
+            self.report.rate_hz = self._common_rate(rates, names)
+            metadata: dict[str, Any] = {"options": _recorded_options(self.options)}
+            compression = None if self.options.output_config.compression == "none" else "gzip"
+            rate = self.report.rate_hz
+            with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
+                for path, recording, rate_in in zip(paths, recordings, rates, strict=True):
+                    self._add(writer, Path(path), recording, rate_in)
+                self._check_kept(output)
+                self._hold_out(writer)
+                self.report.num_clips = len(writer.rows)
+                self.report.num_frames = sum(row.length for row in writer.rows)
+                metadata["recordings"] = [asdict(item) for item in self.report.recordings]
+        return self.report
+
+    def _open(self, path: str | Path) -> Recording:
+        source = self.options.source_config
+        return open_recording(
+            path,
+            rate_hz=source.rate_hz,
+            take_length=source.take_length,
+            joint_names=source.joint_names or None,
+            angle_unit=source.angle_unit,
+        )
+
+    def _rate(self, recording: Recording) -> float:
+        return recording.rate_hz or DEFAULT_RATE_HZ
+
+    def _common_rate(self, rates: list[float], names: list[str]) -> float:
+        wanted = self.options.resampling_config.rate_hz
+        if wanted is None and len(set(rates)) > 1:
+            found = ", ".join(f"{n} {r:g} Hz" for n, r in zip(names, rates, strict=True))
+            raise UserError(
+                f"resampling_config.rate_hz: expected a rate for recordings of several rates "
+                f"({found}), found null; give the rate of the clips"
+            )
+        return wanted or rates[0]
+
+    def _add(self, writer: ClipWriter, path: Path, recording: Recording, rate_in: float) -> None:
+        order, note = match_joints(recording, self.walker)
+        notes = [*recording.notes, *([note] if note else [])]
+        if recording.rate_hz is None:
+            notes.append(f"no frame rate in the file: {rate_in:g} Hz assumed")
+        scale = self.walker.config.rescale_factor
+        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
+            notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
+        compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
+        notes += [compared] if compared else []
+        own = RecordingReport(path.name, file_sha256(path), recording.num_frames, rate_in, notes)
+        self.report.recordings.append(own)
+        first = np.cumsum(recording.take_lengths) - recording.take_lengths
+        takes = [
+            Take(recording, name, slice(int(a), int(a + n)), order, rate_in, self.options)
+            for name, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
+        ]
+        if normalised := sum(take.num_normalised for take in takes):
+            notes.append(f"{normalised} quaternions normalised")
+        if self.options.conditioning_config.align_floor:
+            own.floor_shift_m = self._floor_shift(takes)
+            notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
+        markers = Markers.of(recording, self.walker)
+        done = 0
+        for take in takes:
+            for start, stop, clips in self._spans(own, take):
+                block = take.block(start, stop, self._computer, own.floor_shift_m)
+                for clip in clips:
+                    self._keep_or_cut(writer, own, take, block.part(*clip), markers)
+                at = min(done + round(stop * take.rate_in / take.rate_out), recording.num_frames)
+                self.progress(own.name, at, recording.num_frames)
+            done += take.num_in
+            self.progress(own.name, done, recording.num_frames)
+
+    def _floor_shift(self, takes: list[Take]) -> float:
+        histogram = FloorHistogram()
+        step = self.options.output_config.block_frames
+        for take in takes:
+            for start in range(0, take.num_out, step):
+                qpos, _ = take.poses(start, min(start + step, take.num_out))
+                poses = self._computer.kinematics(qpos[np.isfinite(qpos).all(axis=1)])
+                heights = self._computer.foot_heights(poses.positions, poses.quaternions)
+                histogram.add(heights)
+        return histogram.shift(self.options.conditioning_config.floor_percentile)
+
+    def _spans(
+        self, own: RecordingReport, take: Take
+    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+        """Frames to compute together, and the clips among them; notes what is in no clip."""
+        cut = self._cut(take)
+        for part in cut.left_out:
+            self._note(own, take, part.start, part.stop, LEFT_OUT, (part.reason,))
+        step = self.options.output_config.block_frames
+        group: list[tuple[int, int]] = []
+        for clip in cut.clips:
+            # clips that touch are in one valid stretch
+            if group and (clip.start > group[-1][1] or clip.stop - group[0][0] > step):
+                yield group[0][0], group[-1][1], group
+                group = []
+            group.append((clip.start, clip.stop))
+        if group:
+            yield group[0][0], group[-1][1], group
+
+    def _cut(self, take: Take) -> Cut:
+        section, rate = self.options.segmentation_config, take.rate_out
+
+        def frames(seconds: float | None) -> int | None:
+            return None if seconds is None else max(round(seconds * rate), 1)
+
+        clip = frames(section.clip_s)
+        return cut_clips(
+            take.valid,
+            clip_frames=clip,
+            stride=None if clip is None else max(clip - round(section.overlap_s * rate), 1),
+            min_frames=frames(section.min_s) or 1,
+            max_frames=frames(section.max_s),
+            trim_start=round(section.trim_start_s * rate),
+            trim_end=round(section.trim_end_s * rate),
+        )
+
+    def _keep_or_cut(
+        self,
+        writer: ClipWriter,
+        own: RecordingReport,
+        take: Take,
+        block: Block,
+        markers: Markers | None,
+    ) -> None:
+        start, stop = block.start, block.start + len(block.filled)
+        errors = None
+        if markers is not None and (keypoints := take.keypoints(start, stop)) is not None:
+            keypoints[..., 2] += own.floor_shift_m
+            errors = markers.errors(keypoints, block.features)
+        quality = assess(
+            self.walker,
+            block.features,
+            take.rate_out,
+            marker_errors=errors,
+            filled=block.filled,
+            clamped=block.clamped,
+        )
+        if reasons := verdict(quality, self.options.quality_config):
+            self._note(own, take, start, stop, CUT, reasons, quality=quality)
+            return
+        name = self._unique(take, start, stop)
+        self._note(own, take, start, stop, KEPT, (), name, quality)
+        info = ClipInfo(
+            source=own.name,
+            start_s=take.first / take.rate_in + start / take.rate_out,
+            label=take.name if take.made_by else "",
+            made_by=take.made_by or "",
+        )
+        measures = quality.numbers()
+        writer.append(block.features, ClipRow(name, stop - start, info, measures))
+        if self._mirror is not None:
+            mirrored = mirror_features(self._mirror, block.features)
+            row = ClipRow(mirrored_name(name), stop - start, replace(info, mirrored=True), measures)
+            writer.append(mirrored, row)
+
+    def _note(
+        self,
+        own: RecordingReport,
+        take: Take,
+        start: int,
+        stop: int,
+        status: str,
+        reasons: tuple[str, ...],
+        clip: str = "",
+        quality: ClipQuality | None = None,
+    ) -> None:
+        first_s = take.first / take.rate_in
+        piece = Piece(
+            recording=own.name,
+            take=take.name,
+            start_s=first_s + start / take.rate_out,
+            stop_s=first_s + stop / take.rate_out,
+            frames=stop - start,
+            status=status,
+            reasons=reasons,
+            clip=clip,
+            quality=quality,
+        )
+        self.report.pieces.append(piece)
+
+    def _unique(self, take: Take, start: int, stop: int) -> str:
+        """The take's name; with the clip's start in seconds where it is a part of the take."""
+        whole = start == 0 and stop == take.num_out
+        wanted = take.name if whole else f"{take.name}_{start / take.rate_out:.2f}s"
+        name, number = wanted, 2
+        while name in self._names:
+            name, number = f"{wanted}_{number}", number + 1
+        self._names.add(name)
+        return name
+
+    def _check_kept(self, output: str | Path) -> None:
+        if any(piece.status == KEPT for piece in self.report.pieces):
+            return
+        reasons = [reason for piece in self.report.pieces for reason in piece.reasons]
+        most = max(set(reasons), key=reasons.count) if reasons else "no frames"
+        raise UserError(
+            f"{output}: not written, no clip was kept of {len(self.report.pieces)} stretches; most "
+            f"often because: {most}; relax that setting (--show-config lists them)"
+        )
+
+    def _hold_out(self, writer: ClipWriter) -> None:
+        """Marks the held-out clips; copies of one stretch, overlapping or mirrored, go together."""
+        section = self.options.split_config
+        if not section.held_out_fraction:
+            return
+        infos = [row.info for row in writer.rows]
+        groups = [
+            info.source if section.by == "recording" else (info.source, info.start_s)
+            for info in infos
+        ]
+        unique = list(dict.fromkeys(groups))
+        split = split_clips(len(unique), section.held_out_fraction, section.seed)
+        held_out = {unique[index] for index in split.held_out}
+        for index, group in enumerate(groups):
+            writer.mark_held_out(index, group in held_out)
+
+
+def _recorded_options(options: PreprocessConfig) -> dict[str, Any]:
+    """The options without paths of this machine: of the body's MJCF, its name."""
+    recorded = to_dict(options)
+    if mjcf := options.walker_config.mjcf_path:
+        recorded["walker_config"]["mjcf_path"] = Path(mjcf).name
+    return recorded
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
