@@ -1,0 +1,249 @@
+"""From recordings to clips: what comes out, what is said of the rest, and that blocks do not matter."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.reference.clip_file import open_clip_file
+from vnl_mjx.reference.clips import FEATURES
+from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.reference.preprocess import CUT, KEPT, LEFT_OUT, Preprocessor
+from vnl_mjx.reference.velocities import finite_difference_qvel
+
+RATE_HZ = 50.0
+
+
+def options(**sections: dict) -> PreprocessConfig:
+    """The defaults with some keys of some sections (without their _config) replaced."""
+    config = PreprocessConfig()
+    for name, values in sections.items():
+        key = f"{name}_config"
+        config = replace(config, **{key: replace(getattr(config, key), **values)})
+    config.validate()
+    return config
+
+
+def motion(walker, frames: int, seed: int = 0) -> np.ndarray:
+    """A smooth recording [frame, nq] of the toy walker moving and turning above the floor."""
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(frames) / RATE_HZ
+    qpos = np.tile(walker.model.qpos0, (frames, 1))
+    phases = rng.uniform(0, 6, len(walker.joint_names))
+    qpos[:, 7:] += 0.2 * np.sin(2 * np.pi * seconds[:, None] + phases)
+    qpos[:, 0] += 0.1 * seconds
+    yaw = 0.3 * np.sin(seconds)
+    qpos[:, 3], qpos[:, 6] = np.cos(yaw / 2), np.sin(yaw / 2)
+    return qpos
+
+
+def save(path: Path, qpos: np.ndarray) -> Path:
+    np.savez(path, qpos=qpos.astype(np.float32), rate_hz=RATE_HZ)
+    return path
+
+
+def run(walker, paths, target, **sections):
+    sections.setdefault("quality", {}).setdefault("penetration_mm", None)
+    return Preprocessor(walker, options(**sections)).run(paths, target)
+
+
+def test_poses_and_velocities_of_a_recording_are_kept(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 120)
+    source = save(tmp_path / "day.npz", qpos)
+    report = run(toy_walker, [source], tmp_path / "clips.h5")
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    stored = qpos.astype(np.float32)
+    np.testing.assert_array_equal(np.asarray(clips.qpos()), stored)
+    expected = finite_difference_qvel(stored, np.array([120]), RATE_HZ)
+    np.testing.assert_allclose(np.asarray(clips.qvel()), expected, atol=1e-5)
+    assert [(p.status, p.frames) for p in report.pieces] == [(KEPT, 120)]
+    assert clips.info[0].source == "day.npz"
+    assert (report.num_clips, report.num_frames, report.rate_hz) == (1, 120, RATE_HZ)
+
+
+def test_forward_differences_are_stacs_rule(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 40).astype(np.float32)
+    source = save(tmp_path / "day.npz", qpos)
+    run(toy_walker, [source], tmp_path / "clips.h5", velocity={"difference": "forward"})
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    joints = (qpos[1:, 7:].astype(float) - qpos[:-1, 7:]) * RATE_HZ
+    np.testing.assert_allclose(np.asarray(clips.joints_velocity)[:-1], joints, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(clips.joints_velocity)[-1], joints[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"resampling": {"rate_hz": 100.0}},
+        {"resampling": {"rate_hz": 30.0, "interpolation": "linear"}},
+        {
+            "conditioning": {"smoothing_window_s": 0.1, "align_floor": True},
+            "velocity": {"smoothing_window_s": 0.1},
+            "resampling": {"rate_hz": 80.0},
+        },
+    ],
+)
+def test_what_is_read_at_a_time_does_not_matter(toy_walker, tmp_path, sections):
+    qpos = motion(toy_walker, 300)
+    qpos[100:104] = np.nan  # filled
+    qpos[180:200, 9] = np.nan  # cut out
+    qpos[50:, 3:7] *= -1  # the same orientations
+    source = save(tmp_path / "day.npz", qpos)
+    files = []
+    for block in (7, 64, 10_000):
+        files.append(tmp_path / f"{block}.h5")
+        cut = {"clip_s": 0.4, "overlap_s": 0.1}
+        run(
+            toy_walker,
+            [source],
+            files[-1],
+            segmentation=cut,
+            output={"block_frames": block},
+            **sections,
+        )
+    whole = read_clips(files[-1], toy_walker)
+    assert whole.num_clips > 10
+    flips = np.sum(np.asarray(whole.quaternion)[1:] * np.asarray(whole.quaternion)[:-1], -1)
+    starts = np.asarray(whole.starts)[1:]
+    assert np.delete(flips, starts - 1).min() > 0  # sign-continuous
+    for path in files[:-1]:
+        found = read_clips(path, toy_walker)
+        assert found.names == whole.names
+        for name in FEATURES:
+            np.testing.assert_allclose(
+                np.asarray(getattr(found, name)),
+                np.asarray(getattr(whole, name)),
+                atol=2e-5,  # velocities multiply float round-off by the rate
+                err_msg=name,
+            )
+
+
+def test_gaps_are_filled_or_cut_and_every_frame_is_accounted_for(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 200)
+    qpos[20:25] = np.nan
+    qpos[100:130] = np.nan
+    source = save(tmp_path / "day.npz", qpos)
+    report = run(toy_walker, [source], tmp_path / "clips.h5")
+    assert [(p.status, round(p.start_s, 2), p.frames) for p in report.pieces] == [
+        (LEFT_OUT, 2.0, 30),
+        (KEPT, 0.0, 100),
+        (KEPT, 2.6, 70),
+    ]
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    assert [i.start_s for i in clips.info] == pytest.approx([0.0, 2.6])
+    with open_clip_file(tmp_path / "clips.h5") as file:
+        np.testing.assert_allclose(file.quality["filled_share"], [0.05, 0.0])
+
+
+def test_clips_beyond_a_limit_are_cut_with_the_reason(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 150)
+    qpos[60, 0] += 0.3
+    source = save(tmp_path / "day.npz", qpos)
+    report = run(toy_walker, [source], tmp_path / "clips.h5", segmentation={"clip_s": 1.0})
+    statuses = {round(p.start_s): (p.status, p.reasons) for p in report.pieces}
+    assert statuses[0] == (KEPT, ())
+    assert statuses[1][0] == CUT
+    assert any("jump" in reason for reason in statuses[1][1])
+    assert read_clips(tmp_path / "clips.h5", toy_walker).num_clips == 2
+    json.dumps(report.to_dict())  # the report is JSON-able
+
+
+def test_mirrored_copies_and_held_out_pairs(toy_walker, tmp_path):
+    sources = [save(tmp_path / f"day{i}.npz", motion(toy_walker, 100, i)) for i in range(4)]
+    sections = {
+        "conditioning": {"mirror": True},
+        "split": {"held_out_fraction": 0.25, "by": "recording", "seed": 3},
+        "segmentation": {"clip_s": 1.0},
+    }
+    run(toy_walker, sources, tmp_path / "clips.h5", **sections)
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    assert clips.num_clips == 16
+    held_out = {info.source for info in clips.info if info.held_out}
+    assert len(held_out) == 1
+    assert all(info.held_out == (info.source in held_out) for info in clips.info)
+    mirrored = [info.mirrored for info in clips.info]
+    assert sum(mirrored) == 8
+    one, other = clips.select([0]), clips.select([1])
+    assert (mirrored[0], mirrored[1]) == (False, True)
+    flip = np.array([1, -1, 1], np.float32)
+    np.testing.assert_allclose(np.asarray(one.position) * flip, np.asarray(other.position))
+
+
+def test_several_files_keep_their_names_apart(toy_walker, tmp_path):
+    sources = [save(tmp_path / f"{name}.npz", motion(toy_walker, 30)) for name in ("a", "b")]
+    run(toy_walker, sources, tmp_path / "clips.h5")
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    assert len(set(clips.names)) == 2
+    assert [info.source for info in clips.info] == ["a.npz", "b.npz"]
+    with open_clip_file(tmp_path / "clips.h5") as file:
+        recorded = file.metadata["recordings"]
+    assert [r["name"] for r in recorded] == ["a.npz", "b.npz"]
+    assert all(len(r["sha256"]) == 64 for r in recorded)
+    assert str(tmp_path) not in json.dumps(file.metadata)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda q: q[:, :-1], "joints|columns"),
+        (lambda q: np.where(np.arange(q.shape[1]) == 3, 5.0, q), "norm"),
+        (lambda q: q[:0], "frame|empty"),
+        (lambda q: np.full_like(q, np.nan), "no clip was kept|missing"),
+        (lambda q: q[:3], "no clip was kept"),
+    ],
+    ids=["another body", "quaternions", "no frames", "all NaN", "too short"],
+)
+def test_bad_recordings_leave_no_file(toy_walker, tmp_path, edit, message):
+    source = save(tmp_path / "day.npz", edit(motion(toy_walker, 60)))
+    with pytest.raises(UserError, match=message) as caught:
+        run(toy_walker, [source], tmp_path / "clips.h5")
+    assert "\n" not in str(caught.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["day.npz"]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("name", "rescaling"),
+    [
+        ("rodent_mocap_4x250.h5", "track_mjx"),
+        ("stac_rodent_10f.h5", "dm_control"),
+        ("stac_rodent_50f.h5", "dm_control"),
+        ("stac_rodent_50f.p", "dm_control"),
+    ],
+)
+def test_real_recordings_keep_their_own_body_poses(shared_data, tmp_path, name, rescaling):
+    from vnl_mjx.commands.bodies import build_body
+
+    source = shared_data / "reference" / name
+    config = options(walker={"rescaling": rescaling})
+    walker = build_body(config.walker_config)
+    report = Preprocessor(walker, config).run([source], tmp_path / "clips.h5")
+    assert "its body positions are the walker's" in report.recordings[0].notes
+    clips = read_clips(tmp_path / "clips.h5", walker)
+    rows = [row for row, body in enumerate(walker.body_names) if body != "floor"]
+    with h5py.File(source.with_suffix(".h5")) as file:  # the pickle holds the same
+        np.testing.assert_array_equal(np.asarray(clips.qpos()), file["qpos"][()])
+        errors = np.asarray(clips.body_positions)[:, rows] - file["xpos"][()]
+        assert np.linalg.norm(errors, axis=-1).max() <= 1e-5
+        if "xquat" in file:
+            found, stored = np.asarray(clips.body_quaternions)[:, rows], file["xquat"][()]
+            signs = np.sign(np.sum(found * stored, axis=-1, keepdims=True))
+            np.testing.assert_allclose(found, signs * stored, atol=1e-5)
+
+
+@pytest.mark.parity
+def test_velocities_are_the_recordings_under_its_rule(shared_data, rodent, tmp_path):
+    source = shared_data / "reference" / "rodent_mocap_4x250.h5"
+    config = options(velocity={"difference": "forward", "max_qvel": None})
+    Preprocessor(rodent, config).run([source], tmp_path / "clips.h5")
+    found = np.asarray(read_clips(tmp_path / "clips.h5", rodent).qvel())
+    with h5py.File(source) as file:
+        stored = file["qvel"][()]
+    inner = np.arange(len(stored)) % 250 != 249  # the file's last frames do not follow its rule
+    np.testing.assert_allclose(found[inner], stored[inner], atol=1e-3)
