@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vnl_mjx import __version__, cli
+from vnl_mjx.analysis import gl
 from vnl_mjx.commands import bench, distill, doctor, evaluate, inspect
 from vnl_mjx.errors import UserError
 
@@ -124,7 +125,7 @@ def test_version(capsys):
 
 
 def test_doctor_reports_this_machine(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_GL_PROBE", "raise OSError('no screen')")
+    monkeypatch.setattr(gl, "_GL_PROBE", "raise OSError('no screen')")
     status = cli.main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     findings = {row["name"]: row for row in report["findings"]}
@@ -133,18 +134,18 @@ def test_doctor_reports_this_machine(monkeypatch, capsys):
     assert "cpu" in findings["JAX devices"]["found"] or "gpu" in findings["JAX devices"]["found"]
     assert int(findings["cores"]["found"]) >= 1
     assert findings["packages"]["status"] == "ok"
-    for name in doctor.GL_BACKENDS:
+    for name in gl.GL_BACKENDS:
         row = findings[f"rendering with {name}"]
         assert (row["found"], row["status"]) == ("OSError: no screen", "note")
     assert findings["video"]["advice"]
 
 
 def test_doctor_probe_survives_a_hang_and_a_crash(monkeypatch):
-    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.5)
-    assert doctor._probe("import time; time.sleep(30)") == (False, "no answer in 0.5 s")
-    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 30)
-    assert doctor._probe("import os; os.abort()") == (False, "crashed with signal 6")
-    assert doctor._probe("print('a'); print('b')") == (True, "b")
+    monkeypatch.setattr(gl, "PROBE_TIMEOUT_S", 0.5)
+    assert gl.probe("import time; time.sleep(30)") == (False, "no answer in 0.5 s")
+    monkeypatch.setattr(gl, "PROBE_TIMEOUT_S", 30)
+    assert gl.probe("import os; os.abort()") == (False, "crashed with signal 6")
+    assert gl.probe("print('a'); print('b')") == (True, "b")
 
 
 def test_doctor_table_shows_problems(monkeypatch, capsys):

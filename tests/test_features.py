@@ -1,5 +1,7 @@
 """Features of all frames at once against MuJoCo frame by frame."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vnl_mjx.reference.features import ContactRule, FeatureComputer
 from vnl_mjx.reference.feet import foot_geoms, foot_heights
 from vnl_mjx.reference.kinematics import BLOCK_FRAMES, Kinematics, forward_kinematics
 from vnl_mjx.reference.velocities import difference_qvel, rotation_between
+from vnl_mjx.walkers.walker import build_walker
 
 RATE_HZ = 50.0
 
@@ -178,3 +181,13 @@ def test_contacts_need_a_low_and_still_foot(toy_walker):
 def test_kinematics_of_no_frames_is_empty(toy_walker):
     found = forward_kinematics(toy_walker.model, np.zeros((0, toy_walker.model.nq)))
     assert [len(values) for values in found] == [0, 0, 0]
+
+
+def test_a_walker_without_feet_has_no_contacts(toy_config):
+    walker = build_walker(replace(toy_config, end_effector_names=()))
+    found = FeatureComputer(walker)(poses(walker, 4), [4], RATE_HZ)
+    assert {n: found[n].shape for n in ("contacts", "end_effectors", "appendages")} == {
+        "contacts": (4, 0),
+        "end_effectors": (4, 0, 3),
+        "appendages": (4, 0, 3),
+    }

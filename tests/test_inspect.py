@@ -10,6 +10,9 @@ import pytest
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
 from vnl_mjx.reference.assembly import clips_from_poses
+from vnl_mjx.reference.clip_file import write_clip_file
+from vnl_mjx.reference.clip_streams import append_clips
+from vnl_mjx.reference.clips import ClipInfo
 from vnl_mjx.reference.hdf5 import write_clips
 
 
@@ -88,19 +91,36 @@ def test_clips(rodent, tmp_path, capsys):
     assert found["tables"]["Reference clips"]["rate"] == "50 Hz"
 
 
-def test_clips_of_another_body_say_what_the_file_holds(toy_run, capsys):
-    message = refusal(toy_run / "clips.h5", capsys)
-    assert "rodent, 67 joints" in message
-    assert "all_clips/joints (4, 40, 4)" in message
+def test_clips_of_another_body_are_described_with_what_is_needed(toy_run, capsys):
+    rows = inspect_json(toy_run / "clips.h5", capsys)["tables"]["Recording"]
+    assert rows["joints"].startswith("4: hip_front")
+    assert "walker_config.mjcf_path" in rows["walker"]
+
+
+def test_our_own_clip_file(rodent, tmp_path, capsys):
+    qpos = np.tile(rodent.model.qpos0, (6, 1))
+    clips = clips_from_poses(rodent, qpos, [6], 50.0, names=("rest",))
+    clips = clips.replace(info=(ClipInfo(source="day.h5", made_by="by hand"),))
+    with write_clip_file(tmp_path / "clips.h5", rodent, 50.0, {}) as writer:
+        append_clips(writer, clips, {"penetration_mm": 1.5})
+    found = inspect_json(tmp_path / "clips.h5", capsys)
+    rows = found["tables"]["Clip file"]
+    assert (rows["clips"], rows["seconds"], rows["from"]) == ("1", "0.1", "day.h5")
+    assert "synthetic" in rows["made motion"]
+    assert found["tables"]["Quality"]["feet below the floor"] == "at most 1.5 mm (rest)"
+    assert found["details"]["clips"][0]["made_by"] == "by hand"
 
 
 def test_recorded_files(shared_data, capsys):
-    found = inspect_json(shared_data / "reference" / "rodent_mocap_4x250.h5", capsys)
+    folder = shared_data / "reference"
+    found = inspect_json(folder / "rodent_mocap_4x250.h5", capsys)
     assert found["tables"]["Reference clips"]["clips"] == "4"
-    message = refusal(shared_data / "reference" / "stac_mouse_arm_1clip.h5", capsys)
-    assert "'qpos' has shape (100, 4), expected (frames, 74)" in message
-    assert "names_qpos (4,)" in message
-    assert "pickle" in refusal(shared_data / "reference" / "stac_rodent_50f.p", capsys)
+    assert "marker" in found["tables"]["Recording"]["also stored"]
+    arm = inspect_json(folder / "stac_mouse_arm_1clip.h5", capsys)["tables"]["Recording"]
+    assert "walker_config.mjcf_path" in arm["walker"] and arm["joints"].startswith("4: ")
+    pickled = inspect_json(folder / "stac_rodent_50f.p", capsys)["tables"]["Recording"]
+    assert pickled["frames"].startswith("50")
+    assert "keypoints" in refusal(folder / "rodent_keypoints_1000f.mat", capsys)
     found = inspect_json(shared_data / "teacher" / "small_lstm", capsys)
     assert any("never trained" in warning for warning in found["warnings"])
 
@@ -108,14 +128,14 @@ def test_recorded_files(shared_data, capsys):
 def test_what_is_none_of_these(toy_run, tmp_path, capsys):
     assert "does not exist; expected a run folder" in refusal(tmp_path / "missing", capsys)
     (tmp_path / "notes.txt").write_text("hello")
-    assert "found a file that is not HDF5" in refusal(tmp_path / "notes.txt", capsys)
+    assert "is not of a known kind" in refusal(tmp_path / "notes.txt", capsys)
     assert "found a folder with notes.txt" in refusal(tmp_path, capsys)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["measurements/force"] = np.zeros((3, 2))
-    assert "holds measurements/force (3, 2)" in refusal(tmp_path / "other.h5", capsys)
+    assert "found 'measurements'" in refusal(tmp_path / "other.h5", capsys)
     whole = (toy_run / "clips.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    assert "truncated or damaged" in refusal(tmp_path / "cut.h5", capsys)
+    assert "truncated" in refusal(tmp_path / "cut.h5", capsys)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     shutil.copy(toy_run / "run" / "config.json", tmp_path / "run")
     assert "without a complete checkpoint yet" in refusal(tmp_path / "run", capsys)

@@ -1,15 +1,20 @@
 """The `vnl-mjx` command. Each sub-command imports what it needs when it runs, so that help is quick."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
+from vnl_mjx.commands import data_arguments, view_arguments
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
+
+# Among the paths of `preprocess`; a file whose name looks so is given as ./name.
+_OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 
 _DISTILL_HELP = """\
 Distil a track-mjx teacher into a student VAE.
@@ -72,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _build_parser()
+    given = sys.argv[1:] if argv is None else argv
+    parser = _build_parser(given[0] if given else None)
     args, rest = parser.parse_known_args(argv)
     # argparse takes `a=1 --json b=2` for one list of overrides and a stranger.
     if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
@@ -82,7 +88,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vnl-mjx",
         description="Motion capture in, motor primitives out.",
@@ -111,10 +117,25 @@ def _build_parser() -> argparse.ArgumentParser:
             sub.add_argument("--json", action="store_true", help="JSON instead of a table")
         return sub
 
+    preprocess = add(
+        "preprocess",
+        _preprocess,
+        "turn recordings into reference clips",
+        data_arguments.PREPROCESS_HELP,
+        overrides=True,
+    )
+    data_arguments.add_preprocess_arguments(preprocess)
+    clips = add("clips", _clips, "edit and export clip files", data_arguments.CLIPS_HELP)
+    data_arguments.add_clips_commands(clips, _clips)
+    gait = add("gait", _gait, "make synthetic clips of a walking rat", data_arguments.GAIT_HELP)
+    if wanted == "gait":  # its options have the generator's defaults, which load NumPy
+        data_arguments.add_gait_arguments(gait)
     add("distill", _distill, "train a student VAE from a teacher", _DISTILL_HELP, overrides=True)
     add("eval", _eval, "compare a student with its teacher", _EVAL_HELP, overrides=True)
     inspect = add("inspect", _inspect, "describe a checkpoint or a reference file", json=True)
     inspect.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
+    view = add("view", _view, "show a clip: video, pictures, browser", view_arguments.VIEW_HELP)
+    view_arguments.add_view_arguments(view)
     add("doctor", _doctor, "say what this machine can do", json=True)
     bench = add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
     bench.add_argument("--quick", action="store_true", help="neither start nor memory")
@@ -149,6 +170,36 @@ def _configure(args: argparse.Namespace, load: Callable[..., Any]) -> Any:
     return None
 
 
+def _preprocess(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_preprocess_config
+
+    paths = [Path(text) for text in args.overrides if not _OVERRIDE.match(text)]
+    args.overrides = [text for text in args.overrides if _OVERRIDE.match(text)]
+    config = _configure(args, load_preprocess_config)
+    if config is None:
+        return 0
+    if len(paths) < 2:
+        raise UserError(
+            f"preprocess: expected at least one file to read and one to write, found {len(paths)} "
+            "paths; see vnl-mjx preprocess --help"
+        )
+    from vnl_mjx.commands import preprocess
+
+    return preprocess.run(preprocess.with_overwrite(config, args.overwrite), paths[:-1], paths[-1])
+
+
+def _clips(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import clips
+
+    return clips.run(args)
+
+
+def _gait(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import gait
+
+    return gait.run(args)
+
+
 def _distill(args: argparse.Namespace) -> int:
     from vnl_mjx.config.loading import load_distillation_config
 
@@ -175,6 +226,17 @@ def _inspect(args: argparse.Namespace) -> int:
     from vnl_mjx.commands import inspect
 
     return inspect.run(args.path, as_json=args.json)
+
+
+def _view(args: argparse.Namespace) -> int:
+    from vnl_mjx.analysis.gl import requested_backends
+
+    if not args.browser:
+        requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback
+    from vnl_mjx.commands import view
+
+    given = {name: getattr(args, name) for name in view.ViewOptions.__dataclass_fields__}
+    return view.run(args.path, view.ViewOptions(**given))
 
 
 def _doctor(args: argparse.Namespace) -> int:

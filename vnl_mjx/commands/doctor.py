@@ -7,10 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,13 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vnl_mjx.analysis.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 
-PROBE_TIMEOUT_S = 60
 MIN_FREE_DISK_GB = 2.0
 # The default run is to fit in 2 GB; the rest is the system's.
 MIN_MEMORY_GB = 3.0
-GL_BACKENDS = ("egl", "osmesa", "glfw") if sys.platform == "linux" else ("glfw",)
 PACKAGES = ("mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint")
 PACKAGES += ("dm-control", "hydra-core", "h5py", "matplotlib", "numpy")
 # Extra and the distribution that it adds.
@@ -37,21 +33,12 @@ EXTRAS = {
     "warp": "warp-lang",
     "wandb": "wandb",
     "tensorboard": "tensorboardx",
+    "viewer": "mjviser",
 }
 
 _JAX_PROBE = """
 import json, jax
 print(json.dumps([f"{d.platform}: {d.device_kind}" for d in jax.devices()]))
-"""
-_GL_PROBE = """
-import mujoco
-model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom size='.5'/></worldbody></mujoco>")
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-with mujoco.Renderer(model, 32, 32) as renderer:
-    renderer.update_scene(data)
-    assert renderer.render().any(), "the frame is black"
 """
 
 
@@ -86,8 +73,8 @@ def run(as_json: bool = False) -> int:
 def examine() -> list[Finding]:
     """Looks at everything; takes a few seconds."""
     with ThreadPoolExecutor() as pool:
-        devices = pool.submit(_probe, _JAX_PROBE)
-        gl = {name: pool.submit(_probe, _GL_PROBE, MUJOCO_GL=name) for name in GL_BACKENDS}
+        devices = pool.submit(probe, _JAX_PROBE)
+        gl = {name: pool.submit(probe_gl, name) for name in GL_BACKENDS}
         findings = [*_machine(), *_packages()]
         findings.append(_jax_devices(*devices.result()))
         return [*findings, *_rendering({k: v.result() for k, v in gl.items()}), *_extras(), _demo()]
@@ -154,12 +141,10 @@ def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:
             f"rendering with {name}", "works" if works else output, "ok" if works else "note"
         )
     if working:
-        yield Finding("video", f"set MUJOCO_GL={working[0]} for video")
+        yield Finding("video", f"drawn with {working[0]}, or as MUJOCO_GL says")
     else:
-        advice = "install OSMesa (package libosmesa6) or a GPU driver with EGL"
-        yield Finding(
-            "video", "no way to render; training and evaluation need none", "note", advice
-        )
+        found = "no way to render; training and evaluation need none"
+        yield Finding("video", found, "note", INSTALL_HINT)
 
 
 def _extras() -> Iterator[Finding]:
@@ -184,26 +169,6 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _probe(code: str, **environment: str) -> tuple[bool, str]:
-    """Runs `code` in a Python of its own; whether it worked, and its last line of output."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return False, f"no answer in {PROBE_TIMEOUT_S} s"
-    if done.returncode < 0:
-        return False, f"crashed with signal {-done.returncode}"
-    if done.returncode > 0:
-        raised = re.search(r"^[\w.]*(?:Error|Exception): .*", done.stderr, flags=re.MULTILINE)
-        return False, raised[0][:160] if raised else f"exit status {done.returncode}"
-    return True, done.stdout.strip().rpartition("\n")[2]
 
 
 def _print_table(findings: list[Finding], healthy: bool) -> None:

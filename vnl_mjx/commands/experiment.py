@@ -13,7 +13,13 @@ from vnl_mjx.config.schema import DistillationConfig, VaeSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, clips_of_split, split_clips
+from vnl_mjx.reference.clips import (
+    ClipSplit,
+    ReferenceClips,
+    clips_of_split,
+    marked_split,
+    split_clips,
+)
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
@@ -117,7 +123,8 @@ def build_experiment(config: DistillationConfig) -> Experiment:
         walker=walker,
         task=VaeDistillationTask(task),
         clips=clips,
-        split=split_clips(clips.num_clips, training.held_out_fraction, training.seed),
+        split=marked_split(clips, training.seed)
+        or split_clips(clips.num_clips, training.held_out_fraction, training.seed),
     )
 
 

@@ -5,23 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import jax
 import numpy as np
 from rich.console import Console
 
 from vnl_mjx.commands import student_tables, tables
-from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.commands.inspect_clips import describe_file
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clips import describe_clips
-from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.utils.track_mjx_loader import STEP_PREFIX, load_teacher
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, load_student
-from vnl_mjx.walkers.walker import build_walker
 
 EXPECTED = (
     "a run folder or student checkpoint of vnl-mjx, a track-mjx checkpoint (a folder holding "
-    f"{STEP_PREFIX}_<step>), or an HDF5 file of reference clips"
+    f"{STEP_PREFIX}_<step>), or a file of reference clips or of recorded poses"
 )
 
 
@@ -65,7 +61,8 @@ def describe(path: Path) -> Description:
     if not path.exists():
         raise UserError(f"{path}: does not exist; expected {EXPECTED}")
     if path.is_file():
-        return _describe_clips(path)
+        found, details = describe_file(path)
+        return Description("clips", found, (), details)
     if _is_teacher(path):
         return _describe_teacher(path)
     if _is_student(path):
@@ -98,47 +95,6 @@ def _describe_teacher(path: Path) -> Description:
     }
     title = f"track-mjx teacher {path.resolve().name}"
     return Description("teacher", {title: teacher.summary}, teacher.warnings, details)
-
-
-def _describe_clips(path: Path) -> Description:
-    if path.suffix not in (".p", ".pkl", ".pickle", ".mat") and not h5py.is_hdf5(path):
-        raise UserError(f"{path}: expected {EXPECTED}; found a file that is not HDF5")
-    walker = build_walker(WalkerConfig())
-    try:
-        clips = read_clips(path, walker)
-    except UserError as error:
-        if not h5py.is_hdf5(path):
-            raise
-        raise UserError(
-            f"{error}; it was read as clips of the default walker (rodent, {len(walker.joint_names)} "
-            f"joints) and holds {', '.join(_datasets(path)) or 'no dataset'}"
-        ) from error
-    lengths = np.asarray(clips.lengths).tolist()
-    details = {
-        "clips": [{"name": n, "frames": k} for n, k in zip(clips.names, lengths, strict=True)],
-        "rate_hz": clips.rate_hz,
-        "sha256": clips.sha256,
-        "notes": list(clips.notes),
-    }
-    shown = [f"{name} ({n})" for name, n in zip(clips.names, lengths, strict=True)]
-    more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
-    rows = describe_clips(clips) | {"names (frames)": ", ".join(shown[:12]) + more}
-    return Description("clips", {"Reference clips": rows}, (), details)
-
-
-def _datasets(path: Path, most: int = 8) -> list[str]:
-    found = []
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(
-                lambda name, item: (
-                    found.append(f"{name} {item.shape}") if isinstance(item, h5py.Dataset) else None
-                )
-            )
-    except (OSError, RuntimeError, KeyError):
-        found.append("more that cannot be read" if found else "nothing that can be read")
-    more = [f"{len(found) - most} more datasets"] if len(found) > most else []
-    return found[:most] + more
 
 
 def _describe_student(path: Path) -> Description:

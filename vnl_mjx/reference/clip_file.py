@@ -127,8 +127,9 @@ class ClipWriter:
             dataset = self._file.create_dataset(
                 key,
                 shape=(0, *shape),
-                maxshape=(None, *shape),
-                chunks=(min(len(values), _MAX_CHUNK_FRAMES), *shape),
+                # a walker without feet has rows of no width, which HDF5 cannot cut into chunks
+                maxshape=(None, *(size or None for size in shape)),
+                chunks=(min(len(values), _MAX_CHUNK_FRAMES), *(max(size, 1) for size in shape)),
                 dtype=np.float32,
                 **self._compression,
             )
@@ -213,12 +214,18 @@ class ClipFile:
         """Number of clips."""
         return len(self.names)
 
-    def features(self, clip: int, start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
+    def features(
+        self,
+        clip: int,
+        start: int = 0,
+        stop: int | None = None,
+        names: Sequence[str] = FEATURES,
+    ) -> dict[str, np.ndarray]:
         """Features of frames `start` to `stop` of one clip, float32 [frame, ...] each."""
         length = int(self.lengths[clip])
         first = int(self.starts[clip])
         rows = slice(first + start, first + (length if stop is None else min(stop, length)))
-        return {name: self._dataset(name)[rows] for name in FEATURES}
+        return {name: self._dataset(name)[rows] for name in names}
 
     def _dataset(self, feature: str) -> h5py.Dataset:
         return cast(h5py.Dataset, self._file[f"features/{feature}"])

@@ -237,6 +237,15 @@ def clips_of_split(clips: ReferenceClips, split: ClipSplit, which: str) -> Refer
     return clips.select(split.held_out if which == "held_out" and split.held_out else split.train)
 
 
+def marked_split(clips: ReferenceClips, seed: int) -> ClipSplit | None:
+    """The split that the file marks, None where it marks none or all clips as held out."""
+    held_out = tuple(clip for clip, info in enumerate(clips.info) if info.held_out)
+    if not held_out or len(held_out) == clips.num_clips:
+        return None
+    train = tuple(clip for clip in range(clips.num_clips) if clip not in set(held_out))
+    return ClipSplit(train, held_out, seed)
+
+
 def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
     """Draws the held-out clips; the same arguments always give the same split.
 

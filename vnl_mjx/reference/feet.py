@@ -36,15 +36,20 @@ class FootGeom:
 def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:
     """The geoms of each foot and of the bodies below it that can touch the floor.
 
-    Where a foot has none that collide, all of its geoms count.
+    Where a foot has none that collide, all of its geoms count; without any, its body's origin.
     """
     model = walker.model
     collides = (model.geom_contype | model.geom_conaffinity) != 0
     found = []
     for row, foot in enumerate(walker.feet):
         own = [g for g in range(model.ngeom) if _below(model, model.geom_bodyid[g], foot)]
-        found += [_foot_geom(model, g, row) for g in own if collides[g] or not collides[own].any()]
+        used = [g for g in own if collides[g]] or own
+        found += [_foot_geom(model, g, row) for g in used] or [_point(row, int(foot))]
     return tuple(found)
+
+
+def _point(row: int, body: int) -> FootGeom:
+    return FootGeom(row, body, np.zeros(3), np.eye(3), np.zeros(3), 0.0, False)
 
 
 def _below(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
@@ -86,11 +91,13 @@ class FootHeights:
         geoms = foot_geoms(walker)
         self._floor_height = walker.floor_height
         self._bodies = [geom.body for geom in geoms]
-        self._shapes = np.array([geom.axes * geom.half_axes for geom in geoms], np.float32)
-        self._offsets = np.array([geom.position for geom in geoms], np.float32)[..., None]
+        shapes = [geom.axes * geom.half_axes for geom in geoms]
+        self._shapes = np.array(shapes, np.float32).reshape(-1, 3, 3)
+        offsets = [geom.position for geom in geoms]
+        self._offsets = np.array(offsets, np.float32).reshape(-1, 3, 1)
         self._radii = np.array([geom.radius for geom in geoms], np.float32)[:, None]
-        self._rounded = np.array([geom.rounded for geom in geoms])[:, None]
-        feet = np.array([geom.foot for geom in geoms])
+        self._rounded = np.array([geom.rounded for geom in geoms], bool)[:, None]
+        feet = np.array([geom.foot for geom in geoms], int)
         self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
@@ -108,7 +115,9 @@ class FootHeights:
         ellipsoid = np.sqrt(np.einsum("gfi,gfi->gf", reach, reach))
         core = np.where(self._rounded, ellipsoid, box)
         lowest = positions + (up_b @ self._offsets)[..., 0] - core - self._radii
-        heights = np.stack([lowest[own].min(axis=0) for own in self._geoms_of_feet], axis=1)
+        heights = np.empty((lowest.shape[1], len(self._geoms_of_feet)), np.float32)
+        for foot, own in enumerate(self._geoms_of_feet):
+            heights[:, foot] = lowest[own].min(axis=0)
         return heights - np.float32(self._floor_height)
 
 

@@ -1,0 +1,212 @@
+"""`vnl-mjx preprocess`, `clips` and `gait` as a user types them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.toy_run import write_toy_run
+from vnl_mjx import cli
+from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.reference.clip_file import open_clip_file
+from vnl_mjx.reference.clips import FEATURES
+from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.walkers.walker import build_walker
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TOY = FIXTURES / "toy_walker.xml"
+BODY = [
+    f"walker_config.mjcf_path={TOY}",
+    "walker_config.end_effector_names=[foot_front,foot_back]",
+    "quality_config.penetration_mm=null",
+]
+
+
+@pytest.fixture
+def recording(toy_walker, tmp_path) -> Path:
+    """150 frames of the toy walker as a bare array."""
+    seconds = np.arange(150) / 50.0
+    qpos = np.tile(toy_walker.model.qpos0, (150, 1))
+    qpos[:, 7:] += 0.2 * np.sin(2 * np.pi * seconds)[:, None]
+    qpos[:, 0] += 0.1 * seconds
+    np.save(tmp_path / "day.npy", qpos)
+    return tmp_path / "day.npy"
+
+
+@pytest.fixture
+def clips(recording, capsys) -> Path:
+    """That recording as three clips of a second."""
+    path = recording.with_name("clips.h5")
+    arguments = [str(recording), str(path), *BODY, "segmentation_config.clip_s=1"]
+    assert cli.main(["preprocess", *arguments]) == 0
+    capsys.readouterr()
+    return path
+
+
+def refusal(capsys, *arguments: object) -> str:
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
+
+
+def run(*arguments: object) -> None:
+    assert cli.main([str(argument) for argument in arguments]) == 0
+
+
+def read(path: Path, walker):
+    return read_clips(path, walker)
+
+
+def test_preprocess_writes_clips_and_an_account(recording, toy_walker, capsys):
+    output = recording.with_name("clips.h5")
+    run("preprocess", recording, output, *BODY, "segmentation_config.clip_s=1")
+    shown = capsys.readouterr().out
+    assert "3 clips, 150 frames" in shown
+    assert {p.name for p in recording.parent.iterdir()} == {
+        "day.npy",
+        "clips.h5",
+        "clips.quality.json",
+        "clips.quality.png",
+    }
+    account = json.loads(recording.with_name("clips.quality.json").read_text())
+    assert [piece["status"] for piece in account["pieces"]] == ["kept"] * 3
+    assert read(output, toy_walker).num_clips == 3
+
+
+def test_show_config_is_a_file_that_config_reads(recording, capsys, tmp_path):
+    run("preprocess", "--show-config", "segmentation_config.clip_s=2")
+    (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
+    run("preprocess", "--config", tmp_path / "mine.yaml", "--show-config")
+    assert "clip_s: 2.0" in capsys.readouterr().out
+
+
+def test_mistakes_get_one_line_and_leave_nothing(recording, clips, capsys, tmp_path):
+    before = {p.name for p in tmp_path.iterdir()}
+    new = tmp_path / "new.h5"
+    assert "at least one file to read" in refusal(capsys, "preprocess", recording)
+    assert "exists" in refusal(capsys, "preprocess", recording, clips, *BODY)
+    assert "also an input" in refusal(capsys, "preprocess", clips, clips, "--overwrite", *BODY)
+    assert ".h5 file" in refusal(capsys, "preprocess", recording, tmp_path / "x.txt", *BODY)
+    assert "no such file" in refusal(capsys, "preprocess", tmp_path / "no.npy", new, *BODY)
+    assert "joints" in refusal(capsys, "preprocess", recording, new)  # the rodent
+    assert "did you mean" in refusal(
+        capsys, "preprocess", recording, new, "segmentation_config.clip=1"
+    )
+    assert "overlap_s" in refusal(
+        capsys,
+        "preprocess",
+        recording,
+        new,
+        "segmentation_config.clip_s=1",
+        "segmentation_config.overlap_s=1",
+    )
+    assert "no folder" in refusal(capsys, "preprocess", recording, tmp_path / "no" / "x.h5", *BODY)
+    assert "no clip was kept" in refusal(
+        capsys, "preprocess", recording, new, *BODY, "segmentation_config.clip_s=60"
+    )
+    body = ["--mjcf", TOY]
+    assert "clips out of 0 ... 2" in refusal(
+        capsys, "clips", "select", clips, new, "--clips", "0,7", *body
+    )
+    assert "no clip of clips.h5 is left" in refusal(
+        capsys, "clips", "select", clips, new, "--names", "x*", *body
+    )
+    assert "found '2-x'" in refusal(capsys, "clips", "select", clips, new, "--clips", "2-x")
+    assert "--mjcf" in refusal(capsys, "clips", "split", clips, new, "--seconds", "0.5")
+    assert "--seconds" in refusal(capsys, "clips", "split", clips, new)
+    assert "0 to 0.7" in refusal(capsys, "gait", new, "--speed", "9")
+    assert "TIME:SPEED:TURN" in refusal(capsys, "gait", new, "--profile", "1,2")
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_split_and_merge_are_inverse(clips, toy_walker, tmp_path):
+    parts, whole, body = tmp_path / "parts.h5", tmp_path / "whole.h5", ["--mjcf", TOY]
+    run("clips", "split", clips, parts, "--seconds", "0.3", "--min-seconds", "0.02", *body)
+    found = read(parts, toy_walker)
+    assert found.num_clips == 12
+    run("clips", "merge", clips, parts, whole, *body)
+    merged = read(whole, toy_walker)
+    original = read(clips, toy_walker)
+    assert merged.num_clips == 15 and len(set(merged.names)) == 15
+    for name in FEATURES:
+        both = np.concatenate([np.asarray(getattr(original, name))] * 2)
+        np.testing.assert_array_equal(np.asarray(getattr(merged, name)), both, err_msg=name)
+
+
+def test_select_keeps_quality_and_history(clips, toy_walker, tmp_path):
+    run("clips", "select", clips, tmp_path / "some.h5", "--clips", "2,0", "--mjcf", TOY)
+    with open_clip_file(clips) as before, open_clip_file(tmp_path / "some.h5") as after:
+        assert after.names == (before.names[2], before.names[0])
+        for name, values in before.quality.items():
+            np.testing.assert_array_equal(after.quality[name], values[[2, 0]])
+        assert after.metadata["history"][0]["options"] == before.metadata["options"]
+        assert str(tmp_path) not in json.dumps(after.metadata)
+
+
+def test_mirror_adds_and_twice_is_the_original(clips, toy_walker, tmp_path):
+    both, only, again = (tmp_path / f"{name}.h5" for name in ("both", "only", "again"))
+    run("clips", "mirror", clips, both, "--mjcf", TOY)
+    assert read(both, toy_walker).num_clips == 6
+    run("clips", "mirror", clips, only, "--only", "--mjcf", TOY)
+    run("clips", "mirror", only, again, "--only", "--mjcf", TOY)
+    found, original = read(again, toy_walker), read(clips, toy_walker)
+    assert found.names == original.names and found.info == original.info
+    for name in FEATURES:
+        np.testing.assert_array_equal(getattr(found, name), getattr(original, name), err_msg=name)
+
+
+def test_marks_are_kept_to_by_a_run(toy_config, toy_walker, tmp_path, capsys):
+    overrides = write_toy_run(tmp_path, toy_config)
+    marked = tmp_path / "marked.h5"
+    arguments = ["--fraction", "0.5", "--seed", "4", "--mjcf", str(toy_config.source)]
+    run("clips", "hold-out", tmp_path / "clips.h5", marked, *arguments)
+    wanted = [i for i, info in enumerate(read(marked, toy_walker).info) if info.held_out]
+    assert len(wanted) == 2
+    overrides.append(f"teacher_config.reference_data_path={marked}")
+    steps = ["training_config.num_steps=32", "checkpoint_config.interval_steps=32"]
+    run("distill", f"run_dir={tmp_path / 'run'}", *overrides, *steps)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["identity"]["split"]["held_out"] == wanted
+
+
+@pytest.mark.parametrize("layout", ["stac", "all-clips"])
+def test_exports_are_read_back(clips, toy_walker, tmp_path, layout):
+    exported = tmp_path / "out.h5"
+    run("clips", "export", clips, exported, "--to", layout, "--mjcf", TOY)
+    found, original = read_clips(exported, toy_walker, rate_hz=50.0), read(clips, toy_walker)
+    np.testing.assert_array_equal(found.qpos(), original.qpos())
+    np.testing.assert_array_equal(found.lengths, original.lengths)
+
+
+def test_gait_makes_labelled_clips(tmp_path, capsys):
+    output = tmp_path / "gait.h5"
+    run("gait", output, "--speed", "0.2", "--seconds", "1", "--clips", "2")
+    assert "synthetic" in capsys.readouterr().out
+    walker = build_walker(WalkerConfig())
+    found = read(output, walker)
+    assert found.num_clips == 2 and all("synthetic" in info.made_by for info in found.info)
+    assert {info.label for info in found.info} == {"walk"}
+    again = tmp_path / "again.h5"
+    run("gait", again, "--speed", "0.2", "--seconds", "1", "--clips", "2")
+    np.testing.assert_array_equal(read(again, walker).qpos(), found.qpos())
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    output = tmp_path / "gait.h5"
+    command = [sys.executable, "-m", "vnl_mjx.cli", "gait", str(output), "--suite"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()), "nothing was begun"
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())

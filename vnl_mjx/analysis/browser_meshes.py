@@ -1,0 +1,80 @@
+"""What a page of the browser shows of a scene: geoms, skins and floor, as viser's meshes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.analysis.scene import FLOOR_NAME, MATERIAL_RGBA, Scene
+
+_SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
+_BONES_PER_VERTEX = 4  # that the page's renderer takes into account
+
+
+def add_bodies(server: Any, model: mujoco.MjModel) -> list[tuple[int, Any]]:
+    """Meshes of the geoms that are shown, one for each body and colour, with the bodies' ids."""
+    from mjviser.conversions import merge_geoms
+
+    groups: dict[tuple[int, tuple[float, ...]], list[int]] = {}
+    for geom in np.flatnonzero(model.geom_group < _SHOWN_GROUPS):
+        rgba, material = model.geom_rgba[geom], model.geom_matid[geom]
+        if material >= 0 and np.allclose(rgba, MATERIAL_RGBA):
+            rgba = model.mat_rgba[material]
+        if rgba[3] > 0 and model.geom(geom).name != FLOOR_NAME:
+            groups.setdefault((int(model.geom_bodyid[geom]), tuple(rgba)), []).append(int(geom))
+    handles = []
+    for rank, ((body, rgba), geoms) in enumerate(groups.items()):
+        mesh = merge_geoms(model, geoms)
+        handle = server.scene.add_mesh_simple(
+            f"/geoms_{rank}", mesh.vertices, mesh.faces, color=_rgb(rgba)
+        )
+        handles.append((body, handle))
+    return handles
+
+
+def add_skin(server: Any, model: mujoco.MjModel, skin: int) -> tuple[np.ndarray, Any]:
+    """One skin, and the bodies [bone] that move it."""
+    first, count = model.skin_vertadr[skin], model.skin_vertnum[skin]
+    bones = model.skin_boneadr[skin] + np.arange(model.skin_bonenum[skin])
+    weights = np.zeros((count, len(bones)))
+    for column, bone in enumerate(bones):
+        start = model.skin_bonevertadr[bone]
+        part = slice(start, start + model.skin_bonevertnum[bone])
+        weights[model.skin_bonevertid[part], column] = model.skin_bonevertweight[part]
+    weak = np.argsort(weights, axis=1)[:, : max(0, len(bones) - _BONES_PER_VERTEX)]
+    np.put_along_axis(weights, weak, 0.0, axis=1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    faces = slice(model.skin_faceadr[skin], model.skin_faceadr[skin] + model.skin_facenum[skin])
+    material = model.skin_matid[skin]
+    rgba = model.mat_rgba[material] if material >= 0 else model.skin_rgba[skin]
+    handle = server.scene.add_mesh_skinned(
+        f"/skin_{skin}",
+        model.skin_vert[first : first + count],
+        model.skin_face[faces],
+        bone_wxyzs=model.skin_bonebindquat[bones],
+        bone_positions=model.skin_bonebindpos[bones],
+        skin_weights=weights,
+        color=_rgb(rgba),
+        side="double",
+    )
+    return model.skin_bonebodyid[bones], handle
+
+
+def _rgb(rgba: Sequence[float]) -> tuple[int, ...]:
+    return tuple(int(255 * part) for part in rgba[:3])
+
+
+def add_floor(server: Any, scene: Scene) -> Any:
+    """A grid of the scene's squares, and the light."""
+    server.scene.configure_environment_map(None)  # it would be fetched from elsewhere
+    server.scene.configure_default_lights()
+    server.scene.add_light_ambient("/ambient", intensity=1.5)
+    return server.scene.add_grid(
+        "/floor",
+        infinite_grid=True,
+        cell_size=scene.square,
+        section_size=5 * scene.square,
+        fade_distance=20 * scene.reach,
+        plane_opacity=0.5,
+    )

@@ -1,0 +1,119 @@
+"""Videos and pictures on disk, which appear complete or not at all."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image
+
+from vnl_mjx.errors import UserError
+
+
+@contextlib.contextmanager
+def mp4_writer(
+    path: str | os.PathLike[str], size: tuple[int, int], fps: float
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Gives a function that appends one picture, uint8 [height, width, 3], to a new mp4.
+
+    The video replaces `path` when the block ends without an error, and leaves nothing otherwise.
+
+    Args:
+        path: of the mp4.
+        size: width and height, pixels, even.
+        fps: frames per second.
+
+    Raises:
+        UserError: no ffmpeg here, or it cannot write the file.
+    """
+    path = Path(path)
+    partial = _partial_of(path)
+    command = [ffmpeg_exe(), *_ffmpeg_arguments(size, fps), str(partial)]
+    with tempfile.TemporaryFile() as messages:
+        # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
+        ffmpeg = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
+        )
+        assert ffmpeg.stdin is not None
+        pipe = ffmpeg.stdin
+
+        def failed() -> UserError:
+            ffmpeg.wait()
+            messages.seek(0)
+            lines = messages.read().decode(errors="replace").strip().splitlines()
+            reason = lines[-1].replace(str(partial), "it") if lines else "ffmpeg stopped"
+            return UserError(f"{path}: cannot be written ({reason})")
+
+        def write(picture: np.ndarray) -> None:
+            try:
+                pipe.write(np.ascontiguousarray(picture, np.uint8).data)
+            except OSError as error:
+                raise failed() from error
+
+        try:
+            yield write
+            with contextlib.suppress(BrokenPipeError):  # what is left is seen by its exit status
+                pipe.close()
+            if ffmpeg.wait() != 0:
+                raise failed()
+            os.replace(partial, path)
+        finally:
+            ffmpeg.kill()
+            ffmpeg.wait()
+            with contextlib.suppress(OSError):
+                pipe.close()
+            with contextlib.suppress(OSError):  # moved already, or never made
+                partial.unlink()
+
+
+def write_png(path: str | os.PathLike[str], image: Image.Image) -> None:
+    """Writes a picture.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(path)
+    partial = _partial_of(path)
+    try:
+        image.save(partial, format="png")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):  # moved already, or never made
+            partial.unlink()
+
+
+def ffmpeg_exe() -> str:
+    """Path of the ffmpeg that imageio-ffmpeg carries, or of the machine's.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise UserError(
+            "video: there is no ffmpeg for this machine; install ffmpeg, or set IMAGEIO_FFMPEG_EXE to one"
+        ) from error
+
+
+def _partial_of(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; give the path of the file to write")
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _ffmpeg_arguments(size: tuple[int, int], fps: float) -> list[str]:
+    """Raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first."""
+    rate = str(Fraction(fps).limit_denominator(100_000))
+    read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
+    encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
+    return f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()

@@ -1,0 +1,17 @@
+"""Made motion: kinematic gaits of the rodent, from published facts and inverse kinematics."""
+
+from vnl_mjx.reference.gait.generate import GaitMotion, make_gait
+from vnl_mjx.reference.gait.options import add_arguments, configs_from, gait_recording
+from vnl_mjx.reference.gait.profile import BEHAVIOURS, GaitConfig
+from vnl_mjx.reference.gait.suite import gait_suite
+
+__all__ = [
+    "BEHAVIOURS",
+    "GaitConfig",
+    "GaitMotion",
+    "add_arguments",
+    "configs_from",
+    "gait_recording",
+    "gait_suite",
+    "make_gait",
+]

@@ -1,0 +1,170 @@
+"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64.
+
+MuJoCo's own kinematics takes one configuration at a time; inverse kinematics here iterates on
+hundreds of frames together, so positions and Jacobians are written out with NumPy over the frames.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+
+
+class Pose(NamedTuple):
+    """Pose of one body.
+
+    Attributes:
+        position: [frame, 3] metres, world.
+        rotation: [frame, 3, 3], body frame to world.
+    """
+
+    position: np.ndarray
+    rotation: np.ndarray
+
+
+class ChainState(NamedTuple):
+    """Poses along a chain and what its Jacobians need.
+
+    Attributes:
+        poses: one per body of the chain, base excluded.
+        anchors: [frame, joint, 3], a point on each joint's axis, world.
+        axes: [frame, joint, 3], unit, world.
+        joint_body: int [joint], the body (place in `poses`) that each joint moves first.
+    """
+
+    poses: list[Pose]
+    anchors: np.ndarray
+    axes: np.ndarray
+    joint_body: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One body of a chain: where it sits on its parent, and its joints as (column, axis, anchor)."""
+
+    offset: np.ndarray
+    rotation: np.ndarray
+    joints: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+
+
+class Chain:
+    """The bodies below `base` down to `tip`, with hinge joints only.
+
+    Attributes:
+        bodies: names, base excluded.
+        columns: int [joint], places of the chain's joints in qpos[7:].
+        lower, upper: [joint] limits, radians.
+    """
+
+    def __init__(self, model: mujoco.MjModel, base: str, tip: str):
+        """Reads the chain from a compiled model.
+
+        Args:
+            model: whose first joint is the free root joint.
+            base: name of the body whose pose is given from outside.
+            tip: name of the last body, a descendant of `base`.
+        """
+        path = [model.body(tip).id]
+        while model.body_parentid[path[-1]] != model.body(base).id:
+            path.append(int(model.body_parentid[path[-1]]))
+            if path[-1] == 0:
+                raise ValueError(f"body {tip!r} is no descendant of {base!r}")
+        path.reverse()
+        joints = [
+            joint
+            for body in path
+            for joint in range(
+                model.body_jntadr[body], model.body_jntadr[body] + model.body_jntnum[body]
+            )
+        ]
+        if any(model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE for joint in joints):
+            raise ValueError(f"the chain from {base!r} to {tip!r} has joints that are no hinges")
+        self.bodies = tuple(model.body(body).name for body in path)
+        self.columns = model.jnt_qposadr[joints] - 7
+        self.lower, self.upper = model.jnt_range[joints].T.copy()
+        self._links = [_link(model, body, joints) for body in path]
+        self._joint_body = np.array([path.index(model.jnt_bodyid[joint]) for joint in joints])
+
+    def body(self, name: str) -> int:
+        """Place of a body in `bodies`."""
+        return self.bodies.index(name)
+
+    def forward(self, base: Pose, angles: np.ndarray) -> ChainState:
+        """Poses for `angles` [frame, joint] on a base that moves as given."""
+        position, rotation = base
+        anchors = np.empty((len(angles), len(self.columns), 3))
+        axes = np.empty_like(anchors)
+        poses = []
+        for link in self._links:
+            position = position + rotation @ link.offset
+            rotation = rotation @ link.rotation
+            for column, axis, anchor in link.joints:
+                pivot = position + rotation @ anchor
+                anchors[:, column], axes[:, column] = pivot, rotation @ axis
+                rotation = rotation @ axis_rotation(axis, angles[:, column])
+                position = pivot - rotation @ anchor
+            poses.append(Pose(position, rotation))
+        return ChainState(poses, anchors, axes, self._joint_body)
+
+
+def point(pose: Pose, local: np.ndarray) -> np.ndarray:
+    """World position [frame, 3] of a point [3] that is fixed in a body."""
+    return pose.position + pose.rotation @ local
+
+
+def axis_rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Rotations [frame, 3, 3] by `angle` [frame] about a unit axis [3] (Rodrigues' formula)."""
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
+
+
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """Axis times angle [frame, 3] of rotations [frame, 3, 3] of less than half a turn."""
+    twice_sine = np.stack(
+        [
+            rotation[:, 2, 1] - rotation[:, 1, 2],
+            rotation[:, 0, 2] - rotation[:, 2, 0],
+            rotation[:, 1, 0] - rotation[:, 0, 1],
+        ],
+        axis=1,
+    )
+    sine = 0.5 * np.linalg.norm(twice_sine, axis=1)
+    cosine = 0.5 * (np.trace(rotation, axis1=1, axis2=2) - 1)
+    angle = np.arctan2(sine, cosine)
+    ratio = np.divide(angle, 2 * sine, out=np.full_like(angle, 0.5), where=sine > 1e-9)
+    return ratio[:, None] * twice_sine
+
+
+def matrices(quaternions: np.ndarray) -> np.ndarray:
+    """Rotations [frame, 3, 3] of unit quaternions [frame, 4], w x y z."""
+    w, x, y, z = quaternions.T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def euler_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
+    """Rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
+
+    Positive pitch is about +y, so it turns the x axis downwards.
+    """
+    x, y, z = np.eye(3)
+    return axis_rotation(z, yaw) @ axis_rotation(y, pitch) @ axis_rotation(x, roll)
+
+
+def _link(model: mujoco.MjModel, body: int, joints: list[int]) -> _Link:
+    first, count = model.body_jntadr[body], model.body_jntnum[body]
+    return _Link(
+        offset=model.body_pos[body].copy(),
+        rotation=matrices(model.body_quat[body][None])[0],
+        joints=tuple(
+            (joints.index(joint), model.jnt_axis[joint].copy(), model.jnt_pos[joint].copy())
+            for joint in range(first, first + count)
+        ),
+    )
