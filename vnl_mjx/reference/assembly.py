@@ -99,9 +99,11 @@ def clips_from_poses(
 
 
 def _reorder_joints(raw: RawClips, walker: Walker) -> None:
-    if raw.joint_names is None or raw.joint_names == walker.joint_names:
+    if raw.joint_names is None:
         return
     order = joint_order(raw.path, raw.joint_names, walker.joint_names)
+    if order is None:
+        return
     raw.notes.append("joints reordered by name")
     for name in ("joints", "joints_velocity"):
         if name in raw.features:

@@ -149,7 +149,7 @@ def _kind(path: Path, head: bytes) -> str:
     if head.startswith(b"MATLAB 5"):
         return "is a MATLAB v5 file (keypoints are fitted by stac-mjx first), not HDF5"
     if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
-        return "is a pickle, not HDF5; store it again with stac-mjx as .h5"
+        return "is a pickle, not HDF5; `vnl-mjx preprocess` reads it"
     return "is not an HDF5 file"
 
 

@@ -26,10 +26,13 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
     if not recording.has_root:
         raise UserError(
             f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {needed} joints for "
-            f"this walker: the recording is of another body; {fix}"
+            f"this walker: the recording is of another body; {fix}, with a free root joint, and "
+            "poses that have the root's columns"
         )
     names = recording.joint_names
     if names is None and recording.num_joints != needed:
+        if recording.num_frames == ROOT_COLUMNS + needed:
+            fix = "or its table is transposed: store frames as rows"
         raise UserError(
             f"{given}, expected {ROOT_COLUMNS + needed} for this walker (root pose {ROOT_COLUMNS}, "
             f"joints {needed}): the recording is of another body; {fix}"
@@ -55,8 +58,8 @@ def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> lis
         raise UserError(
             f"{path}: the joint names do not match the walker's; not in the file: "
             f"{with_nearest(missing, names)}; not in the walker: "
-            f"{with_nearest(unknown, expected)}; expected the walker's {len(expected)} joints, "
-            "once each"
+            f"{with_nearest(unknown, expected)}; found {len(names)} names, expected the "
+            f"walker's {len(expected)} joints, once each"
         )
     return [columns[name] for name in expected]
 

@@ -6,6 +6,7 @@ Fields: stac-mjx `io.py` and `config.py` (YAML with the groups `model` and `stac
 from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
+import numpy as np
 import yaml
 
 from vnl_mjx.errors import UserError
@@ -38,20 +39,23 @@ def clip_length(path: str, config: dict[str, dict], option: str) -> int | None:
     frames = config.get("stac", {}).get("n_frames_per_clip")
     if frames is None:
         return None
-    if not isinstance(frames, int) or isinstance(frames, bool) or frames < 1:
+    is_whole = isinstance(frames, int | np.integer) and not isinstance(frames, bool)
+    if not is_whole or frames < 1:
+        # a nested value could be endless when it is written out
+        shown = repr(frames)[:40] if np.isscalar(frames) else type(frames).__name__
         raise UserError(
-            f"{path}: config stac.n_frames_per_clip is {frames!r}, expected at least 1; "
-            f"give {option}"
+            f"{path}: config stac.n_frames_per_clip is {shown}, expected at least 1; give {option}"
         )
-    return frames
+    return int(frames)
 
 
 def clip_names(config: dict[str, dict], num_clips: int) -> tuple[str, ...]:
     """One name per clip: the configuration's where it has as many, else "clip_0", ..."""
     order = config.get("model", {}).get("snips_order")
-    if isinstance(order, list) and len(order) == num_clips:
+    order = order if isinstance(order, list) else []
+    if len(order) == num_clips and all(isinstance(name, str) for name in order):
         # entries are files of the machine where they were made: keep their stems only
-        return tuple(PurePosixPath(PureWindowsPath(str(n)).as_posix()).stem for n in order)
+        return tuple(PurePosixPath(PureWindowsPath(n).as_posix()).stem for n in order)
     return tuple(f"clip_{clip}" for clip in range(num_clips))
 
 

@@ -23,6 +23,7 @@ MADE_BY = "vnl_mjx kinematic gait generator (synthetic)"
 
 # Weight of the second difference of the joint angles at 50 Hz, see `smoothing`.
 _SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0
+_SPARE = 0.3  # seconds
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ class _Maker:
         self.builder = TrunkBuilder(walker, self.style.trunk, self.angles)
         first_phase = min(size, 1.0) * rng.uniform()
         self.path: Path = make_path(config, self.builder.length, first_phase, self.style.frequency)
-        self.time = np.arange(round(config.seconds * config.rate_hz)) / config.rate_hz
+        # Frames before and after, cut off at the end, so that those kept are smooth to their ends.
+        frames, spare = round(config.seconds * config.rate_hz), round(_SPARE * config.rate_hz)
+        self.time = np.arange(-spare, frames + spare) / config.rate_hz
+        self.kept = slice(spare, spare + frames)
         self.smoothness = _SMOOTHNESS * (config.rate_hz / _SMOOTHNESS_HZ) ** 2
         self.trunk = self.builder.walking(self.path, self.time, rng, size)
         self.rearing = None
@@ -101,14 +105,15 @@ class _Maker:
             contacts[:, [limb.foot for limb in self.limbs if limb.is_fore]] &= (
                 self.rearing.released == 0
             )[:, None]
+        time = self.time[self.kept]
         return GaitMotion(
             config=self.config,
-            qpos=qpos,
-            contacts=contacts,
-            treads=np.stack([self.paws[i].position for i in order], axis=1),
-            phase=self.path.at(self.path.phase, self.time),
-            speed=self.path.at(self.path.speed, self.time),
-            turn=self.path.at(self.path.turn, self.time),
+            qpos=qpos[self.kept],
+            contacts=contacts[self.kept],
+            treads=np.stack([self.paws[i].position for i in order], axis=1)[self.kept],
+            phase=self.path.at(self.path.phase, time),
+            speed=self.path.at(self.path.speed, time),
+            turn=self.path.at(self.path.turn, time),
         )
 
     def _paw(self, limb: Limb, rng: np.random.Generator) -> PawMotion:

@@ -44,7 +44,7 @@ class PawStyle(NamedTuple):
     late_swing: float
 
 
-_RAMP = 0.22  # of a swing's time in which a paw gets up to speed, and again slows down
+_RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slows down
 
 
 def paw_motion(footfalls: Footfalls, style: PawStyle, time: np.ndarray, height: float) -> PawMotion:

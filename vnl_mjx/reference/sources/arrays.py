@@ -6,8 +6,10 @@ A file of several variables has its poses in `qpos` (or in its only table of num
 
 import contextlib
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.recording import FrameArray, Recording
 from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, texts
-from vnl_mjx.reference.sources.mat5 import read_mat5
+from vnl_mjx.reference.sources.mat5 import MatVariable, read_mat5
 from vnl_mjx.reference.sources.options import Found, SourceOptions, checked_rate, make_recording
 
 _QPOS = "qpos"
@@ -47,25 +49,60 @@ def open_npy(path: str, options: SourceOptions) -> Recording:
 
 
 def open_npz(path: str, options: SourceOptions) -> Recording:
-    """Arrays by name; `qpos` is read whole."""
+    """Arrays by name; those that are used are read whole."""
     layout = "NumPy archive (.npz)"
-    with _reading(path, layout), np.load(path, allow_pickle=False) as archive:
-        variables = {}
+
+    def read(name: str) -> np.ndarray:
+        with _npz(path, layout) as archive:
+            return archive[name]
+
+    variables = {}
+    with _npz(path, layout) as archive:
         for name in archive.files:
-            array = archive[name]
-            variables[name] = _Variable(array.shape, array.dtype.kind in "fiu", lambda a=array: a)
+            shape, dtype = _npy_header(archive.zip, name)
+            variables[name] = _Variable(shape, dtype.kind in "fiu", partial(read, name))
     return _open_variables(path, layout, variables, options)
+
+
+@contextlib.contextmanager
+def _npz(path: str, layout: str) -> Iterator[Any]:
+    # NumPy leaves a file that it opened itself open where the archive is damaged
+    with (
+        _reading(path, layout),
+        Path(path).open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        yield archive
+
+
+def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of one array of an archive, without its numbers."""
+    member = name if name in archive.namelist() else f"{name}.npy"
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        is_first = version == (1, 0)
+        read = (
+            np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def open_mat(path: str, options: SourceOptions) -> Recording:
     """A MATLAB file of version 5 to 7.2; its poses are read whole."""
     layout = "MATLAB file"
+
+    def read(item: MatVariable) -> np.ndarray | list[str]:
+        with _reading(path, layout):
+            return item.read()
+
     with _reading(path, layout):
         found = read_mat5(Path(path))
-        variables = {
-            name: _Variable(item.shape, item.is_number, item.read) for name, item in found.items()
-        }
-        return _open_variables(path, layout, variables, options)
+    variables = {
+        name: _Variable(item.shape, item.is_number, partial(read, item))
+        for name, item in found.items()
+    }
+    return _open_variables(path, layout, variables, options)
 
 
 def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
@@ -75,10 +112,11 @@ def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
         data = source.dataset(name)
         if data is None or data.shape is None:
             continue
-        is_text = data.attrs.get("MATLAB_class") == b"char"
+        with source.reading():
+            is_text = data.attrs.get("MATLAB_class") == b"char"
         is_number = data.dtype.kind in "fiu" and not is_text
         variables[name] = _Variable(
-            data.shape[::-1], is_number, lambda name=name: _mat73_value(source, name)
+            data.shape[::-1], is_number, partial(_mat73_value, source, name)
         )
     lazy = {
         name: _transposed(source, name, v.shape) for name, v in variables.items() if _is_table(v)
@@ -108,8 +146,9 @@ def _open_variables(
         found.rate_hz = checked_rate(variables[_RATE].read(), f"{path}: {_RATE!r}")
     if _TAKES[0] in variables:
         lengths = np.ravel(variables[_TAKES[0]].read())
-        whole = lengths.dtype.kind in "fiu" and (lengths == np.floor(lengths)).all()
-        found.take_lengths = lengths.astype(np.int64) if whole else lengths
+        if lengths.dtype.kind == "f" and (lengths == np.clip(np.floor(lengths), 0, 2**31)).all():
+            lengths = lengths.astype(np.int64)  # MATLAB's numbers are floats
+        found.take_lengths = lengths
         if _TAKES[1] in variables:
             found.take_names = tuple(n.strip() for n in texts(variables[_TAKES[1]].read()) or ())
     return make_recording(found, options)
@@ -117,6 +156,8 @@ def _open_variables(
 
 def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
     if _QPOS in variables:
+        if not variables[_QPOS].is_number:
+            raise UserError(f"{path}: 'qpos' is no table of real numbers, expected numbers")
         return _QPOS
     tables = [n for n, variable in variables.items() if n not in _BESIDES and _is_table(variable)]
     if len(tables) == 1:
@@ -149,7 +190,7 @@ def _transposed(source: Hdf5Source, name: str, shape: tuple[int, ...]) -> FrameA
 
 
 def _mat73_value(source: Hdf5Source, name: str) -> Any:
-    """A small variable; cells of text are references to arrays of character codes."""
+    """A variable, read whole; cells of text are references to arrays of character codes."""
     value = source.small(name)
     with source.reading():
         if isinstance(value, np.ndarray) and value.dtype == h5py.ref_dtype:
@@ -159,12 +200,12 @@ def _mat73_value(source: Hdf5Source, name: str) -> Any:
         if data.attrs.get("MATLAB_class") == b"char":
             rows = np.atleast_2d(value.T)
             return ["".join(map(chr, row)) for row in rows.tolist()]
-    return value
+    return np.transpose(value)
 
 
 @contextlib.contextmanager
 def _reading(path: str, layout: str) -> Iterator[None]:
-    """Raises UserError for whatever a damaged file leads NumPy's and SciPy's readers to."""
+    """Raises UserError for whatever a damaged file leads a reader to."""
     try:
         with warnings.catch_warnings(action="ignore"):
             yield

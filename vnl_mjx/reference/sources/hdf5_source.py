@@ -47,7 +47,10 @@ class Hdf5Source:
         """The dataset, None where there is none of this name."""
         with self.reading():
             found = self.file.get(name)
-            return found if isinstance(found, h5py.Dataset) else None
+            if not isinstance(found, h5py.Dataset):
+                return None
+            _ = found.shape, found.dtype  # read now, as they may be damaged too
+            return found
 
     def frames(
         self,
@@ -99,17 +102,19 @@ class Hdf5Source:
 
 
 def texts(value: Any) -> tuple[str, ...] | None:
-    """Strings of an array, list or single string, in whatever way they are stored."""
-    if value is None:
+    """Strings of an array, a list or a single string; None where there are none."""
+    if value is None or isinstance(value, h5py.Empty):
         return None
+    if isinstance(value, np.ndarray):
+        value = value.ravel().tolist()
+    return tuple(map(_text, value if isinstance(value, list | tuple) else [value]))
+
+
+def _text(value: object) -> str:
     if isinstance(value, bytes):
-        return (value.decode("utf-8", "replace"),)
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, np.ndarray | list | tuple):
-        items = value.ravel().tolist() if isinstance(value, np.ndarray) else value
-        return tuple(text for item in items for text in texts(item) or ())
-    return (str(value),)
+        return value.decode("utf-8", "replace")
+    # a nested value could be endless when it is written out
+    return str(value) if isinstance(value, str) else f"<{type(value).__name__}>"
 
 
 def listing(names: tuple[str, ...], most: int = 8) -> str:

@@ -137,7 +137,7 @@ def _description(matrix: memoryview, order: str) -> tuple[str, tuple[int, ...], 
 
 
 def _values(matrix: memoryview, order: str) -> np.ndarray | list[str]:
-    name, shape, kind, _ = _description(matrix, order)
+    name, shape, kind, is_complex = _description(matrix, order)
     parts = islice(_elements(matrix, order), 3, None)
     if kind == _CELL:
         cells = [_values(content, order) for _, content in parts]
@@ -145,7 +145,7 @@ def _values(matrix: memoryview, order: str) -> np.ndarray | list[str]:
             raise ValueError(f"{name!r} has cells that are not text")
         return ["".join(cell) for cell in cells]
     found = next(parts, None)
-    if found is None or (kind != _CHAR and kind not in _CLASSES):
+    if found is None or is_complex or (kind != _CHAR and kind not in _CLASSES):
         raise ValueError(f"{name!r} holds neither numbers nor text")
     stored, content = found
     if kind == _CHAR:

@@ -11,6 +11,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.reference.layouts import cut
 from vnl_mjx.reference.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording
 
+_MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
 ANGLE_UNITS = ("radians", "degrees")
 
 
@@ -111,6 +112,10 @@ def check_qpos(found: Found) -> None:
         raise UserError(f"{place} has shape {shape}, expected (frames, columns)")
     if 0 in shape:
         raise UserError(f"{place} is empty (shape {shape}), expected at least one frame")
+    if shape[0] > _MOST_FRAMES:
+        raise UserError(
+            f"{place} declares {shape[0]:,} frames, more than there can be; is it damaged?"
+        )
 
 
 def checked_rate(value: Any, place: str) -> float:
@@ -133,8 +138,8 @@ def _joints(found: Found, options: SourceOptions) -> tuple[tuple[str, ...] | Non
         if names is not None and names != options.joint_names:
             found.notes.append("joint names as given, not the file's")
         names, origin = options.joint_names, "joint_names"
-        if len(names) >= ROOT_COLUMNS and len(set(names[:ROOT_COLUMNS])) == 1:
-            names, has_root = names[ROOT_COLUMNS:], True
+    if names and len(names) >= ROOT_COLUMNS and len(set(names[:ROOT_COLUMNS])) == 1:
+        names, has_root = names[ROOT_COLUMNS:], True
     if has_root is None:
         has_root = num_columns > ROOT_COLUMNS and (names is None or len(names) != num_columns)
         if has_root and names is None:

@@ -4,6 +4,7 @@ Fields: stac-mjx `io.py`. The fields of both are the same; a pickle holds the en
 configuration beside them.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,12 @@ def _recording(
         found.take_names = stac_metadata.clip_names(config, len(found.take_lengths))
         if length and num_frames % length:
             found.notes.append(f"the last take has {num_frames % length} frames, not {length}")
-    fps = model.get("RENDER_FPS")
-    if options.rate_hz is None and isinstance(fps, int | float):
+    fps = _finite(model.get("RENDER_FPS"))
+    if options.rate_hz is None and fps is not None:
         found.notes.append(f"STAC files have no frame rate (RENDER_FPS, of its videos, is {fps:g})")
-    scale = model.get("SCALE_FACTOR")
     body_names = texts(fields["names_xpos"]) or None
     found.fields = {
-        "scale": float(scale) if isinstance(scale, int | float) else None,
+        "scale": _finite(model.get("SCALE_FACTOR")),
         "body_names": body_names,
         "stored_xpos": _by_body(path, "xpos", fields, num_frames, body_names, 3),
         "stored_xquat": _by_body(path, "xquat", fields, num_frames, body_names, 4),
@@ -108,6 +108,17 @@ def _recording(
         **_keypoints(path, fields, model, num_frames, found.notes),
     }
     return make_recording(found, options)
+
+
+def _finite(value: object) -> float | None:
+    """A setting that is a number, None for anything else."""
+    if not isinstance(value, int | float | np.number):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _by_body(
@@ -161,8 +172,9 @@ def _keypoints(
         found["keypoint_offsets"] = array.reshape(len(names), 3).astype(np.float64)
     pairs = model.get("KEYPOINT_MODEL_PAIRS")
     pairs = pairs if isinstance(pairs, Mapping) else {}
-    if all(name in pairs for name in names):
-        found["keypoint_bodies"] = tuple(str(pairs[name]) for name in names)
+    bodies = tuple(pairs.get(name) for name in names)
+    if all(isinstance(body, str) for body in bodies):
+        found["keypoint_bodies"] = bodies
     else:
         notes.append("the file does not say which bodies the keypoints' markers sit on")
     return found
