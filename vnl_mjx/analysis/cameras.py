@@ -74,8 +74,21 @@ def camera_paths(
 
 
 def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
-    """Low-passed copy of `values` [frame, ...] without delay; `seconds` is the Gaussian's sigma."""
-    return gaussian_filter1d(values, seconds * rate_hz, axis=0, mode="nearest")
+    """Low-passed copy of `values` [frame, ...]; steady motion stays as it is, also at the ends.
+
+    Args:
+        values: [frame, ...], world coordinates.
+        rate_hz: frames per second.
+        seconds: sigma of the Gaussian.
+    """
+    sigma = seconds * rate_hz
+    margin = min(math.ceil(4 * sigma), len(values) - 1)
+    if margin < 1:
+        return np.array(values)
+    widths = [(margin, margin)] + [(0, 0)] * (values.ndim - 1)
+    # beyond an end, the motion goes on as it was on the other side of it
+    extended = np.pad(values, widths, mode="reflect", reflect_type="odd")
+    return gaussian_filter1d(extended, sigma, axis=0, mode="nearest")[margin:-margin]
 
 
 def mean_heading_deg(qpos: np.ndarray) -> float:

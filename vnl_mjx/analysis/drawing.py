@@ -156,13 +156,14 @@ def write_caption(picture: np.ndarray, left: str, right: str = "") -> np.ndarray
 
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], width: int
+    pictures: Sequence[np.ndarray], captions: Sequence[str], note: str, width: int
 ) -> Image.Image:
     """Pictures in two columns (four where they are high), each with its caption.
 
     Args:
         pictures: uint8 [height, width, 3] each, of one size.
         captions: one per picture.
+        note: at the right of each caption.
         width: of the sheet, pixels.
     """
     high, wide = pictures[0].shape[:2]
@@ -173,7 +174,7 @@ def contact_sheet(
     for rank, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         small = Image.fromarray(picture).resize(cell, Image.Resampling.LANCZOS)
         place = (rank % columns * cell[0], rank // columns * cell[1])
-        sheet.paste(Image.fromarray(write_caption(np.asarray(small), caption)), place)
+        sheet.paste(Image.fromarray(write_caption(np.asarray(small), caption, note)), place)
     return sheet
 
 

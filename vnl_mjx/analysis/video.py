@@ -109,7 +109,7 @@ def render_qpos(
                 progress(frame + 1, len(poses))
         if sheet is not None:  # before the video is there: both or none
             pictures, texts = list(kept.values()), [captions[frame] for frame in kept]
-            write_png(sheet, contact_sheet(pictures, texts, max(size)))
+            write_png(sheet, contact_sheet(pictures, texts, note, max(size)))
     return Video(Path(output), len(times), video_fps, len(times) / video_fps, backend)
 
 

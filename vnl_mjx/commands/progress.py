@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 @contextlib.contextmanager
 def frame_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Gives a function (name, done, total) that draws one bar per name."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn("frames"), TimeRemainingColumn(), console=console) as bars:
         known = {}
 

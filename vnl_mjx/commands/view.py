@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from vnl_mjx.analysis import browser
 from vnl_mjx.analysis.cameras import VIEWS
@@ -233,5 +232,5 @@ def _film(
             note=shot.note,
             first_time=shot.first_time,
             sheet=options.sheet,
-            progress=lambda done, total: progress(escape(shot.title), done, total),
+            progress=lambda done, total: progress(shot.title, done, total),
         )
