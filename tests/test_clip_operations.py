@@ -66,7 +66,7 @@ def test_names_stay_unique_and_files_are_told_apart(toy_clips):
     merged = merge([toy_clips, other, other])
     assert merged.num_clips == 6
     assert merged.names[:3] == ("poses/sway_0", "poses/sway_1", "other.h5/sway_0")
-    assert merged.names[4] == "other.h5/sway_0#2"
+    assert merged.names[4] == "other.h5/sway_0_2"
     assert merged.source == "poses + other.h5"
     assert "assumed" in merged.notes
     held_out = toy_clips.replace(info=(ClipInfo(held_out=True), ClipInfo(source="x")))

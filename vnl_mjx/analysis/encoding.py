@@ -6,13 +6,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import replacing
 
 
 @contextlib.contextmanager
@@ -31,10 +31,8 @@ def mp4_writer(
     Raises:
         UserError: no ffmpeg here, or it cannot write the file.
     """
-    path = Path(path)
-    partial = _partial_of(path)
-    command = [ffmpeg_exe(), *_ffmpeg_arguments(size, fps), str(partial)]
-    with tempfile.TemporaryFile() as messages:
+    with replacing(path) as partial, tempfile.TemporaryFile() as messages:
+        command = [ffmpeg_exe(), *_ffmpeg_arguments(size, fps), str(partial)]
         # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
         ffmpeg = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
@@ -61,14 +59,11 @@ def mp4_writer(
                 pipe.close()
             if ffmpeg.wait() != 0:
                 raise failed()
-            os.replace(partial, path)
         finally:
             ffmpeg.kill()
             ffmpeg.wait()
             with contextlib.suppress(OSError):
                 pipe.close()
-            with contextlib.suppress(OSError):  # moved already, or never made
-                partial.unlink()
 
 
 def write_png(path: str | os.PathLike[str], image: Image.Image) -> None:
@@ -77,16 +72,8 @@ def write_png(path: str | os.PathLike[str], image: Image.Image) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    path = Path(path)
-    partial = _partial_of(path)
-    try:
+    with replacing(path) as partial:
         image.save(partial, format="png")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):  # moved already, or never made
-            partial.unlink()
 
 
 def ffmpeg_exe() -> str:
@@ -101,14 +88,6 @@ def ffmpeg_exe() -> str:
         raise UserError(
             "video: there is no ffmpeg for this machine; install ffmpeg, or set IMAGEIO_FFMPEG_EXE to one"
         ) from error
-
-
-def _partial_of(path: Path) -> Path:
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; give the path of the file to write")
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def _ffmpeg_arguments(size: tuple[int, int], fps: float) -> list[str]:

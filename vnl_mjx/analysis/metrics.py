@@ -1,7 +1,6 @@
 """Numbers made of evaluation trajectories. NumPy in, JSON-able values out."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.analysis.evaluate import Comparison, Trajectories
+from vnl_mjx.files import replacing
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.training.metrics import ACTIVE_UNIT_VARIANCE
 
@@ -131,6 +131,5 @@ def headline(summary: dict[str, Any]) -> dict[str, float]:
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Writes `document` completely or not at all, creating the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=2))
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document, indent=2))

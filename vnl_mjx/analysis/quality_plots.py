@@ -63,7 +63,7 @@ def save_quality_plot(
     _draw_timeline(parts[0].subplots(), rows, takes)
     if shown:
         _draw_clips(parts[1], shown, clips, limits or QualityLimits())
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, format="png")
 
 
 @dataclass(frozen=True)

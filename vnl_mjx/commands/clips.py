@@ -14,7 +14,7 @@ from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clip_file import ClipWriter, open_clip_file, write_clip_file
-from vnl_mjx.reference.clip_operations import mirror_clips, split_into
+from vnl_mjx.reference.clip_operations import mirror_clips, split_into, unique_name
 from vnl_mjx.reference.clip_streams import (
     StoredClip,
     append_clips,
@@ -184,15 +184,8 @@ def _rewrite(
 
 
 def _unique(clips: ReferenceClips, used: set[str], path: Path) -> list[str]:
-    names = []
-    for name in clips.names:
-        wanted = name if name not in used else f"{path.stem}/{name}"
-        unique, number = wanted, 2
-        while unique in used:
-            unique, number = f"{wanted}_{number}", number + 1
-        used.add(unique)
-        names.append(unique)
-    return names
+    named = (name if name not in used else f"{path.stem}/{name}" for name in clips.names)
+    return [unique_name(name, used) for name in named]
 
 
 def _check_any(writer: ClipWriter, operation: str, paths: Sequence[Path]) -> None:

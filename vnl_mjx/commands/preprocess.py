@@ -16,7 +16,7 @@ from vnl_mjx.commands.output import check_output
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.quality import QualityLimits
-from vnl_mjx.errors import UserError
+from vnl_mjx.files import replacing
 from vnl_mjx.reference.preprocess import CUT, KEPT, LEFT_OUT, Preprocessor, PreprocessReport
 
 
@@ -71,15 +71,13 @@ def _write_report(
     console: Console, report: PreprocessReport, limits: QualityLimits, output: Path
 ) -> None:
     base = output.with_suffix("")
-    text = json.dumps(report.to_dict(), indent=1)
-    report_path = base.with_name(base.name + ".quality.json")
+    account = base.with_name(base.name + ".quality.json")
     picture = base.with_name(base.name + ".quality.png")
-    try:
-        report_path.write_text(text)
-        save_quality_plot(picture, report.pieces, limits)
-    except OSError as error:
-        raise UserError(f"{report_path}: cannot be written ({error.strerror})") from error
-    console.print(f"quality: {report_path}, {picture.name}", soft_wrap=True)
+    with replacing(account) as partial:
+        partial.write_text(json.dumps(report.to_dict(), indent=1))
+    with replacing(picture) as partial:
+        save_quality_plot(partial, report.pieces, limits)
+    console.print(f"quality: {account}, {picture.name}", soft_wrap=True)
 
 
 def with_overwrite(config: PreprocessConfig, overwrite: bool) -> PreprocessConfig:

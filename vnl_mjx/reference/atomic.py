@@ -3,12 +3,11 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import h5py
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.files import replacing
 
 
 @contextlib.contextmanager
@@ -25,26 +24,12 @@ def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     Raises:
         UserError: the folder is missing, or the file cannot be written.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise UserError(
-            f"{path}: cannot be written (there is no folder {str(path.parent)!r}; make it first)"
-        )
-    if path.is_dir():
-        raise UserError(f"{path}: cannot be written (it is a folder; give the path of a file)")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # version 1.8 and later store attributes of any size (many clip names)
+    # version 1.8 and later store attributes of any size (many clip names)
+    with replacing(path) as partial:
         with h5py.File(partial, "w", libver=("v108", "latest")) as file:
             yield file
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({_first_line(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):  # moved already, or never made
-            partial.unlink()
 
 
 def fixed_length(strings: Sequence[str]) -> np.ndarray:
@@ -54,7 +39,3 @@ def fixed_length(strings: Sequence[str]) -> np.ndarray:
     """
     encoded = [string.encode() for string in strings]
     return np.array(encoded, h5py.string_dtype(length=max([1, *map(len, encoded)])))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

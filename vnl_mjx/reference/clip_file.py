@@ -14,7 +14,7 @@ from typing import Any, cast, get_type_hints
 import h5py
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.reference.clips import FEATURES, ClipInfo
 from vnl_mjx.walkers.walker import Walker
@@ -258,7 +258,7 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
             yield ClipFile(file, str(path))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         # h5py raises each of these for a damaged file, depending on where it is damaged
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"{path}: is missing or damaged ({reason}); make or copy it again"
         ) from error

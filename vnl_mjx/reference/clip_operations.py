@@ -220,18 +220,24 @@ def _info(clips: ReferenceClips) -> tuple[ClipInfo, ...]:
     return clips.info or (ClipInfo(source=clips.source),) * clips.num_clips
 
 
+def unique_name(wanted: str, used: set[str]) -> str:
+    """`wanted`, with a number where it is `used` already; it is then used."""
+    name, number = wanted, 2
+    while name in used:
+        name, number = f"{wanted}_{number}", number + 1
+    used.add(name)
+    return name
+
+
 def _names(parts: Sequence[ReferenceClips]) -> list[str]:
     counts = Counter(name for part in parts for name in part.names)
-    names, used = [], set()
-    for part in parts:
-        for name in part.names:
-            wanted = f"{part.source}/{name}" if counts[name] > 1 else name
-            unique, number = wanted, 2
-            while unique in used:
-                unique, number = f"{wanted}#{number}", number + 1
-            used.add(unique)
-            names.append(unique)
-    return names
+    used: set[str] = set()
+    wanted = (
+        name if counts[name] == 1 else f"{part.source}/{name}"
+        for part in parts
+        for name in part.names
+    )
+    return [unique_name(name, used) for name in wanted]
 
 
 def _check_walker(clips: ReferenceClips, walker: Walker) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.assembly import assemble
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.reference.clip_file import is_clip_file
@@ -116,7 +116,7 @@ def _load(path: Path) -> FileContents:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
     if not h5py.is_hdf5(path):
         raise UserError(f"{path}: {_kind(path, head)}; clips are read from {FORMATS}")
     try:
@@ -139,7 +139,7 @@ def _load(path: Path) -> FileContents:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         # h5py raises each of these for a damaged file, depending on where it is damaged
         raise UserError(
-            f"{path}: is truncated or damaged HDF5 ({_first_line(error)}); copy it again"
+            f"{path}: is truncated or damaged HDF5 ({first_line(error)}); copy it again"
         ) from error
 
 
@@ -151,7 +151,3 @@ def _kind(path: Path, head: bytes) -> str:
     if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
         return "is a pickle, not HDF5; `vnl-mjx preprocess` reads it"
     return "is not an HDF5 file"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

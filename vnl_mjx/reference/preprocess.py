@@ -13,7 +13,7 @@ from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, write_clip_file
-from vnl_mjx.reference.clip_operations import mirror_features, mirrored_name
+from vnl_mjx.reference.clip_operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.reference.clips import ClipInfo, split_clips
 from vnl_mjx.reference.conditioning.floor import FloorHistogram
 from vnl_mjx.reference.conditioning.mirror import Mirror
@@ -325,11 +325,7 @@ class Preprocessor:
         """The take's name; with the clip's start in seconds where it is a part of the take."""
         whole = start == 0 and stop == take.num_out
         wanted = take.name if whole else f"{take.name}_{start / take.rate_out:.2f}s"
-        name, number = wanted, 2
-        while name in self._names:
-            name, number = f"{wanted}_{number}", number + 1
-        self._names.add(name)
-        return name
+        return unique_name(wanted, self._names)
 
     def _check_kept(self, output: str | Path) -> None:
         if any(piece.status == KEPT for piece in self.report.pieces):

@@ -12,8 +12,8 @@ from vnl_mjx.reference.gait.limb_motion import PawMotion, paw_motion
 from vnl_mjx.reference.gait.limbs import Limb, rodent_limbs, solve_limb
 from vnl_mjx.reference.gait.parameters import smooth_step
 from vnl_mjx.reference.gait.posture import posture
-from vnl_mjx.reference.gait.profile import GaitConfig, Path, make_path
-from vnl_mjx.reference.gait.style import GaitStyle, varied
+from vnl_mjx.reference.gait.profile import GaitConfig, make_path
+from vnl_mjx.reference.gait.style import GaitStyle, scaled, varied
 from vnl_mjx.reference.gait.trunk import Trunk, TrunkBuilder
 from vnl_mjx.reference.gait.variation import wander
 from vnl_mjx.reference.kinematics import forward_kinematics
@@ -24,6 +24,7 @@ MADE_BY = "vnl_mjx kinematic gait generator (synthetic)"
 # Weight of the second difference of the joint angles at 50 Hz, see `smoothing`.
 _SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0
 _SPARE = 0.3  # seconds
+_STYLE_SCALE = 0.9  # rescale factor of the walker that the default style is for
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class GaitMotion:
         config: what it was made from.
         qpos: float64 [frame, nq].
         contacts: bool [frame, foot], planned stance of each of `Walker.feet`.
-        treads: [frame, foot, 3] metres, planned place of the planted point of each foot, world.
+        treads: [frame, foot, 3] metres, world, planned place of the planted point of each foot (in
+            rearing: where the forepaws come down again).
         phase: [frame] strides of the left hindlimb, which touches down at whole numbers.
         speed, turn: [frame] of the root as commanded, m/s and rad/s.
         made_by: how.
@@ -54,12 +56,13 @@ def make_gait(walker: Walker, config: GaitConfig) -> GaitMotion:
     """Makes one motion; the same configuration gives the same motion.
 
     Args:
-        walker: dm_control's rodent, at any scale near 0.9.
+        walker: dm_control's rodent, rescaled by 0.8 to 1.1.
         config: what it does.
 
     Raises:
         UserError: if a value of the configuration is out of range, or the walker is no rodent.
     """
+    config.check()
     return _Maker(walker, config).make()
 
 
@@ -72,10 +75,11 @@ class _Maker:
         self.walker, self.config = walker, config
         self.limbs = rodent_limbs(walker)
         self.angles = posture(walker)
-        self.style = varied(GaitStyle(), rng, size)
+        style = scaled(GaitStyle(), walker.config.rescale_factor / _STYLE_SCALE)
+        self.style = varied(style, rng, size)
         self.builder = TrunkBuilder(walker, self.style.trunk, self.angles)
         first_phase = min(size, 1.0) * rng.uniform()
-        self.path: Path = make_path(config, self.builder.length, first_phase, self.style.frequency)
+        self.path = make_path(config, self.builder.length, first_phase, self.style.frequency)
         # Frames before and after, cut off at the end, so that those kept are smooth to their ends.
         frames, spare = round(config.seconds * config.rate_hz), round(_SPARE * config.rate_hz)
         self.time = np.arange(-spare, frames + spare) / config.rate_hz

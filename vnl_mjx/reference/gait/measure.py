@@ -84,8 +84,8 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     return GaitMeasures(
         slip_mm=1e3 * max(_slip(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
         lifted_mm=1e3 * max(_lifted(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
-        paw_below_mm=-1e3 * min(paw.height.min() for paw in paws),
-        body_below_mm=-1e3 * other_heights(walker, poses).min(),
+        paw_below_mm=-1e3 * min(float(paw.height.min()) for paw in paws),
+        body_below_mm=-1e3 * float(other_heights(walker, poses).min()),
         clearance_mm=1e3
         * min(_clearance(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
         limits_rad=float(np.maximum(lower - joints, joints - upper).max().clip(0.0)),
@@ -96,7 +96,7 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
         turn=_heading_rate(rotation, motion, rate),
         commanded_turn=float(motion.turn.mean()),
         balance=float((margin > 0).mean()),
-        overhang_mm=1e3 * max(0.0, -margin.min()),
+        overhang_mm=1e3 * max(0.0, -float(margin.min())),
         root_height_mm=1e3 * float(np.median(qpos[:, 2]) - walker.floor_height),
         chest_pitch_deg=float(np.degrees(np.arcsin(rotation[:, 2, 0]).max())),
     )

@@ -34,7 +34,10 @@ FASTEST_TURN = 2.5  # rad/s; beyond, the model's limbs do not reach
 
 
 def stride_frequency(speed: np.ndarray) -> np.ndarray:
-    """Strides per second at a speed in m/s (an array of any shape)."""
+    """Strides per second at a speed in m/s (an array of any shape).
+
+    The power law from about 0.1 m/s on; below, it levels off at `LOWEST_FREQUENCY`.
+    """
     power_law = (np.maximum(speed, 1e-6) / _SLOW_SPEED) ** _EXPONENT / _SLOW_CYCLE
     return np.sqrt(power_law**2 + LOWEST_FREQUENCY**2 * np.exp(-((speed / 0.07) ** 2)))
 

@@ -60,19 +60,24 @@ def unsided(name: str) -> str:
     return "_".join(part for part in name.split("_") if part not in ("L", "R"))
 
 
-def _main() -> int:
+def main(arguments: list[str]) -> int:
+    """Prints the table of one file; returns the exit status.
+
+    Args:
+        arguments: the file's path.
+    """
     from vnl_mjx.config.imitation import WalkerConfig
     from vnl_mjx.walkers.walker import build_walker
 
     walker = build_walker(WalkerConfig())
     try:
-        if len(sys.argv) != 2:
+        if len(arguments) != 1:
             raise UserError("expected one argument, a STAC file of the rodent with `qpos`")
-        with h5py.File(sys.argv[1], "r") as file:
+        with h5py.File(arguments[0], "r") as file:
             qpos = np.asarray(file["qpos"], np.float64)
         if qpos.shape[1:] != (walker.model.nq,):
             raise UserError(
-                f"{sys.argv[1]}: expected qpos of {walker.model.nq}, found {qpos.shape}"
+                f"{arguments[0]}: expected qpos of {walker.model.nq}, found {qpos.shape}"
             )
     except (UserError, OSError, KeyError) as error:
         print(f"posture: {error}", file=sys.stderr)
@@ -84,4 +89,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(main(sys.argv[1:]))

@@ -57,13 +57,16 @@ class GaitConfig:
     rear_pitch: float = math.radians(60)
     variation: float = 1.0
 
-    def knots(self) -> np.ndarray:
-        """(time, speed, turn) [knot, 3] that the motion goes through.
+    def check(self) -> None:
+        """Refuses values out of range.
 
         Raises:
-            UserError: if a value is out of its range.
+            UserError: naming the value and its range.
         """
         _check(self)
+
+    def knots(self) -> np.ndarray:
+        """(time, speed, turn) [knot, 3] that the motion goes through."""
         if self.behaviour in ("stand", "rear"):
             return np.zeros((1, 3))
         if self.profile:
@@ -164,6 +167,7 @@ def _check(config: GaitConfig) -> None:
         "seconds": (0.1 <= config.seconds <= 3600, "0.1 to 3600 s"),
         "rate_hz": (20 <= config.rate_hz <= 1000, "20 to 1000 Hz"),
         "rear_pitch": (0.2 <= config.rear_pitch <= 1.3, "0.2 to 1.3 rad"),
+        "seed": (config.seed >= 0, "0 or more"),
         "variation": (0 <= config.variation <= 2, "0 to 2"),
         "start_ramp": (0 <= config.start_ramp <= config.seconds, "0 to `seconds`"),
         "stop_ramp": (0 <= config.stop_ramp <= config.seconds, "0 to `seconds`"),

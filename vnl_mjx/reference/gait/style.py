@@ -72,6 +72,31 @@ class GaitStyle:
     tail_sway: float = 0.35
 
 
+def scaled(style: GaitStyle, size: float) -> GaitStyle:
+    """The same style for an animal whose lengths are `size` times those of the default walker."""
+
+    def foothold(of: Foothold) -> Foothold:
+        return replace(of, ahead=size * of.ahead, aside=size * of.aside)
+
+    trunk = style.trunk
+    return replace(
+        style,
+        trunk=replace(
+            trunk,
+            hip_height=size * trunk.hip_height,
+            shoulder_height=size * trunk.shoulder_height,
+            sway=size * trunk.sway,
+            bob=size * trunk.bob,
+        ),
+        hind=foothold(style.hind),
+        fore=foothold(style.fore),
+        hind_paw=style.hind_paw._replace(clearance=size * style.hind_paw.clearance),
+        fore_paw=style.fore_paw._replace(clearance=size * style.fore_paw.clearance),
+        scatter=size * style.scatter,
+        tail_height=size * style.tail_height,
+    )
+
+
 def varied(style: GaitStyle, rng: np.random.Generator, size: float) -> GaitStyle:
     """Another animal's style, or the same one's on another day.
 

@@ -139,7 +139,8 @@ class TrunkBuilder:
         reach = moving * np.cos(2 * np.pi * phase)  # 1 when the left hindlimb is put down
         lean = slow * np.cos(2 * np.pi * (phase - middle))
         drift = variation * wander(rng, time, 0.15, 0.6, 4) * (1 - 0.7 * moving)[:, None]
-        breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + rng.uniform()))
+        first_breath = min(variation, 1.0) * rng.uniform()
+        breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + first_breath))
 
         left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
         forward = np.stack([np.cos(heading), np.sin(heading)], axis=1)

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.recording import FrameArray, Recording
 from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.reference.sources.mat5 import MatVariable, read_mat5
@@ -212,7 +212,7 @@ def _reading(path: str, layout: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         if "allow_pickle" in reason:
             raise UserError(
                 f"{path}: holds Python objects, expected numbers; store arrays of numbers"

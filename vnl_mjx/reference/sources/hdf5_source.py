@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.recording import LazyFrames
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
@@ -38,7 +38,7 @@ class Hdf5Source:
         try:
             yield
         except DAMAGE as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise UserError(
                 f"{self.path}: is truncated or damaged HDF5 ({reason}); copy it again"
             ) from error

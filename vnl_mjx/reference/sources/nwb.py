@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.recording import FrameArray, LazyFrames, Recording
 from vnl_mjx.reference.sources.options import Found, SourceOptions, checked_rate, make_recording
 
@@ -46,7 +46,7 @@ def open_nwb(path: str, options: SourceOptions) -> Recording:
         raise
     except Exception as error:  # of HDF5, of the schema, of values
         _close(io)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         raise UserError(
             f"{path}: cannot be read as NWB ({reason}); check it with `pynwb-validate`"
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.clip_file import is_clip_file
 from vnl_mjx.reference.layouts import ALL_CLIPS
 from vnl_mjx.reference.recording import Recording
@@ -91,7 +91,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{path}: cannot be read ({reason})") from error
     if not head:
         raise UserError(f"{path}: is empty; copy it again")

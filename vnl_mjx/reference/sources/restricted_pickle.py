@@ -12,7 +12,7 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.sources.pickled_arrays import STAND_INS, RefusedPickle, Resolver, StandIn
 
 _CONTAINERS = """
@@ -52,10 +52,10 @@ def read_plain_pickle(path: Path) -> dict[str, Any]:
             "tuples and dictionaries only: store the arrays as .npz or HDF5"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
     except Exception as error:  # whatever a damaged program leads to; nothing of it has run
         raise UserError(
-            f"{path}: is a truncated or damaged pickle ({_first_line(error)}); copy it again"
+            f"{path}: is a truncated or damaged pickle ({first_line(error)}); copy it again"
         ) from error
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise UserError(
@@ -103,7 +103,3 @@ def _check_instructions(data: mmap.mmap) -> None:
 
 def _printable(name: str) -> str:
     return repr(name[:100])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,40 @@
+"""Files that appear complete or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vnl_mjx.errors import UserError, first_line
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a path beside `path` to write to; it replaces `path` when the block ends.
+
+    An error in the block, or an interrupt, leaves whatever stood at `path` as it was. An OSError in
+    the block is taken for one of this file: what the block reads elsewhere should raise its own
+    UserError.
+
+    Args:
+        path: of the file to make or to replace.
+
+    Raises:
+        UserError: the folder is missing, or the file cannot be written.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise UserError(
+            f"{path}: cannot be written (there is no folder {str(path.parent)!r}; make it first)"
+        )
+    if path.is_dir():
+        raise UserError(f"{path}: cannot be written (it is a folder; give the path of a file)")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({first_line(error)})") from error
+    finally:
+        with contextlib.suppress(OSError):  # moved already, or never made
+            partial.unlink()
