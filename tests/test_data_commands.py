@@ -22,6 +22,7 @@ from vnl_mjx.walkers.walker import build_walker
 FIXTURES = Path(__file__).parent / "fixtures"
 TOY = FIXTURES / "toy_walker.xml"
 BODY = [
+    "source_config.rate_hz=50",
     f"walker_config.mjcf_path={TOY}",
     "walker_config.end_effector_names=[foot_front,foot_back]",
     "quality_config.penetration_mm=null",
@@ -94,8 +95,10 @@ def test_mistakes_get_one_line_and_leave_nothing(recording, clips, capsys, tmp_p
     assert "exists" in refusal(capsys, "preprocess", recording, clips, *BODY)
     assert "also an input" in refusal(capsys, "preprocess", clips, clips, "--overwrite", *BODY)
     assert ".h5 file" in refusal(capsys, "preprocess", recording, tmp_path / "x.txt", *BODY)
+    assert "source_config.rate_hz" in refusal(capsys, "preprocess", recording, new, *BODY[1:])
     assert "no such file" in refusal(capsys, "preprocess", tmp_path / "no.npy", new, *BODY)
-    assert "joints" in refusal(capsys, "preprocess", recording, new)  # the rodent
+    rate = "source_config.rate_hz=50"
+    assert "joints" in refusal(capsys, "preprocess", recording, new, rate)  # the rodent
     assert "did you mean" in refusal(
         capsys, "preprocess", recording, new, "segmentation_config.clip=1"
     )

@@ -14,7 +14,7 @@ from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.reference.clip_file import ClipRow, write_clip_file
 from vnl_mjx.reference.clips import ClipInfo
 from vnl_mjx.reference.features import FeatureComputer
-from vnl_mjx.reference.gait import configs_from, make_gait
+from vnl_mjx.reference.gait import GaitConfig, configs_from, make_gait
 from vnl_mjx.reference.gait.measure import GaitMeasures, measure
 from vnl_mjx.reference.quality import assess
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             motion = make_gait(walker, config)
             features = computer(motion.qpos, [len(motion.qpos)], rate)
             quality = assess(walker, features, rate).numbers()
-            info = ClipInfo(source=output.name, label=config.behaviour, made_by=motion.made_by)
+            info = ClipInfo(source=output.name, label=_label(config), made_by=motion.made_by)
             writer.append(features, ClipRow(name, len(motion.qpos), info, quality))
             rows[name] = _summary(measure(walker, motion))
             done += len(motion.qpos)
@@ -53,6 +53,15 @@ def run(args: argparse.Namespace) -> int:
     tables.print_table(console, "Made motion (synthetic, no animal was recorded)", rows)
     console.print(f"{len(configs)} clips, {done} frames: {output}", soft_wrap=True)
     return 0
+
+
+def _label(config: GaitConfig) -> str:
+    """The behaviour, for selecting and for probes."""
+    if config.profile:
+        return f"{config.behaviour}_varied"
+    if config.behaviour in ("stand", "rear") or not config.turn:
+        return config.behaviour
+    return f"{config.behaviour}_turn_{'left' if config.turn > 0 else 'right'}"
 
 
 def _summary(found: GaitMeasures) -> str:

@@ -17,7 +17,7 @@ class SourceSection:
     """What a file does not say about itself.
 
     Attributes:
-        rate_hz: frames per second, null for what the file says, else 50.
+        rate_hz: frames per second, null for what the file says (STAC files, which do not: 50).
         take_length: frames that were recorded without a break, null for what the file says.
         joint_names: of the columns after the root's seven, empty for what the file says.
         angle_unit: of the joints in bare arrays.

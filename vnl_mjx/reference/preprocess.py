@@ -27,7 +27,6 @@ from vnl_mjx.reference.stored_poses import compare_stored_poses
 from vnl_mjx.reference.takes import Block, Take
 from vnl_mjx.walkers.walker import Walker
 
-DEFAULT_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
 KEPT, CUT, LEFT_OUT = "kept", "cut", "left out"
 
 
@@ -165,7 +164,13 @@ class Preprocessor:
         )
 
     def _rate(self, recording: Recording) -> float:
-        return recording.rate_hz or DEFAULT_RATE_HZ
+        rate = recording.rate_hz or recording.usual_rate_hz
+        if rate is None:
+            raise UserError(
+                f"{recording.path}: {recording.layout} without a frame rate; give it "
+                "(source_config.rate_hz=HZ)"
+            )
+        return rate
 
     def _common_rate(self, rates: list[float], names: list[str]) -> float:
         wanted = self.options.resampling_config.rate_hz

@@ -75,6 +75,7 @@ class Recording:
             root position (metres, world), root quaternion (w x y z), joints (radians); without one
             they are joints only.
         rate_hz: frames per second; None where the file does not say.
+        usual_rate_hz: what files of this kind are at where they do not say; None: there is no telling.
         take_lengths: int [take]; frames that belong together without a break, in file order; their
             sum is the number of frames.
         take_names: one per take.
@@ -114,6 +115,7 @@ class Recording:
     made_by: str | None = None
     close: Callable[[], None] = lambda: None
     layout: str = ""
+    usual_rate_hz: float | None = None
     has_root: bool = True
     body_names: tuple[str, ...] | None = None
     stored_xpos: FrameArray | None = None

@@ -1,7 +1,7 @@
 """Made motion: kinematic gaits of the rodent, from published facts and inverse kinematics."""
 
 from vnl_mjx.reference.gait.generate import GaitMotion, make_gait
-from vnl_mjx.reference.gait.options import add_arguments, configs_from, gait_recording
+from vnl_mjx.reference.gait.options import add_arguments, configs_from
 from vnl_mjx.reference.gait.profile import BEHAVIOURS, GaitConfig
 from vnl_mjx.reference.gait.suite import gait_suite
 
@@ -11,7 +11,6 @@ __all__ = [
     "GaitMotion",
     "add_arguments",
     "configs_from",
-    "gait_recording",
     "gait_suite",
     "make_gait",
 ]

@@ -1,16 +1,10 @@
-"""Made motion from a command line: its options, the motions they ask for, and these as a recording."""
+"""Made motion from a command line: its options, and the motions they ask for."""
 
 import argparse
-from collections.abc import Mapping
-
-import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.gait.generate import MADE_BY, GaitMotion
 from vnl_mjx.reference.gait.profile import BEHAVIOURS, GaitConfig
 from vnl_mjx.reference.gait.suite import gait_suite
-from vnl_mjx.reference.recording import Recording
-from vnl_mjx.walkers.walker import Walker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,30 +67,6 @@ def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
         )
         for seed in numbers
     }
-
-
-def gait_recording(walker: Walker, motions: Mapping[str, GaitMotion]) -> Recording:
-    """Made motions as one recording, a take each, labelled as synthetic.
-
-    Args:
-        walker: that they were made for.
-        motions: by name, all at one rate.
-    """
-    rates = {motion.config.rate_hz for motion in motions.values()}
-    if len(rates) != 1:
-        raise ValueError(f"motions at one rate expected, found {sorted(rates)}")
-    return Recording(
-        path="made gaits",
-        qpos=np.concatenate([motion.qpos for motion in motions.values()]),
-        rate_hz=rates.pop(),
-        take_lengths=np.array([len(motion.qpos) for motion in motions.values()]),
-        take_names=tuple(motions),
-        joint_names=walker.joint_names,
-        scale=walker.config.rescale_factor,
-        notes=("synthetic motion: made by inverse kinematics, no animal moved so",),
-        made_by=MADE_BY,
-        layout="made gaits",
-    )
 
 
 def _profile(text: str) -> tuple[tuple[float, float, float], ...]:

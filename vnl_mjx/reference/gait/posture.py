@@ -34,11 +34,14 @@ REAL_POSTURE = {
     "elbow": 0.199,
     "wrist": 0.158,
 }
+# What no marker reached: at 0 the mouth is open, here it is shut (its range ends at -0.297).
+UNMEASURED_POSTURE = {"mandible": -0.28}
 
 
 def posture(walker: Walker) -> np.ndarray:
-    """Angles [joint] of `REAL_POSTURE` for the walker's joints, radians; 0 where it has none."""
-    return np.array([REAL_POSTURE.get(unsided(name), 0.0) for name in walker.joint_names])
+    """Angles [joint] of both tables for the walker's joints, radians; 0 where they have none."""
+    angles = REAL_POSTURE | UNMEASURED_POSTURE
+    return np.array([angles.get(unsided(name), 0.0) for name in walker.joint_names])
 
 
 def symmetric_medians(qpos: np.ndarray, joint_names: tuple[str, ...]) -> dict[str, float]:

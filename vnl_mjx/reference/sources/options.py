@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.layouts import cut
+from vnl_mjx.reference.layouts import DEFAULT_RATE_HZ, cut
 from vnl_mjx.reference.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording
 
 _MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
@@ -97,6 +97,8 @@ def make_recording(found: Found, options: SourceOptions) -> Recording:
         joint_names=joint_names,
         has_root=has_root,
         layout=found.layout,
+        # the layouts that define their angles' unit are stac-mjx's and track-mjx's, at 50 Hz
+        usual_rate_hz=DEFAULT_RATE_HZ if found.radians else None,
         notes=tuple(found.notes),
         **found.fields,
     )
