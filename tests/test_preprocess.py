@@ -13,7 +13,8 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clip_file import open_clip_file
 from vnl_mjx.reference.clips import FEATURES
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.preprocess import CUT, KEPT, LEFT_OUT, Preprocessor
+from vnl_mjx.reference.preprocess import Preprocessor
+from vnl_mjx.reference.preprocess_report import CUT, KEPT, LEFT_OUT
 from vnl_mjx.reference.velocities import finite_difference_qvel
 
 RATE_HZ = 50.0
@@ -180,12 +181,24 @@ def test_several_files_keep_their_names_apart(toy_walker, tmp_path):
     run(toy_walker, sources, tmp_path / "clips.h5")
     clips = read_clips(tmp_path / "clips.h5", toy_walker)
     assert len(set(clips.names)) == 2
+    assert [name.partition("_")[0] for name in clips.names] == ["a", "b"]
     assert [info.source for info in clips.info] == ["a.npz", "b.npz"]
     with open_clip_file(tmp_path / "clips.h5") as file:
         recorded = file.metadata["recordings"]
     assert [r["name"] for r in recorded] == ["a.npz", "b.npz"]
     assert all(len(r["sha256"]) == 64 for r in recorded)
     assert str(tmp_path) not in json.dumps(file.metadata)
+
+
+def test_files_of_one_name_are_told_apart(toy_walker, tmp_path):
+    for day in ("mon", "tue"):
+        (tmp_path / day).mkdir()
+    sources = [save(tmp_path / day / "rat.npz", motion(toy_walker, 30)) for day in ("mon", "tue")]
+    report = run(toy_walker, sources, tmp_path / "clips.h5")
+    assert [recording.name for recording in report.recordings] == ["mon/rat.npz", "tue/rat.npz"]
+    assert [piece.recording for piece in report.pieces] == ["mon/rat.npz", "tue/rat.npz"]
+    names = read_clips(tmp_path / "clips.h5", toy_walker).names
+    assert len(set(names)) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.reference.features import FeatureComputer
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.preprocess import CUT, KEPT, LEFT_OUT, Piece
+from vnl_mjx.reference.preprocess_report import CUT, KEPT, LEFT_OUT, Piece
 from vnl_mjx.reference.quality import ClipQuality, assess, assess_clips, marker_errors, verdict
 
 LIMITS = QualityLimits()

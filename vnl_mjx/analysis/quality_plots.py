@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from vnl_mjx.config.quality import QualityLimits
-from vnl_mjx.reference.preprocess import KEPT, Piece
+from vnl_mjx.reference.preprocess_report import KEPT, Piece
 
 _KEPT_COLOR, _CUT_COLOR = "#0072B2", "#D55E00"
 # Okabe and Ito's palette, without the blue of what was kept; then again, hatched.

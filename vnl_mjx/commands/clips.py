@@ -13,6 +13,7 @@ from vnl_mjx.commands.bodies import body_of_file
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_sha256
 from vnl_mjx.reference.clip_file import ClipWriter, open_clip_file, write_clip_file
 from vnl_mjx.reference.clip_operations import mirror_clips, split_into, unique_name
 from vnl_mjx.reference.clip_streams import (
@@ -27,7 +28,6 @@ from vnl_mjx.reference.conditioning.mirror import Mirror
 from vnl_mjx.reference.exporters.dm_control import export_dm_control
 from vnl_mjx.reference.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.preprocess import file_sha256
 from vnl_mjx.walkers.walker import Walker
 
 

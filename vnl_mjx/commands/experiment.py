@@ -1,8 +1,6 @@
 """From a configuration to the objects of a run: teacher, walker, physics, clips, task, student."""
 
-import importlib.metadata
 import os
-import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
+from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 _RECORDED_PACKAGES = (
@@ -130,13 +129,7 @@ def build_experiment(config: DistillationConfig) -> Experiment:
 
 def versions() -> dict[str, str]:
     """Versions that a checkpoint records."""
-    found = {"python": platform.python_version()}
-    for name in _RECORDED_PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return installed_versions(_RECORDED_PACKAGES)
 
 
 def relative_source(path: str | None, run_dir: Path) -> str | None:

@@ -17,7 +17,8 @@ from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.files import replacing
-from vnl_mjx.reference.preprocess import CUT, KEPT, LEFT_OUT, Preprocessor, PreprocessReport
+from vnl_mjx.reference.preprocess import Preprocessor
+from vnl_mjx.reference.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessReport
 
 
 def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:

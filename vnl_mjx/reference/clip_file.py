@@ -17,6 +17,7 @@ import numpy as np
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.reference.clips import FEATURES, ClipInfo
+from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker
 
 FORMAT = "vnl_mjx.clips"
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 QUALITY_PREFIX = "quality_"
 
 _MAX_CHUNK_FRAMES = 250
+_RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "numpy", "scipy", "h5py")
 _WORLD, _ROOT = "world", "root body"
 # Unit and frame of each feature, for whoever opens the file without this package.
 _MEANING = {
@@ -151,7 +153,8 @@ def write_clip_file(
         path: of the file to make or replace.
         walker: whose clips they are.
         rate_hz: frames per second of all clips.
-        metadata: JSON-able; the block may still add to it. The walker's fingerprint is added.
+        metadata: JSON-able; the block may still add to it. The walker's fingerprint and
+            the software's versions are added.
         compression: "gzip" or None.
 
     Raises:
@@ -162,7 +165,8 @@ def write_clip_file(
         yield writer
         if not writer.rows:
             raise UserError(f"{path}: not written, no clip is left to write")
-        writer.finish({**metadata, "walker": walker.fingerprint()})
+        versions = installed_versions(_RECORDED_PACKAGES)
+        writer.finish({**metadata, "walker": walker.fingerprint(), "versions": versions})
 
 
 class ClipFile:

@@ -1,9 +1,8 @@
 """From recordings to one file of complete reference clips, with an account of every frame."""
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_sha256
 from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.reference.clip_operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.reference.clips import ClipInfo, split_clips
@@ -20,6 +20,14 @@ from vnl_mjx.reference.conditioning.mirror import Mirror
 from vnl_mjx.reference.conditioning.segments import Cut, cut_clips
 from vnl_mjx.reference.features import ContactRule, FeatureComputer
 from vnl_mjx.reference.markers import Markers
+from vnl_mjx.reference.preprocess_report import (
+    CUT,
+    KEPT,
+    LEFT_OUT,
+    Piece,
+    PreprocessReport,
+    RecordingReport,
+)
 from vnl_mjx.reference.quality import ClipQuality, assess, verdict
 from vnl_mjx.reference.recording import Recording
 from vnl_mjx.reference.sources import match_joints, open_recording
@@ -27,81 +35,26 @@ from vnl_mjx.reference.stored_poses import compare_stored_poses
 from vnl_mjx.reference.takes import Block, Take
 from vnl_mjx.walkers.walker import Walker
 
-KEPT, CUT, LEFT_OUT = "kept", "cut", "left out"
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What became of one stretch of a recording.
+class _Source:
+    """An open recording.
 
     Attributes:
-        recording: file name.
-        take: name of the take.
-        start_s: in the recording, seconds.
-        stop_s: in the recording, seconds.
-        frames: at the clips' rate.
-        status: "kept", "cut" (by a limit of quality) or "left out" (in no clip).
-        reasons: why it is not kept.
-        clip: its name, where it is one.
-        quality: measures, where it was looked at.
+        path: of the file.
+        name: in the account; without a folder unless two files have one name.
+        prefix: of its clips' names.
+        recording: that is open.
+        rate_hz: frames per second.
     """
 
-    recording: str
-    take: str
-    start_s: float
-    stop_s: float
-    frames: int
-    status: str
-    reasons: tuple[str, ...] = ()
-    clip: str = ""
-    quality: ClipQuality | None = None
-
-
-@dataclass
-class RecordingReport:
-    """What was found in one file and done to it.
-
-    Attributes:
-        name: of the file, without its folder.
-        sha256: of the file.
-        frames: as recorded.
-        rate_hz: as recorded.
-        notes: what was assumed or done.
-        floor_shift_m: added to z.
-    """
-
+    path: Path
     name: str
-    sha256: str
-    frames: int
+    prefix: str
+    recording: Recording
     rate_hz: float
-    notes: list[str]
-    floor_shift_m: float = 0.0
-
-
-@dataclass
-class PreprocessReport:
-    """An account of every frame.
-
-    Attributes:
-        recordings: one per file.
-        pieces: in the order of the files; mirrored copies are not pieces of their own.
-        num_clips: in the file, with mirrored ones.
-        num_frames: in the file, with mirrored ones.
-        rate_hz: of the clips.
-    """
-
-    recordings: list[RecordingReport] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
-    num_clips: int = 0
-    num_frames: int = 0
-    rate_hz: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
-
-
-Progress = Callable[[str, int, int], None]
 
 
 class Preprocessor:
@@ -135,17 +88,14 @@ class Preprocessor:
         Raises:
             UserError: a file cannot be used, or nothing is left to write; `output` is then as it was.
         """
-        names = [Path(path).name for path in paths]
         with contextlib.ExitStack() as opened:
-            recordings = [opened.enter_context(self._open(path)) for path in paths]
-            rates = [self._rate(recording) for recording in recordings]
-            self.report.rate_hz = self._common_rate(rates, names)
+            sources = list(self._open(paths, opened))
+            self.report.rate_hz = rate = self._common_rate(sources)
             metadata: dict[str, Any] = {"options": _recorded_options(self.options)}
             compression = None if self.options.output_config.compression == "none" else "gzip"
-            rate = self.report.rate_hz
             with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
-                for path, recording, rate_in in zip(paths, recordings, rates, strict=True):
-                    self._add(writer, Path(path), recording, rate_in)
+                for source in sources:
+                    self._add(writer, source)
                 self._check_kept(output)
                 self._hold_out(writer)
                 self.report.num_clips = len(writer.rows)
@@ -153,51 +103,54 @@ class Preprocessor:
                 metadata["recordings"] = [asdict(item) for item in self.report.recordings]
         return self.report
 
-    def _open(self, path: str | Path) -> Recording:
-        source = self.options.source_config
-        return open_recording(
-            path,
-            rate_hz=source.rate_hz,
-            take_length=source.take_length,
-            joint_names=source.joint_names or None,
-            angle_unit=source.angle_unit,
-        )
-
-    def _rate(self, recording: Recording) -> float:
-        rate = recording.rate_hz or recording.usual_rate_hz
-        if rate is None:
-            raise UserError(
-                f"{recording.path}: {recording.layout} without a frame rate; give it "
-                "(source_config.rate_hz=HZ)"
+    def _open(self, paths: Sequence[str | Path], opened: contextlib.ExitStack) -> Iterator[_Source]:
+        section = self.options.source_config
+        for path, name in zip(map(Path, paths), source_names(paths), strict=True):
+            recording = open_recording(
+                path,
+                rate_hz=section.rate_hz,
+                take_length=section.take_length,
+                joint_names=section.joint_names or None,
+                angle_unit=section.angle_unit,
             )
-        return rate
+            opened.enter_context(recording)
+            rate = recording.rate_hz or recording.usual_rate_hz
+            if rate is None:
+                raise UserError(
+                    f"{path}: {recording.layout} without a frame rate; give it "
+                    "(source_config.rate_hz=HZ)"
+                )
+            prefix = f"{path.stem}_" if len(paths) > 1 else ""
+            yield _Source(path, name, prefix, recording, rate)
 
-    def _common_rate(self, rates: list[float], names: list[str]) -> float:
+    def _common_rate(self, sources: list[_Source]) -> float:
         wanted = self.options.resampling_config.rate_hz
-        if wanted is None and len(set(rates)) > 1:
-            found = ", ".join(f"{n} {r:g} Hz" for n, r in zip(names, rates, strict=True))
+        if wanted is None and len({source.rate_hz for source in sources}) > 1:
+            found = ", ".join(f"{source.name} {source.rate_hz:g} Hz" for source in sources)
             raise UserError(
                 f"resampling_config.rate_hz: expected a rate for recordings of several rates "
                 f"({found}), found null; give the rate of the clips"
             )
-        return wanted or rates[0]
+        return wanted or sources[0].rate_hz
 
-    def _add(self, writer: ClipWriter, path: Path, recording: Recording, rate_in: float) -> None:
+    def _add(self, writer: ClipWriter, source: _Source) -> None:
+        recording, rate_in = source.recording, source.rate_hz
         order, note = match_joints(recording, self.walker)
-        notes = [*recording.notes, *([note] if note else [])]
-        if recording.rate_hz is None:
-            notes.append(f"no frame rate in the file: {rate_in:g} Hz assumed")
-        scale = self.walker.config.rescale_factor
-        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
-            notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
-        compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
-        notes += [compared] if compared else []
-        own = RecordingReport(path.name, file_sha256(path), recording.num_frames, rate_in, notes)
+        notes = self._notes(source, order, note)
+        sha256 = file_sha256(source.path)
+        own = RecordingReport(source.name, sha256, recording.num_frames, rate_in, notes)
         self.report.recordings.append(own)
         first = np.cumsum(recording.take_lengths) - recording.take_lengths
         takes = [
-            Take(recording, name, slice(int(a), int(a + n)), order, rate_in, self.options)
-            for name, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
+            Take(
+                recording,
+                source.prefix + take,
+                slice(int(a), int(a + n)),
+                order,
+                rate_in,
+                self.options,
+            )
+            for take, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
         ]
         if normalised := sum(take.num_normalised for take in takes):
             notes.append(f"{normalised} quaternions normalised")
@@ -215,6 +168,17 @@ class Preprocessor:
                 self.progress(own.name, at, recording.num_frames)
             done += take.num_in
             self.progress(own.name, done, recording.num_frames)
+
+    def _notes(self, source: _Source, order: np.ndarray | None, note: str | None) -> list[str]:
+        """What was assumed of a recording, and how it fits the walker."""
+        recording, notes = source.recording, [*source.recording.notes, *([note] if note else [])]
+        if recording.rate_hz is None:
+            notes.append(f"no frame rate in the file: {source.rate_hz:g} Hz assumed")
+        scale = self.walker.config.rescale_factor
+        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
+            notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
+        compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
+        return notes + ([compared] if compared else [])
 
     def _floor_shift(self, takes: list[Take]) -> float:
         histogram = FloorHistogram()
@@ -359,15 +323,18 @@ class Preprocessor:
             writer.mark_held_out(index, group in held_out)
 
 
+def source_names(paths: Sequence[str | Path]) -> list[str]:
+    """A name for each file, without its folder unless two have one name."""
+    plain, used = [Path(path).name for path in paths], set[str]()
+    return [
+        unique_name(n if plain.count(n) == 1 else f"{Path(path).resolve().parent.name}/{n}", used)
+        for path, n in zip(paths, plain, strict=True)
+    ]
+
+
 def _recorded_options(options: PreprocessConfig) -> dict[str, Any]:
     """The options without paths of this machine: of the body's MJCF, its name."""
     recorded = to_dict(options)
     if mjcf := options.walker_config.mjcf_path:
         recorded["walker_config"]["mjcf_path"] = Path(mjcf).name
     return recorded
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
