@@ -27,6 +27,7 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 
 RATE_HZ = 50.0
 CLIP_FRAMES = 250
+CHUNK_FRAMES = 25_000  # at a time: 60 MB of features, however long the recording is
 LOOP_FRAMES = 3000  # of the slow one: its time per frame does not depend on how many
 REPETITIONS = 5
 
@@ -88,13 +89,18 @@ def bare_forward(walker: Walker, qpos: np.ndarray) -> Callable[[], None]:
 def measure(walker: Walker, qpos: np.ndarray) -> dict[str, list[float]]:
     """Frames per second of each, one number per repetition."""
     computer = FeatureComputer(walker)
-    lengths = [CLIP_FRAMES] * (len(qpos) // CLIP_FRAMES)
+
+    def features() -> None:
+        for start in range(0, len(qpos), CHUNK_FRAMES):
+            chunk = qpos[start : start + CHUNK_FRAMES]
+            computer(chunk, [CLIP_FRAMES] * (len(chunk) // CLIP_FRAMES), RATE_HZ)
+
     floor = bare_forward(walker, qpos)
     whole_batches = len(qpos) - len(qpos) % 1024
     jobs: dict[str, tuple[int, Callable[[], object]]] = {
         "loop": (LOOP_FRAMES, lambda: loop_features(walker, qpos[:LOOP_FRAMES])),
         "floor": (whole_batches, floor),
-        "features": (len(qpos), lambda: computer(qpos, lengths, RATE_HZ)),
+        "features": (len(qpos), features),
     }
     for _, job in jobs.values():
         job()  # warm

@@ -90,11 +90,13 @@ class FootHeights:
         """Finds the geoms of the feet."""
         geoms = foot_geoms(walker)
         self._floor_height = walker.floor_height
-        self._bodies = [geom.body for geom in geoms]
+        bodies = np.array([geom.body for geom in geoms], int)
+        # each body once, and the place of each geom's body among them
+        self._bodies, self._place = np.unique(bodies, return_inverse=True)
         shapes = [geom.axes * geom.half_axes for geom in geoms]
-        self._shapes = np.array(shapes, np.float32).reshape(-1, 3, 3)
-        offsets = [geom.position for geom in geoms]
-        self._offsets = np.array(offsets, np.float32).reshape(-1, 3, 1)
+        self._shapes = np.array(shapes, np.float32).reshape(-1, 3, 3, 1)
+        offsets = np.array([geom.position for geom in geoms], np.float32).reshape(-1, 3)
+        self._offsets = offsets.T[..., None]
         self._radii = np.array([geom.radius for geom in geoms], np.float32)[:, None]
         self._rounded = np.array([geom.rounded for geom in geoms], bool)[:, None]
         feet = np.array([geom.foot for geom in geoms], int)
@@ -107,14 +109,16 @@ class FootHeights:
             body_positions: [frame, nbody, 3] in the world, metres.
             body_quaternions: [frame, nbody, 4].
         """
-        positions = np.asarray(body_positions[:, self._bodies, 2], np.float32).T
-        quaternions = np.asarray(body_quaternions[:, self._bodies], np.float32).swapaxes(0, 1)
-        up_b = _up_in_body(quaternions)  # [geom, frame, 3]
-        reach = np.abs(up_b @ self._shapes)
-        box = reach[..., 0] + reach[..., 1] + reach[..., 2]
-        ellipsoid = np.sqrt(np.einsum("gfi,gfi->gf", reach, reach))
-        core = np.where(self._rounded, ellipsoid, box)
-        lowest = positions + (up_b @ self._offsets)[..., 0] - core - self._radii
+        height = np.asarray(body_positions[:, self._bodies, 2], np.float32).T[self._place]
+        orientation = np.asarray(body_quaternions[:, self._bodies], np.float32).T
+        # component by component, [geom, frame]: many small matrix products would take longer
+        x, y, z = (part[self._place] for part in _up_in_body(*orientation))
+        rows = self._shapes
+        reach = [x * rows[:, 0, j] + y * rows[:, 1, j] + z * rows[:, 2, j] for j in range(3)]
+        box = np.abs(reach[0]) + np.abs(reach[1]) + np.abs(reach[2])
+        ellipsoid = np.sqrt(reach[0] ** 2 + reach[1] ** 2 + reach[2] ** 2)
+        center = height + x * self._offsets[0] + y * self._offsets[1] + z * self._offsets[2]
+        lowest = center - np.where(self._rounded, ellipsoid, box) - self._radii
         heights = np.empty((lowest.shape[1], len(self._geoms_of_feet)), np.float32)
         for foot, own in enumerate(self._geoms_of_feet):
             heights[:, foot] = lowest[own].min(axis=0)
@@ -128,7 +132,8 @@ def foot_heights(
     return FootHeights(walker)(body_positions, body_quaternions)
 
 
-def _up_in_body(quaternion: np.ndarray) -> np.ndarray:
-    """The world's z axis in the frame of [..., 4] orientations: the third row of the matrix."""
-    w, x, y, z = np.moveaxis(quaternion, -1, 0)
-    return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], -1)
+def _up_in_body(
+    w: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The world's z axis in the frames of orientations [...]: the third row of the matrix."""
+    return 2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z

@@ -33,7 +33,7 @@ def difference_qvel(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) 
     qvel[:, :3] = after[:, :3] - before[:, :3]
     qvel[:, 3:6] = rotation_between(before[:, 3:7], after[:, 3:7])
     np.subtract(after[:, 7:], before[:, 7:], out=qvel[:, 6:])
-    qvel /= seconds[:, None]
+    qvel *= (1.0 / seconds)[:, None]  # as MuJoCo does
     return qvel
 
 
