@@ -159,6 +159,23 @@ def test_bad_files_are_refused_in_one_line(toy_walker, tmp_path):
         read_clips(tmp_path / "clips.h5", toy_walker, clips=[3])
 
 
+def test_random_damage_is_refused_or_harmless(toy_walker, tmp_path):
+    good = write(tmp_path / "clips.h5", toy_walker, made_clips(toy_walker)).read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(60):
+        damaged = bytearray(good)
+        for place in rng.integers(rng.choice([2000, len(good)]), size=rng.choice([1, 8])):
+            damaged[place] = rng.integers(256)
+        path = tmp_path / "damaged.h5"
+        path.write_bytes(damaged)
+        try:
+            read_clips(path, toy_walker)
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+
+
 def test_clips_of_another_body_are_refused(toy_walker, rodent, tmp_path):
     path = write(tmp_path / "clips.h5", toy_walker, made_clips(toy_walker))
     with pytest.raises(UserError, match="joint"):

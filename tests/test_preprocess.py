@@ -176,6 +176,28 @@ def test_mirrored_copies_and_held_out_pairs(toy_walker, tmp_path):
     np.testing.assert_allclose(np.asarray(one.position) * flip, np.asarray(other.position))
 
 
+def test_what_was_done_is_said(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 100)
+    qpos[40:43] = np.nan
+    qpos[60, 8] += 0.9
+    source = save(tmp_path / "day.npz", qpos)
+    sections = {
+        "resampling": {"rate_hz": 100.0, "interpolation": "linear"},
+        "conditioning": {"mirror": True, "align_floor": True},
+        "quality": {"jump_joint_rad": None, "clamped_share": None},
+    }
+    report = run(toy_walker, [source], tmp_path / "clips.h5", **sections)
+    (recording,) = report.recordings
+    notes = "; ".join(recording.notes)
+    assert "resampled to 100 Hz (linear)" in notes and "mirrored copies added" in notes
+    assert "mm to the floor" in notes and recording.floor_shift_m != 0.0
+    assert f"{recording.filled_frames} frames filled" in notes and recording.filled_frames >= 6
+    assert recording.clamped_velocities > 0
+    assert f"{recording.clamped_velocities} joint velocities limited to 20 rad/s" in notes
+    velocities = np.asarray(read_clips(tmp_path / "clips.h5", toy_walker).joints_velocity)
+    assert np.abs(velocities).max() == 20.0
+
+
 def test_several_files_keep_their_names_apart(toy_walker, tmp_path):
     sources = [save(tmp_path / f"{name}.npz", motion(toy_walker, 30)) for name in ("a", "b")]
     run(toy_walker, sources, tmp_path / "clips.h5")

@@ -14,12 +14,11 @@ from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
-from vnl_mjx.reference.clip_file import ClipWriter, open_clip_file, write_clip_file
+from vnl_mjx.reference.clip_file import ClipWriter, is_own_file, open_clip_file, write_clip_file
 from vnl_mjx.reference.clip_operations import mirror_clips, split_into, unique_name
 from vnl_mjx.reference.clip_streams import (
     StoredClip,
     append_clips,
-    is_own_file,
     stored_clips,
     stored_metadata,
 )

@@ -8,8 +8,7 @@ import numpy as np
 
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clip_file import ClipFile, open_clip_file
-from vnl_mjx.reference.clip_streams import is_own_file
+from vnl_mjx.reference.clip_file import ClipFile, is_own_file, open_clip_file
 from vnl_mjx.reference.clips import ReferenceClips, describe_clips
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.reference.quality import assess_clips

@@ -24,6 +24,9 @@ FORMAT = "vnl_mjx.clips"
 FORMAT_VERSION = 1
 QUALITY_PREFIX = "quality_"
 
+# h5py raises each of these for a damaged file, depending on where it is damaged
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
+
 _MAX_CHUNK_FRAMES = 250
 _RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "numpy", "scipy", "h5py")
 _WORLD, _ROOT = "world", "root body"
@@ -260,8 +263,7 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
                     f"{path}: is not a clip file of vnl_mjx; `vnl-mjx preprocess` makes one"
                 )
             yield ClipFile(file, str(path))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-        # h5py raises each of these for a damaged file, depending on where it is damaged
+    except HDF5_ERRORS as error:
         reason = first_line(error)
         raise UserError(
             f"{path}: is missing or damaged ({reason}); make or copy it again"
@@ -272,6 +274,15 @@ def is_clip_file(file: h5py.File) -> bool:
     """Whether an open HDF5 file says that it is of our format."""
     found = file.attrs.get("format")
     return isinstance(found, bytes | np.bytes_) and bytes(found) == FORMAT.encode()
+
+
+def is_own_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is of our format; False where that cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            return is_clip_file(file)
+    except HDF5_ERRORS:
+        return False
 
 
 def name_lists(walker: Walker) -> dict[str, tuple[str, ...]]:

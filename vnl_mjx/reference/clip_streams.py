@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 
-from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, is_clip_file, open_clip_file
+from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, is_own_file, open_clip_file
 from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.walkers.walker import Walker
@@ -50,15 +49,6 @@ def stored_clips(
     for clip in range(count) if indices is None else indices:
         one = read_clips(path, walker, clips=[clip])
         yield StoredClip(one, {name: float(column[clip]) for name, column in quality.items()})
-
-
-def is_own_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says that it is of our own format; False where it cannot be opened."""
-    try:
-        with h5py.File(path, "r") as file:
-            return is_clip_file(file)
-    except (OSError, RuntimeError):
-        return False
 
 
 def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.assembly import assemble
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
-from vnl_mjx.reference.clip_file import is_clip_file
+from vnl_mjx.reference.clip_file import HDF5_ERRORS, is_own_file
 from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.reference.layouts import (
     ALL_CLIPS,
@@ -54,7 +54,7 @@ def read_clips(
         raise UserError(f"clip_length: expected at least 1 frame, found {clip_length}")
     if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UserError(f"rate_hz: expected a positive number, found {rate_hz}")
-    if _is_own(Path(path)):
+    if is_own_file(path):
         raw = read_own_layout(path, walker, clip_length, rate_hz, clips)
         return assemble(raw, walker, Path(path).name)
     contents = _load(Path(path))
@@ -99,14 +99,6 @@ def common_length(path: str | os.PathLike[str], clips: ReferenceClips, layout: s
     return int(lengths[0])
 
 
-def _is_own(path: Path) -> bool:
-    try:
-        with h5py.File(path, "r") as file:
-            return is_clip_file(file)
-    except (OSError, RuntimeError):  # `_load` says what is wrong with it
-        return False
-
-
 def _load(path: Path) -> FileContents:
     if not path.exists():
         raise UserError(f"{path}: no such file; give the path of a clip file ({FORMATS})")
@@ -136,8 +128,7 @@ def _load(path: Path) -> FileContents:
             attributes = {n: file.attrs[n] for n in ("rate_hz", *_NAMES) if n in file.attrs}
             # str: a name that is not UTF-8 arrives as bytes
             return FileContents(str(path), datasets, attributes, tuple(map(str, found)))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-        # h5py raises each of these for a damaged file, depending on where it is damaged
+    except HDF5_ERRORS as error:
         raise UserError(
             f"{path}: is truncated or damaged HDF5 ({first_line(error)}); copy it again"
         ) from error

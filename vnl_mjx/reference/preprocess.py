@@ -164,10 +164,13 @@ class Preprocessor:
                 block = take.block(start, stop, self._computer, own.floor_shift_m)
                 for clip in clips:
                     self._keep_or_cut(writer, own, take, block.part(*clip), markers)
+                    own.filled_frames += int(block.part(*clip).filled.sum())
+                    own.clamped_velocities += int(block.part(*clip).clamped.sum())
                 at = min(done + round(stop * take.rate_in / take.rate_out), recording.num_frames)
                 self.progress(own.name, at, recording.num_frames)
             done += take.num_in
             self.progress(own.name, done, recording.num_frames)
+        notes += self._changes(own)
 
     def _notes(self, source: _Source, order: np.ndarray | None, note: str | None) -> list[str]:
         """What was assumed of a recording, and how it fits the walker."""
@@ -179,6 +182,25 @@ class Preprocessor:
             notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
         compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
         return notes + ([compared] if compared else [])
+
+    def _changes(self, own: RecordingReport) -> list[str]:
+        """What was done to the motion, in words."""
+        options, changes = self.options, []
+        if self.report.rate_hz != own.rate_hz:
+            kind = options.resampling_config.interpolation
+            changes.append(f"resampled to {self.report.rate_hz:g} Hz ({kind})")
+        if window := options.conditioning_config.smoothing_window_s:
+            changes.append(f"poses smoothed over {window:g} s")
+        if window := options.velocity_config.smoothing_window_s:
+            changes.append(f"velocities smoothed over {window:g} s")
+        if own.filled_frames:
+            changes.append(f"{own.filled_frames} frames filled over gaps")
+        if own.clamped_velocities:
+            limit = options.velocity_config.max_qvel
+            changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
+        if options.conditioning_config.mirror:
+            changes.append("mirrored copies added")
+        return changes
 
     def _floor_shift(self, takes: list[Take]) -> float:
         histogram = FloorHistogram()

@@ -46,6 +46,8 @@ class RecordingReport:
         rate_hz: as recorded.
         notes: what was assumed or done.
         floor_shift_m: added to z.
+        filled_frames: of its clips, interpolated over gaps.
+        clamped_velocities: of its clips, joint velocities that were beyond the limit.
     """
 
     name: str
@@ -54,6 +56,8 @@ class RecordingReport:
     rate_hz: float
     notes: list[str]
     floor_shift_m: float = 0.0
+    filled_frames: int = 0
+    clamped_velocities: int = 0
 
 
 @dataclass

@@ -8,10 +8,9 @@ import h5py
 import numpy as np
 
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.reference.clip_file import HDF5_ERRORS
 from vnl_mjx.reference.recording import LazyFrames
 
-# h5py raises each of these for a damaged file, depending on where it is damaged
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
 _MOST_SMALL_BYTES = 2**26
 
 
@@ -37,7 +36,7 @@ class Hdf5Source:
         """Raises UserError where the block finds damage."""
         try:
             yield
-        except DAMAGE as error:
+        except HDF5_ERRORS as error:
             reason = first_line(error)
             raise UserError(
                 f"{self.path}: is truncated or damaged HDF5 ({reason}); copy it again"
