@@ -33,6 +33,7 @@ EXTRAS = {
     "warp": "warp-lang",
     "wandb": "wandb",
     "tensorboard": "tensorboardx",
+    "nwb": "pynwb",
     "viewer": "mjviser",
 }
 
