@@ -196,6 +196,9 @@ def test_gait_makes_labelled_clips(tmp_path, capsys):
     found = read(output, walker)
     assert found.num_clips == 2 and all("synthetic" in info.made_by for info in found.info)
     assert {info.label for info in found.info} == {"walk"}
+    run("clips", "hold-out", output, tmp_path / "marked.h5", "--fraction", "0.5")
+    marked = read(tmp_path / "marked.h5", walker)
+    assert sum(info.held_out for info in marked.info) == 1  # clips of one file are not one clip
     again = tmp_path / "again.h5"
     run("gait", again, "--speed", "0.2", "--seconds", "1", "--clips", "2")
     np.testing.assert_array_equal(read(again, walker).qpos(), found.qpos())

@@ -45,7 +45,12 @@ def run(args: argparse.Namespace) -> int:
             motion = make_gait(walker, config)
             features = computer(motion.qpos, [len(motion.qpos)], rate)
             quality = assess(walker, features, rate).numbers()
-            info = ClipInfo(source=output.name, label=_label(config), made_by=motion.made_by)
+            info = ClipInfo(
+                source=output.name,
+                start_s=done / rate,
+                label=_label(config),
+                made_by=motion.made_by,
+            )
             writer.append(features, ClipRow(name, len(motion.qpos), info, quality))
             rows[name] = _summary(measure(walker, motion))
             done += len(motion.qpos)

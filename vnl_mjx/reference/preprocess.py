@@ -162,10 +162,10 @@ class Preprocessor:
         for take in takes:
             for start, stop, clips in self._spans(own, take):
                 block = take.block(start, stop, self._computer, own.floor_shift_m)
-                for clip in clips:
-                    self._keep_or_cut(writer, own, take, block.part(*clip), markers)
-                    own.filled_frames += int(block.part(*clip).filled.sum())
-                    own.clamped_velocities += int(block.part(*clip).clamped.sum())
+                for part in (block.part(*clip) for clip in clips):
+                    self._keep_or_cut(writer, own, take, part, markers)
+                    own.filled_frames += int(part.filled.sum())
+                    own.clamped_velocities += int(part.clamped.sum())
                 at = min(done + round(stop * take.rate_in / take.rate_out), recording.num_frames)
                 self.progress(own.name, at, recording.num_frames)
             done += take.num_in
