@@ -20,9 +20,10 @@ from vnl_mjx.reference.clip_streams import (
     StoredClip,
     append_clips,
     stored_clips,
+    stored_info,
     stored_metadata,
 )
-from vnl_mjx.reference.clips import ReferenceClips, split_clips
+from vnl_mjx.reference.clips import ReferenceClips, draw_held_out
 from vnl_mjx.reference.conditioning.mirror import Mirror
 from vnl_mjx.reference.exporters.dm_control import export_dm_control
 from vnl_mjx.reference.exporters.track_mjx import export_all_clips, export_stac
@@ -110,20 +111,15 @@ def mirror(path: Path, output: Path, walker: Walker, only: bool) -> int:
 
 def hold_out(path: Path, output: Path, walker: Walker, fraction: float, by: str, seed: int) -> int:
     """Marks clips, or all clips of some recordings, as held out."""
-
-    def group(stored: StoredClip) -> object:
-        if by == "recording":
-            return stored.info.source
-        # a clip's mirror image and what overlaps it go with it, where the file tells where it is from
-        known = (stored.info.source, stored.info.start_s)
-        return known if stored.clips.info else stored.clips.names
-
-    unique = list(dict.fromkeys(group(stored) for stored in stored_clips(path, walker)))
-    held_out = {unique[i] for i in split_clips(len(unique), fraction, seed).held_out}
+    groups = [
+        # a file that does not tell where its clips are from is one recording of different clips
+        info.group(by) if info else (path.name if by == "recording" else name)
+        for name, info in stored_info(path, walker)
+    ]
+    marks = iter(draw_held_out(groups, fraction, seed))
 
     def marked(stored: StoredClip) -> ReferenceClips:
-        info = replace(stored.info, held_out=group(stored) in held_out)
-        return stored.clips.replace(info=(info,))
+        return stored.clips.replace(info=(replace(stored.info, held_out=next(marks)),))
 
     return _rewrite("hold-out", [path], output, walker, marked)
 

@@ -23,10 +23,16 @@ _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing 
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
 
-def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
+def assemble(
+    raw: RawClips, walker: Walker, source: str, computer: FeatureComputer | None = None
+) -> ReferenceClips:
     """Checked, reordered and complete clips; raises UserError for data that cannot be used.
 
-    `raw` is used up: its features and notes are edited.
+    Args:
+        raw: is used up: its features and notes are edited.
+        walker: whose clips they are.
+        source: name of the file.
+        computer: of the walker, where it is at hand already.
     """
     check_shapes(raw, len(walker.joint_names))
     check_finite(raw)
@@ -38,7 +44,7 @@ def assemble(raw: RawClips, walker: Walker, source: str) -> ReferenceClips:
     position, quaternion, joints = (features[name] for name in ("position", "quaternion", "joints"))
     qpos = np.concatenate([position, quaternion, joints], axis=-1)
     lengths = raw.lengths.astype(np.int32)
-    computer = FeatureComputer(walker)
+    computer = computer or FeatureComputer(walker)
     poses = computer.kinematics(qpos)
     _complete_bodies(raw, walker, poses)
     _complete_velocities(raw, qpos)

@@ -3,13 +3,17 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vnl_mjx.reference.assembly import assemble
 from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, is_own_file, open_clip_file
 from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.reference.features import FeatureComputer
 from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.reference.own_layout import raw_clips
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -44,11 +48,22 @@ def stored_clips(
         for clip in range(clips.num_clips):
             yield StoredClip(clips.select([clip]), {})
         return
+    computer = FeatureComputer(walker)
     with open_clip_file(path) as file:
-        quality, count = file.quality, file.num_clips
-    for clip in range(count) if indices is None else indices:
-        one = read_clips(path, walker, clips=[clip])
-        yield StoredClip(one, {name: float(column[clip]) for name, column in quality.items()})
+        for clip in range(file.num_clips) if indices is None else indices:
+            raw = raw_clips(file, walker, clips=[clip])
+            one = assemble(raw, walker, Path(path).name, computer)
+            quality = {name: float(column[clip]) for name, column in file.quality.items()}
+            yield StoredClip(one, quality)
+
+
+def stored_info(path: str | os.PathLike[str], walker: Walker) -> list[tuple[str, ClipInfo | None]]:
+    """Name of each clip of a file and where it is from, None where the file does not tell."""
+    if is_own_file(path):
+        with open_clip_file(path) as file:
+            return list(zip(file.names, file.info, strict=True))
+    clips = read_clips(path, walker)
+    return list(zip(clips.names, clips.info or (None,) * clips.num_clips, strict=True))
 
 
 def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ every look-up is one gather: `starts[clip] + frame`, clamped into the clip.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -87,6 +87,10 @@ class ClipInfo:
     made_by: str = ""
     mirrored: bool = False
     held_out: bool = False
+
+    def group(self, by: str) -> Hashable:
+        """What is held out together with the clip: its "recording", or what shows the same frames."""
+        return self.source if by == "recording" else (self.source, self.start_s)
 
 
 @flax.struct.dataclass
@@ -267,6 +271,19 @@ def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSpli
     count = min(count, num_clips - 1)
     order = np.random.default_rng(seed).permutation(num_clips).tolist()
     return ClipSplit(tuple(sorted(order[count:])), tuple(sorted(order[:count])), seed)
+
+
+def draw_held_out(groups: Sequence[Hashable], fraction: float, seed: int) -> list[bool]:
+    """Which clips are held out, where those of one group (a clip and its mirror image) go together.
+
+    Args:
+        groups: of each clip.
+        fraction: of the groups, as for `split_clips`.
+        seed: of the draw.
+    """
+    unique = list(dict.fromkeys(groups))
+    held_out = {unique[index] for index in split_clips(len(unique), fraction, seed).held_out}
+    return [group in held_out for group in groups]
 
 
 def describe_clips(clips: ReferenceClips) -> dict[str, str]:

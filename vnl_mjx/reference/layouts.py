@@ -94,7 +94,7 @@ def _stac_features(
     """Features and the dataset of each."""
     path, qpos, qvel = contents.path, contents.numbers("qpos"), contents.numbers("qvel")
     if "qpos" not in contents.datasets:
-        raise UserError(f"{path}: expected {FORMATS}; found {_listing(contents.found)}")
+        raise UserError(f"{path}: expected {FORMATS}; found {listing(contents.found)}")
     if qpos is None:
         raise UserError(f"{path}: 'qpos' is empty, expected at least one frame")
     if qpos.ndim != 2 or qpos.shape[1] != 7 + num_joints:
@@ -183,7 +183,7 @@ def _all_clips_features(contents: FileContents) -> dict[str, np.ndarray]:
     missing = [f"{ALL_CLIPS}/{name}" for name in _REQUIRED if name not in features]
     if missing:
         raise UserError(
-            f"{path}: {', '.join(missing)} missing or empty; found {_listing(contents.found)}"
+            f"{path}: {', '.join(missing)} missing or empty; found {listing(contents.found)}"
         )
     leading = {values.shape[:2] for values in features.values()}
     if len(leading) > 1 or any(values.ndim < 3 for values in features.values()):
@@ -211,7 +211,8 @@ def cut(num_frames: int, length: int) -> np.ndarray:
     return np.array([length] * full + [rest] * (rest > 0), np.int32)
 
 
-def _listing(names: tuple[str, ...], most: int = 8) -> str:
+def listing(names: tuple[str, ...], most: int = 8) -> str:
+    """Names for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(repr(name) for name in names[:most]) or "nothing") + more
 

@@ -41,25 +41,35 @@ def read_own_layout(
         UserError: the file is damaged, or has no such clip.
     """
     with open_clip_file(path) as file:
-        chosen = list(range(file.num_clips) if clips is None else clips)
-        outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
-        if outside or not chosen:
-            found = f"clip {outside[0]}" if outside else "no clip"
-            raise UserError(
-                f"{path}: {found} was asked for, expected clips out of 0 ... {file.num_clips - 1}"
-            )
-        parts = [file.features(clip) for clip in chosen]
-        features = {name: np.concatenate([part[name] for part in parts]) for name in FEATURES}
-        own_names = name_lists(walker)
-        for name, rows in _ROWS.items():
-            if file.name_lists[rows] != own_names[rows]:
-                del features[name]
-        return _raw(file, str(path), features, chosen, clip_length, rate_hz)
+        return raw_clips(file, walker, clip_length, rate_hz, clips)
+
+
+def raw_clips(
+    file: ClipFile,
+    walker: Walker,
+    clip_length: int | None = None,
+    rate_hz: float | None = None,
+    clips: Sequence[int] | None = None,
+) -> RawClips:
+    """`read_own_layout` for a file that is open."""
+    chosen = list(range(file.num_clips) if clips is None else clips)
+    outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
+    if outside or not chosen:
+        found = f"clip {outside[0]}" if outside else "no clip"
+        raise UserError(
+            f"{file.path}: {found} was asked for, expected clips out of 0 ... {file.num_clips - 1}"
+        )
+    parts = [file.features(clip) for clip in chosen]
+    features = {name: np.concatenate([part[name] for part in parts]) for name in FEATURES}
+    own_names = name_lists(walker)
+    for name, rows in _ROWS.items():
+        if file.name_lists[rows] != own_names[rows]:
+            del features[name]
+    return _raw(file, features, chosen, clip_length, rate_hz)
 
 
 def _raw(
     file: ClipFile,
-    path: str,
     features: dict[str, np.ndarray],
     chosen: list[int],
     clip_length: int | None,
@@ -76,7 +86,7 @@ def _raw(
             offset_s = float(pieces[:piece].sum()) / file.rate_hz
             infos.append(replace(info, start_s=info.start_s + offset_s))
     return RawClips(
-        path=path,
+        path=file.path,
         features=features,
         datasets={name: f"features/{name}" for name in features},
         lengths=np.array(lengths, np.int32),

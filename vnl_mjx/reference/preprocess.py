@@ -14,7 +14,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.reference.clip_file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.reference.clip_operations import mirror_features, mirrored_name, unique_name
-from vnl_mjx.reference.clips import ClipInfo, split_clips
+from vnl_mjx.reference.clips import ClipInfo, draw_held_out
 from vnl_mjx.reference.conditioning.floor import FloorHistogram
 from vnl_mjx.reference.conditioning.mirror import Mirror
 from vnl_mjx.reference.conditioning.segments import Cut, cut_clips
@@ -268,6 +268,7 @@ class Preprocessor:
             marker_errors=errors,
             filled=block.filled,
             clamped=block.clamped,
+            feet=self._computer.foot_heights,
         )
         if reasons := verdict(quality, self.options.quality_config):
             self._note(own, take, start, stop, CUT, reasons, quality=quality)
@@ -333,16 +334,10 @@ class Preprocessor:
         section = self.options.split_config
         if not section.held_out_fraction:
             return
-        infos = [row.info for row in writer.rows]
-        groups = [
-            info.source if section.by == "recording" else (info.source, info.start_s)
-            for info in infos
-        ]
-        unique = list(dict.fromkeys(groups))
-        split = split_clips(len(unique), section.held_out_fraction, section.seed)
-        held_out = {unique[index] for index in split.held_out}
-        for index, group in enumerate(groups):
-            writer.mark_held_out(index, group in held_out)
+        groups = [row.info.group(section.by) for row in writer.rows]
+        held_out = draw_held_out(groups, section.held_out_fraction, section.seed)
+        for clip, is_held_out in enumerate(held_out):
+            writer.mark_held_out(clip, is_held_out)
 
 
 def source_names(paths: Sequence[str | Path]) -> list[str]:

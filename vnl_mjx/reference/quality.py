@@ -7,6 +7,7 @@ import numpy as np
 
 from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.reference.clips import FEATURES, ReferenceClips
+from vnl_mjx.reference.feet import FootHeights
 from vnl_mjx.reference.quality_measures import (
     below_floor,
     changes,
@@ -85,6 +86,7 @@ def assess(
     marker_errors: np.ndarray | None = None,
     filled: np.ndarray | None = None,
     clamped: np.ndarray | None = None,
+    feet: FootHeights | None = None,
 ) -> ClipQuality:
     """Measures one clip.
 
@@ -92,10 +94,11 @@ def assess(
         walker: whose clip it is.
         features: of `ReferenceFrames` by name, [frame, ...]; no contacts or limbs are needed.
         rate_hz: frames per second.
-        marker_errors: [frame, keypoint] metres, of the function `marker_errors`; NaN where
-                there is no keypoint.
+        marker_errors: [frame, keypoint] metres, of the function `marker_errors`; NaN where there
+            is no keypoint.
         filled: bool [frame], interpolated over a gap.
         clamped: int [frame], joint velocities that were limited.
+        feet: of the walker, where they are at hand already.
     """
     poses = np.concatenate([features[n] for n in ("position", "quaternion", "joints")], axis=1)
     poses = poses.astype(np.float64)
@@ -113,7 +116,7 @@ def assess(
         clamped_values=int(hit.sum()),
         clamped_share=float(np.mean(hit > 0)) if count else 0.0,
         **joint_limits(walker, poses[good, 7:]),
-        **below_floor(walker, features, good),
+        **below_floor(walker, features, good, feet or FootHeights(walker)),
         **speeds(walker, features, good),
         **changes(walker, poses, good, rate_hz),
     )
@@ -123,8 +126,14 @@ def assess_clips(walker: Walker, clips: ReferenceClips) -> tuple[ClipQuality, ..
     """Measures of each clip that is in memory; markers, filling and clamping are not known."""
     arrays = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
     rows = zip(np.asarray(clips.starts).tolist(), np.asarray(clips.lengths).tolist(), strict=True)
+    feet = FootHeights(walker)
     return tuple(
-        assess(walker, {n: a[start : start + length] for n, a in arrays.items()}, clips.rate_hz)
+        assess(
+            walker,
+            {n: a[start : start + length] for n, a in arrays.items()},
+            clips.rate_hz,
+            feet=feet,
+        )
         for start, length in rows
     )
 

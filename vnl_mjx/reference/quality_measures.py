@@ -7,7 +7,7 @@ import numpy as np
 
 from vnl_mjx.reference.conditioning.quaternions import rotate
 from vnl_mjx.reference.conditioning.segments import stretches
-from vnl_mjx.reference.feet import foot_heights
+from vnl_mjx.reference.feet import FootHeights
 from vnl_mjx.reference.velocities import rotation_between
 from vnl_mjx.walkers.walker import Walker
 
@@ -56,7 +56,7 @@ def joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
 
 
 def below_floor(
-    walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray
+    walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray, feet: FootHeights
 ) -> dict[str, Any]:
     """How deep feet, and any body's origin, are below the floor in the good frames."""
     positions = features["body_positions"][good]
@@ -66,7 +66,7 @@ def below_floor(
     depth, lowest = _largest(walker.floor_height - positions[:, solid, 2], names)
     below = np.zeros((len(positions), 0))
     if len(walker.feet):
-        below = -foot_heights(walker, positions, features["body_quaternions"][good])
+        below = -feet(positions, features["body_quaternions"][good])
     return {
         "penetration_mm": max(1000.0 * float(below.max()), 0.0) if below.size else 0.0,
         "penetration_share": float(np.mean((below > FLOOR_TOLERANCE_M).any(axis=1)))

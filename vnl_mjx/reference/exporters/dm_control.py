@@ -18,6 +18,7 @@ import numpy as np
 
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.reference.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.reference.clip_operations import unique_name
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.features import in_frame
 from vnl_mjx.reference.kinematics import Kinematics
@@ -167,15 +168,9 @@ def walker_itself(walker: Walker) -> ExportedBody:
 
 def clip_identifiers(names: Sequence[str]) -> tuple[str, ...]:
     """Names that can be HDF5 groups: letters, digits, '_', '-' and '.', each once."""
-    found: dict[str, None] = {}
-    for name in names:
-        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "clip"
-        identifier, copy = safe, 1
-        while identifier in found:
-            copy += 1
-            identifier = f"{safe}_{copy}"
-        found[identifier] = None
-    return tuple(found)
+    safe = (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "clip" for name in names)
+    used: set[str] = set()
+    return tuple(unique_name(name, used) for name in safe)
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

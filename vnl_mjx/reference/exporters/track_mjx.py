@@ -76,8 +76,8 @@ def export_stac(
     joints = (root,) * _ROOT_COLUMNS + clips.joint_names
     names = {"names_qpos": joints, "names_xpos": [clips.body_names[body] for body in bodies]}
     arrays = {
-        "qpos": _joined(clips, "position", "quaternion", "joints"),
-        "qvel": _joined(clips, "velocity", "angular_velocity", "joints_velocity"),
+        "qpos": np.asarray(clips.qpos()),
+        "qvel": np.asarray(clips.qvel()),
         "xpos": np.asarray(clips.body_positions)[:, bodies],
         "xquat": np.asarray(clips.body_quaternions)[:, bodies],
     }
@@ -121,10 +121,6 @@ def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, walker
 
 def _without_floor(body_names: Sequence[str]) -> list[int]:
     return [body for body, name in enumerate(body_names) if name != _FLOOR]
-
-
-def _joined(clips: ReferenceClips, *features: str) -> np.ndarray:
-    return np.concatenate([np.asarray(getattr(clips, name)) for name in features], axis=-1)
 
 
 def _config(clips: ReferenceClips, walker: Walker, length: int) -> str:

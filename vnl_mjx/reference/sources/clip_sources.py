@@ -11,9 +11,9 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clip_file import open_clip_file
-from vnl_mjx.reference.layouts import ALL_CLIPS
+from vnl_mjx.reference.layouts import ALL_CLIPS, listing
 from vnl_mjx.reference.recording import LazyFrames, Recording
-from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, listing, texts
+from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.reference.sources.options import (
     Found,
     SourceOptions,

@@ -9,11 +9,11 @@ import h5py
 
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.reference.clip_file import is_clip_file
-from vnl_mjx.reference.layouts import ALL_CLIPS
+from vnl_mjx.reference.layouts import ALL_CLIPS, listing
 from vnl_mjx.reference.recording import Recording
 from vnl_mjx.reference.sources import arrays
 from vnl_mjx.reference.sources.clip_sources import open_all_clips, open_own_clips
-from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, listing
+from vnl_mjx.reference.sources.hdf5_source import Hdf5Source
 from vnl_mjx.reference.sources.nwb import open_nwb
 from vnl_mjx.reference.sources.options import SourceOptions
 from vnl_mjx.reference.sources.stac import open_stac_hdf5, open_stac_pickle

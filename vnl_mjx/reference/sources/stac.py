@@ -13,9 +13,9 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference import stac_metadata
-from vnl_mjx.reference.layouts import cut
+from vnl_mjx.reference.layouts import cut, listing
 from vnl_mjx.reference.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, listing, texts
+from vnl_mjx.reference.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.reference.sources.options import Found, SourceOptions, check_qpos, make_recording
 from vnl_mjx.reference.sources.restricted_pickle import read_plain_pickle
 
