@@ -43,7 +43,7 @@ def test_every_field_is_documented():
 def test_activations_are_those_of_the_models():
     from typing import get_args
 
-    from vnl_mjx.models.intention import ACTIVATIONS
+    from vnl_mjx.models.layers import ACTIVATIONS
 
     assert set(get_args(Activation)) == set(ACTIVATIONS)
 

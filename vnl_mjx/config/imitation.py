@@ -255,6 +255,8 @@ class ImitationConfig:
             that is too short for it).
         episode_frames: an episode is cut (truncation) after this many reference frames.
         reset_noise_scale: half width of the uniform noise on qpos and qvel at reset.
+        initial_velocity: a reset starts at rest ("zero", as track-mjx does) or with the velocity of
+            the reference frame.
     """
 
     generation: str = "2025-09"
@@ -270,3 +272,4 @@ class ImitationConfig:
     start_frame_range: int = 44
     episode_frames: int = 195
     reset_noise_scale: float = 1e-3
+    initial_velocity: Literal["zero", "reference"] = "zero"

@@ -4,7 +4,6 @@ Order of layers, names of parameters and arithmetic are those of track-mjx, so i
 (`agent/mlp_ppo/intention_network.py`, `agent/lstm_ppo/intention_network.py`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,14 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "elu": nn.elu,
-    "gelu": nn.gelu,
-    "relu": nn.relu,
-    "silu": nn.silu,
-    "tanh": nn.tanh,
-}
-LAYER_NORM_EPSILON = 1e-6
+from vnl_mjx.models.layers import ACTIVATIONS, dense, hidden_layers
+
 MIN_ACTION_STD = 1e-3
 MIN_OBSERVATION_STD = 1e-6
 
@@ -102,22 +95,6 @@ class PolicyOutput(IntentionOutput):
     action: jax.Array
 
 
-def _dense(size: int, name: str) -> nn.Dense:
-    return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform(), name=name)
-
-
-def _hidden_layers(config: IntentionConfig, sizes: tuple[int, ...], x: jax.Array) -> jax.Array:
-    """Dense, activation, LayerNorm, for each size. To be called inside a compact method."""
-    for i, size in enumerate(sizes):
-        x = ACTIVATIONS[config.activation](_dense(size, f"hidden_{i}")(x))
-        # The variance in two passes: the fast one cancels digits in float32.
-        norm = nn.LayerNorm(
-            epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=f"LayerNorm_{i}"
-        )
-        x = norm(x)
-    return x
-
-
 class Encoder(nn.Module):
     """Normalised reference [..., reference] to posterior mean and log variance [..., latent]."""
 
@@ -126,9 +103,9 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, reference: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Applies the encoder."""
-        x = _hidden_layers(self.config, self.config.encoder_hidden_sizes, reference)
+        x = hidden_layers(self.config.activation, self.config.encoder_hidden_sizes, reference)
         latent_dim = self.config.latent_dim
-        return _dense(latent_dim, "fc2_mean")(x), _dense(latent_dim, "fc2_logvar")(x)
+        return dense(latent_dim, "fc2_mean")(x), dense(latent_dim, "fc2_logvar")(x)
 
 
 class Decoder(nn.Module):
@@ -140,8 +117,8 @@ class Decoder(nn.Module):
     def __call__(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Applies the decoder; returns logits and the next memory."""
         sizes = self.config.decoder_hidden_sizes
-        x = _hidden_layers(self.config, sizes, x)
-        return _dense(2 * self.config.action_size, f"hidden_{len(sizes)}")(x), memory
+        x = hidden_layers(self.config.activation, sizes, x)
+        return dense(2 * self.config.action_size, f"hidden_{len(sizes)}")(x), memory
 
 
 class LSTMDecoder(nn.Module):
@@ -164,7 +141,7 @@ class LSTMDecoder(nn.Module):
             (cell_i, hidden_i), x = lstm((cell[..., i, :], hidden[..., i, :]), x)
             next_hidden.append(hidden_i)
             next_cell.append(cell_i)
-        logits = _dense(2 * self.config.action_size, "lstm_projection")(x)
+        logits = dense(2 * self.config.action_size, "lstm_projection")(x)
         return logits, (jnp.stack(next_hidden, axis=-2), jnp.stack(next_cell, axis=-2))
 
 
@@ -194,6 +171,7 @@ class IntentionNetwork(nn.Module):
         memory: Memory = (),
         *,
         key: jax.Array | None = None,
+        noise: jax.Array | None = None,
         latent: jax.Array | None = None,
     ) -> IntentionOutput:
         """Encodes the reference and decodes a latent.
@@ -203,6 +181,7 @@ class IntentionNetwork(nn.Module):
             memory: as `IntentionConfig.initial_memory` gives it, with the batch shape of `obs`.
             key: draws the latent from the posterior. Without it the latent is the posterior mean;
                 a recurrent network decodes the mean in either case, as upstream does.
+            noise: [..., latent] standard normal, in place of what `key` would draw.
             latent: [..., latent] to decode instead.
         """
         self._check(obs, memory)
@@ -210,8 +189,9 @@ class IntentionNetwork(nn.Module):
         mean, logvar = self.encoder(reference)
         if latent is None:
             latent = mean
-            if key is not None and not self.config.is_recurrent:
+            if noise is None and key is not None:
                 noise = jax.random.normal(key, mean.shape, mean.dtype)
+            if noise is not None and not self.config.is_recurrent:
                 latent = mean + jnp.exp(0.5 * logvar) * noise
         logits, memory = self.decode(latent, proprioception, memory)
         return IntentionOutput(logits, latent, mean, logvar, memory)

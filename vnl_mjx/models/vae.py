@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx import gaussians
-from vnl_mjx.models.intention import ACTIVATIONS
+from vnl_mjx.models.layers import ACTIVATIONS
 
 
 @dataclass(frozen=True)

@@ -104,11 +104,25 @@ class ImitationTask:
             )
 
     def reset(
-        self, key: jax.Array, clips: ReferenceClips, where: jax.Array | bool = True
+        self,
+        key: jax.Array,
+        clips: ReferenceClips,
+        where: jax.Array | bool = True,
+        clip_weights: jax.Array | None = None,
     ) -> ImitationState:
-        """Starts at a uniformly drawn clip and frame. `where` as in `Physics.reset`."""
+        """Starts at a drawn clip and a uniformly drawn frame of it.
+
+        Args:
+            key: this environment's key.
+            clips: what to draw from.
+            where: as in `Physics.reset`.
+            clip_weights: [clip] positive, probability of each clip up to a factor; uniform without.
+        """
         key, clip_key, frame_key, noise_key = jax.random.split(key, 4)
-        clip = jax.random.randint(clip_key, (), 0, clips.num_clips)
+        if clip_weights is None:
+            clip = jax.random.randint(clip_key, (), 0, clips.num_clips)
+        else:
+            clip = jax.random.categorical(clip_key, jnp.log(clip_weights)).astype(jnp.int32)
         last_start = jnp.asarray(clips.lengths)[clip] - self.frames_needed
         num_starts = jnp.minimum(self.config.start_frame_range, last_start + 1)
         start_frame = jax.random.randint(frame_key, (), 0, num_starts)
@@ -123,14 +137,16 @@ class ImitationTask:
         noise_key: jax.Array,
         where: jax.Array | bool = True,
     ) -> ImitationState:
-        """Starts at a given clip and frame: the reference pose at rest, with uniform noise on both."""
+        """Starts at a given clip and frame, at rest or moving (`initial_velocity`), with uniform noise."""
         frame = clips.at(clip, start_frame)
-        qpos = jnp.concatenate([frame.position, frame.quaternion, frame.joints])
+        qpos = frame.qpos()
         scale = self.config.reset_noise_scale
         qpos_key, qvel_key = jax.random.split(noise_key)
         qpos += jax.random.uniform(qpos_key, qpos.shape, minval=-scale, maxval=scale)
         qvel_shape = (self.physics.model.nv,)
         qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
+        if self.config.initial_velocity == "reference":
+            qvel += frame.qvel()
         return ImitationState(
             physics=self.physics.reset(qpos, qvel, where),
             previous_qpos=qpos if self._observations.needs_previous else None,
@@ -212,8 +228,12 @@ class ImitationTask:
         )
 
     def reset_where(
-        self, done: jax.Array, state: ImitationState, clips: ReferenceClips
+        self,
+        done: jax.Array,
+        state: ImitationState,
+        clips: ReferenceClips,
+        clip_weights: jax.Array | None = None,
     ) -> ImitationState:
         """Resets the environment if `done` [] bool; only those that are done pay for it on the CPU."""
-        fresh = self.reset(state.key, clips, where=done)
+        fresh = self.reset(state.key, clips, done, clip_weights)
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)

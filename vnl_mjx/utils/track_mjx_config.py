@@ -23,7 +23,8 @@ from vnl_mjx.config.imitation import (
     WalkerConfig,
 )
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import ACTIVATIONS, IntentionConfig
+from vnl_mjx.models.intention import IntentionConfig
+from vnl_mjx.models.layers import ACTIVATIONS
 from vnl_mjx.utils.json_reader import JsonReader
 
 # Where this package's own teachers keep what track-mjx's keys cannot say.

@@ -1,0 +1,122 @@
+"""A stochastic intention policy and a value network, as pure functions of their parameters."""
+
+from typing import Any, cast
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.models.intention import (
+    MIN_ACTION_STD,
+    IntentionConfig,
+    IntentionNetwork,
+    IntentionOutput,
+    Memory,
+)
+from vnl_mjx.models.value import ValueConfig, ValueNetwork
+
+
+@flax.struct.dataclass
+class ActorCriticParams:
+    """Variables of the two networks, {"params": ...} each, as track-mjx nests them."""
+
+    policy: Any
+    value: Any
+
+
+class ActorCritic:
+    """Observations are normalised, [..., observation], reference before proprioception."""
+
+    def __init__(
+        self, policy: IntentionConfig, value: ValueConfig, initial_action_std: float | None = None
+    ):
+        """Takes the sizes; parameters come from `init`.
+
+        Args:
+            policy: sizes of the policy.
+            value: sizes of the value network.
+            initial_action_std: standard deviation, before tanh, that a fresh policy explores with;
+                None for what fresh weights give, about 0.7.
+        """
+        self.policy_config, self.value_config = policy, value
+        self._initial_action_std = initial_action_std
+        self._policy, self._value = IntentionNetwork(policy), ValueNetwork(value)
+
+    def init(self, key: jax.Array) -> ActorCriticParams:
+        """Fresh parameters."""
+        policy_key, value_key = jax.random.split(key)
+        obs = jnp.zeros((1, self.policy_config.observation_size))
+        policy = self._policy.init(policy_key, obs, self.initial_memory((1,)))
+        if self._initial_action_std is not None:
+            policy = _with_action_std(policy, self.policy_config, self._initial_action_std)
+        return ActorCriticParams(policy, self._value.init(value_key, obs))
+
+    def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
+        """Memory at the start of an episode; () for a feed-forward policy."""
+        return self.policy_config.initial_memory(batch_shape)
+
+    def act(
+        self,
+        params: ActorCriticParams,
+        obs: jax.Array,
+        memory: Memory = (),
+        noise: jax.Array | None = None,
+    ) -> IntentionOutput:
+        """One step of the policy at the latent mean + std * `noise` [..., latent] (none: the mean)."""
+        output = self._policy.apply(params.policy, obs, memory, noise=noise)
+        return cast(IntentionOutput, output)
+
+    def unroll(
+        self,
+        params: ActorCriticParams,
+        obs: jax.Array,
+        memory: Memory,
+        starts: jax.Array,
+        noise: jax.Array,
+    ) -> IntentionOutput:
+        """The policy over a segment, as it acted.
+
+        Args:
+            params: of both networks.
+            obs: [time, env, observation].
+            memory: [env, ...] before the first step.
+            starts: [time, env] bool, the first step of an episode, before which memory is forgotten.
+            noise: [time, env, latent] standard normal, that the latents were drawn with.
+        """
+        if not self.policy_config.is_recurrent:
+            return self.act(params, obs, (), noise)
+
+        def step(memory, inputs):
+            obs, starts, noise = inputs
+            memory = forget(memory, self.initial_memory(starts.shape), starts)
+            output = self.act(params, obs, memory, noise)
+            return output.memory, output
+
+        _, output = jax.lax.scan(step, memory, (obs, starts, noise))
+        return output
+
+    def value(self, params: ActorCriticParams, obs: jax.Array) -> jax.Array:
+        """Expected return [...]."""
+        return cast(jax.Array, self._value.apply(params.value, obs))
+
+
+def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:
+    """`initial` [env, ...] in the environments `where` [env] is true, `memory` elsewhere."""
+    return jax.tree.map(
+        lambda new, old: jnp.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old),
+        initial,
+        memory,
+    )
+
+
+def _with_action_std(policy: Any, config: IntentionConfig, std: float) -> Any:
+    """Sets the bias of the raw scale so that zero features give `std`."""
+    raw = jnp.log(jnp.expm1(std - MIN_ACTION_STD))
+    if config.is_recurrent:
+        decoder, layer = "lstm_decoder", "lstm_projection"
+    else:
+        decoder, layer = "decoder", f"hidden_{len(config.decoder_hidden_sizes)}"
+    bias = policy["params"][decoder][layer]["bias"].at[config.action_size :].set(raw)
+    kernel = 0.01*policy["params"][decoder][layer]["kernel"]
+    last = {"kernel": kernel, "bias": bias}
+    return {"params": {**policy["params"], decoder: {**policy["params"][decoder], layer: last}}}

@@ -1,0 +1,35 @@
+"""Layers as track-mjx orders and names them, for its teachers and their value network."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "tanh": nn.tanh,
+}
+LAYER_NORM_EPSILON = 1e-6
+
+
+def dense(size: int, name: str) -> nn.Dense:
+    """A dense layer with brax's initialisation."""
+    return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform(), name=name)
+
+
+def hidden_layers(
+    activation: str, sizes: tuple[int, ...], x: jax.Array, layer_norm: bool = True
+) -> jax.Array:
+    """Dense, activation, LayerNorm, for each size. To be called inside a compact method."""
+    for i, size in enumerate(sizes):
+        x = ACTIVATIONS[activation](dense(size, f"hidden_{i}")(x))
+        if layer_norm:
+            # The variance in two passes: the fast one cancels digits in float32.
+            norm = nn.LayerNorm(
+                epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=f"LayerNorm_{i}"
+            )
+            x = norm(x)
+    return x
