@@ -11,8 +11,9 @@ import pytest
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
 from vnl_mjx.analysis.benchmarks import FLOOR, BarePhysics, Measurement
-from vnl_mjx.analysis.recording import record
+from vnl_mjx.analysis.distillation_benchmark import record
 from vnl_mjx.commands import bench
+from vnl_mjx.commands.bench_subjects import DistillationSubject
 from vnl_mjx.config.loading import load_distillation_config
 
 
@@ -23,7 +24,7 @@ def overrides(tmp_path_factory, toy_config):
 
 @pytest.fixture(scope="module")
 def trainer(overrides):
-    return bench._trainer(load_distillation_config(overrides))
+    return DistillationSubject(load_distillation_config(overrides)).open_run().trainer
 
 
 def test_the_recording_is_the_rollout_of_the_update(trainer):
@@ -40,7 +41,7 @@ def test_the_recording_is_the_rollout_of_the_update(trainer):
 def test_bare_physics_steps_the_recorded_states(trainer):
     state = trainer.init(5)
     recording = record(trainer, state)
-    bare = BarePhysics(trainer.task.imitation.physics, trainer.config.num_envs)
+    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs)
     seconds = bare.seconds(recording)
     assert seconds["physics"] > 0
     assert not recording.finished.any()  # else the rows below would be those of a reset
@@ -71,8 +72,8 @@ def test_ratio_by_hand():
 def test_tables_and_the_order_of_sizes(overrides, monkeypatch, capsys):
     started = []
 
-    def first_updates(config, num_updates):
-        started.append((config.training_config.num_envs, num_updates))
+    def first_updates(subject, num_updates):
+        started.append((subject.num_envs, num_updates))
         seconds = {"imports": 1.0, "first update": 2.5, "total": 3.5}
         return {"seconds": seconds, "peak_memory_mb": 100.0 + started[-1][0]}
 
@@ -96,9 +97,9 @@ def test_tables_and_the_order_of_sizes(overrides, monkeypatch, capsys):
 
 
 def test_first_updates_reports_every_phase(overrides):
-    config = bench._with_envs(load_distillation_config(overrides), 2)
-    assert config.training_config.batch_size == math.gcd(8, 16)
-    report = bench._first_updates(config, 2)
+    subject = DistillationSubject(load_distillation_config(overrides)).with_envs(2)
+    assert subject.config.training_config.batch_size == math.gcd(8, 16)
+    report = bench._first_updates(subject, 2)
     phases = {"imports", "load", "prepare", "first update"}
     assert report["seconds"].keys() == phases | {"total"}
     assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"][p] for p in phases))

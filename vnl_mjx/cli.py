@@ -4,11 +4,12 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands import data_arguments, view_arguments
+from vnl_mjx.commands import data_arguments, teacher_arguments, view_arguments
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
@@ -39,14 +40,16 @@ examples:
   vnl-mjx eval checkpoint_path=runs/rat1 eval_config.num_episodes=100 eval_config.clips=all
 """
 _BENCH_HELP = """\
-Measure this machine: bare physics, the networks alone, and distillation end to end; the time from the
+Measure this machine: bare physics, the networks alone, and a training end to end; the time from the
 start of a process to its first update; memory. Takes some minutes. Nothing else should run meanwhile.
+Measured is `vnl-mjx distill`, with --teacher `vnl-mjx train-teacher`, with their configuration keys.
 
 examples:
   vnl-mjx bench
   vnl-mjx bench --quick
   vnl-mjx bench --memory-envs 64,256
   vnl-mjx bench training_config.num_envs=256 physics_config.num_threads=4 --json
+  vnl-mjx bench --teacher --quick ppo.num_envs=512
 """
 
 
@@ -132,6 +135,25 @@ def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
         data_arguments.add_gait_arguments(gait)
     add("distill", _distill, "train a student VAE from a teacher", _DISTILL_HELP, overrides=True)
     add("eval", _eval, "compare a student with its teacher", _EVAL_HELP, overrides=True)
+    train_teacher = add(
+        "train-teacher",
+        _train_teacher,
+        "train a teacher by PPO to track clips",
+        teacher_arguments.TRAIN_TEACHER_HELP,
+        overrides=True,
+    )
+    teacher_arguments.add_train_teacher_arguments(train_teacher)
+    eval_teacher = add(
+        "eval-teacher",
+        _eval_teacher,
+        "measure how well a teacher tracks clips",
+        teacher_arguments.EVAL_TEACHER_HELP,
+    )
+    teacher_arguments.add_eval_teacher_arguments(eval_teacher)
+    rollout = add(
+        "rollout", _rollout, "make clips by rolling a teacher out", teacher_arguments.ROLLOUT_HELP
+    )
+    teacher_arguments.add_rollout_arguments(rollout)
     inspect = add("inspect", _inspect, "describe a checkpoint or a reference file", json=True)
     inspect.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
     view = add("view", _view, "show a clip: video, pictures, browser", view_arguments.VIEW_HELP)
@@ -139,6 +161,7 @@ def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("doctor", _doctor, "say what this machine can do", json=True)
     bench = add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
     bench.add_argument("--quick", action="store_true", help="neither start nor memory")
+    bench.add_argument("--teacher", action="store_true", help="measure the training of a teacher")
     bench.add_argument(
         "--memory-envs",
         type=_counts,
@@ -222,6 +245,29 @@ def _eval(args: argparse.Namespace) -> int:
     return evaluate.run(config)
 
 
+def _train_teacher(args: argparse.Namespace) -> int:
+    from vnl_mjx.config.loading import load_teacher_config
+
+    config = _configure(args, partial(load_teacher_config, preset=args.preset))
+    if config is None:
+        return 0
+    from vnl_mjx.commands import train_teacher
+
+    return train_teacher.run(config)
+
+
+def _eval_teacher(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import eval_teacher
+
+    return eval_teacher.run(args)
+
+
+def _rollout(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import rollout_clips
+
+    return rollout_clips.run(args)
+
+
 def _inspect(args: argparse.Namespace) -> int:
     from vnl_mjx.commands import inspect
 
@@ -246,9 +292,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from vnl_mjx.config.loading import load_distillation_config
+    from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 
-    config = _configure(args, load_distillation_config)
+    config = _configure(args, load_teacher_config if args.teacher else load_distillation_config)
     if config is None:
         return 0
     from vnl_mjx.commands import bench

@@ -1,37 +1,72 @@
-"""How close a distillation comes to the time that its physics and its network arithmetic need alone.
+"""How close a training comes to the time that its physics and its network arithmetic need alone.
 
-One rollout is recorded: the physics states that the student meets, its actions, the labels. The floor is
-the time of exactly these states through bare `mujoco.batch`, without JAX, plus the time of exactly these
-observations through the networks, without task or physics. End to end repeats the recorded update.
-Repetitions of the three alternate, so that a machine that slows down slows all of them.
+One rollout is recorded: the physics states that the policy meets, its actions, what is learnt from. The
+floor is the time of exactly these states through bare `mujoco.batch`, without JAX, plus the time of
+exactly these observations through the networks, without task or physics. End to end repeats the recorded
+update. Repetitions of the three alternate, so that a machine that slows down slows all of them.
+What a rollout records and what its networks compute, `distillation_benchmark` and `ppo_benchmark` say.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import mujoco
 import mujoco.batch
 import numpy as np
-import optax
 
-from vnl_mjx.analysis.recording import Recording, record
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.physics.base import PhysicsState, configure_model
 from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
-from vnl_mjx.tasks.vae_distillation import Label
-from vnl_mjx.training import losses
-from vnl_mjx.training.vae_distillation import TrainState, VaeDistillation
+from vnl_mjx.physics.randomization import draw_variants
+from vnl_mjx.tasks.imitation import ImitationTask
 
 # What an update cannot do without.
 FLOOR = ("physics", "rollout networks", "update networks")
 _SPREAD = {"median": np.median, "min": np.min, "max": np.max}
 # What decides a step: the constraint solver's work depends on its warm start as well.
 _REPLAYED_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart", "time")
+
+State = TypeVar("State")
+
+
+class Trainer(Protocol):
+    """What `VaeDistillation` and `Ppo` have in common."""
+
+    task: Any  # its `imitation` is the task of one environment
+    config: Any
+    steps_per_update: int
+
+    def update(self, state: Any) -> tuple[Any, Any]:
+        """One rollout and what is learnt from it."""
+        ...
+
+
+class Networks(Protocol):
+    """The network arithmetic of one update."""
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of "rollout networks" and "update networks"."""
+        ...
+
+
+@flax.struct.dataclass
+class Recording:
+    """What the physics did in one rollout, T control steps of N environments, NumPy.
+
+    Attributes:
+        simulations: [T + 1, N, ...] before each step and after the last (resets included).
+        actions: [T, N, nu] what was applied.
+        finished: [T, N] bool, environments reset after the step.
+    """
+
+    simulations: PhysicsState
+    actions: np.ndarray
+    finished: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -88,23 +123,25 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def measure(
-    trainer: VaeDistillation, seed: int, warm_up_updates: int, repetitions: int
+    trainer: Trainer,
+    state: Any,
+    prepare: Callable[[Any, Any], tuple[Recording, Networks]],
+    warm_up_updates: int,
+    repetitions: int,
 ) -> Measurement:
     """Measures one update after `warm_up_updates`, which bring the environments out of step.
 
     Args:
         trainer: on the C back end.
-        seed: of the run.
+        state: that the training begins with; consumed.
+        prepare: from trainer and state to the recording of the next update and its networks.
         warm_up_updates: updates before the measured one.
         repetitions: of every measurement.
     """
-    physics = cast(MujocoBatchPhysics, trainer.task.imitation.physics)
-    state = trainer.init(seed)
     for _ in range(warm_up_updates):
         state, _ = trainer.update(state)
-    recording = record(trainer, state)
-    bare = BarePhysics(physics, trainer.config.num_envs)
-    networks = Networks(trainer, state, recording)
+    recording, networks = prepare(trainer, state)
+    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs)
     end_to_end = _EndToEnd(trainer, state)
     candidates = (partial(bare.seconds, recording), networks.seconds, end_to_end.seconds)
     for candidate in candidates:
@@ -117,13 +154,40 @@ def measure(
     return Measurement(seconds, trainer.steps_per_update, int(recording.finished.sum()))
 
 
+def play(
+    control_step: Callable[[State, jax.Array], tuple[State, Any]],
+    state: State,
+    keys: jax.Array,
+    simulation: Callable[[State], PhysicsState],
+) -> tuple[State, PhysicsState, Any]:
+    """Repeats `control_step` on its own, once per key.
+
+    Returns:
+        The last state; `simulation` of every state from the first on, NumPy [T + 1, N, ...]; what the
+        steps gave besides, [T, N, ...].
+    """
+    simulations, steps = [jax.device_get(simulation(state))], []
+    for key in keys:
+        state, step = control_step(state, key)
+        simulations.append(jax.device_get(simulation(state)))
+        steps.append(step)
+    return (
+        state,
+        jax.tree.map(lambda *x: np.stack(x), *simulations),
+        jax.tree.map(lambda *x: jnp.stack(x), *steps),
+    )
+
+
 class BarePhysics:
     """`mujoco.batch` on its own; only the calls into it are timed, not the setting of states."""
 
-    def __init__(self, physics: MujocoBatchPhysics, num_envs: int):
+    def __init__(self, task: ImitationTask, num_envs: int):
+        physics, walker = cast(MujocoBatchPhysics, task.physics), task.walker
         self._num_substeps = physics.config.num_substeps
         self._batch = mujoco.batch.Batch(physics.model, num_envs, nthread=physics.num_threads)
         self._arrays = {n: self._batch.bind(n) for n in (*_REPLAYED_FIELDS, "ctrl")}
+        drawn = draw_variants(walker.model, walker.root_body, task.config.randomization)
+        self._bodies = [configure_model(m, physics.config) for m in drawn.models] if drawn else []
 
     def seconds(self, recording: Recording) -> dict[str, float]:
         """Seconds for the steps of the recording, and for the forward passes of its resets."""
@@ -134,81 +198,27 @@ class BarePhysics:
             for t, actions in enumerate(recording.actions):
                 self._write(recording.simulations, t)
                 self._arrays["ctrl"][...] = actions
-                stepping += _timed(lambda: self._batch.step(nstep=self._num_substeps))
+                stepping += timed(lambda: self._batch.step(nstep=self._num_substeps))
                 ids = np.flatnonzero(recording.finished[t])
                 if ids.size:
                     self._write(recording.simulations, t + 1)
-                    resetting += _timed(lambda ids=ids: self._batch.forward(ids=ids))
+                    resetting += timed(lambda ids=ids: self._batch.forward(ids=ids))
         finally:
             mujoco.set_mju_user_warning(handler)
         return {"physics": stepping, "reset forward": resetting}
 
     def _write(self, simulations: PhysicsState, t: int) -> None:
+        if simulations.variant is not None:
+            self._batch.set_models([self._bodies[i] for i in np.asarray(simulations.variant[t])])
         for name in _REPLAYED_FIELDS:
             array = self._arrays[name]
             array[...] = getattr(simulations, name)[t].reshape(array.shape)
 
 
-class Networks:
-    """Teacher and student on recorded observations, and the gradient steps on recorded labels."""
-
-    def __init__(self, trainer: VaeDistillation, state: TrainState, recording: Recording):
-        self._trainer, self._recording = trainer, recording
-        self._params, self._opt_state = state.params, state.opt_state
-        self._act, self._learn = jax.jit(self._act_impl), jax.jit(self._learn_impl)
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of both parts for one update."""
-        recording, key = self._recording, jax.random.PRNGKey(0)
-        teacher = self._trainer.teacher
-        observed = (teacher, recording.observations, recording.memory)
-        return {
-            "rollout networks": _timed(partial(self._act, self._params, *observed, key)),
-            "update networks": _timed(
-                partial(self._learn, self._params, self._opt_state, recording.labels, key)
-            ),
-        }
-
-    def _act_impl(self, params, teacher: FrozenPolicy, observations, memory, key):
-        student = self._trainer.student
-        reference_size = student.config.reference_size
-
-        def step(memory, inputs):
-            observation, key = inputs
-            output = teacher.act(observation, memory)
-            reference, own = jnp.split(teacher.normalize(observation), [reference_size], axis=-1)
-            return output.memory, (output.action, student.act(params, own, reference, key))
-
-        keys = jax.random.split(key, len(observations))
-        return jax.lax.scan(step, memory, (observations, keys))
-
-    def _learn_impl(self, params, opt_state, labels: Label, key):
-        config, optimizer = self._trainer.config, self._trainer.optimizer
-        batches = jax.tree.map(lambda x: x.reshape(-1, config.batch_size, x.shape[-1]), labels)
-
-        def minibatch(carry, inputs):
-            params, opt_state = carry
-            grads = jax.grad(self._loss)(params, *inputs)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), None
-
-        def epoch(carry, key):
-            keys = jax.random.split(key, len(batches.teacher_action))
-            return jax.lax.scan(minibatch, carry, (batches, keys))
-
-        return jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, config.num_epochs))[0]
-
-    def _loss(self, params, batch: Label, key):
-        output = self._trainer.student.forward(params, batch.proprioception, batch.reference, key)
-        parts = (output.action, batch.teacher_action, output.posterior, output.prior)
-        config = self._trainer.config
-        return losses.distillation_loss(*parts, config.action_weight, config.kl_weight).total
-
-
 class _EndToEnd:
     """The trainer's own update, again and again from the same state."""
 
-    def __init__(self, trainer: VaeDistillation, state: TrainState):
+    def __init__(self, trainer: Trainer, state: Any):
         self._trainer, self._state = trainer, state
 
     def seconds(self) -> dict[str, float]:
@@ -223,7 +233,8 @@ class _EndToEnd:
         }
 
 
-def _timed(function: Callable[[], Any]) -> float:
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds until what `function` gives is there."""
     started = time.perf_counter()
     try:
         jax.block_until_ready(function())

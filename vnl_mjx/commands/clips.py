@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         case "mirror":
             return mirror(*files, args.only)
         case "hold-out":
+            if args.names is not None:
+                return hold_out_named(*files, args.names)
             return hold_out(*files, args.fraction, args.by, args.seed)
         case _:
             return export(*files, args.to, args.keep_walker)
@@ -116,7 +118,25 @@ def hold_out(path: Path, output: Path, walker: Walker, fraction: float, by: str,
         info.group(by) if info else (path.name if by == "recording" else name)
         for name, info in stored_info(path, walker)
     ]
-    marks = iter(draw_held_out(groups, fraction, seed))
+    return _mark(path, output, walker, draw_held_out(groups, fraction, seed))
+
+
+def hold_out_named(path: Path, output: Path, walker: Walker, patterns: Sequence[str]) -> int:
+    """Marks the clips whose name matches one of the patterns as held out.
+
+    Raises:
+        UserError: a pattern matches no clip.
+    """
+    names = [name for name, _ in stored_info(path, walker)]
+    for pattern in patterns:
+        if not any(fnmatch.fnmatch(name, pattern) for name in names):
+            raise UserError(f"--names {pattern}: {path} has no such clip; it holds {', '.join(names)}")
+    held_out = [any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names]
+    return _mark(path, output, walker, held_out)
+
+
+def _mark(path: Path, output: Path, walker: Walker, held_out: Sequence[bool]) -> int:
+    marks = iter(held_out)
 
     def marked(stored: StoredClip) -> ReferenceClips:
         return stored.clips.replace(info=(replace(stored.info, held_out=next(marks)),))

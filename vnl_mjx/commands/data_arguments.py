@@ -26,6 +26,7 @@ examples:
   vnl-mjx clips merge day1.h5 day2.h5 all.h5
   vnl-mjx clips mirror clips.h5 both.h5
   vnl-mjx clips hold-out clips.h5 marked.h5 --fraction 0.2 --by recording
+  vnl-mjx clips hold-out clips.h5 marked.h5 --names clip_2 'trot*'
   vnl-mjx clips export clips.h5 track_mjx.h5 --to stac
 """
 GAIT_HELP = """\
@@ -116,7 +117,9 @@ def add_clips_commands(
     mirror = add("mirror", "add every clip with left and right exchanged")
     mirror.add_argument("--only", action="store_true", help="leave the originals out")
     hold_out = add("hold-out", "mark clips that no run that reads the file trains on")
-    hold_out.add_argument("--fraction", type=fraction, required=True, help="of clips or recordings")
+    which = hold_out.add_mutually_exclusive_group(required=True)
+    which.add_argument("--fraction", type=fraction, help="of clips or recordings, drawn by --seed")
+    which.add_argument("--names", metavar="PATTERN", nargs="+", help="by clip name, like 'walk*'")
     hold_out.add_argument("--by", choices=("clip", "recording"), default="clip")
     hold_out.add_argument("--seed", type=int, default=0)
     export = add("export", "write the layout of track-mjx or dm_control")

@@ -1,6 +1,5 @@
-"""One distillation on disk: run folder, checkpoints, logs, evaluation, signals."""
+"""One distillation on disk: what `TrainingRun` does, for a student and its teacher."""
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,20 @@ from vnl_mjx.analysis import conformance, metrics
 from vnl_mjx.analysis.evaluate import Comparison, Evaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import build_experiment
-from vnl_mjx.commands.loggers import Loggers
-from vnl_mjx.commands.run_folder import check_same_run, make_run_dir, run_metadata
+from vnl_mjx.commands.run_folder import check_same_run, run_metadata
+from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.errors import UserError
 from vnl_mjx.training.alarms import alarms
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.vae_distillation import TrainState, UpdateResult, VaeDistillation
 from vnl_mjx.utils.vae_checkpointing import VaeCheckpointer
 from vnl_mjx.walkers.groups import actuator_groups
 
-METRICS_FILE = "metrics.jsonl"
 
-
-class DistillationRun:
+class DistillationRun(TrainingRun):
     """Holds a run's objects; `execute` does the work."""
+
+    checkpointer: VaeCheckpointer
 
     def __init__(self, config: DistillationConfig, run_dir: Path, console: Console):
         """Loads and builds everything; nothing is written yet.
@@ -33,79 +31,42 @@ class DistillationRun:
         Raises:
             UserError: an input is missing, damaged or does not fit.
         """
-        self.config, self.run_dir, self.console = config, run_dir, console
+        self.config = config
         self.experiment = build_experiment(config)
         self.student = self.experiment.student(config.vae_config)
-        self.trainer = VaeDistillation(
+        trainer = VaeDistillation(
             self.experiment.task,
             self.student,
             self.experiment.teacher.policy,
             self.experiment.clips_of("train"),
             config.training_config,
         )
-        self.metadata = run_metadata(config, self.experiment, self.student.config, run_dir)
+        metadata = run_metadata(config, self.experiment, self.student.config, run_dir)
+        super().__init__(config, run_dir, console, trainer, metadata)
         self.groups = actuator_groups(self.experiment.walker.actuator_names)
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
         self._evaluator = Evaluator(
             self.experiment.task, self.student, config.eval_config.deterministic
         )
-        self._stop_signal: int | None = None
-        self._log_window: list[UpdateResult] = []
         self._losses_since_save: list[Any] = []
-        self._raised_alarms: set[str] = set()
         self._evaluated_at, self._evaluation = -1, None
 
-    def execute(self) -> int:
-        """Trains to the end or to a signal, saving on the way. Returns the exit status."""
-        make_run_dir(self.run_dir)
+    def open_checkpointer(self) -> VaeCheckpointer:
+        """See `TrainingRun`."""
         checkpoint = self.config.checkpoint_config
-        self.checkpointer = VaeCheckpointer(
-            self.run_dir, checkpoint.keep_last, checkpoint.keep_best
-        )
-        latest = self.checkpointer.latest_step()
-        self._check_resume(latest)
-        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            self.trainer.start_compiling()
-            state = self.trainer.init(self.config.training_config.seed)
-            self._introduce(latest, state)
-            if latest is not None:
-                state = self.checkpointer.restore(state, latest)
-            self.loggers = Loggers(self.config, self.run_dir, self.console, resume_from=latest)
-            try:
-                num_steps = self.config.training_config.num_steps
-                if self._stop_signal is None:
-                    state = self.trainer.train(state, num_steps, self._on_update)
-                return self._finish(state)
-            finally:
-                self.loggers.close()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self.checkpointer.close()
+        return VaeCheckpointer(self.run_dir, checkpoint.keep_last, checkpoint.keep_best)
 
-    # The steps of `execute`, in order.
+    def check_same_run(self, stored: dict[str, Any]) -> None:
+        """See `TrainingRun`."""
+        check_same_run(stored, self.metadata, self.run_dir)
 
-    def _check_resume(self, latest: int | None) -> None:
-        resume = self.config.resume
-        if latest is None:
-            if resume == "always":
-                raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
-            metrics.write_json(self.run_dir / "config.json", self.metadata)
-            return
-        if resume == "never":
-            raise UserError(
-                f"run_dir: {self.run_dir} already holds a run at {latest} environment steps and resume is "
-                "'never'; choose another run_dir, or give resume=auto to go on with it"
-            )
-        check_same_run(self.checkpointer.metadata(latest), self.metadata, self.run_dir)
+    def initial_state(self) -> TrainState:
+        """See `TrainingRun`."""
+        return self.trainer.init(self.config.training_config.seed)
 
-    def _introduce(self, latest: int | None, state: TrainState) -> None:
+    def introduce(self, state: TrainState) -> None:
+        """Plays the teacher, and shows it, the clips and what does not conform."""
         experiment = self.experiment
-        self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
-        if latest is not None:
-            self.console.print(f"resuming at {latest:,} environment steps")
-            return
         replay = self._evaluator.rollout(
             state.params,
             experiment.teacher.policy,
@@ -116,44 +77,25 @@ class DistillationRun:
         )
         replayed, warnings = conformance.judge_replay(replay, experiment.task.imitation)
         tables.print_table(self.console, "Teacher", experiment.teacher.summary | replayed)
-        tables.print_table(self.console, "Reference clips", tables.clip_rows(experiment))
+        rows = tables.clip_rows(experiment.clips, experiment.split)
+        tables.print_table(self.console, "Reference clips", rows)
         for warning in (*experiment.teacher.warnings, *warnings):
             tables.warn(self.console, warning)
 
-    def _on_signal(self, number: int, _frame: Any) -> None:
-        if self._stop_signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait
-        self._stop_signal = number
-
-    def _on_update(self, state: TrainState, env_steps: int, result: UpdateResult) -> bool:
-        self._log_window.append(result)
+    def note_update(self, result: UpdateResult) -> None:
+        """See `TrainingRun`."""
+        super().note_update(result)
         self._losses_since_save.append(result.learning.action_mse)
-        config = self.config
-        if self._crossed(config.logging_config.interval_steps, env_steps):
-            self._log(env_steps)
-        if self._crossed(config.eval_config.interval_steps, env_steps):
-            self._evaluate(state, env_steps)
-        if self._crossed(config.checkpoint_config.interval_steps, env_steps):
-            self._save(state, env_steps)
-        return self._stop_signal is not None
 
-    def _crossed(self, interval: int, env_steps: int) -> bool:
-        before = env_steps - self.trainer.steps_per_update
-        return interval > 0 and env_steps // interval > before // interval
-
-    def _log(self, env_steps: int) -> None:
-        window, self._log_window = self._log_window, []
+    def log_row(self, results: list[UpdateResult]) -> tuple[dict[str, float], dict[str, str]]:
+        """See `TrainingRun`."""
         steps_per_update = self.trainer.steps_per_update
-        row = interval_metrics(window, self.groups, steps_per_update)
-        self.loggers.log(env_steps, row)
-        if env_steps == steps_per_update:
-            return  # the rollout of a student that has learnt nothing yet alarms nobody
-        found = alarms(row, self.student.config.latent_dim, len(window) * steps_per_update)
-        for name in sorted(found.keys() - self._raised_alarms):
-            self.loggers.warn(found[name])
-        self._raised_alarms = set(found)
+        row = interval_metrics(results, self.groups, steps_per_update)
+        found = alarms(row, self.student.config.latent_dim, len(results) * steps_per_update)
+        return row, found
 
-    def _evaluate(self, state: TrainState, env_steps: int) -> tuple[Comparison, dict[str, Any]]:
+    def evaluate(self, state: TrainState, env_steps: int) -> tuple[Comparison, dict[str, Any]]:
+        """Student against teacher, once per number of steps; the comparison and its summary."""
         if self._evaluation is not None and self._evaluated_at == env_steps:
             return self._evaluation
         comparison = self._evaluator.compare(
@@ -170,7 +112,8 @@ class DistillationRun:
         self._evaluated_at, self._evaluation = env_steps, (comparison, summary)
         return comparison, summary
 
-    def _save(self, state: TrainState, env_steps: int) -> None:
+    def save(self, state: TrainState, env_steps: int) -> None:
+        """See `TrainingRun`."""
         losses, self._losses_since_save = self._losses_since_save, []
         self.checkpointer.save(
             env_steps,
@@ -181,18 +124,11 @@ class DistillationRun:
             metric=float(np.mean([float(loss) for loss in losses])),
         )
 
-    def _finish(self, state: TrainState) -> int:
-        env_steps = self.trainer.env_steps(state)
-        if self._log_window:
-            self._log(env_steps)
-        if self._losses_since_save:
-            self._save(state, env_steps)
-        self.checkpointer.wait()
-        if self._stop_signal is not None:
-            return self._say_stopped(self._stop_signal, env_steps)
+    def conclude(self, state: TrainState, env_steps: int) -> None:
+        """The last evaluation, with its pictures and tables."""
         from vnl_mjx.analysis import plots  # here, for Matplotlib takes a second to import
 
-        comparison, summary = self._evaluate(state, env_steps)
+        comparison, summary = self.evaluate(state, env_steps)
         self.loggers.finish()
         metrics.write_json(
             self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps}
@@ -206,15 +142,3 @@ class DistillationRun:
             f"evaluate again: vnl-mjx eval checkpoint_path={self.run_dir}",
         ):
             self.console.print(line, soft_wrap=True, highlight=False)
-        return 0
-
-    def _say_stopped(self, number: int, env_steps: int) -> int:
-        self.loggers.finish()
-        name = signal.Signals(number).name
-        if env_steps == 0:
-            self.console.print(f"stopped by {name} before the first update: nothing to save")
-        else:
-            self.console.print(f"stopped by {name}, saved at {env_steps:,} environment steps")
-            line = f"the same command with run_dir={self.run_dir} goes on from there"
-            self.console.print(line, soft_wrap=True)
-        return 0 if number == signal.SIGTERM else 128 + number

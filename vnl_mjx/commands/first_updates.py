@@ -1,7 +1,8 @@
-"""Times the start of one distillation in a process of its own, and its memory. `vnl-mjx bench` runs it.
+"""Times the start of one training in a process of its own, and its memory. `vnl-mjx bench` runs it.
 
-Usage: python -m vnl_mjx.commands.first_updates CONFIG_FILE STARTED NUM_UPDATES
-STARTED is the caller's time.time() just before. The last line of output is JSON.
+Usage: python -m vnl_mjx.commands.first_updates COMMAND CONFIG_FILE STARTED NUM_UPDATES
+COMMAND is distill or train-teacher, STARTED the caller's time.time() just before. The last line of
+output is JSON.
 """
 
 import json
@@ -15,8 +16,8 @@ class _Enough(Exception):
     """As many updates as were wanted."""
 
 
-def main(config_file: str, started: float, num_updates: int) -> None:
-    """Runs `vnl-mjx distill` up to the end of an update and prints how the time went."""
+def main(command: str, config_file: str, started: float, num_updates: int) -> None:
+    """Runs `vnl-mjx COMMAND` up to the end of an update and prints how the time went."""
     seconds, since = {}, started
 
     def lap(name: str) -> None:
@@ -26,13 +27,17 @@ def main(config_file: str, started: float, num_updates: int) -> None:
 
     from rich.console import Console
 
-    from vnl_mjx.commands.distillation_run import DistillationRun
-    from vnl_mjx.config.loading import load_distillation_config
+    if command == "distill":
+        from vnl_mjx.commands.distillation_run import DistillationRun as Run
+        from vnl_mjx.config.loading import load_distillation_config as load
+    else:
+        from vnl_mjx.commands.teacher_run import TeacherRun as Run
+        from vnl_mjx.config.loading import load_teacher_config as load
 
     lap("imports")
-    config = load_distillation_config([], config_file)
+    config = load([], config_file)
     with tempfile.TemporaryDirectory() as folder:
-        run = DistillationRun(config, Path(folder), Console(quiet=True))
+        run = Run(config, Path(folder), Console(quiet=True))
         lap("load")
         update, updates = run.trainer.update, 0
 
@@ -69,4 +74,4 @@ def peak_memory_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))

@@ -12,6 +12,7 @@ from rich.console import Console
 from vnl_mjx.commands import student_tables, tables
 from vnl_mjx.commands.inspect_clips import describe_file
 from vnl_mjx.errors import UserError
+from vnl_mjx.utils.teacher_checkpointing import TEACHER_FOLDER
 from vnl_mjx.utils.track_mjx_loader import STEP_PREFIX, load_teacher
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, load_student
 
@@ -65,6 +66,8 @@ def describe(path: Path) -> Description:
         return Description("clips", found, (), details)
     if _is_teacher(path):
         return _describe_teacher(path)
+    if _is_teacher(path / TEACHER_FOLDER):
+        return _describe_teacher(path / TEACHER_FOLDER)
     if _is_student(path):
         return _describe_student(path)
     if (path / "config.json").is_file() and (path / CHECKPOINT_FOLDER).is_dir():

@@ -90,9 +90,9 @@ def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
     """Streams the features, so that files of any size can be looked at."""
     speeds, heights = [], []
     for clip in range(file.num_clips):
-        features = file.features(clip, names=("velocity", "position"))
-        speeds.append(np.linalg.norm(features["velocity"][:, :2], axis=-1).mean())
-        heights += [features["position"][:, 2].min(), features["position"][:, 2].max()]
+        position = file.features(clip, names=("position",))["position"]
+        speeds.append(_mean_speed(file, clip, position))
+        heights += [position[:, 2].min(), position[:, 2].max()]
     frames, lengths = int(file.lengths.sum()), file.lengths.tolist()
     walker = file.metadata.get("walker", {})
     rows = {
@@ -121,6 +121,15 @@ def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
         "metadata": {k: v for k, v in file.metadata.items() if k != "walker"},
     }
     return {"Clip file": rows, "Quality": _quality_rows(file.quality, file.names)}, details
+
+
+def _mean_speed(file: ClipFile, clip: int, position: np.ndarray) -> float:
+    """Of the root over the floor, m/s."""
+    if "velocity" in file.stored:
+        velocity = file.features(clip, names=("velocity",))["velocity"]
+    else:
+        velocity = np.diff(position, axis=0) * file.rate_hz if len(position) > 1 else position * 0.0
+    return float(np.linalg.norm(velocity[:, :2], axis=-1).mean())
 
 
 def _quality_rows(quality: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, str]:

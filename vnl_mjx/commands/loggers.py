@@ -1,15 +1,21 @@
 """Every logger that a run asks for, as one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from vnl_mjx.commands.local_loggers import ConsoleLogger, JsonlLogger, MetricsLogger
+from vnl_mjx.commands.local_loggers import (
+    CONSOLE_METRICS,
+    ConsoleLogger,
+    JsonlLogger,
+    MetricsLogger,
+)
 from vnl_mjx.commands.optional_loggers import OptionalLogger, TensorBoardLogger, WandbLogger
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig
 
 
 class Loggers:
@@ -21,6 +27,7 @@ class Loggers:
         console: where progress and warnings go.
         resume_from: environment steps of the checkpoint that the run continues, None for a new run.
             Metrics logged later than that are forgotten.
+        console_metrics: label and name of what the console shows of a row.
 
     Raises:
         UserError: metrics.jsonl cannot be written.
@@ -28,16 +35,17 @@ class Loggers:
 
     def __init__(
         self,
-        config: DistillationConfig,
+        config: DistillationConfig | TeacherTrainingConfig,
         run_dir: Path,
         console: Console,
         resume_from: int | None = None,
+        console_metrics: Sequence[tuple[str, str]] = CONSOLE_METRICS,
     ):
         start = resume_from or 0
         jsonl = JsonlLogger(run_dir / "metrics.jsonl")
         jsonl.truncate_after(start)
-        total, progress = config.training_config.num_steps, config.logging_config.progress
-        self._console = ConsoleLogger(console, total, start, progress)
+        total, progress = config.num_steps, config.logging_config.progress
+        self._console = ConsoleLogger(console, total, start, progress, console_metrics)
         self._loggers: list[MetricsLogger] = [jsonl, self._console]
         section = config.wandb_config
         if section.mode != "disabled":

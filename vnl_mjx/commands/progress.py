@@ -1,4 +1,4 @@
-"""A progress bar over the frames of files."""
+"""A progress bar over the frames of files, or other things that are counted."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,10 +8,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextlib.contextmanager
-def frame_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def frame_progress(
+    console: Console, unit: str = "frames"
+) -> Iterator[Callable[[str, int, int], None]]:
     """Gives a function (name, done, total) that draws one bar per name."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TextColumn("frames"), TimeRemainingColumn(), console=console) as bars:
+    with Progress(*columns, TextColumn(unit), TimeRemainingColumn(), console=console) as bars:
         known = {}
 
         def show(name: str, done: int, total: int) -> None:

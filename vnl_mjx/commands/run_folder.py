@@ -1,6 +1,8 @@
 """The folder of a run: what it records about itself, and whether it may be continued."""
 
 import json
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ from vnl_mjx.models.vae import VaeConfig
 # Sections that decide a run's numbers, and the settings in them that do not.
 _DECISIVE_SECTIONS = ("vae_config", "training_config", "reference_config", "physics_config")
 _FREE_TO_CHANGE = ("training_config.num_steps", "physics_config.num_threads")
+
+
+def new_run_dir(name: str) -> str:
+    """A folder of its own for a run that was given none."""
+    return f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def make_run_dir(run_dir: Path) -> None:
@@ -64,18 +71,32 @@ def run_metadata(
     return json.loads(json.dumps(document))
 
 
-def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Path) -> None:
+def check_same_run(
+    stored: dict[str, Any],
+    current: dict[str, Any],
+    run_dir: Path,
+    sections: Sequence[str] = _DECISIVE_SECTIONS,
+    free: Collection[str] = _FREE_TO_CHANGE,
+) -> None:
     """Compares the metadata of a checkpoint with those of the run that would continue it.
+
+    Args:
+        stored: of the checkpoint.
+        current: of the run.
+        run_dir: its folder, for the message.
+        sections: of the configuration, which decide a run's numbers.
+        free: keys in them that may differ.
 
     Raises:
         UserError: anything that decides the numbers differs; says what.
     """
     differences = []
-    for section in _DECISIVE_SECTIONS:
-        differences += _differences(stored["config"][section], current["config"][section], section)
+    for section in sections:
+        old, new = stored["config"][section], current["config"][section]
+        differences += _differences(old, new, section, free)
     # settings that a newer version added are at their defaults in an older run
     task = to_dict(from_dict(ImitationConfig, stored["identity"]["task"], f"{run_dir}: "))
-    differences += _differences(stored["identity"] | {"task": task}, current["identity"], "")
+    differences += _differences(stored["identity"] | {"task": task}, current["identity"], "", free)
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
         raise UserError(
@@ -84,13 +105,13 @@ def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Pat
         )
 
 
-def _differences(stored: Any, current: Any, where: str) -> list[str]:
-    if where in _FREE_TO_CHANGE or stored == current:
+def _differences(stored: Any, current: Any, where: str, free: Collection[str]) -> list[str]:
+    if where in free or stored == current:
         return []
     if isinstance(stored, dict) and isinstance(current, dict):
         found = []
         for key in sorted(stored.keys() | current.keys()):
             name = f"{where}.{key}" if where else key
-            found += _differences(stored.get(key), current.get(key), name)
+            found += _differences(stored.get(key), current.get(key), name, free)
         return found
     return [f"{where} was {stored}, now {current}"]

@@ -6,8 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.commands.experiment import Experiment
-from vnl_mjx.reference.clips import describe_clips
+from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, describe_clips
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
@@ -25,13 +24,12 @@ def warn(console: Console, message: str) -> None:
     console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
-def clip_rows(experiment: Experiment) -> dict[str, str]:
+def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
     """The clips and how they are split."""
-    split = experiment.split
-    names = experiment.clips.names
+    names = clips.names
     held_out = ", ".join(names[i] for i in split.held_out[:8]) or "none (too few clips)"
     more = f" and {len(split.held_out) - 8} more" if len(split.held_out) > 8 else ""
-    return describe_clips(experiment.clips) | {
+    return describe_clips(clips) | {
         "trained on": f"{len(split.train)} clips (split seed {split.seed})",
         "held out": held_out + more,
     }

@@ -89,7 +89,7 @@ def _value(kind: Any, value: Any, key: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal and isinstance(value, str) and value in typing.get_args(kind):
         return value
-    if origin is tuple and isinstance(value, list | tuple):
+    if origin is tuple and isinstance(value, list | tuple) and _fits(kind, value):
         return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         if kind is float:
@@ -101,6 +101,11 @@ def _value(kind: Any, value: Any, key: str) -> Any:
     raise UserError(f"{key}: expected {_described(options)}, found {_shown(value)}")
 
 
+def _fits(kind: Any, value: list | tuple) -> bool:
+    parts = typing.get_args(kind)
+    return Ellipsis in parts or len(parts) == len(value)
+
+
 def _described(options: tuple[Any, ...]) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     kind = next(option for option in options if option is not type(None))
@@ -108,7 +113,9 @@ def _described(options: tuple[Any, ...]) -> str:
         choices = typing.get_args(kind)
         text = ", ".join(choices[:-1]) + f" or {choices[-1]}"
     elif typing.get_origin(kind) is tuple:
-        text = f"a list, each part {names[typing.get_args(kind)[0]]}"
+        parts = typing.get_args(kind)
+        count = "" if Ellipsis in parts else f" of {len(parts)}"
+        text = f"a list{count}, each part {names[parts[0]]}"
     else:
         text = names[kind]
     return text + " or null" * (type(None) in options)

@@ -8,6 +8,9 @@ trained in the environment that its teacher was trained in. Defaults are those o
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vnl_mjx.config.randomization import DomainRandomizationConfig
+from vnl_mjx.config.rewards import RewardConfig, TerminationConfig
+
 RODENT_JOINT_NAMES = (
     "vertebra_1_extend",
     "hip_L_supinate",
@@ -130,53 +133,6 @@ class PhysicsConfig:
 
 
 @dataclass(frozen=True)
-class RewardConfig:
-    """Weights and scales of the reward terms (track-mjx: `environment/task/reward.py`).
-
-    A tracking term is `weight * exp(-exp_scale * squared error)`; a cost is subtracted.
-    """
-
-    pos_weight: float = 1.0
-    pos_exp_scale: float = 400.0
-    quat_weight: float = 1.0
-    quat_exp_scale: float = 4.0
-    joint_weight: float = 1.0
-    joint_exp_scale: float = 0.25
-    angvel_weight: float = 0.0
-    angvel_exp_scale: float = 0.5
-    bodypos_weight: float = 0.0
-    bodypos_exp_scale: float = 8.0
-    endeff_weight: float = 1.0
-    endeff_exp_scale: float = 500.0
-    ctrl_cost_weight: float = 0.02
-    ctrl_diff_cost_weight: float = 0.02
-    energy_cost_weight: float = 0.01
-    energy_cost_max: float = 50.0
-    action_window: int = 50
-    action_variance_weight: float = 0.005
-    action_jerk_weight: float = 0.0005
-
-
-@dataclass(frozen=True)
-class TerminationConfig:
-    """Thresholds beyond which an episode fails (track-mjx: `environment/task/reward.py`).
-
-    Attributes:
-        healthy_z_range: allowed height of the root body, metres.
-        max_pos_error: of the squared, axis-weighted root position error, m^2.
-        pos_axis_scale: weight of each world axis in that error.
-        max_joint_error: of the summed squared joint error, rad^2.
-        max_quat_error: of the squared half angle between the root orientations, rad^2.
-    """
-
-    healthy_z_range: tuple[float, float] = (0.0325, 0.5)
-    max_pos_error: float = 0.01
-    pos_axis_scale: tuple[float, float, float] = (1.0, 1.0, 0.5)
-    max_joint_error: float = 20.0
-    max_quat_error: float = 1.0
-
-
-@dataclass(frozen=True)
 class UpstreamQuirks:
     """Deviations of a track-mjx generation that a teacher of that generation was trained with.
 
@@ -191,12 +147,16 @@ class UpstreamQuirks:
             2025-09-23: joint ids that count the free joint index `qpos[7:]`
             (track-mjx: `environment/walker/base.py`, `compute_local_joint_distances`).
         ctrl_diff_is_zero: the previous action is overwritten before the difference is taken.
+        frame_lags: the reference frame is the floor of a float32 time, which falls one frame behind
+            on most later steps of an episode (track-mjx: `environment/task/single_clip_tracking.py`,
+            `_get_cur_frame`).
     """
 
     body_row_shift: int = 1
     reward_body_row_shift: int = 1
     joint_row_shift: int = 0
     ctrl_diff_is_zero: bool = True
+    frame_lags: bool = True
 
 
 # Terms of the reference ahead, in the order of each source (`docs/observations.md`).
@@ -239,6 +199,15 @@ PROPRIOCEPTION_2025_06 = (
     "kinematic_sensors",
 )
 PROPRIOCEPTION_2025_02 = ("qpos", "qvel")
+PROPRIOCEPTION_VNL_PLAYGROUND = (
+    "joint_angles",
+    "joint_velocities",
+    "actuator_forces",
+    "root_height",
+    "root_z_axis",
+    "appendages",
+    "previous_action",
+)
 
 
 @dataclass(frozen=True)
@@ -257,6 +226,7 @@ class ImitationConfig:
         reset_noise_scale: half width of the uniform noise on qpos and qvel at reset.
         initial_velocity: a reset starts at rest ("zero", as track-mjx does) or with the velocity of
             the reference frame.
+        randomization: what of the body differs between episodes; nothing by default.
     """
 
     generation: str = "2025-09"
@@ -273,3 +243,5 @@ class ImitationConfig:
     episode_frames: int = 195
     reset_noise_scale: float = 1e-3
     initial_velocity: Literal["zero", "reference"] = "zero"
+    initial_activation: Literal["zero", "pose"] = "zero"
+    randomization: DomainRandomizationConfig = field(default_factory=DomainRandomizationConfig)

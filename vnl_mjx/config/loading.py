@@ -17,9 +17,15 @@ from vnl_mjx.config.conversion import (
 )
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.schema import DistillationConfig, EvaluationConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
 
-T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig)
+T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig, TeacherTrainingConfig)
+TEACHER_PRESETS = {  # files beside this module
+    "cpu": None,
+    "gpu": "teacher_ppo_gpu.yaml",
+    "torque": "teacher_ppo_torque.yaml",
+}
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
 
@@ -45,6 +51,21 @@ def load_evaluation_config(
     return _load(EvaluationConfig, "vae_evaluation", overrides, config_file)
 
 
+def load_teacher_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str = "cpu"
+) -> TeacherTrainingConfig:
+    """Composes and validates the configuration of a teacher's training; as `load_distillation_config`.
+
+    Args:
+        overrides: see there.
+        config_file: see there.
+        preset: a key of `TEACHER_PRESETS`; its settings lie under those of `config_file`.
+    """
+    name = TEACHER_PRESETS[preset]
+    preset_file = Path(__file__).with_name(name) if name else None
+    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, preset_file, config_file)
+
+
 def load_preprocess_config(
     overrides: Sequence[str] = (), config_file: Path | str | None = None
 ) -> PreprocessConfig:
@@ -59,7 +80,7 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
 
-def _load(cls: type[T], name: str, overrides: Sequence[str], file: Path | str | None) -> T:
+def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str | None) -> T:
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -68,16 +89,19 @@ def _load(cls: type[T], name: str, overrides: Sequence[str], file: Path | str | 
 
     keys = known_keys(cls)
     parsed = [_checked_override(text, keys) for text in overrides]
-    if file is not None:
-        # Hydra merges what its store holds, so the file lies between the defaults and the overrides.
+    # Hydra merges what its store holds in order: every key at its default, then our file, which
+    # need not name those that hardly anyone changes, then the user's; the overrides are last.
+    store = ConfigStore.instance()
+    store.store(name=f"_{name}_schema", node=to_dict(cls()))
+    layers = [f"_{name}_schema", name]
+    for i, file in enumerate(file for file in files if file is not None):
         from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
-        store = ConfigStore.instance()
-        store.store(name=f"_{name}_file", node=given)
-        store.store(name=f"_{name}", node={"defaults": [name, f"_{name}_file", "_self_"]})
-        name = f"_{name}"
+        store.store(name=f"_{name}_file_{i}", node=given)
+        layers.append(f"_{name}_file_{i}")
+    store.store(name=f"_{name}", node={"defaults": [*layers, "_self_"]})
     try:
         with initialize_config_module(config_module="vnl_mjx.config", version_base="1.3"):
-            composed = OmegaConf.to_container(compose(name, overrides=parsed), resolve=True)
+            composed = OmegaConf.to_container(compose(f"_{name}", overrides=parsed), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         given = " ".join(overrides)

@@ -37,10 +37,10 @@ class LearningRateSection:
         highest: bound of an adaptive rate.
     """
 
-    schedule: Literal["constant", "linear", "adaptive"] = "constant"
-    initial: float = number(3e-4, gt=0)
+    schedule: Literal["constant", "linear", "adaptive"] = "adaptive"
+    initial: float = number(1e-4, gt=0)
     final: float = number(0.0, ge=0)
-    target_kl: float = number(0.01, gt=0)
+    target_kl: float = number(0.15, gt=0)
     lowest: float = number(1e-5, gt=0)
     highest: float = number(1e-3, gt=0)
 
@@ -51,7 +51,8 @@ class PpoSection:
 
     Attributes:
         num_envs: environments stepped together.
-        unroll_length: control steps per environment between two updates.
+        unroll_length: actions per environment between two updates.
+        action_repeat: control steps that each action lasts; rewards add up.
         num_steps: environment steps of the whole run.
         num_minibatches: parts, of whole environments, that a rollout is learnt in; divides num_envs.
         num_epochs: passes over each rollout.
@@ -73,9 +74,10 @@ class PpoSection:
 
     num_envs: int = number(256, ge=1)
     unroll_length: int = number(32, ge=1)
+    action_repeat: int = number(1, ge=1)
     num_steps: int = number(8_000_000, ge=1)
     num_minibatches: int = number(8, ge=1)
-    num_epochs: int = number(3, ge=1)
+    num_epochs: int = number(4, ge=1)
     learning_rate: LearningRateSection = field(default_factory=LearningRateSection)
     value_learning_rate: float = number(5e-4, gt=0)
     discount: float = number(0.95, ge=0, lt=1)
@@ -84,14 +86,16 @@ class PpoSection:
     normalize_advantage: bool = True
     reward_scale: float = number(0.1, gt=0)
     value_weight: float = number(0.25, ge=0)
-    entropy: WeightSection = field(default_factory=lambda: WeightSection(1e-4))
+    entropy: WeightSection = field(default_factory=WeightSection)
     latent_kl: WeightSection = field(default_factory=lambda: WeightSection(1e-3))
     latent_ar1_kl: WeightSection = field(default_factory=WeightSection)
-    guidance: WeightSection = field(default_factory=WeightSection)
+    guidance: WeightSection = field(
+        default_factory=lambda: WeightSection(0.0, start_weight=5.0, end_step=500_000)
+    )
     max_grad_norm: float = number(1.0, gt=0)
     seed: int = number(0, ge=0, lt=2**32)
 
     @property
     def steps_per_update(self) -> int:
-        """Environment steps in one rollout."""
-        return self.num_envs * self.unroll_length
+        """Most environment steps in one rollout (an episode's end cuts the repeats short)."""
+        return self.num_envs * self.unroll_length * self.action_repeat

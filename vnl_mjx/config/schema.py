@@ -187,7 +187,8 @@ class CheckpointSection:
     Attributes:
         interval_steps: environment steps between checkpoints, 0 for the end only.
         keep_last: latest checkpoints kept.
-        keep_best: checkpoints kept besides them for the lowest action error since the one before.
+        keep_best: checkpoints kept besides them: of a student, for the lowest action error since the
+            one before; of a teacher, for the highest reward evaluated since then.
     """
 
     interval_steps: int = number(200_000, ge=0)
@@ -259,6 +260,11 @@ class DistillationConfig:
     checkpoint_config: CheckpointSection = field(default_factory=CheckpointSection)
     logging_config: LoggingSection = field(default_factory=LoggingSection)
     wandb_config: WandbSection = field(default_factory=WandbSection)
+
+    @property
+    def num_steps(self) -> int:
+        """Environment steps of the whole run."""
+        return self.training_config.num_steps
 
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""

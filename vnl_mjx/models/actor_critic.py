@@ -15,6 +15,8 @@ from vnl_mjx.models.intention import (
 )
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 
+FIRST_OUTPUT_SCALE = 0.01
+
 
 @flax.struct.dataclass
 class ActorCriticParams:
@@ -35,8 +37,8 @@ class ActorCritic:
         Args:
             policy: sizes of the policy.
             value: sizes of the value network.
-            initial_action_std: standard deviation, before tanh, that a fresh policy explores with;
-                None for what fresh weights give, about 0.7.
+            initial_action_std: standard deviation, before tanh, that a fresh policy explores with,
+                about actions near 0; None for what fresh weights give, about 0.7 and 1.
         """
         self.policy_config, self.value_config = policy, value
         self._initial_action_std = initial_action_std
@@ -48,7 +50,7 @@ class ActorCritic:
         obs = jnp.zeros((1, self.policy_config.observation_size))
         policy = self._policy.init(policy_key, obs, self.initial_memory((1,)))
         if self._initial_action_std is not None:
-            policy = _with_action_std(policy, self.policy_config, self._initial_action_std)
+            policy = _with_first_output(policy, self.policy_config, self._initial_action_std)
         return ActorCriticParams(policy, self._value.init(value_key, obs))
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
@@ -109,14 +111,16 @@ def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:
     )
 
 
-def _with_action_std(policy: Any, config: IntentionConfig, std: float) -> Any:
-    """Sets the bias of the raw scale so that zero features give `std`."""
-    raw = jnp.log(jnp.expm1(std - MIN_ACTION_STD))
+def _with_first_output(policy: Any, config: IntentionConfig, std: float) -> Any:
+    """Scales the last layer down and sets its bias, so that a fresh policy acts near 0 with `std`."""
     if config.is_recurrent:
-        decoder, layer = "lstm_decoder", "lstm_projection"
+        decoder, name = "lstm_decoder", "lstm_projection"
     else:
-        decoder, layer = "decoder", f"hidden_{len(config.decoder_hidden_sizes)}"
-    bias = policy["params"][decoder][layer]["bias"].at[config.action_size :].set(raw)
-    kernel = 0.01*policy["params"][decoder][layer]["kernel"]
-    last = {"kernel": kernel, "bias": bias}
-    return {"params": {**policy["params"], decoder: {**policy["params"][decoder], layer: last}}}
+        decoder, name = "decoder", f"hidden_{len(config.decoder_hidden_sizes)}"
+    layer = policy["params"][decoder][name]
+    raw_scale = jnp.log(jnp.expm1(std - MIN_ACTION_STD))  # the inverse of softplus
+    layer = {
+        "kernel": FIRST_OUTPUT_SCALE * layer["kernel"],
+        "bias": layer["bias"].at[config.action_size :].set(raw_scale),
+    }
+    return {"params": {**policy["params"], decoder: {**policy["params"][decoder], name: layer}}}

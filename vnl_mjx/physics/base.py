@@ -40,7 +40,9 @@ class PhysicsState:
         qfrc_actuator: [nv] actuator forces in joint coordinates, N or N m (derived).
         sensordata: [nsensordata] sensor values, zeros unless `PhysicsConfig.sensors` (derived).
         diverged: [] bool, the last call met NaN, Inf or a value beyond `MAX_VALUE`; every other field
-            is then zero.
+            but `variant` is then zero.
+        variant: [] int32, which of the back end's variants of the model this simulation runs on; None
+            where it has none, so that the state is then what it was before there were variants.
     """
 
     qpos: jax.Array
@@ -53,20 +55,32 @@ class PhysicsState:
     qfrc_actuator: jax.Array
     sensordata: jax.Array
     diverged: jax.Array
+    variant: jax.Array | None = None
 
 
 class Physics(Protocol):
-    """A back end. Methods take and return one simulation; `vmap` them for many."""
+    """A back end. Methods take and return one simulation; `vmap` them for many.
+
+    Attributes:
+        model: the configured nominal model.
+        config: what it was configured with.
+        num_variants: of the model, 0 where every simulation runs on the nominal one.
+    """
 
     model: mujoco.MjModel
     config: PhysicsConfig
+    num_variants: int
 
     def zeros(self) -> PhysicsState:
         """A state of zeros, for shapes and as the other branch of a masked reset."""
         ...
 
     def reset(
-        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+        self,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        where: jax.Array | bool = True,
+        variant: jax.Array | None = None,
     ) -> PhysicsState:
         """Starts a simulation at rest of its actuators.
 
@@ -75,6 +89,7 @@ class Physics(Protocol):
             qvel: [nv] velocity.
             where: [] bool, whether this simulation is wanted. Where it is false the result is
                 meaningless, and a back end that can leaves the work undone.
+            variant: [] int32 below `num_variants`; None where that is 0.
         """
         ...
 
@@ -115,5 +130,12 @@ def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
 def contain(state: PhysicsState) -> PhysicsState:
     """Zeroes a diverged simulation, so that nothing that reads it meets NaN."""
     return jax.tree.map(lambda x: jnp.where(state.diverged, jnp.zeros_like(x), x), state).replace(
-        diverged=state.diverged
+        diverged=state.diverged, variant=state.variant
     )
+
+
+def checked_variant(variant: jax.Array | None, num_variants: int) -> jax.Array | None:
+    """`variant` as int32; raises ValueError where one is missing or there are none to choose from."""
+    if (variant is None) != (num_variants == 0):
+        raise ValueError(f"{num_variants=} of the back end does not go with {variant=}")
+    return None if variant is None else jnp.int32(variant)

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import mujoco
 
 from vnl_mjx.config.imitation import PhysicsConfig
-from vnl_mjx.physics.base import MAX_VALUE, PhysicsState, configure_model, contain
+from vnl_mjx.physics.base import (
+    MAX_VALUE,
+    PhysicsState,
+    checked_variant,
+    configure_model,
+    contain,
+)
+from vnl_mjx.physics.randomization import ModelVariants, differing_fields
 
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     # It prints that Warp is missing, which only `impl="warp"` needs.
@@ -18,23 +25,36 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
 class MjxPhysics:
     """The MJX-JAX back end. See `physics.base.Physics` for the interface."""
 
-    def __init__(self, model: mujoco.MjModel, config: PhysicsConfig):
-        """Puts the configured model on the default device."""
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        config: PhysicsConfig,
+        variants: ModelVariants | None = None,
+    ):
+        """Puts the configured model, and the fields in which `variants` differ, on the default device."""
         self.model = configure_model(model, config)
         self.config = config
+        self.num_variants = len(variants.models) if variants else 0
         self._mjx_model = mjx.put_model(self.model, impl="jax")
+        self._variant_fields = self._stack_variants(model, variants) if variants else {}
 
     def zeros(self) -> PhysicsState:
         """See `physics.base.Physics.zeros`."""
-        return jax.tree.map(jnp.zeros_like, self._state(self._make_data()))
+        variant = jnp.int32(0) if self.num_variants else None
+        return jax.tree.map(jnp.zeros_like, self._state(self._make_data(), variant))
 
     def reset(
-        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+        self,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        where: jax.Array | bool = True,
+        variant: jax.Array | None = None,
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Vectorised arithmetic: `where` saves nothing here."""
         del where
+        variant = checked_variant(variant, self.num_variants)
         data = self._make_data().replace(qpos=qpos, qvel=qvel)
-        return contain(self._state(mjx.forward(self._mjx_model, data)))
+        return contain(self._state(mjx.forward(self._model_of(variant), data), variant))
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
@@ -46,17 +66,36 @@ class MjxPhysics:
             time=state.time,
             ctrl=ctrl,
         )
+        model = self._model_of(state.variant)
         data, _ = jax.lax.scan(
-            lambda data, _: (mjx.step(self._mjx_model, data), None),
+            lambda data, _: (mjx.step(model, data), None),
             data,
             length=self.config.num_substeps,
         )
-        return contain(self._state(data))
+        return contain(self._state(data, state.variant))
+
+    def _stack_variants(
+        self, model: mujoco.MjModel, variants: ModelVariants
+    ) -> dict[str, jax.Array]:
+        # What MJX keeps on the host is structure; of it variants differ in `geom_sameframe` and its like
+        # at most, shortcuts that MJX does not take.
+        fields = {field.name: getattr(self._mjx_model, field.name) for field in mjx.Model.fields()}
+        fields = {name: base for name, base in fields.items() if isinstance(base, jax.Array)}
+        return {
+            name: jnp.asarray(values, fields[name].dtype).reshape(-1, *fields[name].shape)
+            for name, values in differing_fields(model, variants, tuple(fields)).items()
+        }
+
+    def _model_of(self, variant: jax.Array | None) -> mjx.Model:
+        if variant is None:
+            return self._mjx_model
+        own = {name: values[variant] for name, values in self._variant_fields.items()}
+        return self._mjx_model.replace(**own)
 
     def _make_data(self):
         return mjx.make_data(self.model, impl="jax")
 
-    def _state(self, data) -> PhysicsState:
+    def _state(self, data, variant: jax.Array | None) -> PhysicsState:
         fields = {
             "qpos": data.qpos,
             "qvel": data.qvel,
@@ -70,4 +109,5 @@ class MjxPhysics:
         fields = {name: value.astype(jnp.float32) for name, value in fields.items()}
         finite = [jnp.all(jnp.abs(value) < MAX_VALUE) for value in fields.values()]
         diverged = ~jnp.all(jnp.stack(finite))
-        return PhysicsState(time=jnp.float32(data.time), diverged=diverged, **fields)
+        time = jnp.float32(data.time)
+        return PhysicsState(time=time, diverged=diverged, variant=variant, **fields)

@@ -17,7 +17,14 @@ import mujoco.batch
 import numpy as np
 
 from vnl_mjx.config.imitation import PhysicsConfig
-from vnl_mjx.physics.base import MAX_VALUE, PhysicsState, advance_time, configure_model
+from vnl_mjx.physics.base import (
+    MAX_VALUE,
+    PhysicsState,
+    advance_time,
+    checked_variant,
+    configure_model,
+)
+from vnl_mjx.physics.randomization import ModelVariants
 
 _STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
 _DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
@@ -34,16 +41,25 @@ _MAX_BATCHES = 3
 class MujocoBatchPhysics:
     """The CPU back end. See `physics.base.Physics` for the interface."""
 
-    def __init__(self, model: mujoco.MjModel, config: PhysicsConfig, num_threads: int = 0):
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        config: PhysicsConfig,
+        num_threads: int = 0,
+        variants: ModelVariants | None = None,
+    ):
         """Prepares the back end; no simulation is made before the first call.
 
         Args:
             model: the walker's compiled model; a configured copy is used.
             config: solver, time step and substeps.
             num_threads: threads of the pool, 0 for one per core.
+            variants: of `model`; each simulation runs on one of them.
         """
         self.model = configure_model(model, config)
         self.config = config
+        self._variants = [configure_model(m, config) for m in variants.models] if variants else []
+        self.num_variants = len(self._variants)
         self.num_threads = num_threads
         # Seconds spent stepping and resetting, for the throughput report.
         self.busy_seconds = 0.0
@@ -58,15 +74,21 @@ class MujocoBatchPhysics:
     def zeros(self) -> PhysicsState:
         """See `physics.base.Physics.zeros`."""
         fields = {name: jnp.zeros(shape, jnp.float32) for name, shape in self._shapes.items()}
+        fields["variant"] = jnp.int32(0) if self.num_variants else None
         return PhysicsState(time=jnp.float32(0), diverged=jnp.bool_(False), **fields)
 
     def reset(
-        self, qpos: jax.Array, qvel: jax.Array, where: jax.Array | bool = True
+        self,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        where: jax.Array | bool = True,
+        variant: jax.Array | None = None,
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
-        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where))
+        variant = checked_variant(variant, self.num_variants)
+        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where), variant)
         diverged = arrays.pop("diverged")
-        return PhysicsState(time=jnp.float32(0), diverged=diverged, **arrays)
+        return PhysicsState(time=jnp.float32(0), diverged=diverged, variant=variant, **arrays)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
@@ -78,12 +100,13 @@ class MujocoBatchPhysics:
             state.qacc_warmstart,
             state.time,
             ctrl,
+            state.variant,
         )
         diverged = arrays.pop("diverged")
         time = jnp.where(diverged, 0.0, advance_time(state.time, self.config))
-        return PhysicsState(time=time, diverged=diverged, **arrays)
+        return PhysicsState(time=time, diverged=diverged, variant=state.variant, **arrays)
 
-    def _call(self, function, *args: jax.Array) -> dict[str, jax.Array]:
+    def _call(self, function, *args: jax.Array | None) -> dict[str, jax.Array]:
         results = {
             name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in self._shapes.items()
         }
@@ -92,13 +115,14 @@ class MujocoBatchPhysics:
 
     # What follows runs in XLA's callback threads: NumPy only, never JAX.
 
-    def _reset_rows(self, qpos, qvel, where) -> dict[str, np.ndarray]:
+    def _reset_rows(self, qpos, qvel, where, variant) -> dict[str, np.ndarray]:
         qpos, qvel, where = np.asarray(qpos), np.asarray(qvel), np.asarray(where)
         batch_shape = where.shape
         ids = np.flatnonzero(where)
         with self._exclusive():
             # Sized for all rows, so that one cached batch serves the reset and the step.
             rows = self._rows(max(where.size, 1))
+            rows.run_on(self._variants, variant)
             rows.write("qpos", ids, qpos.reshape(-1, self.model.nq)[ids])
             rows.write("qvel", ids, qvel.reshape(-1, self.model.nv)[ids])
             for name in ("act", "qacc_warmstart", "ctrl", "time"):
@@ -106,7 +130,9 @@ class MujocoBatchPhysics:
             bad = rows.run(ids, rows.batch.forward)
             return rows.read(batch_shape, ids, bad, self._shapes)
 
-    def _step_rows(self, qpos, qvel, act, qacc_warmstart, time, ctrl) -> dict[str, np.ndarray]:
+    def _step_rows(
+        self, qpos, qvel, act, qacc_warmstart, time, ctrl, variant
+    ) -> dict[str, np.ndarray]:
         values = {
             "qpos": np.asarray(qpos),
             "qvel": np.asarray(qvel),
@@ -118,6 +144,7 @@ class MujocoBatchPhysics:
         batch_shape = values["time"].shape
         with self._exclusive():
             rows = self._rows(max(values["time"].size, 1))
+            rows.run_on(self._variants, variant)
             for name, value in values.items():
                 rows.write(
                     name,
@@ -153,6 +180,11 @@ class _Rows:
         self.batch = mujoco.batch.Batch(model, num_rows, nthread=num_threads)
         inputs = (*_STATE_FIELDS, "ctrl", "time")
         self._arrays = {name: self.batch.bind(name) for name in (*inputs, *_DERIVED_FIELDS)}
+
+    def run_on(self, models: list[mujoco.MjModel], variant) -> None:
+        """Runs row i on `models[variant[i]]` from now on; without variants (None) changes nothing."""
+        if variant is not None:
+            self.batch.set_models([models[i] for i in np.asarray(variant).ravel()])
 
     def write(self, name: str, ids, value) -> None:
         array = self._arrays[name]

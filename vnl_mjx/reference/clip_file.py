@@ -21,7 +21,9 @@ from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker
 
 FORMAT = "vnl_mjx.clips"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_ALL_FEATURES_VERSION = 1  # of a file that lacks no feature
+POSES = ("position", "quaternion", "joints")  # what every file holds
 QUALITY_PREFIX = "quality_"
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
@@ -73,24 +75,32 @@ class ClipWriter:
         rows: of the clips that were appended.
     """
 
-    def __init__(self, file: h5py.File, walker: Walker, rate_hz: float, compression: str | None):
+    def __init__(
+        self,
+        file: h5py.File,
+        walker: Walker,
+        rate_hz: float,
+        compression: str | None,
+        features: Sequence[str] = FEATURES,
+    ):
         """Writes what does not depend on the clips."""
-        self._file = file
+        self._file, self._features = file, features
         self._compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
         if compression is None:
             self._compression = {}
         self.rows: list[ClipRow] = []
         self._frames = 0
         file.attrs["format"] = np.bytes_(FORMAT)
-        file.attrs["format_version"] = FORMAT_VERSION
+        complete = set(features) == set(FEATURES)
+        file.attrs["format_version"] = _ALL_FEATURES_VERSION if complete else FORMAT_VERSION
         file.attrs["rate_hz"] = float(rate_hz)
         for name, values in name_lists(walker).items():
             file.attrs[name] = fixed_length(values)
 
     def append(self, features: Mapping[str, np.ndarray], row: ClipRow) -> None:
-        """Adds one clip: every feature of `FEATURES`, [row.length, ...]."""
+        """Adds one clip: every feature that the file is to hold, [row.length, ...]."""
         start, stop = self._frames, self._frames + row.length
-        for name in FEATURES:
+        for name in self._features:
             values = np.asarray(features[name], np.float32)
             if len(values) != row.length or row.length < 1:
                 raise ValueError(f"{row.name}: {len(values)} frames of {name}, {row.length=}")
@@ -149,6 +159,7 @@ def write_clip_file(
     rate_hz: float,
     metadata: dict[str, Any],
     compression: str | None = "gzip",
+    features: Sequence[str] = FEATURES,
 ) -> Iterator[ClipWriter]:
     """Opens a writer; the file appears when the block ends, complete, or not at all.
 
@@ -159,12 +170,13 @@ def write_clip_file(
         metadata: JSON-able; the block may still add to it. The walker's fingerprint and
             the software's versions are added.
         compression: "gzip" or None.
+        features: what the file holds; `POSES` make it small, and readers compute the rest.
 
     Raises:
         UserError: the file cannot be written, or no clip was.
     """
     with atomic_hdf5(path) as file:
-        writer = ClipWriter(file, walker, rate_hz, compression)
+        writer = ClipWriter(file, walker, rate_hz, compression, features)
         yield writer
         if not writer.rows:
             raise UserError(f"{path}: not written, no clip is left to write")
@@ -184,6 +196,7 @@ class ClipFile:
         info: one per clip.
         quality: measure to float32 [clip].
         metadata: what the writer recorded.
+        stored: names of the features that it holds, at least `POSES`.
         joint_names: of the columns of joints, and likewise for the other lists of names.
     """
 
@@ -198,6 +211,9 @@ class ClipFile:
             )
         self.rate_hz = float(file.attrs["rate_hz"])
         self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
+        held = cast(h5py.Group, file["features"])
+        required = FEATURES if version == _ALL_FEATURES_VERSION else POSES
+        self.stored = tuple(name for name in FEATURES if name in held or name in required)
         clips = cast(h5py.Group, file["clips"])
         table = {name: cast(h5py.Dataset, column)[()] for name, column in clips.items()}
         self.names = _strings(table["name"])
@@ -226,20 +242,20 @@ class ClipFile:
         clip: int,
         start: int = 0,
         stop: int | None = None,
-        names: Sequence[str] = FEATURES,
+        names: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Features of frames `start` to `stop` of one clip, float32 [frame, ...] each."""
+        """Features of frames `start` to `stop` of one clip, float32 [frame, ...]: all that it holds."""
         length = int(self.lengths[clip])
         first = int(self.starts[clip])
         rows = slice(first + start, first + (length if stop is None else min(stop, length)))
-        return {name: self._dataset(name)[rows] for name in names}
+        return {name: self._dataset(name)[rows] for name in names or self.stored}
 
     def _dataset(self, feature: str) -> h5py.Dataset:
         return cast(h5py.Dataset, self._file[f"features/{feature}"])
 
     def _check_table(self) -> None:
         lengths = self.lengths.astype(np.int64)
-        total = {name: len(self._dataset(name)) for name in FEATURES}
+        total = {name: len(self._dataset(name)) for name in self.stored}
         fits = (self.starts == np.cumsum(lengths) - lengths).all() and (lengths > 0).all()
         if not fits or not len(lengths) or set(total.values()) != {int(lengths.sum())}:
             raise UserError(

@@ -8,7 +8,6 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clip_file import ClipFile, name_lists, open_clip_file
-from vnl_mjx.reference.clips import FEATURES
 from vnl_mjx.reference.layouts import cut
 from vnl_mjx.reference.raw import RawClips
 from vnl_mjx.walkers.walker import Walker
@@ -60,11 +59,11 @@ def raw_clips(
             f"{file.path}: {found} was asked for, expected clips out of 0 ... {file.num_clips - 1}"
         )
     parts = [file.features(clip) for clip in chosen]
-    features = {name: np.concatenate([part[name] for part in parts]) for name in FEATURES}
+    features = {name: np.concatenate([part[name] for part in parts]) for name in file.stored}
     own_names = name_lists(walker)
     for name, rows in _ROWS.items():
         if file.name_lists[rows] != own_names[rows]:
-            del features[name]
+            features.pop(name, None)
     return _raw(file, features, chosen, clip_length, rate_hz)
 
 

@@ -15,8 +15,10 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import Physics, PhysicsState
 from vnl_mjx.reference.clips import ReferenceClips, check_clips_cover
 from vnl_mjx.tasks.observations import Observation, ObservationFunctions
-from vnl_mjx.tasks.rewards import RewardRows, reward_terms, tracking_errors
+from vnl_mjx.tasks.pose_control import PoseControl
+from vnl_mjx.tasks.rewards import Controls, reward_terms
 from vnl_mjx.tasks.terminations import distances, failures
+from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -52,7 +54,7 @@ class StepOutcome:
     Attributes:
         reward: float, the sum of `terms`; 0 where the simulation diverged.
         terms: named, weighted, signed reward terms.
-        distances: named squared distances to the reference (`tasks.terminations.distances`).
+        distances: named distances to the reference (`tasks.terminations.distances`).
         failures: named failure flags, bool.
         terminated: bool, any failure.
         truncated: bool, the clip or the time limit ended without a failure.
@@ -70,17 +72,27 @@ class ImitationTask:
     """Reset, step and observation of one environment on one physics back end."""
 
     def __init__(self, config: ImitationConfig, walker: Walker, physics: Physics):
-        """Looks every name up once. `physics` simulates `walker`'s model."""
+        """Looks every name up once. `physics` simulates `walker`'s model.
+
+        Raises:
+            ValueError: `physics` has no variants where `config.randomization` asks for some, or has some.
+        """
+        wanted = config.randomization.num_variants if config.randomization.ranges() else 0
+        if physics.num_variants != wanted:
+            raise ValueError(f"{physics.num_variants=}, the task's randomization asks for {wanted}")
         self.config = config
         self.walker = walker
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
-        self._reward_rows = RewardRows.build(walker, config.quirks)
+        self._error_rows = ErrorRows.build(walker, config.quirks)
         self.action_size = physics.model.nu
+        self._pose_control = None
+        if config.initial_activation == "pose":
+            self._pose_control = PoseControl(physics.model)
         self.layout = self._observations.layout(jax.eval_shape(physics.zeros))
-        reward = config.reward
-        needs_window = reward.action_variance_weight != 0 or reward.action_jerk_weight != 0
-        self._action_window = reward.action_window if needs_window else 0
+        self._action_window = max(
+            config.reward.num_actions_read, self._observations.num_actions_read
+        )
         self.max_episode_steps = round(
             config.episode_frames / (config.mocap_hz * config.physics.control_timestep)
         )
@@ -137,7 +149,14 @@ class ImitationTask:
         noise_key: jax.Array,
         where: jax.Array | bool = True,
     ) -> ImitationState:
-        """Starts at a given clip and frame, at rest or moving (`initial_velocity`), with uniform noise."""
+        """Starts at a given clip and frame, at rest or moving (`initial_velocity`), with uniform noise.
+
+        Where the back end has variants of the body, it is one of them, drawn from `noise_key` too.
+        """
+        variant = None
+        if self.physics.num_variants:
+            noise_key, variant_key = jax.random.split(noise_key)
+            variant = jax.random.randint(variant_key, (), 0, self.physics.num_variants)
         frame = clips.at(clip, start_frame)
         qpos = frame.qpos()
         scale = self.config.reset_noise_scale
@@ -147,8 +166,13 @@ class ImitationTask:
         qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
         if self.config.initial_velocity == "reference":
             qvel += frame.qvel()
+        physics = self.physics.reset(qpos, qvel, where, variant)
+        if self._pose_control is not None:
+            physics = physics.replace(
+                act=jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
+            )
         return ImitationState(
-            physics=self.physics.reset(qpos, qvel, where),
+            physics=physics,
             previous_qpos=qpos if self._observations.needs_previous else None,
             clip=jnp.int32(clip),
             start_frame=jnp.int32(start_frame),
@@ -162,15 +186,20 @@ class ImitationTask:
         """The reference frame that the environment is at, [] int32.
 
         The float32 floor of upstream (`_get_cur_frame`) falls one frame behind on most later steps of an
-        episode, depending on the start frame. Teachers were trained with it.
+        episode, depending on the start frame. Its teachers were trained with it (`quirks.frame_lags`).
         """
+        if not self.config.quirks.frame_lags:
+            frames_per_step = self.config.mocap_hz * self.config.physics.control_timestep
+            # A step that is all but on a frame is on it.
+            return state.start_frame + jnp.int32(state.num_steps * frames_per_step + 1e-3)
         elapsed = state.physics.time * jnp.float32(self.config.mocap_hz)
         return jnp.floor(elapsed + state.start_frame).astype(jnp.int32)
 
     def observe(self, state: ImitationState, clips: ReferenceClips) -> Observation:
         """What a policy sees in `state`."""
+        actions = state.action_window if self._observations.num_actions_read else None
         return self._observations.observe(
-            state.physics, clips, state.clip, self.frame(state), state.previous_qpos
+            state.physics, clips, state.clip, self.frame(state), state.previous_qpos, actions
         )
 
     def step(
@@ -196,25 +225,21 @@ class ImitationTask:
         clips: ReferenceClips,
     ) -> StepOutcome:
         """Reward, failures and truncation of the environment `moved`, which `action` led to."""
+        reward, termination = self.config.reward, self.config.termination
         frame = self.frame(moved)
         physics = moved.physics
-        errors = tracking_errors(
-            physics,
-            clips.at(moved.clip, frame),
-            self._reward_rows,
-        )
+        errors = tracking_errors(physics, clips.at(moved.clip, frame), self._error_rows)
+        root_height = physics.xpos[self.walker.root_body, 2]
         if self.config.quirks.ctrl_diff_is_zero:
             previous_action = action
-        terms = reward_terms(
-            errors, physics, action, previous_action, moved.action_window, self.config.reward
-        )
-        distance = distances(errors, self.config.termination)
+        controls = Controls(action, previous_action, moved.action_window)
+        terms = reward_terms(errors, physics, root_height, controls, reward, termination)
+        distance = distances(errors, termination)
         # The zeroed state of a diverged simulation has no meaningful error; none may reach a sum.
         terms, distance = jax.tree.map(
             lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distance)
         )
-        root_height = physics.xpos[self.walker.root_body, 2]
-        failed = failures(distance, root_height, physics.diverged, self.config.termination)
+        failed = failures(distance, root_height, physics.diverged, termination)
         terminated = jnp.any(jnp.stack(list(failed.values())))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps

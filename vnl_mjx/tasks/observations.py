@@ -31,7 +31,10 @@ from vnl_mjx.walkers.walker import Walker
 _KINEMATIC_SENSORS = ("accelerometer", "velocimeter", "gyro")
 
 _ReferencePart = Callable[[PhysicsState, ReferenceFrames], jax.Array]
-_ProprioceptivePart = Callable[[PhysicsState, jax.Array], jax.Array]  # state, previous qpos
+# state, qpos one control step ago, last controls [.., nu]
+_ProprioceptivePart = Callable[[PhysicsState, jax.Array, jax.Array], jax.Array]
+# Row of each part among the last controls. vnl-playground's `prev_action` is older than the name says.
+_CONTROL_ROWS = {"last_action": -1, "previous_action": -2}
 
 
 @flax.struct.dataclass
@@ -82,6 +85,7 @@ class ObservationFunctions:
 
     Attributes:
         needs_previous: a part reads the pose of one control step ago.
+        num_actions_read: how many of the last controls the parts read.
     """
 
     def __init__(self, config: ImitationConfig, walker: Walker, model: mujoco.MjModel):
@@ -101,11 +105,16 @@ class ObservationFunctions:
         parts: dict[str, _ProprioceptivePart] = {
             name: _control_part(term, rows, seconds) for name, term in CONTROL_TERMS.items()
         }
+        for name, row in _CONTROL_ROWS.items():
+            parts[name] = _action_part(row)
         for name, part in _state_parts(walker, model, config.proprioception).items():
-            parts[name] = _ignoring_previous(part)
+            parts[name] = _ignoring_past(part)
         check_names("proprioception", config.proprioception, parts)
         self._proprioception = {name: parts[name] for name in config.proprioception}
         self.needs_previous = not CONTROL_TERMS.keys().isdisjoint(config.proprioception)
+        rows_read = [-_CONTROL_ROWS.get(name, 0) for name in config.proprioception]
+        self.num_actions_read = max(rows_read, default=0)
+        self._no_actions = np.zeros((self.num_actions_read, model.nu), np.float32)
 
     def layout(self, state: PhysicsState) -> ObservationLayout:
         """Sizes of all parts for simulations shaped like `state` (unbatched; nothing is computed)."""
@@ -116,7 +125,7 @@ class ObservationFunctions:
                 for name, part in self._reference.items()
             ),
             proprioception=tuple(
-                (name, jax.eval_shape(part, state, state.qpos).size)
+                (name, jax.eval_shape(part, state, state.qpos, self._no_actions).size)
                 for name, part in self._proprioception.items()
             ),
         )
@@ -128,6 +137,7 @@ class ObservationFunctions:
         clip: jax.Array,
         frame: jax.Array,
         previous_qpos: jax.Array | None = None,
+        actions: jax.Array | None = None,
     ) -> Observation:
         """Observes one simulation that is at `frame` of `clip`; NaN and Inf are cleaned as upstream does.
 
@@ -138,14 +148,20 @@ class ObservationFunctions:
             frame: [] of the clip.
             previous_qpos: [nq] pose one control step ago, and after a reset the pose now. Only needed
                 where `needs_previous`.
+            actions: [at least `num_actions_read`, nu] last controls, oldest first, zeros before the
+                episode. Only needed where `num_actions_read` > 0.
         """
         if previous_qpos is None:
             if self.needs_previous:
                 raise ValueError("these terms need previous_qpos, the pose one control step ago")
             previous_qpos = state.qpos
+        if actions is None:
+            if self.num_actions_read:
+                raise ValueError(f"these terms need the last {self.num_actions_read} controls")
+            actions = jnp.asarray(self._no_actions)
         ahead = clips.window(clip, frame + 1, self._traj_length)
         reference = [part(state, ahead) for part in self._reference.values()]
-        own = [part(state, previous_qpos) for part in self._proprioception.values()]
+        own = [part(state, previous_qpos, actions) for part in self._proprioception.values()]
         observation = Observation(reference=_flat(reference), proprioception=_flat(own))
         return jax.tree.map(jnp.nan_to_num, observation)
 
@@ -155,11 +171,15 @@ def _flat(parts: Sequence[jax.Array]) -> jax.Array:
 
 
 def _control_part(term: ControlTerm, rows: TermRows, seconds: float) -> _ProprioceptivePart:
-    return lambda state, previous_qpos: term(rows, previous_qpos, state.qpos, seconds)
+    return lambda state, previous_qpos, actions: term(rows, previous_qpos, state.qpos, seconds)
 
 
-def _ignoring_previous(part: Callable[[PhysicsState], jax.Array]) -> _ProprioceptivePart:
-    return lambda state, previous_qpos: part(state)
+def _action_part(row: int) -> _ProprioceptivePart:
+    return lambda state, previous_qpos, actions: actions[row]
+
+
+def _ignoring_past(part: Callable[[PhysicsState], jax.Array]) -> _ProprioceptivePart:
+    return lambda state, previous_qpos, actions: part(state)
 
 
 def _state_parts(

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vnl_mjx.training.rollout import RolloutStatistics
 from vnl_mjx.training.vae_distillation import LearningStatistics, UpdateResult
 
 # Variance of the posterior mean above which a latent dimension counts as used (Burda et al. 2016,
@@ -28,8 +29,6 @@ def interval_metrics(
     )
     rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
     learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
-    steps = max(rollout.num_steps, 1)
-    episodes = max(rollout.episodes, 1)
     seconds = {k: sum(r.seconds[k] for r in results) for k in results[0].seconds}
     metrics = {
         "loss/total": learnt.loss,
@@ -43,6 +42,16 @@ def interval_metrics(
             f"action_mae/{name}": learnt.action_abs_error[list(rows)].mean()
             for name, rows in groups.items()
         },
+        **rollout_metrics(rollout),
+        **timing_metrics(seconds, len(results) * steps_per_update),
+    }
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
+    """Means per control step and per episode, and counts of failures, of the sums of a rollout."""
+    steps, episodes = max(rollout.num_steps, 1), max(rollout.episodes, 1)
+    return {
         "rollout/reward_per_step": rollout.reward / steps,
         **{f"rollout/{name}": value / steps for name, value in rollout.terms.items()},
         **{f"rollout/{name}": value / steps for name, value in rollout.distances.items()},
@@ -52,9 +61,7 @@ def interval_metrics(
         "episode/steps": rollout.episode_steps / episodes,
         "episode/survival": rollout.survived / episodes,
         "nan/count": rollout.failures["nan"],
-        **timing_metrics(seconds, len(results) * steps_per_update),
     }
-    return {name: float(value) for name, value in metrics.items()}
 
 
 def latent_metrics(learnt: LearningStatistics) -> dict[str, Any]:

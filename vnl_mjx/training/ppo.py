@@ -14,36 +14,15 @@ import jax.numpy as jnp
 import optax
 
 from vnl_mjx.config.ppo import PpoSection, WeightSection
-from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams, forget
-from vnl_mjx.models.intention import MIN_OBSERVATION_STD, FrozenPolicy, Memory
+from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
+from vnl_mjx.models.intention import MIN_OBSERVATION_STD, FrozenPolicy
 from vnl_mjx.tasks.episodes import Episodes
 from vnl_mjx.training import schedules
-from vnl_mjx.training.brax_parts import NormalTanhDistribution, running_statistics
-from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss, Segment, Steps, ppo_loss
+from vnl_mjx.training.brax_parts import running_statistics
+from vnl_mjx.training.ppo_acting import ActingState, Actor, normalize
+from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss, Segment, ppo_loss
+from vnl_mjx.training.ppo_optimizer import ActorCriticOptimizer, LearningRate
 from vnl_mjx.training.rollout import RolloutStatistics
-
-# How an adaptive learning rate reacts (Schulman et al. 2017, "Proximal Policy Optimization
-# Algorithms", section 4 adapts its penalty so).
-KL_TOLERANCE, RATE_FACTOR = 2.0, 1.5
-
-
-@flax.struct.dataclass
-class ActingState:
-    """What a rollout goes on from, [num_envs] each.
-
-    Attributes:
-        environments: the task's state.
-        memory: the policy's, before the next observation.
-        starts: bool, the next step is the first of its episode.
-        episode_reward: summed since the reset.
-        episode_steps: control steps since the reset.
-    """
-
-    environments: Any
-    memory: Memory
-    starts: jax.Array
-    episode_reward: jax.Array
-    episode_steps: jax.Array
 
 
 @flax.struct.dataclass
@@ -120,17 +99,16 @@ class Ppo:
         self.task, self.model, self.config = task, model, config
         self.data = jax.device_put(data)
         self.steps_per_update = config.steps_per_update
-        self.optimizer = _Optimizer(config)
-        self._distribution = NormalTanhDistribution(event_size=task.action_size)
+        self.optimizer = ActorCriticOptimizer(config)
         self._weights = {
             "entropy": _schedule(config.entropy),
             "latent_kl": _schedule(config.latent_kl),
             "latent_ar1_kl": _schedule(config.latent_ar1_kl),
             "guidance": _schedule(config.guidance),
         }
-        rate = config.learning_rate
-        self._linear_rate = schedules.linear(rate.initial, rate.final, 0, config.num_steps)
-        self._rollout = jax.jit(self._rollout_impl, donate_argnames="acting")
+        self._learning_rate = LearningRate(config.learning_rate, config.num_steps)
+        self._actor = Actor(task, model, config)
+        self._rollout = jax.jit(self._actor.rollout, donate_argnames="acting")
         self._learn = jax.jit(
             self._learn_impl, donate_argnames=("params", "opt_state", "normalizer")
         )
@@ -184,9 +162,7 @@ class Ppo:
             "update": time.perf_counter() - rolled_out,
             "physics": self._physics_seconds() - physics_before,
         }
-        state = PpoState(
-            params, opt_state, normalizer, rate, acting, key, state.num_updates + 1
-        )
+        state = PpoState(params, opt_state, normalizer, rate, acting, key, state.num_updates + 1)
         return state, PpoUpdate(rollout, learning, seconds)
 
     def train(
@@ -238,7 +214,6 @@ class Ppo:
 
     def _init_impl(self, key: jax.Array, data: Any) -> PpoState:
         key, params_key, env_key = jax.random.split(key, 3)
-        num_envs = self.config.num_envs
         params = self.model.init(params_key)
         size = self.task.reference_size + self.task.proprioception_size
         return PpoState(
@@ -248,73 +223,10 @@ class Ppo:
                 count=jnp.float32(0.0), std_eps=jnp.float32(0.0)
             ),
             learning_rate=jnp.float32(self.config.learning_rate.initial),
-            acting=ActingState(
-                environments=self.task.reset(env_key, num_envs, data),
-                memory=self.model.initial_memory((num_envs,)),
-                starts=jnp.ones(num_envs, bool),
-                episode_reward=jnp.zeros(num_envs),
-                episode_steps=jnp.zeros(num_envs, jnp.int32),
-            ),
+            acting=self._actor.start(env_key, data),
             key=key,
             num_updates=jnp.int32(0),
         )
-
-    def _rollout_impl(self, params, normalizer, acting: ActingState, data, key):
-        memory = acting.memory
-
-        def control_step(acting: ActingState, key: jax.Array):
-            return self._control_step(params, normalizer, acting, data, key)
-
-        keys = jax.random.split(key, self.config.unroll_length)
-        acting, (steps, statistics) = jax.lax.scan(control_step, acting, keys)
-        segment = Segment(steps, memory, self.task.observe(acting.environments, data))
-        return acting, segment, jax.tree.map(lambda x: jnp.sum(x, axis=0), statistics)
-
-    def _control_step(self, params, normalizer, acting: ActingState, data, key):
-        task, num_envs = self.task, self.config.num_envs
-        latent_key, action_key = jax.random.split(key)
-        observation = task.observe(acting.environments, data)
-        noise = jax.random.normal(latent_key, (num_envs, self.model.policy_config.latent_dim))
-        output = self.model.act(params, normalize(normalizer, observation), acting.memory, noise)
-        raw_action = self._distribution.sample_no_postprocessing(output.logits, action_key)
-        action = self._distribution.postprocess(raw_action)
-        moved, outcome = task.step(acting.environments, action, data)
-        done = outcome.terminated | outcome.truncated
-        steps = Steps(
-            observation=observation,
-            latent_noise=noise,
-            raw_action=raw_action,
-            logits=output.logits,
-            log_prob=self._distribution.log_prob(output.logits, raw_action),
-            starts=acting.starts,
-            reward=outcome.reward,
-            terminated=outcome.terminated,
-            truncated=outcome.truncated,
-            valid=~outcome.failures["nan"],
-            guide=task.guide(acting.environments, data),
-        )
-        episode_reward = acting.episode_reward + outcome.reward
-        episode_steps = acting.episode_steps + 1
-        statistics = RolloutStatistics(
-            num_steps=jnp.ones(num_envs),
-            reward=outcome.reward,
-            terms=outcome.terms,
-            distances=outcome.distances,
-            failures=outcome.failures,
-            episodes=done,
-            survived=outcome.truncated,
-            episode_reward=jnp.where(done, episode_reward, 0.0),
-            episode_steps=jnp.where(done, episode_steps, 0),
-        )
-        acting = ActingState(
-            environments=task.reset_finished(moved, outcome, data),
-            memory=forget(output.memory, self.model.initial_memory((num_envs,)), done),
-            starts=done,
-            episode_reward=jnp.where(done, 0.0, episode_reward),
-            episode_steps=jnp.where(done, 0, episode_steps),
-        )
-        sums = jax.tree.map(lambda x: jnp.sum(x, dtype=jnp.float32), statistics)
-        return acting, (steps, sums)
 
     def _learn_impl(
         self, params, opt_state, normalizer, learning_rate, segment: Segment, key, num_updates
@@ -322,8 +234,7 @@ class Ppo:
         config = self.config
         env_steps = num_updates.astype(jnp.float32) * self.steps_per_update
         weights = LossWeights(**{name: value(env_steps) for name, value in self._weights.items()})
-        if config.learning_rate.schedule == "linear":
-            learning_rate = self._linear_rate(env_steps)
+        learning_rate = self._learning_rate.at(env_steps, learning_rate)
 
         def loss(params, batch: Segment, key):
             parts = ppo_loss(
@@ -345,7 +256,7 @@ class Ppo:
             )
             grad_norm = optax.tree.norm(grads)
             finite = jnp.isfinite(grad_norm)
-            rate = self._adapted(rate, parts.policy_kl)
+            rate = self._learning_rate.adapted(rate, parts.policy_kl)
             # A gradient that is not finite is counted and left out; the optimiser never sees it.
             updated = (*self.optimizer.step(params, opt_state, grads, rate), rate)
             carry = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, carry)
@@ -371,42 +282,6 @@ class Ppo:
         )
         means = jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), statistics)
         return params, opt_state, normalizer, learning_rate, means
-
-    def _adapted(self, rate: jax.Array, kl: jax.Array) -> jax.Array:
-        settings = self.config.learning_rate
-        if settings.schedule != "adaptive":
-            return rate
-        too_far, too_near = kl > settings.target_kl * KL_TOLERANCE, kl < settings.target_kl / KL_TOLERANCE
-        factor = jnp.where(too_far, 1.0 / RATE_FACTOR, jnp.where(too_near, RATE_FACTOR, 1.0))
-        return jnp.clip(rate * factor, settings.lowest, settings.highest)
-
-
-class _Optimizer:
-    """Adam for each of the two networks, which share nothing: neither gradient norm nor step size."""
-
-    def __init__(self, config: PpoSection):
-        clip = optax.clip_by_global_norm(config.max_grad_norm)
-        self._transform = optax.chain(clip, optax.scale_by_adam())
-        self._value_rate = config.value_learning_rate
-
-    def init(self, params: ActorCriticParams) -> dict[str, Any]:
-        return {
-            "policy": self._transform.init(params.policy),
-            "value": self._transform.init(params.value),
-        }
-
-    def step(self, params: ActorCriticParams, state, grads: ActorCriticParams, policy_rate):
-        stepped, new_state = {}, {}
-        for name, rate in (("policy", policy_rate), ("value", self._value_rate)):
-            old = getattr(params, name)
-            updates, new_state[name] = self._transform.update(getattr(grads, name), state[name])
-            stepped[name] = optax.apply_updates(old, jax.tree.map(lambda u, r=rate: -r * u, updates))
-        return ActorCriticParams(**stepped), new_state
-
-
-def normalize(normalizer: Any, obs: jax.Array) -> jax.Array:
-    """Raw observation [..., observation] to what the networks read, as `FrozenPolicy.normalize`."""
-    return (obs - normalizer.mean) / jnp.maximum(normalizer.std, MIN_OBSERVATION_STD)
 
 
 def _schedule(section: WeightSection) -> schedules.Schedule:

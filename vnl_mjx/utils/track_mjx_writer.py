@@ -49,6 +49,27 @@ def save_track_mjx(
     step_folder = folder / f"{STEP_PREFIX}_{step}"
     if step_folder.exists():
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
+    options = ocp.CheckpointManagerOptions(
+        step_prefix=STEP_PREFIX, create=True, temporary_path_class=PathFreeTemporaryPath
+    )
+    with ocp.CheckpointManager(folder, options=options) as manager:
+        # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
+        manager.save(
+            step,
+            force=True,
+            args=track_mjx_items(params, normalizer, config, train_state),
+        )
+        manager.wait_until_finished()
+    return step_folder
+
+
+def track_mjx_items(
+    params: Mapping[str, Any],
+    normalizer: Mapping[str, Any],
+    config: Mapping[str, Any],
+    train_state: Any = None,
+) -> ocp.args.Composite:
+    """The items of one checkpoint, for an Orbax manager; arguments as for `save_track_mjx`."""
     if set(normalizer) != set(NORMALIZER_KEYS):
         raise ValueError(f"{sorted(normalizer)=} must be {sorted(NORMALIZER_KEYS)}")
     statistics = {key: np.asarray(normalizer[key], np.float32) for key in NORMALIZER_KEYS}
@@ -58,22 +79,11 @@ def save_track_mjx(
             "normalizer_params": statistics,
             "params": {"policy": params},
         }
-    options = ocp.CheckpointManagerOptions(
-        step_prefix=STEP_PREFIX, create=True, temporary_path_class=PathFreeTemporaryPath
+    return ocp.args.Composite(
+        policy=ocp.args.StandardSave((statistics, params)),
+        train_state=ocp.args.StandardSave(train_state),
+        config=ocp.args.JsonSave(json.loads(json.dumps(config))),
     )
-    with ocp.CheckpointManager(folder, options=options) as manager:
-        # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
-        manager.save(
-            step,
-            force=True,
-            args=ocp.args.Composite(
-                policy=ocp.args.StandardSave((statistics, params)),
-                train_state=ocp.args.StandardSave(train_state),
-                config=ocp.args.JsonSave(json.loads(json.dumps(config))),
-            ),
-        )
-        manager.wait_until_finished()
-    return step_folder
 
 
 def track_mjx_config(

@@ -1,0 +1,208 @@
+"""PPO finds the known answers of small problems (`probe_tasks`)."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+import probe_tasks as probes
+import pytest
+
+from vnl_mjx.config.ppo import LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.models.actor_critic import ActorCritic
+from vnl_mjx.models.intention import IntentionConfig
+from vnl_mjx.models.value import ValueConfig
+from vnl_mjx.training.ppo import Ppo, PpoState, normalize
+
+NUM_ENVS, NUM_UPDATES = 64, 80
+DISCOUNT = 0.8
+CONFIG = PpoSection(
+    num_envs=NUM_ENVS,
+    unroll_length=8,
+    num_steps=NUM_ENVS * 8 * NUM_UPDATES,
+    num_minibatches=2,
+    num_epochs=4,
+    learning_rate=LearningRateSection("linear", initial=5e-3, final=1e-3),
+    value_learning_rate=5e-3,
+    discount=DISCOUNT,
+    gae_lambda=0.9,
+    reward_scale=1.0,
+    entropy=WeightSection(1e-3),
+    latent_kl=WeightSection(1e-4),
+)
+MLP = IntentionConfig(
+    reference_size=1,
+    proprioception_size=1,
+    action_size=1,
+    latent_dim=2,
+    encoder_hidden_sizes=(16,),
+    decoder_hidden_sizes=(16,),
+)
+LSTM = replace(MLP, lstm_hidden_size=8, lstm_num_layers=1)
+
+
+def trainer_of(policy: IntentionConfig, config: PpoSection = CONFIG) -> Ppo:
+    model = ActorCritic(policy, ValueConfig(2, (32,), activation="tanh"))
+    return Ppo(probes.TableTask(), model, probes.constant_reward(NUM_ENVS), config)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Ppo:
+    """One trainer, compiled once: the problem is its data."""
+    return trainer_of(MLP)
+
+
+@pytest.fixture(scope="module")
+def recurrent() -> Ppo:
+    adaptive = LearningRateSection("adaptive", initial=1e-3, target_kl=0.02, highest=1e-2)
+    return trainer_of(LSTM, replace(CONFIG, learning_rate=adaptive))
+
+
+@cache
+def init_of(trainer: Ppo):
+    """As `Ppo.init`, compiled once."""
+    return jax.jit(trainer._init_impl)
+
+
+def solved(trainer: Ppo, problem: probes.Tables, num_updates: int = NUM_UPDATES, seed: int = 0):
+    """The state after training, and the updates' statistics on the host."""
+    trainer.data = jax.device_put(problem)
+    state, updates = init_of(trainer)(jax.random.PRNGKey(seed), trainer.data), []
+    for _ in range(num_updates):
+        state, update = trainer.update(state)
+        updates.append(jax.device_get((update.rollout, update.learning)))
+    return state, updates
+
+
+def values_and_modes(
+    trainer: Ppo, state: PpoState, problem: probes.Tables, num_states: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the networks make of the first states: value [state] and most likely action [state]."""
+
+    @jax.jit
+    def judge(params, normalizer, observation):
+        seen = normalize(normalizer, observation)
+        memory = trainer.model.initial_memory((len(seen),))
+        logits = trainer.model.act(params, seen, memory).logits
+        return trainer.model.value(params, seen), logits[:, 0]
+
+    value, location = judge(state.params, state.normalizer, problem.observation)
+    return np.asarray(value)[:num_states], np.tanh(location)[:num_states]
+
+
+def test_the_value_of_a_constant_reward(trainer):
+    problem = probes.constant_reward(NUM_ENVS)
+    state, updates = solved(trainer, problem, 40)
+    values, _ = values_and_modes(trainer, state, problem, 1)
+    np.testing.assert_allclose(values, [1.0], atol=0.05)
+    assert updates[-1][1].loss.value < 1e-2 < updates[0][1].loss.value
+
+
+def test_a_value_that_is_observed(trainer):
+    problem = probes.observed_reward(NUM_ENVS)
+    state, updates = solved(trainer, problem)
+    values, _ = values_and_modes(trainer, state, problem, 2)
+    np.testing.assert_allclose(values, [1.0, -2.0], atol=0.1)
+    assert updates[-1][1].loss.explained_variance > 0.9
+
+
+def test_credit_two_steps_back(trainer):
+    problem = probes.delayed_reward(NUM_ENVS)
+    state, _ = solved(trainer, problem)
+    values, modes = values_and_modes(trainer, state, problem, 5)
+    assert modes[0] > 0.3
+    expected = [DISCOUNT**2, DISCOUNT, 0.0, 1.0, 0.0]
+    visited = [0, 1, 3]
+    np.testing.assert_allclose(values[visited], np.take(expected, visited), atol=0.15)
+    assert values[2] < 0.5 * values[1] and values[4] < 0.5 * values[3]
+
+
+def test_the_best_action(trainer):
+    problem = probes.best_action(NUM_ENVS)
+    state, _ = solved(trainer, problem)
+    _, modes = values_and_modes(trainer, state, problem, 1)
+    np.testing.assert_allclose(modes, [0.5], atol=0.15)
+
+
+def test_the_best_action_for_what_is_observed(trainer):
+    problem = probes.observed_action(NUM_ENVS)
+    state, updates = solved(trainer, problem)
+    _, modes = values_and_modes(trainer, state, problem, 2)
+    np.testing.assert_allclose(modes, [0.6, -0.6], atol=0.2)
+    rewards = [rollout.reward / rollout.num_steps for rollout, _ in updates]
+    assert np.mean(rewards[-5:]) > -0.15 > np.mean(rewards[:5])
+
+
+def test_truncation_bootstraps_and_failure_does_not(trainer):
+    """V = 1 + discount * V where only the recording ends; V = 1 + discount * V / 2 where half fail."""
+    problem = probes.truncated_and_failed(NUM_ENVS)
+    state, updates = solved(trainer, problem)
+    values, _ = values_and_modes(trainer, state, problem, 2)
+    expected = [1 / (1 - DISCOUNT), 1 / (1 - DISCOUNT / 2)]
+    np.testing.assert_allclose(values, expected, rtol=0.1)
+    rollout, _ = updates[-1]
+    assert 0 < rollout.survived < rollout.episodes
+
+
+def mean_reward(updates) -> float:
+    """Of a third step, over the last updates."""
+    return 3 * np.mean([rollout.reward / rollout.num_steps for rollout, _ in updates[-10:]])
+
+
+def test_only_a_memory_solves_what_must_be_remembered(trainer, recurrent):
+    problem = probes.remembered_action(NUM_ENVS)
+    _, updates = solved(trainer, problem)
+    assert abs(mean_reward(updates)) < 0.15
+    state, updates = solved(recurrent, problem, 90)
+    assert mean_reward(updates) > 0.5
+    # All episodes have just ended (their three steps divide 720), and what was remembered with them.
+    assert state.acting.starts.all()
+    assert not any(np.any(part) for part in state.acting.memory)
+    state, _ = recurrent.update(state)
+    assert not state.acting.starts.any()
+    assert all(np.any(part, axis=(1, 2)).all() for part in state.acting.memory)
+
+
+def test_the_learning_rate_is_linear_in_environment_steps(trainer):
+    _, updates = solved(trainer, probes.constant_reward(NUM_ENVS), 3)
+    rates = [learning.learning_rate for _, learning in updates]
+    step = (5e-3 - 1e-3) / NUM_UPDATES
+    np.testing.assert_allclose(rates, [5e-3, 5e-3 - step, 5e-3 - 2 * step], rtol=1e-5)
+
+
+def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
+    _, updates = solved(recurrent, probes.remembered_action(NUM_ENVS), 12)
+    rates = np.array([learning.learning_rate for _, learning in updates])
+    assert rates[-1] > 1.5 * rates[0]  # it began with too small a step
+    assert ((1e-5 <= rates) & (rates <= 1.0001e-2)).all()
+    # By hand: more than twice the target shortens the step, less than half lengthens it, else it stays.
+    section = recurrent.config.learning_rate
+    rate = np.float32(1e-3)
+    for kl, expected in ((0.041, 1e-3 / 1.5), (0.009, 1.5e-3), (0.02, 1e-3)):
+        np.testing.assert_allclose(recurrent._adapted(rate, np.float32(kl)), expected, rtol=1e-5)
+    np.testing.assert_allclose(recurrent._adapted(np.float32(9e-3), np.float32(0)), section.highest)
+    np.testing.assert_allclose(recurrent._adapted(np.float32(1e-5), np.float32(1)), section.lowest)
+
+
+@pytest.mark.parametrize("which", ["trainer", "recurrent"])
+def test_nan_in_one_environment_changes_nothing_else(which, request):
+    """Parameters, statistics and every other environment, bit for bit."""
+    ppo: Ppo = request.getfixturevalue(which)
+    runs = [
+        solved(ppo, probes.broken_simulation(NUM_ENVS, noise), 3)
+        for noise in (np.nan, np.inf, 0.25)
+    ]
+    states = [jax.device_get(state) for state, _ in runs]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states[0].params))
+    others = np.arange(NUM_ENVS) != 3
+    for state in states[:2]:
+        for field in ("params", "opt_state", "normalizer"):
+            jax.tree.map(
+                np.testing.assert_array_equal, getattr(state, field), getattr(states[2], field)
+            )
+        at = [s.acting.environments.at[others] for s in (state, states[2])]
+        np.testing.assert_array_equal(*at)
+    normalizer = states[0].normalizer
+    assert normalizer.count == 3 * 8 * (NUM_ENVS - 1)
+    np.testing.assert_allclose(normalizer.mean[1], 0.5, rtol=1e-6)  # what all others see
+    assert all(learning.skipped == 0 for _, updates in runs for _, learning in updates)

@@ -1,0 +1,240 @@
+"""How well a policy tracks reference clips: each clip from its first frame, and from drawn ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from vnl_mjx.analysis.evaluate import draw_episodes
+from vnl_mjx.analysis.foot_slip import FootSlip
+from vnl_mjx.analysis.teacher_rollout import TeacherPlayer, TeacherRollout
+from vnl_mjx.config.imitation import RewardConfig
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.reference.velocities import rotation_between
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+
+MOVING_SPEED = 0.05  # m/s, of a clip whose speed is compared
+# The way is measured over chords of so long, which leave out the sway within a stride.
+_CHORD_SECONDS = 0.25
+
+
+class TeacherEvaluator:
+    """Compiles once and serves every evaluation of a run."""
+
+    def __init__(self, task: ImitationTask):
+        """Takes the task, whose time limit does not hold: episodes run to the end of their clip."""
+        self._player = TeacherPlayer(task)
+        self._draw = jax.jit(partial(draw_episodes, VaeDistillationTask(task)), static_argnums=1)
+        self._foot_slip = FootSlip(task.walker)
+
+    def run(
+        self,
+        policy: FrozenPolicy,
+        clips: ReferenceClips,
+        num_random_starts: int = 0,
+        seed: int = 0,
+        deterministic: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "TeacherEvaluation":
+        """Plays each clip once from its first frame, then as many episodes more from drawn frames.
+
+        Args:
+            policy: who acts.
+            clips: what is followed.
+            num_random_starts: episodes from frames that a reset of the task may draw.
+            seed: of those frames, of the noise at each start and of actions that are drawn.
+            deterministic: act at the mode, else draw latents and actions.
+            progress: called with the control steps done and the most that can come.
+
+        Raises:
+            UserError: a clip is too short, or of another rate than the task's.
+        """
+        self._player.task.check_clips(clips)  # before frames are drawn that it does not have
+        episodes = self._draw(clips, clips.num_clips + num_random_starts, seed)
+        rollout = self._player.play(policy, clips, episodes, seed + 1, deterministic, progress)
+        return TeacherEvaluation(
+            clip_names=clips.names,
+            rollout=rollout,
+            tracking=track(rollout, clips, self._player.task.config.reward),
+            ways=ways(rollout, clips),
+            foot_slip=self._foot_slip.of_rollout(rollout),
+        )
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Distance from the reference frame that the reward read, [time, episode] each.
+
+    Attributes:
+        imitation: sum of the imitation terms over the greatest that it can be.
+        root_error_mm: of the root's position.
+        root_angle_deg: between the orientations of the root.
+        joint_error_rad: mean over joints of the absolute difference.
+    """
+
+    imitation: np.ndarray
+    root_error_mm: np.ndarray
+    root_angle_deg: np.ndarray
+    joint_error_rad: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How far the root went over the floor, [episode] each; metres and seconds.
+
+    Attributes:
+        way, seconds: of the simulation.
+        clip_way, clip_seconds: of the part of the clip that the episode saw.
+    """
+
+    way: np.ndarray
+    seconds: np.ndarray
+    clip_way: np.ndarray
+    clip_seconds: np.ndarray
+
+
+@dataclass(frozen=True)
+class TeacherEvaluation:
+    """One evaluation.
+
+    Attributes:
+        clip_names: of the clips that were followed.
+        rollout: what the simulation did.
+        tracking: per step.
+        ways: per episode.
+        foot_slip: [episode] mean speed of what touches the floor along it, mm/s; NaN: nothing did.
+    """
+
+    clip_names: tuple[str, ...]
+    rollout: TeacherRollout
+    tracking: Tracking
+    ways: Ways
+    foot_slip: np.ndarray
+
+    def per_episode(self) -> list[dict[str, Any]]:
+        """Figures of each episode, with its clip and first frame."""
+        episodes = self.rollout.episodes
+        starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
+        return [
+            {"clip": self.clip_names[clip], "start_frame": frame} | self._figures(np.array([row]))
+            for row, (clip, frame) in enumerate(starts)
+        ]
+
+    def per_clip(self) -> dict[str, dict[str, Any]]:
+        """Figures of all episodes of each clip."""
+        clip = self.rollout.episodes.clip
+        rows = {name: np.flatnonzero(clip == i) for i, name in enumerate(self.clip_names)}
+        return {name: self._figures(own) for name, own in rows.items()}
+
+    def pooled(self) -> dict[str, Any]:
+        """Figures of all episodes; every control step counts alike."""
+        return self._figures(np.arange(len(self.rollout.start_qpos)))
+
+    def summary(self) -> dict[str, Any]:
+        """Everything, JSON-able: `all`, `clips` by name, `episodes`."""
+        return {"all": self.pooled(), "clips": self.per_clip(), "episodes": self.per_episode()}
+
+    def headline(self) -> dict[str, float]:
+        """The few figures worth a line in a training log."""
+        pooled = self.pooled()
+        names = ("survival", "reward_fraction", "completed_fraction", "root_error_mm")
+        values = {f"eval/{name}": pooled[name] for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _figures(self, rows: np.ndarray) -> dict[str, Any]:
+        """Figures of the episodes `rows`; None where there is nothing to measure."""
+        steps, ways = self.rollout.steps, self.ways
+        alive, diverged = steps.alive[:, rows], steps.diverged[:, rows]
+        ended = steps.truncated[:, rows] & alive
+        valid = alive & ~diverged
+        root_error = self.tracking.root_error_mm[:, rows][valid]
+        moving = rows[ways.clip_way[rows] > MOVING_SPEED * ways.clip_seconds[rows]]
+        speed, clip_speed = (
+            float(way[moving].sum() / seconds[moving].sum()) if len(moving) else None
+            for way, seconds in ((ways.way, ways.seconds), (ways.clip_way, ways.clip_seconds))
+        )
+        slip = self.foot_slip[rows]
+        return {
+            "num_episodes": len(rows),
+            "survival": float(ended.any(axis=0).mean()),
+            "steps": float(alive.sum(axis=0).mean()),
+            "reward_per_step": _mean(steps.reward[:, rows][alive]),
+            "reward_fraction": _mean(self.tracking.imitation[:, rows][alive]),
+            "completed_fraction": self._completed(rows),
+            "root_error_mm": _mean(root_error),
+            "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
+            "root_angle_deg": _mean(self.tracking.root_angle_deg[:, rows][valid]),
+            "joint_error_rad": _mean(self.tracking.joint_error_rad[:, rows][valid]),
+            "speed": speed,
+            "clip_speed": clip_speed,
+            "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
+            "foot_slip_mm_per_s": _mean(slip[np.isfinite(slip)]),
+            "diverged": int((diverged & alive).sum()),
+            "terms": {name: _mean(term[:, rows][alive]) for name, term in steps.terms.items()},
+        }
+
+    def _completed(self, rows: np.ndarray) -> float:
+        """As the reward fraction, with nothing for the steps that failures left undone."""
+        alive = self.rollout.steps.alive[:, rows]
+        lived = np.maximum(alive.sum(axis=0), 1)
+        possible = np.maximum(self.rollout.possible_steps[rows], lived)
+        earned = np.where(alive, self.tracking.imitation[:, rows], 0.0).sum(axis=0)
+        return float(earned.sum() / possible.sum())
+
+
+def track(rollout: TeacherRollout, clips: ReferenceClips, config: RewardConfig) -> Tracking:
+    """Compares every step of a rollout with the frame that its reward read."""
+    steps = rollout.steps
+    # steps that mean nothing may lie beyond the clip
+    last = np.asarray(clips.lengths)[rollout.episodes.clip] - 1
+    row = np.asarray(clips.starts)[rollout.episodes.clip] + np.minimum(steps.frame, last)
+    qpos, reference = steps.qpos.astype(np.float64), np.asarray(clips.qpos(), np.float64)[row]
+    difference = qpos - reference
+    turned = rotation_between(reference[..., 3:7], qpos[..., 3:7])
+    imitation = sum(np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
+    return Tracking(
+        imitation=np.asarray(imitation) / imitation_reward_maximum(config),
+        root_error_mm=1e3 * np.linalg.norm(difference[..., :3], axis=-1),
+        root_angle_deg=np.degrees(np.linalg.norm(turned, axis=-1)),
+        joint_error_rad=np.abs(difference[..., 7:]).mean(axis=-1),
+    )
+
+
+def ways(rollout: TeacherRollout, clips: ReferenceClips) -> Ways:
+    """How far the root went in each episode, and how far the clip's root in the same frames."""
+    clip_qpos, episodes = np.asarray(clips.qpos()), rollout.episodes
+    rows = []
+    for episode, (clip, start) in enumerate(
+        zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
+    ):
+        qpos, last = rollout.qpos_of(episode), start
+        if len(qpos) > 1:
+            last = int(rollout.steps.frame[len(qpos) - 2, episode])
+        first = int(np.asarray(clips.starts)[clip])
+        reference = clip_qpos[first + start : first + last + 1]
+        rows.append(
+            (
+                way(qpos[:, :2], rollout.control_hz),
+                (len(qpos) - 1) / rollout.control_hz,
+                way(reference[:, :2], clips.rate_hz),
+                (len(reference) - 1) / clips.rate_hz,
+            )
+        )
+    return Ways(*np.array(rows).T)
+
+
+def way(position: np.ndarray, rate_hz: float) -> float:
+    """Length of the path of [frame, 2] positions in metres, without the sway within a stride."""
+    step = max(1, round(_CHORD_SECONDS * rate_hz))
+    places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1)]
+    return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None

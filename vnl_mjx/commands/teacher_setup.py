@@ -1,0 +1,49 @@
+"""A teacher and clips, as the commands that play one are given them."""
+
+from pathlib import Path
+
+from vnl_mjx.commands.experiment import Experiment, build_experiment
+from vnl_mjx.config.schema import DistillationConfig, TeacherSection, WalkerSection
+from vnl_mjx.errors import UserError
+from vnl_mjx.reference.clips import ReferenceClips, clips_of_split, marked_split
+
+
+def load_experiment(checkpoint: Path | None, clips: Path | None, mjcf: str | None) -> Experiment:
+    """Teacher, body, task and clips; the bundled ones where None is given.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    teacher = TeacherSection(
+        checkpoint_path=None if checkpoint is None else str(checkpoint),
+        reference_data_path=None if clips is None else str(clips.expanduser()),
+    )
+    return build_experiment(
+        DistillationConfig(teacher_config=teacher, walker_config=WalkerSection(mjcf_path=mjcf))
+    )
+
+
+def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
+    """The clips that the file marks as held out, those that it does not, or "all".
+
+    Raises:
+        UserError: some are wanted and none is marked.
+    """
+    if which == "all":
+        return clips
+    split = marked_split(clips, seed=0)
+    if split is None:
+        raise UserError(
+            f"--{which}: {clips.source} does not mark some of its clips as held out; mark them with "
+            "vnl-mjx clips hold-out, or evaluate --all"
+        )
+    return clips_of_split(clips, split, which.replace("-", "_"))
+
+
+def name_of(experiment: Experiment, checkpoint: Path | None) -> str:
+    """The teacher, without the folders of this machine."""
+    if checkpoint is None:
+        return "the bundled teacher"
+    teacher = experiment.teacher
+    name = checkpoint.expanduser().resolve().name
+    return f"{name} at step {teacher.step} (sha256 {teacher.sha256[:8]})"

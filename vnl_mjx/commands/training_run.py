@@ -1,0 +1,207 @@
+"""One training on disk, whatever is trained: run folder, checkpoints, logs, signals."""
+
+import signal
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vnl_mjx.analysis import metrics
+from vnl_mjx.commands.local_loggers import CONSOLE_METRICS
+from vnl_mjx.commands.loggers import Loggers
+from vnl_mjx.commands.run_folder import make_run_dir
+from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.utils.run_checkpointing import RunCheckpointer
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class TrainingRun(ABC):
+    """Holds a run's objects; `execute` does the work. What is trained, a subclass says."""
+
+    console_metrics = CONSOLE_METRICS  # label and name of what the console shows
+    checkpointer: RunCheckpointer
+    loggers: Loggers
+
+    def __init__(
+        self,
+        config: DistillationConfig | TeacherTrainingConfig,
+        run_dir: Path,
+        console: Console,
+        trainer: Any,
+        metadata: dict[str, Any],
+    ):
+        """Takes what the subclass has built; nothing is written yet.
+
+        Args:
+            config: of the run.
+            run_dir: folder of the run.
+            console: where progress and warnings go.
+            trainer: a `VaeDistillation` or a `Ppo`.
+            metadata: what the run and each of its checkpoints record, JSON-able.
+        """
+        self.run_dir, self.console, self.trainer = run_dir, console, trainer
+        self.metadata = metadata
+        self._config = config
+        self._stop_signal: int | None = None
+        self._log_window: list[Any] = []
+        self._saved_at = 0
+        self._raised_alarms: set[str] = set()
+
+    # What a subclass says.
+
+    @abstractmethod
+    def open_checkpointer(self) -> Any:
+        """The checkpoints of the run folder, which exists."""
+
+    @abstractmethod
+    def check_same_run(self, stored: dict[str, Any]) -> None:
+        """Raises UserError where the run that recorded `stored` is not this one."""
+
+    @abstractmethod
+    def initial_state(self) -> Any:
+        """The state of a new run."""
+
+    @abstractmethod
+    def introduce(self, state: Any) -> None:
+        """Says what is about to be trained, before a new run."""
+
+    @abstractmethod
+    def log_row(self, results: list[Any]) -> tuple[dict[str, float], dict[str, str]]:
+        """Metrics of an interval of updates, and warnings by name."""
+
+    @abstractmethod
+    def evaluate(self, state: Any, env_steps: int) -> None:
+        """Evaluates and logs the figures."""
+
+    @abstractmethod
+    def save(self, state: Any, env_steps: int) -> None:
+        """Writes a checkpoint."""
+
+    @abstractmethod
+    def conclude(self, state: Any, env_steps: int) -> None:
+        """What follows the last update of a run that was not stopped; the checkpoint is written."""
+
+    # What a subclass may add to.
+
+    def restore(self, state: Any, env_steps: int) -> Any:
+        """The state of a checkpoint, in the structure of `state`."""
+        return self.checkpointer.restore(state, env_steps)
+
+    def note_update(self, result: Any) -> None:
+        """Takes the statistics of an update."""
+        self._log_window.append(result)
+
+    # What is the same for all.
+
+    def execute(self) -> int:
+        """Trains to the end or to a signal, saving on the way. Returns the exit status."""
+        make_run_dir(self.run_dir)
+        self.checkpointer = self.open_checkpointer()
+        try:
+            latest = self.checkpointer.latest_step()
+            self._check_resume(latest)
+            previous = {
+                s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
+            }
+            try:
+                return self._train(latest)
+            finally:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
+        finally:
+            self.checkpointer.close()
+
+    def _train(self, latest: int | None) -> int:
+        self.trainer.start_compiling()
+        state = self.initial_state()
+        self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
+        if latest is None:
+            self.introduce(state)
+        else:
+            self.console.print(f"resuming at {latest:,} environment steps")
+            state, self._saved_at = self.restore(state, latest), latest
+        self.loggers = Loggers(
+            self._config, self.run_dir, self.console, latest, self.console_metrics
+        )
+        try:
+            if self._stop_signal is None:
+                state = self.trainer.train(state, self._config.num_steps, self._on_update)
+            return self._finish(state)
+        finally:
+            self.loggers.close()
+
+    def _check_resume(self, latest: int | None) -> None:
+        resume = self._config.resume
+        if latest is None:
+            if resume == "always":
+                raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
+            metrics.write_json(self.run_dir / "config.json", self.metadata)
+            return
+        if resume == "never":
+            raise UserError(
+                f"run_dir: {self.run_dir} already holds a run at {latest} environment steps and resume is "
+                "'never'; choose another run_dir, or give resume=auto to go on with it"
+            )
+        self.check_same_run(self.checkpointer.metadata(latest))
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        if self._stop_signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        self._stop_signal = number
+
+    def _on_update(self, state: Any, env_steps: int, result: Any) -> bool:
+        self.note_update(result)
+        config = self._config
+        if self.crossed(config.logging_config.interval_steps, env_steps):
+            self._log(env_steps)
+        if self.crossed(config.eval_config.interval_steps, env_steps):
+            self.evaluate(state, env_steps)
+        if self.crossed(config.checkpoint_config.interval_steps, env_steps):
+            self._save(state, env_steps)
+        return self._stop_signal is not None
+
+    def crossed(self, interval: int, env_steps: int) -> bool:
+        """Whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""
+        before = env_steps - self.trainer.steps_per_update
+        return interval > 0 and env_steps // interval > before // interval
+
+    def _log(self, env_steps: int) -> None:
+        window, self._log_window = self._log_window, []
+        row, found = self.log_row(window)
+        self.loggers.log(env_steps, row)
+        if env_steps == self.trainer.steps_per_update:
+            return  # the rollout of a policy that has learnt nothing yet alarms nobody
+        for name in sorted(found.keys() - self._raised_alarms):
+            self.loggers.warn(found[name])
+        self._raised_alarms = set(found)
+
+    def _save(self, state: Any, env_steps: int) -> None:
+        self.save(state, env_steps)
+        self._saved_at = env_steps
+
+    def _finish(self, state: Any) -> int:
+        env_steps = self.trainer.env_steps(state)
+        if self._log_window:
+            self._log(env_steps)
+        if env_steps > self._saved_at:
+            self._save(state, env_steps)
+        self.checkpointer.wait()
+        if self._stop_signal is not None:
+            return self._say_stopped(self._stop_signal, env_steps)
+        self.conclude(state, env_steps)
+        return 0
+
+    def _say_stopped(self, number: int, env_steps: int) -> int:
+        self.loggers.finish()
+        name = signal.Signals(number).name
+        if env_steps == 0:
+            self.console.print(f"stopped by {name} before the first update: nothing to save")
+        else:
+            self.console.print(f"stopped by {name}, saved at {env_steps:,} environment steps")
+            line = f"the same command with run_dir={self.run_dir} goes on from there"
+            self.console.print(line, soft_wrap=True)
+        return 0 if number == signal.SIGTERM else 128 + number

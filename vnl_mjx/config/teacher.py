@@ -1,0 +1,236 @@
+"""The typed configuration of a teacher's training (`teacher_ppo.yaml` holds the same keys and defaults).
+
+Every step count is in environment steps: control steps summed over environments.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vnl_mjx.config.imitation import (
+    ImitationConfig,
+    TerminationConfig,
+    UpstreamQuirks,
+    WalkerConfig,
+)
+from vnl_mjx.config.ppo import PpoSection, WeightSection
+from vnl_mjx.config.schema import (
+    Activation,
+    CheckpointSection,
+    LoggingSection,
+    PhysicsSection,
+    ReferenceSection,
+    WandbSection,
+)
+from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
+from vnl_mjx.errors import UserError
+
+
+def own_task() -> ImitationConfig:
+    """The task of this package's own teachers: position actuators, starts in motion, 5 cm and 1.2 rad."""
+    return ImitationConfig(
+        walker=WalkerConfig(torque_actuators=False),
+        termination=TerminationConfig(
+            healthy_z_range=(0.0, 0.5),
+            max_pos_error=0.0025,
+            pos_axis_scale=(1.0, 1.0, 1.0),
+            max_quat_error=0.36,
+        ),
+        quirks=UpstreamQuirks(ctrl_diff_is_zero=False, frame_lags=False),
+        start_frame_range=1_000_000,
+        episode_frames=250,
+        initial_velocity="reference",
+        initial_activation="pose",
+    )
+
+
+@dataclass(frozen=True)
+class NetworkSection:
+    """The intention network and the value network.
+
+    Attributes:
+        latent_dim: size of the latent.
+        encoder_hidden_sizes: hidden layers of the encoder, which reads the reference.
+        decoder_hidden_sizes: hidden layers of the decoder, which reads latent and proprioception.
+        value_hidden_sizes: hidden layers of the value network.
+        activation: of every hidden layer.
+        value_layer_norm: layer normalisation in the value network; track-mjx has none there.
+        initial_action_std: standard deviation, before tanh, that a fresh policy explores with, null
+            for what fresh weights give.
+        lstm_hidden_size: width of a recurrent decoder, in place of `decoder_hidden_sizes`.
+        lstm_num_layers: layers of a recurrent decoder, 0 for a feed-forward one.
+    """
+
+    latent_dim: int = number(32, ge=1)
+    encoder_hidden_sizes: tuple[int, ...] = number((256, 256), ge=1)
+    decoder_hidden_sizes: tuple[int, ...] = number((256, 256), ge=1)
+    value_hidden_sizes: tuple[int, ...] = number((256, 256), ge=1)
+    activation: Activation = "silu"
+    value_layer_norm: bool = True
+    initial_action_std: float | None = number(0.25, gt=0.001)
+    lstm_hidden_size: int = number(128, ge=1)
+    lstm_num_layers: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
+class SamplingSection:
+    """Which clips an episode starts in.
+
+    Attributes:
+        failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
+            is uniform over clips.
+        failure_memory: factor by which one more episode of a clip fades what was known of it.
+    """
+
+    failure_weighting: float = number(0.3, ge=0, le=1)
+    failure_memory: float = number(0.95, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class TeacherReferenceSection(ReferenceSection):
+    """The motion to imitate.
+
+    Attributes:
+        paths: HDF5 files of reference clips of one walker at one rate; none: the bundled clips.
+        clip_length: frames per clip where a file is one long recording, null for what the file says.
+        rate_hz: frames per second, null for what the file says, else 50.
+        held_out_fraction: share of the clips that training never sees, where no file marks any.
+        use_held_out_marks: clips that a file marks as held out are; false trains on them too.
+    """
+
+    paths: tuple[str, ...] = ()
+    held_out_fraction: float = number(0.0, ge=0, lt=1)
+    use_held_out_marks: bool = True
+
+
+@dataclass(frozen=True)
+class TeacherEvalSection:
+    """Episodes without exploration, each clip from its first frame and from random ones.
+
+    Attributes:
+        interval_steps: environment steps between evaluations, 0 for the end only.
+        clips: which side of the split; "held_out" is the training clips where none is held out.
+        num_random_starts: episodes per clip besides the one from its first frame.
+        deterministic: act on the mode, not on a sample.
+        seed: of frames and samples.
+        video_interval_steps: environment steps between videos of one clip, 0 for none on the way.
+        video_at_end: one video after the last evaluation, where rendering works.
+    """
+
+    interval_steps: int = number(500_000, ge=0)
+    clips: Literal["held_out", "train", "all"] = "held_out"
+    num_random_starts: int = number(0, ge=0)
+    deterministic: bool = True
+    seed: int = number(0, ge=0, lt=2**32)
+    video_interval_steps: int = number(0, ge=0)
+    video_at_end: bool = True
+
+
+@dataclass(frozen=True)
+class TeacherTrainingConfig:
+    """One training of a teacher by PPO.
+
+    Attributes:
+        run_dir: folder of the run, null for a new one under runs/.
+        resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
+            folder that has one, "always" refuses a folder that has none.
+        init_from: track-mjx checkpoint folder whose networks and observation statistics a new run starts
+            with, null for fresh ones.
+        task: body, physics, observation, reward and termination.
+        network: sizes.
+        ppo: the optimisation.
+        sampling: which clips are practised.
+        reference_config: the motion.
+        physics_config: where the simulation runs.
+        eval_config: how well the clips are tracked.
+        checkpoint_config: what is kept; the best ones are those of the highest evaluated reward.
+        logging_config: what is written.
+        wandb_config: Weights & Biases.
+    """
+
+    run_dir: str | None = None
+    resume: Literal["auto", "never", "always"] = "auto"
+    init_from: str | None = None
+    task: ImitationConfig = field(default_factory=own_task)
+    network: NetworkSection = field(default_factory=NetworkSection)
+    ppo: PpoSection = field(default_factory=PpoSection)
+    sampling: SamplingSection = field(default_factory=SamplingSection)
+    reference_config: TeacherReferenceSection = field(default_factory=TeacherReferenceSection)
+    physics_config: PhysicsSection = field(default_factory=PhysicsSection)
+    eval_config: TeacherEvalSection = field(default_factory=TeacherEvalSection)
+    checkpoint_config: CheckpointSection = field(
+        default_factory=lambda: CheckpointSection(interval_steps=500_000)
+    )
+    logging_config: LoggingSection = field(
+        default_factory=lambda: LoggingSection(interval_steps=100_000)
+    )
+    wandb_config: WandbSection = field(default_factory=lambda: WandbSection(exp_name="teacher"))
+
+    @property
+    def num_steps(self) -> int:
+        """Environment steps of the whole run."""
+        return self.ppo.num_steps
+
+    @property
+    def has_guidance(self) -> bool:
+        """Whether the loss ever asks for the task's guide."""
+        guidance = self.ppo.guidance
+        return guidance.weight > 0 or (guidance.start_weight or 0.0) > 0
+
+    def validate(self) -> None:
+        """Raises UserError, naming the key, for the first value that no run can have."""
+        check_bounds(self)
+        _validate_task(self.task)
+        _validate_ppo(self.ppo)
+        needs_stiffness = self.has_guidance or self.task.initial_activation == "pose"
+        if needs_stiffness and self.task.walker.torque_actuators:
+            raise UserError(
+                "task.walker.torque_actuators: expected false with ppo.guidance or "
+                "task.initial_activation=pose, found true; give --preset torque, which does without them"
+            )
+
+
+def _validate_task(task: ImitationConfig) -> None:
+    low, high = task.termination.healthy_z_range
+    if not low < high:
+        raise UserError(
+            f"task.termination.healthy_z_range: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
+        )
+    for key, value in {
+        "task.mocap_hz": task.mocap_hz,
+        "task.traj_length": task.traj_length,
+        "task.start_frame_range": task.start_frame_range,
+        "task.episode_frames": task.episode_frames,
+        "task.physics.timestep": task.physics.timestep,
+        "task.physics.num_substeps": task.physics.num_substeps,
+        "task.walker.rescale_factor": task.walker.rescale_factor,
+    }.items():
+        if not value > 0:
+            raise UserError(f"{key}: expected a number above 0, found {value:g}")
+    if task.physics.solver not in ("cg", "newton"):
+        raise UserError(f"task.physics.solver: expected cg or newton, found {task.physics.solver}")
+
+
+def _validate_ppo(ppo: PpoSection) -> None:
+    if ppo.num_envs % ppo.num_minibatches:
+        raise UserError(
+            f"ppo.num_minibatches: expected a divisor of ppo.num_envs = {ppo.num_envs}, found "
+            f"{ppo.num_minibatches}; the nearest is {nearest_divisor(ppo.num_envs, ppo.num_minibatches)}"
+        )
+    if ppo.num_steps < ppo.steps_per_update:
+        raise UserError(
+            f"ppo.num_steps: expected at least one update of num_envs * unroll_length = {ppo.num_envs} * "
+            f"{ppo.unroll_length} = {ppo.steps_per_update} environment steps, found {ppo.num_steps}"
+        )
+    rate = ppo.learning_rate
+    if rate.schedule == "adaptive" and not rate.lowest <= rate.initial <= rate.highest:
+        raise UserError(
+            f"ppo.learning_rate.initial: expected a rate from lowest = {rate.lowest:g} to highest = "
+            f"{rate.highest:g}, found {rate.initial:g}"
+        )
+    for name in ("entropy", "latent_kl", "latent_ar1_kl", "guidance"):
+        weight: WeightSection = getattr(ppo, name)
+        if weight.start_weight is not None and weight.end_step <= weight.start_step:
+            raise UserError(
+                f"ppo.{name}.end_step: expected more than start_step = {weight.start_step}, found "
+                f"{weight.end_step}"
+            )

@@ -1,0 +1,54 @@
+"""The control that holds a pose: for starts with taut actuators, and for a guide of the first training."""
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from vnl_mjx.errors import UserError
+
+
+class PoseControl:
+    """Position control by affine actuators.
+
+    An actuator with gain g and bias b0 + b1 * length rests at length l under control
+    -(b0 + b1 * l) / g (MuJoCo documentation, "Computation", "Actuation model").
+
+    Attributes:
+        offset: [nu] control that holds length 0.
+        stiffness: [nu] control per unit of length.
+        transmission: [nu, num_joints] actuator length per joint angle.
+    """
+
+    def __init__(self, model: mujoco.MjModel):
+        """Looks up how joints move the actuators.
+
+        Raises:
+            UserError: an actuator has no stiffness, so that no control holds a length.
+        """
+        stiffness, gain = -model.actuator_biasprm[:, 1], model.actuator_gainprm[:, 0]
+        if not np.all(stiffness > 0):
+            name = model.actuator(int(np.argmin(stiffness))).name
+            raise UserError(
+                f"task.walker.torque_actuators: expected position actuators, but {name} has no stiffness; "
+                "set it to false, or do without guidance and with task.initial_activation=zero"
+            )
+        self.transmission = jnp.float32(actuator_transmission(model))
+        self.stiffness = jnp.float32(stiffness / gain)
+        self.offset = jnp.float32(-model.actuator_biasprm[:, 0] / gain)
+
+    def hold(self, joints: jax.Array) -> jax.Array:
+        """The control [nu] at which the actuators rest in the pose `joints` [num_joints], unbounded."""
+        return self.offset + self.stiffness * (self.transmission @ joints)
+
+
+def actuator_transmission(model: mujoco.MjModel) -> np.ndarray:
+    """[nu, num_joints]: actuator length per joint angle, for transmissions that are linear in it."""
+    data = mujoco.MjData(model)
+    rows = np.zeros((model.nu, model.nq - 7))
+    for joint in range(model.nq - 7):
+        data.qpos[7:] = np.eye(model.nq - 7)[joint]
+        data.qpos[3] = 1.0
+        mujoco.mj_fwdPosition(model, data)
+        rows[:, joint] = data.actuator_length
+    return rows

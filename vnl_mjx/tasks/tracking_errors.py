@@ -1,0 +1,103 @@
+"""How far a simulation is from its reference, computed once for rewards, terminations and metrics."""
+
+from dataclasses import dataclass
+
+import flax.struct
+import jax
+import numpy as np
+
+from vnl_mjx import quaternions
+from vnl_mjx.config.imitation import UpstreamQuirks
+from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.reference.clips import ReferenceFrames
+from vnl_mjx.tasks.term_inputs import (
+    TermRows,
+    bodies_in_root_frame,
+    center_of_mass_w,
+    matrix_quaternion,
+    rotation_vector,
+    shifted_rows,
+)
+from vnl_mjx.walkers.walker import Walker
+
+
+@flax.struct.dataclass
+class TrackingErrors:
+    """How far one simulation is from its reference frame: actual minus reference.
+
+    Attributes:
+        root_position_w: [3] world frame, m.
+        root_half_angle: [] half the rotation angle to the reference orientation, rad.
+        joints: [num_joints] rad.
+        joints_velocity: [num_joints] rad/s.
+        root_angular_velocity: [3] each in its own root frame, rad/s.
+        center_of_mass_w: [3] world frame, m.
+        bodies_w: [tracked bodies, 3] world frame, m.
+        body_rotations: [tracked bodies, 3] rotation vector from each body to its reference, rad.
+        end_effectors_w: [end effectors, 3] world frame, m.
+        appendages_b: [appendages, 3] each in its own root body's frame, m.
+        track_mjx_bodies_w: `bodies_w` of the rows that a track-mjx generation read.
+        track_mjx_end_effectors_w: `end_effectors_w`, likewise.
+    """
+
+    root_position_w: jax.Array
+    root_half_angle: jax.Array
+    joints: jax.Array
+    joints_velocity: jax.Array
+    root_angular_velocity: jax.Array
+    center_of_mass_w: jax.Array
+    bodies_w: jax.Array
+    body_rotations: jax.Array
+    end_effectors_w: jax.Array
+    appendages_b: jax.Array
+    track_mjx_bodies_w: jax.Array
+    track_mjx_end_effectors_w: jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorRows:
+    """Rows that the errors read; those of track-mjx of the simulation and of the reference."""
+
+    walker: TermRows
+    bodies: np.ndarray
+    end_effectors: np.ndarray
+    reference_bodies: np.ndarray
+    reference_end_effectors: np.ndarray
+
+    @classmethod
+    def build(cls, walker: Walker, quirks: UpstreamQuirks) -> "ErrorRows":
+        """The rows of `walker`; the four of track-mjx as the teacher's generation read them."""
+        num_bodies = len(walker.body_names)
+        actual, reference = quirks.reward_body_row_shift, quirks.body_row_shift
+        return cls(
+            walker=TermRows.build(walker, quirks),
+            bodies=shifted_rows(walker.tracked_bodies, actual, num_bodies),
+            end_effectors=shifted_rows(walker.end_effectors, actual, num_bodies),
+            reference_bodies=shifted_rows(walker.tracked_bodies, reference, num_bodies),
+            reference_end_effectors=shifted_rows(walker.end_effectors, reference, num_bodies),
+        )
+
+
+def tracking_errors(state: PhysicsState, frame: ReferenceFrames, rows: ErrorRows) -> TrackingErrors:
+    """Compares one simulation with one reference frame (`ReferenceClips.at`)."""
+    at, reference_w = rows.walker, frame.body_positions
+    bodies, limbs = at.bodies, at.end_effectors
+    appendages_b = bodies_in_root_frame(at.appendages, at.root, state)
+    turned = quaternions.multiply(
+        quaternions.conjugate(matrix_quaternion(state.xmat[bodies])), frame.body_quaternions[bodies]
+    )
+    return TrackingErrors(
+        root_position_w=state.qpos[:3] - frame.position,
+        root_half_angle=quaternions.half_angle(state.qpos[3:7], frame.quaternion),
+        joints=state.qpos[7:] - frame.joints,
+        joints_velocity=state.qvel[6:] - frame.joints_velocity,
+        root_angular_velocity=state.qvel[3:6] - frame.angular_velocity,
+        center_of_mass_w=center_of_mass_w(at, state) - frame.center_of_mass,
+        bodies_w=state.xpos[bodies] - reference_w[bodies],
+        body_rotations=rotation_vector(turned),
+        end_effectors_w=state.xpos[limbs] - reference_w[limbs],
+        appendages_b=appendages_b - frame.appendages,
+        track_mjx_bodies_w=state.xpos[rows.bodies] - reference_w[rows.reference_bodies],
+        track_mjx_end_effectors_w=state.xpos[rows.end_effectors]
+        - reference_w[rows.reference_end_effectors],
+    )

@@ -1,0 +1,99 @@
+"""From the statistics of several PPO updates to the numbers of one log row, and what they warn of."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from vnl_mjx.config.imitation import RewardConfig
+from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.training.alarms import NAN_SHARE_ALARM
+from vnl_mjx.training.metrics import rollout_metrics, timing_metrics
+from vnl_mjx.training.ppo import PpoUpdate
+from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
+
+POLICY_KL_ALARM = 0.5  # nats, summed over actuators
+ACTION_STD_ALARM = 0.01
+LATENT_KL_ALARM = 0.05  # nats, summed over the latent
+EXPLAINED_VARIANCE_ALARM = 0.1
+
+
+def ppo_metrics(
+    updates: Sequence[PpoUpdate], reward: RewardConfig, steps_per_update: int
+) -> dict[str, float]:
+    """Metrics of an interval of updates under `section/name` keys.
+
+    Args:
+        updates: the interval's updates, at least one.
+        reward: of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over the
+            greatest that it can be.
+        steps_per_update: environment steps of each.
+    """
+    rollouts, learning = jax.device_get(
+        ([update.rollout for update in updates], [update.learning for update in updates])
+    )
+    rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
+    learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
+    seconds = {k: sum(u.seconds[k] for u in updates) for k in updates[0].seconds}
+    imitation = sum(rollout.terms[name] for name in imitation_terms(reward))
+    fraction = imitation / max(rollout.num_steps, 1) / max(imitation_reward_maximum(reward), 1e-9)
+    metrics = {
+        **_loss_metrics(learnt.loss, learnt.weights),
+        "loss/grad_norm": learnt.grad_norm,
+        "loss/skipped_minibatches": learnt.skipped,
+        "loss/learning_rate": learnt.learning_rate,
+        "rollout/reward_fraction": fraction,
+        **rollout_metrics(rollout),
+        **timing_metrics(seconds, len(updates) * steps_per_update),
+    }
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _loss_metrics(loss: PpoLoss, weights: LossWeights) -> dict[str, float]:
+    """The parts of the objective; KLs of the latent are sums over its dimensions, nats."""
+    return {
+        **{f"loss/{name}": np.sum(value) for name, value in vars(loss).items()},
+        **{f"loss/{name}_weight": value for name, value in vars(weights).items()},
+        **{f"latent_kl/{i:02d}": value for i, value in enumerate(loss.latent_kl)},
+    }
+
+
+def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
+    """Named warnings, one line each, for metrics of `ppo_metrics`.
+
+    Args:
+        metrics: one row.
+        steps: environment steps of the row's interval.
+    """
+    found = {}
+    if metrics["nan/count"] > NAN_SHARE_ALARM * steps:
+        found["nan"] = (
+            f"{metrics['nan/count']:.0f} simulations diverged in {steps:.0f} steps and were reset: "
+            "lower network.initial_action_std or task.physics.timestep"
+        )
+    if metrics["loss/skipped_minibatches"] > 0:
+        found["skipped"] = (
+            f"{100 * metrics['loss/skipped_minibatches']:.1f} % of the minibatches had no finite gradient "
+            "and were left out: lower ppo.learning_rate.initial"
+        )
+    if metrics["loss/policy_kl"] > POLICY_KL_ALARM:
+        found["policy_kl"] = (
+            f"an update moves the policy by {metrics['loss/policy_kl']:.2f} nats: lower "
+            "ppo.learning_rate.initial or ppo.num_epochs, or set ppo.learning_rate.schedule=adaptive"
+        )
+    if metrics["loss/action_std"] < ACTION_STD_ALARM:
+        found["action_std"] = (
+            f"the standard deviation of the actions is down to {metrics['loss/action_std']:.4f}, nothing is "
+            "explored any more: raise ppo.entropy.weight"
+        )
+    if metrics["loss/latent_kl"] < LATENT_KL_ALARM:
+        found["latent_kl"] = (
+            f"KL of the latent is {metrics['loss/latent_kl']:.3f} nats, it tells next to nothing of the "
+            "reference: lower ppo.latent_kl.weight or start it low (ppo.latent_kl.start_weight)"
+        )
+    if metrics["loss/explained_variance"] < EXPLAINED_VARIANCE_ALARM:
+        found["value"] = (
+            f"the value network explains {metrics['loss/explained_variance']:.2f} of the returns' variance: "
+            "raise ppo.value_learning_rate or ppo.reward_scale, or lower ppo.discount"
+        )
+    return found

@@ -1,0 +1,246 @@
+"""Checkpoints of a run: atomic, asynchronous, complete enough to resume bit for bit.
+
+Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, ..., metadata}`. `state` is
+the whole training state, `metadata` JSON; what else is stored is the kind of run's own. Arrays are
+stored under their path in the tree, so that a reader needs no code of ours to find them. Nothing in a
+checkpoint is an absolute path.
+"""
+
+import errno
+import json
+import logging
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.utils.stored_arrays import read_arrays
+from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
+
+CHECKPOINT_FOLDER = "checkpoints"
+_SEPARATOR = "."
+# Free space to leave beyond the arrays themselves: Orbax's own files, and metrics and plots to come.
+_RESERVE_BYTES = 10_000_000
+
+
+class RunCheckpointer:
+    """Writes and restores the checkpoints of one run folder."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        items: Sequence[str],
+        keep_last: int = 3,
+        keep_best: int = 1,
+        best: Literal["lowest", "highest"] = "lowest",
+    ):
+        """Opens (and creates) the checkpoint folder of `run_dir`.
+
+        Args:
+            run_dir: the run folder.
+            items: names of the trees of arrays that a checkpoint holds besides `state`.
+            keep_last: newest checkpoints to keep.
+            keep_best: further ones to keep, those of the best metric.
+            best: which metric is the best.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        self.folder = run_dir.resolve() / CHECKPOINT_FOLDER
+        policies = ocp.checkpoint_managers
+        lowest = best == "lowest"
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep_last),
+                    policies.BestN(get_metric_fn=lambda m: m["loss"], reverse=lowest, n=keep_best),
+                ]
+            ),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+            temporary_path_class=PathFreeTemporaryPath,
+        )
+        silence_orbax()
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.folder, options=options, item_names=("state", *items, "metadata")
+            )
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+    def latest_step(self) -> int | None:
+        """Environment steps of the newest complete checkpoint."""
+        return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Environment steps of the checkpoints that are there or being written."""
+        return list(self._manager.all_steps())
+
+    def save_items(
+        self,
+        env_steps: int,
+        state: Any,
+        items: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        metric: float,
+    ) -> None:
+        """Copies everything to host memory and writes it in the background.
+
+        Args:
+            env_steps: name of the checkpoint.
+            state: training state, any pytree of arrays.
+            items: further trees of arrays, stored apart for readers.
+            metadata: JSON-able; `env_steps` is added to it here.
+            metric: for keep-best.
+
+        Raises:
+            UserError: this or the previous write failed; what was complete before is untouched.
+        """
+        arrays = {name: flatten(tree) for name, tree in {"state": state, **items}.items()}
+        self.wait()
+        size = sum(array.nbytes for item in arrays.values() for array in item.values())
+        check_space(self.folder, size)
+        try:
+            self._manager.save(
+                env_steps,
+                metrics={"loss": float(metric)},
+                args=ocp.args.Composite(
+                    metadata=ocp.args.JsonSave({**metadata, "env_steps": env_steps}),
+                    **{name: ocp.args.StandardSave(item) for name, item in arrays.items()},
+                ),
+            )
+        except Exception as error:  # Orbax wraps a full disk in several types.
+            raise write_error(self.folder, error) from error
+
+    def restore(self, template: Any, env_steps: int) -> Any:
+        """Reads the training state of `env_steps` into the structure of `template`.
+
+        Raises:
+            UserError: the checkpoint is damaged or holds another structure.
+        """
+        path = self.folder / str(env_steps)
+        arrays = read_arrays(path / "state")
+        expected = flatten(template)
+        for name in sorted(expected.keys() | arrays.keys()):
+            found = arrays[name].shape if name in arrays else "nothing"
+            wanted = expected[name].shape if name in expected else "nothing"
+            if found != wanted:
+                raise UserError(
+                    f"{path}: cannot resume, {name} should have shape {wanted}, found {found}; "
+                    "resume with the configuration that the run was started with"
+                )
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+        restored = [
+            jnp.asarray(arrays[_name(keys)], dtype=leaf.dtype) if leaf.size else leaf
+            for keys, leaf in leaves
+        ]
+        return jax.tree.unflatten(treedef, restored)
+
+    def metadata(self, env_steps: int) -> dict[str, Any]:
+        """What the checkpoint of `env_steps` recorded."""
+        return read_metadata(self.folder / str(env_steps))
+
+    def wait(self) -> None:
+        """Blocks until the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise write_error(self.folder, error) from error
+
+    def close(self) -> None:
+        """Waits and releases the manager's threads; raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Path in the tree to a copy on the host, as a checkpoint stores it.
+
+    Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
+    Arrays of no elements cannot be stored, nor need they be.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves if leaf.size}
+
+
+def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The nested dictionaries that `flatten` was given."""
+    return flax.traverse_util.unflatten_dict(dict(arrays), sep=_SEPARATOR)
+
+
+def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any]:
+    """What the checkpoint `folder` recorded.
+
+    Raises:
+        UserError: it is damaged, or lacks one of the keys `required`.
+    """
+    try:
+        document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
+        missing = {"format_version", "env_steps", *required} - document.keys()
+        if missing:
+            raise ValueError(f"no {sorted(missing)[0]} in it")
+        return document
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder}: cannot read its metadata ({_first_line(error)}); the checkpoint is incomplete or "
+            "damaged, use another step of the run"
+        ) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises UserError where `needed` bytes do not fit on the disk.
+
+    Before writing: half-written checkpoints would fill the disk to the last byte, and TensorStore
+    prints a page from its own threads for each array that it cannot write.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + _RESERVE_BYTES:
+        found = f"{free / 1e6:.0f} MB free, {(needed + _RESERVE_BYTES) / 1e6:.0f} MB needed"
+        raise write_error(folder, OSError(errno.ENOSPC, found))
+
+
+def write_error(folder: Path, error: BaseException) -> UserError:
+    """The error of a checkpoint that could not be written."""
+    is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+    reason = "the disk is full" if is_full else _first_line(error)
+    if is_full and isinstance(error, OSError):
+        reason += f": {error.strerror}"
+    return UserError(
+        f"{folder}: cannot write the checkpoint ({reason}); free some space or choose "
+        "another run_dir, then start again: the run resumes from its last complete checkpoint"
+    )
+
+
+def silence_orbax() -> None:
+    """Keeps from the console the page of tracebacks that Orbax logs for each failed write.
+
+    The failure reaches us as an exception too.
+    """
+    logging.getLogger("absl").addFilter(_is_not_from_orbax)
+
+
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+def _name(keys) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator=_SEPARATOR)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    # TensorStore adds the source locations of its own C++ code.
+    return text.splitlines()[0].split(" [source locations")[0][:200]
