@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.physics.base import Physics, PhysicsState, advance_time
@@ -74,8 +73,3 @@ class OnTheReference:
         )
         zeroed = jax.tree.map(lambda x: jnp.where(diverged, jnp.zeros_like(x), x), moved)
         return zeroed.replace(diverged=diverged)
-
-
-def turned(angle: float) -> np.ndarray:
-    """Quaternion of a turn about z."""
-    return np.array([np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)])

@@ -91,7 +91,10 @@ def test_exit_statuses_of_a_command(monkeypatch, capsys):
     assert cli.main(["distill"]) == 7
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["eval", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["distill", "--help"], ["eval", "--help"], ["train-teacher", "--help"]],
+)
 def test_help_has_examples_and_loads_nothing_heavy(arguments):
     code = (
         "import sys; from vnl_mjx.cli import main\n"
@@ -106,7 +109,7 @@ def test_help_has_examples_and_loads_nothing_heavy(arguments):
         assert f"vnl-mjx {arguments[0]}" in done.stdout.partition("examples:")[2]
 
 
-@pytest.mark.parametrize("script", ["train_vae.py", "eval_vae.py"])
+@pytest.mark.parametrize("script", ["train_vae.py", "eval_vae.py", "train_teacher.py"])
 def test_scripts_run_from_the_package_folder(script):
     folder = Path(cli.__file__).parent
     done = subprocess.run(

@@ -28,9 +28,7 @@ VARIED = ("task.randomization.friction=[0.2,2]", "task.randomization.link_mass=[
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory, toy_config):
-    overrides = toy_overrides(tmp_path_factory.mktemp("bench"), toy_config)
-    # torque actuators know no control of a pose
-    return [*overrides, "ppo.guidance.start_weight=null", "task.initial_activation=zero"]
+    return toy_overrides(tmp_path_factory.mktemp("bench"), toy_config)
 
 
 def open_trainer(overrides, *more) -> Ppo:

@@ -51,7 +51,7 @@ def update(reward: float, policy_kl: float) -> PpoUpdate:
 
 
 def test_a_row_by_hand():
-    row = ppo_metrics([update(60.0, 0.01), update(100.0, 0.03)], RewardConfig(), 100)
+    row = ppo_metrics([update(60.0, 0.01), update(100.0, 0.03)], RewardConfig())
     # (80 + (60 + 100) / 2 + 60 + 40) / 100 of a maximum of 4; costs do not count
     assert row["rollout/reward_fraction"] == pytest.approx(2.6 / 4)
     assert row["rollout/ctrl_cost"] == pytest.approx(-0.2)
@@ -69,7 +69,7 @@ def test_a_row_by_hand():
 
 def test_the_fraction_is_of_the_terms_that_have_a_weight():
     reward = RewardConfig(pos_weight=1.0, quat_weight=0.0, joint_weight=0.0, endeff_weight=2.0)
-    row = ppo_metrics([update(60.0, 0.01)], reward, 100)
+    row = ppo_metrics([update(60.0, 0.01)], reward)
     assert row["rollout/reward_fraction"] == pytest.approx((0.8 + 0.4) / 3)
 
 

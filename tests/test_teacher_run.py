@@ -14,10 +14,10 @@ from rich.console import Console
 from tests.toy_teacher import toy_overrides
 from vnl_mjx.cli import main
 from vnl_mjx.commands.experiment import build_experiment
+from vnl_mjx.commands.inspect import describe
 from vnl_mjx.commands.teacher_run import TeacherRun
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
-from vnl_mjx.training.brax_parts import running_statistics
 from vnl_mjx.utils.stored_arrays import read_arrays
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 
@@ -91,10 +91,9 @@ def test_both_layouts_hold_the_same_teacher(finished):
     run_dir, _ = finished
     state = read_arrays(run_dir / "checkpoints" / "64" / "state")
     teacher = load_teacher(run_dir / "teacher", 64)
-    (names,) = ({name for name in state if name.endswith("fc2_mean.kernel") and "opt" not in name},)
-    (name,) = names
     np.testing.assert_array_equal(
-        state[name], teacher.policy.params["params"]["encoder"]["fc2_mean"]["kernel"]
+        state["params.policy.params.encoder.fc2_mean.kernel"],
+        teacher.policy.params["params"]["encoder"]["fc2_mean"]["kernel"],
     )
     np.testing.assert_array_equal(state["normalizer.std"], teacher.policy.obs_std)
     stored = read_arrays(run_dir / "teacher" / "PPONetwork_64" / "train_state")
@@ -107,15 +106,12 @@ def test_both_layouts_hold_the_same_teacher(finished):
 
 
 def test_track_mjx_s_loader_reads_it(finished):
-    """As its `agent/checkpointing.py` does: a template of brax's statistics and the variables."""
+    """As its `agent/checkpointing.py` does: with a template of brax's statistics and the variables."""
     run_dir, _ = finished
-    size = load_teacher(run_dir / "teacher").policy.config.observation_size
     teacher = load_teacher(run_dir / "teacher")
-    template = (running_statistics.init_state(jnp.zeros(size)), teacher.policy.params)
-    # newer versions of brax have a field that track-mjx's does not know
-    fields = ("count", "mean", "std", "summed_variance")
-    statistics = {name: jnp.zeros_like(getattr(template[0], name)) for name in fields}
-    statistics["count"] = jnp.float32(0)
+    size = teacher.policy.config.observation_size
+    shapes = {"count": (), "mean": (size,), "std": (size,), "summed_variance": (size,)}
+    statistics = {name: jnp.zeros(shape) for name, shape in shapes.items()}
     options = ocp.CheckpointManagerOptions(create=False, step_prefix="PPONetwork")
     with ocp.CheckpointManager(run_dir / "teacher", options=options) as manager:
         step = manager.latest_step()
@@ -243,6 +239,11 @@ def test_missing_and_mixed_clips(capsys, toy, tmp_path):
     assert "none.h5" in refused(capsys, *given, "reference_config.paths=[none.h5]")
     line = refused(capsys, *given, "reference_config.rate_hz=100")
     assert "100 Hz" in line
+
+
+def test_inspect_describes_the_teacher_of_a_run(finished):
+    run_dir, _ = finished
+    assert describe(run_dir).kind == "teacher"
 
 
 def test_the_value_network_s_layer_norm_is_trained(finished):

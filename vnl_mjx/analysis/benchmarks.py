@@ -56,7 +56,7 @@ class Networks(Protocol):
 
 @flax.struct.dataclass
 class Recording:
-    """What the physics did in one rollout, T control steps of N environments, NumPy.
+    """What the physics did in one rollout, T actions in N environments, NumPy.
 
     Attributes:
         simulations: [T + 1, N, ...] before each step and after the last (resets included).
@@ -141,7 +141,8 @@ def measure(
     for _ in range(warm_up_updates):
         state, _ = trainer.update(state)
     recording, networks = prepare(trainer, state)
-    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs)
+    repeat = getattr(trainer.config, "action_repeat", 1)
+    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs, repeat)
     end_to_end = _EndToEnd(trainer, state)
     candidates = (partial(bare.seconds, recording), networks.seconds, end_to_end.seconds)
     for candidate in candidates:
@@ -181,9 +182,10 @@ def play(
 class BarePhysics:
     """`mujoco.batch` on its own; only the calls into it are timed, not the setting of states."""
 
-    def __init__(self, task: ImitationTask, num_envs: int):
+    def __init__(self, task: ImitationTask, num_envs: int, action_repeat: int = 1):
+        """Makes the batch; `action_repeat` is the control steps that each recorded action lasts."""
         physics, walker = cast(MujocoBatchPhysics, task.physics), task.walker
-        self._num_substeps = physics.config.num_substeps
+        self._num_substeps = physics.config.num_substeps * action_repeat
         self._batch = mujoco.batch.Batch(physics.model, num_envs, nthread=physics.num_threads)
         self._arrays = {n: self._batch.bind(n) for n in (*_REPLAYED_FIELDS, "ctrl")}
         drawn = draw_variants(walker.model, walker.root_body, task.config.randomization)

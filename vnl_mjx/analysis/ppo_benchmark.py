@@ -11,7 +11,8 @@ import numpy as np
 from vnl_mjx.analysis.benchmarks import Recording, play, timed
 from vnl_mjx.models.actor_critic import ActorCriticParams, forget
 from vnl_mjx.training.brax_parts import NormalTanhDistribution
-from vnl_mjx.training.ppo import ActingState, Ppo, PpoState, normalize
+from vnl_mjx.training.ppo import Ppo, PpoState
+from vnl_mjx.training.ppo_acting import ActingState, Actor, normalize
 from vnl_mjx.training.ppo_losses import LossWeights, Segment, Steps, ppo_loss
 
 
@@ -34,10 +35,11 @@ def prepare(trainer: Ppo, state: PpoState) -> tuple[SegmentRecording, "PpoNetwor
 
 def record(trainer: Ppo, state: PpoState) -> SegmentRecording:
     """The rollout that `trainer.update(state)` will make."""
+    actor = Actor(trainer.task, trainer.model, trainer.config)
 
     @jax.jit
     def control_step(params, normalizer, data, acting: ActingState, key):
-        acting, (steps, _) = trainer._control_step(params, normalizer, acting, data, key)
+        acting, (steps, _) = actor._control_step(params, normalizer, acting, data, key)
         return acting, steps
 
     _, rollout_key, _ = jax.random.split(state.key, 3)

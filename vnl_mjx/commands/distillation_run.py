@@ -23,8 +23,6 @@ from vnl_mjx.walkers.groups import actuator_groups
 class DistillationRun(TrainingRun):
     """Holds a run's objects; `execute` does the work."""
 
-    checkpointer: VaeCheckpointer
-
     def __init__(self, config: DistillationConfig, run_dir: Path, console: Console):
         """Loads and builds everything; nothing is written yet.
 

@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.video is not None:
         _check_video(args.video)
-    experiment = load_experiment(args.checkpoint, args.clips, args.mjcf)
+    experiment = load_experiment(
+        args.checkpoint, args.clips, args.mjcf, nominal_body=not args.randomized
+    )
     clips, teacher = choose_clips(experiment.clips, args.which), experiment.teacher
     console = Console()
     for message in teacher.warnings:
@@ -73,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     tables.print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
     if args.json is not None:
         document = {"teacher": name, "sha256": teacher.sha256, "clips_sha256": clips.sha256}
-        document |= {"sampled": args.sampled, "seed": args.seed, "targets": judged}
+        document |= {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
+        document |= {"targets": judged}
         try:
             write_json(args.json, document | summary)
         except OSError as error:
@@ -140,7 +143,7 @@ def _film(
                 output,
                 ghost_qpos=ghost,
                 title=name,
-                note="translucent: reference",
+                note="translucent is the reference",
                 sheet=output.with_suffix(".png"),
                 progress=lambda done, total, name=name: progress(name, done, total),
             )

@@ -15,10 +15,9 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.schema import EvaluationConfig
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, clips_of_split
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
 from vnl_mjx.walkers.groups import actuator_groups
@@ -49,13 +48,8 @@ def run(config: EvaluationConfig) -> int:
     walker = build_walker(task_config.walker)
     _check_walker(walker, loaded)
     clips = _read_clips(config, loaded, walker, run_dir)
-    physics = make_physics(
-        walker.model,
-        task_config.physics,
-        config.physics_config.backend,
-        config.physics_config.num_threads,
-    )
-    task = ImitationTask(task_config, walker, physics)
+    where = config.physics_config
+    task = build_task(task_config, walker, where.backend, where.num_threads)
     check_sizes(task, loaded.teacher)
     task.check_clips(clips)
     chosen = _choose(config.eval_config.clips, clips, loaded, console)

@@ -10,7 +10,6 @@ from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.schema import DistillationConfig, VaeSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.clips import (
     ClipSplit,
     ReferenceClips,
@@ -19,7 +18,7 @@ from vnl_mjx.reference.clips import (
     split_clips,
 )
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.building import build_task, on_nominal_body
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.versions import installed_versions
@@ -86,8 +85,12 @@ class Experiment:
         }
 
 
-def build_experiment(config: DistillationConfig) -> Experiment:
+def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> Experiment:
     """Loads and builds everything up to the task.
+
+    Args:
+        config: of the run.
+        nominal_body: leave out the domain randomisation that the teacher was trained with.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -101,6 +104,8 @@ def build_experiment(config: DistillationConfig) -> Experiment:
     if config.walker_config.mjcf_path is not None:
         body = replace(teacher.task.walker, source=config.walker_config.mjcf_path)
         teacher = replace(teacher, task=replace(teacher.task, walker=body))
+    if nominal_body:
+        teacher = replace(teacher, task=on_nominal_body(teacher.task))
     walker = build_walker(teacher.task.walker)
     clips = read_clips(
         wanted.reference_data_path or DEMO_CLIPS,
@@ -108,13 +113,8 @@ def build_experiment(config: DistillationConfig) -> Experiment:
         clip_length=config.reference_config.clip_length,
         rate_hz=config.reference_config.rate_hz,
     )
-    physics = make_physics(
-        walker.model,
-        teacher.task.physics,
-        config.physics_config.backend,
-        config.physics_config.num_threads,
-    )
-    task = ImitationTask(teacher.task, walker, physics)
+    where = config.physics_config
+    task = build_task(teacher.task, walker, where.backend, where.num_threads)
     check_sizes(task, teacher.policy)
     task.check_clips(clips)
     return Experiment(

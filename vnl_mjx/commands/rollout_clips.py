@@ -118,10 +118,10 @@ def _report(
     args: argparse.Namespace,
     rate_hz: float,
 ) -> None:
-    short = round(args.seconds * rate_hz)
+    wanted = round(args.seconds * rate_hz)
     rows = {
         clip.name: f"{len(clip.qpos) / rate_hz:.2f} s"
-        + ("" if len(clip.qpos) >= short else ", to the end of what it follows")
+        + ("" if len(clip.qpos) >= wanted else ", to the end of what it follows")
         for clip in made
     }
     tables.print_table(console, "Simulated motion (a policy acted, no animal)", rows)

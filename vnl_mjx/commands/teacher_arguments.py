@@ -16,7 +16,7 @@ examples:
   vnl-mjx train-teacher
   vnl-mjx train-teacher run_dir=runs/rat1 'reference_config.paths=[clips.h5,more.h5]'
   vnl-mjx train-teacher --preset gpu ppo.num_envs=2048
-  vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.num_steps=2e6
+  vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance.start_weight=null
   vnl-mjx train-teacher --preset torque --config mine.yaml
   vnl-mjx train-teacher --show-config
 """
@@ -69,6 +69,11 @@ def add_eval_teacher_arguments(parser: argparse.ArgumentParser) -> None:
         help="more episodes, which begin at drawn frames (default: 0)",
     )
     parser.add_argument("--sampled", action="store_true", help="draw actions; default: the mode")
+    parser.add_argument(
+        "--randomized",
+        action="store_true",
+        help="on bodies drawn as in its training; default: the nominal body",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument(
         "--video", type=Path, metavar="FOLDER", help="mp4 and pictures of each clip, with the clip"

@@ -12,8 +12,6 @@ from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
-from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.physics.randomization import draw_variants
 from vnl_mjx.reference.clip_operations import merge
 from vnl_mjx.reference.clips import (
     ClipSplit,
@@ -23,6 +21,7 @@ from vnl_mjx.reference.clips import (
     split_clips,
 )
 from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.tasks.building import build_task, on_nominal_body
 from vnl_mjx.tasks.episodes import ImitationEpisodes
 from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -56,6 +55,14 @@ class TeacherExperiment:
     def clips_of(self, which: str) -> ReferenceClips:
         """The "train", "held_out" or "all" clips, see `reference.clips.clips_of_split`."""
         return clips_of_split(self.clips, self.split, which)
+
+    def evaluation_task(self) -> ImitationTask:
+        """The task on the nominal body, on which `vnl-mjx eval-teacher` judges too."""
+        task, where = self.episodes.imitation, self.config.physics_config
+        if not task.physics.num_variants:
+            return task
+        nominal = on_nominal_body(task.config)
+        return build_task(nominal, self.walker, where.backend, where.num_threads)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
@@ -91,7 +98,7 @@ class TeacherExperiment:
                 "learning_rate": ppo.learning_rate.initial,
                 "clipping_epsilon": ppo.clip_epsilon,
                 "discounting": ppo.discount,
-                "action_repeat": 1,
+                "action_repeat": ppo.action_repeat,
                 "entropy_cost": ppo.entropy.weight,
                 "reward_scaling": ppo.reward_scale,
                 "unroll_length": ppo.unroll_length,
@@ -109,14 +116,8 @@ def build_teacher_experiment(config: TeacherTrainingConfig) -> TeacherExperiment
     """
     walker = build_walker(config.task.walker)
     clips = _read_all(config.reference_config, walker)
-    physics = make_physics(
-        walker.model,
-        config.task.physics,
-        config.physics_config.backend,
-        config.physics_config.num_threads,
-        draw_variants(walker.model, walker.root_body, config.task.randomization),
-    )
-    task = ImitationTask(config.task, walker, physics)
+    where = config.physics_config
+    task = build_task(config.task, walker, where.backend, where.num_threads)
     task.check_clips(clips)
     episodes = ImitationEpisodes(
         task,

@@ -37,7 +37,6 @@ class TeacherRun(TrainingRun):
         ("std", "loss/action_std"),
         ("rate", "loss/learning_rate"),
     )
-    checkpointer: TeacherCheckpointer
 
     def __init__(self, config: TeacherTrainingConfig, run_dir: Path, console: Console):
         """Loads and builds everything; nothing is written yet.
@@ -56,7 +55,7 @@ class TeacherRun(TrainingRun):
         metadata = teacher_metadata(self.experiment, run_dir)
         super().__init__(config, run_dir, console, trainer, metadata)
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
-        self._evaluator = TeacherEvaluator(self.experiment.episodes.imitation)
+        self._evaluator = TeacherEvaluator(self.experiment.evaluation_task())
         self._videos = TeacherVideos(self.experiment.walker.config, run_dir / "videos")
         self._evaluated_at, self._evaluation = -1, None
         self._metric_since_save = NOT_EVALUATED
@@ -103,18 +102,27 @@ class TeacherRun(TrainingRun):
         tables.print_table(self.console, "Networks", network_rows(experiment, state.params))
         rows = tables.clip_rows(experiment.clips, experiment.split)
         tables.print_table(self.console, "Reference clips", rows)
-        if experiment.start is not None:
-            for warning in experiment.start.teacher.warnings:
-                tables.warn(self.console, warning)
-            if experiment.start.value is None:
-                text = "init_from holds no value network of these sizes; it is learnt anew"
-                tables.warn(self.console, text)
+        for warning in self._start_warnings():
+            tables.warn(self.console, warning)
+
+    def _start_warnings(self) -> list[str]:
+        start, config = self.experiment.start, self.config
+        if start is None:
+            return []
+        found = list(start.teacher.warnings)
+        if start.value is None:
+            found.append("init_from holds no value network of these sizes; it is learnt anew")
+        if config.has_guidance:
+            found.append(
+                "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
+                "give ppo.guidance.start_weight=null and ppo.guidance.weight=0 to go on from what it can do"
+            )
+        return found
 
     def log_row(self, results: list[PpoUpdate]) -> tuple[dict[str, float], dict[str, str]]:
         """See `TrainingRun`."""
-        steps_per_update = self.trainer.steps_per_update
-        row = ppo_metrics(results, self.config.task.reward, steps_per_update)
-        return row, ppo_alarms(row, len(results) * steps_per_update)
+        row = ppo_metrics(results, self.config.task.reward)
+        return row, ppo_alarms(row, len(results) * self.trainer.steps_per_update)
 
     def note_update(self, result: PpoUpdate) -> None:
         """See `TrainingRun`; videos that were begun go on, one at a time."""

@@ -8,8 +8,16 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ReferenceClips, clips_of_split, marked_split
 
 
-def load_experiment(checkpoint: Path | None, clips: Path | None, mjcf: str | None) -> Experiment:
+def load_experiment(
+    checkpoint: Path | None, clips: Path | None, mjcf: str | None, nominal_body: bool = True
+) -> Experiment:
     """Teacher, body, task and clips; the bundled ones where None is given.
+
+    Args:
+        checkpoint: the teacher's.
+        clips: clip file.
+        mjcf: another body than the teacher's.
+        nominal_body: leave out the domain randomisation that the teacher was trained with.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -19,7 +27,8 @@ def load_experiment(checkpoint: Path | None, clips: Path | None, mjcf: str | Non
         reference_data_path=None if clips is None else str(clips.expanduser()),
     )
     return build_experiment(
-        DistillationConfig(teacher_config=teacher, walker_config=WalkerSection(mjcf_path=mjcf))
+        DistillationConfig(teacher_config=teacher, walker_config=WalkerSection(mjcf_path=mjcf)),
+        nominal_body,
     )
 
 

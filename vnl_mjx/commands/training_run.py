@@ -23,7 +23,7 @@ class TrainingRun(ABC):
     """Holds a run's objects; `execute` does the work. What is trained, a subclass says."""
 
     console_metrics = CONSOLE_METRICS  # label and name of what the console shows
-    checkpointer: RunCheckpointer
+    checkpointer: Any  # of `open_checkpointer`
     loggers: Loggers
 
     def __init__(
@@ -54,7 +54,7 @@ class TrainingRun(ABC):
     # What a subclass says.
 
     @abstractmethod
-    def open_checkpointer(self) -> Any:
+    def open_checkpointer(self) -> RunCheckpointer:
         """The checkpoints of the run folder, which exists."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class TrainingRun(ABC):
         """Metrics of an interval of updates, and warnings by name."""
 
     @abstractmethod
-    def evaluate(self, state: Any, env_steps: int) -> None:
+    def evaluate(self, state: Any, env_steps: int) -> Any:
         """Evaluates and logs the figures."""
 
     @abstractmethod

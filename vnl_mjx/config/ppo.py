@@ -24,6 +24,19 @@ class WeightSection:
 
 
 @dataclass(frozen=True)
+class ActionStdSection:
+    """How widely the policy explores, where its entropy alone is not to decide.
+
+    Attributes:
+        weight: of the mean squared difference of the log standard deviations from that of `target`.
+        target: standard deviation of the actions before tanh.
+    """
+
+    weight: float = number(0.0, ge=0)
+    target: float = number(0.1, gt=0.001)
+
+
+@dataclass(frozen=True)
 class LearningRateSection:
     """Adam's step size.
 
@@ -65,6 +78,7 @@ class PpoSection:
         reward_scale: factor of the reward that the value network sees.
         value_weight: weight of the mean squared value error.
         entropy: weight of the policy's entropy.
+        action_std: a pull of the exploration towards a given width.
         latent_kl: weight of KL(posterior, N(0, I)), mean over latent dimensions.
         latent_ar1_kl: weight of the KL to track-mjx's autoregressive prior, mean over dimensions.
         guidance: weight of the mean squared distance of the policy's mode to the task's guide.
@@ -87,6 +101,7 @@ class PpoSection:
     reward_scale: float = number(0.1, gt=0)
     value_weight: float = number(0.25, ge=0)
     entropy: WeightSection = field(default_factory=WeightSection)
+    action_std: ActionStdSection = field(default_factory=ActionStdSection)
     latent_kl: WeightSection = field(default_factory=lambda: WeightSection(1e-3))
     latent_ar1_kl: WeightSection = field(default_factory=WeightSection)
     guidance: WeightSection = field(

@@ -60,12 +60,16 @@ class DomainRandomizationConfig:
         own = {name: getattr(self, name) for name in RANGE_NAMES}
         return PRESETS[self.preset] | {k: v for k, v in own.items() if v is not None}
 
-    def validate(self) -> None:
-        """Raises UserError for a number out of bounds and for a range that is no (low, high)."""
-        check_bounds(self, "randomization.")
+    def validate(self, where: str = "randomization.") -> None:
+        """Raises UserError for a number out of bounds and for a range that is no (low, high).
+
+        Args:
+            where: start of the keys in messages.
+        """
+        check_bounds(self, where)
         for name, values in self.ranges().items():
             if len(values) != 2 or values[0] > values[1]:
                 raise UserError(
-                    f"randomization.{name}: expected a list of two numbers, low and high, found "
+                    f"{where}{name}: expected a list of two numbers, low and high, found "
                     f"{list(values)}; write [low, high]"
                 )

@@ -206,6 +206,7 @@ def _validate_task(task: ImitationConfig) -> None:
     }.items():
         if not value > 0:
             raise UserError(f"{key}: expected a number above 0, found {value:g}")
+    task.randomization.validate("task.randomization.")
     if task.physics.solver not in ("cg", "newton"):
         raise UserError(f"task.physics.solver: expected cg or newton, found {task.physics.solver}")
 

@@ -32,9 +32,9 @@ from vnl_mjx.models.intention import (
     IntentionNetwork,
     action_distribution,
 )
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_writer import save_track_mjx, track_mjx_config
@@ -225,7 +225,7 @@ def main() -> None:
     started = time.monotonic()
     walker = build_walker(TASK.walker)
     clips = read_clips(args.clips, walker)
-    task = ImitationTask(TASK, walker, make_physics(walker.model, TASK.physics))
+    task = build_task(TASK, walker)
     pupil = Pupil(task, clips, build_expert(walker, clips, args.seed))
     params, normalizer = teach(pupil, args.seed)
     save(args.output, pupil, params, normalizer, clips.source)

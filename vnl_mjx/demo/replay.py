@@ -13,9 +13,9 @@ import numpy as np
 from vnl_mjx.analysis.evaluate import Episodes, draw_episodes
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import load_teacher
@@ -98,7 +98,7 @@ def main() -> None:
     teacher = load_teacher(args.teacher)
     walker = build_walker(teacher.task.walker)
     clips = read_clips(args.clips, walker)
-    task = ImitationTask(teacher.task, walker, make_physics(walker.model, teacher.task.physics))
+    task = build_task(teacher.task, walker)
     episodes = draw_episodes(VaeDistillationTask(task), clips, args.episodes, args.seed)
     played = replay(teacher.policy, task, clips, episodes, args.blind)
     print(table(played, clips.names, task.max_episode_steps))

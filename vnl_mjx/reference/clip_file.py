@@ -130,10 +130,12 @@ class ClipWriter:
         for name in dict.fromkeys(name for row in rows for name in row.quality):
             column = [row.quality.get(name, np.nan) for row in rows]
             table[QUALITY_PREFIX + name] = np.array(column, np.float32)
+        # `file[name] = values` would store the time of writing
         for name, column in table.items():
-            self._file[f"clips/{name}"] = column
+            self._file.create_dataset(f"clips/{name}", data=column, track_times=False)
         # a dataset, as attributes are limited to 64 kB in the older file versions
-        self._file["metadata"] = np.bytes_(json.dumps(metadata, sort_keys=True))
+        text = np.bytes_(json.dumps(metadata, sort_keys=True))
+        self._file.create_dataset("metadata", data=text, track_times=False)
 
     def _dataset(self, name: str, values: np.ndarray) -> h5py.Dataset:
         key = f"features/{name}"

@@ -166,6 +166,8 @@ def ppo_loss(
     if steps.guide is not None:
         distance = distribution.mode(output.logits) - steps.guide
         guidance = mean(jnp.mean(jnp.square(distance), axis=-1))
+    std = action_distribution(output.logits)[1]
+    std_distance = mean(jnp.mean(jnp.square(jnp.log(std / config.action_std.target)), axis=-1))
     total = (
         policy
         + config.value_weight * value
@@ -173,6 +175,7 @@ def ppo_loss(
         + weights.latent_kl * mean(jnp.mean(standard_kl, axis=-1))
         + weights.latent_ar1_kl * mean(jnp.mean(ar1_kl, axis=-1))
         + weights.guidance * guidance
+        + config.action_std.weight * std_distance
     )
     return PpoLoss(
         total=total,
@@ -185,7 +188,7 @@ def ppo_loss(
         policy_kl=mean(policy_kl(steps.logits, output.logits)),
         clip_fraction=mean(jnp.abs(ratio - 1.0) > config.clip_epsilon),
         explained_variance=1.0 - value / jnp.maximum(_variance(returns, valid), 1e-8),
-        action_std=mean(jnp.mean(action_distribution(output.logits)[1], axis=-1)),
+        action_std=mean(jnp.mean(std, axis=-1)),
     )
 
 

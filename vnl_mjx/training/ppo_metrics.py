@@ -18,16 +18,13 @@ LATENT_KL_ALARM = 0.05  # nats, summed over the latent
 EXPLAINED_VARIANCE_ALARM = 0.1
 
 
-def ppo_metrics(
-    updates: Sequence[PpoUpdate], reward: RewardConfig, steps_per_update: int
-) -> dict[str, float]:
+def ppo_metrics(updates: Sequence[PpoUpdate], reward: RewardConfig) -> dict[str, float]:
     """Metrics of an interval of updates under `section/name` keys.
 
     Args:
         updates: the interval's updates, at least one.
         reward: of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over the
             greatest that it can be.
-        steps_per_update: environment steps of each.
     """
     rollouts, learning = jax.device_get(
         ([update.rollout for update in updates], [update.learning for update in updates])
@@ -44,7 +41,7 @@ def ppo_metrics(
         "loss/learning_rate": learnt.learning_rate,
         "rollout/reward_fraction": fraction,
         **rollout_metrics(rollout),
-        **timing_metrics(seconds, len(updates) * steps_per_update),
+        **timing_metrics(seconds, rollout.num_steps),
     }
     return {name: float(value) for name, value in metrics.items()}
 

@@ -1,0 +1,196 @@
+"""PPO teaches the toy walker to follow sines, of phases and a frequency that it has not seen too."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vnl_mjx.config.imitation import (
+    ImitationConfig,
+    PhysicsConfig,
+    RewardConfig,
+    TerminationConfig,
+    UpstreamQuirks,
+)
+from vnl_mjx.config.ppo import LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.models.actor_critic import ActorCritic
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.models.value import ValueConfig
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.reference.assembly import clips_from_poses
+from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.tasks.episodes import ImitationEpisodes
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.training.ppo import Ppo
+from vnl_mjx.walkers.walker import Walker
+
+NUM_FRAMES, RATE_HZ, AMPLITUDE = 50, 50.0, 0.2
+NUM_UPDATES = 60
+CONFIG = PpoSection(
+    num_envs=64,
+    unroll_length=16,
+    num_steps=64 * 16 * NUM_UPDATES,
+    num_minibatches=4,
+    num_epochs=4,
+    learning_rate=LearningRateSection("adaptive", initial=1e-3, target_kl=0.02, highest=3e-3),
+    value_learning_rate=2e-3,
+    discount=0.9,
+    gae_lambda=0.9,
+    reward_scale=1.0,
+    entropy=WeightSection(1e-4),
+    latent_kl=WeightSection(1e-4),
+)
+
+
+def sine_clips(walker: Walker, frequencies: list[float], phases: list[float]) -> ReferenceClips:
+    """Hips and ankles go to and fro, half a turn apart; the torso stands still."""
+    seconds = np.arange(NUM_FRAMES) / RATE_HZ
+    qpos = np.tile(walker.model.qpos0, (len(frequencies) * NUM_FRAMES, 1))
+    for i, (frequency, phase) in enumerate(zip(frequencies, phases, strict=True)):
+        angle = 2 * np.pi * frequency * seconds + phase
+        joints = AMPLITUDE * np.sin(angle[:, None] + np.array([0.0, np.pi, 0.0, np.pi]))
+        qpos[i * NUM_FRAMES : (i + 1) * NUM_FRAMES, 7:] += joints
+    return clips_from_poses(walker, qpos, [NUM_FRAMES] * len(frequencies), RATE_HZ)
+
+
+def sine_task(walker: Walker) -> ImitationTask:
+    config = ImitationConfig(
+        walker=walker.config,
+        physics=PhysicsConfig(num_substeps=5),
+        reward=RewardConfig(
+            pos_weight=0.1,
+            quat_weight=0.1,
+            joint_exp_scale=20.0,
+            endeff_weight=0.0,
+            ctrl_cost_weight=0.0,
+            ctrl_diff_cost_weight=0.0,
+            energy_cost_weight=0.0,
+            action_variance_weight=0.0,
+            action_jerk_weight=0.0,
+        ),
+        termination=TerminationConfig(healthy_z_range=(0.03, 0.2), max_joint_error=0.6),
+        quirks=UpstreamQuirks(0, 0, 0, False),
+        traj_length=3,
+        start_frame_range=30,
+        episode_frames=30,
+        initial_velocity="reference",
+    )
+    return ImitationTask(config, walker, make_physics(walker.model, config.physics, num_threads=1))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trainer, what it learnt and how well that does."""
+
+    trainer: Ppo
+    before: FrozenPolicy
+    after: FrozenPolicy
+    failure_rate: np.ndarray
+    updates: list[Any]
+
+    def reward(self, policy: FrozenPolicy, clips: ReferenceClips, scale: float = 1.0) -> float:
+        """Mean reward of half a second from the start of every clip; control is the mode, scaled."""
+        return float(self._mean_reward(policy, jax.device_put(clips), scale))
+
+    def __post_init__(self):
+        task = self.trainer.task.imitation
+        every = jnp.arange(4)
+
+        @jax.jit
+        def mean_reward(policy, clips, scale):
+            def one(clip):
+                key = jax.random.PRNGKey(0)
+                state = task.reset_to(key, clips, clip, jnp.int32(0), key)
+
+                def step(state, _):
+                    action = scale * policy.act(task.observe(state, clips).flat()).action
+                    state, outcome = task.step(state, action, clips)
+                    return state, outcome.reward
+
+                return jax.lax.scan(step, state, length=50)[1]
+
+            return jnp.mean(jax.vmap(one)(every % clips.num_clips))
+
+        object.__setattr__(self, "_mean_reward", mean_reward)
+
+
+@pytest.fixture(scope="module")
+def clips(toy_walker) -> ReferenceClips:
+    return sine_clips(toy_walker, [1.0, 1.0, 2.0, 2.0], [0.0, 3.0, 1.5, 4.5])
+
+
+@pytest.fixture(scope="module")
+def trainer(toy_walker, clips) -> Ppo:
+    """One trainer, compiled once: it holds no state."""
+    imitation = sine_task(toy_walker)
+    imitation.check_clips(clips)
+    task = ImitationEpisodes(imitation, failure_weighting=0.5)
+    policy = IntentionConfig(
+        task.reference_size, task.proprioception_size, task.action_size, 8, (32,), (32,)
+    )
+    model = ActorCritic(policy, ValueConfig(policy.observation_size, (32,)), 0.3)
+    return Ppo(task, model, clips, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def run(trainer) -> Run:
+    state = trainer.init(0)
+    # Copies: the state's own buffers are given away to the next update.
+    before = jax.tree.map(jnp.copy, trainer.policy(state))
+    updates = []
+    for _ in range(NUM_UPDATES):
+        state, update = trainer.update(state)
+        updates.append(jax.device_get((update.rollout, update.learning)))
+    failure_rate = np.asarray(state.acting.environments.failure_rate)
+    return Run(trainer, before, trainer.policy(state), failure_rate, updates)
+
+
+def test_it_learns_to_follow(run, clips):
+    """1.2 is perfect; what stands still earns a part of it, since a sine comes by where it stands."""
+    still, untrained = run.reward(run.before, clips, 0.0), run.reward(run.before, clips)
+    trained = run.reward(run.after, clips)
+    assert trained > 0.9
+    assert trained > max(still, untrained) + 0.3
+
+
+def test_it_follows_what_it_has_not_seen(run, toy_walker):
+    unseen = sine_clips(toy_walker, [1.0, 1.5, 1.5, 2.0], [1.5, 0.0, 3.0, 3.0])
+    still = run.reward(run.before, unseen, 0.0)
+    assert run.reward(run.after, unseen) > still + 0.25
+
+
+def test_learning_is_as_its_statistics_say(run):
+    first, last = run.updates[0], run.updates[-1]
+
+    def mean_reward(rollout):
+        return rollout.reward / rollout.num_steps
+
+    assert mean_reward(last[0]) > mean_reward(first[0]) + 0.2
+    assert last[1].loss.explained_variance > 0.5
+    rates = np.array([learning.learning_rate for _, learning in run.updates])
+    section = CONFIG.learning_rate
+    assert ((section.lowest <= rates) & (rates <= 1.0001 * section.highest)).all()
+    assert len(np.unique(rates)) > 3
+    kl = np.mean([learning.loss.policy_kl for _, learning in run.updates[10:]])
+    assert 0.2 * section.target_kl < kl < 3 * section.target_kl
+    assert not any(learning.skipped for _, learning in run.updates)
+    assert ((run.failure_rate >= 0) & (run.failure_rate < 1)).all()  # 1 before the first episode
+
+
+def test_a_seed_gives_the_same_run_bit_for_bit(run):
+    ends = []
+    for seed in (0, 0, 1):
+        state = run.trainer.init(seed)
+        for _ in range(2):
+            state, _ = run.trainer.update(state)
+        ends.append(jax.device_get(state))
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+    differs = jax.tree.map(lambda a, b: np.any(a != b), ends[0].params, ends[2].params)
+    assert all(jax.tree.leaves(differs.policy["params"]["encoder"]))
+
+
+def test_one_trace_serves_all_updates(run):
+    assert run.trainer._rollout._cache_size() == run.trainer._learn._cache_size() == 1
