@@ -19,6 +19,7 @@ WEIGHTS = LossWeights(
     latent_kl=jnp.float32(0.0),
     latent_ar1_kl=jnp.float32(0.3),
     guidance=jnp.float32(0.0),
+    action_std=jnp.float32(0.0),
 )
 
 

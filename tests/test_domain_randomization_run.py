@@ -52,7 +52,7 @@ def test_a_run_goes_on_on_the_same_bodies_bit_for_bit(finished):
     bodies = np.asarray(middle.acting.environments.imitation.physics.variant)
     assert len(np.unique(bodies)) > 1 and bodies.max() < 4
     end, _ = run.trainer.update(middle)
-    stored = run.restore(run.initial_state(), 2 * STEPS_PER_UPDATE)
+    stored = run.restore(fresh, 2 * STEPS_PER_UPDATE)
     run.checkpointer.close()
     jax.tree.map(np.testing.assert_array_equal, end, stored)
 

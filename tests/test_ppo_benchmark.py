@@ -67,9 +67,14 @@ def test_bare_physics_steps_the_recorded_states_on_their_bodies(measured):
     np.testing.assert_allclose(found, recording.simulations.qpos[-1][stepped], atol=1e-5)
 
 
-def test_the_networks_take_the_gradient_step_of_the_update(measured):
-    trainer, state, recording, (after, result) = measured
-    networks = PpoNetworks(trainer, state, recording.segment)
+@pytest.fixture(scope="module")
+def networks(measured):
+    trainer, state, recording, _ = measured
+    return PpoNetworks(trainer, state, recording.segment)
+
+
+def test_the_networks_take_the_gradient_step_of_the_update(measured, networks):
+    _, state, _, (after, result) = measured
     # the weights that the networks learn with are those that a schedule ends at
     assert float(networks._weights.latent_kl) == pytest.approx(
         float(result.learning.weights.latent_kl)
@@ -80,9 +85,8 @@ def test_the_networks_take_the_gradient_step_of_the_update(measured):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), params, after.params)
 
 
-def test_the_networks_act_as_the_policy_did(measured):
-    trainer, state, recording, _ = measured
-    networks = PpoNetworks(trainer, state, recording.segment)
+def test_the_networks_act_on_every_observation(measured, networks):
+    _, state, recording, _ = measured
     arguments = (state.params, state.normalizer, recording.segment)
     _, (noise, actions) = networks._act(*arguments, jax.random.PRNGKey(0))
     assert noise.shape == recording.segment.steps.latent_noise.shape

@@ -33,7 +33,7 @@ SIZES = dict(
     decoder_hidden_sizes=(8,),
 )
 ROW = 1  # of the environment that is poisoned
-ALL_TERMS = LossWeights(*(jnp.float32(w) for w in (0.02, 0.1, 0.1, 0.5)))
+ALL_TERMS = LossWeights(*(jnp.float32(w) for w in (0.02, 0.1, 0.1, 0.5, 0.3)))
 POLICIES = {
     "mlp": IntentionConfig(**SIZES),
     "lstm": IntentionConfig(**SIZES, lstm_hidden_size=4, lstm_num_layers=1),

@@ -21,6 +21,7 @@ from ppo_batches import (
     random_batch,
 )
 
+from vnl_mjx.config.ppo import ActionStdSection
 from vnl_mjx.training.brax_parts import compute_gae
 from vnl_mjx.training.ppo_losses import (
     Segment,
@@ -236,6 +237,17 @@ def test_guidance_is_the_distance_of_the_mode():
     np.testing.assert_allclose(found.guidance, expected, rtol=1e-5)
     without = loss_and_grads(params, segment)[0].total
     np.testing.assert_allclose(found.total - without, 2 * expected, rtol=1e-4)
+
+
+def test_the_width_is_pulled_to_its_target_in_the_logarithm():
+    params, segment = random_batch()
+    config = replace(CONFIG, action_std=ActionStdSection(target=0.2))
+    weights = WEIGHTS.replace(action_std=jnp.float32(0.5))
+    found, _ = loss_and_grads(params, segment, weights, config)
+    without, _ = loss_and_grads(params, segment)
+    std = np.logaddexp(float64(params["logits"])[..., ACTIONS:], 0.0) + 1e-3
+    expected = 0.5 * (np.log(std / 0.2) ** 2).mean()
+    np.testing.assert_allclose(found.total - without.total, expected, rtol=1e-4)
 
 
 def test_equal_advantages_make_no_nan():

@@ -1,5 +1,7 @@
 """Rows of metrics of PPO against numbers worked by hand, and the warnings they raise."""
 
+from dataclasses import fields
+
 import jax.numpy as jnp
 import pytest
 
@@ -43,7 +45,7 @@ def update(reward: float, policy_kl: float) -> PpoUpdate:
         explained_variance=jnp.float32(0.7),
         action_std=jnp.float32(0.3),
     )
-    weights = LossWeights(*(jnp.float32(x) for x in (1e-4, 1e-3, 0.0, 0.5)))
+    weights = LossWeights(*(jnp.float32(x) for x in (1e-4, 1e-3, 0.0, 0.5, 1.0)))
     learning = LearningStatistics(
         loss, jnp.float32(2.0), jnp.float32(0.0), jnp.float32(3e-4), weights
     )

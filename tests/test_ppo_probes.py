@@ -8,11 +8,13 @@ import numpy as np
 import probe_tasks as probes
 import pytest
 
-from vnl_mjx.config.ppo import LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
-from vnl_mjx.training.ppo import Ppo, PpoState, normalize
+from vnl_mjx.training.ppo import Ppo, PpoState
+from vnl_mjx.training.ppo_acting import normalize, repeated_step
+from vnl_mjx.training.ppo_optimizer import LearningRate
 
 NUM_ENVS, NUM_UPDATES = 64, 50
 DISCOUNT = 0.8
@@ -28,6 +30,7 @@ CONFIG = PpoSection(
     gae_lambda=0.9,
     reward_scale=1.0,
     entropy=WeightSection(1e-3),
+    action_std=ActionStdSection(),
     latent_kl=WeightSection(1e-4),
 )
 MLP = IntentionConfig(
@@ -175,13 +178,31 @@ def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
     rates = np.array([learning.learning_rate for _, learning in updates])
     assert rates[-1] > 1.5 * rates[0]  # it began with too small a step
     assert ((1e-5 <= rates) & (rates <= 1.0001e-2)).all()
-    # By hand: more than twice the target shortens the step, less than half lengthens it, else it stays.
-    section = recurrent.config.learning_rate
-    rate = np.float32(1e-3)
+
+
+def test_the_adaptive_learning_rate_by_hand():
+    """More than twice the target shortens the step, less than half of it lengthens it, else it stays."""
+    section = LearningRateSection("adaptive", target_kl=0.02, lowest=1e-5, highest=1e-2)
+    adapted = LearningRate(section, 1).adapted
     for kl, expected in ((0.041, 1e-3 / 1.5), (0.009, 1.5e-3), (0.02, 1e-3)):
-        np.testing.assert_allclose(recurrent._adapted(rate, np.float32(kl)), expected, rtol=1e-5)
-    np.testing.assert_allclose(recurrent._adapted(np.float32(9e-3), np.float32(0)), section.highest)
-    np.testing.assert_allclose(recurrent._adapted(np.float32(1e-5), np.float32(1)), section.lowest)
+        np.testing.assert_allclose(adapted(np.float32(1e-3), np.float32(kl)), expected, rtol=1e-5)
+    np.testing.assert_allclose(adapted(np.float32(9e-3), np.float32(0)), section.highest)
+    np.testing.assert_allclose(adapted(np.float32(1e-5), np.float32(1)), section.lowest)
+
+
+def test_a_repeated_action_earns_until_the_episode_ends():
+    """Three environments: at the first step of three, at the last, and in a step that diverges."""
+    problem = probes.remembered_action(3)
+    problem = problem.replace(diverged=np.array([False, False, True]))
+    keys = jax.random.split(jax.random.PRNGKey(0), 3)
+    state = probes.TableState(np.array([0, 5, 0], np.int32), keys)
+    action = np.full((3, 1), 0.25, np.float32)
+    moved, outcome, made = repeated_step(probes.TableTask(), state, action, problem, 4)
+    np.testing.assert_array_equal(made, [3, 1, 1])
+    np.testing.assert_array_equal(outcome.reward, [0.25, -0.25, 0.0])
+    np.testing.assert_array_equal(outcome.terminated, True)
+    np.testing.assert_array_equal(outcome.failures["nan"], [False, False, True])
+    np.testing.assert_array_equal(moved.at, [4, 5, 2])
 
 
 @pytest.mark.parametrize("which", ["trainer", "recurrent"])

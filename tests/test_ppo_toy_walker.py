@@ -15,7 +15,7 @@ from vnl_mjx.config.imitation import (
     TerminationConfig,
     UpstreamQuirks,
 )
-from vnl_mjx.config.ppo import LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.value import ValueConfig
@@ -41,6 +41,7 @@ CONFIG = PpoSection(
     gae_lambda=0.9,
     reward_scale=1.0,
     entropy=WeightSection(1e-4),
+    action_std=ActionStdSection(),
     latent_kl=WeightSection(1e-4),
 )
 

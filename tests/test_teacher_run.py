@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -225,12 +226,16 @@ def test_a_recurrent_teacher_can_be_read(toy, tmp_path):
     np.testing.assert_array_equal(*actions)
 
 
-def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, tmp_path):
-    """Those of the toy walker's file are motors."""
+def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, toy_config, tmp_path):
     _, overrides = toy
-    change = ["task.walker.torque_actuators=false", "ppo.guidance.weight=1"]
-    line = refused(capsys, f"run_dir={tmp_path / 'run'}", *overrides, *change)
-    assert "has no stiffness" in line
+    text = Path(toy_config.source).read_text()
+    motors = re.sub(
+        r'<general name="(\w+)" joint="(\w+)"/>', r'<motor name="\1" joint="\2"/>', text
+    )
+    (tmp_path / "motors.xml").write_text(motors)
+    change = [f"task.walker.source={tmp_path / 'motors.xml'}", "task.walker.torque_actuators=false"]
+    given = [f"run_dir={tmp_path / 'run'}", *overrides, *change]
+    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance.weight=1")
 
 
 def test_missing_and_mixed_clips(capsys, toy, tmp_path):

@@ -130,7 +130,9 @@ def hold_out_named(path: Path, output: Path, walker: Walker, patterns: Sequence[
     names = [name for name, _ in stored_info(path, walker)]
     for pattern in patterns:
         if not any(fnmatch.fnmatch(name, pattern) for name in names):
-            raise UserError(f"--names {pattern}: {path} has no such clip; it holds {', '.join(names)}")
+            raise UserError(
+                f"--names {pattern}: {path} has no such clip; it holds {', '.join(names)}"
+            )
     held_out = [any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names]
     return _mark(path, output, walker, held_out)
 

@@ -24,16 +24,16 @@ class WeightSection:
 
 
 @dataclass(frozen=True)
-class ActionStdSection:
-    """How widely the policy explores, where its entropy alone is not to decide.
+class ActionStdSection(WeightSection):
+    """A pull of the exploration towards a given width, where PPO alone narrows it too slowly.
+
+    The weight is that of the mean squared difference of the logarithms.
 
     Attributes:
-        weight: of the mean squared difference of the log standard deviations from that of `target`.
         target: standard deviation of the actions before tanh.
     """
 
-    weight: float = number(0.0, ge=0)
-    target: float = number(0.1, gt=0.001)
+    target: float = number(0.08, gt=0.001)
 
 
 @dataclass(frozen=True)
@@ -86,22 +86,24 @@ class PpoSection:
         seed: of parameters, environments and minibatches.
     """
 
-    num_envs: int = number(256, ge=1)
-    unroll_length: int = number(32, ge=1)
+    num_envs: int = number(512, ge=1)
+    unroll_length: int = number(24, ge=1)
     action_repeat: int = number(1, ge=1)
     num_steps: int = number(8_000_000, ge=1)
-    num_minibatches: int = number(8, ge=1)
-    num_epochs: int = number(4, ge=1)
+    num_minibatches: int = number(4, ge=1)
+    num_epochs: int = number(5, ge=1)
     learning_rate: LearningRateSection = field(default_factory=LearningRateSection)
     value_learning_rate: float = number(5e-4, gt=0)
-    discount: float = number(0.95, ge=0, lt=1)
+    discount: float = number(0.97, ge=0, lt=1)
     gae_lambda: float = number(0.95, ge=0, le=1)
-    clip_epsilon: float = number(0.2, gt=0)
+    clip_epsilon: float = number(0.3, gt=0)
     normalize_advantage: bool = True
-    reward_scale: float = number(0.1, gt=0)
+    reward_scale: float = number(0.06, gt=0)
     value_weight: float = number(0.25, ge=0)
     entropy: WeightSection = field(default_factory=WeightSection)
-    action_std: ActionStdSection = field(default_factory=ActionStdSection)
+    action_std: ActionStdSection = field(
+        default_factory=lambda: ActionStdSection(1.0, 0.0, start_step=500_000, end_step=700_000)
+    )
     latent_kl: WeightSection = field(default_factory=lambda: WeightSection(1e-3))
     latent_ar1_kl: WeightSection = field(default_factory=WeightSection)
     guidance: WeightSection = field(

@@ -105,6 +105,7 @@ class Ppo:
             "latent_kl": _schedule(config.latent_kl),
             "latent_ar1_kl": _schedule(config.latent_ar1_kl),
             "guidance": _schedule(config.guidance),
+            "action_std": _schedule(config.action_std),
         }
         self._learning_rate = LearningRate(config.learning_rate, config.num_steps)
         self._actor = Actor(task, model, config)

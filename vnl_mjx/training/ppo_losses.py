@@ -81,6 +81,7 @@ class LossWeights:
     latent_kl: jax.Array
     latent_ar1_kl: jax.Array
     guidance: jax.Array
+    action_std: jax.Array
 
 
 @flax.struct.dataclass
@@ -175,7 +176,7 @@ def ppo_loss(
         + weights.latent_kl * mean(jnp.mean(standard_kl, axis=-1))
         + weights.latent_ar1_kl * mean(jnp.mean(ar1_kl, axis=-1))
         + weights.guidance * guidance
-        + config.action_std.weight * std_distance
+        + weights.action_std * std_distance
     )
     return PpoLoss(
         total=total,
