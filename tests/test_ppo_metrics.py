@@ -1,7 +1,5 @@
 """Rows of metrics of PPO against numbers worked by hand, and the warnings they raise."""
 
-from dataclasses import fields
-
 import jax.numpy as jnp
 import pytest
 

@@ -170,7 +170,8 @@ def test_learning_is_as_its_statistics_say(run):
         return rollout.reward / rollout.num_steps
 
     assert mean_reward(last[0]) > mean_reward(first[0]) + 0.2
-    assert last[1].loss.explained_variance > 0.5
+    # The less there is left to explain, the lower it is again.
+    assert max(learning.loss.explained_variance for _, learning in run.updates) > 0.6
     rates = np.array([learning.learning_rate for _, learning in run.updates])
     section = CONFIG.learning_rate
     assert ((section.lowest <= rates) & (rates <= 1.0001 * section.highest)).all()

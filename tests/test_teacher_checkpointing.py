@@ -39,10 +39,15 @@ def folders(run_dir) -> tuple[list[int], list[int]]:
     return own, sorted(int(p.name.rpartition("_")[2]) for p in (run_dir / "teacher").iterdir())
 
 
-def test_the_last_and_the_best_are_kept_in_both_layouts(tmp_path):
+@pytest.mark.parametrize("stopped_after", [0, 30])
+def test_the_last_and_the_best_are_kept_in_both_layouts(tmp_path, stopped_after):
     checkpointer = TeacherCheckpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
     for step, metric in ((10, 0.2), (20, 0.9), (30, 0.5), (40, -1.0), (50, 0.3)):
         save(checkpointer, step, metric)
+        if step == stopped_after:
+            checkpointer.close()
+            checkpointer = TeacherCheckpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
+            checkpointer.resume_from(step, train_state_of(step))
     checkpointer.close()
     assert folders(tmp_path) == ([20, 40, 50], [20, 40, 50])
 

@@ -102,3 +102,12 @@ def test_signals_save_and_stop(toy, number, status):
     last = steps_in(run_dir / "checkpoints")[-1]
     assert f"saved at {last:,} environment steps" in output
     assert steps_in(run_dir / "teacher", "PPONetwork_")[-1] == last
+
+
+@pytest.mark.slow
+def test_the_gpu_s_back_end_trains_here_too(toy):
+    folder, overrides = toy
+    few = ["physics_config.backend=mjx", "ppo.num_steps=64", "eval_config.interval_steps=0"]
+    output = finish([*overrides, *few], folder / "mjx")
+    assert "64/64 steps (100%)" in output
+    assert steps_in(folder / "mjx" / "teacher", "PPONetwork_") == [64]

@@ -64,12 +64,12 @@ class PpoNetworks:
 
     def __init__(self, trainer: Ppo, state: PpoState, segment: Segment):
         self._trainer, self._state, self._segment = trainer, state, segment
-        config = trainer.config
-        rows = jnp.arange(config.num_envs).reshape(config.num_minibatches, -1)
-        # Cut outside the measurement: which environments make a minibatch is no arithmetic.
-        self._minibatches = jax.block_until_ready(jax.vmap(segment.environments)(rows))
+        # Traced, so that a weight of 0 leaves no arithmetic out.
         self._weights = LossWeights(
-            **{f.name: jnp.float32(getattr(config, f.name).weight) for f in fields(LossWeights)}
+            **{
+                field.name: jnp.float32(getattr(trainer.config, field.name).weight)
+                for field in fields(LossWeights)
+            }
         )
         self._act, self._learn = jax.jit(self._act_impl), jax.jit(self._learn_impl)
 
@@ -77,7 +77,7 @@ class PpoNetworks:
         """Seconds of both parts for one update."""
         state, key = self._state, jax.random.PRNGKey(0)
         act = partial(self._act, state.params, state.normalizer, self._segment, key)
-        learn = partial(self._learn, state, self._minibatches, self._weights, key)
+        learn = partial(self._learn, state, self._segment, self._weights, key)
         return {"rollout networks": timed(act), "update networks": timed(learn)}
 
     def _act_impl(self, params: ActorCriticParams, normalizer, segment: Segment, key):
@@ -96,8 +96,9 @@ class PpoNetworks:
         keys = jax.random.split(key, len(steps.observation))
         return jax.lax.scan(step, segment.memory, (steps.observation, steps.starts, keys))
 
-    def _learn_impl(self, state: PpoState, minibatches: Segment, weights: LossWeights, key):
+    def _learn_impl(self, state: PpoState, segment: Segment, weights: LossWeights, key):
         trainer, config = self._trainer, self._trainer.config
+        rows = jnp.arange(config.num_envs).reshape(config.num_minibatches, -1)
 
         def loss(params, batch: Segment, key):
             scaled = partial(normalize, state.normalizer)
@@ -105,12 +106,13 @@ class PpoNetworks:
 
         def minibatch(carry, inputs):
             params, opt_state = carry
-            grads = jax.grad(loss)(params, *inputs)
+            rows, key = inputs
+            grads = jax.grad(loss)(params, segment.environments(rows), key)
             return trainer.optimizer.step(params, opt_state, grads, state.learning_rate), None
 
         def epoch(carry, key):
             keys = jax.random.split(key, config.num_minibatches)
-            return jax.lax.scan(minibatch, carry, (minibatches, keys))
+            return jax.lax.scan(minibatch, carry, (rows, keys))
 
         keys = jax.random.split(key, config.num_epochs)
         return jax.lax.scan(epoch, (state.params, state.opt_state), keys)[0]

@@ -14,7 +14,13 @@ from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
-from vnl_mjx.reference.clip_file import ClipWriter, is_own_file, open_clip_file, write_clip_file
+from vnl_mjx.reference.clip_file import (
+    POSES,
+    ClipWriter,
+    is_own_file,
+    open_clip_file,
+    write_clip_file,
+)
 from vnl_mjx.reference.clip_operations import mirror_clips, split_into, unique_name
 from vnl_mjx.reference.clip_streams import (
     StoredClip,
@@ -23,7 +29,7 @@ from vnl_mjx.reference.clip_streams import (
     stored_info,
     stored_metadata,
 )
-from vnl_mjx.reference.clips import ReferenceClips, draw_held_out
+from vnl_mjx.reference.clips import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.reference.conditioning.mirror import Mirror
 from vnl_mjx.reference.exporters.dm_control import export_dm_control
 from vnl_mjx.reference.exporters.track_mjx import export_all_clips, export_stac
@@ -44,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             wanted = {"indices": args.clips, "names": args.names, "labels": args.labels}
             return select(*files, **wanted, which=args.which)
         case "merge":
-            return merge(inputs, args.output, walker)
+            return merge(inputs, args.output, walker, args.compact)
         case "mirror":
             return mirror(*files, args.only)
         case "hold-out":
@@ -94,9 +100,9 @@ def select(
     return _rewrite("select", [path], output, walker, chosen, indices)
 
 
-def merge(paths: Sequence[Path], output: Path, walker: Walker) -> int:
-    """Writes the clips of all files to one."""
-    return _rewrite("merge", paths, output, walker, lambda stored: stored.clips)
+def merge(paths: Sequence[Path], output: Path, walker: Walker, compact: bool = False) -> int:
+    """Writes the clips of all files to one; `compact`: their poses alone."""
+    return _rewrite("merge", paths, output, walker, lambda stored: stored.clips, compact=compact)
 
 
 def mirror(path: Path, output: Path, walker: Walker, only: bool) -> int:
@@ -169,8 +175,10 @@ def _rewrite(
     walker: Walker,
     change: Change,
     indices: Sequence[int] | None = None,
+    compact: bool = False,
 ) -> int:
     """Streams the clips of `paths` through `change` into one file of our own format."""
+    features = POSES if compact else FEATURES
     rates = {path: _rate(path, walker) for path in paths}
     if len(set(rates.values())) > 1:
         found = ", ".join(f"{path.name} {rate:g} Hz" for path, rate in rates.items())
@@ -185,7 +193,9 @@ def _rewrite(
     used: set[str] = set()
     with (
         terminate_cleanly(),
-        write_clip_file(output, walker, next(iter(rates.values())), metadata) as writer,
+        write_clip_file(
+            output, walker, next(iter(rates.values())), metadata, features=features
+        ) as writer,
     ):
         for path in paths:
             for stored in stored_clips(path, walker, indices):

@@ -113,7 +113,10 @@ def add_clips_commands(
     select.add_argument("--names", metavar="PATTERN", help="by name, like 'walk*'")
     select.add_argument("--labels", metavar="PATTERN", help="by behaviour, like 'trot*'")
     select.add_argument("--which", choices=("all", "train", "held-out"), default="all")
-    add("merge", "join files of one walker and rate", several=True)
+    merge = add("merge", "join files of one walker and rate", several=True)
+    merge.add_argument(
+        "--compact", action="store_true", help="store poses alone; the rest is computed on reading"
+    )
     mirror = add("mirror", "add every clip with left and right exchanged")
     mirror.add_argument("--only", action="store_true", help="leave the originals out")
     hold_out = add("hold-out", "mark clips that no run that reads the file trains on")

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
 from vnl_mjx.analysis import metrics
@@ -58,6 +59,7 @@ class TeacherRun(TrainingRun):
         self._evaluator = TeacherEvaluator(self.experiment.evaluation_task())
         self._videos = TeacherVideos(self.experiment.walker.config, run_dir / "videos")
         self._evaluated_at, self._evaluation = -1, None
+        self._filmed_at = 0
         self._metric_since_save = NOT_EVALUATED
 
     def open_checkpointer(self) -> TeacherCheckpointer:
@@ -92,6 +94,7 @@ class TeacherRun(TrainingRun):
     def restore(self, state: PpoState, env_steps: int) -> PpoState:
         """See `TrainingRun`; the teacher in track-mjx's layout follows where it is missing."""
         state = super().restore(state, env_steps)
+        self._filmed_at = env_steps
         self.checkpointer.resume_from(env_steps, track_mjx_state(state, env_steps))
         return state
 
@@ -142,11 +145,17 @@ class TeacherRun(TrainingRun):
             section.deterministic,
         )
         self.loggers.log(env_steps, evaluation.headline())
-        self._metric_since_save = evaluation.pooled()["completed_fraction"]
+        fraction = evaluation.pooled()["completed_fraction"]
+        self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
         self._evaluated_at, self._evaluation = env_steps, evaluation
-        if self.crossed(section.video_interval_steps, env_steps):
-            self._videos.start(evaluation, self.eval_clips, env_steps)
+        interval = section.video_interval_steps
+        if interval > 0 and env_steps // interval > self._filmed_at // interval:
+            self._film(evaluation, env_steps)
         return evaluation
+
+    def _film(self, evaluation: TeacherEvaluation, env_steps: int) -> None:
+        self._filmed_at = env_steps
+        self._videos.start(evaluation, self.eval_clips, env_steps)
 
     def save(self, state: PpoState, env_steps: int) -> None:
         """See `TrainingRun`."""
@@ -170,7 +179,7 @@ class TeacherRun(TrainingRun):
         plots.teacher_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
         self._show(evaluation)
         if self.config.eval_config.video_at_end:
-            self._videos.start(evaluation, self.eval_clips, env_steps)
+            self._film(evaluation, env_steps)
             self._videos.finish(lambda text: tables.warn(self.console, text))
         teacher = self.run_dir / TEACHER_FOLDER
         for line in (

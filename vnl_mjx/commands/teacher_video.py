@@ -29,13 +29,14 @@ class TeacherVideos:
         """Takes the body and the folder, which is made when the first video is begun."""
         self._walker, self._folder = walker, folder
         self._process: subprocess.Popen[str] | None = None
-        self._is_off = False
+        self._num_begun, self._is_off = 0, False
 
     def start(self, evaluation: TeacherEvaluation, clips: ReferenceClips, env_steps: int) -> None:
-        """Begins a video of one episode, with its reference as a ghost; a different clip each time."""
+        """Begins a video of one episode, with its reference as a ghost; of each clip in turn."""
         if self._is_off or (self._process is not None and self._process.poll() is None):
             return
-        clip = env_steps % clips.num_clips  # the first episodes are one per clip, in their order
+        clip = self._num_begun % clips.num_clips  # the first episodes are one per clip, in order
+        self._num_begun += 1
         qpos = evaluation.rollout.qpos_of(clip)
         frames = np.asarray(evaluation.rollout.steps.frame)[: len(qpos) - 1, clip]
         start = np.asarray(evaluation.rollout.episodes.start_frame)[clip]

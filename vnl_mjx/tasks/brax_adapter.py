@@ -10,6 +10,7 @@ environment back to the state of its first reset, and their episode wrapper writ
 `info["truncation"]`, so that the end of a clip reaches brax's PPO as a failure.
 
 brax is loaded when the first environment is made, not on import. Playground need not be installed.
+(`train` of brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 lacks; the rest of it works.)
 """
 
 import contextlib
@@ -208,7 +209,7 @@ def wrap_for_training(
     """Many environments that restart freshly, in brax's `VmapWrapper`: `reset` takes [num_envs, 2] keys.
 
     brax's trainers take this function as `wrap_env_fn`. The control rate is the task's `num_substeps`, so
-    `action_repeat` must be 1; there is no `randomization_fn`.
+    `action_repeat` must be 1, and its `randomization` takes the place of a `randomization_fn`.
 
     Raises:
         ValueError: the environment does not restart itself, or an argument is not supported.

@@ -277,7 +277,7 @@ class Ppo:
         # After learning, so that the policy is judged with the statistics that it acted with.
         normalizer = running_statistics.update(
             normalizer,
-            segment.steps.observation,
+            segment.contained().steps.observation,
             weights=segment.steps.valid.astype(jnp.float32),
             std_min_value=MIN_OBSERVATION_STD,
         )

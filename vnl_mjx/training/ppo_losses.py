@@ -72,6 +72,23 @@ class Segment:
             last_observation=self.last_observation[rows],
         )
 
+    def contained(self) -> "Segment":
+        """The segment with 0 for what is not finite in steps that are not valid.
+
+        A mask in the loss is too late: its zero gradient times NaN is NaN.
+        """
+        valid = self.steps.valid
+
+        def contain(valid: jax.Array, x: jax.Array) -> jax.Array:
+            keep = valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim))
+            return jnp.where(keep | jnp.isfinite(x), x, jnp.zeros_like(x))
+
+        return Segment(
+            steps=jax.tree.map(lambda x: contain(valid, x), self.steps),
+            memory=jax.tree.map(lambda x: contain(valid[0], x), self.memory),
+            last_observation=contain(valid[-1], self.last_observation),
+        )
+
 
 @flax.struct.dataclass
 class LossWeights:
@@ -135,6 +152,7 @@ def ppo_loss(
         weights: of the terms that change with training.
         config: the constant settings.
     """
+    segment = segment.contained()
     steps = segment.steps
     obs = normalize(steps.observation)
     output = model.unroll(params, obs, segment.memory, steps.starts, steps.latent_noise)

@@ -9,6 +9,7 @@ checkpoint is an absolute path.
 import errno
 import json
 import logging
+import operator
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -56,13 +57,17 @@ class RunCheckpointer:
         self.folder = run_dir.resolve() / CHECKPOINT_FOLDER
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
+        metric = operator.itemgetter("loss")
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(keep_last),
-                    policies.BestN(get_metric_fn=lambda m: m["loss"], reverse=lowest, n=keep_best),
+                    policies.BestN(get_metric_fn=metric, reverse=lowest, n=keep_best),
                 ]
             ),
+            # Without this the metrics are not stored, and a resumed run keeps what it cannot judge.
+            best_fn=metric,
+            best_mode="min" if lowest else "max",
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
             temporary_path_class=PathFreeTemporaryPath,
