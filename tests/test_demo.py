@@ -89,7 +89,9 @@ def test_teacher_tracks_as_the_card_says(
     pooled = TeacherEvaluator(task).run(teacher.policy, clips).pooled()
     stated = {
         name: float(value)
-        for name, value in re.findall(r"^\| (survival|reward|root error)[^|]*\| ([\d.]+)", CARD, re.M)
+        for name, value in re.findall(
+            r"^\| (survival|reward|root error)[^|]*\| ([\d.]+)", CARD, re.M
+        )
     }
     assert 100 * pooled["survival"] == pytest.approx(stated["survival"], abs=4.0)
     assert pooled["reward_fraction"] == pytest.approx(stated["reward"], abs=0.02)

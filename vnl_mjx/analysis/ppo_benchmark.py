@@ -39,7 +39,7 @@ def record(trainer: Ppo, state: PpoState) -> SegmentRecording:
 
     @jax.jit
     def control_step(params, normalizer, data, acting: ActingState, key):
-        acting, (steps, _) = actor._control_step(params, normalizer, acting, data, key)
+        acting, (steps, _) = actor.control_step(params, normalizer, acting, data, key)
         return acting, steps
 
     _, rollout_key, _ = jax.random.split(state.key, 3)

@@ -23,6 +23,8 @@ from vnl_mjx.utils.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
 GENERAL_STEPS, FINAL_STEPS = 10_000_000, 3_000_000
 
 HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
+# Heading rates, rad/s. Longer turns drift away from their clip before they end.
+TURNS = {"turn_left_wide": 0.4, "turn_right_wide": -0.4, "turn_left": 0.7, "turn_right": -0.7}
 # The second training begins near its end: no guide, and narrow exploration from the start.
 FINE_TUNING = (
     "ppo.guidance.start_weight=null",
@@ -30,6 +32,8 @@ FINE_TUNING = (
     "ppo.action_std.start_weight=null",
     "ppo.action_std.start_step=0",
     "ppo.action_std.end_step=0",
+    "ppo.action_std.target=0.06",
+    "ppo.learning_rate.target_kl=0.1",
 )
 
 
@@ -46,8 +50,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     clips = make_motion(args.recording, work, args.held_out)
     train(work / "general", clips, args.general_steps)
-    own = work / "own.h5"
-    once(own, "rollout", work / "general" / "teacher", own, "--clips", clips, "--compact")
+    own = own_clips(work, clips)
     train(
         work / "final",
         own,
@@ -63,13 +66,30 @@ def make_motion(recording: Path, work: Path, held_out: bool) -> Path:
     """The recording and made gait in one file."""
     real, gait, clips = work / "real.h5", work / "gait.h5", work / "clips.h5"
     once(real, "preprocess", recording, real)
-    once(gait, "gait", gait, "--suite")
+    once(gait, "gait", gait, "--suite", "--seconds", "5.5")
     once(clips, "clips", "merge", real, gait, clips)
     if not held_out:
         return clips
     marked = work / "marked.h5"
     once(marked, "clips", "hold-out", clips, marked, "--names", *HELD_OUT)
     return marked
+
+
+def own_clips(work: Path, clips: Path) -> Path:
+    """What the general teacher does on the clips, and on short turns: those that it survives."""
+    teacher, parts = work / "general" / "teacher", []
+    long, turns = work / "own_long.h5", work / "turns.h5"
+    once(long, "rollout", teacher, long, "--clips", clips, "--settle", "0", "--compact")
+    for name, turn in TURNS.items():
+        part = work / f"{name}.h5"
+        options = ("--speed", "0.15", "--turn", str(turn), "--clips", "4", "--seconds", "3.1")
+        once(part, "gait", part, *options)
+        parts.append(part)
+    once(turns, "clips", "merge", *parts, turns)
+    own_turns, own = work / "own_turns.h5", work / "own.h5"
+    once(own_turns, "rollout", teacher, own_turns, "--clips", turns, "--settle", "0", "--compact")
+    once(own, "clips", "merge", long, own_turns, own, "--compact")
+    return own
 
 
 def train(run_dir: Path, clips: Path, num_steps: int, *overrides: str) -> None:

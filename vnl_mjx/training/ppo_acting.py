@@ -75,15 +75,23 @@ class Actor:
             The environments afterwards, what was visited [unroll_length, num_envs, ...], and sums.
         """
 
-        def control_step(acting: ActingState, key: jax.Array):
-            return self._control_step(params, normalizer, acting, data, key)
+        def step(acting: ActingState, key: jax.Array):
+            return self.control_step(params, normalizer, acting, data, key)
 
         keys = jax.random.split(key, self.config.unroll_length)
-        moved, (steps, statistics) = jax.lax.scan(control_step, acting, keys)
+        moved, (steps, statistics) = jax.lax.scan(step, acting, keys)
         segment = Segment(steps, acting.memory, self.task.observe(moved.environments, data))
         return moved, segment, jax.tree.map(lambda x: jnp.sum(x, axis=0), statistics)
 
-    def _control_step(self, params, normalizer, acting: ActingState, data, key):
+    def control_step(
+        self,
+        params: ActorCriticParams,
+        normalizer: Any,
+        acting: ActingState,
+        data: Any,
+        key: jax.Array,
+    ) -> tuple[ActingState, tuple[Steps, RolloutStatistics]]:
+        """One action in every environment: what it led to, and sums over the environments."""
         task, num_envs = self.task, self.config.num_envs
         latent_key, action_key = jax.random.split(key)
         observation = task.observe(acting.environments, data)
