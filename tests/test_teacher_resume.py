@@ -29,8 +29,8 @@ def start(overrides: list[str], run_dir: Path) -> subprocess.Popen:
 
 
 def finish(overrides: list[str], run_dir: Path) -> str:
-    process = start(overrides, run_dir)
-    output, _ = process.communicate(timeout=600)
+    with start(overrides, run_dir) as process:
+        output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
 
