@@ -122,7 +122,7 @@ def test_a_file_lies_between_defaults_and_overrides(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("training_config:\n  num_envs: 256\n  seed: 5\n")
     training = load_distillation_config(["training_config.seed=6"], file).training_config
-    assert (training.num_envs, training.seed, training.batch_size) == (256, 6, 512)
+    assert (training.num_envs, training.seed, training.batch_size) == (256, 6, 1024)
     file.write_text("")
     assert load_distillation_config([], file) == DistillationConfig()
 

@@ -130,13 +130,13 @@ class TrainingSection:
 
     num_envs: int = number(1024, ge=1)
     unroll_length: int = number(20, ge=1)
-    num_steps: int = number(1_000_000, ge=1)
-    batch_size: int = number(512, ge=1)
-    num_epochs: int = number(1, ge=1)
-    learning_rate: float = number(3e-4, gt=0)
+    num_steps: int = number(700_000, ge=1)
+    batch_size: int = number(1024, ge=1)
+    num_epochs: int = number(4, ge=1)
+    learning_rate: float = number(1e-3, gt=0)
     max_grad_norm: float = number(10.0, gt=0)
     action_weight: float = number(1.0, ge=0)
-    kl_weight: float = number(1e-3, ge=0)
+    kl_weight: float = number(3e-5, ge=0)
     kl_schedule: KlScheduleSection = field(default_factory=KlScheduleSection)
     teacher_forcing: TeacherForcingSection = field(default_factory=TeacherForcingSection)
     held_out_fraction: float = number(0.2, ge=0, lt=1)
@@ -176,7 +176,7 @@ class EvalSection:
     num_episodes: int = number(32, ge=1)
     clips: Literal["held_out", "train", "all"] = "held_out"
     deterministic: bool = True
-    interval_steps: int = number(500_000, ge=0)
+    interval_steps: int = number(200_000, ge=0)
     seed: int = number(0, ge=0, lt=2**32)
 
 
