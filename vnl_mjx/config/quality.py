@@ -9,8 +9,8 @@ from vnl_mjx.config.validation import number
 class QualityLimits:
     """What a clip may at most have; null switches a limit off.
 
-    The defaults keep every real rat clip and simulated demonstration clip that we have, with room,
-    and are for a rat: another animal needs other speeds and lengths.
+    The defaults keep every real rat clip that we have, with room, and are for a rat: another animal needs
+    other speeds and lengths. They keep simulated clips too, but for `joint_limit_share`.
 
     Attributes:
         marker_rms_mm: distance of recorded keypoints from the fitted body's markers, root of the
@@ -19,8 +19,8 @@ class QualityLimits:
             tracker lost for a moment does not spoil a clip: off, the jumps that it causes are limited.
         joint_limit_rad: farthest beyond a joint's range. Inverse kinematics stays inside; MuJoCo's
             soft limits yield by up to 0.1 in simulated clips.
-        joint_limit_share: of frames with a joint more than 0.01 rad beyond its range. Up to 0.11 in
-            simulated clips.
+        joint_limit_share: of frames with a joint more than 0.01 rad beyond its range. In simulated
+            clips up to 0.54: the weight presses the toes against limits that yield.
         penetration_mm: deepest that a foot's lowest point is below the floor. 2 to 4 in recordings
             that are not aligned to the floor; more than a paw's thickness is a wrong floor.
         body_below_floor_mm: deepest that any body's origin is below the floor. Off: the tails of
