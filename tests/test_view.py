@@ -114,7 +114,7 @@ def test_ctrl_c_leaves_nothing(backend, rodent_file, tmp_path):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130
