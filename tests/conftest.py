@@ -7,7 +7,7 @@ import pytest
 from dm_control_tasks import walking_about
 from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_h5
 
-from vnl_mjx.analysis import gl
+from vnl_mjx.analysis.rendering import gl
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.assembly import clips_from_poses

@@ -10,8 +10,8 @@ import pytest
 
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
-from vnl_mjx.analysis.benchmarks import FLOOR, BarePhysics, Measurement
-from vnl_mjx.analysis.distillation_benchmark import record
+from vnl_mjx.analysis.benchmark.distillation import record
+from vnl_mjx.analysis.benchmark.subjects import FLOOR, BarePhysics, Measurement
 from vnl_mjx.commands import bench
 from vnl_mjx.commands.bench_subjects import DistillationSubject
 from vnl_mjx.config.loading import load_distillation_config

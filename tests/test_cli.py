@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vnl_mjx import __version__, cli
-from vnl_mjx.analysis import gl
+from vnl_mjx.analysis.rendering import gl
 from vnl_mjx.commands import bench, distill, doctor, evaluate, inspect
 from vnl_mjx.errors import UserError
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.teacher_evaluation import TeacherEvaluator
+from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluator
 from vnl_mjx.commands.experiment import build_experiment
 from vnl_mjx.config.loading import load_distillation_config
 from vnl_mjx.config.teacher import own_task

@@ -10,8 +10,8 @@ import pytest
 
 from tests.toy_teacher import STEPS_PER_UPDATE, toy_overrides
 from vnl_mjx import cli
-from vnl_mjx.analysis.benchmarks import FLOOR, BarePhysics
-from vnl_mjx.analysis.ppo_benchmark import PpoNetworks, record
+from vnl_mjx.analysis.benchmark.ppo import PpoNetworks, record
+from vnl_mjx.analysis.benchmark.subjects import FLOOR, BarePhysics
 from vnl_mjx.commands import bench
 from vnl_mjx.commands.bench_subjects import TeacherSubject
 from vnl_mjx.config.loading import load_teacher_config

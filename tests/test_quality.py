@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from vnl_mjx.analysis.quality_plots import save_quality_plot
+from vnl_mjx.analysis.pictures.quality import save_quality_plot
 from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.reference.features import FeatureComputer

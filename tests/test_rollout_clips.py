@@ -7,9 +7,9 @@ import pytest
 from toy_run import CLIP_LENGTH, write_toy_run
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.evaluate import Episodes
-from vnl_mjx.analysis.rollout_clips import cut_rollout
-from vnl_mjx.analysis.teacher_rollout import TeacherRollout, TeacherSteps
+from vnl_mjx.analysis.evaluation.comparison import Episodes
+from vnl_mjx.analysis.evaluation.rollout_clips import cut_rollout
+from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout, TeacherSteps
 from vnl_mjx.commands import rollout_clips
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError

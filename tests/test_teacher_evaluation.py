@@ -13,9 +13,9 @@ from toy_run import toy_task, write_toy_run
 from video_helpers import probe_video, walking
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.foot_slip import FootSlip
-from vnl_mjx.analysis.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
-from vnl_mjx.analysis.teacher_targets import judge
+from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
+from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.analysis.evaluation.teacher_targets import judge
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.assembly import clips_from_poses

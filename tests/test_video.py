@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from video_helpers import probe_video, walking
 
-from vnl_mjx.analysis import encoding, gl, video
-from vnl_mjx.analysis.cameras import camera_paths, mean_heading_deg
-from vnl_mjx.analysis.drawing import open_drawer, write_caption
-from vnl_mjx.analysis.scene import FLOOR_NAME, build_scene, round_length
+from vnl_mjx.analysis.rendering import encoding, gl, video
+from vnl_mjx.analysis.rendering.cameras import camera_paths, mean_heading_deg
+from vnl_mjx.analysis.rendering.drawing import open_drawer, write_caption
+from vnl_mjx.analysis.rendering.scene import FLOOR_NAME, build_scene, round_length
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import build_walker
 
@@ -43,7 +43,7 @@ def test_the_first_back_end_that_works_is_taken_and_tried_once(monkeypatch):
 def test_choosing_late_leaves_the_environment_and_exits_cleanly(backend, tmp_path):
     code = (
         "import os, mujoco\n"
-        "from vnl_mjx.analysis import gl\n"
+        "from vnl_mjx.analysis.rendering import gl\n"
         "assert 'MUJOCO_GL' not in os.environ\n"
         "with gl.gl_context(gl.choose_backend(), 32, 32):\n"
         "    mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100).free()\n"

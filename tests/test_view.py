@@ -16,8 +16,8 @@ from PIL import Image
 from video_helpers import probe_video, walking
 
 from vnl_mjx import cli
-from vnl_mjx.analysis import gl
-from vnl_mjx.analysis.scene import build_scene
+from vnl_mjx.analysis.rendering import gl
+from vnl_mjx.analysis.rendering.scene import build_scene
 from vnl_mjx.commands import view
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.assembly import clips_from_poses
@@ -195,7 +195,7 @@ def test_the_browser_needs_its_extra(rodent_file, monkeypatch, capsys):
 def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.analysis import browser
+    from vnl_mjx.analysis.rendering import browser
 
     walker = request.getfixturevalue(which)
     qpos = walking(walker, 10)

@@ -4,7 +4,7 @@ import subprocess
 
 import numpy as np
 
-from vnl_mjx.analysis import encoding
+from vnl_mjx.analysis.rendering import encoding
 
 
 def walking(walker, num_frames=30, speed=0.2):

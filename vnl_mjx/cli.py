@@ -275,7 +275,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
-    from vnl_mjx.analysis.gl import requested_backends
+    from vnl_mjx.analysis.rendering.gl import requested_backends
 
     if not args.browser:
         requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vnl_mjx.analysis.benchmarks import measure
+from vnl_mjx.analysis.benchmark.subjects import measure
 from vnl_mjx.commands.bench_subjects import DistillationSubject, Subject, TeacherSubject
 from vnl_mjx.commands.bench_tables import print_report
 from vnl_mjx.commands.doctor import num_cores

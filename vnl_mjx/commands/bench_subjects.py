@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from vnl_mjx.analysis import distillation_benchmark, ppo_benchmark
-from vnl_mjx.analysis.benchmarks import Networks, Recording
+from vnl_mjx.analysis.benchmark import distillation as distillation_benchmark
+from vnl_mjx.analysis.benchmark import ppo as ppo_benchmark
+from vnl_mjx.analysis.benchmark.subjects import Networks, Recording
 from vnl_mjx.commands.distillation_run import DistillationRun
 from vnl_mjx.commands.teacher_run import TeacherRun
 from vnl_mjx.commands.training_run import TrainingRun

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis import conformance, metrics
-from vnl_mjx.analysis.evaluate import Comparison, Evaluator
+from vnl_mjx.analysis.evaluation import conformance, metrics
+from vnl_mjx.analysis.evaluation.comparison import Comparison, Evaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import build_experiment
 from vnl_mjx.commands.run_folder import check_same_run, run_metadata
@@ -124,7 +124,9 @@ class DistillationRun(TrainingRun):
 
     def conclude(self, state: TrainState, env_steps: int) -> None:
         """The last evaluation, with its pictures and tables."""
-        from vnl_mjx.analysis import plots  # here, for Matplotlib takes a second to import
+        from vnl_mjx.analysis.pictures import (
+            training as plots,  # here, for Matplotlib takes a second to import
+        )
 
         comparison, summary = self.evaluate(state, env_steps)
         self.loggers.finish()

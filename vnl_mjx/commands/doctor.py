@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vnl_mjx.analysis.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
+from vnl_mjx.analysis.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 
 MIN_FREE_DISK_GB = 2.0

@@ -11,11 +11,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.analysis.gl import choose_backend
-from vnl_mjx.analysis.metrics import write_json
-from vnl_mjx.analysis.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
-from vnl_mjx.analysis.teacher_targets import judge
-from vnl_mjx.analysis.video import interpolate_qpos, render_qpos
+from vnl_mjx.analysis.evaluation.metrics import write_json
+from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.analysis.evaluation.teacher_targets import judge
+from vnl_mjx.analysis.rendering.gl import choose_backend
+from vnl_mjx.analysis.rendering.video import interpolate_qpos, render_qpos
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress

@@ -6,9 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from vnl_mjx.analysis import metrics, plots
-from vnl_mjx.analysis.conformance import check_sizes
-from vnl_mjx.analysis.evaluate import Evaluator
+from vnl_mjx.analysis.evaluation import metrics
+from vnl_mjx.analysis.evaluation.comparison import Evaluator
+from vnl_mjx.analysis.evaluation.conformance import check_sizes
+from vnl_mjx.analysis.pictures import training as plots
 from vnl_mjx.commands import tables
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.analysis.conformance import check_sizes
+from vnl_mjx.analysis.evaluation.conformance import check_sizes
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.schema import DistillationConfig, VaeSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vnl_mjx.analysis.quality_plots import save_quality_plot
+from vnl_mjx.analysis.pictures.quality import save_quality_plot
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.bodies import build_body
 from vnl_mjx.commands.interrupts import terminate_cleanly

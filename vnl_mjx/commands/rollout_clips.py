@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis.evaluate import draw_episodes
-from vnl_mjx.analysis.rollout_clips import RolledOutClip, cut_rollout
-from vnl_mjx.analysis.teacher_rollout import TeacherPlayer
+from vnl_mjx.analysis.evaluation.comparison import draw_episodes
+from vnl_mjx.analysis.evaluation.rollout_clips import RolledOutClip, cut_rollout
+from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherPlayer
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import Experiment
 from vnl_mjx.commands.interrupts import terminate_cleanly

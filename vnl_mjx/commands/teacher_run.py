@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis import metrics
-from vnl_mjx.analysis.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.analysis.evaluation import metrics
+from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.teacher_experiment import TeacherExperiment, build_teacher_experiment
 from vnl_mjx.commands.teacher_run_folder import check_same_teacher_run, teacher_metadata
@@ -170,7 +170,9 @@ class TeacherRun(TrainingRun):
 
     def conclude(self, state: PpoState, env_steps: int) -> None:
         """The last evaluation, with its table, curves and video."""
-        from vnl_mjx.analysis import plots  # here, for Matplotlib takes a second to import
+        from vnl_mjx.analysis.pictures import (
+            training as plots,  # here, for Matplotlib takes a second to import
+        )
 
         evaluation = self.evaluate(state, env_steps)
         self.loggers.finish()

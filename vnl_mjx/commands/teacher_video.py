@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.analysis.teacher_evaluation import TeacherEvaluation
+from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.reference.clips import ReferenceClips
 
@@ -89,7 +89,7 @@ def main(poses_file: Path, video: Path) -> None:
     """Draws the poses and removes their file."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_LOWEST_PRIORITY)
-    from vnl_mjx.analysis.video import render_qpos
+    from vnl_mjx.analysis.rendering.video import render_qpos
     from vnl_mjx.config.conversion import from_dict
     from vnl_mjx.errors import UserError
     from vnl_mjx.walkers.walker import build_walker

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vnl_mjx.analysis import metrics
+from vnl_mjx.analysis.evaluation import metrics
 from vnl_mjx.commands.local_loggers import CONSOLE_METRICS
 from vnl_mjx.commands.loggers import Loggers
 from vnl_mjx.commands.run_folder import make_run_dir

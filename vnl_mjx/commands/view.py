@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis import browser
-from vnl_mjx.analysis.cameras import VIEWS
-from vnl_mjx.analysis.gl import choose_backend
-from vnl_mjx.analysis.video import Video, render_qpos
+from vnl_mjx.analysis.rendering import browser
+from vnl_mjx.analysis.rendering.cameras import VIEWS
+from vnl_mjx.analysis.rendering.gl import choose_backend
+from vnl_mjx.analysis.rendering.video import Video, render_qpos
 from vnl_mjx.commands.bodies import body_of_file
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.analysis.cameras import camera_paths, smooth
-from vnl_mjx.analysis.drawing import contact_sheet, open_drawer, pane_rects, write_caption
-from vnl_mjx.analysis.encoding import mp4_writer, write_png
-from vnl_mjx.analysis.gl import choose_backend
-from vnl_mjx.analysis.scene import Scene, build_scene
+from vnl_mjx.analysis.rendering.cameras import camera_paths, smooth
+from vnl_mjx.analysis.rendering.drawing import contact_sheet, open_drawer, pane_rects, write_caption
+from vnl_mjx.analysis.rendering.encoding import mp4_writer, write_png
+from vnl_mjx.analysis.rendering.gl import choose_backend
+from vnl_mjx.analysis.rendering.scene import Scene, build_scene
 from vnl_mjx.walkers.walker import Walker
 
 MAX_FPS = 60

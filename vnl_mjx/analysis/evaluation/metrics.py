@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluate import Comparison, Trajectories
+from vnl_mjx.analysis.evaluation.comparison import Comparison, Trajectories
 from vnl_mjx.files import replacing
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.training.metrics import ACTIVE_UNIT_VARIANCE

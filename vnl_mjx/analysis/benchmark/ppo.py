@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.analysis.benchmarks import Recording, play, timed
+from vnl_mjx.analysis.benchmark.subjects import Recording, play, timed
 from vnl_mjx.models.actor_critic import ActorCriticParams, forget
 from vnl_mjx.training.brax_parts import NormalTanhDistribution
 from vnl_mjx.training.ppo import Ppo, PpoState

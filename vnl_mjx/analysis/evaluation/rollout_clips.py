@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vnl_mjx.analysis.teacher_rollout import TeacherRollout
+from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ClipInfo, ReferenceClips
 

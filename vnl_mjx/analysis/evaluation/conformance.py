@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluate import Trajectories
-from vnl_mjx.analysis.metrics import episode_statistics
+from vnl_mjx.analysis.evaluation.comparison import Trajectories
+from vnl_mjx.analysis.evaluation.metrics import episode_statistics
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.analysis.evaluate import Episodes
+from vnl_mjx.analysis.evaluation.comparison import Episodes
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask

@@ -9,7 +9,7 @@ import matplotlib.figure
 import numpy as np
 from matplotlib import ticker
 
-from vnl_mjx.analysis.evaluate import Comparison
+from vnl_mjx.analysis.evaluation.comparison import Comparison
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.reference.clips import ReferenceClips
 

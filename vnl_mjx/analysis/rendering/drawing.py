@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vnl_mjx.analysis.cameras import CameraPath
-from vnl_mjx.analysis.gl import gl_context
-from vnl_mjx.analysis.scene import Scene
+from vnl_mjx.analysis.rendering.cameras import CameraPath
+from vnl_mjx.analysis.rendering.gl import gl_context
+from vnl_mjx.analysis.rendering.scene import Scene
 
 _MAX_GEOMS = 2000
 _SUN_DISTANCE = 3.0  # of the light that casts the shadow, in reaches of the walker

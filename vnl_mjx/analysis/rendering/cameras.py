@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from vnl_mjx.analysis.scene import FOV_DEG, Scene
+from vnl_mjx.analysis.rendering.scene import FOV_DEG, Scene
 
 # View to its direction from the walker's mean heading and its elevation, degrees; a little from the
 # front, so that limbs of the far side are seen as well.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.teacher_rollout import TeacherRollout
+from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout
 from vnl_mjx.reference.feet import FootGeom, foot_geoms
 from vnl_mjx.reference.gait.chains import matrices
 from vnl_mjx.reference.kinematics import BodyPoses, Kinematics

@@ -13,10 +13,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.analysis.browser_meshes import add_bodies, add_floor, add_skin
-from vnl_mjx.analysis.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
-from vnl_mjx.analysis.scene import Scene, build_scene
-from vnl_mjx.analysis.video import metric, time_and_speed
+from vnl_mjx.analysis.rendering.browser_meshes import add_bodies, add_floor, add_skin
+from vnl_mjx.analysis.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
+from vnl_mjx.analysis.rendering.scene import Scene, build_scene
+from vnl_mjx.analysis.rendering.video import metric, time_and_speed
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 

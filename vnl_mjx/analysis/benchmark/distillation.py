@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vnl_mjx.analysis.benchmarks import Recording, play, timed
+from vnl_mjx.analysis.benchmark.subjects import Recording, play, timed
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.vae_distillation import DistillationState, Label
 from vnl_mjx.training import losses

@@ -6,7 +6,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.analysis.scene import FLOOR_NAME, MATERIAL_RGBA, Scene
+from vnl_mjx.analysis.rendering.scene import FLOOR_NAME, MATERIAL_RGBA, Scene
 
 _SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
 _BONES_PER_VERTEX = 4  # that the page's renderer takes into account

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from vnl_mjx.analysis.evaluate import draw_episodes
-from vnl_mjx.analysis.foot_slip import FootSlip
-from vnl_mjx.analysis.teacher_rollout import TeacherPlayer, TeacherRollout
+from vnl_mjx.analysis.evaluation.comparison import draw_episodes
+from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
+from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherPlayer, TeacherRollout
 from vnl_mjx.config.imitation import RewardConfig
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
