@@ -7,9 +7,8 @@ import pytest
 from toy_run import CLIP_LENGTH, write_toy_run
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.evaluation.comparison import Episodes
+from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
 from vnl_mjx.analysis.evaluation.rollout_clips import cut_rollout
-from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout, TeacherSteps
 from vnl_mjx.commands import rollout_clips
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
@@ -45,12 +44,25 @@ def played(toy_walker):
     start[:, :2] = 0.5, -0.2
     assert start.shape == (3, nq)
     keys = np.zeros((3, 2), np.uint32)
-    return clips, TeacherRollout(
+    return clips, Rollout(
         episodes=Episodes(np.arange(3, dtype=np.int32), np.zeros(3, np.int32), keys),
         start_qpos=start,
+        start_qvel=start,
         possible_steps=np.array([48, 48, 12]),
-        steps=TeacherSteps(
-            alive, zero, {}, last & ~truncated, truncated, none, np.int32(zero), qpos
+        steps=Steps(
+            alive=alive,
+            reward=zero,
+            terms={},
+            distances={},
+            terminated=last & ~truncated,
+            truncated=truncated,
+            diverged=none,
+            frame=np.int32(zero),
+            qpos=qpos,
+            qvel=qpos,
+            action=qpos,
+            power=zero,
+            seen=(),
         ),
         control_hz=CONTROL_HZ,
     )

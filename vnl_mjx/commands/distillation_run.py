@@ -43,9 +43,7 @@ class DistillationRun(TrainingRun):
         super().__init__(config, run_dir, console, trainer, metadata)
         self.groups = actuator_groups(self.experiment.walker.actuator_names)
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
-        self._evaluator = Evaluator(
-            self.experiment.task, self.student, config.eval_config.deterministic
-        )
+        self._evaluator = Evaluator(self.experiment.task.imitation, self.student)
         self._losses_since_save: list[Any] = []
         self._evaluated_at, self._evaluation = -1, None
 
@@ -71,7 +69,7 @@ class DistillationRun(TrainingRun):
             self.eval_clips,
             self.config.eval_config.num_episodes,
             self.config.eval_config.seed,
-            student_acts=False,
+            teacher_acts=True,
         )
         replayed, warnings = conformance.judge_replay(replay, experiment.task.imitation)
         tables.print_table(self.console, "Teacher", experiment.teacher.summary | replayed)
@@ -102,6 +100,7 @@ class DistillationRun(TrainingRun):
             self.eval_clips,
             self.config.eval_config.num_episodes,
             self.config.eval_config.seed,
+            self.config.eval_config.deterministic,
         )
         names = self.experiment.walker.actuator_names
         summary = metrics.summarize(comparison, names, self.groups)

@@ -19,7 +19,6 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, clips_of_split
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.building import build_task
-from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
 from vnl_mjx.walkers.groups import actuator_groups
 from vnl_mjx.walkers.walker import Walker, build_walker
@@ -60,9 +59,13 @@ def run(config: EvaluationConfig) -> int:
     )
     console.print(f"clips: {chosen.num_clips} of {chosen.source} ({', '.join(chosen.names[:8])})")
     section = config.eval_config
-    evaluator = Evaluator(VaeDistillationTask(task), loaded.student, section.deterministic)
-    comparison = evaluator.compare(
-        loaded.params, loaded.teacher, chosen, section.num_episodes, section.seed
+    comparison = Evaluator(task, loaded.student).compare(
+        loaded.params,
+        loaded.teacher,
+        chosen,
+        section.num_episodes,
+        section.seed,
+        section.deterministic,
     )
     summary = metrics.summarize(
         comparison, walker.actuator_names, actuator_groups(walker.actuator_names)

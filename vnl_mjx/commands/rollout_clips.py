@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis.evaluation.comparison import draw_episodes
+from vnl_mjx.analysis.evaluation.actors import PolicyActor
+from vnl_mjx.analysis.evaluation.rollout import Player
 from vnl_mjx.analysis.evaluation.rollout_clips import RolledOutClip, cut_rollout
-from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherPlayer
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import Experiment
 from vnl_mjx.commands.interrupts import terminate_cleanly
@@ -43,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
     played_by, task = name_of(experiment, args.checkpoint), experiment.task
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
-            rollout = TeacherPlayer(task.imitation).play(
-                experiment.teacher.policy,
+            player = Player(task.imitation)
+            rollout = player.play(
+                PolicyActor(experiment.teacher.policy),
                 clips,
-                draw_episodes(task, clips, clips.num_clips, args.seed),
+                player.draw(clips, clips.num_clips, args.seed),
                 args.seed,
                 progress=lambda done, total: progress("playing", done, total),
             )

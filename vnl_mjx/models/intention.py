@@ -247,6 +247,11 @@ class FrozenPolicy:
         std = jnp.maximum(self.obs_std, MIN_OBSERVATION_STD)
         return jax.lax.stop_gradient((obs - self.obs_mean) / std)
 
+    def split(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Reference [..., reference] and proprioception [..., proprioception] of an observation."""
+        size = self.config.reference_size
+        return obs[..., :size], obs[..., size:]
+
     def act(
         self,
         obs: jax.Array,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.comparison import Trajectories
 from vnl_mjx.analysis.evaluation.metrics import episode_statistics
+from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -33,18 +33,18 @@ def check_sizes(task: ImitationTask, teacher: FrozenPolicy) -> None:
             )
 
 
-def judge_replay(replay: Trajectories, task: ImitationTask) -> tuple[dict[str, str], list[str]]:
+def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], list[str]]:
     """What a replay of the teacher shows: table rows for a person, and what in them looks wrong.
 
     Args:
-        replay: the teacher acting (`analysis.evaluate.Evaluator.rollout`).
+        replay: the teacher acting (`analysis.evaluation.comparison.Evaluator.rollout`).
         task: the task it acted in.
 
     Raises:
         UserError: the teacher's actions are not finite.
     """
-    alive = np.asarray(replay.alive)
-    if not np.isfinite(np.asarray(replay.teacher_action)[alive]).all():
+    steps, alive = replay.steps, replay.steps.alive
+    if not np.isfinite(steps.seen.teacher_action[alive]).all():
         raise UserError(
             "teacher: its actions are not finite; the checkpoint's parameters are unusable"
         )
@@ -52,13 +52,14 @@ def judge_replay(replay: Trajectories, task: ImitationTask) -> tuple[dict[str, s
     best = weights.pos_weight + weights.quat_weight + weights.joint_weight + weights.endeff_weight
     best += weights.angvel_weight + weights.bodypos_weight
     episodes = episode_statistics(replay)
-    reward = np.asarray(replay.reward)[alive].mean()
-    far_share = np.asarray(replay.far_share)[alive].mean()
-    diverged = int(np.sum(np.asarray(replay.diverged)[alive]))
+    reward = steps.reward[alive].mean()
+    far_share = steps.seen.far_share[alive].mean()
+    longest = replay.possible_steps.mean()
+    diverged = int(steps.diverged[alive].sum())
     rows = {
         "replayed": f"{alive.sum():,} control steps in {alive.shape[1]} episodes",
         "reward per step": f"{reward:.3f} (perfect tracking without costs: {best:g})",
-        "episode length": f"{alive.sum(axis=0).mean():.0f} of {task.max_episode_steps} control steps",
+        "episode length": f"{alive.sum(axis=0).mean():.0f} of {longest:.0f} control steps",
         "survival": f"{100 * episodes['survival'].mean():.0f} % of episodes",
         "observations beyond 10 sigma": f"{100 * far_share:.2f} %",
         "diverged simulations": str(diverged),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout
+from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.reference.feet import FootGeom, foot_geoms
 from vnl_mjx.reference.gait.chains import matrices
 from vnl_mjx.reference.kinematics import BodyPoses, Kinematics
@@ -20,7 +20,7 @@ class FootSlip:
         self._floor_height = walker.floor_height
         self._geoms = foot_geoms(walker)
 
-    def of_rollout(self, rollout: TeacherRollout) -> np.ndarray:
+    def of_rollout(self, rollout: Rollout) -> np.ndarray:
         """Mean slip of each episode [episode], mm/s; NaN where no foot touched the floor."""
         motions = [rollout.qpos_of(episode) for episode in range(len(rollout.start_qpos))]
         return 1e3 * np.array([self(motion, rollout.control_hz) for motion in motions])

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.comparison import Comparison, Trajectories
+from vnl_mjx.analysis.evaluation.comparison import Comparison
+from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.files import replacing
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.training.metrics import ACTIVE_UNIT_VARIANCE
@@ -38,33 +39,34 @@ def summarize(
         "action": action_errors(comparison.student, actuator_names, groups),
         "action_on_teacher_states": action_errors(comparison.teacher, actuator_names, groups),
         "latent": latent_statistics(comparison.student),
-        "nan_steps": int(np.sum(comparison.student.diverged & comparison.student.alive)),
+        "nan_steps": int(
+            np.sum(comparison.student.steps.diverged & comparison.student.steps.alive)
+        ),
     }
 
 
-def episode_statistics(trajectories: Trajectories) -> dict[str, np.ndarray]:
+def episode_statistics(rollout: Rollout) -> dict[str, np.ndarray]:
     """Per episode [episode]: reward sum, control steps, survival, and the mean of each reward term."""
-    alive = np.asarray(trajectories.alive)
-    steps = alive.sum(axis=0)
-    failed = (np.asarray(trajectories.terminated) & alive).any(axis=0)
+    steps, alive = rollout.steps, rollout.steps.alive
+    num_steps = alive.sum(axis=0)
     per_episode = {
-        "episode_reward": np.where(alive, trajectories.reward, 0.0).sum(axis=0),
-        "episode_steps": steps,
-        "survival": 1.0 - failed,
+        "episode_reward": np.where(alive, steps.reward, 0.0).sum(axis=0),
+        "episode_steps": num_steps,
+        "survival": rollout.survived.astype(float),
     }
-    for name, term in trajectories.terms.items():
-        per_episode[f"mean_{name}"] = np.where(alive, term, 0.0).sum(axis=0) / steps
-    per_episode["reward_per_step"] = per_episode["episode_reward"] / steps
+    for name, term in steps.terms.items():
+        per_episode[f"mean_{name}"] = np.where(alive, term, 0.0).sum(axis=0) / num_steps
+    per_episode["reward_per_step"] = per_episode["episode_reward"] / num_steps
     return per_episode
 
 
 def action_errors(
-    trajectories: Trajectories, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
+    rollout: Rollout, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """Difference of the student's from the teacher's action on the visited states, after tanh."""
-    alive = np.asarray(trajectories.alive)
-    target = np.asarray(trajectories.teacher_action)[alive]
-    error = np.asarray(trajectories.student_action)[alive] - target
+    alive, seen = rollout.steps.alive, rollout.steps.seen
+    target = seen.teacher_action[alive]
+    error = seen.student_action[alive] - target
     squared = np.square(error)
     variance = np.square(target - target.mean(axis=0)).mean(axis=0)
     mse, mae = squared.mean(axis=0), np.abs(error).mean(axis=0)
@@ -83,10 +85,10 @@ def action_errors(
     }
 
 
-def latent_statistics(trajectories: Trajectories) -> dict[str, Any]:
+def latent_statistics(rollout: Rollout) -> dict[str, Any]:
     """KL to the prior per dimension (nats), active units and the mean spread of both distributions."""
-    alive = np.asarray(trajectories.alive)
-    posterior, prior = trajectories.posterior, trajectories.prior
+    alive, seen = rollout.steps.alive, rollout.steps.seen
+    posterior, prior = seen.posterior, seen.prior
     kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
     kl_per_dim = np.asarray(kl)[alive].mean(axis=0)
     variance = np.asarray(posterior.mean)[alive].var(axis=0)

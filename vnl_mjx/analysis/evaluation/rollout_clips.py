@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherRollout
+from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ClipInfo, ReferenceClips
 
@@ -25,7 +25,7 @@ class RolledOutClip:
 
 
 def cut_rollout(
-    rollout: TeacherRollout,
+    rollout: Rollout,
     clips: ReferenceClips,
     played_by: str,
     *,
@@ -83,7 +83,7 @@ def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
     return steps
 
 
-def _failure(rollout: TeacherRollout, episode: int) -> str:
+def _failure(rollout: Rollout, episode: int) -> str:
     steps = rollout.steps
     alive = steps.alive[:, episode]
     if (steps.truncated[:, episode] & alive).any():

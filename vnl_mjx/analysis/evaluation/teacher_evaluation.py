@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.comparison import draw_episodes
+from vnl_mjx.analysis.evaluation.actors import PolicyActor
 from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
-from vnl_mjx.analysis.evaluation.teacher_rollout import TeacherPlayer, TeacherRollout
+from vnl_mjx.analysis.evaluation.rollout import Player, Rollout
 from vnl_mjx.config.imitation import RewardConfig
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.velocities import rotation_between
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
-from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 
 MOVING_SPEED = 0.05  # m/s, of a clip whose speed is compared
 # The way is measured over chords of so long, which leave out the sway within a stride.
@@ -29,8 +26,7 @@ class TeacherEvaluator:
 
     def __init__(self, task: ImitationTask):
         """Takes the task, whose time limit does not hold: episodes run to the end of their clip."""
-        self._player = TeacherPlayer(task)
-        self._draw = jax.jit(partial(draw_episodes, VaeDistillationTask(task)), static_argnums=1)
+        self._player = Player(task)
         self._foot_slip = FootSlip(task.walker)
 
     def run(
@@ -55,9 +51,9 @@ class TeacherEvaluator:
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
-        self._player.task.check_clips(clips)  # before frames are drawn that it does not have
-        episodes = self._draw(clips, clips.num_clips + num_random_starts, seed)
-        rollout = self._player.play(policy, clips, episodes, seed + 1, deterministic, progress)
+        episodes = self._player.draw(clips, clips.num_clips + num_random_starts, seed)
+        actor = PolicyActor(policy, sampled=not deterministic)
+        rollout = self._player.play(actor, clips, episodes, seed + 1, progress=progress)
         return TeacherEvaluation(
             clip_names=clips.names,
             rollout=rollout,
@@ -112,7 +108,7 @@ class TeacherEvaluation:
     """
 
     clip_names: tuple[str, ...]
-    rollout: TeacherRollout
+    rollout: Rollout
     tracking: Tracking
     ways: Ways
     foot_slip: np.ndarray
@@ -134,7 +130,7 @@ class TeacherEvaluation:
 
     def pooled(self) -> dict[str, Any]:
         """Figures of all episodes; every control step counts alike."""
-        return self._figures(np.arange(len(self.rollout.start_qpos)))
+        return self._figures(np.arange(self.rollout.num_episodes))
 
     def summary(self) -> dict[str, Any]:
         """Everything, JSON-able: `all`, `clips` by name, `episodes`."""
@@ -151,7 +147,6 @@ class TeacherEvaluation:
         """Figures of the episodes `rows`; None where there is nothing to measure."""
         steps, ways = self.rollout.steps, self.ways
         alive, diverged = steps.alive[:, rows], steps.diverged[:, rows]
-        ended = steps.truncated[:, rows] & alive
         valid = alive & ~diverged
         root_error = self.tracking.root_error_mm[:, rows][valid]
         moving = rows[ways.clip_way[rows] > MOVING_SPEED * ways.clip_seconds[rows]]
@@ -162,7 +157,7 @@ class TeacherEvaluation:
         slip = self.foot_slip[rows]
         return {
             "num_episodes": len(rows),
-            "survival": float(ended.any(axis=0).mean()),
+            "survival": float(self.rollout.survived[rows].mean()),
             "steps": float(alive.sum(axis=0).mean()),
             "reward_per_step": _mean(steps.reward[:, rows][alive]),
             "reward_fraction": _mean(self.tracking.imitation[:, rows][alive]),
@@ -188,13 +183,11 @@ class TeacherEvaluation:
         return float(earned.sum() / possible.sum())
 
 
-def track(rollout: TeacherRollout, clips: ReferenceClips, config: RewardConfig) -> Tracking:
+def track(rollout: Rollout, clips: ReferenceClips, config: RewardConfig) -> Tracking:
     """Compares every step of a rollout with the frame that its reward read."""
     steps = rollout.steps
-    # steps that mean nothing may lie beyond the clip
-    last = np.asarray(clips.lengths)[rollout.episodes.clip] - 1
-    row = np.asarray(clips.starts)[rollout.episodes.clip] + np.minimum(steps.frame, last)
-    qpos, reference = steps.qpos.astype(np.float64), np.asarray(clips.qpos(), np.float64)[row]
+    reference = np.asarray(clips.qpos(), np.float64)[rollout.reference_rows(clips)]
+    qpos = steps.qpos.astype(np.float64)
     difference = qpos - reference
     turned = rotation_between(reference[..., 3:7], qpos[..., 3:7])
     imitation = sum(np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
@@ -206,7 +199,7 @@ def track(rollout: TeacherRollout, clips: ReferenceClips, config: RewardConfig) 
     )
 
 
-def ways(rollout: TeacherRollout, clips: ReferenceClips) -> Ways:
+def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
     """How far the root went in each episode, and how far the clip's root in the same frames."""
     clip_qpos, episodes = np.asarray(clips.qpos()), rollout.episodes
     rows = []

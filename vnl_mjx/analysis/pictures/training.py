@@ -90,10 +90,11 @@ def principal_components(points: np.ndarray, num: int = 2) -> tuple[np.ndarray, 
 
 
 def _draw_pca(comparison: Comparison, clips: ReferenceClips, path: Path) -> None:
-    alive = np.asarray(comparison.student.alive)
-    points, share = principal_components(np.asarray(comparison.student.posterior.mean)[alive])
-    clip = np.broadcast_to(np.asarray(comparison.episodes.clip), alive.shape)[alive]
-    seconds = np.asarray(comparison.student.frame)[alive] / clips.rate_hz
+    steps = comparison.student.steps
+    alive = steps.alive
+    points, share = principal_components(steps.seen.posterior.mean[alive])
+    clip = np.broadcast_to(comparison.student.episodes.clip, alive.shape)[alive]
+    seconds = steps.frame[alive] / clips.rate_hz
     figure, (by_clip, by_time) = _figure(1, 2, (12, 5))
     colors = matplotlib.colormaps["tab10" if clips.num_clips <= 10 else "turbo"]
     for index in np.unique(clip):
@@ -113,8 +114,8 @@ def _draw_pca(comparison: Comparison, clips: ReferenceClips, path: Path) -> None
 
 
 def _draw_kl(comparison: Comparison, path: Path) -> None:
-    alive = np.asarray(comparison.student.alive)
-    posterior, prior = comparison.student.posterior, comparison.student.prior
+    alive, seen = comparison.student.steps.alive, comparison.student.steps.seen
+    posterior, prior = seen.posterior, seen.prior
     kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
     kl = np.sort(np.asarray(kl)[alive].mean(axis=0))[::-1]
     figure, axis = _figure(1, 1, (8, 4))
