@@ -20,7 +20,7 @@ from vnl_mjx.utils.stored_arrays import read_arrays
 from vnl_mjx.utils.track_mjx_loader import find_step, load_teacher
 from vnl_mjx.utils.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
 
-GENERAL_STEPS, FINAL_STEPS = 10_000_000, 3_000_000
+GENERAL_STEPS, FINAL_STEPS = 10_000_000, 7_000_000
 
 HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
 # Heading rates, rad/s. Longer turns drift away from their clip before they end.
