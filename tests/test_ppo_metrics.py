@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import pytest
 
 from vnl_mjx.config.imitation import RewardConfig
-from vnl_mjx.training.ppo import LearningStatistics, PpoUpdate
 from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
 from vnl_mjx.training.ppo_metrics import ppo_alarms, ppo_metrics
 from vnl_mjx.training.rollout import RolloutStatistics
+from vnl_mjx.training.trainer import LearningStatistics, Update
 
 HEALTHY = {
     "nan/count": 0.0,
@@ -19,7 +19,7 @@ HEALTHY = {
 }
 
 
-def update(reward: float, policy_kl: float) -> PpoUpdate:
+def update(reward: float, policy_kl: float) -> Update:
     """100 control steps in 2 + 3 seconds."""
     terms = {"pos_reward": 80.0, "quat_reward": reward, "joint_reward": 60.0, "endeff_reward": 40.0}
     rollout = RolloutStatistics(
@@ -47,7 +47,7 @@ def update(reward: float, policy_kl: float) -> PpoUpdate:
     learning = LearningStatistics(
         loss, jnp.float32(2.0), jnp.float32(0.0), jnp.float32(3e-4), weights
     )
-    return PpoUpdate(rollout, learning, {"rollout": 2.0, "update": 3.0, "physics": 1.0})
+    return Update(rollout, learning, {"rollout": 2.0, "update": 3.0, "physics": 1.0})
 
 
 def test_a_row_by_hand():

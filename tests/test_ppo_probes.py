@@ -1,7 +1,6 @@
 """PPO finds the known answers of small problems (`probe_tasks`)."""
 
 from dataclasses import replace
-from functools import cache
 
 import jax
 import numpy as np
@@ -61,16 +60,10 @@ def recurrent() -> Ppo:
     return trainer_of(LSTM, replace(CONFIG, learning_rate=adaptive))
 
 
-@cache
-def init_of(trainer: Ppo):
-    """As `Ppo.init`, compiled once."""
-    return jax.jit(trainer._init_impl)
-
-
 def solved(trainer: Ppo, problem: probes.Tables, num_updates: int = NUM_UPDATES, seed: int = 0):
     """The state after training, and the updates' statistics on the host."""
     trainer.data = jax.device_put(problem)
-    state, updates = init_of(trainer)(jax.random.PRNGKey(seed), trainer.data), []
+    state, updates = trainer.init(seed), []
     for _ in range(num_updates):
         state, update = trainer.update(state)
         updates.append(jax.device_get((update.rollout, update.learning)))
@@ -227,3 +220,18 @@ def test_nan_in_one_environment_changes_nothing_else(which, request):
     assert normalizer.count == 3 * 8 * (NUM_ENVS - 1)
     np.testing.assert_allclose(normalizer.mean[1], 0.5, rtol=1e-6)  # what all others see
     assert all(learning.skipped == 0 for _, updates in runs for _, learning in updates)
+
+
+def test_a_first_rollout_without_a_valid_step_leaves_the_statistics_fresh(trainer):
+    working = probes.observed_action(NUM_ENVS)
+    broken = working.replace(diverged=np.ones(NUM_ENVS, bool), noise=np.full(NUM_ENVS, np.nan))
+    state, updates = solved(trainer, broken.replace(noise=broken.noise.astype(np.float32)), 1)
+    assert updates[0][1].skipped == 0
+    fresh, found = jax.device_get((trainer.init(0), state))
+    jax.tree.map(np.testing.assert_array_equal, found.normalizer, fresh.normalizer)
+    jax.tree.map(np.testing.assert_array_equal, found.params, fresh.params)
+    trainer.data = jax.device_put(working)
+    found = jax.device_get(trainer.update(state)[0])
+    assert found.normalizer.count == 8 * NUM_ENVS
+    for part in (found.normalizer, found.params):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(part))

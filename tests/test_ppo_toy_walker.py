@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ppo_batches import quick_jit
 
 from vnl_mjx.config.imitation import (
     ImitationConfig,
@@ -25,6 +26,7 @@ from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.episodes import ImitationEpisodes
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.training.ppo import Ppo
+from vnl_mjx.training.ppo_acting import repeated_step
 from vnl_mjx.walkers.walker import Walker
 
 NUM_FRAMES, RATE_HZ, AMPLITUDE = 50, 50.0, 0.2
@@ -194,5 +196,18 @@ def test_a_seed_gives_the_same_run_bit_for_bit(run):
     assert all(jax.tree.leaves(differs.policy["params"]["encoder"]))
 
 
+def test_an_action_is_repeated_whatever_the_number_of_clips(trainer, clips):
+    """What the task knows of its four clips is no environment's own; there are five."""
+    task = trainer.task
+    state = quick_jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 5, clips)
+    action = np.zeros((5, task.action_size), np.float32)
+    repeat = quick_jit(lambda state: repeated_step(task, state, action, clips, 3))
+    moved, outcome, made = repeat(state)
+    assert moved.failure_rate.shape == (4,) and outcome.reward.shape == (5,)
+    np.testing.assert_array_equal(moved.imitation.num_steps, made)
+    np.testing.assert_array_equal(made, 3)
+
+
 def test_one_trace_serves_all_updates(run):
-    assert run.trainer._rollout._cache_size() == run.trainer._learn._cache_size() == 1
+    stages = run.trainer._rollout, run.trainer._learn
+    assert [stage.jitted._cache_size() for stage in stages] == [1, 1]

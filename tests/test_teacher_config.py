@@ -81,6 +81,12 @@ def test_the_torque_preset_asks_for_no_stiffness():
     assert load_teacher_config().has_guidance
 
 
+def test_a_range_of_another_family_is_not_judged():
+    termination = "task.termination={family: mimic, healthy_z_range: [1, 0.5]}"
+    found = load_teacher_config([termination]).task
+    assert found.termination.family == "mimic" and found.reward.family == "track_mjx"
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -103,6 +109,13 @@ def test_the_torque_preset_asks_for_no_stiffness():
         ),
         (["task.termination.healthy_z_range=[1]"], ["a list of 2", "[1]"]),
         (["task.termination.healthy_z_range=[1,0.5]"], ["healthy_z_range", "[1, 0.5]"]),
+        (
+            [
+                "task.reward.family=vnl_playground",
+                "task.reward.vnl_playground.healthy_z_range=[1,0.5]",
+            ],
+            ["task.reward.vnl_playground.healthy_z_range", "[1, 0.5]"],
+        ),
         (["task.mocap_hz=0"], ["task.mocap_hz", "above 0"]),
         (["task.physics.solver=euler"], ["task.physics.solver", "newton"]),
         (["reference_config.paths=a.h5"], ["reference_config.paths", "a list", '"a.h5"']),

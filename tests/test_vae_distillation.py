@@ -91,7 +91,7 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
         state, result = trainer.update(state)
         results.append(result)
     first, last = results[0].learning, results[-1].learning
-    assert last.action_mse < 0.3 * first.action_mse
+    assert last.loss.action_mse < 0.3 * first.loss.action_mse
     assert_identical(host(trainer.teacher), before)
     row = interval_metrics(results, {"all": range(trainer.task.imitation.action_size)}, 128)
     assert all(np.isfinite(value) for value in row.values())
@@ -139,7 +139,8 @@ def test_one_trace_serves_all_updates(trainer):
     state = trainer.init(0)
     for _ in range(3):
         state, _ = trainer.update(state)
-    assert trainer._rollout._cache_size() == trainer._learn._cache_size() == 1
+    stages = trainer._rollout, trainer._learn
+    assert [stage.jitted._cache_size() for stage in stages] == [1, 1]
 
 
 def test_teacher_acts_in_its_share_of_environments(toy):

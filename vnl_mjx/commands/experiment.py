@@ -19,6 +19,7 @@ from vnl_mjx.reference.clips import (
 )
 from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.building import build_task, on_nominal_body
+from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.versions import installed_versions
@@ -72,17 +73,8 @@ class Experiment:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
-        task = asdict(self.teacher.task)
-        # What the body is, its hash says; which file it came from is no part of an identity.
-        task["walker"]["source"] = RODENT_SOURCE
-        return {
-            "teacher_sha256": self.teacher.sha256,
-            "clips_sha256": self.clips.sha256,
-            "walker_sha256": self.walker.fingerprint()["sha256"],
-            "observation": {k: list(v) for k, v in self.task.imitation.layout.slices().items()},
-            "task": task,
-            "split": self.split.to_dict(),
-        }
+        shared = task_identity(self.task.imitation, self.clips, self.split)
+        return {"teacher_sha256": self.teacher.sha256, **shared}
 
 
 def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> Experiment:
@@ -125,6 +117,20 @@ def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> 
         split=marked_split(clips, training.seed)
         or split_clips(clips.num_clips, training.held_out_fraction, training.seed),
     )
+
+
+def task_identity(task: ImitationTask, clips: ReferenceClips, split: ClipSplit) -> dict[str, Any]:
+    """What of task and clips must be the same for a run to go on: JSON-able, without paths."""
+    config = asdict(task.config)
+    # What the body is, its hash says; which file it came from is no part of an identity.
+    config["walker"]["source"] = RODENT_SOURCE
+    return {
+        "clips_sha256": clips.sha256,
+        "walker_sha256": task.walker.fingerprint()["sha256"],
+        "observation": {k: list(v) for k, v in task.layout.slices().items()},
+        "task": config,
+        "split": split.to_dict(),
+    }
 
 
 def versions() -> dict[str, str]:

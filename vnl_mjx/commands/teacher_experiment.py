@@ -1,11 +1,12 @@
 """From a configuration to the objects of a teacher's training: body, clips, task, networks."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from vnl_mjx.commands.experiment import task_identity
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.teacher import NetworkSection, TeacherReferenceSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS
@@ -66,18 +67,8 @@ class TeacherExperiment:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
-        task = asdict(self.config.task)
-        # What the body is, its hash says; which file it came from is no part of an identity.
-        task["walker"]["source"] = RODENT_SOURCE
-        layout = self.episodes.imitation.layout
-        return {
-            "init_sha256": self.start.teacher.sha256 if self.start else None,
-            "clips_sha256": self.clips.sha256,
-            "walker_sha256": self.walker.fingerprint()["sha256"],
-            "observation": {k: list(v) for k, v in layout.slices().items()},
-            "task": task,
-            "split": self.split.to_dict(),
-        }
+        shared = task_identity(self.episodes.imitation, self.clips, self.split)
+        return {"init_sha256": self.start.teacher.sha256 if self.start else None, **shared}
 
     def track_mjx_config(self) -> dict[str, Any]:
         """The configuration that the teacher is stored with, in track-mjx's keys."""

@@ -18,9 +18,10 @@ from vnl_mjx.commands.teacher_video import TeacherVideos
 from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.models.actor_critic import ActorCriticParams
-from vnl_mjx.training.ppo import Ppo, PpoState, PpoUpdate
+from vnl_mjx.training.ppo import Ppo, PpoState
 from vnl_mjx.training.ppo_metrics import ppo_alarms, ppo_metrics
 from vnl_mjx.training.track_mjx_state import track_mjx_state
+from vnl_mjx.training.trainer import Update
 from vnl_mjx.utils.teacher_checkpointing import TEACHER_FOLDER, TeacherCheckpointer
 
 # A checkpoint that no evaluation has judged since the one before is never among the best.
@@ -38,6 +39,7 @@ class TeacherRun(TrainingRun):
         ("std", "loss/action_std"),
         ("rate", "loss/learning_rate"),
     )
+    trainer: Ppo
 
     def __init__(self, config: TeacherTrainingConfig, run_dir: Path, console: Console):
         """Loads and builds everything; nothing is written yet.
@@ -58,7 +60,6 @@ class TeacherRun(TrainingRun):
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
         self._evaluator = TeacherEvaluator(self.experiment.evaluation_task())
         self._videos = TeacherVideos(self.experiment.walker.config, run_dir / "videos")
-        self._evaluated_at, self._evaluation = -1, None
         self._filmed_at = 0
         self._metric_since_save = NOT_EVALUATED
 
@@ -122,20 +123,18 @@ class TeacherRun(TrainingRun):
             )
         return found
 
-    def log_row(self, results: list[PpoUpdate]) -> tuple[dict[str, float], dict[str, str]]:
+    def log_row(self, results: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
         """See `TrainingRun`."""
         row = ppo_metrics(results, self.config.task.reward)
         return row, ppo_alarms(row, len(results) * self.trainer.steps_per_update)
 
-    def note_update(self, result: PpoUpdate) -> None:
+    def note_update(self, result: Update) -> None:
         """See `TrainingRun`; videos that were begun go on, one at a time."""
         super().note_update(result)
         self._videos.poll(self.loggers.warn)
 
-    def evaluate(self, state: PpoState, env_steps: int) -> TeacherEvaluation:
-        """Plays the evaluation clips, once per number of steps."""
-        if self._evaluation is not None and self._evaluated_at == env_steps:
-            return self._evaluation
+    def new_evaluation(self, state: PpoState, env_steps: int) -> TeacherEvaluation:
+        """Plays the evaluation clips."""
         section = self.config.eval_config
         evaluation = self._evaluator.run(
             self.trainer.policy(state),
@@ -147,7 +146,6 @@ class TeacherRun(TrainingRun):
         self.loggers.log(env_steps, evaluation.headline())
         fraction = evaluation.pooled()["completed_fraction"]
         self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
-        self._evaluated_at, self._evaluation = env_steps, evaluation
         interval = section.video_interval_steps
         if interval > 0 and env_steps // interval > self._filmed_at // interval:
             self._film(evaluation, env_steps)
@@ -174,7 +172,7 @@ class TeacherRun(TrainingRun):
             training as plots,  # here, for Matplotlib takes a second to import
         )
 
-        evaluation = self.evaluate(state, env_steps)
+        evaluation: TeacherEvaluation = self.evaluate(state, env_steps)
         self.loggers.finish()
         summary = evaluation.summary() | {"env_steps": env_steps}
         metrics.write_json(self.run_dir / "eval" / "metrics.json", summary)

@@ -14,6 +14,7 @@ from vnl_mjx.commands.run_folder import make_run_dir
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.training.trainer import Trainer
 from vnl_mjx.utils.run_checkpointing import RunCheckpointer
 
 METRICS_FILE = "metrics.jsonl"
@@ -31,7 +32,7 @@ class TrainingRun(ABC):
         config: DistillationConfig | TeacherTrainingConfig,
         run_dir: Path,
         console: Console,
-        trainer: Any,
+        trainer: Trainer[Any],
         metadata: dict[str, Any],
     ):
         """Takes what the subclass has built; nothing is written yet.
@@ -40,7 +41,7 @@ class TrainingRun(ABC):
             config: of the run.
             run_dir: folder of the run.
             console: where progress and warnings go.
-            trainer: a `VaeDistillation` or a `Ppo`.
+            trainer: of the networks.
             metadata: what the run and each of its checkpoints record, JSON-able.
         """
         self.run_dir, self.console, self.trainer = run_dir, console, trainer
@@ -49,6 +50,7 @@ class TrainingRun(ABC):
         self._stop_signal: int | None = None
         self._log_window: list[Any] = []
         self._saved_at = 0
+        self._evaluated_at, self._evaluation = 0, None
         self._raised_alarms: set[str] = set()
 
     # What a subclass says.
@@ -74,7 +76,7 @@ class TrainingRun(ABC):
         """Metrics of an interval of updates, and warnings by name."""
 
     @abstractmethod
-    def evaluate(self, state: Any, env_steps: int) -> Any:
+    def new_evaluation(self, state: Any, env_steps: int) -> Any:
         """Evaluates and logs the figures."""
 
     @abstractmethod
@@ -163,6 +165,13 @@ class TrainingRun(ABC):
         if self.crossed(config.checkpoint_config.interval_steps, env_steps):
             self._save(state, env_steps)
         return self._stop_signal is not None
+
+    def evaluate(self, state: Any, env_steps: int) -> Any:
+        """The evaluation of `state`, made once per number of steps."""
+        if self._evaluation is None or self._evaluated_at != env_steps:
+            self._evaluation = self.new_evaluation(state, env_steps)
+            self._evaluated_at = env_steps
+        return self._evaluation
 
     def crossed(self, interval: int, env_steps: int) -> bool:
         """Whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""

@@ -196,11 +196,9 @@ class TeacherTrainingConfig:
 
 
 def _validate_task(task: ImitationConfig) -> None:
-    low, high = task.termination.healthy_z_range
-    if not low < high:
-        raise UserError(
-            f"task.termination.healthy_z_range: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
-        )
+    for key, (low, high) in _height_ranges(task).items():
+        if not low < high:
+            raise UserError(f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]")
     for key, value in {
         "task.mocap_hz": task.mocap_hz,
         "task.traj_length": task.traj_length,
@@ -215,6 +213,17 @@ def _validate_task(task: ImitationConfig) -> None:
     task.randomization.validate("task.randomization.")
     if task.physics.solver not in ("cg", "newton"):
         raise UserError(f"task.physics.solver: expected cg or newton, found {task.physics.solver}")
+
+
+def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
+    """The ranges of the root body's height that the chosen families read, by key."""
+    ranges = {}
+    if task.termination.family == "track_mjx":
+        ranges["task.termination.healthy_z_range"] = task.termination.healthy_z_range
+    if task.reward.family == "vnl_playground":
+        key = "task.reward.vnl_playground.healthy_z_range"
+        ranges[key] = task.reward.vnl_playground.healthy_z_range
+    return ranges
 
 
 def _validate_ppo(ppo: PpoSection) -> None:

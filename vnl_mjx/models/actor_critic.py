@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx import masking
 from vnl_mjx.models.intention import (
     MIN_ACTION_STD,
     IntentionConfig,
@@ -104,11 +105,7 @@ class ActorCritic:
 
 def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:
     """`initial` [env, ...] in the environments `where` [env] is true, `memory` elsewhere."""
-    return jax.tree.map(
-        lambda new, old: jnp.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old),
-        initial,
-        memory,
-    )
+    return masking.where(where, initial, memory)
 
 
 def _with_first_output(policy: Any, config: IntentionConfig, std: float) -> Any:

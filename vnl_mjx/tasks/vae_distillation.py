@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx import masking
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
@@ -119,15 +120,9 @@ class VaeDistillationTask:
             episode_steps=jnp.where(done, state.imitation.num_steps, 0),
         )
         reset = jax.vmap(lambda d, s: self.imitation.reset_where(d, s, clips))
-        fresh_memory = teacher.initial_memory(done.shape)
-        memory = jax.tree.map(
-            lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
-            fresh_memory,
-            state.memory,
-        )
         restarted = DistillationState(
             imitation=reset(done, state.imitation),
-            memory=memory,
+            memory=masking.where(done, teacher.initial_memory(done.shape), state.memory),
             episode_reward=jnp.where(done, 0.0, state.episode_reward),
         )
         return restarted, end

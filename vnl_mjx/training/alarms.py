@@ -1,11 +1,54 @@
 """What in a row of metrics tells of a known trouble, and what to change then."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 ACTION_MSE_ALARM = 0.05
 KL_ALARM = 0.05
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
+
+
+class Alarm(NamedTuple):
+    """A known trouble.
+
+    Attributes:
+        what: its name for a person.
+        found: what tells of it, with the figures.
+        change: what to do, with the keys of the configuration.
+    """
+
+    what: str
+    found: str
+    change: str
+
+    def __str__(self) -> str:
+        """One line for a log."""
+        return f"{self.found}: {self.change}"
+
+
+def latent_alarms(kl: float, active_units: float, latent_dim: int) -> dict[str, Alarm]:
+    """Named signs that a latent has collapsed.
+
+    Args:
+        kl: KL(posterior || prior), summed over dimensions, nats.
+        active_units: dimensions that cost KL (`training.metrics.ACTIVE_UNIT_KL`).
+        latent_dim: all dimensions.
+    """
+    found = {}
+    if kl < KL_ALARM:
+        found["kl_near_zero"] = Alarm(
+            "latent collapse",
+            f"KL is {kl:.3f} nats, posterior and prior are all but equal (latent collapse)",
+            "lower training_config.kl_weight or start it low (training_config.kl_schedule)",
+        )
+    if active_units < ACTIVE_UNITS_ALARM * latent_dim:
+        found["few_active_units"] = Alarm(
+            "few latent dimensions in use",
+            f"{active_units:.0f} of {latent_dim} latent dimensions are used",
+            "lower training_config.kl_weight or vae_config.latent_dim",
+        )
+    return found
 
 
 def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[str, str]:
@@ -16,17 +59,8 @@ def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[
         latent_dim: of the student.
         steps: environment steps of the row's interval.
     """
-    found = {}
-    if metrics["loss/kl"] < KL_ALARM:
-        found["kl_near_zero"] = (
-            f"KL is {metrics['loss/kl']:.3f} nats, posterior and prior are all but equal (latent collapse): "
-            "lower training_config.kl_weight or start it low (training_config.kl_schedule)"
-        )
-    if metrics["latent/active_units"] < ACTIVE_UNITS_ALARM * latent_dim:
-        found["few_active_units"] = (
-            f"{metrics['latent/active_units']:.0f} of {latent_dim} latent dimensions are used: lower "
-            "training_config.kl_weight or vae_config.latent_dim"
-        )
+    latent = latent_alarms(metrics["loss/kl"], metrics["latent/active_units"], latent_dim)
+    found = {name: str(alarm) for name, alarm in latent.items()}
     if metrics["loss/action_mse"] > ACTION_MSE_ALARM:
         found["action_error"] = (
             f"the mean squared action error is {metrics['loss/action_mse']:.3f}, above "

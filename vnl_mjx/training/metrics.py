@@ -7,45 +7,58 @@ import jax
 import numpy as np
 
 from vnl_mjx.training.rollout import RolloutStatistics
-from vnl_mjx.training.vae_distillation import LearningStatistics, UpdateResult
+from vnl_mjx.training.trainer import LearningStatistics, Update
+from vnl_mjx.training.vae_distillation import StudentLoss
 
-# Variance of the posterior mean above which a latent dimension counts as used (Burda et al. 2016,
-# "Importance weighted autoencoders", section 5.2).
+# A latent dimension is used where it costs more than this, nats (Sønderby et al. 2016, "Ladder variational
+# autoencoders"): only what the prior does not tell already counts.
+ACTIVE_UNIT_KL = 0.01
+# Or where the posterior mean varies more than this (Burda et al. 2016, "Importance weighted autoencoders",
+# section 5.2). Made for a fixed prior: a posterior that follows a learned one varies and may say nothing.
 ACTIVE_UNIT_VARIANCE = 0.01
 
 
 def interval_metrics(
-    results: Sequence[UpdateResult], groups: Mapping[str, Sequence[int]], steps_per_update: int
+    updates: Sequence[Update], groups: Mapping[str, Sequence[int]], steps_per_update: int
 ) -> dict[str, float]:
     """Metrics of an interval of updates under `section/name` keys.
 
     Args:
-        results: the interval's updates, at least one.
+        updates: the interval's updates, at least one.
         groups: named actuator indices.
         steps_per_update: environment steps of each.
     """
-    rollouts, learning = jax.device_get(
-        ([result.rollout for result in results], [result.learning for result in results])
-    )
-    rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
-    learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
-    seconds = {k: sum(r.seconds[k] for r in results) for k in results[0].seconds}
+    rollout, learnt, seconds = taken_together(updates)
+    loss: StudentLoss = learnt.loss
     metrics = {
-        "loss/total": learnt.loss,
-        "loss/action_mse": learnt.action_mse,
-        "loss/kl": learnt.kl_per_dim.sum(),
-        "loss/kl_weight": learnt.kl_weight,
+        "loss/total": loss.total,
+        "loss/action_mse": loss.action_mse,
+        "loss/kl": loss.kl_per_dim.sum(),
+        "loss/kl_weight": learnt.weights["kl"],
         "loss/grad_norm": learnt.grad_norm,
         "loss/skipped_minibatches": learnt.skipped,
-        **latent_metrics(learnt),
+        **latent_metrics(loss),
         **{
-            f"action_mae/{name}": learnt.action_abs_error[list(rows)].mean()
+            f"action_mae/{name}": loss.action_abs_error[list(rows)].mean()
             for name, rows in groups.items()
         },
         **rollout_metrics(rollout),
-        **timing_metrics(seconds, len(results) * steps_per_update),
+        **timing_metrics(seconds, len(updates) * steps_per_update),
     }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def taken_together(
+    updates: Sequence[Update],
+) -> tuple[RolloutStatistics, LearningStatistics, dict[str, float]]:
+    """Of several updates, at least one: sums of the rollouts, means of the learning, seconds; NumPy."""
+    rollouts, learning = jax.device_get(
+        ([update.rollout for update in updates], [update.learning for update in updates])
+    )
+    rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
+    learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
+    seconds = {k: sum(update.seconds[k] for update in updates) for k in updates[0].seconds}
+    return rollout, learnt, seconds
 
 
 def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
@@ -64,15 +77,16 @@ def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
     }
 
 
-def latent_metrics(learnt: LearningStatistics) -> dict[str, Any]:
+def latent_metrics(loss: StudentLoss) -> dict[str, Any]:
     """How much of the latent is used, and the spread of both distributions."""
-    variance = learnt.posterior_mean_square - np.square(learnt.posterior_mean)
+    variance = loss.posterior_mean_square - np.square(loss.posterior_mean)
     return {
-        "latent/active_units": np.sum(variance > ACTIVE_UNIT_VARIANCE),
+        "latent/active_units": np.sum(loss.kl_per_dim > ACTIVE_UNIT_KL),
+        "latent/varying_units": np.sum(variance > ACTIVE_UNIT_VARIANCE),
         "latent/posterior_mean_variance": variance.mean(),
-        "latent/posterior_std": learnt.posterior_std,
-        "latent/prior_std": learnt.prior_std,
-        **{f"latent_kl/{i:02d}": kl for i, kl in enumerate(learnt.kl_per_dim)},
+        "latent/posterior_std": loss.posterior_std,
+        "latent/prior_std": loss.prior_std,
+        **{f"latent_kl/{i:02d}": kl for i, kl in enumerate(loss.kl_per_dim)},
     }
 
 

@@ -6,12 +6,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx import masking
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams, forget
-from vnl_mjx.models.intention import MIN_OBSERVATION_STD, Memory
+from vnl_mjx.models.intention import Memory
 from vnl_mjx.tasks.episodes import Episodes
 from vnl_mjx.tasks.imitation import StepOutcome
 from vnl_mjx.training.brax_parts import NormalTanhDistribution
+from vnl_mjx.training.normalizer import normalize
 from vnl_mjx.training.ppo_losses import Segment, Steps
 from vnl_mjx.training.rollout import RolloutStatistics
 
@@ -154,13 +156,7 @@ def repeated_step(
     for _ in range(times - 1):
         moved, outcome = task.step(environments, action, data)
         goes_on = ~(total.terminated | total.truncated)
-        environments = jax.tree.map(
-            lambda new, old, where=goes_on: jnp.where(
-                where.reshape(-1, *[1] * (new.ndim - 1)), new, old
-            ),
-            moved,
-            environments,
-        )
+        environments = masking.where(goes_on, moved, environments)
         add = lambda sum_, x, where=goes_on: sum_ + jnp.where(where, x, 0)  # noqa: E731
         raise_ = lambda flag, x, where=goes_on: flag | (where & x)  # noqa: E731
         total = StepOutcome(
@@ -173,8 +169,3 @@ def repeated_step(
         )
         made += goes_on
     return environments, total, made
-
-
-def normalize(normalizer: Any, obs: jax.Array) -> jax.Array:
-    """Raw observation [..., observation] to what the networks read, as `FrozenPolicy.normalize`."""
-    return (obs - normalizer.mean) / jnp.maximum(normalizer.std, MIN_OBSERVATION_STD)

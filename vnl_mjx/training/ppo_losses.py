@@ -2,15 +2,16 @@
 
 Formulas: track-mjx `agent/mlp_ppo/losses.py`, which extends brax's PPO by KL terms of the latent.
 Departures: the latent is decoded with the noise that it was drawn with, so that the probability ratio
-starts at 1 (upstream draws anew); the autoregressive prior begins anew with each episode; transitions
-that are not valid count nowhere.
+starts at 1 (upstream draws anew); the autoregressive prior begins anew with each episode; no mean is
+taken over steps that are not valid. Such a step still counts for those before it in its episode: their
+returns and advantages contain its value and, where finite, its reward, as those of any step that failed.
 """
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx import gaussians
+from vnl_mjx import gaussians, masking
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import Memory, action_distribution
@@ -80,8 +81,8 @@ class Segment:
         valid = self.steps.valid
 
         def contain(valid: jax.Array, x: jax.Array) -> jax.Array:
-            keep = valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim))
-            return jnp.where(keep | jnp.isfinite(x), x, jnp.zeros_like(x))
+            keep = masking.widened(valid, x) | jnp.isfinite(x)
+            return jnp.where(keep, x, jnp.zeros_like(x))
 
         return Segment(
             steps=jax.tree.map(lambda x: contain(valid, x), self.steps),
@@ -244,8 +245,7 @@ def policy_kl(old_logits: jax.Array, new_logits: jax.Array) -> jax.Array:
 
 def masked_mean(x: jax.Array, valid: jax.Array) -> jax.Array:
     """Mean over the leading [time, env] of `x` where `valid`; what is not finite elsewhere is not read."""
-    mask = valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim))
-    total = jnp.sum(jnp.where(mask, x, 0.0), axis=(0, 1))
+    total = jnp.sum(jnp.where(masking.widened(valid, x), x, 0.0), axis=(0, 1))
     return total / jnp.maximum(jnp.sum(valid), 1)
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
 from vnl_mjx.config.imitation import RewardConfig
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.training.alarms import NAN_SHARE_ALARM
-from vnl_mjx.training.metrics import rollout_metrics, timing_metrics
-from vnl_mjx.training.ppo import PpoUpdate
+from vnl_mjx.training.metrics import rollout_metrics, taken_together, timing_metrics
 from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
+from vnl_mjx.training.trainer import Update
 
 POLICY_KL_ALARM = 0.5  # nats, summed over actuators
 ACTION_STD_ALARM = 0.01
@@ -18,7 +17,7 @@ LATENT_KL_ALARM = 0.05  # nats, summed over the latent
 EXPLAINED_VARIANCE_ALARM = 0.1
 
 
-def ppo_metrics(updates: Sequence[PpoUpdate], reward: RewardConfig) -> dict[str, float]:
+def ppo_metrics(updates: Sequence[Update], reward: RewardConfig) -> dict[str, float]:
     """Metrics of an interval of updates under `section/name` keys.
 
     Args:
@@ -26,12 +25,7 @@ def ppo_metrics(updates: Sequence[PpoUpdate], reward: RewardConfig) -> dict[str,
         reward: of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over the
             greatest that it can be.
     """
-    rollouts, learning = jax.device_get(
-        ([update.rollout for update in updates], [update.learning for update in updates])
-    )
-    rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
-    learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
-    seconds = {k: sum(u.seconds[k] for u in updates) for k in updates[0].seconds}
+    rollout, learnt, seconds = taken_together(updates)
     imitation = sum(rollout.terms[name] for name in imitation_terms(reward))
     fraction = imitation / max(rollout.num_steps, 1) / max(imitation_reward_maximum(reward), 1e-9)
     metrics = {

@@ -20,7 +20,7 @@ class RolloutStatistics:
         num_steps: [] control steps summed over environments.
         reward: [] sum of rewards.
         terms: named sums of reward terms.
-        distances: named sums of squared distances to the reference.
+        distances: named sums of distances to the reference, see `tasks.terminations.distances`.
         failures: named counts of failure flags ("nan" counts diverged simulations).
         episodes: [] episodes that ended, `survived` of which without a failure.
         survived: [] see `episodes`.

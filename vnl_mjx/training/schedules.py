@@ -5,6 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx.config.ppo import WeightSection
+from vnl_mjx.config.schema import KlScheduleSection
+
 Schedule = Callable[[jax.Array], jax.Array]
 
 
@@ -21,3 +24,10 @@ def linear(start: float, end: float, start_step: float, end_step: float) -> Sche
         return start + (end - start) * jnp.clip(fraction, 0.0, 1.0)
 
     return value
+
+
+def weight(final: float, course: WeightSection | KlScheduleSection) -> Schedule:
+    """A weight that is `final` in the end: all along, or from `course.start_weight` if it has one."""
+    if course.start_weight is None:
+        return constant(final)
+    return linear(course.start_weight, final, course.start_step, course.end_step)

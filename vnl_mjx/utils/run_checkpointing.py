@@ -6,11 +6,8 @@ stored under their path in the tree, so that a reader needs no code of ours to f
 checkpoint is an absolute path.
 """
 
-import errno
 import json
-import logging
 import operator
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,13 +19,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.utils.checkpoint_writing import check_space, first_line, open_manager, writing
 from vnl_mjx.utils.stored_arrays import read_arrays
-from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
 
 CHECKPOINT_FOLDER = "checkpoints"
 _SEPARATOR = "."
-# Free space to leave beyond the arrays themselves: Orbax's own files, and metrics and plots to come.
-_RESERVE_BYTES = 10_000_000
 
 
 class RunCheckpointer:
@@ -58,7 +53,9 @@ class RunCheckpointer:
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
         metric = operator.itemgetter("loss")
-        options = ocp.CheckpointManagerOptions(
+        self._manager = open_manager(
+            self.folder,
+            ("state", *items, "metadata"),
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(keep_last),
@@ -68,17 +65,7 @@ class RunCheckpointer:
             # Without this the metrics are not stored, and a resumed run keeps what it cannot judge.
             best_fn=metric,
             best_mode="min" if lowest else "max",
-            enable_async_checkpointing=True,
-            cleanup_tmp_directories=True,
-            temporary_path_class=PathFreeTemporaryPath,
         )
-        silence_orbax()
-        try:
-            self._manager = ocp.CheckpointManager(
-                self.folder, options=options, item_names=("state", *items, "metadata")
-            )
-        except OSError as error:
-            raise write_error(self.folder, error) from error
 
     def latest_step(self) -> int | None:
         """Environment steps of the newest complete checkpoint."""
@@ -112,7 +99,7 @@ class RunCheckpointer:
         self.wait()
         size = sum(array.nbytes for item in arrays.values() for array in item.values())
         check_space(self.folder, size)
-        try:
+        with writing(self.folder):
             self._manager.save(
                 env_steps,
                 metrics={"loss": float(metric)},
@@ -121,8 +108,6 @@ class RunCheckpointer:
                     **{name: ocp.args.StandardSave(item) for name, item in arrays.items()},
                 ),
             )
-        except Exception as error:  # Orbax wraps a full disk in several types.
-            raise write_error(self.folder, error) from error
 
     def restore(self, template: Any, env_steps: int) -> Any:
         """Reads the training state of `env_steps` into the structure of `template`.
@@ -158,10 +143,8 @@ class RunCheckpointer:
         Raises:
             UserError: it could not be written.
         """
-        try:
+        with writing(self.folder):
             self._manager.wait_until_finished()
-        except Exception as error:
-            raise write_error(self.folder, error) from error
 
     def close(self) -> None:
         """Waits and releases the manager's threads; raises as `wait` does."""
@@ -200,52 +183,10 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
         return document
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{folder}: cannot read its metadata ({_first_line(error)}); the checkpoint is incomplete or "
+            f"{folder}: cannot read its metadata ({first_line(error)}); the checkpoint is incomplete or "
             "damaged, use another step of the run"
         ) from error
 
 
-def check_space(folder: Path, needed: int) -> None:
-    """Raises UserError where `needed` bytes do not fit on the disk.
-
-    Before writing: half-written checkpoints would fill the disk to the last byte, and TensorStore
-    prints a page from its own threads for each array that it cannot write.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed + _RESERVE_BYTES:
-        found = f"{free / 1e6:.0f} MB free, {(needed + _RESERVE_BYTES) / 1e6:.0f} MB needed"
-        raise write_error(folder, OSError(errno.ENOSPC, found))
-
-
-def write_error(folder: Path, error: BaseException) -> UserError:
-    """The error of a checkpoint that could not be written."""
-    is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
-    reason = "the disk is full" if is_full else _first_line(error)
-    if is_full and isinstance(error, OSError):
-        reason += f": {error.strerror}"
-    return UserError(
-        f"{folder}: cannot write the checkpoint ({reason}); free some space or choose "
-        "another run_dir, then start again: the run resumes from its last complete checkpoint"
-    )
-
-
-def silence_orbax() -> None:
-    """Keeps from the console the page of tracebacks that Orbax logs for each failed write.
-
-    The failure reaches us as an exception too.
-    """
-    logging.getLogger("absl").addFilter(_is_not_from_orbax)
-
-
-def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.pathname
-
-
 def _name(keys) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator=_SEPARATOR)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    # TensorStore adds the source locations of its own C++ code.
-    return text.splitlines()[0].split(" [source locations")[0][:200]

@@ -11,10 +11,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
-from vnl_mjx.utils.run_checkpointing import RunCheckpointer, check_space, write_error
-from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
+from vnl_mjx.utils.checkpoint_writing import check_space, open_manager, writing
+from vnl_mjx.utils.run_checkpointing import RunCheckpointer
 from vnl_mjx.utils.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.utils.track_mjx_writer import track_mjx_items
 
@@ -99,18 +98,8 @@ class _TrackMjxFolder:
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         self.folder, self._config = folder, config
-        options = ocp.CheckpointManagerOptions(
-            step_prefix=STEP_PREFIX,
-            enable_async_checkpointing=True,
-            cleanup_tmp_directories=True,
-            temporary_path_class=PathFreeTemporaryPath,
-        )
-        try:
-            self._manager = ocp.CheckpointManager(
-                folder, options=options, item_names=("policy", "train_state", "config")
-            )
-        except OSError as error:
-            raise write_error(folder, error) from error
+        items = ("policy", "train_state", "config")
+        self._manager = open_manager(folder, items, step_prefix=STEP_PREFIX)
 
     def steps(self) -> list[int]:
         return list(self._manager.all_steps())
@@ -124,16 +113,12 @@ class _TrackMjxFolder:
         items = track_mjx_items(
             copy["params"]["policy"], copy["normalizer_params"], self._config, copy
         )
-        try:
+        with writing(self.folder):
             self._manager.save(step, args=items, force=True)
-        except Exception as error:  # Orbax wraps a full disk in several types.
-            raise write_error(self.folder, error) from error
 
     def wait(self) -> None:
-        try:
+        with writing(self.folder):
             self._manager.wait_until_finished()
-        except Exception as error:
-            raise write_error(self.folder, error) from error
 
     def close(self) -> None:
         self._manager.close()

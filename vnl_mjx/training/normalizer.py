@@ -1,0 +1,35 @@
+"""The running statistics of the observation that PPO normalises with."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.models.intention import MIN_OBSERVATION_STD
+from vnl_mjx.training.brax_parts import running_statistics
+from vnl_mjx.training.ppo_losses import Segment
+
+
+def fresh_normalizer(size: int) -> Any:
+    """Statistics of brax of no observation yet: mean 0 and standard deviation 1, [size] each."""
+    return running_statistics.init_state(jnp.zeros(size)).replace(
+        count=jnp.float32(0.0), std_eps=jnp.float32(0.0)
+    )
+
+
+def normalize(normalizer: Any, obs: jax.Array) -> jax.Array:
+    """Raw observation [..., observation] to what the networks read, as `FrozenPolicy.normalize`."""
+    return (obs - normalizer.mean) / jnp.maximum(normalizer.std, MIN_OBSERVATION_STD)
+
+
+def updated_normalizer(normalizer: Any, segment: Segment) -> Any:
+    """The statistics with the valid steps of `segment` in them; as they were where it has none."""
+    valid = segment.steps.valid
+    updated = running_statistics.update(
+        normalizer,
+        segment.contained().steps.observation,
+        weights=valid.astype(jnp.float32),
+        std_min_value=MIN_OBSERVATION_STD,
+    )
+    # Without a step ever, brax divides 0 by 0.
+    return jax.tree.map(lambda new, old: jnp.where(jnp.any(valid), new, old), updated, normalizer)
