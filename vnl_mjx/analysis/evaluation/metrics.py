@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from vnl_mjx.analysis.evaluation.action_errors import action_errors
 from vnl_mjx.analysis.evaluation.comparison import Comparison
 from vnl_mjx.analysis.evaluation.rollout import Rollout
+from vnl_mjx.analysis.latent.statistics import latent_statistics
 from vnl_mjx.files import replacing
-from vnl_mjx.gaussians import kl_divergence
-from vnl_mjx.training.metrics import ACTIVE_UNIT_VARIANCE
 
 
 def summarize(
@@ -36,9 +36,9 @@ def summarize(
         "student": _means(student),
         "teacher": _means(teacher),
         "reward_ratio": _ratio(student["episode_reward"].mean(), teacher["episode_reward"].mean()),
-        "action": action_errors(comparison.student, actuator_names, groups),
-        "action_on_teacher_states": action_errors(comparison.teacher, actuator_names, groups),
-        "latent": latent_statistics(comparison.student),
+        "action": _action_errors(comparison.student, actuator_names, groups),
+        "action_on_teacher_states": _action_errors(comparison.teacher, actuator_names, groups),
+        "latent": _latent_statistics(comparison.student),
         "nan_steps": int(
             np.sum(comparison.student.steps.diverged & comparison.student.steps.alive)
         ),
@@ -60,46 +60,20 @@ def episode_statistics(rollout: Rollout) -> dict[str, np.ndarray]:
     return per_episode
 
 
-def action_errors(
+def _action_errors(
     rollout: Rollout, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    """Difference of the student's from the teacher's action on the visited states, after tanh."""
-    alive, seen = rollout.steps.alive, rollout.steps.seen
-    target = seen.teacher_action[alive]
-    error = seen.student_action[alive] - target
-    squared = np.square(error)
-    variance = np.square(target - target.mean(axis=0)).mean(axis=0)
-    mse, mae = squared.mean(axis=0), np.abs(error).mean(axis=0)
-    return {
-        "mse": float(mse.mean()),
-        "mae": float(mae.mean()),
-        "r2": float(1.0 - mse.mean() / max(variance.mean(), 1e-12)),
-        "per_actuator": {
-            name: {"mse": float(mse[i]), "mae": float(mae[i])}
-            for i, name in enumerate(actuator_names)
-        },
-        "per_group": {
-            name: {"mse": float(mse[rows].mean()), "mae": float(mae[rows].mean())}
-            for name, rows in ((name, list(rows)) for name, rows in groups.items())
-        },
-    }
+    seen = rollout.steps.seen
+    return action_errors(
+        seen.student_action, seen.teacher_action, rollout.valid, actuator_names, groups
+    )
 
 
-def latent_statistics(rollout: Rollout) -> dict[str, Any]:
-    """KL to the prior per dimension (nats), active units and the mean spread of both distributions."""
-    alive, seen = rollout.steps.alive, rollout.steps.seen
-    posterior, prior = seen.posterior, seen.prior
-    kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
-    kl_per_dim = np.asarray(kl)[alive].mean(axis=0)
-    variance = np.asarray(posterior.mean)[alive].var(axis=0)
-    return {
-        "kl": float(kl_per_dim.sum()),
-        "kl_per_dim": [float(value) for value in kl_per_dim],
-        "active_units": int(np.sum(variance > ACTIVE_UNIT_VARIANCE)),
-        "latent_dim": int(variance.shape[0]),
-        "posterior_std": float(np.exp(0.5 * np.asarray(posterior.logvar)[alive]).mean()),
-        "prior_std": float(np.exp(0.5 * np.asarray(prior.logvar)[alive]).mean()),
-    }
+def _latent_statistics(rollout: Rollout) -> dict[str, Any]:
+    seen = rollout.steps.seen
+    return latent_statistics(
+        seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
+    )
 
 
 def _means(statistics: dict[str, np.ndarray]) -> dict[str, float]:

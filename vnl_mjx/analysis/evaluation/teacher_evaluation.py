@@ -9,16 +9,13 @@ import numpy as np
 from vnl_mjx.analysis.evaluation.actors import PolicyActor
 from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
 from vnl_mjx.analysis.evaluation.rollout import Player, Rollout
+from vnl_mjx.analysis.evaluation.tracking import pose_errors
+from vnl_mjx.analysis.evaluation.travel import Ways, ways
 from vnl_mjx.config.imitation import RewardConfig
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.reference.velocities import rotation_between
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
-
-MOVING_SPEED = 0.05  # m/s, of a clip whose speed is compared
-# The way is measured over chords of so long, which leave out the sway within a stride.
-_CHORD_SECONDS = 0.25
 
 
 class TeacherEvaluator:
@@ -81,21 +78,6 @@ class Tracking:
 
 
 @dataclass(frozen=True)
-class Ways:
-    """How far the root went over the floor, [episode] each; metres and seconds.
-
-    Attributes:
-        way, seconds: of the simulation.
-        clip_way, clip_seconds: of the part of the clip that the episode saw.
-    """
-
-    way: np.ndarray
-    seconds: np.ndarray
-    clip_way: np.ndarray
-    clip_seconds: np.ndarray
-
-
-@dataclass(frozen=True)
 class TeacherEvaluation:
     """One evaluation.
 
@@ -149,7 +131,7 @@ class TeacherEvaluation:
         alive, diverged = steps.alive[:, rows], steps.diverged[:, rows]
         valid = alive & ~diverged
         root_error = self.tracking.root_error_mm[:, rows][valid]
-        moving = rows[ways.clip_way[rows] > MOVING_SPEED * ways.clip_seconds[rows]]
+        moving = rows[ways.moving[rows]]
         speed, clip_speed = (
             float(way[moving].sum() / seconds[moving].sum()) if len(moving) else None
             for way, seconds in ((ways.way, ways.seconds), (ways.clip_way, ways.clip_seconds))
@@ -186,47 +168,15 @@ class TeacherEvaluation:
 def track(rollout: Rollout, clips: ReferenceClips, config: RewardConfig) -> Tracking:
     """Compares every step of a rollout with the frame that its reward read."""
     steps = rollout.steps
-    reference = np.asarray(clips.qpos(), np.float64)[rollout.reference_rows(clips)]
-    qpos = steps.qpos.astype(np.float64)
-    difference = qpos - reference
-    turned = rotation_between(reference[..., 3:7], qpos[..., 3:7])
+    reference = np.asarray(clips.qpos())[rollout.reference_rows(clips)]
+    errors = pose_errors(steps.qpos, reference)
     imitation = sum(np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
     return Tracking(
         imitation=np.asarray(imitation) / imitation_reward_maximum(config),
-        root_error_mm=1e3 * np.linalg.norm(difference[..., :3], axis=-1),
-        root_angle_deg=np.degrees(np.linalg.norm(turned, axis=-1)),
-        joint_error_rad=np.abs(difference[..., 7:]).mean(axis=-1),
+        root_error_mm=errors["root_error_mm"],
+        root_angle_deg=errors["root_angle_deg"],
+        joint_error_rad=errors["joint_error_rad"],
     )
-
-
-def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
-    """How far the root went in each episode, and how far the clip's root in the same frames."""
-    clip_qpos, episodes = np.asarray(clips.qpos()), rollout.episodes
-    rows = []
-    for episode, (clip, start) in enumerate(
-        zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
-    ):
-        qpos, last = rollout.qpos_of(episode), start
-        if len(qpos) > 1:
-            last = int(rollout.steps.frame[len(qpos) - 2, episode])
-        first = int(np.asarray(clips.starts)[clip])
-        reference = clip_qpos[first + start : first + last + 1]
-        rows.append(
-            (
-                way(qpos[:, :2], rollout.control_hz),
-                (len(qpos) - 1) / rollout.control_hz,
-                way(reference[:, :2], clips.rate_hz),
-                (len(reference) - 1) / clips.rate_hz,
-            )
-        )
-    return Ways(*np.array(rows).T)
-
-
-def way(position: np.ndarray, rate_hz: float) -> float:
-    """Length of the path of [frame, 2] positions in metres, without the sway within a stride."""
-    step = max(1, round(_CHORD_SECONDS * rate_hz))
-    places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1)]
-    return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,0 +1,60 @@
+"""How far the student's actions are from the teacher's, on whatever states both saw."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_LEAST_VARIANCE = 1e-12  # of an action that never changed: there is nothing to explain
+
+
+def action_errors(
+    student_action: np.ndarray,
+    teacher_action: np.ndarray,
+    mask: np.ndarray,
+    actuator_names: Sequence[str],
+    groups: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Difference of the student's from the teacher's action after tanh, over the states of `mask`.
+
+    Args:
+        student_action: [..., nu] in [-1, 1].
+        teacher_action: [..., nu], of the same states.
+        mask: bool [...], which states count.
+        actuator_names: [nu], in the action's order.
+        groups: named actuator indices.
+
+    Returns:
+        JSON-able: `mse`, `mae`, `r2` over all actuators, and in `per_actuator` and `per_group` by
+        name. `r2` is 1 - mean squared error / variance of the teacher's action over the states, both
+        averaged over the actuators first; None where the teacher's action never changes. All are None
+        where no state counts.
+    """
+    mask = np.asarray(mask, bool)
+    target = np.asarray(teacher_action)[mask]
+    error = np.asarray(student_action)[mask] - target
+    names, count = list(actuator_names), len(target)
+    if error.shape != (count, len(names)):
+        raise ValueError(f"{error.shape=}, expected {(count, len(names))}: one per actuator name")
+    target, error = np.asarray(target, np.float64), np.asarray(error, np.float64)
+    mse = mae = variance = np.full(len(names), np.nan)
+    if count:
+        mse, mae = np.square(error).mean(axis=0), np.abs(error).mean(axis=0)
+        variance = np.square(target - target.mean(axis=0)).mean(axis=0)
+
+    def figures(rows: Sequence[int]) -> dict[str, float | None]:
+        own = list(rows)
+        if not count or not own:
+            return {"mse": None, "mae": None, "r2": None}
+        known, unexplained = variance[own].mean(), mse[own].mean()
+        varies = known > _LEAST_VARIANCE
+        return {
+            "mse": float(unexplained),
+            "mae": float(mae[own].mean()),
+            "r2": float(1.0 - unexplained / known) if varies else None,
+        }
+
+    return figures(range(len(names))) | {
+        "per_actuator": {name: figures([i]) for i, name in enumerate(names)},
+        "per_group": {name: figures(rows) for name, rows in groups.items()},
+    }

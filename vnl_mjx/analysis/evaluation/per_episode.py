@@ -1,0 +1,38 @@
+"""From a value of every step to one of every episode. NaN: not measured, and left out."""
+
+import numpy as np
+
+
+def episode_mean(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+    """Mean over time [episode] of [time, episode] values; NaN where there is none.
+
+    Args:
+        values: NaN entries are left out.
+        where: bool of the same shape; others are left out too.
+    """
+    kept = np.isfinite(values) if where is None else np.isfinite(values) & where
+    return ratio(np.where(kept, values, 0.0).sum(axis=0), kept.sum(axis=0))
+
+
+def episode_max(values: np.ndarray) -> np.ndarray:
+    """Greatest value over time [episode] of [time, episode] values; NaN where there is none."""
+    kept = np.isfinite(values)
+    greatest = np.where(kept, values, -np.inf).max(axis=0, initial=-np.inf)
+    return np.where(kept.any(axis=0), greatest, np.nan)
+
+
+def episode_median(values: np.ndarray) -> np.ndarray:
+    """Median [episode] over all axes but the second of [any, episode, ...]; NaN: see above."""
+    found = np.full(values.shape[1], np.nan)
+    for episode in range(len(found)):
+        own = values[:, episode]
+        own = own[np.isfinite(own)]
+        if own.size:
+            found[episode] = np.median(own)
+    return found
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Element by element; NaN where the denominator is not above zero."""
+    above = denominator > 0
+    return np.where(above, numerator / np.where(above, denominator, 1.0), np.nan)
