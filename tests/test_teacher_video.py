@@ -1,61 +1,58 @@
 """Videos beside a training: drawn by another process, and never able to stop the run."""
 
-import json
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from video_helpers import perfect_rollout
 
 from vnl_mjx.commands import teacher_video
 from vnl_mjx.commands.teacher_video import TeacherVideos
 
 
-def evaluation_of(clips, num_steps: int = 10):
+def evaluation_of(clips) -> SimpleNamespace:
     """What the videos read of an evaluation: one episode per clip, from frame 2."""
-    frames = 3 + np.arange(num_steps)[:, None].repeat(clips.num_clips, axis=1)
-    first = np.asarray(clips.starts)
-
-    def qpos_of(clip):
-        return np.asarray(clips.qpos())[first[clip] + 2 : first[clip] + 3 + num_steps]
-
-    return SimpleNamespace(
-        rollout=SimpleNamespace(
-            qpos_of=qpos_of,
-            steps=SimpleNamespace(frame=frames),
-            episodes=SimpleNamespace(start_frame=np.full(clips.num_clips, 2)),
-            control_hz=50.0,
-        )
-    )
+    return SimpleNamespace(rollout=perfect_rollout(clips))
 
 
-@pytest.fixture
-def poses(toy_config, toy_clips, tmp_path, monkeypatch):
-    """The poses of a begun video, which nothing has drawn."""
-    command = []
-    process = SimpleNamespace(poll=lambda: None)
+class Recorder:
+    """In place of a `VideoQueue`: what it is asked for."""
+
+    asked: ClassVar[list[tuple]] = []
+
+    def __init__(self, walker):
+        self.is_done = False
+
+    def add(self, name, motions, path):
+        self.asked.append((motions, path))
+
+    def close(self):
+        pass
+
+
+def test_one_video_at_a_time_with_the_clip_as_a_ghost(toy_config, toy_clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_video, "VideoQueue", Recorder)
+    monkeypatch.setattr(Recorder, "asked", [])
     videos = TeacherVideos(toy_config, tmp_path / "videos")
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            teacher_video.subprocess, "Popen", lambda given, **_: command.extend(given) or process
-        )
-        videos.start(evaluation_of(toy_clips), toy_clips, 1001)
-    assert command[:3] == [sys.executable, "-m", "vnl_mjx.commands.teacher_video"]
-    return [*command[3:]]
-
-
-def test_the_ghost_is_the_reference_of_the_same_frames(poses, toy_clips):
-    with np.load(poses[0]) as stored:
-        np.testing.assert_array_equal(stored["ghost"], stored["qpos"])  # the episode was perfect
-        assert str(stored["title"]) == f"{toy_clips.names[0]}, 1,001 steps"
-        assert json.loads(str(stored["walker"]))["root_body"] == "torso"
+    for env_steps in (1001, 2002):
+        videos.start(evaluation_of(toy_clips), toy_clips, env_steps)
+    ((motions, path),) = Recorder.asked
+    assert path == tmp_path / "videos" / "1001.mp4"
+    assert motions.title == f"{toy_clips.names[0]}, 1,001 steps" and motions.columns == 2
+    assert [pane.view for pane in motions.panes] == ["side", "top"]
+    for pane in motions.panes:
+        np.testing.assert_allclose(pane.ghost_qpos, pane.qpos, atol=1e-7)  # it was perfect
 
 
 @pytest.mark.render
-def test_a_video_is_drawn_and_its_poses_removed(poses, backend, tmp_path):
-    teacher_video.main(*map(teacher_video.Path, poses))
-    assert [p.name for p in (tmp_path / "videos").iterdir()] == ["1001.mp4"]
+def test_a_video_is_drawn(backend, toy_config, toy_clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_video, "_PANE_SIZE", (64, 64))
+    videos, said = TeacherVideos(toy_config, tmp_path / "videos"), []
+    videos.start(evaluation_of(toy_clips), toy_clips, 1001)
+    videos.finish(said.append)
+    assert [p.name for p in (tmp_path / "videos").iterdir()] == ["1001.mp4"] and not said
 
 
 def test_a_failure_costs_one_warning_and_no_more_videos(toy_config, toy_clips, tmp_path):

@@ -16,9 +16,11 @@ from video_helpers import probe_video, walking
 
 from vnl_mjx.analysis.rendering import encoding, gl, video
 from vnl_mjx.analysis.rendering.cameras import camera_paths, mean_heading_deg
-from vnl_mjx.analysis.rendering.drawing import open_drawer, write_caption
+from vnl_mjx.analysis.rendering.captions import film_strips, write_caption
+from vnl_mjx.analysis.rendering.drawing import open_drawer, pane_rects
 from vnl_mjx.analysis.rendering.scene import FLOOR_NAME, build_scene, round_length
 from vnl_mjx.errors import UserError
+from vnl_mjx.reference.conditioning.resampling import num_resampled
 from vnl_mjx.walkers.walker import build_walker
 
 # --- GL back ends -------------------------------------------------------------------------------
@@ -166,25 +168,9 @@ def test_default_fps(rate, speed, fps):
 @settings(max_examples=30, deadline=None)
 def test_a_video_lasts_as_long_as_its_motion(num_frames, rate, speed):
     fps = video.default_fps(rate, speed)
-    times = video.video_times(num_frames, rate, fps, speed)
+    shown = num_resampled(num_frames, rate, fps / speed)
     last = (num_frames - 1) / rate
-    assert times[0] == 0.0 and times[-1] <= last + 1e-6
-    assert last - times[-1] < speed / fps * 1.001
-    np.testing.assert_allclose(np.diff(times), speed / fps)
-
-
-def test_interpolated_poses(toy_walker):
-    rng = np.random.default_rng(1)
-    qpos = rng.standard_normal((6, toy_walker.model.nq))
-    qpos[:, 3:7] /= np.linalg.norm(qpos[:, 3:7], axis=-1, keepdims=True)
-    same = video.interpolate_qpos(qpos, 50.0, np.arange(6) / 50.0)
-    np.testing.assert_allclose(same, qpos, atol=1e-12)
-    turned = np.tile(toy_walker.model.qpos0, (2, 1))
-    turned[1, :3] += (0.1, 0.2, 0.0)
-    turned[1, 3:7] = -np.array([np.cos(0.1), 0, 0, np.sin(0.1)])  # the same as its negative
-    (middle,) = video.interpolate_qpos(turned, 50.0, np.array([0.01]))
-    np.testing.assert_allclose(middle[:2], turned[0, :2] + (0.05, 0.1))
-    np.testing.assert_allclose(middle[3:7], [np.cos(0.05), 0, 0, np.sin(0.05)], atol=1e-9)
+    assert (shown - 1) * speed / fps <= last + 1e-6 < shown * speed / fps * 1.001 + 1e-5
 
 
 def test_clock_shows_time_and_true_speed(toy_walker):
@@ -259,6 +245,30 @@ def test_captions_fit_and_leave_the_rest_alone():
     assert (labelled[0][-12:, -60:] < 150).any()
 
 
+def test_an_alarm_is_red_and_a_caption_can_be_above():
+    picture = np.full((120, 160, 3), 255, np.uint8)
+    above = write_caption(picture, "student", "failed", at_top=True, alarm=True)
+    assert (above[40:] == 255).all() and (above[:40] < 150).any()
+    red = above[..., 0].astype(int) - above[..., 2] > 80
+    assert red.any() and not red[:, :80].any()
+
+
+def test_film_strips_have_a_row_for_each_motion_and_a_column_for_each_time():
+    shades = [[40, 80, 120], [160, 200, 240]]
+    rows = [[np.full((60, 80, 3), shade, np.uint8) for shade in row] for row in shades]
+    sheet = np.asarray(film_strips(rows, ["", ""], ["0 s", "1 s", "2 s"], 244))
+    assert sheet.shape == (22 + 60 + 2 + 60, 244, 3)
+    centers = sheet[[22 + 30, 22 + 92]][:, [40, 122, 204], 0]
+    np.testing.assert_array_equal(centers, shades)
+
+
+def test_panes_fill_the_picture_row_by_row():
+    rects = pane_rects(90, 60, 5, columns=3)
+    places = [(r.left, r.bottom, r.width, r.height) for r in rects]
+    assert places[0] == (0, 30, 30, 30) and places[2] == (60, 30, 30, 30)
+    assert places[3:] == [(0, 0, 30, 30), (30, 0, 30, 30)]
+
+
 # --- Drawing ------------------------------------------------------------------------------------
 
 
@@ -267,7 +277,7 @@ def test_side_and_top_show_the_walker_in_the_middle_on_squares(backend, toy_walk
     scene = build_scene(toy_walker, max_width=400, max_height=200)
     qpos = walking(toy_walker, 20)
     paths = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
-    with open_drawer(scene, 400, 200, 2, backend) as drawer:
+    with open_drawer(scene, 400, 200, pane_rects(400, 200, 2), backend) as drawer:
         first, last = (drawer.draw(qpos[frame], paths, frame) for frame in (0, 19))
         again = drawer.draw(qpos[0], paths, 0)
     assert (
@@ -290,7 +300,7 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
     (path,) = camera_paths(scene, qpos, 50.0, ("top",), 1.0)
     path.lookat[:, 2] = scene.floor_height
     path = replace(path, azimuth=90.0)
-    with open_drawer(scene, 400, 400, 1, backend) as drawer:
+    with open_drawer(scene, 400, 400, pane_rects(400, 400, 1), backend) as drawer:
         picture = drawer.draw(qpos[0], [path], 0).astype(float).mean(-1)
     seen = 2 * path.distance * np.tan(np.radians(15.0))
     row = picture[3] - picture[3].mean()
@@ -302,7 +312,7 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
 def test_the_skinned_rodent_is_drawn_in_fur_not_in_geoms(backend, rodent):
     scene = build_scene(rodent, max_width=200, max_height=200)
     qpos = walking(rodent, 1)
-    with open_drawer(scene, 200, 200, 1, backend) as drawer:
+    with open_drawer(scene, 200, 200, pane_rects(200, 200, 1), backend) as drawer:
         picture = drawer.draw(qpos[0], camera_paths(scene, qpos, 50.0, ("side",), 1.0), 0)
     brown = picture[..., 0].astype(int) - picture[..., 2]
     assert (brown > 15).mean() > 0.03

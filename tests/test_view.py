@@ -102,21 +102,19 @@ def test_view_of_another_body(backend, toy_walker, toy_config, tmp_path):
 @pytest.mark.render
 def test_ctrl_c_leaves_nothing(backend, rodent_file, tmp_path):
     arguments = [str(rodent_file), "--speed", "0.001", "--output", str(tmp_path / "a.mp4")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vnl_mjx.cli", "view", *arguments, "--size", "64x64"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    command = [sys.executable, "-m", "vnl_mjx.cli", "view", *arguments, "--size", "64x64"]
+    deadline = time.monotonic() + 60
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while not list(tmp_path.iterdir()):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert error == "vnl-mjx: interrupted\n"
     assert list(tmp_path.iterdir()) == []

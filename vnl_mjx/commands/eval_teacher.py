@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +13,9 @@ from rich.table import Table
 from vnl_mjx.analysis.evaluation.metrics import write_json
 from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.analysis.evaluation.teacher_targets import judge
+from vnl_mjx.analysis.rendering.episode_panes import reference_qpos
 from vnl_mjx.analysis.rendering.gl import choose_backend
-from vnl_mjx.analysis.rendering.video import interpolate_qpos, render_qpos
+from vnl_mjx.analysis.rendering.video import render_qpos
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
@@ -128,20 +128,17 @@ def _film(
     console: Console,
 ) -> None:
     """A video of each clip's first episode; the translucent body is the reference."""
-    clip_qpos, rollout = np.asarray(clips.qpos()), evaluation.rollout
+    rollout = evaluation.rollout
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
-            first, length = int(clips.starts[clip]), int(clips.lengths[clip])
-            times = np.arange(len(qpos)) / rollout.control_hz
-            ghost = interpolate_qpos(clip_qpos[first : first + length], clips.rate_hz, times)
             output = folder / (re.sub(r"[^\w.-]+", "_", name) + ".mp4")
             render_qpos(
                 walker,
                 qpos,
                 rollout.control_hz,
                 output,
-                ghost_qpos=ghost,
+                ghost_qpos=reference_qpos(clips, clip, 0, rollout.control_hz, len(qpos)),
                 title=name,
                 note="translucent is the reference",
                 sheet=output.with_suffix(".png"),

@@ -11,15 +11,9 @@ from rich.console import Console
 
 from vnl_mjx.commands import student_tables, tables
 from vnl_mjx.commands.inspect_clips import describe_file
-from vnl_mjx.errors import UserError
-from vnl_mjx.utils.teacher_checkpointing import TEACHER_FOLDER
-from vnl_mjx.utils.track_mjx_loader import STEP_PREFIX, load_teacher
-from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, load_student
-
-EXPECTED = (
-    "a run folder or student checkpoint of vnl-mjx, a track-mjx checkpoint (a folder holding "
-    f"{STEP_PREFIX}_<step>), or a file of reference clips or of recorded poses"
-)
+from vnl_mjx.commands.recognise import recognise
+from vnl_mjx.utils.track_mjx_loader import load_teacher
+from vnl_mjx.utils.vae_checkpointing import load_student
 
 
 @dataclass(frozen=True)
@@ -59,34 +53,13 @@ def describe(path: Path) -> Description:
     Raises:
         UserError: nothing is there, nothing known, or it is damaged.
     """
-    if not path.exists():
-        raise UserError(f"{path}: does not exist; expected {EXPECTED}")
-    if path.is_file():
-        found, details = describe_file(path)
-        return Description("clips", found, (), details)
-    if _is_teacher(path):
-        return _describe_teacher(path)
-    if _is_teacher(path / TEACHER_FOLDER):
-        return _describe_teacher(path / TEACHER_FOLDER)
-    if _is_student(path):
-        return _describe_student(path)
-    if (path / "config.json").is_file() and (path / CHECKPOINT_FOLDER).is_dir():
-        raise UserError(f"{path}: a run folder without a complete checkpoint yet")
-    names = sorted(child.name for child in path.iterdir())
-    found = ", ".join(names[:6]) + (" and more" if len(names) > 6 else "")
-    raise UserError(f"{path}: expected {EXPECTED}; found a folder with {found or 'nothing in it'}")
-
-
-def _is_teacher(path: Path) -> bool:
-    own = path.resolve().name.startswith(f"{STEP_PREFIX}_")
-    return own or any(path.glob(f"{STEP_PREFIX}_*"))
-
-
-def _is_student(path: Path) -> bool:
-    if (path / "student").is_dir() and (path / "metadata").is_dir():
-        return True
-    folders = [path / CHECKPOINT_FOLDER, *([path] if path.name == CHECKPOINT_FOLDER else [])]
-    return any(p.name.isdigit() for f in folders if f.is_dir() for p in f.iterdir())
+    kind, found = recognise(path)
+    if kind == "teacher":
+        return _describe_teacher(found)
+    if kind == "student":
+        return _describe_student(found)
+    described, details = describe_file(found)
+    return Description("clips", described, (), details)
 
 
 def _describe_teacher(path: Path) -> Description:

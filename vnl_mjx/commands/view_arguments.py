@@ -6,7 +6,10 @@ from pathlib import Path
 from vnl_mjx.commands.data_arguments import add_body_arguments, positive
 
 VIEW_HELP = """\
-Show a clip of a reference file: an mp4 from the side and from above, or a page in the browser.
+Show a clip of a reference file, or a policy that follows one: an mp4 from the side and from above, or
+a page in the browser, where a policy acts live and its latent can be moved by hand.
+
+Without a path the bundled teacher is shown.
 
 examples:
   vnl-mjx view clips.h5
@@ -14,12 +17,22 @@ examples:
   vnl-mjx view clips.h5 --clip walk_fast --speed 0.25 --start 1 --seconds 2 --views side
   vnl-mjx view clips.h5 --all --output videos --size 480x960
   vnl-mjx view clips.h5 --clip 3 --browser
+  vnl-mjx view runs/rat1 --clip walk_fast
+  vnl-mjx view runs/rat1 --who student,teacher --ghost --clips clips.h5 --output both.mp4
+  vnl-mjx view runs/rat1 --who prior --seconds 10
+  vnl-mjx view runs/rat1 --browser
 """
 
 
 def add_view_arguments(view: argparse.ArgumentParser) -> None:
     """Of `vnl-mjx view`; each but `path` is a field of `view.ViewOptions`."""
-    view.add_argument("path", type=Path, help="file of reference clips")
+    view.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="file of reference clips, run folder, or checkpoint of a student or teacher",
+    )
     which = view.add_mutually_exclusive_group()
     which.add_argument("--clip", default="0", metavar="K", help="number or name (default: 0)")
     which.add_argument("--all", action="store_true", dest="all_clips", help="a video of every clip")
@@ -39,6 +52,17 @@ def add_view_arguments(view: argparse.ArgumentParser) -> None:
     view.add_argument("--seconds", type=positive, metavar="S", help="to show (default: all)")
     view.add_argument("--browser", action="store_true", help="a page in place of a video")
     view.add_argument("--port", type=int, default=8080, help="of the page (default: 8080)")
+    policy = view.add_argument_group("of a policy")
+    policy.add_argument(
+        "--who",
+        type=_names,
+        metavar="W,W",
+        help="of student, teacher, prior, reference (default: all but prior); the first acts first",
+    )
+    policy.add_argument("--clips", type=Path, metavar="FILE", help="to follow (default: the run's)")
+    policy.add_argument(
+        "--ghost", action="store_true", help="the reference as a translucent copy, too"
+    )
     add_body_arguments(view)
 
 

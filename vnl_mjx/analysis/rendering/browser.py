@@ -5,15 +5,16 @@ viser draws; mjviser turns MuJoCo's geoms into its meshes. Both come with the ex
 
 import contextlib
 import importlib.util
+import logging
 import math
 import socket
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-import mujoco
 import numpy as np
 
-from vnl_mjx.analysis.rendering.browser_meshes import add_bodies, add_floor, add_skin
+from vnl_mjx.analysis.rendering.browser_meshes import Stage, add_floor
 from vnl_mjx.analysis.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
 from vnl_mjx.analysis.rendering.scene import Scene, build_scene
 from vnl_mjx.analysis.rendering.video import metric, time_and_speed
@@ -22,7 +23,7 @@ from vnl_mjx.walkers.walker import Walker
 
 HOST = "127.0.0.1"  # the page has no password
 _MAX_FPS = 30.0  # that poses are sent at
-_SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
+SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 
 
 def check_installed() -> None:
@@ -59,19 +60,51 @@ def serve(
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.
     """
+    title = title or "the motion"
+
+    def open_page(server: Any) -> Player:
+        return Player(server, build_scene(walker), qpos, rate_hz, title, note)
+
+    return serve_page(open_page, title, port, seconds)
+
+
+class Page(Protocol):
+    """What `serve_page` keeps going."""
+
+    def advance(self, seconds: float) -> None:
+        """Goes on by so much time of the spectator."""
+        ...
+
+
+def serve_page(
+    open_page: Callable[[Any], Page], title: str, port: int, seconds: float | None = None
+) -> int:
+    """Keeps a page of this machine going until Ctrl-C; returns the exit status.
+
+    Args:
+        open_page: builds it on a `viser.ViserServer`.
+        title: what it shows.
+        port: of the page.
+        seconds: to serve for; default: until Ctrl-C.
+
+    Raises:
+        UserError: the extra `viewer` is not installed, or the port is taken.
+    """
     check_installed()
     import viser
 
     _check_port(port)
-    server = viser.ViserServer(host=HOST, port=port, label=title or "vnl-mjx", verbose=False)
+    # A browser may open a connection and not use it, which is logged as an error.
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+    server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
     try:
-        player = Player(server, build_scene(walker), qpos, rate_hz, title, note)
-        print(f"http://{HOST}:{server.get_port()} shows {title or 'the motion'}; Ctrl-C ends it")
+        page = open_page(server)
+        print(f"http://{HOST}:{server.get_port()} shows {title}; Ctrl-C ends it", flush=True)
         last = began = time.monotonic()
         while seconds is None or last - began < seconds:
             time.sleep(1.0 / _MAX_FPS)
             now = time.monotonic()
-            player.advance(now - last)
+            page.advance(now - last)
             last = now
     except KeyboardInterrupt:
         pass  # the way to leave it
@@ -102,16 +135,14 @@ class Player:
             note: below it.
         """
         self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
-        self._data = mujoco.MjData(scene.model)
         self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
         (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)
-        self._bodies = add_bodies(server, scene.model)
-        self._skins = [add_skin(server, scene.model, skin) for skin in range(scene.model.nskin)]
+        self._stage = Stage(server, scene.model)
         self._floor = add_floor(server, scene)
         self._time = 0.0
         self.frame, self.playing = 0, True
         self._add_controls(title, note)
-        _place_camera(server, self._path)
+        place_camera(server, self._path)
         self.show(0)
 
     def advance(self, seconds: float) -> None:
@@ -129,16 +160,10 @@ class Player:
     def show(self, frame: int) -> None:
         """Shows one frame; the followed point lies at the page's origin."""
         self.frame = frame
-        data = self._data
-        data.qpos[:] = self._qpos[frame]
-        mujoco.mj_kinematics(self._scene.model, data)
+        self._stage.pose(self._qpos[frame])
         middle = self._path.lookat[frame if self._follow.value else 0]
         with self._server.atomic():
-            for body, handle in self._bodies:
-                handle.position, handle.wxyz = data.xpos[body] - middle, data.xquat[body]
-            for bodies, handle in self._skins:
-                for body, bone in zip(bodies, handle.bones, strict=True):
-                    bone.position, bone.wxyz = data.xpos[body] - middle, data.xquat[body]
+            self._stage.show(middle)
             self._floor.position = np.array([0.0, 0.0, self._scene.floor_height]) - middle
             self._text.content = self._texts[frame]
 
@@ -151,7 +176,7 @@ class Player:
         self._slider = gui.add_slider(
             "Frame", min=0, max=max(1, len(self._qpos) - 1), step=1, initial_value=0
         )
-        self._speed = gui.add_dropdown("Speed", _SPEEDS, initial_value="1")
+        self._speed = gui.add_dropdown("Speed", SPEEDS, initial_value="1")
         self._follow = gui.add_checkbox("Follow", initial_value=True)
         button = gui.add_button("Pause")
 
@@ -179,7 +204,8 @@ def _check_port(port: int) -> None:
             raise UserError(f"--port: {port} cannot be used ({error}); give another one") from error
 
 
-def _place_camera(server: Any, path: CameraPath) -> None:
+def place_camera(server: Any, path: CameraPath) -> None:
+    """Puts the page's camera where `path` has its own; what is followed lies at the origin."""
     azimuth, elevation = math.radians(path.azimuth), math.radians(VIEWS["side"][1])
     direction = np.array(
         [

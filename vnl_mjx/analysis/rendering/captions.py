@@ -1,0 +1,115 @@
+"""Words on pictures, and sheets of pictures with words."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_TEXT_RGB = (45, 52, 60)
+_ALARM_RGB = (176, 32, 20)
+_STRIP_RGBA = (255, 255, 255, 175)
+_GAP = 2  # pixels between the pictures of a film strip
+_HEAD = 22  # pixels above them
+
+
+def write_caption(
+    picture: np.ndarray,
+    left: str,
+    right: str = "",
+    *,
+    share: int = 30,
+    at_top: bool = False,
+    alarm: bool = False,
+) -> np.ndarray:
+    """A copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
+
+    Text that does not fit is set smaller, then cut: first the left one, for the right one says what
+    has to be known, as that a motion is synthetic.
+
+    Args:
+        picture: what is written on.
+        left: text at the left.
+        right: text at the right.
+        share: the letters are so many times smaller than the picture.
+        at_top: along the upper edge in place of the lower.
+        alarm: the right text says what must not be missed.
+    """
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image, "RGBA")
+    width, height = image.size
+    size = max(10, min(width, height) // share)
+    room = width - size * (3 if left and right else 2)
+    while size > 8 and _length(left, size) + _length(right, size) > room:
+        size -= 1
+    while len(left) > 1 and _length(left, size) + _length(right, size) > room:
+        left = left[:-2] + "…"
+    while len(right) > 1 and _length(left, size) + _length(right, size) > room:
+        right = right[:-2] + "…"
+    strip = round(1.9 * size)
+    top, bottom = (0, strip) if at_top else (height - strip, height)
+    draw.rectangle((0, top, width, bottom), fill=_STRIP_RGBA)
+    middle, font = (top + bottom) / 2, _font(size)
+    draw.text((size, middle), left, _TEXT_RGB, font, anchor="lm")
+    draw.text((width - size, middle), right, _ALARM_RGB if alarm else _TEXT_RGB, font, anchor="rm")
+    return np.asarray(image)
+
+
+def contact_sheet(
+    pictures: Sequence[np.ndarray], captions: Sequence[str], note: str, width: int
+) -> Image.Image:
+    """Pictures in two columns (four where they are high), each with its caption.
+
+    Args:
+        pictures: uint8 [height, width, 3] each, of one size.
+        captions: one per picture.
+        note: at the right of each caption.
+        width: of the sheet, pixels.
+    """
+    high, wide = pictures[0].shape[:2]
+    columns = min(len(pictures), 2 if wide > high else 4)
+    cell = width // columns, round(width / columns * high / wide)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (width, rows * cell[1]), (255, 255, 255))
+    for rank, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        small = Image.fromarray(picture).resize(cell, Image.Resampling.LANCZOS)
+        place = (rank % columns * cell[0], rank // columns * cell[1])
+        sheet.paste(Image.fromarray(write_caption(np.asarray(small), caption, note)), place)
+    return sheet
+
+
+def film_strips(
+    rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], times: Sequence[str], width: int
+) -> Image.Image:
+    """One row of pictures for each motion; what stands in one column is of one time.
+
+    Args:
+        rows: uint8 [height, width, 3] each, of one size; as many in each row as `times`.
+        names: of the rows, written on their first picture.
+        times: of the columns, written on the first row.
+        width: of the sheet, pixels.
+    """
+    high, wide = rows[0][0].shape[:2]
+    cell_width = (width + _GAP) // len(times) - _GAP
+    cell = cell_width, round(cell_width * high / wide)
+    sheet = Image.new("RGB", (width, len(rows) * (cell[1] + _GAP) - _GAP + _HEAD), (255, 255, 255))
+    draw, font = ImageDraw.Draw(sheet), _font(_HEAD - 8)
+    for column, time in enumerate(times):
+        left = column * (cell[0] + _GAP)
+        draw.text((left + cell[0] / 2, _HEAD / 2), time, _TEXT_RGB, font, anchor="mm")
+        for row, (name, pictures) in enumerate(zip(names, rows, strict=True)):
+            small = Image.fromarray(pictures[column]).resize(cell, Image.Resampling.LANCZOS)
+            if column == 0 and name:
+                written = write_caption(np.asarray(small), name, share=12, at_top=True)
+                small = Image.fromarray(written)
+            sheet.paste(small, (left, _HEAD + row * (cell[1] + _GAP)))
+    return sheet
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _length(text: str, size: int) -> float:
+    return _font(size).getlength(text)
