@@ -31,12 +31,12 @@ def test_distill_takes_overrides_around_options(calls, tmp_path):
 
 
 def test_each_command_reaches_its_module(calls):
-    assert cli.main(["eval", "checkpoint_path=runs/x", "eval_config.num_episodes=3"]) == 0
+    assert cli.main(["eval", "checkpoint_path=runs/x", "eval_config.starts_per_clip=3"]) == 0
     assert cli.main(["inspect", "clips.h5", "--json"]) == 0
     arguments = ["--json", "--memory-envs", "8,16", "training_config.num_envs=256", "--quick"]
     assert cli.main(["bench", *arguments]) == 0
     evaluation, inspection, benchmark = calls
-    assert evaluation[0][0].eval_config.num_episodes == 3
+    assert evaluation[0][0].eval_config.starts_per_clip == 3
     assert inspection == ((Path("clips.h5"),), {"as_json": True})
     assert benchmark[0][0].training_config.num_envs == 256
     assert benchmark[1] == {"as_json": True, "quick": True, "memory_envs": (8, 16)}
@@ -57,7 +57,7 @@ def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
         ["distill", "--config"],
         ["distill", "stray"],
         ["eval"],
-        ["eval", "runs/x"],
+        ["eval", "runs/x", "runs/y"],
         ["inspect"],
         ["inspect", "a", "b"],
         ["doctor", "stray"],

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx.config.conversion import from_dict, known_keys, to_dict
+from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.loading import load_distillation_config, load_evaluation_config, to_yaml
-from vnl_mjx.config.schema import Activation, DistillationConfig, EvaluationConfig
+from vnl_mjx.config.schema import Activation, DistillationConfig
 from vnl_mjx.config.validation import nearest_divisor
 from vnl_mjx.errors import UserError
 

@@ -33,11 +33,31 @@ examples:
   vnl-mjx distill --show-config
 """
 _EVAL_HELP = """\
-Evaluate a student against its teacher on the same clips and start frames.
+Evaluate a student against its teacher on the same clips and starts, and write a report.
+
+RUN/report gets report.html (opens without a network), metrics.json, tables as CSV, pictures, videos.
 
 examples:
-  vnl-mjx eval checkpoint_path=runs/rat1
-  vnl-mjx eval checkpoint_path=runs/rat1 eval_config.num_episodes=100 eval_config.clips=all
+  vnl-mjx eval runs/rat1
+  vnl-mjx eval runs/rat1 eval_config.starts_per_clip=8 eval_config.clips=held_out
+  vnl-mjx eval runs/rat1 'compare_with=[runs/rat2]' video_config.num_clips=0
+  vnl-mjx eval checkpoint_path=runs/rat1/checkpoints/409600 output_dir=reports/early
+"""
+_DEMO_HELP = """\
+Show everything with the bundled teacher: what it is and does, a student that learns from it, and the
+report of both. About five minutes on two cores; with --quick about a minute. Each step is a command,
+which is printed and can be run alone.
+
+examples:
+  vnl-mjx demo
+  vnl-mjx demo --quick --run-dir runs/look
+"""
+_COMPARE_HELP = """\
+Put several evaluations side by side: figures, and paired differences from the first with intervals.
+
+examples:
+  vnl-mjx compare runs/rat1 runs/rat2
+  vnl-mjx compare runs/rat1 reports/early --output reports/both
 """
 _BENCH_HELP = """\
 Measure this machine: bare physics, the networks alone, and a training end to end; the time from the
@@ -134,7 +154,24 @@ def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
     if wanted == "gait":  # its options have the generator's defaults, which load NumPy
         data_arguments.add_gait_arguments(gait)
     add("distill", _distill, "train a student VAE from a teacher", _DISTILL_HELP, overrides=True)
-    add("eval", _eval, "compare a student with its teacher", _EVAL_HELP, overrides=True)
+    add("eval", _eval, "measure a student, and write a report", _EVAL_HELP, overrides=True)
+    compare = add("compare", _compare, "put evaluations side by side", _COMPARE_HELP)
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run or report folder")
+    compare.add_argument(
+        "--output",
+        type=Path,
+        default=Path("comparison"),
+        metavar="FOLDER",
+        help="of comparison.html (default: comparison)",
+    )
+    demo = add("demo", _demo, "show everything with what is bundled", _DEMO_HELP)
+    demo.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
+    demo.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="of the student's run (default: runs/demo, runs/demo-quick)",
+    )
     train_teacher = add(
         "train-teacher",
         _train_teacher,
@@ -156,7 +193,9 @@ def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
     teacher_arguments.add_rollout_arguments(rollout)
     inspect = add("inspect", _inspect, "describe a checkpoint or a reference file", json=True)
     inspect.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
-    view = add("view", _view, "show a clip: video, pictures, browser", view_arguments.VIEW_HELP)
+    view = add(
+        "view", _view, "show a clip or a policy: video, pictures, browser", view_arguments.VIEW_HELP
+    )
     view_arguments.add_view_arguments(view)
     add("doctor", _doctor, "say what this machine can do", json=True)
     bench = add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
@@ -234,9 +273,27 @@ def _distill(args: argparse.Namespace) -> int:
     return distill.run(config)
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import compare
+
+    return compare.run(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands import demo
+
+    default = Path("runs") / ("demo-quick" if args.quick else "demo")
+    return demo.run((args.run_dir or default).expanduser(), args.quick, main)
+
+
 def _eval(args: argparse.Namespace) -> int:
     from vnl_mjx.config.loading import load_evaluation_config
 
+    paths = [text for text in args.overrides if not _OVERRIDE.match(text)]
+    if len(paths) > 1:
+        raise UserError(f"eval: expected one run or checkpoint, found {', '.join(paths)}")
+    args.overrides = [text for text in args.overrides if _OVERRIDE.match(text)]
+    args.overrides += [f"checkpoint_path='{path}'" for path in paths]
     config = _configure(args, load_evaluation_config)
     if config is None:
         return 0

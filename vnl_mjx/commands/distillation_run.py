@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from vnl_mjx.analysis.evaluation import conformance, metrics
-from vnl_mjx.analysis.evaluation.comparison import Comparison, Evaluator
+from vnl_mjx.analysis.evaluation.comparison import Evaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import build_experiment
 from vnl_mjx.commands.run_folder import check_same_run, run_metadata
@@ -15,7 +15,8 @@ from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.training.alarms import alarms
 from vnl_mjx.training.metrics import interval_metrics
-from vnl_mjx.training.vae_distillation import TrainState, UpdateResult, VaeDistillation
+from vnl_mjx.training.trainer import Update
+from vnl_mjx.training.vae_distillation import TrainState, VaeDistillation
 from vnl_mjx.utils.vae_checkpointing import VaeCheckpointer
 from vnl_mjx.walkers.groups import actuator_groups
 
@@ -45,7 +46,6 @@ class DistillationRun(TrainingRun):
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
         self._evaluator = Evaluator(self.experiment.task.imitation, self.student)
         self._losses_since_save: list[Any] = []
-        self._evaluated_at, self._evaluation = -1, None
 
     def open_checkpointer(self) -> VaeCheckpointer:
         """See `TrainingRun`."""
@@ -78,22 +78,20 @@ class DistillationRun(TrainingRun):
         for warning in (*experiment.teacher.warnings, *warnings):
             tables.warn(self.console, warning)
 
-    def note_update(self, result: UpdateResult) -> None:
+    def note_update(self, result: Update) -> None:
         """See `TrainingRun`."""
         super().note_update(result)
-        self._losses_since_save.append(result.learning.action_mse)
+        self._losses_since_save.append(result.learning.loss.action_mse)
 
-    def log_row(self, results: list[UpdateResult]) -> tuple[dict[str, float], dict[str, str]]:
+    def log_row(self, results: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
         """See `TrainingRun`."""
         steps_per_update = self.trainer.steps_per_update
         row = interval_metrics(results, self.groups, steps_per_update)
         found = alarms(row, self.student.config.latent_dim, len(results) * steps_per_update)
         return row, found
 
-    def evaluate(self, state: TrainState, env_steps: int) -> tuple[Comparison, dict[str, Any]]:
-        """Student against teacher, once per number of steps; the comparison and its summary."""
-        if self._evaluation is not None and self._evaluated_at == env_steps:
-            return self._evaluation
+    def new_evaluation(self, state: TrainState, env_steps: int) -> dict[str, Any]:
+        """Student against teacher, in figures."""
         comparison = self._evaluator.compare(
             state.params,
             self.experiment.teacher.policy,
@@ -106,8 +104,7 @@ class DistillationRun(TrainingRun):
         summary = metrics.summarize(comparison, names, self.groups)
         figures = metrics.headline(summary)
         self.loggers.log(env_steps, {f"eval/{name}": value for name, value in figures.items()})
-        self._evaluated_at, self._evaluation = env_steps, (comparison, summary)
-        return comparison, summary
+        return summary
 
     def save(self, state: TrainState, env_steps: int) -> None:
         """See `TrainingRun`."""
@@ -122,22 +119,20 @@ class DistillationRun(TrainingRun):
         )
 
     def conclude(self, state: TrainState, env_steps: int) -> None:
-        """The last evaluation, with its pictures and tables."""
-        from vnl_mjx.analysis.pictures import (
-            training as plots,  # here, for Matplotlib takes a second to import
-        )
+        """The last evaluation, with its tables, and the curves of the training."""
+        # here, for Matplotlib takes a second to import
+        from vnl_mjx.analysis.pictures.training import training_curves
 
-        comparison, summary = self.evaluate(state, env_steps)
+        summary = self.evaluate(state, env_steps)
         self.loggers.finish()
         metrics.write_json(
             self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps}
         )
-        plots.training_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
-        plots.latent_plots(comparison, self.eval_clips, self.run_dir / "eval")
+        training_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
         tables.print_evaluation(self.console, summary)
         for line in (
             f"checkpoint: {self.checkpointer.folder / str(env_steps)}",
-            f"figures and pictures: {self.run_dir / 'eval'}, {self.run_dir / 'plots'}",
-            f"evaluate again: vnl-mjx eval checkpoint_path={self.run_dir}",
+            f"figures and curves: {self.run_dir / 'eval'}, {self.run_dir / 'plots'}",
+            f"report with pictures and videos: vnl-mjx eval {self.run_dir}",
         ):
             self.console.print(line, soft_wrap=True, highlight=False)

@@ -35,6 +35,7 @@ EXTRAS = {
     "tensorboard": "tensorboardx",
     "nwb": "pynwb",
     "viewer": "mjviser",
+    "umap": "umap-learn",
 }
 
 _JAX_PROBE = """

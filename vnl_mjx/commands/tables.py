@@ -61,7 +61,7 @@ def print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:
             else f"{ratio:.3f}",
             "action MSE": f"{action['mse']:.5f}",
             "action MAE": f"{action['mae']:.4f}",
-            "action R2": f"{action['r2']:.3f}",
+            "action R2": "undefined" if action["r2"] is None else f"{action['r2']:.3f}",
             "MAE by part": ", ".join(f"{k} {v['mae']:.3f}" for k, v in action["per_group"].items()),
             "KL to the prior": f"{latent['kl']:.2f} nats",
             "active units": f"{latent['active_units']} of {latent['latent_dim']}",

@@ -15,8 +15,9 @@ from vnl_mjx.config.conversion import (
     type_options,
     unknown_key_message,
 )
+from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.preprocessing import PreprocessConfig
-from vnl_mjx.config.schema import DistillationConfig, EvaluationConfig
+from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
 

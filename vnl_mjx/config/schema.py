@@ -1,4 +1,4 @@
-"""The typed configuration of a distillation run and of an evaluation.
+"""The typed configuration of a distillation run.
 
 Every step count here is in environment steps: control steps summed over environments. The YAML files
 beside this module hold the same keys and defaults; `loading` composes them with overrides.
@@ -271,40 +271,6 @@ class DistillationConfig:
         check_bounds(self)
         _validate_vae(self.vae_config)
         _validate_training(self.training_config)
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """An evaluation of a trained student.
-
-    Attributes:
-        checkpoint_path: run folder of a distillation, or its folder of checkpoints.
-        step: step of the checkpoint, null for the latest.
-        output_dir: folder of the report, null for eval/ in the run folder.
-        teacher_config: teacher and clips, where they differ from those of the run.
-        walker_config: the body, where its file is no longer where the run found it.
-        reference_config: how the reference file is cut.
-        physics_config: the simulation.
-        eval_config: the episodes.
-    """
-
-    checkpoint_path: str | None = None
-    step: int | None = number(None, ge=0)
-    output_dir: str | None = None
-    teacher_config: TeacherSection = field(default_factory=TeacherSection)
-    walker_config: WalkerSection = field(default_factory=WalkerSection)
-    reference_config: ReferenceSection = field(default_factory=ReferenceSection)
-    physics_config: PhysicsSection = field(default_factory=PhysicsSection)
-    eval_config: EvalSection = field(default_factory=EvalSection)
-
-    def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that no evaluation can have."""
-        check_bounds(self)
-        if self.checkpoint_path is None:
-            raise UserError(
-                "checkpoint_path: expected the folder of a distillation run, found null; "
-                "give checkpoint_path=runs/NAME"
-            )
 
 
 def _validate_vae(vae: VaeSection) -> None:

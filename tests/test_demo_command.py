@@ -1,0 +1,52 @@
+"""`vnl-mjx demo`: which commands it runs, and that a failure ends it."""
+
+from pathlib import Path
+
+import pytest
+
+from vnl_mjx.cli import _build_parser
+from vnl_mjx.commands import demo
+from vnl_mjx.errors import UserError
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Words of every command that was run."""
+    monkeypatch.setattr(demo, "choose_backend", lambda: "osmesa")
+    return []
+
+
+def test_every_step_is_a_command_that_stands_alone(commands, capsys):
+    def run(words):
+        commands.append(list(words))
+        return 0
+
+    assert demo.run(Path("runs/x"), False, run) == 0
+    assert [words[0] for words in commands] == ["inspect", "view", "distill", "eval"]
+    for words in commands:
+        _build_parser(words[0]).parse_args(words)  # it would be understood
+    shown = capsys.readouterr().out
+    for words in commands:
+        assert f"$ vnl-mjx {words[0]}" in shown
+    assert "runs/x/report/report.html" in shown and "what next" in shown
+
+
+def test_quick_is_shorter(commands):
+    demo.run(Path("runs/x"), True, lambda words: commands.append(list(words)) or 0)
+    assert f"training_config.num_steps={demo.QUICK_STEPS}" in commands[1]
+    assert [words[0] for words in commands] == ["inspect", "distill", "eval"]
+
+
+def test_a_failure_ends_it(commands, capsys):
+    assert demo.run(Path("runs/x"), False, lambda words: 2 if words[0] == "distill" else 0) == 2
+    assert "what next" not in capsys.readouterr().out
+
+
+def test_without_gl_only_the_film_is_left_out(commands, monkeypatch, capsys):
+    def nothing() -> str:
+        raise UserError("install libegl1")
+
+    monkeypatch.setattr(demo, "choose_backend", nothing)
+    assert demo.run(Path("runs/x"), False, lambda words: commands.append(words[0]) or 0) == 0
+    assert commands == ["inspect", "distill", "eval"]
+    assert "install libegl1" in capsys.readouterr().out

@@ -1,0 +1,144 @@
+"""`vnl-mjx eval` and `compare` on a toy run, and the summary that the report is made of."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.quick_eval import QUICK_EVAL
+from tests.toy_run import write_toy_run
+from vnl_mjx.analysis.evaluation.summary import ClipSets, differences, policies
+from vnl_mjx.analysis.rendering import gl
+from vnl_mjx.analysis.report.document import read_document
+from vnl_mjx.cli import main
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, toy_config) -> Path:
+    """A finished distillation of a second."""
+    folder = tmp_path_factory.mktemp("toy")
+    overrides = write_toy_run(folder, toy_config)
+    assert main(["distill", f"run_dir={folder / 'run'}", *overrides]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def report(run_dir) -> Path:
+    """Everything but UMAP and, for want of something that draws bodies, videos."""
+    left_out = ("eval_config", "latent_config", "video_config")
+    overrides = [o for o in QUICK_EVAL if not o.startswith(left_out)]
+    more = ["latent_config.umap=false", "latent_config.num_traversals=1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUJOCO_GL", "off")
+        assert main(["eval", str(run_dir), *overrides, *more]) == 0
+    return run_dir / "report"
+
+
+def refused(capsys, *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_the_report_is_complete(report, run_dir):
+    document = read_document(report / "metrics.json")
+    assert set(document["policies"]) == {"student", "teacher"}
+    for ways in document["policies"].values():
+        assert set(ways) == {"deterministic", "sampled"}
+        for played in ways.values():
+            assert set(played["sets"]) == {"all", "train", "held_out"}
+            assert played["sets"]["all"]["num_episodes"] == 2 * len(document["clips"])
+    assert {clip["set"] for clip in document["clips"]} == {"train", "held_out"}
+    ratio = document["differences"]["student vs teacher"]["deterministic"]["all"]["reward_ratio"]
+    assert ratio["low"] <= ratio["median"] <= ratio["high"]
+    assert set(document["action"]) == {"on_student_states", "on_teacher_states"}
+    assert document["latent"]["latent_dim"] == len(document["latent"]["kl_per_dim"])
+    assert set(document["prior"]) == {"learned"}
+    assert {"probe", "interpolation", "traversal"} <= set(document["latent"])
+    page = (report / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+    assert str(run_dir.parent) not in page  # no path of this machine
+    assert "MUJOCO_GL" in page and not list(report.rglob("*.mp4"))
+    for section in ("reward", "errors", "action", "latent", "prior", "training"):
+        assert any((report / "pictures" / section).glob("*.svg")), section
+    for table in ("figures", "per_clip", "per_actuator"):
+        assert (report / f"{table}.csv").read_text().count("\n") > 2
+
+
+def test_figures_add_up(report):
+    document = json.loads((report / "metrics.json").read_text())
+    ways = document["policies"]["student"]["deterministic"]
+    mean = ways["sets"]["all"]["figures"]["episode_reward"]["mean"]
+    of_clips = [clip["episode_reward"] for clip in ways["clips"].values()]
+    assert mean == pytest.approx(np.mean(of_clips))
+    terms = [v["mean"] for k, v in ways["sets"]["all"]["figures"].items() if k.startswith("term_")]
+    assert sum(terms) == pytest.approx(
+        ways["sets"]["all"]["figures"]["reward_per_step"]["mean"], rel=1e-3
+    )
+
+
+def test_a_further_checkpoint_plays_the_same_and_reports_are_compared(
+    report, run_dir, tmp_path, capsys
+):
+    os.symlink(run_dir, tmp_path / "again")
+    early = tmp_path / "early"
+    further = f"compare_with=['{tmp_path / 'again'}']"
+    assert main(["eval", str(run_dir), further, *QUICK_EVAL, f"output_dir={early}"]) == 0
+    document = read_document(early / "metrics.json")
+    # the link is to the same student, which does the same
+    student, other = document["policies"]["student"], document["policies"]["run"]
+    assert student["deterministic"]["clips"] == other["deterministic"]["clips"]
+    both = tmp_path / "both"
+    assert main(["compare", str(run_dir), str(early), "--output", str(both)]) == 0
+    assert "early" in (both / "comparison.html").read_text()
+    assert "evaluate it first" in refused(capsys, "compare", str(run_dir), str(tmp_path / "no"))
+    assert "two or more" in refused(capsys, "compare", str(run_dir), "--output", str(both))
+    teacher = run_dir.parent / "teacher"
+    line = refused(capsys, "eval", str(run_dir), f"compare_with=['{teacher}','{teacher}']")
+    assert "named twice" in line
+
+
+@pytest.mark.render
+def test_videos_are_in_the_page(run_dir, tmp_path, backend):
+    overrides = [o for o in QUICK_EVAL if not o.startswith("video_config")]
+    small = ["video_config.num_clips=1", "video_config.width=64", "video_config.height=64"]
+    output = tmp_path / "report"
+    assert main(["eval", str(run_dir), *overrides, *small, f"output_dir={output}"]) == 0
+    assert len(list((output / "videos").glob("*.mp4"))) == 2  # a clip, the prior
+    assert (output / "report.html").read_text().count("data:video/mp4;base64,") == 2
+    assert gl.choose_backend() == backend
+
+
+def test_what_cannot_be_written_or_read_is_said_before_anything_is_played(
+    run_dir, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("")
+    line = refused(capsys, "eval", str(run_dir), f"output_dir={tmp_path / 'file'}")
+    assert "output_dir" in line
+    line = refused(capsys, "eval", str(run_dir), "compare_with=[no/such/run]")
+    assert "no/such/run" in line
+    line = refused(capsys, "eval", str(run_dir), "video_config.width=65")
+    assert "even" in line
+
+
+def test_summary_by_hand():
+    """Two clips of two episodes each; the second is held out."""
+    sets = ClipSets.of(np.array([0, 1, 0, 1]), ("a", "b"), ["train", "held_out"], seed=0)
+    student = {"episode_reward": np.array([1.0, 4.0, 3.0, np.nan]), "x": np.full(4, 2.0)}
+    teacher = {"episode_reward": np.array([2.0, 4.0, 2.0, 4.0]), "x": np.full(4, 1.5)}
+    figures = {"student": {"deterministic": student}, "teacher": {"deterministic": teacher}}
+    found = policies(figures, sets)["student"]["deterministic"]
+    assert found["sets"]["all"]["figures"]["episode_reward"]["mean"] == pytest.approx(8 / 3)
+    assert found["sets"]["train"]["figures"]["episode_reward"]["mean"] == 2.0
+    assert found["clips"]["b"]["episode_reward"] == 4.0
+    assert found["sets"]["held_out"]["num_episodes"] == 2
+    assert found["sets"]["train"]["figures"]["x"]["low"] is None  # one clip tells of no other
+    pair = differences(figures, sets)["student vs teacher"]["deterministic"]
+    assert pair["train"]["reward_ratio"]["median"] == 1.0
+    assert pair["held_out"]["reward_ratio"]["median"] is None  # an episode has no reward
+    assert pair["all"]["x"]["mean"] == 0.5
+    assert "teacher vs teacher" not in differences(figures, sets)

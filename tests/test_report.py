@@ -1,0 +1,265 @@
+import copy
+import csv
+import io
+import json
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from report_example import METRICS, NASTY, example_document
+
+from vnl_mjx.analysis.evaluation import episode_figures
+from vnl_mjx.analysis.pictures.errors import by_clip
+from vnl_mjx.analysis.pictures.style import INK, Picture, Spread
+from vnl_mjx.analysis.report import verdicts
+from vnl_mjx.analysis.report.cells import NOTHING, number
+from vnl_mjx.analysis.report.document import (
+    document_files,
+    jsonable,
+    read_document,
+    validate,
+)
+from vnl_mjx.analysis.report.html import Extras, report_html, write_report, write_together
+from vnl_mjx.analysis.report.inlining import inline_picture, inline_svg
+from vnl_mjx.analysis.report.sections import NOT_MEASURED
+from vnl_mjx.analysis.report.tables import metric_group
+from vnl_mjx.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def document():
+    return example_document(6)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return by_clip({"student": Spread(np.array([1.0, 2.0]))}, ["a", NASTY], "reward")
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what it would run."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.references, self.unnamed = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        names = ("src", "href", "xlink:href", "poster")
+        self.references += [attrs[name] for name in names if name in attrs]
+        named = attrs.get("alt") or attrs.get("aria-label")
+        if (tag in ("img", "video") or attrs.get("role") == "img") and not named:
+            self.unnamed.append(tag)
+
+
+def video(path, content=b"mp4" * 100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return SimpleNamespace(name=f"video {path.stem}", path=path, seconds=2.0)
+
+
+def test_the_document_is_plain_json_without_nan(document):
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    given = {"a": np.float32("nan"), "b": (np.int64(3), np.array([1.5, np.inf])), 4: np.True_}
+    assert jsonable(given) == {"a": None, "b": [3, [1.5, None]], "4": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        (("schema",), "vnl-mjx evaluation, version 9", "schema"),
+        (("clips",), None, "clips"),
+        (("clips", 0), {"set": "train"}, "clips[0]"),
+        (("metrics", "survival", "better"), "bigger", "metrics.survival"),
+        (("alarms", 0), {"what": "x"}, "alarms[0]"),
+        (("policies", "student"), [], "policies.student"),
+        (("policies", "student", "sampled", "sets"), 3, "policies.student.sampled"),
+        (
+            ("policies", "student", "sampled", "sets", "all", "figures", "survival"),
+            {"mean": 0.5, "low": 0.6, "high": 0.4},
+            "policies.student.sampled.sets.all.figures.survival",
+        ),
+        (
+            ("policies", "teacher", "sampled", "sets", "all", "figures", "luck"),
+            {"mean": 1, "low": 1, "high": 1},
+            "policies.teacher.sampled.sets.all.figures.luck",
+        ),
+        (("policies", "teacher", "sampled", "clips", "x"), {}, "policies.teacher.sampled.clips"),
+    ],
+)
+def test_a_damaged_document_is_refused_by_its_field(document, path, value, field):
+    damaged = copy.deepcopy(document)
+    inner = damaged
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(UserError) as refused:
+        validate(damaged, "runs/a")
+    assert str(refused.value).startswith(f"runs/a: {field}: expected")
+    assert "\n" not in str(refused.value)
+
+
+def test_reading_what_is_no_document(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_document(tmp_path)
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match="expected the JSON"):
+        read_document(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="schema: expected"):
+        read_document(tmp_path / "metrics.json")
+
+
+def test_tables_hold_every_figure(document):
+    files = document_files(document)
+    rows = {
+        name: list(csv.DictReader(io.StringIO(files[name].decode())))
+        for name in files
+        if name.endswith(".csv")
+    }
+    assert len(rows["per_clip.csv"]) == 2 * 2 * 6
+    row = rows["per_clip.csv"][0]
+    clip = document["policies"]["student"]["deterministic"]["clips"][row["clip"]]
+    assert float(row["root_error_mm"]) == clip["root_error_mm"]
+    assert len(rows["figures.csv"]) == 2 * 2 * 3 * len(METRICS)
+    actuators = document["action"]["on_teacher_states"]["per_actuator"]
+    last = rows["per_actuator.csv"][-1]
+    assert float(last["r2"]) == actuators[last["actuator"]]["r2"]
+
+
+def test_a_report_is_whole_and_stands_alone(document, picture, tmp_path):
+    folder = tmp_path / "new" / "report"
+    pictures = {"reward/per_clip": picture, "errors/per_clip": picture}
+    page = write_report(folder, document, pictures, extras=Extras(config="a: 1"))
+    assert read_document(folder) == document
+    parsed = Page(page.read_text())
+    for reference in parsed.references:
+        local = reference.startswith(("#", "data:")) or (folder / reference).is_file()
+        assert local, reference
+    anchors = [r[1:] for r in parsed.references if r.startswith("#")]
+    assert len(anchors) > 10 and set(anchors) <= set(parsed.ids)
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert not parsed.unnamed
+    assert not [path for path in folder.rglob("*") if "partial" in path.name]
+
+
+def test_what_is_shown_is_never_run(picture):
+    names = [NASTY, *"bcd"]
+    document = example_document(4, names=names, sampled=False)
+    document["made"]["command"] = document["alarms"][0]["found"] = NASTY
+    extras = Extras(title=NASTY, missing={"prior": NASTY}, config=NASTY)
+    text = report_html(document, {"reward/a": picture}, extras=extras)
+    assert Page(text).tags.count("script") == 1
+    assert text.count("alert(") == text.count("alert(&#39;x") + text.count("alert('x')&lt;") > 4
+
+
+def test_sections_say_why_they_are_empty(document, picture):
+    bare = copy.deepcopy(document) | {"latent": {}, "prior": {}, "action": {}, "alarms": []}
+    text = report_html(bare, {}, extras=Extras(missing={"latent": "UMAP: install it."}))
+    assert "UMAP: install it." in text
+    assert text.count(NOT_MEASURED) == 3  # action, prior and training
+    assert "No videos were made." in text and "No alarm was raised." in text
+    assert "not measured" in text
+    with pytest.raises(ValueError, match="SECTION/NAME"):
+        report_html(document, {"nowhere/a": picture})
+
+
+def test_videos_are_inside_as_far_as_they_fit(document, tmp_path):
+    folder = tmp_path / "report"
+    videos = [
+        video(folder / "videos" / "first one.mp4"),
+        video(folder / "videos" / "large.mp4", b"x" * 400_000),
+        video(folder / "videos" / "last.mp4"),
+    ]
+    room = len(report_html(document, {}, videos, folder=folder, most_bytes=0).encode()) + 5_000
+    page = write_report(
+        folder, document, {}, videos, Extras(captions={"video last": "Seen."}), most_bytes=room
+    )
+    text = page.read_text()
+    assert len(text) <= room
+    assert text.count("data:video/mp4") == 2
+    assert 'src="videos/large.mp4"' in text and "Seen." in text
+    linked = report_html(document, {}, videos[:1], folder=folder, most_bytes=0)
+    assert 'src="videos/first%20one.mp4"' in linked
+
+
+def test_an_older_report_stays_when_the_new_one_cannot_be_written(document, tmp_path):
+    write_together(tmp_path, {"report.html": b"old"})
+    (tmp_path / "per_clip.csv").mkdir()
+    with pytest.raises(UserError, match=r"per_clip\.csv"):
+        write_report(tmp_path, document, {})
+    assert (tmp_path / "report.html").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["per_clip.csv", "report.html"]
+    with pytest.raises(UserError, match="choose another output_dir"):
+        write_report(tmp_path / "report.html" / "inside", document, {})
+
+
+def test_a_picture_is_shown_as_its_smaller_file(picture):
+    assert inline_picture(picture, "p").startswith("<svg")
+    small = Picture(picture.svg, b"\x89PNG", "", 'a "picture"')
+    shown = inline_picture(small, "p")
+    assert shown.startswith("<img") and 'alt="a &#34;picture&#34;"' in shown
+
+
+def test_inlined_pictures_follow_the_theme_and_share_no_ids(picture):
+    one, two = (inline_svg(picture.svg, prefix, "x") for prefix in ("one", "two"))
+    assert INK in picture.svg and INK not in one
+    assert "var(--ink)" in one and "var(--blue)" in one
+    first, second = Page(one).ids, Page(two).ids
+    assert first and not set(first) & set(second)
+    assert {r[1:] for r in Page(one).references} <= set(first)
+
+
+def test_tiles_hold_figures_against_targets(document):
+    found = {tile.label: tile for tile in verdicts.tiles(document)}
+    verdict_of = {label: tile.verdict for label, tile in found.items()}
+    assert found["reward ratio, student / teacher"].value == "0.981"
+    assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
+    assert verdict_of["prior rollouts up at 10 s"] == verdicts.MISSED
+    assert found["active latent dimensions"].value == "28 of 32"
+    worse = example_document(6, offset=-0.1)
+    assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
+    nothing = example_document(6) | {"policies": {}, "differences": {}, "action": {}}
+    nothing |= {"latent": {}, "prior": {}}
+    assert {tile.verdict for tile in verdicts.tiles(nothing)} == {verdicts.UNMEASURED}
+    assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
+    assert "missed: " in verdicts.verdict_line(verdicts.tiles(worse))
+
+
+def test_shorter_prior_rollouts_are_judged_by_their_end(document):
+    shorter = copy.deepcopy(document)
+    for starts in shorter["prior"].values():
+        for figures in starts.values():
+            del figures["survival"]["10"]
+    tile = verdicts.tiles(shorter)[-1]
+    assert tile.label == "prior rollouts up at 5 s" and tile.verdict == verdicts.MET
+
+
+def test_every_metric_has_its_table():
+    groups = {name: metric_group(name) for name in METRICS}
+    assert "other" not in groups.values()
+    assert groups["mpjpe_global_mm_successes"] == "errors"
+    assert metric_group("term_joint_distance") == "reward"
+    assert groups["success_joints"] == "success" and groups["contact_f1"] == "contact"
+    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_figures.METRICS)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, NOTHING),
+        (float("nan"), NOTHING),
+        (0.0, "0"),
+        (0.98123, "0.981"),
+        (-12.345, "-12.3"),
+        (123456.7, "123,457"),
+        (2_617_344, "2,617,344"),
+        (0.000012, "1.20e-05"),
+    ],
+)
+def test_numbers_are_readable(value, text):
+    assert number(value) == text

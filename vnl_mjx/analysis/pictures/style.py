@@ -1,0 +1,222 @@
+"""How pictures look, in papers and in the report: colours, sizes, and the two files of each."""
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import matplotlib.backends.backend_agg
+import matplotlib.figure
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+# The report's page exchanges these four for those of its own theme, so a picture uses no other greys.
+INK, MUTED, GRID, PAPER = "#1b1f23", "#6b7480", "#d5d9de", "#fffffe"
+# Okabe and Ito's palette, which the colour-blind tell apart (Color Universal Design, 2008).
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
+PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, YELLOW)
+COLUMN_INCHES = 3.5  # one column of most journals, and of the report on a phone
+PNG_DPI = 220
+
+# Verdana is as wide: an SVG's text keeps its place where the first is not installed.
+_SVG_FONTS = "'DejaVu Sans', Verdana, sans-serif"
+_POLICIES = {
+    "student": (BLUE, "o"),
+    "teacher": (VERMILLION, "D"),
+    "reference": (INK, "s"),
+    "data": (MUTED, "s"),
+    "prior": (GREEN, "^"),
+}
+_OTHERS = ((ORANGE, "v"), (PURPLE, "P"), (SKY, "X"), (YELLOW, "<"))
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 8,
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",  # Matplotlib carries it
+    "font.size": 8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vnl-mjx",
+    "text.color": INK,
+    "text.parse_math": False,  # names of clips and joints are not formulas
+    "text.usetex": False,
+    "xtick.color": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 7.5,
+}
+# Viridis without its ends, which are lost on a black and on a white page.
+SEQUENTIAL = LinearSegmentedColormap.from_list(
+    "vnl", matplotlib.colormaps["viridis"](np.linspace(0.2, 0.92, 16))
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture.
+
+    Attributes:
+        svg: text of the SVG file.
+        png: bytes of the PNG file.
+        caption: what is drawn and how to read it, a sentence or two.
+        alt: what one sees, for those who do not.
+    """
+
+    svg: str
+    png: bytes
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values with their 95 % intervals, arrays of one shape.
+
+    Attributes:
+        value: NaN where there is nothing to draw.
+        low: lower ends; None where there are no intervals.
+        high: upper ends.
+    """
+
+    value: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+
+@dataclass
+class Sheet:
+    """A figure being drawn on `axis` inside the block of `sheet`; the picture after it."""
+
+    figure: matplotlib.figure.Figure
+    axis: Axes
+    finished: Picture | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """What was drawn."""
+        if self.finished is None:
+            raise ValueError("the picture is there after the block of `sheet`")
+        return self.finished
+
+
+@contextlib.contextmanager
+def sheet(height: float, caption: str, alt: str) -> Iterator[Sheet]:
+    """A figure of one column's width, drawn and written within this style alone.
+
+    Args:
+        height: inches.
+        caption: of the picture.
+        alt: of the picture.
+    """
+    with matplotlib.rc_context(_STYLE):
+        # Browsers set text a little wider than Matplotlib does.
+        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.04)
+        figure = matplotlib.figure.Figure(figsize=(COLUMN_INCHES, height), layout=layout)
+        matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
+        drawn = Sheet(figure, figure.subplots())
+        yield drawn
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for both files
+        svg, png = io.StringIO(), io.BytesIO()
+        # Nothing of today or of this machine: the same picture is the same file.
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        text = svg.getvalue().replace("'DejaVu Sans'", _SVG_FONTS)
+        drawn.finished = Picture(text, png.getvalue(), caption, alt)
+
+
+def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
+    """Colour and marker of a policy, the same in every picture of a report.
+
+    Args:
+        name: "student", "teacher", "reference", "data", "prior", or of a further checkpoint.
+        names: all policies of the report, by which further ones are told apart.
+    """
+    if name not in _POLICIES:
+        others = [other for other in names if other not in _POLICIES]
+        rank = others.index(name) if name in others else 0
+        color, marker = _OTHERS[rank % len(_OTHERS)]
+    else:
+        color, marker = _POLICIES[name]
+    return {"color": color, "marker": marker}
+
+
+def policy_color(name: str, names: Sequence[str] = ()) -> str:
+    """See `policy_style`."""
+    return policy_style(name, names)["color"]
+
+
+def group_colors(groups: Sequence[str]) -> Mapping[str, str]:
+    """Colours of the groups, most frequent first; beyond the palette all are grey."""
+    counts: dict[str, int] = {}
+    for group in groups:
+        counts[group] = counts.get(group, 0) + 1
+    ordered = sorted(counts, key=lambda group: (-counts[group], group))
+    return {group: PALETTE[i] if i < len(PALETTE) else MUTED for i, group in enumerate(ordered)}
+
+
+def logarithmic(axis: Axes) -> None:
+    """Makes the y axis of something drawn logarithmic; its ticks are plain numbers, not formulas."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high < 100.0 * low else (1.0,)
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
+    axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+def legend_above(axis: Axes, columns: int | None = None, **options: Any) -> None:
+    """A legend over the axes, where it hides no data; `columns` None for as many as fit."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        axis.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=columns or (len(handles) if len(handles) <= 4 else 3),
+            borderaxespad=0.2,
+            columnspacing=1.2,
+            handletextpad=0.5,
+            **options,
+        )
+
+
+def quantity(label: str) -> str:
+    """A label without its unit, for a sentence: "MPJPE, global, mm" is "MPJPE, global"."""
+    return label.rpartition(", ")[0] or label
+
+
+def upper_first(text: str) -> str:
+    """A sentence's beginning; names such as MPJPE stay."""
+    return text[:1].upper() + text[1:]
+
+
+def short(name: str, most: int = 24) -> str:
+    """A name cut in its middle, whose ends tell clips apart."""
+    if len(name) <= most:
+        return name
+    head = (most - 1) // 2
+    return f"{name[:head]}…{name[-(most - 1 - head) :]}"

@@ -1,0 +1,119 @@
+"""`vnl-mjx demo`: the bundled teacher, a student of it and the report, each by a command of its own."""
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from vnl_mjx.analysis.rendering.gl import choose_backend
+from vnl_mjx.commands.evaluate import REPORT_FOLDER
+from vnl_mjx.commands.tables import warn
+from vnl_mjx.demo import DEMO_TEACHER
+from vnl_mjx.errors import UserError
+
+# Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
+NUM_STEPS = 410_000
+QUICK_STEPS = 82_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demonstration.
+
+    Attributes:
+        title: what it does.
+        words: after `vnl-mjx`.
+        needs_gl: it is passed over where nothing can draw.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    needs_gl: bool = False
+
+
+def steps(run_dir: Path, quick: bool) -> list[Step]:
+    """The demonstration, in order."""
+    teacher, run = _shown(DEMO_TEACHER), str(run_dir)
+    film = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
+    num_steps = QUICK_STEPS if quick else NUM_STEPS
+    distil = (
+        "distill",
+        f"run_dir={run}",
+        f"training_config.num_steps={num_steps}",
+        "eval_config.interval_steps=0",
+        "checkpoint_config.interval_steps=0",
+    )
+    evaluate = ("eval", f"checkpoint_path={run}")
+    if quick:
+        evaluate += (
+            "eval_config.starts_per_clip=1",
+            "eval_config.acting=deterministic",
+            "prior_config.seconds=4",
+            "latent_config.num_traversals=0",
+            "latent_config.interpolate=false",
+            "latent_config.umap=false",
+            "video_config.num_clips=1",
+        )
+    return [
+        Step("the bundled teacher", ("inspect", teacher)),
+        *([] if quick else [Step("what it does on a clip", film, needs_gl=True)]),
+        Step("a student learns from it", distil),
+        Step("student, teacher and prior are measured", evaluate),
+    ]
+
+
+def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> int:
+    """Runs the demonstration and returns the exit status; one that was stopped goes on.
+
+    Args:
+        run_dir: folder of the student's run.
+        quick: less of everything.
+        command: runs `vnl-mjx` with the given words and returns its exit status.
+    """
+    console, started = Console(), time.perf_counter()
+    todo = steps(run_dir, quick)
+    can_draw = _can_draw(console)
+    for number, step in enumerate(todo, start=1):
+        console.rule(f"{number}/{len(todo)}: {step.title}")
+        if step.needs_gl and not can_draw:
+            console.print("passed over: nothing here can draw")
+            continue
+        console.print(f"$ vnl-mjx {shlex.join(step.words)}", soft_wrap=True, highlight=False)
+        if status := command(step.words):
+            return status
+    console.rule(f"done in {time.perf_counter() - started:.0f} s")
+    for line in _what_next(run_dir):
+        console.print(line, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _what_next(run_dir: Path) -> list[str]:
+    return [
+        f"the report: {run_dir / REPORT_FOLDER / 'report.html'} (open it in a browser)",
+        "",
+        "what next:",
+        f"  vnl-mjx view {run_dir} --browser        watch the student; needs the extra `viewer`",
+        "  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5",
+        "                                        your own track-mjx teacher",
+        "  vnl-mjx preprocess RECORDING clips.h5   your own motion capture",
+        "  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'",
+    ]
+
+
+def _can_draw(console: Console) -> bool:
+    try:
+        choose_backend()
+    except UserError as error:
+        warn(console, f"no pictures of the body: {error}")
+        return False
+    return True
+
+
+def _shown(path: Path) -> str:
+    """As a user in this folder would write it."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)

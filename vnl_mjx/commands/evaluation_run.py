@@ -1,0 +1,276 @@
+"""One evaluation of a student, from the rollouts to the files of the report."""
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from vnl_mjx.analysis.evaluation import summary
+from vnl_mjx.analysis.evaluation.episode_figures import in_order, metric
+from vnl_mjx.analysis.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
+from vnl_mjx.analysis.evaluation.protocol import ACTING, DETERMINISTIC, SAMPLED, play_all
+from vnl_mjx.analysis.evaluation.summary import TEACHER, ClipSets
+from vnl_mjx.analysis.latent.alarms import action_noise, report_alarms
+from vnl_mjx.analysis.pictures.style import Picture
+from vnl_mjx.analysis.rendering.video_queue import VideoFile, VideoQueue
+from vnl_mjx.analysis.report import illustrate
+from vnl_mjx.analysis.report.document import assemble
+from vnl_mjx.analysis.report.findings import (
+    action_section,
+    all_figures,
+    measure_latent,
+    set_mean,
+)
+from vnl_mjx.analysis.report.footage import Footage, followed, latent_footage, prior_footage
+from vnl_mjx.analysis.report.html import Extras, write_report
+from vnl_mjx.commands.evaluated import Evaluated
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.training_run import METRICS_FILE
+from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.config.loading import to_yaml
+from vnl_mjx.reference.kinematics import num_cores
+from vnl_mjx.versions import installed_versions
+from vnl_mjx.walkers.groups import actuator_groups
+
+STUDENT = "student"
+VIDEO_FOLDER = "videos"
+_VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn", "matplotlib")
+_NO_PRIOR = "Left out: prior_config.seconds is 0."
+
+
+class EvaluationRun:
+    """Holds what is evaluated and what was found; its methods are called in order."""
+
+    def __init__(self, config: EvaluationConfig, evaluated: Evaluated, console: Console):
+        """Takes what is evaluated; nothing is played yet."""
+        self.config, self.evaluated, self.console = config, evaluated, console
+        self.stored, self.clips = evaluated.stored, evaluated.clips
+        self.walker = self.stored.walker
+        self.groups = actuator_groups(self.walker.actuator_names)
+        self.prior: PriorEvaluation | None = None
+
+    def play(self) -> None:
+        """Everyone follows the clips."""
+        protocol = self.config.eval_config
+        acting = ACTING if protocol.acting == "both" else (protocol.acting,)
+        self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
+        with frame_progress(self.console, "control steps") as progress:
+            self.rollouts = play_all(
+                self.evaluated.subjects,
+                self.clips,
+                protocol.starts_per_clip,
+                acting,
+                protocol.seed,
+                progress,
+            )
+
+    def measure(self) -> None:
+        """Plays what follows no clip, and measures everything."""
+        config, loaded = self.config, self.stored.loaded
+        with frame_progress(self.console, "control steps") as progress:
+            evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
+            if config.prior_config.seconds:
+                self.prior = self._play_prior(evaluator, progress)
+        with self.console.status("measuring"):
+            self.figures = all_figures(self.rollouts, self.evaluated.subjects, self.clips)
+            self.latent = measure_latent(
+                self.rollouts[STUDENT][self.how],
+                self.clips,
+                evaluator,
+                loaded.student,
+                loaded.params,
+                loaded.teacher,
+                config.latent_config,
+            )
+
+    def film_clips(self, queue: VideoQueue, folder: Path) -> None:
+        """Asks for videos of who followed the clips, which another process draws meanwhile."""
+        shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
+        self._ask(queue, folder, followed(shown, self.clips, self.config.video_config))
+
+    def film_latent(self, queue: VideoQueue, folder: Path) -> None:
+        """Asks for videos of what follows no clip."""
+        section = self.config.video_config
+        if self.prior is not None:
+            self._ask(queue, folder, prior_footage(self.prior, section))
+        self._ask(queue, folder, latent_footage(self.latent, section))
+        queue.close()
+
+    def _ask(self, queue: VideoQueue, folder: Path, footage: Footage) -> None:
+        (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
+        for name, motions in footage:
+            queue.add(name, motions, folder / VIDEO_FOLDER / f"{file_name(name)}.mp4")
+
+    def assemble(self, seconds: float) -> dict[str, Any]:
+        """The document of `metrics.json`.
+
+        Args:
+            seconds: that the evaluation took.
+        """
+        seed = self.config.eval_config.seed
+        episodes = self.rollouts[STUDENT][self.how].episodes
+        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.evaluated.sets), seed)
+        self.sets = sets
+        policies = summary.policies(self.figures, sets)
+        names = {m for ways in self.figures.values() for how in ways.values() for m in how}
+        action = action_section(
+            self.rollouts[STUDENT][self.how],
+            self.rollouts[TEACHER][self.how],
+            self.walker.actuator_names,
+            self.groups,
+        )
+        prior = {} if self.prior is None else self.prior.summary()
+        return assemble(
+            made=self._made(seconds),
+            settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
+            clips=self._clip_rows(),
+            policies=policies,
+            differences=summary.differences(self.figures, sets),
+            metrics={name: metric(name)._asdict() for name in in_order(names)},
+            action=action,
+            latent=self.latent.statistics,
+            prior=prior,
+            alarms=report_alarms(
+                self.latent.statistics,
+                action["on_student_states"]["mse"],
+                action_noise(self.rollouts[TEACHER][SAMPLED])
+                if SAMPLED in self.rollouts[TEACHER]
+                else None,
+                set_mean(policies, TEACHER, self.how, "survival"),
+                set_mean(policies, TEACHER, self.how, "reward_fraction"),
+                self._prior_survival(prior),
+                self.config.prior_config.seconds,
+            ),
+        )
+
+    def write(
+        self, folder: Path, document: dict[str, Any], videos: Sequence[VideoFile], no_videos: str
+    ) -> Path:
+        """Draws the pictures and writes the report; returns the page.
+
+        Args:
+            folder: of the report.
+            document: of `assemble`.
+            videos: that were drawn.
+            no_videos: why not all were; empty where all were.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        with self.console.status("drawing and writing the report"):
+            missing = {"videos": no_videos} if no_videos else {}
+            if self.prior is None:
+                missing["prior"] = _NO_PRIOR
+            if self.latent.missing:
+                missing["latent"] = self.latent.missing
+            extras = Extras(missing=missing, config=to_yaml(self._config_without_paths()))
+            return write_report(folder, document, self._pictures(document), videos, extras)
+
+    def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation:
+        section, loaded = self.config.prior_config, self.stored.loaded
+        modes = prior_modes(section.fixed_std, section.correlation_s)
+        return evaluator.run(
+            loaded.params,
+            loaded.teacher,
+            {name: modes[name] for name in section.modes},
+            seconds=section.seconds,
+            num_episodes=section.num_episodes,
+            seed=self.config.eval_config.seed,
+            progress=lambda done, total: progress("prior", done, total),
+        )
+
+    def _prior_survival(self, prior: dict[str, Any]) -> float | None:
+        if "learned" not in prior:
+            return None
+        return prior["learned"]["clips"]["survival"][f"{self.config.prior_config.seconds:g}"]
+
+    def _made(self, seconds: float) -> dict[str, Any]:
+        loaded, run_dir = self.stored.loaded, self.stored.run_dir
+        metadata = loaded.metadata
+        return {
+            "command": f"vnl-mjx eval checkpoint_path={run_dir.name}",
+            "versions": installed_versions(_VERSIONS),
+            "seed": self.config.eval_config.seed,
+            "env_steps": loaded.env_steps,
+            "checkpoint": f"{run_dir.name}, {loaded.path.name}",
+            "teacher": str(metadata.get("teacher_source") or "the bundled demonstration teacher"),
+            "teacher_sha256": metadata["identity"]["teacher_sha256"],
+            "params_sha256": _sha256(loaded.params),
+            "clips_source": self.clips.source,
+            "clips_sha256": self.clips.sha256,
+            "machine": f"{platform.system()} {platform.machine()}, {num_cores()} cores, "
+            f"JAX on {jax.default_backend()}",
+            "seconds": seconds,
+        }
+
+    def _config_without_paths(self) -> EvaluationConfig:
+        """What may be shown to others: names in place of this machine's folders."""
+        config = self.config
+        body, data = config.walker_config.mjcf_path, config.teacher_config.reference_data_path
+        return replace(
+            config,
+            checkpoint_path=self.stored.run_dir.name,
+            output_dir=None,
+            compare_with=tuple(Path(path).name for path in config.compare_with),
+            walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
+            teacher_config=replace(
+                config.teacher_config, reference_data_path=data and Path(data).name
+            ),
+        )
+
+    def _clip_rows(self) -> list[dict[str, Any]]:
+        clips = self.clips
+        rows = []
+        for index, name in enumerate(clips.names):
+            info = clips.info[index] if clips.info else None
+            rows.append(
+                {
+                    "name": name,
+                    "set": self.evaluated.sets[index],
+                    "label": info.label if info else "",
+                    "seconds": float(clips.lengths[index] / clips.rate_hz),
+                    "made_by": info.made_by if info else "",
+                }
+            )
+        return rows
+
+    def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
+        illustrator = illustrate.Illustrator(
+            document, self.figures, self.sets, self.evaluated.sets, self.how
+        )
+        drawn = illustrator.reward()
+        drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
+        drawn |= illustrator.action(self.groups, self.walker.actuator_names)
+        drawn |= illustrate.latent_pictures(self.latent, self.clips)
+        if self.prior is not None:
+            drawn |= illustrate.prior_pictures(self.prior)
+        return drawn | illustrate.training_pictures(self._training_rows())
+
+    def _training_rows(self) -> list[dict[str, float]]:
+        path = self.stored.run_dir / METRICS_FILE
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines if line]
+        except (OSError, ValueError):
+            return []  # a checkpoint that stands alone, or a line that is being written
+
+
+def file_name(name: str) -> str:
+    """A name as one of a file."""
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def _sha256(params: Any) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
