@@ -1,7 +1,13 @@
-"""Fixtures that several test files share."""
+"""How the tests run, and the fixtures that several files share."""
 
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from dm_control_tasks import walking_about
@@ -17,6 +23,52 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 TESTS = Path(__file__).parent
 FIXTURES = TESTS / "fixtures"
 SHARED_DATA = TESTS.parent.parent / "shared" / "data"
+# Compiling is most of what the quick tests do. Without LLVM's optimisations it takes half of the time,
+# and results differ in their last bits only.
+QUICK_COMPILING = "--xla_backend_optimization_level=0"
+MOST_WORKERS = 4  # each loads JAX and MuJoCo: about 1.5 GB
+
+
+def wants_the_machine(config: pytest.Config) -> bool:
+    """Whether tests are asked for that use all cores or a GPU."""
+    return bool(re.search(r"(?<!not )\b(slow|gpu|warp)\b", config.option.markexpr))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Quick tests compile quickly, here and in what they start; the others as a user's run does."""
+    if not wants_the_machine(config):
+        os.environ.setdefault("XLA_FLAGS", QUICK_COMPILING)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process for each core, or this one alone (0) where more would be in the way or idle."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    if wants_the_machine(config) or (len(files) == 1 and files.pop().endswith(".py")):
+        return 0
+    return min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled():
+    """What the functions of one file compiled is of no use to the next, and fills gigabytes in the end."""
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def run_as_user() -> Callable[..., None]:
+    """Runs a command of vnl-mjx in a process that compiles as a user's does.
+
+    How a simulation with contacts goes hangs on the last bits of what a policy computes.
+    """
+    variables = {name: value for name, value in os.environ.items() if value != QUICK_COMPILING}
+
+    def run(*arguments: object) -> None:
+        command = [sys.executable, "-m", "vnl_mjx.cli", *map(str, arguments)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

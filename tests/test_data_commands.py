@@ -1,7 +1,6 @@
 """`vnl-mjx preprocess`, `clips` and `gait` as a user types them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -207,12 +206,15 @@ def test_gait_makes_labelled_clips(tmp_path, capsys):
 def test_sigterm_leaves_nothing_half_written(tmp_path):
     output = tmp_path / "gait.h5"
     command = [sys.executable, "-m", "vnl_mjx.cli", "gait", str(output), "--suite"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert list(tmp_path.iterdir()), "nothing was begun"
-    os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert list(tmp_path.iterdir()), "nothing was begun"
+            process.terminate()
+            process.wait(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())

@@ -172,11 +172,10 @@ def test_a_teacher_that_fails_everywhere_writes_nothing(toy_run, toy_walker, tmp
     assert not (tmp_path / "own.h5").exists()
 
 
-def test_the_bundled_teacher_makes_clips_of_the_rodent(tmp_path):
+def test_the_bundled_teacher_makes_clips_of_the_rodent(run_as_user, tmp_path):
     walker = build_walker(load_teacher(DEMO_TEACHER).task.walker)
     output = tmp_path / "own.h5"
-    arguments = [str(DEMO_TEACHER), str(output), "--seconds", "1", "--compact"]
-    assert cli.main(["rollout", *arguments]) == 0
+    run_as_user("rollout", DEMO_TEACHER, output, "--seconds", 1, "--compact")
     made, source = read_clips(output, walker), read_clips(DEMO_CLIPS, walker)
     assert made.num_clips >= source.num_clips - 1
     assert set(np.asarray(made.lengths)) == {50}

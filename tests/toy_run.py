@@ -54,7 +54,7 @@ def write_toy_run(folder: Path, walker_config: WalkerConfig) -> list[str]:
         decoder_hidden_sizes=(16,),
     )
     size = network.observation_size
-    params = IntentionNetwork(network).init(jax.random.key(0), jnp.zeros((1, size)))
+    params = jax.jit(IntentionNetwork(network).init)(jax.random.key(0), jnp.zeros((1, size)))
     statistics = {
         "count": np.float32(10),
         "mean": np.zeros(size, np.float32),
