@@ -10,8 +10,9 @@ from vnl_mjx.errors import UserError
 
 
 @pytest.fixture
-def commands(monkeypatch):
+def commands(monkeypatch, tmp_path):
     """Words of every command that was run."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "choose_backend", lambda: "osmesa")
     return []
 
@@ -29,6 +30,12 @@ def test_every_step_is_a_command_that_stands_alone(commands, capsys):
     for words in commands:
         assert f"$ vnl-mjx {words[0]}" in shown
     assert "runs/x/report/report.html" in shown and "what next" in shown
+
+
+def test_a_folder_that_cannot_be_made(commands, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--run-dir"):
+        demo.run(tmp_path / "file" / "x", True, lambda words: 0)
 
 
 def test_quick_is_shorter(commands):

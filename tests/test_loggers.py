@@ -170,7 +170,7 @@ def test_nothing_is_imported_unless_asked_for(tmp_path, monkeypatch):
 
 
 def test_tensorboard_writes_events(tmp_path):
-    pytest.importorskip("tensorboardX")
+    pytest.importorskip("tensorboardX", reason="needs the extra `tensorboard`")
     config = DistillationConfig(logging_config=LoggingSection(tensorboard=True))
     console = _console()
     loggers = Loggers(config, tmp_path, console)

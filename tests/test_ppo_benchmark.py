@@ -73,6 +73,7 @@ def networks(measured):
     return PpoNetworks(trainer, state, recording.segment)
 
 
+@pytest.mark.slow  # among those that compile as a user's run does: Adam makes much of last bits
 def test_the_networks_take_the_gradient_step_of_the_update(measured, networks):
     _, state, recording, (after, result) = measured
     weights = result.learning.weights  # in force then; the benchmark takes those of the end

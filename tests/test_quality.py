@@ -2,9 +2,11 @@
 
 from dataclasses import fields, replace
 
+import h5py
 import matplotlib.image
 import numpy as np
 import pytest
+import yaml
 from scipy.spatial.transform import Rotation
 
 from vnl_mjx.analysis.pictures.quality import save_quality_plot
@@ -168,8 +170,6 @@ def test_the_limits_keep_simulated_clips_but_for_pressed_toes(rodent):
 
 
 def test_the_limits_keep_the_real_clips_and_their_markers_fit(rodent, shared_data):
-    h5py = pytest.importorskip("h5py")
-    yaml = pytest.importorskip("yaml")
     path = shared_data / "reference" / "rodent_mocap_4x250.h5"
     clips = read_clips(path, rodent)
     for quality in assess_clips(rodent, clips):

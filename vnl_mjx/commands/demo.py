@@ -16,8 +16,8 @@ from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
 
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
-NUM_STEPS = 410_000
-QUICK_STEPS = 82_000
+NUM_STEPS = 409_600
+QUICK_STEPS = 81_920
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,10 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )
-    evaluate = ("eval", f"checkpoint_path={run}")
+    evaluate = ("eval", run, "eval_config.acting=deterministic")
     if quick:
         evaluate += (
             "eval_config.starts_per_clip=1",
-            "eval_config.acting=deterministic",
             "prior_config.seconds=4",
             "latent_config.num_traversals=0",
             "latent_config.interpolate=false",
@@ -77,17 +76,22 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
     console, started = Console(), time.perf_counter()
     todo = steps(run_dir, quick)
     can_draw = _can_draw(console)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--run-dir: cannot make {run_dir} ({error.strerror})") from error
     for number, step in enumerate(todo, start=1):
         console.rule(f"{number}/{len(todo)}: {step.title}")
         if step.needs_gl and not can_draw:
             console.print("passed over: nothing here can draw")
             continue
-        console.print(f"$ vnl-mjx {shlex.join(step.words)}", soft_wrap=True, highlight=False)
+        line = f"$ vnl-mjx {shlex.join(step.words)}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
         if status := command(step.words):
             return status
     console.rule(f"done in {time.perf_counter() - started:.0f} s")
     for line in _what_next(run_dir):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

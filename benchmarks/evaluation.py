@@ -1,0 +1,55 @@
+"""How close an evaluation comes to what the physics alone takes, and how often it compiles.
+
+    uv run python benchmarks/evaluation.py RUN [--starts-per-clip 2] [--repetitions 5]
+
+RUN is a finished distillation. Student and teacher play its clips; the floor is the time spent inside
+`mujoco.batch` meanwhile (with its copies in and out), measured in the same run.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from vnl_mjx.analysis.evaluation.comparison import Evaluator
+from vnl_mjx.commands.student_setup import load_stored_student
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--starts-per-clip", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=5)
+    args = parser.parse_args()
+    stored = load_stored_student(str(args.run))
+    loaded, physics = stored.loaded, stored.task.physics
+    evaluator = Evaluator(stored.task, loaded.student)
+    num_episodes = stored.clips.num_clips * args.starts_per_clip
+
+    def evaluate() -> tuple[int, float, float]:
+        busy, started = physics.busy_seconds, time.perf_counter()
+        found = evaluator.compare(loaded.params, loaded.teacher, stored.clips, num_episodes, 0)
+        seconds = time.perf_counter() - started
+        steps = sum(r.steps.alive.size for r in (found.student, found.teacher))
+        return steps, seconds, physics.busy_seconds - busy
+
+    _, first, _ = evaluate()
+    rows = np.array([evaluate() for _ in range(args.repetitions)])
+    steps, seconds, busy = rows.T
+    console = Console()
+    rate, share = steps / seconds, busy / seconds
+    console.print(f"{num_episodes} episodes each of student and teacher, {steps[0]:,.0f} steps")
+    console.print(f"first, with compiling: {first:.1f} s; then {np.median(seconds):.1f} s")
+    console.print(
+        f"rate: {np.median(rate):,.0f} control steps/s ({rate.min():,.0f}-{rate.max():,.0f})"
+    )
+    console.print(
+        f"physics / end to end: {np.median(share):.3f} ({share.min():.3f}-{share.max():.3f})"
+    )
+    console.print(f"programs compiled: {evaluator._player._advance._cache_size()}")
+
+
+if __name__ == "__main__":
+    main()
