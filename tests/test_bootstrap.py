@@ -56,7 +56,7 @@ def test_resamples_hold_whole_clips_as_often_as_they_were_drawn(statistic, of):
     rng = np.random.default_rng(2)
     clip = np.array([0, 0, 0, 1, 2, 2, 5, 5])
     values = rng.normal(size=8)
-    drawn = bootstrap._draws(4, 50, 3)
+    drawn = bootstrap.draws(4, 50, 3)
     np.testing.assert_array_equal(drawn.sum(axis=1), 4)
     clips = [values[clip == c] for c in (0, 1, 2, 5)]
     written_out = [

@@ -2,17 +2,36 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from made_rollouts import made_rollout, upright
+from policy_helpers import untrained_policy
+from toy_student import untrained_student
 
 from tests.quick_eval import QUICK_EVAL
-from tests.toy_run import write_toy_run
+from tests.toy_run import toy_task, write_toy_run
+from vnl_mjx.analysis.evaluation.prior_rollouts import PriorEvaluator, PriorMode
+from vnl_mjx.analysis.evaluation.protocol import (
+    DETERMINISTIC,
+    play_all,
+    policy_subject,
+    student_and_teacher,
+)
 from vnl_mjx.analysis.evaluation.summary import ClipSets, differences, policies
 from vnl_mjx.analysis.rendering import gl
+from vnl_mjx.analysis.rendering.cameras import VIEWS
 from vnl_mjx.analysis.report.document import read_document
+from vnl_mjx.analysis.report.findings import measure_latent
+from vnl_mjx.analysis.report.illustrate import latent_pictures
+from vnl_mjx.analysis.report.verdicts import UNMEASURED, tiles
 from vnl_mjx.cli import main
+from vnl_mjx.config.evaluation import LatentSection, VideoSection
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.tasks.imitation import ImitationTask
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +103,81 @@ def test_figures_add_up(report):
 def test_a_further_checkpoint_plays_the_same_and_reports_are_compared(
     report, run_dir, tmp_path, capsys
 ):
+    teacher = run_dir.parent / "teacher"
     os.symlink(run_dir, tmp_path / "again")
+    shutil.copytree(teacher, tmp_path / "tutor")
     early = tmp_path / "early"
-    further = f"compare_with=['{tmp_path / 'again'}']"
+    further = f"compare_with=['{tmp_path / 'again'}','{tmp_path / 'tutor'}']"
     assert main(["eval", str(run_dir), further, *QUICK_EVAL, f"output_dir={early}"]) == 0
     document = read_document(early / "metrics.json")
     # the link is to the same student, which does the same
     student, other = document["policies"]["student"], document["policies"]["run"]
     assert student["deterministic"]["clips"] == other["deterministic"]["clips"]
+    own, tutor = (document["policies"][name]["deterministic"] for name in ("teacher", "tutor"))
+    for clip, figures in own["clips"].items():
+        reward = tutor["clips"][clip]["episode_reward"]
+        assert reward == pytest.approx(figures["episode_reward"], rel=1e-3)
     both = tmp_path / "both"
     assert main(["compare", str(run_dir), str(early), "--output", str(both)]) == 0
     assert "early" in (both / "comparison.html").read_text()
     assert "evaluate it first" in refused(capsys, "compare", str(run_dir), str(tmp_path / "no"))
     assert "two or more" in refused(capsys, "compare", str(run_dir), "--output", str(both))
-    teacher = run_dir.parent / "teacher"
     line = refused(capsys, "eval", str(run_dir), f"compare_with=['{teacher}','{teacher}']")
     assert "named twice" in line
+
+
+def test_one_sampled_episode_of_one_clip(run_dir, tmp_path):
+    """The prior's rollouts last no whole number of steps, and more dimensions are moved than there are."""
+    little = ["eval_config.clips=held_out", "eval_config.acting=sampled"]
+    little += ["prior_config.num_episodes=1", "prior_config.seconds=0.333"]
+    little += ["prior_config.modes=[smooth,learned]"]
+    little += ["latent_config.num_traversals=9", "latent_config.interpolate=true"]
+    assert main(["eval", str(run_dir), *QUICK_EVAL, *little, f"output_dir={tmp_path}"]) == 0
+    document = read_document(tmp_path / "metrics.json")
+    for ways in document["policies"].values():
+        assert set(ways) == {"sampled"} and set(ways["sampled"]["sets"]) == {"all", "held_out"}
+        assert ways["sampled"]["sets"]["all"]["num_episodes"] == 1
+    assert list(document["prior"]["learned"]["clips"]["survival"]) == ["0.33"]
+    assert set(document["latent"]["traversal"]["dimension"]) == {0, 1, 2}
+    assert "interpolation" not in document["latent"]  # there is no other clip to go to
+
+
+def test_a_prior_that_is_not_drawn_as_learned_is_not_judged(report):
+    document = read_document(report / "metrics.json")
+    assert tiles(document)[-1].verdict != UNMEASURED
+    document["prior"] = {"smooth": document["prior"]["learned"]}
+    assert tiles(document)[-1].verdict == UNMEASURED
+
+
+def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
+    """It remembers where it acts and where it labels; the prior reads its statistics alone."""
+    config = toy_task(toy_config)
+    task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+    teacher, (params, _, student) = (
+        untrained_policy(task, lstm_num_layers=1),
+        untrained_student(task),
+    )
+    subjects = [
+        *student_and_teacher(task, student, params, teacher),
+        policy_subject(task, teacher, "alone"),
+    ]
+    played = play_all(subjects, toy_clips, starts_per_clip=1, acting=(DETERMINISTIC,))
+    own, alone = (played[name][DETERMINISTIC].steps for name in ("teacher", "alone"))
+    np.testing.assert_allclose(own.action[:10], alone.action[:10], atol=1e-3)
+    np.testing.assert_array_equal(own.action, own.seen.teacher_action)
+    assert np.isfinite(played["student"][DETERMINISTIC].steps.seen.teacher_action).all()
+    prior = PriorEvaluator(task, student, toy_clips)
+    found = prior.run(params, teacher, {"mean": PriorMode(0.0)}, seconds=0.1, num_episodes=2)
+    assert set(found.summary()) == {"mean"}
+
+
+def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):
+    rollout = made_rollout(upright(np.zeros((6, 2, 3))), np.array([5, 5]), np.zeros((5, 2, 3)))
+    rollout = rollout.replace(steps=rollout.steps.replace(diverged=np.ones((5, 2), bool)))
+    nobody: Any = None
+    found = measure_latent(rollout, toy_clips, nobody, nobody, nobody, nobody, LatentSection())
+    assert found.statistics == {} and "diverged" in found.missing
+    assert latent_pictures(found, toy_clips) == {}
 
 
 @pytest.mark.render
@@ -123,6 +201,14 @@ def test_what_cannot_be_written_or_read_is_said_before_anything_is_played(
     assert "no/such/run" in line
     line = refused(capsys, "eval", str(run_dir), "video_config.width=65")
     assert "even" in line
+    line = refused(capsys, "eval", str(run_dir), "video_config.camera=behind")
+    assert "camera" in line and "top" in line
+    line = refused(capsys, "eval", str(run_dir), "prior_config.modes=[]")
+    assert "prior_config.seconds=0" in line
+    # the teacher is the one that the student carries
+    line = refused(capsys, "eval", str(run_dir), "teacher_config.checkpoint_path=other")
+    assert "unknown key teacher_config.checkpoint_path" in line
+    assert set(get_args(VideoSection.__annotations__["camera"])) == set(VIEWS)
 
 
 def test_summary_by_hand():

@@ -2,9 +2,12 @@
 
 import contextlib
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vnl_mjx.errors import UserError, first_line
 
@@ -39,6 +42,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # moved already, or never made
             partial.unlink()
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes `document` completely or not at all, creating the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document, indent=2))
+
+
+def file_name(text: str) -> str:
+    """A text, such as the name of a clip, as the name of a file."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def file_sha256(path: Path) -> str:

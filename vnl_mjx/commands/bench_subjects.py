@@ -33,7 +33,7 @@ class Subject(ABC):
         name: in tables.
         rollout_networks: whose networks act in a rollout, in tables.
         targets: by name: the ratio to the floor and, where there is one, of start and memory.
-        prepare: see `analysis.benchmarks.measure`.
+        prepare: see `analysis.benchmark.subjects.measure`.
         config: of the training.
     """
 

@@ -16,7 +16,7 @@ from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
 
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
-NUM_STEPS = 409_600
+NUM_STEPS = 348_160
 QUICK_STEPS = 81_920
 
 
@@ -47,7 +47,7 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )
-    evaluate = ("eval", run, "eval_config.acting=deterministic")
+    evaluate = ("eval", run, "eval_config.acting=deterministic", "prior_config.modes=[learned]")
     if quick:
         evaluate += (
             "eval_config.starts_per_clip=1",

@@ -13,6 +13,7 @@ from vnl_mjx.commands.experiment import build_experiment
 from vnl_mjx.commands.run_folder import check_same_run, run_metadata
 from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.files import write_json
 from vnl_mjx.training.alarms import alarms
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.trainer import Update
@@ -125,9 +126,7 @@ class DistillationRun(TrainingRun):
 
         summary = self.evaluate(state, env_steps)
         self.loggers.finish()
-        metrics.write_json(
-            self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps}
-        )
+        write_json(self.run_dir / "eval" / "metrics.json", summary | {"env_steps": env_steps})
         training_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
         tables.print_evaluation(self.console, summary)
         for line in (

@@ -1,7 +1,6 @@
 """`vnl-mjx eval-teacher`: how well a teacher tracks reference clips."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.analysis.evaluation.metrics import write_json
 from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.analysis.evaluation.teacher_targets import judge
 from vnl_mjx.analysis.rendering.episode_panes import reference_qpos
@@ -21,6 +19,7 @@ from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.teacher_setup import choose_clips, load_experiment, name_of
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_name, write_json
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.walkers.walker import Walker
 
@@ -132,7 +131,7 @@ def _film(
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
-            output = folder / (re.sub(r"[^\w.-]+", "_", name) + ".mp4")
+            output = folder / f"{file_name(name)}.mp4"
             render_qpos(
                 walker,
                 qpos,

@@ -84,19 +84,17 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
     path = Path(given).expanduser()
     kind, found = recognise(path)
     name = path.resolve().name
-    clips = config.teacher_config.reference_data_path or _clips_path(stored)
-    body = config.walker_config.mjcf_path
+    body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
     if kind == "student":
-        other = load_stored_student(
-            str(found), None, clips, body, config.reference_config, config.physics_config
-        )
+        clips = str(stored.clips_file)
+        other = load_stored_student(str(found), None, clips, body, cut, where)
         loaded, task, walker = other.loaded, other.task, other.walker
         student, _ = student_and_teacher(
             task, loaded.student, loaded.params, loaded.teacher, name=name
         )
         subjects = [student]
     elif kind == "teacher":
-        experiment = load_experiment(found, None if clips is None else Path(clips), body)
+        experiment = load_experiment(found, stored.clips_file, body, reference=cut, physics=where)
         task, walker = experiment.task.imitation, experiment.walker
         subjects = [policy_subject(task, experiment.teacher.policy, name)]
     else:
@@ -104,9 +102,3 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
     if walker.joint_names != stored.walker.joint_names:
         raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
     return subjects
-
-
-def _clips_path(stored: StoredStudent) -> str | None:
-    """The file of the student's clips; None for the bundled ones."""
-    recorded = stored.loaded.metadata["reference_source"]
-    return None if recorded is None else str(stored.run_dir / recorded)

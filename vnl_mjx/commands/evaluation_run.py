@@ -1,23 +1,24 @@
 """One evaluation of a student, from the rollouts to the files of the report."""
 
-import hashlib
-import json
-import platform
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from rich.console import Console
 
 from vnl_mjx.analysis.evaluation import summary
 from vnl_mjx.analysis.evaluation.episode_figures import in_order, metric
 from vnl_mjx.analysis.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
-from vnl_mjx.analysis.evaluation.protocol import ACTING, DETERMINISTIC, SAMPLED, play_all
-from vnl_mjx.analysis.evaluation.summary import TEACHER, ClipSets
+from vnl_mjx.analysis.evaluation.protocol import (
+    ACTING,
+    DETERMINISTIC,
+    SAMPLED,
+    STUDENT,
+    TEACHER,
+    play_all,
+)
+from vnl_mjx.analysis.evaluation.summary import ClipSets
 from vnl_mjx.analysis.latent.alarms import action_noise, report_alarms
 from vnl_mjx.analysis.pictures.style import Picture
 from vnl_mjx.analysis.rendering.video_queue import VideoFile, VideoQueue
@@ -31,18 +32,21 @@ from vnl_mjx.analysis.report.findings import (
 )
 from vnl_mjx.analysis.report.footage import Footage, followed, latent_footage, prior_footage
 from vnl_mjx.analysis.report.html import Extras, write_report
+from vnl_mjx.analysis.report.verdicts import PRIOR_MODE
 from vnl_mjx.commands.evaluated import Evaluated
+from vnl_mjx.commands.evaluation_origin import (
+    clips_section,
+    made_section,
+    training_rows,
+    without_paths,
+)
 from vnl_mjx.commands.progress import frame_progress
-from vnl_mjx.commands.training_run import METRICS_FILE
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
-from vnl_mjx.reference.kinematics import num_cores
-from vnl_mjx.versions import installed_versions
+from vnl_mjx.files import file_name
 from vnl_mjx.walkers.groups import actuator_groups
 
-STUDENT = "student"
 VIDEO_FOLDER = "videos"
-_VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn", "matplotlib")
 _NO_PRIOR = "Left out: prior_config.seconds is 0."
 
 
@@ -56,6 +60,7 @@ class EvaluationRun:
         self.walker = self.stored.walker
         self.groups = actuator_groups(self.walker.actuator_names)
         self.prior: PriorEvaluation | None = None
+        self._num_videos = 0
 
     def play(self) -> None:
         """Everyone follows the clips."""
@@ -107,7 +112,9 @@ class EvaluationRun:
     def _ask(self, queue: VideoQueue, folder: Path, footage: Footage) -> None:
         (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
         for name, motions in footage:
-            queue.add(name, motions, folder / VIDEO_FOLDER / f"{file_name(name)}.mp4")
+            self._num_videos += 1  # what clips are called may be alike, as file names at least
+            file = f"{self._num_videos:02d}_{file_name(name)}.mp4"
+            queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)
 
     def assemble(self, seconds: float) -> dict[str, Any]:
         """The document of `metrics.json`.
@@ -129,9 +136,9 @@ class EvaluationRun:
         )
         prior = {} if self.prior is None else self.prior.summary()
         return assemble(
-            made=self._made(seconds),
+            made=made_section(self.stored, self.clips, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
-            clips=self._clip_rows(),
+            clips=clips_section(self.clips, self.evaluated.sets),
             policies=policies,
             differences=summary.differences(self.figures, sets),
             metrics={name: metric(name)._asdict() for name in in_order(names)},
@@ -171,7 +178,9 @@ class EvaluationRun:
                 missing["prior"] = _NO_PRIOR
             if self.latent.missing:
                 missing["latent"] = self.latent.missing
-            extras = Extras(missing=missing, config=to_yaml(self._config_without_paths()))
+            extras = Extras(
+                missing=missing, config=to_yaml(without_paths(self.config, self.stored))
+            )
             return write_report(folder, document, self._pictures(document), videos, extras)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation:
@@ -188,59 +197,11 @@ class EvaluationRun:
         )
 
     def _prior_survival(self, prior: dict[str, Any]) -> float | None:
-        if "learned" not in prior:
+        """Share of the episodes from the clips that stand at the end, at the learned deviation."""
+        if PRIOR_MODE not in prior:
             return None
-        return prior["learned"]["clips"]["survival"][f"{self.config.prior_config.seconds:g}"]
-
-    def _made(self, seconds: float) -> dict[str, Any]:
-        loaded, run_dir = self.stored.loaded, self.stored.run_dir
-        metadata = loaded.metadata
-        return {
-            "command": f"vnl-mjx eval checkpoint_path={run_dir.name}",
-            "versions": installed_versions(_VERSIONS),
-            "seed": self.config.eval_config.seed,
-            "env_steps": loaded.env_steps,
-            "checkpoint": f"{run_dir.name}, {loaded.path.name}",
-            "teacher": str(metadata.get("teacher_source") or "the bundled demonstration teacher"),
-            "teacher_sha256": metadata["identity"]["teacher_sha256"],
-            "params_sha256": _sha256(loaded.params),
-            "clips_source": self.clips.source,
-            "clips_sha256": self.clips.sha256,
-            "machine": f"{platform.system()} {platform.machine()}, {num_cores()} cores, "
-            f"JAX on {jax.default_backend()}",
-            "seconds": seconds,
-        }
-
-    def _config_without_paths(self) -> EvaluationConfig:
-        """What may be shown to others: names in place of this machine's folders."""
-        config = self.config
-        body, data = config.walker_config.mjcf_path, config.teacher_config.reference_data_path
-        return replace(
-            config,
-            checkpoint_path=self.stored.run_dir.name,
-            output_dir=None,
-            compare_with=tuple(Path(path).name for path in config.compare_with),
-            walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
-            teacher_config=replace(
-                config.teacher_config, reference_data_path=data and Path(data).name
-            ),
-        )
-
-    def _clip_rows(self) -> list[dict[str, Any]]:
-        clips = self.clips
-        rows = []
-        for index, name in enumerate(clips.names):
-            info = clips.info[index] if clips.info else None
-            rows.append(
-                {
-                    "name": name,
-                    "set": self.evaluated.sets[index],
-                    "label": info.label if info else "",
-                    "seconds": float(clips.lengths[index] / clips.rate_hz),
-                    "made_by": info.made_by if info else "",
-                }
-            )
-        return rows
+        figures = prior[PRIOR_MODE]["clips"]
+        return figures["survival"][f"{figures['seconds']:g}"]
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(
@@ -252,25 +213,4 @@ class EvaluationRun:
         drawn |= illustrate.latent_pictures(self.latent, self.clips)
         if self.prior is not None:
             drawn |= illustrate.prior_pictures(self.prior)
-        return drawn | illustrate.training_pictures(self._training_rows())
-
-    def _training_rows(self) -> list[dict[str, float]]:
-        path = self.stored.run_dir / METRICS_FILE
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line]
-        except (OSError, ValueError):
-            return []  # a checkpoint that stands alone, or a line that is being written
-
-
-def file_name(name: str) -> str:
-    """A name as one of a file."""
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
-def _sha256(params: Any) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(params):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
+        return drawn | illustrate.training_pictures(training_rows(self.stored.run_dir))

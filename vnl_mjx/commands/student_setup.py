@@ -28,6 +28,8 @@ class StoredStudent:
         walker: the body.
         task: the teacher's.
         clips: all clips of the reference file.
+        clips_file: that file.
+        reference: how it was cut.
         split: which of them the student was trained on; None where these are other clips, whose file
             marks none.
         same_clips: they are those of the run.
@@ -38,6 +40,8 @@ class StoredStudent:
     walker: Walker
     task: ImitationTask
     clips: ReferenceClips
+    clips_file: Path
+    reference: ReferenceSection
     split: ClipSplit | None
     same_clips: bool
 
@@ -79,13 +83,16 @@ def load_stored_student(
         task_config = replace(task_config, walker=replace(task_config.walker, source=str(body)))
     walker = build_walker(task_config.walker)
     _check_walker(walker, loaded)
-    read = _read_clips(clips, reference or ReferenceSection(), loaded, walker, run_dir)
+    recorded = loaded.metadata["reference_source"]
+    file = _locate(clips, recorded, run_dir, "teacher_config.reference_data_path") or DEMO_CLIPS
+    cut = _cut(reference or ReferenceSection(), loaded)
+    read = read_clips(file, walker, clip_length=cut.clip_length, rate_hz=cut.rate_hz)
     task = build_task(task_config, walker, where.backend, where.num_threads)
     check_sizes(task, loaded.teacher)
     task.check_clips(read)
     same = read.sha256 == identity["clips_sha256"]
     split = ClipSplit.from_dict(identity["split"]) if same else marked_split(read, seed=0)
-    return StoredStudent(loaded, run_dir, walker, task, read, split, same)
+    return StoredStudent(loaded, run_dir, walker, task, read, file, cut, split, same)
 
 
 def _run_dir(checkpoint: Path) -> Path:
@@ -119,19 +126,10 @@ def _locate(given: str | None, recorded: str | None, run_dir: Path, key: str) ->
     return path
 
 
-def _read_clips(
-    given: str | None,
-    reference: ReferenceSection,
-    loaded: LoadedStudent,
-    walker: Walker,
-    run_dir: Path,
-) -> ReferenceClips:
-    recorded = loaded.metadata["reference_source"]
-    path = _locate(given, recorded, run_dir, "teacher_config.reference_data_path")
+def _cut(given: ReferenceSection, loaded: LoadedStudent) -> ReferenceSection:
+    """How the clips are cut: as given now, else as in the run."""
     stored = loaded.metadata["config"]["reference_config"]
-    return read_clips(
-        path or DEMO_CLIPS,
-        walker,
-        clip_length=reference.clip_length or stored["clip_length"],
-        rate_hz=reference.rate_hz or stored["rate_hz"],
+    return ReferenceSection(
+        clip_length=given.clip_length or stored["clip_length"],
+        rate_hz=given.rate_hz or stored["rate_hz"],
     )

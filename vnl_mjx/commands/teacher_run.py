@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis.evaluation import metrics
 from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.teacher_experiment import TeacherExperiment, build_teacher_experiment
@@ -17,6 +16,7 @@ from vnl_mjx.commands.teacher_tables import network_rows, task_rows
 from vnl_mjx.commands.teacher_video import TeacherVideos
 from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.training.ppo import Ppo, PpoState
 from vnl_mjx.training.ppo_metrics import ppo_alarms, ppo_metrics
@@ -175,7 +175,7 @@ class TeacherRun(TrainingRun):
         evaluation: TeacherEvaluation = self.evaluate(state, env_steps)
         self.loggers.finish()
         summary = evaluation.summary() | {"env_steps": env_steps}
-        metrics.write_json(self.run_dir / "eval" / "metrics.json", summary)
+        write_json(self.run_dir / "eval" / "metrics.json", summary)
         plots.teacher_curves(self.run_dir / METRICS_FILE, self.run_dir / "plots")
         self._show(evaluation)
         if self.config.eval_config.video_at_end:

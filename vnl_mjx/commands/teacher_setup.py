@@ -3,13 +3,24 @@
 from pathlib import Path
 
 from vnl_mjx.commands.experiment import Experiment, build_experiment
-from vnl_mjx.config.schema import DistillationConfig, TeacherSection, WalkerSection
+from vnl_mjx.config.schema import (
+    DistillationConfig,
+    PhysicsSection,
+    ReferenceSection,
+    TeacherSection,
+    WalkerSection,
+)
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ReferenceClips, clips_of_split, marked_split
 
 
 def load_experiment(
-    checkpoint: Path | None, clips: Path | None, mjcf: str | None, nominal_body: bool = True
+    checkpoint: Path | None,
+    clips: Path | None,
+    mjcf: str | None,
+    nominal_body: bool = True,
+    reference: ReferenceSection | None = None,
+    physics: PhysicsSection | None = None,
 ) -> Experiment:
     """Teacher, body, task and clips; the bundled ones where None is given.
 
@@ -18,6 +29,8 @@ def load_experiment(
         clips: clip file.
         mjcf: another body than the teacher's.
         nominal_body: leave out the domain randomisation that the teacher was trained with.
+        reference: how the clips are cut; as their file says where it is None.
+        physics: the simulation.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -26,10 +39,13 @@ def load_experiment(
         checkpoint_path=None if checkpoint is None else str(checkpoint),
         reference_data_path=None if clips is None else str(clips.expanduser()),
     )
-    return build_experiment(
-        DistillationConfig(teacher_config=teacher, walker_config=WalkerSection(mjcf_path=mjcf)),
-        nominal_body,
+    config = DistillationConfig(
+        teacher_config=teacher,
+        walker_config=WalkerSection(mjcf_path=mjcf),
+        reference_config=reference or ReferenceSection(),
+        physics_config=physics or PhysicsSection(),
     )
+    return build_experiment(config, nominal_body)
 
 
 def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from vnl_mjx.analysis.evaluation import metrics
 from vnl_mjx.commands.local_loggers import CONSOLE_METRICS
 from vnl_mjx.commands.loggers import Loggers
 from vnl_mjx.commands.run_folder import make_run_dir
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import Trainer
 from vnl_mjx.utils.run_checkpointing import RunCheckpointer
 
@@ -141,7 +141,7 @@ class TrainingRun(ABC):
         if latest is None:
             if resume == "always":
                 raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
-            metrics.write_json(self.run_dir / "config.json", self.metadata)
+            write_json(self.run_dir / "config.json", self.metadata)
             return
         if resume == "never":
             raise UserError(

@@ -25,7 +25,7 @@ examples:
 
 
 def add_view_arguments(view: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx view`; each but `path` is a field of `view.ViewOptions`."""
+    """Of `vnl-mjx view`; each but `path` is a field of `view_options.ViewOptions`."""
     view.add_argument(
         "path",
         type=Path,

@@ -2,12 +2,12 @@
 
 import difflib
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from vnl_mjx.analysis.rendering.cameras import VIEWS
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_name
 from vnl_mjx.reference.clips import ReferenceClips
 
 _MIN_PIXELS, _MAX_PIXELS = 64, 4096
@@ -112,8 +112,8 @@ def output_path(path: Path, title: str, options: ViewOptions) -> Path:
     """Where the video of one clip goes."""
     if options.output is not None and not options.all_clips:
         return options.output.expanduser()
-    name = re.sub(r"[^\w.-]+", "_", f"{path.stem}_{title}")
-    return (options.output or Path()).expanduser() / f"{name}.mp4"
+    name = f"{file_name(f'{path.stem}_{title}')}.mp4"
+    return (options.output or Path()).expanduser() / name
 
 
 def clip_of_name(clips: ReferenceClips, name: str) -> int:

@@ -6,9 +6,20 @@ The YAML file beside this module, `vae_evaluation.yaml`, holds the same keys and
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vnl_mjx.config.schema import PhysicsSection, ReferenceSection, TeacherSection, WalkerSection
+from vnl_mjx.config.schema import PhysicsSection, ReferenceSection, WalkerSection
 from vnl_mjx.config.validation import check_bounds, number
 from vnl_mjx.errors import UserError
+
+
+@dataclass(frozen=True)
+class ClipsSection:
+    """The motion to follow; the teacher is the one that the student carries.
+
+    Attributes:
+        reference_data_path: HDF5 file of reference clips, null for that of the run.
+    """
+
+    reference_data_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,14 +80,14 @@ class VideoSection:
 
     Attributes:
         num_clips: clips of which one is made, student beside teacher and reference; 0 for no video.
-        camera: name of the view.
+        camera: view that they are seen from (`analysis.rendering.cameras.VIEWS`).
         width: pixels of a pane, even.
         height: pixels of a pane, even.
         fps: pictures per second.
     """
 
     num_clips: int = number(4, ge=0)
-    camera: str = "side"
+    camera: Literal["side", "top", "front"] = "side"
     width: int = number(320, ge=64)
     height: int = number(240, ge=64)
     fps: float = number(25.0, gt=0.0)
@@ -105,7 +116,7 @@ class EvaluationConfig:
     step: int | None = number(None, ge=0)
     output_dir: str | None = None
     compare_with: tuple[str, ...] = ()
-    teacher_config: TeacherSection = field(default_factory=TeacherSection)
+    teacher_config: ClipsSection = field(default_factory=ClipsSection)
     walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
     physics_config: PhysicsSection = field(default_factory=PhysicsSection)
@@ -121,6 +132,11 @@ class EvaluationConfig:
             raise UserError(
                 "checkpoint_path: expected the folder of a distillation run, found null; "
                 "give checkpoint_path=runs/NAME"
+            )
+        if not self.prior_config.modes:
+            raise UserError(
+                "prior_config.modes: expected at least one, found none; "
+                "prior_config.seconds=0 leaves the rollouts out"
             )
         for name in ("width", "height"):
             value = getattr(self.video_config, name)

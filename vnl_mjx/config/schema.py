@@ -136,7 +136,7 @@ class TrainingSection:
     learning_rate: float = number(1e-3, gt=0)
     max_grad_norm: float = number(10.0, gt=0)
     action_weight: float = number(1.0, ge=0)
-    kl_weight: float = number(3e-5, ge=0)
+    kl_weight: float = number(1e-4, ge=0)
     kl_schedule: KlScheduleSection = field(default_factory=KlScheduleSection)
     teacher_forcing: TeacherForcingSection = field(default_factory=TeacherForcingSection)
     held_out_fraction: float = number(0.2, ge=0, lt=1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vnl_mjx.config.imitation import RewardConfig
+from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.training.alarms import NAN_SHARE_ALARM
 from vnl_mjx.training.metrics import rollout_metrics, taken_together, timing_metrics

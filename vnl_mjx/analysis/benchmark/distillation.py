@@ -1,11 +1,10 @@
-"""The networks of a distillation on their own, for `analysis.benchmarks`."""
+"""The networks of a distillation on their own, for `benchmark.subjects`."""
 
 from functools import partial
 from typing import Any
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -34,7 +33,7 @@ class LabelledRecording(Recording):
 def prepare(
     trainer: VaeDistillation, state: TrainState
 ) -> tuple[LabelledRecording, "DistillationNetworks"]:
-    """What `benchmarks.measure` asks for."""
+    """What `subjects.measure` asks for."""
     recording = record(trainer, state)
     return recording, DistillationNetworks(trainer, state, recording)
 
@@ -93,12 +92,11 @@ class DistillationNetworks:
 
     def _act_impl(self, params, teacher: FrozenPolicy, observations, memory, key):
         student = self._trainer.student
-        reference_size = student.config.reference_size
 
         def step(memory, inputs):
             observation, key = inputs
             output = teacher.act(observation, memory)
-            reference, own = jnp.split(teacher.normalize(observation), [reference_size], axis=-1)
+            reference, own = teacher.split(teacher.normalize(observation))
             return output.memory, (output.action, student.act(params, own, reference, key))
 
         keys = jax.random.split(key, len(observations))

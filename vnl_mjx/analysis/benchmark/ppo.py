@@ -1,4 +1,4 @@
-"""The networks of a teacher's training on their own, for `analysis.benchmarks`."""
+"""The networks of a teacher's training on their own, for `benchmark.subjects`."""
 
 from dataclasses import fields
 from functools import partial
@@ -11,8 +11,9 @@ import numpy as np
 from vnl_mjx.analysis.benchmark.subjects import Recording, play, timed
 from vnl_mjx.models.actor_critic import ActorCriticParams, forget
 from vnl_mjx.training.brax_parts import NormalTanhDistribution
+from vnl_mjx.training.normalizer import normalize
 from vnl_mjx.training.ppo import Ppo, PpoState
-from vnl_mjx.training.ppo_acting import ActingState, Actor, normalize
+from vnl_mjx.training.ppo_acting import ActingState, Actor
 from vnl_mjx.training.ppo_losses import LossWeights, Segment, Steps, ppo_loss
 
 
@@ -28,7 +29,7 @@ class SegmentRecording(Recording):
 
 
 def prepare(trainer: Ppo, state: PpoState) -> tuple[SegmentRecording, "PpoNetworks"]:
-    """What `benchmarks.measure` asks for."""
+    """What `subjects.measure` asks for."""
     recording = record(trainer, state)
     return recording, PpoNetworks(trainer, state, recording.segment)
 

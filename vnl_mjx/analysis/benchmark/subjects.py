@@ -4,7 +4,7 @@ One rollout is recorded: the physics states that the policy meets, its actions, 
 floor is the time of exactly these states through bare `mujoco.batch`, without JAX, plus the time of
 exactly these observations through the networks, without task or physics. End to end repeats the recorded
 update. Repetitions of the three alternate, so that a machine that slows down slows all of them.
-What a rollout records and what its networks compute, `distillation_benchmark` and `ppo_benchmark` say.
+What a rollout records and what its networks compute, `benchmark.distillation` and `benchmark.ppo` say.
 """
 
 import time
@@ -24,6 +24,8 @@ from vnl_mjx.physics.base import PhysicsState, configure_model
 from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
 from vnl_mjx.physics.randomization import draw_variants
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.training.ppo import Ppo
+from vnl_mjx.training.vae_distillation import VaeDistillation
 
 # What an update cannot do without.
 FLOOR = ("physics", "rollout networks", "update networks")
@@ -32,18 +34,7 @@ _SPREAD = {"median": np.median, "min": np.min, "max": np.max}
 _REPLAYED_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart", "time")
 
 State = TypeVar("State")
-
-
-class Trainer(Protocol):
-    """What `VaeDistillation` and `Ppo` have in common."""
-
-    task: Any  # its `imitation` is the task of one environment
-    config: Any
-    steps_per_update: int
-
-    def update(self, state: Any) -> tuple[Any, Any]:
-        """One rollout and what is learnt from it."""
-        ...
+Trainer = VaeDistillation | Ppo
 
 
 class Networks(Protocol):

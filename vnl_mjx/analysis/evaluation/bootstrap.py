@@ -69,7 +69,7 @@ def interval(
     once = _statistic(values, member, np.ones((1, len(names)), int), statistic)
     if len(names) < 2:
         return Interval(float(once[0]), np.nan, np.nan)
-    resampled = _statistic(values, member, _draws(len(names), num, seed), statistic)
+    resampled = _statistic(values, member, draws(len(names), num, seed), statistic)
     tail = _expanded_tail(len(names), level)
     low, high = np.quantile(resampled, [tail, 1.0 - tail])
     return Interval(float(once[0]), float(low), float(high))
@@ -109,7 +109,7 @@ def _expanded_tail(num_clips: int, level: float) -> float:
 
 
 @lru_cache(maxsize=4)
-def _draws(num_clips: int, num: int, seed: int) -> np.ndarray:
+def draws(num_clips: int, num: int, seed: int) -> np.ndarray:
     """How often each resample holds each clip, int [resample, clip]; kept for the next figure."""
     even = np.full(num_clips, 1.0 / num_clips)
     return np.random.default_rng(seed).multinomial(num_clips, even, size=num)

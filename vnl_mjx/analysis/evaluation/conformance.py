@@ -7,6 +7,7 @@ from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.rewards import imitation_reward_maximum
 
 _FAR_SHARE_WARNING = 0.02
 _LOW_REWARD_SHARE = 0.3
@@ -48,9 +49,7 @@ def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], 
         raise UserError(
             "teacher: its actions are not finite; the checkpoint's parameters are unusable"
         )
-    weights = task.config.reward
-    best = weights.pos_weight + weights.quat_weight + weights.joint_weight + weights.endeff_weight
-    best += weights.angvel_weight + weights.bodypos_weight
+    best = imitation_reward_maximum(task.config.reward)
     episodes = episode_statistics(replay)
     reward = steps.reward[alive].mean()
     far_share = steps.seen.far_share[alive].mean()

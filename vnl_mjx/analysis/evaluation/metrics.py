@@ -1,8 +1,6 @@
 """Numbers made of evaluation trajectories. NumPy in, JSON-able values out."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from vnl_mjx.analysis.evaluation.action_errors import action_errors
 from vnl_mjx.analysis.evaluation.comparison import Comparison
 from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.analysis.latent.statistics import latent_statistics
-from vnl_mjx.files import replacing
 
 
 def summarize(
@@ -36,9 +33,9 @@ def summarize(
         "student": _means(student),
         "teacher": _means(teacher),
         "reward_ratio": _ratio(student["episode_reward"].mean(), teacher["episode_reward"].mean()),
-        "action": _action_errors(comparison.student, actuator_names, groups),
-        "action_on_teacher_states": _action_errors(comparison.teacher, actuator_names, groups),
-        "latent": _latent_statistics(comparison.student),
+        "action": seen_action_errors(comparison.student, actuator_names, groups),
+        "action_on_teacher_states": seen_action_errors(comparison.teacher, actuator_names, groups),
+        "latent": seen_latent_statistics(comparison.student),
         "nan_steps": int(
             np.sum(comparison.student.steps.diverged & comparison.student.steps.alive)
         ),
@@ -60,16 +57,18 @@ def episode_statistics(rollout: Rollout) -> dict[str, np.ndarray]:
     return per_episode
 
 
-def _action_errors(
+def seen_action_errors(
     rollout: Rollout, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
+    """`action_errors` over the valid steps of a rollout of an `actors.StudentActor`."""
     seen = rollout.steps.seen
     return action_errors(
         seen.student_action, seen.teacher_action, rollout.valid, actuator_names, groups
     )
 
 
-def _latent_statistics(rollout: Rollout) -> dict[str, Any]:
+def seen_latent_statistics(rollout: Rollout) -> dict[str, Any]:
+    """`latent_statistics` of the valid steps of a rollout of an `actors.StudentActor`."""
     seen = rollout.steps.seen
     return latent_statistics(
         seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
@@ -102,10 +101,3 @@ def headline(summary: dict[str, Any]) -> dict[str, float]:
         "active_units": summary["latent"]["active_units"],
     }
     return {name: value for name, value in values.items() if value is not None}
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Writes `document` completely or not at all, creating the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(document, indent=2))

@@ -14,9 +14,8 @@ from vnl_mjx.reference.kinematics import Kinematics
 from vnl_mjx.reference.velocities import rotation_between
 from vnl_mjx.walkers.walker import Walker
 
-_CHORD_SECONDS = (
-    0.1  # speeds are those of the chord over so long: as smoothed by a box of that width
-)
+# Speeds are those of the chord over so long: as smoothed by a box of that width.
+CHORD_SECONDS = 0.1
 _BINS = 50  # of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
 _MAX_TRAJECTORIES = 64  # that are compared pair by pair
@@ -86,7 +85,7 @@ class MotionReader:
 
 def _chords(qpos: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """Horizontal speed and turning rate over chords of 0.1 s, [chord] each."""
-    lag = max(1, round(_CHORD_SECONDS * rate_hz))
+    lag = max(1, round(CHORD_SECONDS * rate_hz))
     if len(qpos) <= lag:
         return np.empty(0), np.empty(0)
     before, after = qpos[:-lag], qpos[lag:]

@@ -32,6 +32,11 @@ def episode_median(values: np.ndarray) -> np.ndarray:
     return found
 
 
+def mean_or_none(values: np.ndarray) -> float | None:
+    """Mean of [any] values; None where there is none."""
+    return float(values.mean()) if len(values) else None
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Element by element; NaN where the denominator is not above zero."""
     above = denominator > 0

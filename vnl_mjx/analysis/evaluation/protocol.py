@@ -17,6 +17,7 @@ from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
 
+STUDENT, TEACHER = "student", "teacher"
 DETERMINISTIC, SAMPLED = "deterministic", "sampled"
 ACTING = (DETERMINISTIC, SAMPLED)
 
@@ -43,7 +44,7 @@ def student_and_teacher(
     student: StudentVAE,
     params: Any,
     teacher: FrozenPolicy,
-    name: str = "student",
+    name: str = STUDENT,
 ) -> tuple[Subject, Subject]:
     """A student and its teacher; in both rollouts each says what it would do in the states visited."""
 
@@ -52,7 +53,7 @@ def student_and_teacher(
 
     return (
         Subject(name, task, partial(actor, False)),
-        Subject("teacher" if name == "student" else f"{name}: teacher", task, partial(actor, True)),
+        Subject(TEACHER if name == STUDENT else f"{name}: {TEACHER}", task, partial(actor, True)),
     )
 
 

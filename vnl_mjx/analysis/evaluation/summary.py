@@ -8,9 +8,10 @@ import numpy as np
 
 from vnl_mjx.analysis.evaluation.bootstrap import difference, interval, median_of_clips
 from vnl_mjx.analysis.evaluation.episode_figures import reward_ratio
+from vnl_mjx.analysis.evaluation.per_episode import mean_or_none
+from vnl_mjx.analysis.evaluation.protocol import TEACHER
 
 Figures = Mapping[str, np.ndarray]
-TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
             for name, clips in sets.members.items()
         },
         "clips": {
-            name: {metric: _nanmean(value[sets.clip == i]) for metric, value in values.items()}
+            name: {metric: _mean(value[sets.clip == i]) for metric, value in values.items()}
             for i, name in enumerate(sets.names)
         },
     }
@@ -105,9 +106,8 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
     return found
 
 
-def _nanmean(values: np.ndarray) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else None
+def _mean(values: np.ndarray) -> float | None:
+    return mean_or_none(values[np.isfinite(values)])
 
 
 def _means(values: Figures, sets: ClipSets, clips: np.ndarray) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import numpy as np
 
 from vnl_mjx.analysis.evaluation.actors import PolicyActor
 from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
+from vnl_mjx.analysis.evaluation.per_episode import mean_or_none
 from vnl_mjx.analysis.evaluation.rollout import Player, Rollout
 from vnl_mjx.analysis.evaluation.tracking import pose_errors
 from vnl_mjx.analysis.evaluation.travel import Ways, ways
-from vnl_mjx.config.imitation import RewardConfig
+from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -141,19 +142,21 @@ class TeacherEvaluation:
             "num_episodes": len(rows),
             "survival": float(self.rollout.survived[rows].mean()),
             "steps": float(alive.sum(axis=0).mean()),
-            "reward_per_step": _mean(steps.reward[:, rows][alive]),
-            "reward_fraction": _mean(self.tracking.imitation[:, rows][alive]),
+            "reward_per_step": mean_or_none(steps.reward[:, rows][alive]),
+            "reward_fraction": mean_or_none(self.tracking.imitation[:, rows][alive]),
             "completed_fraction": self._completed(rows),
-            "root_error_mm": _mean(root_error),
+            "root_error_mm": mean_or_none(root_error),
             "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
-            "root_angle_deg": _mean(self.tracking.root_angle_deg[:, rows][valid]),
-            "joint_error_rad": _mean(self.tracking.joint_error_rad[:, rows][valid]),
+            "root_angle_deg": mean_or_none(self.tracking.root_angle_deg[:, rows][valid]),
+            "joint_error_rad": mean_or_none(self.tracking.joint_error_rad[:, rows][valid]),
             "speed": speed,
             "clip_speed": clip_speed,
             "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
-            "foot_slip_mm_per_s": _mean(slip[np.isfinite(slip)]),
+            "foot_slip_mm_per_s": mean_or_none(slip[np.isfinite(slip)]),
             "diverged": int((diverged & alive).sum()),
-            "terms": {name: _mean(term[:, rows][alive]) for name, term in steps.terms.items()},
+            "terms": {
+                name: mean_or_none(term[:, rows][alive]) for name, term in steps.terms.items()
+            },
         }
 
     def _completed(self, rows: np.ndarray) -> float:
@@ -177,7 +180,3 @@ def track(rollout: Rollout, clips: ReferenceClips, config: RewardConfig) -> Trac
         root_angle_deg=errors["root_angle_deg"],
         joint_error_rad=errors["joint_error_rad"],
     )
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None

@@ -19,6 +19,9 @@ TEACHER_NOISE_ALARM = 1.0
 TEACHER_SURVIVAL_ALARM = 0.5
 TEACHER_REWARD_ALARM = 0.3  # of the largest possible, as at the start of a distillation
 PRIOR_SURVIVAL_ALARM = 0.8
+# Nats between posterior and prior from which on more weight helped the bundled teacher's students
+# (README, "How much KL"); below it, less.
+MUCH_KL = 4.0
 
 
 def report_alarms(
@@ -53,13 +56,15 @@ def report_alarms(
     return [alarm._asdict() for alarm in found]
 
 
-def action_noise(rollout: Rollout) -> float:
-    """Mean squared difference of a sampling teacher's actions from its deterministic ones.
+def action_noise(rollout: Rollout) -> float | None:
+    """Mean squared difference of a sampling teacher's actions from its deterministic ones; None: no steps.
 
     Args:
         rollout: of an `actors.StudentActor` with `teacher_acts` and `sampled`.
     """
     steps, valid = rollout.steps, rollout.valid
+    if not valid.any():
+        return None
     return float(np.square(steps.action[valid] - steps.seen.teacher_action[valid]).mean())
 
 
@@ -126,13 +131,15 @@ def _prior_alarms(latent: Mapping[str, Any], survival: float | None, seconds: fl
         f"{100 * survival:.0f} % of its rollouts stand after {seconds:g} s, below "
         f"{100 * PRIOR_SURVIVAL_ALARM:.0f} %"
     )
+    weight = "raise"
     if latent:
         found += f"; posterior and prior are {latent['kl']:.1f} nats apart"
+        weight = "raise" if latent["kl"] > MUCH_KL else "lower"
     return [
         Alarm(
             "the prior alone does not stay up",
             found,
-            "raise training_config.kl_weight (3 to 10 times), by training_config.kl_schedule if the reward "
-            "suffers, and train longer (training_config.num_steps)",
+            f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: too "
+            "little leaves a prior that does not know, too much a decoder that cannot",
         )
     ]

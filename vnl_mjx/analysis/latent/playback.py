@@ -8,6 +8,7 @@ import numpy as np
 
 from vnl_mjx.analysis.evaluation.motion_statistics import MotionReader
 from vnl_mjx.analysis.evaluation.motor_primitives import LatentActor, prior_actor
+from vnl_mjx.analysis.evaluation.per_episode import mean_or_none
 from vnl_mjx.analysis.evaluation.rollout import Episodes, Player, Rollout
 from vnl_mjx.analysis.latent.points import speed_before_steps
 from vnl_mjx.models.intention import FrozenPolicy
@@ -213,11 +214,7 @@ def motion_figures(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any
     return {
         "seconds": (rollout.valid.sum(axis=0) / rollout.control_hz).tolist(),
         "fell": (steps.terminated & steps.alive).any(axis=0).tolist(),
-        "speed": [_mean(motion.speed) for motion in motions],
-        "turning_rate": [_mean(motion.turning_rate) for motion in motions],
-        "torso_height": [_mean(motion.torso_height) for motion in motions],
+        "speed": [mean_or_none(motion.speed) for motion in motions],
+        "turning_rate": [mean_or_none(motion.turning_rate) for motion in motions],
+        "torso_height": [mean_or_none(motion.torso_height) for motion in motions],
     }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None

@@ -5,11 +5,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vnl_mjx.analysis.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import conjugate, rotate
 from vnl_mjx.reference.clips import ReferenceClips
-
-_SPEED_SECONDS = 0.1  # as long a chord as the speeds of `motion_statistics`
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def speed_before_steps(rollout: Rollout) -> np.ndarray:
     """
     position = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])[..., :2]
     last = rollout.valid.sum(axis=0)  # row of each episode's last pose
-    half = max(1, round(_SPEED_SECONDS * rollout.control_hz / 2))
+    half = max(1, round(CHORD_SECONDS * rollout.control_hz / 2))
     row = np.arange(len(rollout.valid))[:, None]
     begin = np.minimum(np.maximum(row - half, 0), last)
     end = np.minimum(row + half, last)

@@ -175,9 +175,8 @@ def _predict(
     steps = [("scale", StandardScaler()), ("model", model)]
     grid = {f"model__{name}": list(some) for name, some in choices.items()}
     predicted = np.empty_like(target)
-    with threadpool_limits(
-        1
-    ):  # so small a problem only waits for threads, on a busy machine for long
+    # so small a problem only waits for threads, on a busy machine for long
+    with threadpool_limits(1):
         for fold in np.unique(folds):
             test = folds == fold
             known = target[~test]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.bootstrap import LEVEL, NUM_RESAMPLES
+from vnl_mjx.analysis.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, draws
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.models.vae import Gaussian
 from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
@@ -79,8 +79,8 @@ def kl_intervals(
 ) -> dict[str, dict[str, float | None]]:
     """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
 
-    As in `evaluation.bootstrap`, but a resample has a KL per dimension rather than one number. None for
-    fewer than two clips.
+    The draws are those of `evaluation.bootstrap`, but a resample has a KL per dimension rather than one
+    number, and the intervals are plain percentiles. None for fewer than two clips.
     """
     names, member = np.unique(clip, return_inverse=True)
     if len(names) < 2:
@@ -88,8 +88,7 @@ def kl_intervals(
     of_clip = (member == np.arange(len(names))[:, None]).astype(float)
     kl = np.where(valid[..., None], kl_per_step(posterior, prior), 0.0)
     sums, counts = of_clip @ kl.sum(axis=0), of_clip @ valid.sum(axis=0)
-    even = np.full(len(names), 1.0 / len(names))
-    drawn = np.random.default_rng(seed).multinomial(len(names), even, size=NUM_RESAMPLES)
+    drawn = draws(len(names), NUM_RESAMPLES, seed)
     resampled = (drawn @ sums) / np.maximum(drawn @ counts, 1)[:, None]  # [resample, dim]
     tail = 50.0 * (1.0 - LEVEL)
     figures = {

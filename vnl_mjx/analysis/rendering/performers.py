@@ -9,14 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.analysis.evaluation.motor_primitives import prior_actor
-from vnl_mjx.analysis.evaluation.prior_rollouts import PriorMode, fallen
+from vnl_mjx.analysis.evaluation.prior_rollouts import fallen, prior_modes
 from vnl_mjx.analysis.evaluation.rollout import Acted, Actor, Ending, with_the_task
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
-
-PRIOR_CORRELATION_S = 0.2  # of the noise of a prior that is watched
 
 
 @flax.struct.dataclass
@@ -110,8 +108,8 @@ def student_performers(
 ) -> dict[str, Performer]:
     """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
     size = student.config.latent_dim
-    mode = PriorMode(correlation_s=PRIOR_CORRELATION_S)
-    correlation = mode.correlation(1.0 / task.config.physics.control_timestep)
+    control_hz = 1.0 / task.config.physics.control_timestep
+    correlation = prior_modes()["smooth"].correlation(control_hz)
 
     def prior(offset: jax.Array, noise: float) -> Actor:
         return prior_actor(

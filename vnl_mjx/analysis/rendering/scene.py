@@ -22,12 +22,8 @@ GHOST_GROUP = 3  # of what is seen of the ghosts, so that a pane can leave them 
 # What the ghosts are coloured: the first, the second, ...
 GHOST_RGBA = ((0.16, 0.42, 0.78, 0.30), (0.85, 0.42, 0.10, 0.30), (0.20, 0.60, 0.30, 0.30))
 
-MATERIAL_RGBA = (
-    0.5,
-    0.5,
-    0.5,
-    1.0,
-)  # MuJoCo's own: a geom shows another one in place of its material
+# MuJoCo's own: a geom shows another one in place of its material.
+MATERIAL_RGBA = (0.5, 0.5, 0.5, 1.0)
 _FUR_RGBA = (0.60, 0.54, 0.48, 1.0)
 _FLOOR_RGB = ((0.86, 0.87, 0.88), (0.77, 0.79, 0.81))
 _FLOOR_MARK_RGB = (0.70, 0.72, 0.74)

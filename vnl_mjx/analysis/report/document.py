@@ -14,7 +14,6 @@ from vnl_mjx.errors import UserError, first_line
 
 SCHEMA = "vnl-mjx evaluation, version 1"
 METRICS_FILE = "metrics.json"
-SETS = ("all", "train", "held_out")
 # Sections in the order of the file, each with the type it has.
 _SECTIONS: dict[str, type] = {
     "schema": str,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.action_errors import action_errors
 from vnl_mjx.analysis.evaluation.episode_figures import episode_figures
+from vnl_mjx.analysis.evaluation.metrics import seen_action_errors, seen_latent_statistics
 from vnl_mjx.analysis.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.analysis.evaluation.protocol import Subject
 from vnl_mjx.analysis.evaluation.rollout import Rollout
@@ -23,7 +23,6 @@ from vnl_mjx.analysis.latent.playback import (
 )
 from vnl_mjx.analysis.latent.points import LatentPoints, latent_points
 from vnl_mjx.analysis.latent.probe import probe_latent
-from vnl_mjx.analysis.latent.statistics import latent_statistics
 from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
@@ -32,6 +31,7 @@ from vnl_mjx.reference.clips import ReferenceClips
 
 _TRAVERSAL_SECONDS = 4.0
 _MOST_EMBEDDED = 6000  # neighbouring states hardly differ
+_NO_STEPS = "Left out: every simulation of the student diverged at once."
 
 Rollouts = Mapping[str, Mapping[str, Rollout]]
 
@@ -57,13 +57,7 @@ def action_section(
 ) -> dict[str, Any]:
     """Action errors on the states that the student visits, and on those that its teacher does."""
     return {
-        f"on_{name}_states": action_errors(
-            rollout.steps.seen.student_action,
-            rollout.steps.seen.teacher_action,
-            rollout.valid,
-            actuator_names,
-            groups,
-        )
+        f"on_{name}_states": seen_action_errors(rollout, actuator_names, groups)
         for name, rollout in (("student", student), ("teacher", teacher))
     }
 
@@ -73,7 +67,7 @@ class LatentFindings:
     """The latent space of a student.
 
     Attributes:
-        statistics: the section "latent" of `metrics.json`.
+        statistics: the section "latent" of `metrics.json`; empty where no step is valid.
         points: visited states.
         embeddings: of `points`, two-dimensional.
         interpolation: None where it was not asked for.
@@ -101,7 +95,7 @@ def measure_latent(
     """Statistics, embeddings, probes, and what comes of latents that are made up.
 
     Args:
-        rollout: of the student at the posterior's mean.
+        rollout: of the student, at the posterior's mean where that was played.
         clips: that it followed.
         prior: whose player, that knows when a body has fallen, is used.
         student: the student's functions.
@@ -109,11 +103,10 @@ def measure_latent(
         teacher: whose statistics normalise what it sees.
         config: what of it is wanted.
     """
-    seen = rollout.steps.seen
-    statistics = latent_statistics(
-        seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
-    )
+    statistics = seen_latent_statistics(rollout)
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
+    if not statistics:
+        return LatentFindings(statistics, points, (), None, None, _NO_STEPS)
     embeddings, missing = [principal_components(points.posterior_mean)], ""
     if config.umap:
         try:

@@ -10,6 +10,7 @@ from vnl_mjx.analysis.evaluation.rollout import Rollout
 from vnl_mjx.analysis.rendering.episode_panes import following, grid
 from vnl_mjx.analysis.rendering.side_by_side import SideBySide
 from vnl_mjx.analysis.report.findings import LatentFindings
+from vnl_mjx.analysis.report.verdicts import PRIOR_MODE
 from vnl_mjx.config.evaluation import VideoSection
 from vnl_mjx.reference.clips import ReferenceClips
 
@@ -38,7 +39,7 @@ def followed(
 
 def prior_footage(prior: PriorEvaluation, config: VideoSection) -> Footage:
     """Episodes of the prior from frames of the clips, best at the learned deviation."""
-    shown = "learned" if "learned" in prior.rollouts else next(iter(prior.rollouts))
+    shown = PRIOR_MODE if PRIOR_MODE in prior.rollouts else next(iter(prior.rollouts))
     rollout = prior.rollouts[shown]["clips"]
     names = [prior.clips.names[clip] for clip in rollout.episodes.clip[:_GRID]]
     yield "prior", _all(rollout, names, _COLUMNS, config, "the prior alone")

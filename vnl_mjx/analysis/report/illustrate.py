@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.analysis.evaluation.bootstrap import interval
-from vnl_mjx.analysis.evaluation.episode_figures import metric
+from vnl_mjx.analysis.evaluation.episode_figures import reward_ratio
 from vnl_mjx.analysis.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.analysis.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.analysis.evaluation.summary import ClipSets
 from vnl_mjx.analysis.evaluation.tracking import all_step_errors
+from vnl_mjx.analysis.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.analysis.pictures import curves, errors, latent, prior
 from vnl_mjx.analysis.pictures.style import Picture, Spread
 from vnl_mjx.analysis.report.findings import LatentFindings, Rollouts
+from vnl_mjx.analysis.report.lookup import metric_label
+from vnl_mjx.analysis.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.features import FeatureComputer
 from vnl_mjx.walkers.walker import Walker
 
 Figures = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
 
-_TARGET_RATIO = 0.97
-_TARGET_PRIOR = (10.0, 0.8)  # seconds, share
 _SUCCESS_MM = np.linspace(0.0, 60.0, 61)
-_START_WORDS = {"clips": "frames of the clips", "neutral": "the neutral pose"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Illustrator:
                 self.sets.names,
                 "reward of the teacher's, ratio",
                 self.set_of_clip,
-                target=_TARGET_RATIO,
+                target=TARGET_REWARD_RATIO,
             )
         return drawn
 
@@ -77,7 +77,7 @@ class Illustrator:
         drawn = {"errors/root_by_clip": self._by_clip("root_error_mm")}
         for name in ("root_error_mm", "mpjpe_root_relative_mm", "joint_error_rad"):
             values = {policy: found[name] for policy, found in along.items()}
-            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, _label(name))
+            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, self._label(name))
         return drawn
 
     def action(
@@ -118,7 +118,7 @@ class Illustrator:
             for policy, ways in self.document["policies"].items()
             if self.how in ways
         }
-        return errors.by_clip(values, self.sets.names, _label(name), self.set_of_clip)
+        return errors.by_clip(values, self.sets.names, self._label(name), self.set_of_clip)
 
     def _ratios(self) -> dict[str, Spread]:
         found = {}
@@ -127,12 +127,13 @@ class Illustrator:
             if self.how not in ways:
                 continue
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
+            ratio = reward_ratio(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
-            sums = [
-                (own[self.sets.clip == i].sum(), other[self.sets.clip == i].sum()) for i in clips
-            ]
-            found[policy] = Spread(np.array([a / b if b > 0 else np.nan for a, b in sums]))
+            found[policy] = Spread(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found
+
+    def _label(self, name: str) -> str:
+        return metric_label(self.document, name)
 
     def _terms(self) -> Picture:
         played = {
@@ -164,8 +165,10 @@ class Illustrator:
 
 
 def latent_pictures(found: LatentFindings, clips: ReferenceClips) -> dict[str, Picture]:
-    """The latent space of a student."""
+    """The latent space of a student; none where no step is valid."""
     statistics, points = found.statistics, found.points
+    if not statistics:
+        return {}
     names = np.array(clips.names)[points.clip]
     drawn = {}
     for embedding in found.embeddings:
@@ -208,8 +211,8 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         found_curves = {mode: found.survival_curve(mode, start) for mode in found.rollouts}
         alive = {m: Spread(c.share, c.low, c.high) for m, c in found_curves.items()}
         seconds = next(iter(found_curves.values())).seconds
-        target = _TARGET_PRIOR if seconds[-1] >= _TARGET_PRIOR[0] else None
-        words = _START_WORDS[start]
+        target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
+        words = START_WORDS[start]
         drawn[f"prior/survival_{start}"] = prior.survival_curves(seconds, alive, words, target)
     for name, label, factor in (
         ("speed", "horizontal speed, m/s", 1.0),
@@ -231,21 +234,11 @@ def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]
     return {f"training/{name.replace('/', '_')}": picture for name, picture in found.items()}
 
 
-def _label(name: str) -> str:
-    found = metric(name)
-    unit = "" if found.unit in ("", "share") else f", {found.unit}"
-    return found.label + unit
-
-
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
     """One figure of every row, NaN for None."""
-    values = [row.get(name) for row in rows.values()]
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array([row.get(name) for row in rows.values()], np.float64)
 
 
 def _spread(rows: Sequence[Mapping[str, float | None]]) -> Spread:
-    columns = [
-        np.array([np.nan if row.get(key) is None else row[key] for row in rows], np.float64)
-        for key in ("mean", "low", "high")
-    ]
-    return Spread(*columns)
+    keys = ("mean", "low", "high")
+    return Spread(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))

@@ -23,7 +23,7 @@ PRIOR_MODE = "learned"
 _SURVIVAL_MARGIN = 0.02
 _ERROR_FACTOR = 1.25
 _ROOT_ERROR = "root_error_mm"
-_START = {"clips": "clip states", "neutral": "the neutral pose"}
+START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,14 @@ def _prior(document: Document) -> Tile:
     found = {start: figures["survival"][second] for start, figures in starts.items()}
     start = next(iter(found))
     others = (
-        f"from {_START.get(name, name)}: {percent(v)}" for name, v in found.items() if name != start
+        f"from {START_WORDS.get(name, name)}: {percent(v)}"
+        for name, v in found.items()
+        if name != start
     )
     target = f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
     tile = _tile(label, found[start], "", target, PRIOR_SURVIVAL_ALARM, is_share=True)
     ends = (starts[start].get("survival_interval") or {}).get(second) or {}
-    parts = [f"from {_START.get(start, start)}", _percent_interval(ends), *others]
+    parts = [f"from {START_WORDS.get(start, start)}", _percent_interval(ends), *others]
     return Tile(tile.label, tile.value, "; ".join(filter(None, parts)), tile.target, tile.verdict)
 
 
