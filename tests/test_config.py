@@ -96,6 +96,7 @@ def test_any_path_survives_the_override_grammar(path):
         ("training_config.batch_size=500", ["batch_size", "20480", "500", "nearest is 512"]),
         ("training_config.held_out_fraction=1", ["below 1"]),
         ("training_config.kl_schedule.start_weight=0.1", ["kl_schedule.end_step"]),
+        ("training_config.learning_rate_decay.final=1e-4", ["learning_rate_decay.end_step"]),
         ("training_config.teacher_forcing.fraction_start=1", ["decay_steps"]),
         ("training_config=3", ["training_config", "section"]),
         ("vae_config.encoder_hidden_sizes=[8,x]", ["encoder_hidden_sizes", '"x"']),

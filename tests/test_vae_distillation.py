@@ -1,6 +1,7 @@
 """The trainer on the toy walker: learning, freezing, containment, exact continuation."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from vnl_mjx.config.imitation import (
     TerminationConfig,
     UpstreamQuirks,
 )
-from vnl_mjx.config.schema import TeacherForcingSection, TrainingSection
+from vnl_mjx.config.schema import LearningRateDecaySection, TeacherForcingSection, TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.physics.backends import make_physics
@@ -97,6 +98,24 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
     assert all(np.isfinite(value) for value in row.values())
     assert row["episode/count"] > 0
     assert trainer.env_steps(state) == 40 * 128
+
+
+def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(toy, trainer):
+    decay = LearningRateDecaySection(final=1e-6, start_step=128, end_step=384)
+    falling = trainer_of(toy, learning_rate_decay=decay)
+    state, same = falling.init(0), trainer.init(0)
+    rates, moved = [], []
+    for number in range(4):
+        before = host(state.params)
+        state, result = falling.update(state)
+        rates.append(float(result.learning.learning_rate))
+        step = jax.tree.map(lambda new, old: np.abs(new - old).max(), host(state.params), before)
+        moved.append(max(jax.tree.leaves(step)))
+        if number == 0:  # as at the constant rate, but for rounding in another program
+            same, _ = trainer.update(same)
+            jax.tree.map(partial(np.testing.assert_allclose, atol=2e-5), state.params, same.params)
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 0.5 * (1e-3 + 1e-6), 1e-6], rtol=1e-5)
+    assert moved[3] < 0.01 * moved[0]
 
 
 def test_gradient_of_the_loss_does_not_reach_the_teacher(toy):

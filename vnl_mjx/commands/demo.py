@@ -18,6 +18,7 @@ from vnl_mjx.errors import UserError
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
 NUM_STEPS = 348_160
 QUICK_STEPS = 81_920
+FINAL_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
         "distill",
         f"run_dir={run}",
         f"training_config.num_steps={num_steps}",
+        # falling: what is left of it in the end shakes the prior more than the student
+        f"training_config.learning_rate_decay.final={FINAL_LEARNING_RATE}",
+        f"training_config.learning_rate_decay.start_step={num_steps * 3 // 7}",
+        f"training_config.learning_rate_decay.end_step={num_steps}",
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )

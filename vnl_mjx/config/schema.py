@@ -96,6 +96,21 @@ class KlScheduleSection:
 
 
 @dataclass(frozen=True)
+class LearningRateDecaySection:
+    """A linear fall of the learning rate from `training_config.learning_rate`; none without `final`.
+
+    Attributes:
+        final: learning rate from `end_step` on, null for a constant one.
+        start_step: environment step at which the fall begins.
+        end_step: environment step at which it ends.
+    """
+
+    final: float | None = number(None, gt=0)
+    start_step: int = number(0, ge=0)
+    end_step: int = number(0, ge=0)
+
+
+@dataclass(frozen=True)
 class TeacherForcingSection:
     """Warm start: at first the teacher acts in a fraction of the environments.
 
@@ -119,6 +134,7 @@ class TrainingSection:
         batch_size: transitions per gradient step; divides num_envs * unroll_length.
         num_epochs: passes over each rollout.
         learning_rate: Adam's step size.
+        learning_rate_decay: how it falls.
         max_grad_norm: gradients are clipped to this global norm.
         action_weight: weight of the action error in the loss.
         kl_weight: weight of KL(posterior, prior) in the loss.
@@ -134,6 +150,7 @@ class TrainingSection:
     batch_size: int = number(1024, ge=1)
     num_epochs: int = number(4, ge=1)
     learning_rate: float = number(1e-3, gt=0)
+    learning_rate_decay: LearningRateDecaySection = field(default_factory=LearningRateDecaySection)
     max_grad_norm: float = number(10.0, gt=0)
     action_weight: float = number(1.0, ge=0)
     kl_weight: float = number(1e-4, ge=0)
@@ -299,6 +316,12 @@ def _validate_training(training: TrainingSection) -> None:
         raise UserError(
             "training_config.kl_schedule.end_step: expected more than start_step = "
             f"{schedule.start_step}, found {schedule.end_step}"
+        )
+    decay = training.learning_rate_decay
+    if decay.final is not None and decay.end_step <= decay.start_step:
+        raise UserError(
+            "training_config.learning_rate_decay.end_step: expected more than start_step = "
+            f"{decay.start_step}, found {decay.end_step}"
         )
     forcing = training.teacher_forcing
     if forcing.fraction_start > 0.0 and forcing.decay_steps == 0:

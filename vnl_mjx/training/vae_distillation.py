@@ -96,8 +96,16 @@ class VaeDistillation(Trainer[TrainState]):
                 f"{config.batch_size=} must divide {config.num_envs=} * {config.unroll_length=}"
             )
         self.optimizer = optax.chain(
-            optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate)
+            # Adam of rate 1, scaled by the rate in force
+            optax.clip_by_global_norm(config.max_grad_norm),
+            optax.adam(1.0),
         )
+        decay = config.learning_rate_decay
+        self._learning_rate = schedules.constant(config.learning_rate)
+        if decay.final is not None:
+            self._learning_rate = schedules.linear(
+                config.learning_rate, decay.final, decay.start_step, decay.end_step
+            )
         self._kl_weight = schedules.weight(config.kl_weight, config.kl_schedule)
         self._teacher_fraction = schedules.linear(
             config.teacher_forcing.fraction_start, 0.0, 0, config.teacher_forcing.decay_steps
@@ -140,7 +148,7 @@ class VaeDistillation(Trainer[TrainState]):
         config = self.config
         samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), visited)
         kl_weight = self._kl_weight(self.scheduled_steps(state))
-        rate = jnp.float32(config.learning_rate)
+        rate = self._learning_rate(self.scheduled_steps(state))
 
         def minibatch(learnt, rows: jax.Array, key: jax.Array):
             params, opt_state = learnt
@@ -149,6 +157,7 @@ class VaeDistillation(Trainer[TrainState]):
                 params, batch, key, kl_weight
             )
             updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            updates = jax.tree.map(lambda update: rate * update, updates)
             stepped = (optax.apply_updates(params, updates), opt_state)
             learnt, grad_norm, skipped = if_finite(grads, stepped, learnt)
             return learnt, LearningStatistics(parts, grad_norm, skipped, rate, {"kl": kl_weight})

@@ -55,7 +55,11 @@ def metric_tables(document: Document, acting: str, folded: bool = False) -> dict
         if rows:
             heads = [_column_head(*column) for column in columns]
             tables[group] = Table(
-                title, ["", *heads], rows, "Mean over episodes, 95 % bootstrap interval over clips.", folded
+                title,
+                ["", *heads],
+                rows,
+                "Mean over episodes, 95 % bootstrap interval over clips.",
+                folded,
             )
     return tables
 
