@@ -89,6 +89,8 @@ def show(rows: list[tuple[float, dict[str, float]]], picture: Path) -> None:
         axis.plot(weights, up, "o-", color=BLUE, label="prior up at 10 s, learned variance")
         axis.plot(weights, ratio, "s--", color="black", label="reward ratio, held-out clips")
         axis.set(xscale="log", xlabel="KL weight", ylim=(0.0, 1.1))
+        axis.set_xticks(weights, [f"{weight:g}" for weight in weights])
+        axis.set_xticks([], minor=True)
         axis.legend(fontsize="x-small", loc="lower left")
         axis.grid()
     picture.write_bytes(drawn.picture.png)
