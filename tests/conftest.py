@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 from dm_control_tasks import walking_about
 from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_h5
+from toy_run import toy_task
+from toy_student import ToyStudent, untrained_student
 
 from vnl_mjx.analysis.rendering import gl
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.assembly import clips_from_poses
 from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 TESTS = Path(__file__).parent
@@ -118,6 +122,19 @@ def toy_clips(toy_walker: Walker) -> ReferenceClips:
 def toy_motion(toy_walker: Walker) -> ReferenceClips:
     """Two clips of the toy walker walking about, of different lengths."""
     return walking_about(toy_walker, [20, 12])
+
+
+@pytest.fixture(scope="module")
+def task(toy_config: WalkerConfig, toy_walker: Walker) -> ImitationTask:
+    """The imitation task of the toy walker, 100 control steps per second."""
+    config = toy_task(toy_config)
+    return ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+
+
+@pytest.fixture(scope="module")
+def toy(task: ImitationTask) -> ToyStudent:
+    """An untrained student of `task`, with its teacher."""
+    return untrained_student(task)
 
 
 @pytest.fixture(scope="session")

@@ -4,26 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_run import toy_task
-from toy_student import ToyStudent, untrained_student
+from toy_student import untrained_student
 
 from vnl_mjx.analysis.evaluation.actors import StudentActor
 from vnl_mjx.analysis.evaluation.motor_primitives import LatentActor, prior_actor
-from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.tasks.imitation import ImitationTask
 
 NUM_EPISODES = 200
-
-
-@pytest.fixture(scope="module")
-def task(toy_config, toy_walker) -> ImitationTask:
-    config = toy_task(toy_config)
-    return ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
-
-
-@pytest.fixture(scope="module")
-def toy(task) -> ToyStudent:
-    return untrained_student(task)
 
 
 @pytest.fixture(scope="module")

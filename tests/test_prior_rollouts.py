@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import scipy.stats
 from policy_helpers import OnTheReference
-from toy_run import toy_task
-from toy_student import ToyStudent, untrained_student
 
 from vnl_mjx.analysis.evaluation.motor_primitives import prior_actor
 from vnl_mjx.analysis.evaluation.prior_rollouts import (
@@ -24,24 +22,12 @@ from vnl_mjx.analysis.evaluation.prior_rollouts import (
 )
 from vnl_mjx.analysis.evaluation.rollout import Player
 from vnl_mjx.analysis.evaluation.survival import survival_curve, wilson
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.reference.assembly import clips_from_poses
 from vnl_mjx.reference.feet import foot_heights
 from vnl_mjx.tasks.imitation import ImitationTask
 
 SECONDS = 1.2  # longer than either clip
 NUM_EPISODES = 5
-
-
-@pytest.fixture(scope="module")
-def task(toy_config, toy_walker) -> ImitationTask:
-    config = toy_task(toy_config)
-    return ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
-
-
-@pytest.fixture(scope="module")
-def toy(task) -> ToyStudent:
-    return untrained_student(task)
 
 
 @pytest.fixture(scope="module")
