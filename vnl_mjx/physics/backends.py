@@ -1,5 +1,8 @@
 """The back end by its configured name."""
 
+from importlib.util import find_spec
+
+import jax
 import mujoco
 
 from vnl_mjx.config.imitation import PhysicsConfig
@@ -7,7 +10,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import Physics
 from vnl_mjx.physics.randomization import ModelVariants
 
-BACKENDS = ("mujoco", "mjx")
+BACKENDS = ("mujoco", "mjx", "warp")
 
 
 def make_physics(
@@ -16,10 +19,22 @@ def make_physics(
     backend: str = "mujoco",
     num_threads: int = 0,
     variants: ModelVariants | None = None,
+    naconmax_per_env: int | None = None,
+    njmax: int | None = None,
 ) -> Physics:
-    """Builds the back end `backend` ("mujoco": C on `num_threads` threads, 0 for all cores; "mjx").
+    """Builds the back end `backend`: "mujoco" (C), "mjx" (MJX-JAX) or "warp" (MuJoCo Warp).
 
-    With `variants` of `model` (`physics.randomization.draw_variants`), each simulation runs on one of them.
+    Args:
+        model: the walker's compiled model; a configured copy is used.
+        config: solver, time step and substeps.
+        backend: one of `BACKENDS`.
+        num_threads: of "mujoco", 0 for all cores.
+        variants: of `model` (`physics.randomization.draw_variants`); each simulation runs on one of them.
+        naconmax_per_env: of "warp", see `physics.warp.WarpPhysics`.
+        njmax: of "warp", likewise.
+
+    Raises:
+        UserError: no such back end, one that is not installed, or a model that it cannot simulate.
     """
     if backend == "mujoco":
         from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
@@ -29,4 +44,21 @@ def make_physics(
         from vnl_mjx.physics.mjx import MjxPhysics
 
         return MjxPhysics(model, config, variants)
+    if backend == "warp":
+        from vnl_mjx.physics.warp import WarpPhysics
+
+        return WarpPhysics(model, config, variants, naconmax_per_env, njmax)
     raise UserError(f"physics_config.backend: expected one of {BACKENDS}, found {backend!r}")
+
+
+def resolve_backend(backend: str) -> str:
+    """`backend`, and for "auto" what is fastest here: "mujoco" where JAX computes on the CPU.
+
+    On a GPU that is "warp" where it is installed, else "mjx", and on any other device "mjx".
+    """
+    if backend != "auto":
+        return backend
+    platform = jax.default_backend()
+    if platform == "cpu":
+        return "mujoco"
+    return "warp" if platform == "gpu" and find_spec("warp") else "mjx"

@@ -23,7 +23,10 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
 
 
 class MjxPhysics:
-    """The MJX-JAX back end. See `physics.base.Physics` for the interface."""
+    """The MJX-JAX back end. See `physics.base.Physics` for the interface.
+
+    `physics.warp` runs MuJoCo Warp by the same functions on the same state.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class MjxPhysics:
         self.model = configure_model(model, config)
         self.config = config
         self.num_variants = len(variants.models) if variants else 0
-        self._mjx_model = mjx.put_model(self.model, impl="jax")
+        self._mjx_model = self._put_model()
         self._variant_fields = self._stack_variants(model, variants) if variants else {}
 
     def zeros(self) -> PhysicsState:
@@ -53,12 +56,22 @@ class MjxPhysics:
         """See `physics.base.Physics.reset`. Vectorised arithmetic: `where` saves nothing here."""
         del where
         variant = checked_variant(variant, self.num_variants)
-        data = self._make_data().replace(qpos=qpos, qvel=qvel)
-        return contain(self._state(mjx.forward(self._model_of(variant), data), variant))
+        return self._reset(self._make_data(), qpos, qvel, variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
-        data = self._make_data().replace(
+        return self._step(self._make_data(), state, ctrl)
+
+    def _reset(
+        self, data: mjx.Data, qpos: jax.Array, qvel: jax.Array, variant: jax.Array | None
+    ) -> PhysicsState:
+        """One simulation in fresh `data`."""
+        data = data.replace(qpos=qpos, qvel=qvel)
+        return contain(self._state(mjx.forward(self._model_of(variant), data), variant))
+
+    def _step(self, data: mjx.Data, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        """One simulation in fresh `data`."""
+        data = data.replace(
             qpos=state.qpos,
             qvel=state.qvel,
             act=state.act,
@@ -92,10 +105,17 @@ class MjxPhysics:
         own = {name: values[variant] for name, values in self._variant_fields.items()}
         return self._mjx_model.replace(**own)
 
-    def _make_data(self):
+    def _put_model(self) -> mjx.Model:
+        return mjx.put_model(self.model, impl="jax")
+
+    def _make_data(self) -> mjx.Data:
         return mjx.make_data(self.model, impl="jax")
 
-    def _state(self, data, variant: jax.Array | None) -> PhysicsState:
+    def _overflowed(self, data: mjx.Data) -> jax.Array | None:
+        """There is room for every contact that the model can have."""
+        del data
+
+    def _state(self, data: mjx.Data, variant: jax.Array | None) -> PhysicsState:
         fields = {
             "qpos": data.qpos,
             "qvel": data.qvel,
@@ -107,7 +127,15 @@ class MjxPhysics:
             "sensordata": data.sensordata,
         }
         fields = {name: value.astype(jnp.float32) for name, value in fields.items()}
-        finite = [jnp.all(jnp.abs(value) < MAX_VALUE) for value in fields.values()]
+        # A control that is NaN may be clamped to a number, so what came of it does not tell.
+        checked = (*fields.values(), data.ctrl)
+        finite = [jnp.all(jnp.abs(value) < MAX_VALUE) for value in checked]
         diverged = ~jnp.all(jnp.stack(finite))
         time = jnp.float32(data.time)
-        return PhysicsState(time=time, diverged=diverged, variant=variant, **fields)
+        return PhysicsState(
+            time=time,
+            diverged=diverged,
+            variant=variant,
+            overflowed=self._overflowed(data),
+            **fields,
+        )

@@ -1,0 +1,140 @@
+"""MuJoCo Warp behind the same interface, by way of MJX: its kernels on a GPU, or slowly on the CPU.
+
+All simulations of a call share one pool of contacts, which is sized by their number while the call is
+traced. On a GPU its kernels append contacts and constraint rows in the order in which they come, so two
+runs of one program differ in their last bits there; on the CPU they do not.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import mujoco
+
+from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.physics.base import PhysicsState, checked_variant
+from vnl_mjx.physics.batching import batched
+from vnl_mjx.physics.mjx import MjxPhysics, mjx
+from vnl_mjx.physics.randomization import ModelVariants
+from vnl_mjx.physics.sizes import Sizes, largest_possible
+
+
+class WarpPhysics(MjxPhysics):
+    """The MuJoCo Warp back end. See `physics.base.Physics` for the interface.
+
+    Attributes:
+        sizes: what there is room for: contacts on average over the simulations of a call, and rows in
+            each. A simulation that met more says so in `PhysicsState.overflowed`.
+    """
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        config: PhysicsConfig,
+        variants: ModelVariants | None = None,
+        naconmax_per_env: int | None = None,
+        njmax: int | None = None,
+    ):
+        """Puts the configured model on the default device.
+
+        Args:
+            model: the walker's compiled model.
+            config: solver, time step and substeps.
+            variants: of `model`; each simulation runs on one of them.
+            naconmax_per_env: contacts per simulation that there is room for, None for as many as the
+                model can have.
+            njmax: constraint rows of one simulation, likewise.
+
+        Raises:
+            UserError: Warp is not installed, or the model has what it cannot simulate.
+        """
+        self._warp = _installed_warp()
+        most = largest_possible(model) if None in (naconmax_per_env, njmax) else Sizes(0, 0)
+        # Arrays of no length are none that Warp expects.
+        self.sizes = Sizes(
+            max(1, most.contacts if naconmax_per_env is None else naconmax_per_env),
+            max(1, most.rows if njmax is None else njmax),
+        )
+        super().__init__(model, config, variants)
+        self._reset_rows = batched(self._reset_many)
+        self._step_rows = batched(self._step_many)
+
+    def reset(
+        self,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        where: jax.Array | bool = True,
+        variant: jax.Array | None = None,
+    ) -> PhysicsState:
+        """See `physics.base.Physics.reset`. `where` saves nothing here."""
+        del where
+        variant = checked_variant(variant, self.num_variants)
+        return self._reset_rows(jnp.float32(qpos), jnp.float32(qvel), variant)
+
+    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        """See `physics.base.Physics.step`."""
+        return self._step_rows(state, jnp.float32(ctrl))
+
+    def _reset_many(
+        self, qpos: jax.Array, qvel: jax.Array, variant: jax.Array | None
+    ) -> PhysicsState:
+        reset = functools.partial(self._reset, self._make_data(len(qpos)))
+        return jax.vmap(reset)(qpos, qvel, variant)
+
+    def _step_many(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        return jax.vmap(functools.partial(self._step, self._make_data(len(ctrl))))(state, ctrl)
+
+    def _put_model(self) -> mjx.Model:
+        model = self._model_for_warp()
+        try:
+            put = mjx.put_model(model, impl="warp")
+        except NotImplementedError as error:
+            raise UserError(
+                f"physics_config.backend: expected a model that MuJoCo Warp can simulate, found: {error}"
+            ) from error
+        self._data = mjx.make_data(model, impl="warp", naconmax=1, njmax=self.sizes.rows)
+        # Its kernels would print, among the rest that CG's few iterations are not enough.
+        options = put.opt._impl.replace(warn_overflow=0)
+        return put.replace(opt=put.opt.replace(_impl=options))
+
+    def _model_for_warp(self) -> mujoco.MjModel:
+        model = self.model.__copy__()
+        # It never puts a simulation back by itself, and refuses to be told so.
+        model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        # It has no dense constraint Jacobian of more than 60 degrees of freedom.
+        model.opt.jacobian = mujoco.mjtJacobian.mjJAC_AUTO
+        return model
+
+    def _make_data(self, num: int = 1) -> mjx.Data:
+        """One simulation's data, with room for the contacts of `num`."""
+        room = num * self.sizes.contacts
+        data = self._data._impl
+        contacts = {
+            field.name: jnp.broadcast_to(value, (room, *value.shape[1:]))
+            for field in dataclasses.fields(data)
+            if field.name.startswith("contact__") and len(value := getattr(data, field.name))
+        }
+        return self._data.replace(_impl=data.replace(naconmax=room, naccdmax=room, **contacts))
+
+    def _overflowed(self, data: mjx.Data) -> jax.Array:
+        kinds = self._warp.OverflowType
+        # With a few iterations a solver stops before it has converged, as it is meant to.
+        meant = kinds.ITERATIONS | kinds.LS_ITERATIONS
+        return (data._impl.overflow & int(kinds.ALL & ~meant)) != 0
+
+
+def _installed_warp():
+    try:
+        import warp
+        from mujoco.mjx.third_party import mujoco_warp
+    except ImportError as error:
+        raise UserError(
+            "physics_config.backend: expected an installed back end, found that warp is not; "
+            "install it (`uv sync --extra warp`) or choose mjx"
+        ) from error
+    if warp.config.log_level == warp.LOG_INFO:
+        # Its default, by which it reports every kernel that it loads.
+        warp.config.log_level = warp.LOG_WARNING
+    return mujoco_warp
