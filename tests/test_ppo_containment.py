@@ -116,7 +116,7 @@ def test_nan_in_one_environment_changes_no_gradient(name):
     weights = ALL_TERMS.replace(entropy=jnp.float32(0.0))
     others = np.delete(np.arange(ENVS), ROW)
     found = loss_and_grads(params, poisoned(segment, np.nan), weights, model=model)
-    alone = loss_and_grads(params, segment.environments(others), weights, model=model)
+    alone = loss_and_grads(params, segment.environments(others[None]), weights, model=model)
     close = dict(rtol=1e-4, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), found[1], alone[1])
     for field in ("total", "policy", "value", "latent_kl", "latent_ar1_kl", "guidance"):

@@ -67,6 +67,13 @@ def test_a_row_by_hand():
     assert row["nan/count"] == 2
 
 
+def test_overflows_are_counted_where_there_can_be_some():
+    none = update(60.0, 0.01)
+    some = Update(none.rollout.replace(overflowed=jnp.float32(2)), none.learning, none.seconds)
+    assert "overflow/count" not in ppo_metrics([none], RewardConfig())
+    assert ppo_metrics([some, some], RewardConfig())["overflow/count"] == 4
+
+
 def test_the_fraction_is_of_the_terms_that_have_a_weight():
     reward = RewardConfig(pos_weight=1.0, quat_weight=0.0, joint_weight=0.0, endeff_weight=2.0)
     row = ppo_metrics([update(60.0, 0.01)], reward)
@@ -75,7 +82,7 @@ def test_the_fraction_is_of_the_terms_that_have_a_weight():
 
 def test_a_healthy_row_raises_no_alarm():
     assert ppo_alarms(HEALTHY, 1000) == {}
-    assert ppo_alarms(HEALTHY | {"nan/count": 10.0}, 1000) == {}
+    assert ppo_alarms(HEALTHY | {"nan/count": 10.0, "overflow/count": 0.0}, 1000) == {}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,7 @@ def test_a_healthy_row_raises_no_alarm():
         ("action_std", {"loss/action_std": 0.001}, "ppo.entropy.weight"),
         ("latent_kl", {"loss/latent_kl": 0.01}, "ppo.latent_kl"),
         ("value", {"loss/explained_variance": -0.5}, "-0.50"),
+        ("overflow", {"overflow/count": 3.0}, "3 of 1000 steps"),
     ],
 )
 def test_an_alarm_says_what_to_change(name, changes, word):

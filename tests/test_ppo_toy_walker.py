@@ -8,80 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ppo_batches import quick_jit
+from toy_trainers import NUM_UPDATES, SINE_PPO, sine_clips, sine_ppo
 
-from vnl_mjx.config.imitation import (
-    ImitationConfig,
-    PhysicsConfig,
-    RewardConfig,
-    TerminationConfig,
-    UpstreamQuirks,
-)
-from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
-from vnl_mjx.models.actor_critic import ActorCritic
-from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
-from vnl_mjx.models.value import ValueConfig
-from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.assembly import clips_from_poses
+from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.tasks.episodes import ImitationEpisodes
-from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.ppo_acting import repeated_step
-from vnl_mjx.walkers.walker import Walker
-
-NUM_FRAMES, RATE_HZ, AMPLITUDE = 50, 50.0, 0.2
-NUM_UPDATES = 60
-CONFIG = PpoSection(
-    num_envs=64,
-    unroll_length=16,
-    num_steps=64 * 16 * NUM_UPDATES,
-    num_minibatches=4,
-    num_epochs=4,
-    learning_rate=LearningRateSection("adaptive", initial=1e-3, target_kl=0.02, highest=3e-3),
-    value_learning_rate=2e-3,
-    discount=0.9,
-    gae_lambda=0.9,
-    reward_scale=1.0,
-    entropy=WeightSection(1e-4),
-    action_std=ActionStdSection(),
-    latent_kl=WeightSection(1e-4),
-)
-
-
-def sine_clips(walker: Walker, frequencies: list[float], phases: list[float]) -> ReferenceClips:
-    """Hips and ankles go to and fro, half a turn apart; the torso stands still."""
-    seconds = np.arange(NUM_FRAMES) / RATE_HZ
-    qpos = np.tile(walker.model.qpos0, (len(frequencies) * NUM_FRAMES, 1))
-    for i, (frequency, phase) in enumerate(zip(frequencies, phases, strict=True)):
-        angle = 2 * np.pi * frequency * seconds + phase
-        joints = AMPLITUDE * np.sin(angle[:, None] + np.array([0.0, np.pi, 0.0, np.pi]))
-        qpos[i * NUM_FRAMES : (i + 1) * NUM_FRAMES, 7:] += joints
-    return clips_from_poses(walker, qpos, [NUM_FRAMES] * len(frequencies), RATE_HZ)
-
-
-def sine_task(walker: Walker) -> ImitationTask:
-    config = ImitationConfig(
-        walker=walker.config,
-        physics=PhysicsConfig(num_substeps=5),
-        reward=RewardConfig(
-            pos_weight=0.1,
-            quat_weight=0.1,
-            joint_exp_scale=20.0,
-            endeff_weight=0.0,
-            ctrl_cost_weight=0.0,
-            ctrl_diff_cost_weight=0.0,
-            energy_cost_weight=0.0,
-            action_variance_weight=0.0,
-            action_jerk_weight=0.0,
-        ),
-        termination=TerminationConfig(healthy_z_range=(0.03, 0.2), max_joint_error=0.6),
-        quirks=UpstreamQuirks(0, 0, 0, False),
-        traj_length=3,
-        start_frame_range=30,
-        episode_frames=30,
-        initial_velocity="reference",
-    )
-    return ImitationTask(config, walker, make_physics(walker.model, config.physics, num_threads=1))
 
 
 @dataclass(frozen=True)
@@ -128,14 +60,7 @@ def clips(toy_walker) -> ReferenceClips:
 @pytest.fixture(scope="module")
 def trainer(toy_walker, clips) -> Ppo:
     """One trainer, compiled once: it holds no state."""
-    imitation = sine_task(toy_walker)
-    imitation.check_clips(clips)
-    task = ImitationEpisodes(imitation, failure_weighting=0.5)
-    policy = IntentionConfig(
-        task.reference_size, task.proprioception_size, task.action_size, 8, (32,), (32,)
-    )
-    model = ActorCritic(policy, ValueConfig(policy.observation_size, (32,)), 0.3)
-    return Ppo(task, model, clips, CONFIG)
+    return sine_ppo(toy_walker, clips)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +100,7 @@ def test_learning_is_as_its_statistics_say(run):
     # The less there is left to explain, the lower it is again.
     assert max(learning.loss.explained_variance for _, learning in run.updates) > 0.6
     rates = np.array([learning.learning_rate for _, learning in run.updates])
-    section = CONFIG.learning_rate
+    section = SINE_PPO.learning_rate
     assert ((section.lowest <= rates) & (rates <= 1.0001 * section.highest)).all()
     assert len(np.unique(rates)) > 3
     kl = np.mean([learning.loss.policy_kl for _, learning in run.updates[10:]])
@@ -206,8 +131,3 @@ def test_an_action_is_repeated_whatever_the_number_of_clips(trainer, clips):
     assert moved.failure_rate.shape == (4,) and outcome.reward.shape == (5,)
     np.testing.assert_array_equal(moved.imitation.num_steps, made)
     np.testing.assert_array_equal(made, 3)
-
-
-def test_one_trace_serves_all_updates(run):
-    stages = run.trainer._rollout, run.trainer._learn
-    assert [stage.jitted._cache_size() for stage in stages] == [1, 1]

@@ -9,10 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vnl_mjx import devices
 from vnl_mjx.config.ppo import WeightSection
 from vnl_mjx.config.schema import KlScheduleSection
 from vnl_mjx.training import schedules
-from vnl_mjx.training.minibatches import if_finite, minibatch_epochs
+from vnl_mjx.training.minibatches import (
+    if_finite,
+    minibatch_epochs,
+    num_groups,
+    take_environments,
+    take_steps,
+)
 from vnl_mjx.training.trainer import LearningStatistics, Trainer
 
 STEPS_PER_UPDATE = 4
@@ -30,8 +37,11 @@ class WalkState:
 class Walk(Trainer[WalkState]):
     """Visits `STEPS_PER_UPDATE` noisy places; learning goes half of the way to `data`."""
 
+    environments = "at"
+
     def __init__(self, goal: float):
-        super().__init__(task=None, data=jnp.float32(goal), steps_per_update=STEPS_PER_UPDATE)
+        data = jnp.float32(goal)
+        super().__init__(None, data, num_envs=2, steps_per_update=STEPS_PER_UPDATE)
         self.num_traces = {"initial_state": 0, "rollout": 0, "learn": 0}
 
     def initial_state(self, key, data):
@@ -42,6 +52,9 @@ class Walk(Trainer[WalkState]):
         self.num_traces["rollout"] += 1
         places = state.at + jax.random.normal(key, (STEPS_PER_UPDATE, 2))
         return state, (places, data), {"num_steps": jnp.float32(STEPS_PER_UPDATE)}
+
+    def visited_placement(self) -> Any:
+        return devices.replicated(self.mesh)
 
     def learn(self, state, visited, key) -> Any:
         self.num_traces["learn"] += 1
@@ -93,7 +106,7 @@ def test_compiled_ahead_it_is_the_same(walk):
         state, _ = trainer.update(trainer.init(2))
         ends.append(jax.device_get(trainer.update(state)[0]))
     jax.tree.map(np.testing.assert_array_equal, *ends)
-    assert ahead._rollout.jitted._cache_size() == ahead._learn.jitted._cache_size() == 0
+    assert [p.program.seconds > 0 for p in ahead.programs.values()] == [True, True]
 
 
 @dataclass
@@ -143,3 +156,55 @@ def test_a_weight_is_constant_or_goes_along_a_line():
     assert values(schedules.weight(1.0, course)) == [0.0, 0.0, 0.5, 1.0, 1.0]
     falling = WeightSection(0.0, start_weight=4.0, start_step=100, end_step=200)
     assert values(schedules.weight(falling.weight, falling)) == [4.0, 4.0, 2.0, 0.0, 0.0]
+
+
+def test_rows_are_numbered_within_groups_of_environments():
+    x = 100 * jnp.arange(3)[:, None] + jnp.arange(6)  # [time, env]
+    rows = jnp.array([[0, 2], [1, 1]])  # of 2 groups of 3 environments
+    np.testing.assert_array_equal(take_environments(x[0], rows), [0, 2, 4, 4])
+    np.testing.assert_array_equal(take_environments(x, rows, axis=1)[2], [200, 202, 204, 204])
+    steps = jnp.array([[0, 5], [3, 8]])  # time * 3 + environment
+    np.testing.assert_array_equal(take_steps(x, steps), [0, 102, 103, 205])
+
+
+def test_groups_are_common_divisors_and_at_most_64():
+    assert [num_groups(*sizes) for sizes in ((1024, 1024), (512, 128), (24, 36), (7, 5))] == [
+        64,
+        64,
+        12,
+        1,
+    ]
+
+
+def test_each_group_has_its_share_of_every_minibatch():
+    rows = Rows()
+    minibatch_epochs(rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2, groups=2)
+    jax.effects_barrier()
+    assert {batch.shape for batch in rows.seen} == {(2, 2)}
+    epochs = np.reshape(rows.seen, (2, 3, 2, 2))
+    for epoch in epochs:
+        for group in range(2):  # each goes once through its own six rows, in an order of its own
+            np.testing.assert_array_equal(np.sort(epoch[:, group].ravel()), np.arange(6))
+    assert (epochs[:, :, 0] != epochs[:, :, 1]).any()
+
+
+def test_what_a_program_takes_is_known_once_it_is_compiled(walk):
+    rollout = walk.programs["rollout"]
+    assert rollout.program is None
+    with pytest.raises(ValueError, match="nobody has begun"):
+        rollout.text()
+    state, _ = walk.update(walk.init(0))
+    program = rollout.program
+    assert program.seconds > 0 and "HloModule" in rollout.text()
+    # what goes in: two places, a key, a counter, the goal and a key; what comes out besides
+    assert program.argument_bytes == 4 * (2 + 2 + 1 + 1 + 2)
+    assert program.output_bytes > 0 and program.total_bytes > program.argument_bytes
+    with pytest.raises(TypeError):  # never compiled again unnoticed
+        walk.update(state.replace(at=jnp.zeros((3, 2))))
+
+
+def test_a_state_from_the_host_is_put_in_its_place(walk):
+    state, _ = walk.update(walk.init(0))
+    restored = walk.place(jax.device_get(state))
+    ends = [jax.device_get(walk.update(each)[0]) for each in (state, restored)]
+    jax.tree.map(np.testing.assert_array_equal, *ends)

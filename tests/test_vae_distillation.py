@@ -7,63 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy_trainers import TRAINING, toy_distillation
 
-from vnl_mjx.config.imitation import (
-    ImitationConfig,
-    PhysicsConfig,
-    TerminationConfig,
-    UpstreamQuirks,
-)
-from vnl_mjx.config.schema import LearningRateDecaySection, TeacherForcingSection, TrainingSection
-from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
-from vnl_mjx.models.vae import StudentVAE, VaeConfig
-from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+from vnl_mjx.config.schema import LearningRateDecaySection, TeacherForcingSection
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.vae_distillation import VaeDistillation
-
-TRAINING = TrainingSection(
-    num_envs=16, unroll_length=8, batch_size=32, num_epochs=2, learning_rate=1e-3, num_steps=1280
-)
 
 
 @pytest.fixture(scope="module")
 def toy(toy_walker, toy_clips):
     """Task, teacher and student on the toy walker."""
-    config = ImitationConfig(
-        walker=toy_walker.config,
-        physics=PhysicsConfig(num_substeps=5),
-        quirks=UpstreamQuirks(0, 0, 0, False),
-        termination=TerminationConfig(healthy_z_range=(0.02, 0.5), max_pos_error=0.05),
-        mocap_hz=50.0,
-        start_frame_range=10,
-        episode_frames=20,
-    )
-    physics = make_physics(toy_walker.model, config.physics, num_threads=1)
-    task = ImitationTask(config, toy_walker, physics)
-    task.check_clips(toy_clips)
-    layout = task.layout
-    network = IntentionConfig(
-        layout.reference_size, layout.proprioception_size, task.action_size, 4, (16,), (16,)
-    )
-    params = IntentionNetwork(network).init(
-        jax.random.key(0), jnp.zeros((1, network.observation_size))
-    )
-    size = network.observation_size
-    teacher = FrozenPolicy(params, jnp.zeros(size), jnp.ones(size), network)
-    student = StudentVAE(
-        VaeConfig(
-            layout.reference_size,
-            layout.proprioception_size,
-            task.action_size,
-            latent_dim=4,
-            encoder_hidden_sizes=(32,),
-            decoder_hidden_sizes=(32,),
-            prior_hidden_sizes=(16,),
-        )
-    )
-    return VaeDistillationTask(task), teacher, student, toy_clips
+    return toy_distillation(toy_walker, toy_clips)
 
 
 def trainer_of(toy, **changes) -> VaeDistillation:
@@ -152,14 +106,6 @@ def test_background_compilation_gives_the_same_update(toy, trainer):
     a, _ = trainer.update(trainer.init(0))
     b, _ = compiled.update(compiled.init(0))
     assert_identical(host(a), host(b))
-
-
-def test_one_trace_serves_all_updates(trainer):
-    state = trainer.init(0)
-    for _ in range(3):
-        state, _ = trainer.update(state)
-    stages = trainer._rollout, trainer._learn
-    assert [stage.jitted._cache_size() for stage in stages] == [1, 1]
 
 
 def test_teacher_acts_in_its_share_of_environments(toy):

@@ -2,16 +2,25 @@
 
 from dataclasses import replace
 
+from jax.sharding import Mesh
+
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.randomization import draw_variants
+from vnl_mjx.physics.spread import SpreadPhysics
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.walkers.walker import Walker
 
 
 def build_task(
-    config: ImitationConfig, walker: Walker, backend: str = "mujoco", num_threads: int = 0
+    config: ImitationConfig,
+    walker: Walker,
+    backend: str = "mujoco",
+    num_threads: int = 0,
+    naconmax_per_env: int | None = None,
+    njmax: int | None = None,
+    mesh: Mesh | None = None,
 ) -> ImitationTask:
     """The imitation task of `walker`, whose episodes draw their bodies as `config.randomization` says.
 
@@ -20,12 +29,19 @@ def build_task(
         walker: the nominal body, built from `config.walker`.
         backend: see `physics.backends.make_physics`.
         num_threads: see there.
+        naconmax_per_env: see there.
+        njmax: see there.
+        mesh: of the devices whose environments it serves; None: one.
 
     Raises:
         UserError: a back end that does not exist, or ranges that no body can have.
     """
     variants = draw_variants(walker.model, walker.root_body, config.randomization)
-    physics = make_physics(walker.model, config.physics, backend, num_threads, variants)
+    physics = make_physics(
+        walker.model, config.physics, backend, num_threads, variants, naconmax_per_env, njmax
+    )
+    if mesh is not None and mesh.size > 1:
+        physics = SpreadPhysics(physics, mesh)
     return ImitationTask(config, walker, physics)
 
 

@@ -58,6 +58,7 @@ class StepOutcome:
         failures: named failure flags, bool.
         terminated: bool, any failure.
         truncated: bool, the clip or the time limit ended without a failure.
+        overflowed: bool, the simulation left contacts out (`PhysicsState`); None where it cannot.
     """
 
     reward: jax.Array
@@ -66,6 +67,7 @@ class StepOutcome:
     failures: dict[str, jax.Array]
     terminated: jax.Array
     truncated: jax.Array
+    overflowed: jax.Array | None = None
 
 
 class ImitationTask:
@@ -250,6 +252,7 @@ class ImitationTask:
             failures=failed,
             terminated=terminated,
             truncated=(clip_ended | time_is_up) & ~terminated,
+            overflowed=physics.overflowed,
         )
 
     def reset_where(

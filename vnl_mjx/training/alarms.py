@@ -77,4 +77,17 @@ def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[
             f"{100 * metrics['loss/skipped_minibatches']:.1f} % of the minibatches had no finite gradient "
             "and were left out: lower training_config.learning_rate"
         )
-    return found
+    return found | overflow_alarm(metrics, steps)
+
+
+def overflow_alarm(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
+    """The warning that the simulation had too little room, if it had; as `alarms`."""
+    count = metrics.get("overflow/count", 0)
+    if not count:
+        return {}
+    return {
+        "overflow": (
+            f"in {count:.0f} of {steps:.0f} steps a simulation left out contacts for which there was no "
+            "room: raise physics_config.naconmax_per_env and physics_config.njmax, or leave them null"
+        )
+    }

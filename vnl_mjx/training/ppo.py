@@ -6,13 +6,15 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from vnl_mjx import devices
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.episodes import Episodes
 from vnl_mjx.training import schedules
-from vnl_mjx.training.minibatches import if_finite, minibatch_epochs
+from vnl_mjx.training.minibatches import if_finite, minibatch_epochs, num_groups
 from vnl_mjx.training.normalizer import fresh_normalizer, normalize, updated_normalizer
 from vnl_mjx.training.ppo_acting import ActingState, Actor
 from vnl_mjx.training.ppo_losses import LossWeights, Segment, ppo_loss
@@ -47,7 +49,16 @@ class PpoState:
 class Ppo(Trainer[PpoState]):
     """The trainer. The loss of an update is a `PpoLoss`, its weights are `LossWeights`."""
 
-    def __init__(self, task: Episodes, model: ActorCritic, data: Any, config: PpoSection):
+    environments = "acting"
+
+    def __init__(
+        self,
+        task: Episodes,
+        model: ActorCritic,
+        data: Any,
+        config: PpoSection,
+        mesh: Mesh | None = None,
+    ):
         """Builds the optimiser; nothing is compiled yet.
 
         Args:
@@ -55,8 +66,9 @@ class Ppo(Trainer[PpoState]):
             model: policy and value network.
             data: what the task reads: the training clips.
             config: validated settings.
+            mesh: of the devices to train on (`devices`); None: one.
         """
-        super().__init__(task, data, config.steps_per_update)
+        super().__init__(task, data, config.num_envs, config.steps_per_update, mesh)
         if config.num_envs % config.num_minibatches:
             raise ValueError(f"{config.num_minibatches=} must divide {config.num_envs=}")
         self.model, self.config = model, config
@@ -96,6 +108,11 @@ class Ppo(Trainer[PpoState]):
         )
         return state.replace(acting=acting), segment, statistics
 
+    def visited_placement(self) -> Segment:
+        """See `Trainer`."""
+        over_time, now = devices.split(self.mesh, axis=1), devices.split(self.mesh)
+        return Segment(steps=over_time, memory=now, last_observation=now)
+
     def learn(
         self, state: PpoState, visited: Segment, key: jax.Array
     ) -> tuple[PpoState, LearningStatistics]:
@@ -121,7 +138,13 @@ class Ppo(Trainer[PpoState]):
 
         learnt = (state.params, state.opt_state, rate)
         (params, opt_state, rate), statistics = minibatch_epochs(
-            minibatch, learnt, key, config.num_envs, config.num_minibatches, config.num_epochs
+            minibatch,
+            learnt,
+            key,
+            config.num_envs,
+            config.num_minibatches,
+            config.num_epochs,
+            num_groups(config.num_envs, config.num_envs // config.num_minibatches),
         )
         state = state.replace(
             params=params,

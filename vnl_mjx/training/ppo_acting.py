@@ -130,6 +130,7 @@ class Actor:
             survived=outcome.truncated,
             episode_reward=jnp.where(done, episode_reward, 0.0),
             episode_steps=jnp.where(done, episode_steps, 0),
+            overflowed=outcome.overflowed,
         )
         acting = ActingState(
             environments=task.reset_finished(environments, outcome, data),
@@ -166,6 +167,7 @@ def repeated_step(
             failures=jax.tree.map(raise_, total.failures, outcome.failures),
             terminated=raise_(total.terminated, outcome.terminated),
             truncated=raise_(total.truncated, outcome.truncated),
+            overflowed=jax.tree.map(raise_, total.overflowed, outcome.overflowed),
         )
         made += goes_on
     return environments, total, made

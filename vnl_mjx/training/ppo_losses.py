@@ -16,6 +16,7 @@ from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import Memory, action_distribution
 from vnl_mjx.training.brax_parts import NormalTanhDistribution, compute_gae
+from vnl_mjx.training.minibatches import take_environments
 
 AR1_COEFFICIENT = 0.95  # track-mjx's, of the latent mean one control step ago
 
@@ -66,11 +67,11 @@ class Segment:
     last_observation: jax.Array
 
     def environments(self, rows: jax.Array) -> "Segment":
-        """The part of the environments `rows`."""
+        """The part of the environments `rows`, [groups, k] as `minibatches.take_environments` counts them."""
         return Segment(
-            steps=jax.tree.map(lambda x: x[:, rows], self.steps),
-            memory=jax.tree.map(lambda x: x[rows], self.memory),
-            last_observation=self.last_observation[rows],
+            steps=jax.tree.map(lambda x: take_environments(x, rows, axis=1), self.steps),
+            memory=jax.tree.map(lambda x: take_environments(x, rows), self.memory),
+            last_observation=take_environments(self.last_observation, rows),
         )
 
     def contained(self) -> "Segment":

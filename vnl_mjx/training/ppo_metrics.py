@@ -6,7 +6,7 @@ import numpy as np
 
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
-from vnl_mjx.training.alarms import NAN_SHARE_ALARM
+from vnl_mjx.training.alarms import NAN_SHARE_ALARM, overflow_alarm
 from vnl_mjx.training.metrics import rollout_metrics, taken_together, timing_metrics
 from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
 from vnl_mjx.training.trainer import Update
@@ -87,4 +87,4 @@ def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
             f"the value network explains {metrics['loss/explained_variance']:.2f} of the returns' variance: "
             "raise ppo.value_learning_rate or ppo.reward_scale, or lower ppo.discount"
         )
-    return found
+    return found | overflow_alarm(metrics, steps)

@@ -26,6 +26,7 @@ class RolloutStatistics:
         survived: [] see `episodes`.
         episode_reward: [] sum over the ended episodes.
         episode_steps: [] sum over the ended episodes.
+        overflowed: [] steps in which the simulation left contacts out; None where it cannot.
     """
 
     num_steps: jax.Array
@@ -37,6 +38,7 @@ class RolloutStatistics:
     survived: jax.Array
     episode_reward: jax.Array
     episode_steps: jax.Array
+    overflowed: jax.Array | None = None
 
 
 def student_rollout(
@@ -87,6 +89,7 @@ def student_rollout(
                 survived=end.survived,
                 episode_reward=end.episode_reward,
                 episode_steps=end.episode_steps,
+                overflowed=outcome.overflowed,
             ),
         )
         return state, (label, statistics)

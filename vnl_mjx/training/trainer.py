@@ -6,13 +6,18 @@ A trainer holds no state of its own: state in, state out, so a saved state resum
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from vnl_mjx import devices
+from vnl_mjx.errors import UserError
+from vnl_mjx.training.programs import Stage
 from vnl_mjx.training.rollout import RolloutStatistics
 
 State = TypeVar("State", bound=Any)  # has `key` [2] uint32 and `num_updates` [] int32
@@ -55,19 +60,36 @@ class Update:
 class Trainer(ABC, Generic[State]):
     """Compiles and repeats what a subclass says: `initial_state`, `rollout` and `learn`."""
 
-    def __init__(self, task: Any, data: Any, steps_per_update: int):
+    def __init__(
+        self,
+        task: Any,
+        data: Any,
+        num_envs: int,
+        steps_per_update: int,
+        mesh: Mesh | None = None,
+    ):
         """Prepares the compiled functions; nothing is compiled yet.
 
         Args:
             task: batched environments.
             data: arrays that training reads besides its state; an argument of the compiled functions,
                 so that they are no constants of them.
+            num_envs: environments, spread evenly over the devices.
             steps_per_update: environment steps of one rollout.
+            mesh: of the devices to train on; None: one.
+
+        Raises:
+            UserError: the environments cannot be spread evenly.
         """
-        self.task, self.steps_per_update = task, steps_per_update
-        self.data = jax.device_put(data)
+        self.task, self.num_envs, self.steps_per_update = task, num_envs, steps_per_update
+        self.mesh = devices.single_device() if mesh is None else mesh
+        if num_envs % self.mesh.size:
+            raise UserError(
+                f"num_envs: expected a multiple of the {self.mesh.size} devices, found {num_envs}"
+            )
+        self.data = jax.device_put(data, devices.replicated(self.mesh))
+        self._key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
         self._init = jax.jit(self.initial_state)
-        self._rollout, self._learn = _Stage(self.rollout), _Stage(self.learn)
 
     # What a subclass says, in pure functions.
 
@@ -85,20 +107,49 @@ class Trainer(ABC, Generic[State]):
     def learn(self, state: State, visited: Any, key: jax.Array) -> tuple[State, LearningStatistics]:
         """Learns from what `rollout` visited."""
 
+    environments: str  # the field of the state that holds what there is once per environment
+
+    @abstractmethod
+    def visited_placement(self) -> Any:
+        """How what `rollout` visited lies on the devices: shardings, one for all arrays below it."""
+
     # What is the same for all.
+
+    @cached_property
+    def placement(self) -> State:
+        """How a state lies on the devices: one sharding per array."""
+        state = self._init.eval_shape(self._key, self.data)
+        whole = jax.tree.map(lambda _: devices.replicated(self.mesh), state)
+        environments = getattr(state, self.environments)
+        split = devices.by_environment(environments, self.mesh, self.num_envs)
+        return whole.replace(**{self.environments: split})
+
+    @cached_property
+    def programs(self) -> dict[str, "Stage"]:
+        """The compiled functions by name, in the order of an update."""
+        whole, visited = devices.replicated(self.mesh), self.visited_placement()
+        state = self.placement
+        return {
+            "rollout": Stage(self.rollout, (state, whole, whole), (state, visited, whole)),
+            "update": Stage(self.learn, (state, visited, whole), (state, whole)),
+        }
 
     def init(self, seed: int) -> State:
         """Fresh parameters and environments."""
-        return self._init(jax.random.PRNGKey(seed), self.data)
+        return self.place(self._init(jax.random.PRNGKey(seed), self.data))
+
+    def place(self, state: State) -> State:
+        """`state` where it belongs: a restored one comes from the host, or from other devices."""
+        return jax.device_put(state, self.placement)
 
     def start_compiling(self) -> None:
         """Compiles both functions in the background, while the caller does something else."""
-        key = jax.random.PRNGKey(0)
-        state = jax.eval_shape(self.initial_state, key, self.data)
+        state = self._init.eval_shape(self._key, self.data)
         # One thread: the caller compiles too, and each compilation takes some 200 MB.
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
-        _, visited, _ = self._rollout.compile_in(pool, state, self.data, key)
-        self._learn.compile_in(pool, state, visited, key)
+        rollout, learn = self.programs.values()
+        _, visited, _ = rollout.compile_in(pool, state, self.data, self._key)
+        learn.compile_in(pool, state, visited, self._key)
         pool.shutdown(wait=False)
 
     def env_steps(self, state: State) -> int:
@@ -114,9 +165,9 @@ class Trainer(ABC, Generic[State]):
         key, rollout_key, learn_key = jax.random.split(state.key, 3)
         physics_before = self._physics_seconds()
         started = time.perf_counter()
-        state, visited, rollout = self._rollout(state, self.data, rollout_key)
+        state, visited, rollout = self.programs["rollout"](state, self.data, rollout_key)
         rolled_out = time.perf_counter()
-        state, learning = self._learn(state, visited, learn_key)
+        state, learning = self.programs["update"](state, visited, learn_key)
         seconds = {
             "rollout": rolled_out - started,
             "update": time.perf_counter() - rolled_out,
@@ -139,6 +190,7 @@ class Trainer(ABC, Generic[State]):
             on_update: called after every update with the state (valid until the next update), the
                 environment steps so far and the update's statistics.
         """
+        state = self.place(state)
         env_steps = self.env_steps(state)
         while env_steps < num_steps:
             state, result = self.update(state)
@@ -151,21 +203,3 @@ class Trainer(ABC, Generic[State]):
         # Only the C back end can tell: its work is done in a callback.
         imitation = getattr(self.task, "imitation", None)
         return getattr(getattr(imitation, "physics", None), "busy_seconds", 0.0)
-
-
-class _Stage:
-    """A function of a state, which it consumes; compiled at its first call, or ahead of it."""
-
-    def __init__(self, function: Callable[..., Any]):
-        self.jitted = jax.jit(function, donate_argnums=0)
-        self._ready: Future | None = None
-
-    def compile_in(self, pool: ThreadPoolExecutor, *shapes: Any) -> Any:
-        """Begins to compile for arguments of these shapes; the shapes of what it will return."""
-        lowered = self.jitted.lower(*shapes)
-        self._ready = pool.submit(lowered.compile)
-        return lowered.out_info
-
-    def __call__(self, *arguments: Any) -> Any:
-        function = self.jitted if self._ready is None else self._ready.result()
-        return jax.block_until_ready(function(*arguments))

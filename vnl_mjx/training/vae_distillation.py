@@ -9,14 +9,16 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding
 
+from vnl_mjx import devices
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.vae_distillation import DistillationState, Label, VaeDistillationTask
 from vnl_mjx.training import losses, schedules
-from vnl_mjx.training.minibatches import if_finite, minibatch_epochs
+from vnl_mjx.training.minibatches import if_finite, minibatch_epochs, num_groups, take_steps
 from vnl_mjx.training.rollout import RolloutStatistics, student_rollout
 from vnl_mjx.training.trainer import LearningStatistics, Trainer
 
@@ -71,6 +73,8 @@ class VaeDistillation(Trainer[TrainState]):
     The loss of an update is a `StudentLoss`, its weights are {"kl": []}.
     """
 
+    environments = "environments"
+
     def __init__(
         self,
         task: VaeDistillationTask,
@@ -78,6 +82,7 @@ class VaeDistillation(Trainer[TrainState]):
         teacher: FrozenPolicy,
         clips: ReferenceClips,
         config: TrainingSection,
+        mesh: Mesh | None = None,
     ):
         """Builds the optimiser; nothing is compiled yet.
 
@@ -87,8 +92,9 @@ class VaeDistillation(Trainer[TrainState]):
             teacher: the frozen policy.
             clips: training clips only.
             config: validated training settings.
+            mesh: of the devices to train on (`devices`); None: one.
         """
-        super().__init__(task, (teacher, clips), config.steps_per_update)
+        super().__init__(task, (teacher, clips), config.num_envs, config.steps_per_update, mesh)
         self.teacher, self.clips = self.data
         self.student, self.config = student, config
         if self.steps_per_update % config.batch_size:
@@ -141,18 +147,21 @@ class VaeDistillation(Trainer[TrainState]):
         )
         return state.replace(environments=environments), labels, statistics
 
+    def visited_placement(self) -> NamedSharding:
+        """See `Trainer`."""
+        return devices.split(self.mesh, axis=1)
+
     def learn(
         self, state: TrainState, visited: Label, key: jax.Array
     ) -> tuple[TrainState, LearningStatistics]:
         """See `Trainer`."""
         config = self.config
-        samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), visited)
         kl_weight = self._kl_weight(self.scheduled_steps(state))
         rate = self._learning_rate(self.scheduled_steps(state))
 
         def minibatch(learnt, rows: jax.Array, key: jax.Array):
             params, opt_state = learnt
-            batch = jax.tree.map(lambda x: x[rows], samples)
+            batch = jax.tree.map(lambda x: take_steps(x, rows), visited)
             (_, parts), grads = jax.value_and_grad(self._loss, has_aux=True)(
                 params, batch, key, kl_weight
             )
@@ -170,6 +179,7 @@ class VaeDistillation(Trainer[TrainState]):
             num_samples,
             num_samples // config.batch_size,
             config.num_epochs,
+            num_groups(config.num_envs, config.batch_size),
         )
         return state.replace(params=params, opt_state=opt_state), statistics
 

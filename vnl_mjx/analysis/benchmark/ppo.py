@@ -99,7 +99,7 @@ class PpoNetworks:
 
     def _learn_impl(self, state: PpoState, segment: Segment, weights: LossWeights, key):
         trainer, config = self._trainer, self._trainer.config
-        rows = jnp.arange(config.num_envs).reshape(config.num_minibatches, -1)
+        rows = jnp.arange(config.num_envs).reshape(config.num_minibatches, 1, -1)
 
         def loss(params, batch: Segment, key):
             scaled = partial(normalize, state.normalizer)

@@ -1,0 +1,48 @@
+"""Any back end on several devices: each simulates the environments that it holds."""
+
+import jax
+import jax.numpy as jnp
+import mujoco
+from jax.sharding import Mesh
+
+from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.devices import spread
+from vnl_mjx.physics.base import Physics, PhysicsState
+
+
+class SpreadPhysics:
+    """A back end of which each device of a mesh runs its share. See `physics.base.Physics`.
+
+    A callback into C and a call into Warp are closed to the compiler: it cannot split them.
+    """
+
+    def __init__(self, physics: Physics, mesh: Mesh):
+        """Spreads `physics` over `mesh`; its batches may not cross devices within a call."""
+        self._physics = physics
+        self.model: mujoco.MjModel = physics.model
+        self.config: PhysicsConfig = physics.config
+        self.num_variants = physics.num_variants
+        self._reset, self._step = spread(physics.reset, mesh), spread(physics.step, mesh)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds in the callbacks of all devices, of a back end that has some."""
+        return getattr(self._physics, "busy_seconds", 0.0)
+
+    def zeros(self) -> PhysicsState:
+        """See `physics.base.Physics.zeros`."""
+        return self._physics.zeros()
+
+    def reset(
+        self,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        where: jax.Array | bool = True,
+        variant: jax.Array | None = None,
+    ) -> PhysicsState:
+        """See `physics.base.Physics.reset`."""
+        return self._reset(qpos, qvel, jnp.asarray(where), variant)
+
+    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
+        """See `physics.base.Physics.step`."""
+        return self._step(state, ctrl)

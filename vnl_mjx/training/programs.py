@@ -1,0 +1,87 @@
+"""The compiled functions of a trainer: ahead of time, in place of what they consume, and what they cost."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+
+@dataclass(frozen=True)
+class Program:
+    """What compiling one function of a trainer took, and what memory it needs on each device.
+
+    Attributes:
+        seconds: tracing and compiling; next to nothing where the compiled program was in JAX's cache.
+        argument_bytes: what it reads: state and data, or what was visited.
+        output_bytes: what it gives, without what it writes over its arguments.
+        temporary_bytes: what it needs besides while it runs.
+    """
+
+    seconds: float
+    argument_bytes: int
+    output_bytes: int
+    temporary_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All that is held while it runs."""
+        return self.argument_bytes + self.output_bytes + self.temporary_bytes
+
+
+class Stage:
+    """A function of a state, which it consumes; compiled at its first call, or ahead of it."""
+
+    def __init__(self, function: Callable[..., Any], in_shardings: Any, out_shardings: Any):
+        """Takes the function and how its arguments and results lie on the devices."""
+        self._jitted = jax.jit(
+            function, in_shardings=in_shardings, out_shardings=out_shardings, donate_argnums=0
+        )
+        self._compiled: Future | None = None
+        self._seconds = 0.0
+
+    def compile_in(self, pool: Executor, *shapes: Any) -> Any:
+        """Begins to compile for arguments of these shapes; the shapes of what it will return."""
+        started = time.perf_counter()
+        lowered = self._jitted.lower(*shapes)
+        self._seconds = time.perf_counter() - started
+        self._compiled = pool.submit(self._compile, lowered)
+        return lowered.out_info
+
+    @property
+    def program(self) -> Program | None:
+        """What compiling took; None before it is done."""
+        if self._compiled is None or not self._compiled.done():
+            return None
+        memory = self._compiled.result().memory_analysis()
+        return Program(
+            seconds=self._seconds,
+            argument_bytes=memory.argument_size_in_bytes,
+            output_bytes=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+            temporary_bytes=memory.temp_size_in_bytes,
+        )
+
+    def text(self) -> str:
+        """The optimised program as XLA prints it, once it is compiled.
+
+        Raises:
+            ValueError: nobody has begun to compile it.
+        """
+        if self._compiled is None:
+            raise ValueError("nobody has begun to compile it")
+        return self._compiled.result().as_text()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns, once it is there."""
+        if self._compiled is None:
+            self._compiled = Future()
+            self._compiled.set_result(self._compile(self._jitted.lower(*arguments)))
+        return jax.block_until_ready(self._compiled.result()(*arguments))
+
+    def _compile(self, lowered: Any) -> Any:
+        started = time.perf_counter()
+        compiled = lowered.compile()
+        self._seconds += time.perf_counter() - started
+        return compiled
