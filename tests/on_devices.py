@@ -78,7 +78,6 @@ def main(backend: str, num_updates: int) -> None:
             "learning": apart(update.learning, spread_update.learning),
             "split": split,
             "exchanges": exchanges(many[name]),
-            "split arrays": split,
         }
     print(json.dumps(report))
 
