@@ -32,6 +32,7 @@ def state_of(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray) -> Physi
         qfrc_actuator=jnp.zeros(model.nv),
         sensordata=jnp.asarray(data.sensordata, jnp.float32),
         diverged=jnp.asarray(False),
+        overflowed=jnp.asarray(False),
     )
 
 

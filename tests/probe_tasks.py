@@ -76,6 +76,7 @@ class TableTask:
             failures={"nan": data.diverged},
             terminated=terminated,
             truncated=truncated,
+            overflowed=jnp.zeros_like(terminated),
         )
         return TableState(at, split[:, 0]), outcome
 

@@ -46,7 +46,7 @@ def outcome_of(terminated, truncated) -> StepOutcome:
     terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
     zeros = np.zeros(len(terminated), np.float32)
     failures = {"nan": np.zeros(len(terminated), bool)}
-    return StepOutcome(zeros, {}, {}, failures, terminated, truncated)
+    return StepOutcome(zeros, {}, {}, failures, terminated, truncated, zeros > 0)
 
 
 def state_with(started: EpisodesState, clip, rate) -> EpisodesState:

@@ -71,6 +71,7 @@ def recorded_state(record, prefix: str, task) -> ImitationState:
         qfrc_actuator=record[f"{prefix}qfrc_actuator"],
         sensordata=np.zeros((num, task.physics.model.nsensordata), "f4"),
         diverged=np.zeros(num, bool),
+        overflowed=np.zeros(num, bool),
     )
     state = ImitationState(
         physics=physics,

@@ -37,6 +37,17 @@ def rotate(vector: jax.Array, q: jax.Array) -> jax.Array:
     return along + kept + 2 * s * jnp.cross(u, vector)
 
 
+def matrix(q: jax.Array) -> jax.Array:
+    """Rotation matrices [..., 3, 3] of [..., 4] quaternions: `matrix(q) @ v` is `rotate(v, q)`."""
+    w, x, y, z = jnp.moveaxis(q, -1, 0)
+    elements = [
+        [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z],
+    ]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in elements], axis=-2)
+
+
 def half_angle(a: jax.Array, b: jax.Array) -> jax.Array:
     """Half the rotation angle between [..., 4] quaternions, radians in [0, pi/2]; q and -q agree.
 

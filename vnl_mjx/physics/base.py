@@ -40,11 +40,11 @@ class PhysicsState:
         qfrc_actuator: [nv] actuator forces in joint coordinates, N or N m (derived).
         sensordata: [nsensordata] sensor values, zeros unless `PhysicsConfig.sensors` (derived).
         diverged: [] bool, the last call met NaN, Inf or a value beyond `MAX_VALUE`; every other field
-            but `variant` and `overflowed` is then zero.
+            but `overflowed` and `variant` is then zero.
+        overflowed: [] bool, the last call met more contacts or constraint rows than the back end has room
+            for, and left some out.
         variant: [] int32, which of the back end's variants of the model this simulation runs on; None
             where it has none, so that the state is then what it was before there were variants.
-        overflowed: [] bool, the last call met more contacts or constraint rows than the back end has room
-            for, and left some out; None of a back end that has room for all.
     """
 
     qpos: jax.Array
@@ -57,8 +57,8 @@ class PhysicsState:
     qfrc_actuator: jax.Array
     sensordata: jax.Array
     diverged: jax.Array
+    overflowed: jax.Array
     variant: jax.Array | None = None
-    overflowed: jax.Array | None = None
 
 
 class Physics(Protocol):
@@ -133,7 +133,7 @@ def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
 def contain(state: PhysicsState) -> PhysicsState:
     """Zeroes a diverged simulation, so that nothing that reads it meets NaN."""
     return jax.tree.map(lambda x: jnp.where(state.diverged, jnp.zeros_like(x), x), state).replace(
-        diverged=state.diverged, variant=state.variant, overflowed=state.overflowed
+        diverged=state.diverged, overflowed=state.overflowed, variant=state.variant
     )
 
 

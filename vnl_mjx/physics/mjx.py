@@ -1,8 +1,5 @@
 """MJX-JAX behind the same interface as the MuJoCo C back end: the simulation as JAX arithmetic."""
 
-import contextlib
-import io
-
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -15,11 +12,13 @@ from vnl_mjx.physics.base import (
     configure_model,
     contain,
 )
+from vnl_mjx.physics.mjx_stages import MjxStages, mjx
 from vnl_mjx.physics.randomization import ModelVariants, differing_fields
 
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    # It prints that Warp is missing, which only `impl="warp"` needs.
-    from mujoco import mjx
+
+def own_device():
+    """The device to put arrays on: left to itself, MJX takes the first one of all processes."""
+    return jax.local_devices()[0]
 
 
 class MjxPhysics:
@@ -67,7 +66,7 @@ class MjxPhysics:
     ) -> PhysicsState:
         """One simulation in fresh `data`."""
         data = data.replace(qpos=qpos, qvel=qvel)
-        return contain(self._state(mjx.forward(self._model_of(variant), data), variant))
+        return contain(self._state(self._observe(self._model_of(variant), data), variant))
 
     def _step(self, data: mjx.Data, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """One simulation in fresh `data`."""
@@ -81,7 +80,7 @@ class MjxPhysics:
         )
         model = self._model_of(state.variant)
         data, _ = jax.lax.scan(
-            lambda data, _: (mjx.step(model, data), None),
+            lambda data, _: (self._substep(model, data), None),
             data,
             length=self.config.num_substeps,
         )
@@ -106,14 +105,23 @@ class MjxPhysics:
         return self._mjx_model.replace(**own)
 
     def _put_model(self) -> mjx.Model:
-        return mjx.put_model(self.model, impl="jax")
+        model = mjx.put_model(self.model, own_device(), impl="jax")
+        self._stages = MjxStages(self.model)
+        return model
 
     def _make_data(self) -> mjx.Data:
-        return mjx.make_data(self.model, impl="jax")
+        return mjx.make_data(self.model, own_device(), impl="jax")
 
-    def _overflowed(self, data: mjx.Data) -> jax.Array | None:
-        """There is room for every contact that the model can have."""
+    def _observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
+        """What a state has besides positions and velocities."""
+        return self._stages.observe(model, data)
+
+    def _substep(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
+        return self._stages.step(model, data)
+
+    def _overflowed(self, data: mjx.Data) -> jax.Array:
         del data
+        return jnp.bool_(False)  # there is room for every contact that the model can have
 
     def _state(self, data: mjx.Data, variant: jax.Array | None) -> PhysicsState:
         fields = {

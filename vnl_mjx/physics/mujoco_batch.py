@@ -75,7 +75,8 @@ class MujocoBatchPhysics:
         """See `physics.base.Physics.zeros`."""
         fields = {name: jnp.zeros(shape, jnp.float32) for name, shape in self._shapes.items()}
         fields["variant"] = jnp.int32(0) if self.num_variants else None
-        return PhysicsState(time=jnp.float32(0), diverged=jnp.bool_(False), **fields)
+        no = jnp.bool_(False)
+        return PhysicsState(time=jnp.float32(0), diverged=no, overflowed=no, **fields)
 
     def reset(
         self,
@@ -87,8 +88,7 @@ class MujocoBatchPhysics:
         """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
         variant = checked_variant(variant, self.num_variants)
         arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where), variant)
-        diverged = arrays.pop("diverged")
-        return PhysicsState(time=jnp.float32(0), diverged=diverged, variant=variant, **arrays)
+        return _state(arrays, jnp.float32(0), variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
@@ -102,9 +102,8 @@ class MujocoBatchPhysics:
             ctrl,
             state.variant,
         )
-        diverged = arrays.pop("diverged")
-        time = jnp.where(diverged, 0.0, advance_time(state.time, self.config))
-        return PhysicsState(time=time, diverged=diverged, variant=state.variant, **arrays)
+        time = jnp.where(arrays["diverged"], 0.0, advance_time(state.time, self.config))
+        return _state(arrays, time, state.variant)
 
     def _call(self, function, *args: jax.Array | None) -> dict[str, jax.Array]:
         results = {
@@ -171,6 +170,13 @@ class MujocoBatchPhysics:
         while len(self._batches) > _MAX_BATCHES:
             self._batches.popitem(last=False)
         return self._batches[num_rows]
+
+
+def _state(
+    arrays: dict[str, jax.Array], time: jax.Array, variant: jax.Array | None
+) -> PhysicsState:
+    # MuJoCo C allocates for as many contacts as it meets.
+    return PhysicsState(time=time, overflowed=jnp.bool_(False), variant=variant, **arrays)
 
 
 class _Rows:

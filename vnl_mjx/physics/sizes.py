@@ -4,6 +4,7 @@ MuJoCo Warp allocates for a number of each that it is told beforehand (`physics.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -31,15 +32,15 @@ _EQUALITY_ROWS = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one simulation.
+    """Of one simulation, or of several.
 
     Attributes:
         contacts: contact points.
         rows: rows of the constraint solver: equalities, friction losses, limits and contacts.
     """
 
-    contacts: int
-    rows: int
+    contacts: Any
+    rows: Any
 
 
 def largest_possible(model: mujoco.MjModel) -> Sizes:
@@ -56,14 +57,14 @@ def largest_possible(model: mujoco.MjModel) -> Sizes:
     return Sizes(contacts, rows)
 
 
-def largest_met(model: mujoco.MjModel, qpos: np.ndarray) -> Sizes:
-    """The most contacts and the most rows that any of the poses `qpos` [pose, nq] has, by MuJoCo C."""
+def met(model: mujoco.MjModel, qpos: np.ndarray) -> Sizes:
+    """What each of the poses `qpos` [pose, nq] has by MuJoCo C, int [pose]."""
     data = mujoco.MjData(model)
-    contacts, rows = 0, 0
-    for pose in qpos:
+    contacts, rows = np.zeros((2, len(qpos)), int)
+    for i, pose in enumerate(qpos):
         data.qpos[:] = pose
         mujoco.mj_fwdPosition(model, data)
-        contacts, rows = max(contacts, data.ncon), max(rows, data.nefc)
+        contacts[i], rows[i] = data.ncon, data.nefc
     return Sizes(contacts, rows)
 
 

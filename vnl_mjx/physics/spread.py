@@ -14,11 +14,14 @@ class SpreadPhysics:
     """A back end of which each device of a mesh runs its share. See `physics.base.Physics`.
 
     A callback into C and a call into Warp are closed to the compiler: it cannot split them.
+
+    Attributes:
+        of_one_device: the back end itself, for batches that lie on one device.
     """
 
     def __init__(self, physics: Physics, mesh: Mesh):
         """Spreads `physics` over `mesh`; its batches may not cross devices within a call."""
-        self._physics = physics
+        self.of_one_device = physics
         self.model: mujoco.MjModel = physics.model
         self.config: PhysicsConfig = physics.config
         self.num_variants = physics.num_variants
@@ -27,11 +30,11 @@ class SpreadPhysics:
     @property
     def busy_seconds(self) -> float:
         """Seconds in the callbacks of all devices, of a back end that has some."""
-        return getattr(self._physics, "busy_seconds", 0.0)
+        return getattr(self.of_one_device, "busy_seconds", 0.0)
 
     def zeros(self) -> PhysicsState:
         """See `physics.base.Physics.zeros`."""
-        return self._physics.zeros()
+        return self.of_one_device.zeros()
 
     def reset(
         self,

@@ -16,7 +16,7 @@ from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState, checked_variant
 from vnl_mjx.physics.batching import batched
-from vnl_mjx.physics.mjx import MjxPhysics, mjx
+from vnl_mjx.physics.mjx import MjxPhysics, mjx, own_device
 from vnl_mjx.physics.randomization import ModelVariants
 from vnl_mjx.physics.sizes import Sizes, largest_possible
 
@@ -89,12 +89,14 @@ class WarpPhysics(MjxPhysics):
     def _put_model(self) -> mjx.Model:
         model = self._model_for_warp()
         try:
-            put = mjx.put_model(model, impl="warp")
+            put = mjx.put_model(model, own_device(), impl="warp")
         except NotImplementedError as error:
             raise UserError(
                 f"physics_config.backend: expected a model that MuJoCo Warp can simulate, found: {error}"
             ) from error
-        self._data = mjx.make_data(model, impl="warp", naconmax=1, njmax=self.sizes.rows)
+        self._data = mjx.make_data(
+            model, own_device(), impl="warp", naconmax=1, njmax=self.sizes.rows
+        )
         # Its kernels would print, among the rest that CG's few iterations are not enough.
         options = put.opt._impl.replace(warn_overflow=0)
         return put.replace(opt=put.opt.replace(_impl=options))
@@ -117,6 +119,12 @@ class WarpPhysics(MjxPhysics):
             if field.name.startswith("contact__") and len(value := getattr(data, field.name))
         }
         return self._data.replace(_impl=data.replace(naconmax=room, naccdmax=room, **contacts))
+
+    def _observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
+        return mjx.forward(model, data)
+
+    def _substep(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
+        return mjx.step(model, data)
 
     def _overflowed(self, data: mjx.Data) -> jax.Array:
         kinds = self._warp.OverflowType

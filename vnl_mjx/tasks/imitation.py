@@ -58,7 +58,7 @@ class StepOutcome:
         failures: named failure flags, bool.
         terminated: bool, any failure.
         truncated: bool, the clip or the time limit ended without a failure.
-        overflowed: bool, the simulation left contacts out (`PhysicsState`); None where it cannot.
+        overflowed: bool, the simulation left contacts out (`PhysicsState`).
     """
 
     reward: jax.Array
@@ -67,7 +67,7 @@ class StepOutcome:
     failures: dict[str, jax.Array]
     terminated: jax.Array
     truncated: jax.Array
-    overflowed: jax.Array | None = None
+    overflowed: jax.Array
 
 
 class ImitationTask:

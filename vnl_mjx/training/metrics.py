@@ -64,7 +64,6 @@ def taken_together(
 def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
     """Means per control step and per episode, and counts of failures, of the sums of a rollout."""
     steps, episodes = max(rollout.num_steps, 1), max(rollout.episodes, 1)
-    overflows = {} if rollout.overflowed is None else {"overflow/count": rollout.overflowed}
     return {
         "rollout/reward_per_step": rollout.reward / steps,
         **{f"rollout/{name}": value / steps for name, value in rollout.terms.items()},
@@ -75,7 +74,7 @@ def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
         "episode/steps": rollout.episode_steps / episodes,
         "episode/survival": rollout.survived / episodes,
         "nan/count": rollout.failures["nan"],
-        **overflows,
+        "overflow/count": rollout.overflowed,
     }
 
 

@@ -167,7 +167,7 @@ def repeated_step(
             failures=jax.tree.map(raise_, total.failures, outcome.failures),
             terminated=raise_(total.terminated, outcome.terminated),
             truncated=raise_(total.truncated, outcome.truncated),
-            overflowed=jax.tree.map(raise_, total.overflowed, outcome.overflowed),
+            overflowed=raise_(total.overflowed, outcome.overflowed),
         )
         made += goes_on
     return environments, total, made

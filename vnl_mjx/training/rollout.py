@@ -26,7 +26,7 @@ class RolloutStatistics:
         survived: [] see `episodes`.
         episode_reward: [] sum over the ended episodes.
         episode_steps: [] sum over the ended episodes.
-        overflowed: [] steps in which the simulation left contacts out; None where it cannot.
+        overflowed: [] steps in which the simulation left contacts out.
     """
 
     num_steps: jax.Array
@@ -38,7 +38,7 @@ class RolloutStatistics:
     survived: jax.Array
     episode_reward: jax.Array
     episode_steps: jax.Array
-    overflowed: jax.Array | None = None
+    overflowed: jax.Array
 
 
 def student_rollout(
