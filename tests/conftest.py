@@ -40,6 +40,7 @@ def wants_the_machine(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Quick tests compile quickly, here and in what they start; the others as a user's run does."""
+    os.environ.setdefault("VNL_MJX_CACHE", "off")  # the user's folder is no place for tests
     if not wants_the_machine(config):
         os.environ.setdefault("XLA_FLAGS", QUICK_COMPILING)
 

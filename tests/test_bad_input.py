@@ -67,7 +67,7 @@ def digest(folder) -> str:
         ("vae_config.activation=sulu", "silu"),
         ("vae_config.latent_dim=2.5", "latent_dim"),
         ("reference_config.clip_length=6", "needs"),
-        ("physics_config.backend=warp", "mjx"),
+        ("physics_config.backend=cuda", "mjx"),
         ("run_dir=/proc/nothing/here", "run_dir"),
         ("resume=always", "no checkpoint"),
         ("training_config.seed", "key=value"),

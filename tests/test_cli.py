@@ -9,6 +9,7 @@ from vnl_mjx import __version__, cli
 from vnl_mjx.analysis.rendering import gl
 from vnl_mjx.commands import bench, distill, doctor, evaluate, inspect
 from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import resolve_backend
 
 
 @pytest.fixture
@@ -135,6 +136,7 @@ def test_doctor_reports_this_machine(monkeypatch, capsys):
     assert report["ok"] is (status == 0)
     assert findings["JAX devices"]["status"] != "problem"
     assert "cpu" in findings["JAX devices"]["found"] or "gpu" in findings["JAX devices"]["found"]
+    assert f"backend=auto is {resolve_backend('auto')} here" in findings["simulation"]["found"]
     assert int(findings["cores"]["found"]) >= 1
     assert findings["packages"]["status"] == "ok"
     for name in gl.GL_BACKENDS:

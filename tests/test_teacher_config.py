@@ -66,7 +66,7 @@ def test_every_key_of_the_task_can_be_set(tmp_path):
 
 def test_the_gpu_preset_lies_under_file_and_overrides(tmp_path):
     gpu = load_teacher_config([], preset="gpu")
-    assert (gpu.physics_config.backend, gpu.ppo.num_envs) == ("mjx", 4096)
+    assert (gpu.physics_config.backend, gpu.ppo.num_envs) == ("auto", 4096)
     assert gpu.network.encoder_hidden_sizes == (1024, 512, 512, 512, 512)
     assert gpu.task == TeacherTrainingConfig().task
     file = tmp_path / "mine.yaml"

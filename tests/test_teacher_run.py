@@ -70,6 +70,8 @@ def test_what_a_run_leaves(finished):
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [row["env_steps"] for row in rows] == [64, 96, 96]
     assert 0 < rows[1]["rollout/reward_fraction"] <= 1
+    assert all(rows[1][f"compile/{name}_seconds"] > 0 for name in ("rollout", "update"))
+    assert rows[1]["memory/bytes_per_env"] > 1000 and "memory/bytes_per_env" not in rows[2]
     assert 0 <= rows[0]["eval/reward_fraction"] <= 1
     names = [f"{step}" for step in (32, 64, 96)]
     assert sorted(p.name for p in (run_dir / "checkpoints").iterdir()) == sorted(names)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vnl_mjx.errors import UserError
@@ -72,6 +73,17 @@ def by_environment(tree: Tree, mesh: Mesh, num_envs: int) -> Tree:
 def on_one_device(tree: Tree) -> Tree:
     """The part of every array that the first device of this process holds: all of it, if replicated."""
     return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+
+
+def gathered(tree: Tree) -> Tree:
+    """`tree` whole in this process: what is split over processes is exchanged, so all have to call it."""
+
+    def whole(x: Any) -> Any:
+        if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
+            return x
+        return multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.tree.map(whole, tree)
 
 
 def spread(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """`vnl-mjx bench`: what this machine does, and how much of what it could."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,15 @@ from rich.console import Console
 from vnl_mjx.analysis.benchmark.subjects import measure
 from vnl_mjx.commands.bench_subjects import DistillationSubject, Subject, TeacherSubject
 from vnl_mjx.commands.bench_tables import print_report
+from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
 from vnl_mjx.commands.doctor import num_cores
 from vnl_mjx.commands.experiment import versions
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import resolve_backend
 
 # Environments start in step and are contact-rich only some updates later.
 WARM_UP_UPDATES = 3
@@ -42,10 +46,12 @@ def run(
     """
     is_teacher = isinstance(config, TeacherTrainingConfig)
     subject = TeacherSubject(config) if is_teacher else DistillationSubject(config)
-    if subject.physics.backend != "mujoco":
+    prepare_jax(config.device, config.matmul_precision)
+    backend = resolve_backend(subject.physics.backend)
+    if backend != "mujoco":
         raise UserError(
-            "physics_config.backend: bench measures the back end mujoco, found "
-            f"{subject.physics.backend}"
+            f"physics_config.backend: bench measures the back end mujoco, found {backend}; give "
+            "physics_config.backend=mujoco"
         )
     notes = Console(stderr=True)
     report: dict[str, Any] = {
@@ -85,7 +91,8 @@ def _first_updates(subject: Subject, num_updates: int) -> dict[str, Any]:
         file.write_text(to_yaml(subject.brief(num_updates)), encoding="utf-8")
         command = [sys.executable, "-m", "vnl_mjx.commands.first_updates", subject.command]
         command += [str(file), repr(time.time()), str(num_updates)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        cold = os.environ | {CACHE_VARIABLE: CACHE_OFF}  # the start of the first run on a machine
+        done = subprocess.run(command, env=cold, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise UserError(

@@ -16,10 +16,10 @@ from vnl_mjx.analysis.benchmark.subjects import Networks, Recording
 from vnl_mjx.commands.distillation_run import DistillationRun
 from vnl_mjx.commands.teacher_run import TeacherRun
 from vnl_mjx.commands.training_run import TrainingRun
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.schema import (
     CheckpointSection,
     DistillationConfig,
-    PhysicsSection,
     WandbSection,
 )
 from vnl_mjx.config.teacher import TeacherTrainingConfig
@@ -123,7 +123,7 @@ class DistillationSubject(Subject):
 
     def open_run(self) -> DistillationRun:
         """See `Subject`."""
-        return DistillationRun(self.config, Path(), Console(quiet=True))
+        return DistillationRun(replace(self.config, num_devices=1), Path(), Console(quiet=True))
 
 
 class TeacherSubject(Subject):
@@ -161,4 +161,4 @@ class TeacherSubject(Subject):
 
     def open_run(self) -> TeacherRun:
         """See `Subject`."""
-        return TeacherRun(self.config, Path(), Console(quiet=True))
+        return TeacherRun(replace(self.config, num_devices=1), Path(), Console(quiet=True))

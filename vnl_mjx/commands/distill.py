@@ -4,12 +4,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vnl_mjx.commands import processes
 from vnl_mjx.commands.distillation_run import DistillationRun
 from vnl_mjx.commands.run_folder import new_run_dir
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.schema import DistillationConfig
 
 
 def run(config: DistillationConfig) -> int:
     """Distils the configured teacher and returns the exit status."""
-    run_dir = Path(config.run_dir or new_run_dir(config.wandb_config.exp_name)).expanduser()
-    return DistillationRun(config, run_dir, Console()).execute()
+    processes.join()
+    prepare_jax(config.device, config.matmul_precision)
+    run_dir = processes.of_first(config.run_dir or new_run_dir(config.wandb_config.exp_name))
+    console = Console(quiet=not processes.is_first())
+    return DistillationRun(config, Path(run_dir).expanduser(), console).execute()

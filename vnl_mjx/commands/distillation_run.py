@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from vnl_mjx import devices
 from vnl_mjx.analysis.evaluation import conformance, metrics
 from vnl_mjx.analysis.evaluation.comparison import Evaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.experiment import build_experiment
 from vnl_mjx.commands.run_folder import check_same_run, run_metadata
+from vnl_mjx.commands.training_devices import training_mesh
 from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.files import write_json
@@ -32,20 +34,25 @@ class DistillationRun(TrainingRun):
             UserError: an input is missing, damaged or does not fit.
         """
         self.config = config
-        self.experiment = build_experiment(config)
+        training = config.training_config
+        mesh = training_mesh(
+            config.num_devices, training.num_envs, training.batch_size, "training_config.num_envs"
+        )
+        self.experiment = build_experiment(config, mesh=mesh)
         self.student = self.experiment.student(config.vae_config)
         trainer = VaeDistillation(
             self.experiment.task,
             self.student,
             self.experiment.teacher.policy,
             self.experiment.clips_of("train"),
-            config.training_config,
+            training,
+            mesh,
         )
         metadata = run_metadata(config, self.experiment, self.student.config, run_dir)
         super().__init__(config, run_dir, console, trainer, metadata)
         self.groups = actuator_groups(self.experiment.walker.actuator_names)
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
-        self._evaluator = Evaluator(self.experiment.task.imitation, self.student)
+        self._evaluator = Evaluator(self.experiment.evaluation_task(), self.student)
         self._losses_since_save: list[Any] = []
 
     def open_checkpointer(self) -> VaeCheckpointer:
@@ -65,7 +72,7 @@ class DistillationRun(TrainingRun):
         """Plays the teacher, and shows it, the clips and what does not conform."""
         experiment = self.experiment
         replay = self._evaluator.rollout(
-            state.params,
+            devices.on_one_device(state.params),
             experiment.teacher.policy,
             self.eval_clips,
             self.config.eval_config.num_episodes,
@@ -94,7 +101,7 @@ class DistillationRun(TrainingRun):
     def new_evaluation(self, state: TrainState, env_steps: int) -> dict[str, Any]:
         """Student against teacher, in figures."""
         comparison = self._evaluator.compare(
-            state.params,
+            devices.on_one_device(state.params),
             self.experiment.teacher.policy,
             self.eval_clips,
             self.config.eval_config.num_episodes,

@@ -19,6 +19,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from vnl_mjx.analysis.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
+from vnl_mjx.commands.compile_cache import (
+    CACHE_OFF,
+    CACHE_VARIABLE,
+    cache_folder,
+    cached_bytes,
+    make_folder,
+)
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 
 MIN_FREE_DISK_GB = 2.0
@@ -40,7 +47,9 @@ EXTRAS = {
 
 _JAX_PROBE = """
 import json, jax
-print(json.dumps([f"{d.platform}: {d.device_kind}" for d in jax.devices()]))
+from vnl_mjx.physics.backends import resolve_backend
+devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
+print(json.dumps({"devices": devices, "backend": resolve_backend("auto")}))
 """
 
 
@@ -78,7 +87,7 @@ def examine() -> list[Finding]:
         devices = pool.submit(probe, _JAX_PROBE)
         gl = {name: pool.submit(probe_gl, name) for name in GL_BACKENDS}
         findings = [*_machine(), *_packages()]
-        findings.append(_jax_devices(*devices.result()))
+        findings += [*_jax(*devices.result()), _compiled_programs()]
         return [*findings, *_rendering({k: v.result() for k, v in gl.items()}), *_extras(), _demo()]
 
 
@@ -126,14 +135,32 @@ def _packages() -> Iterator[Finding]:
         yield Finding("MuJoCo and MJX", f"{pair[0]} and {pair[1]}", "problem", advice)
 
 
-def _jax_devices(works: bool, output: str) -> Finding:
+def _jax(works: bool, output: str) -> Iterator[Finding]:
     if not works:
-        return Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
-    devices = json.loads(output)
-    if shutil.which("nvidia-smi") and all(device.startswith("cpu") for device in devices):
+        yield Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
+        return
+    found = json.loads(output)
+    devices = ", ".join(found["devices"])
+    if shutil.which("nvidia-smi") and all(name.startswith("cpu") for name in found["devices"]):
         advice = "for the NVIDIA GPU: uv run --extra cuda12 vnl-mjx ... (or cuda13)"
-        return Finding("JAX devices", ", ".join(devices), "note", advice)
-    return Finding("JAX devices", ", ".join(devices))
+        yield Finding("JAX devices", devices, "note", advice)
+    else:
+        yield Finding("JAX devices", devices)
+    warp = _version(EXTRAS["warp"])
+    backends = "mujoco, mjx, " + (f"warp {warp}" if warp else "no warp (extra)")
+    yield Finding("simulation", f"{backends}; backend=auto is {found['backend']} here")
+
+
+def _compiled_programs() -> Finding:
+    folder = cache_folder()
+    if folder is None:
+        return Finding("compiled programs", f"not kept ({CACHE_VARIABLE}={CACHE_OFF})")
+    try:
+        make_folder(folder)
+    except OSError as error:
+        advice = f"set {CACHE_VARIABLE} to another folder, or to {CACHE_OFF}"
+        return Finding("compiled programs", f"{folder}: {error.strerror}", "note", advice)
+    return Finding("compiled programs", f"{cached_bytes(folder) / 1e6:.1f} MB in {folder}")
 
 
 def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from vnl_mjx.analysis.rendering.video import render_qpos
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.teacher_setup import choose_clips, load_experiment, name_of
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name, write_json
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.video is not None:
         _check_video(args.video)
+    prepare_jax()
     experiment = load_experiment(
         args.checkpoint, args.clips, args.mjcf, nominal_body=not args.randomized
     )

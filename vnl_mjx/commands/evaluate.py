@@ -13,6 +13,7 @@ from vnl_mjx.commands.evaluated import Evaluated, load_evaluated
 from vnl_mjx.commands.evaluation_run import EvaluationRun
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
 
@@ -28,6 +29,7 @@ def run(config: EvaluationConfig) -> int:
             report cannot be written.
     """
     started, console = time.perf_counter(), Console()
+    prepare_jax(config.device, config.matmul_precision)
     evaluated = load_evaluated(config)
     folder = Path(config.output_dir or evaluated.stored.run_dir / REPORT_FOLDER).expanduser()
     _check_writable(folder)  # now, and not after minutes of work

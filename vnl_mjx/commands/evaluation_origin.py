@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
 from vnl_mjx.commands.student_setup import StoredStudent
 from vnl_mjx.commands.training_run import METRICS_FILE
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.reference.kinematics import num_cores
@@ -22,17 +24,23 @@ _VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn
 
 
 def made_section(
-    stored: StoredStudent, clips: ReferenceClips, seed: int, seconds: float
+    stored: StoredStudent,
+    clips: ReferenceClips,
+    physics: PhysicsSection,
+    seed: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """The section "made" of `metrics.json`.
 
     Args:
         stored: who was evaluated.
         clips: that were followed.
+        physics: of the evaluation.
         seed: of the evaluation.
         seconds: that the evaluation took.
     """
     loaded, metadata = stored.loaded, stored.loaded.metadata
+    computed = runtime_rows(describe_runtime(physics))
     return {
         "command": f"vnl-mjx eval checkpoint_path={stored.run_dir.name}",
         "versions": installed_versions(_VERSIONS),
@@ -45,7 +53,7 @@ def made_section(
         "clips_source": clips.source,
         "clips_sha256": clips.sha256,
         "machine": f"{platform.system()} {platform.machine()}, {num_cores()} cores, "
-        f"JAX on {jax.default_backend()}",
+        f"JAX on {computed['device']}, simulated by {computed['simulation']}",
         "seconds": seconds,
     }
 

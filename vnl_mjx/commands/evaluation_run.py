@@ -136,7 +136,7 @@ class EvaluationRun:
         )
         prior = {} if self.prior is None else self.prior.summary()
         return assemble(
-            made=made_section(self.stored, self.clips, seed, seconds),
+            made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
             clips=clips_section(self.clips, self.evaluated.sets),
             policies=policies,

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
 from vnl_mjx.analysis.evaluation.conformance import check_sizes
+from vnl_mjx.commands.runtime import simulation
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.schema import DistillationConfig, VaeSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
@@ -18,7 +21,7 @@ from vnl_mjx.reference.clips import (
     split_clips,
 )
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.tasks.building import build_task, on_nominal_body
+from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
@@ -71,18 +74,25 @@ class Experiment:
             )
         )
 
+    def evaluation_task(self) -> ImitationTask:
+        """The task for an evaluation, which is one device's work."""
+        return for_one_device(self.task.imitation)
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
         shared = task_identity(self.task.imitation, self.clips, self.split)
         return {"teacher_sha256": self.teacher.sha256, **shared}
 
 
-def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> Experiment:
+def build_experiment(
+    config: DistillationConfig, nominal_body: bool = False, mesh: Mesh | None = None
+) -> Experiment:
     """Loads and builds everything up to the task.
 
     Args:
         config: of the run.
         nominal_body: leave out the domain randomisation that the teacher was trained with.
+        mesh: of the devices to train on; None: one.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -96,6 +106,9 @@ def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> 
     if config.walker_config.mjcf_path is not None:
         body = replace(teacher.task.walker, source=config.walker_config.mjcf_path)
         teacher = replace(teacher, task=replace(teacher.task, walker=body))
+    if solver := config.solver_config.changes():
+        physics = replace(teacher.task.physics, **solver)
+        teacher = replace(teacher, task=replace(teacher.task, physics=physics))
     if nominal_body:
         teacher = replace(teacher, task=on_nominal_body(teacher.task))
     walker = build_walker(teacher.task.walker)
@@ -105,8 +118,7 @@ def build_experiment(config: DistillationConfig, nominal_body: bool = False) -> 
         clip_length=config.reference_config.clip_length,
         rate_hz=config.reference_config.rate_hz,
     )
-    where = config.physics_config
-    task = build_task(teacher.task, walker, where.backend, where.num_threads)
+    task = build_task(teacher.task, walker, **simulation(config.physics_config), mesh=mesh)
     check_sizes(task, teacher.policy)
     task.check_clips(clips)
     return Experiment(

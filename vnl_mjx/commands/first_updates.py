@@ -34,8 +34,11 @@ def main(command: str, config_file: str, started: float, num_updates: int) -> No
         from vnl_mjx.commands.teacher_run import TeacherRun as Run
         from vnl_mjx.config.loading import load_teacher_config as load
 
+    from vnl_mjx.commands.runtime import prepare_jax
+
     lap("imports")
     config = load([], config_file)
+    prepare_jax(config.device, config.matmul_precision)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, Path(folder), Console(quiet=True))
         lap("load")

@@ -28,6 +28,7 @@ class Loggers:
         resume_from: environment steps of the checkpoint that the run continues, None for a new run.
             Metrics logged later than that are forgotten.
         console_metrics: label and name of what the console shows of a row.
+        writes: anything but the console; of several processes one does.
 
     Raises:
         UserError: metrics.jsonl cannot be written.
@@ -40,13 +41,19 @@ class Loggers:
         console: Console,
         resume_from: int | None = None,
         console_metrics: Sequence[tuple[str, str]] = CONSOLE_METRICS,
+        writes: bool = True,
     ):
         start = resume_from or 0
-        jsonl = JsonlLogger(run_dir / "metrics.jsonl")
-        jsonl.truncate_after(start)
+        self._loggers: list[MetricsLogger] = []
+        if writes:
+            jsonl = JsonlLogger(run_dir / "metrics.jsonl")
+            jsonl.truncate_after(start)
+            self._loggers.append(jsonl)
         total, progress = config.num_steps, config.logging_config.progress
         self._console = ConsoleLogger(console, total, start, progress, console_metrics)
-        self._loggers: list[MetricsLogger] = [jsonl, self._console]
+        self._loggers.append(self._console)
+        if not writes:
+            return
         section = config.wandb_config
         if section.mode != "disabled":
             wandb = partial(WandbLogger, section, run_dir, to_dict(config))

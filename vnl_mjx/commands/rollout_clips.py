@@ -15,6 +15,7 @@ from vnl_mjx.commands.experiment import Experiment
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.teacher_setup import load_experiment, name_of
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """
     source = args.clips.expanduser() if args.clips else DEMO_CLIPS
     check_output(args.output, [source], args.overwrite)
+    prepare_jax()
     experiment = load_experiment(args.checkpoint, args.clips, args.mjcf)
     console, clips = Console(), experiment.clips
     for message in experiment.teacher.warnings:

@@ -6,16 +6,19 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from vnl_mjx.commands import processes
 from vnl_mjx.commands.experiment import Experiment, relative_source, versions
+from vnl_mjx.commands.runtime import describe_runtime
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.vae import VaeConfig
 
-# Sections that decide a run's numbers, and the settings in them that do not.
-_DECISIVE_SECTIONS = ("vae_config", "training_config", "reference_config", "physics_config")
-_FREE_TO_CHANGE = ("training_config.num_steps", "physics_config.num_threads")
+# Sections that decide a run's numbers, and the settings in them that do not. What it computes on is no
+# part of them: a run may go on on another machine, with numbers that are alike and not the same.
+_DECISIVE_SECTIONS = ("vae_config", "training_config", "reference_config")
+_FREE_TO_CHANGE = ("training_config.num_steps",)
 
 
 def new_run_dir(name: str) -> str:
@@ -24,11 +27,20 @@ def new_run_dir(name: str) -> str:
 
 
 def make_run_dir(run_dir: Path) -> None:
-    """Creates the folder and tries to write in it.
+    """Creates the folder and tries to write in it; of several processes the first one does.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or is another one in each process.
     """
+    processes.first_does(lambda: _make_run_dir(run_dir))
+    if not run_dir.is_dir():
+        raise UserError(
+            f"run_dir: process {processes.index()} does not find {run_dir}, which the first one made; "
+            "give a folder on a file system that all the machines share"
+        )
+
+
+def _make_run_dir(run_dir: Path) -> None:
     probe = run_dir / ".write_probe"
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -47,7 +59,8 @@ def run_metadata(
 
     Keys: `config` (without paths), `vae`, `identity` (see `Experiment.identity`), `walker`,
     `actuator_names`, `teacher_source`, `walker_source` and `reference_source` (relative to the run folder,
-    null for the bundled ones), `teacher_step`, `reference_name`, `clip_names`, `versions`.
+    null for the bundled ones), `teacher_step`, `reference_name`, `clip_names`, `runtime` (see
+    `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
     """
     sections = to_dict(config)
     teacher = sections.pop("teacher_config")
@@ -65,6 +78,7 @@ def run_metadata(
         "reference_source": relative_source(teacher["reference_data_path"], run_dir),
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
+        "runtime": describe_runtime(config.physics_config),
         "versions": versions(),
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from vnl_mjx.analysis.evaluation.conformance import check_sizes
+from vnl_mjx.commands.runtime import simulation
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
-from vnl_mjx.config.schema import PhysicsSection, ReferenceSection
+from vnl_mjx.config.schema import ReferenceSection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, marked_split
@@ -68,14 +70,14 @@ def load_stored_student(
         clips: other clips than the run's, or where these are now.
         mjcf: the body's file, where it is no longer where the run found it.
         reference: how the clips are cut; as in the run where it is None.
-        physics: the simulation.
+        physics: the simulation; MuJoCo C where it is None.
 
     Raises:
         UserError: the checkpoint, the body or the clips are missing, damaged or do not fit each other.
     """
     loaded = load_student(checkpoint, step)
     run_dir = _run_dir(loaded.path)
-    identity, where = loaded.metadata["identity"], physics or PhysicsSection()
+    identity = loaded.metadata["identity"]
     task_config = from_dict(ImitationConfig, identity["task"], f"{loaded.path}: ")
     recorded = loaded.metadata["walker_source"]
     body = _locate(mjcf, recorded, run_dir, "walker_config.mjcf_path")
@@ -87,7 +89,7 @@ def load_stored_student(
     file = _locate(clips, recorded, run_dir, "teacher_config.reference_data_path") or DEMO_CLIPS
     cut = _cut(reference or ReferenceSection(), loaded)
     read = read_clips(file, walker, clip_length=cut.clip_length, rate_hz=cut.rate_hz)
-    task = build_task(task_config, walker, where.backend, where.num_threads)
+    task = build_task(task_config, walker, **simulation(physics or PhysicsSection("mujoco")))
     check_sizes(task, loaded.teacher)
     task.check_clips(read)
     same = read.sha256 == identity["clips_sha256"]

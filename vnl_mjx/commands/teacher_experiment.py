@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from vnl_mjx.commands.experiment import task_identity
+from vnl_mjx.commands.runtime import simulation
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.teacher import NetworkSection, TeacherReferenceSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS
@@ -22,7 +24,7 @@ from vnl_mjx.reference.clips import (
     split_clips,
 )
 from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.tasks.building import build_task, on_nominal_body
+from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
 from vnl_mjx.tasks.episodes import ImitationEpisodes
 from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -58,12 +60,12 @@ class TeacherExperiment:
         return clips_of_split(self.clips, self.split, which)
 
     def evaluation_task(self) -> ImitationTask:
-        """The task on the nominal body, on which `vnl-mjx eval-teacher` judges too."""
-        task, where = self.episodes.imitation, self.config.physics_config
+        """The task on the nominal body, on which `vnl-mjx eval-teacher` judges too, for one device."""
+        task = self.episodes.imitation
         if not task.physics.num_variants:
-            return task
+            return for_one_device(task)
         nominal = on_nominal_body(task.config)
-        return build_task(nominal, self.walker, where.backend, where.num_threads)
+        return build_task(nominal, self.walker, **simulation(self.config.physics_config))
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
@@ -99,16 +101,21 @@ class TeacherExperiment:
         )
 
 
-def build_teacher_experiment(config: TeacherTrainingConfig) -> TeacherExperiment:
+def build_teacher_experiment(
+    config: TeacherTrainingConfig, mesh: Mesh | None = None
+) -> TeacherExperiment:
     """Loads and builds everything up to the networks.
+
+    Args:
+        config: of the run.
+        mesh: of the devices to train on; None: one.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
     """
     walker = build_walker(config.task.walker)
     clips = _read_all(config.reference_config, walker)
-    where = config.physics_config
-    task = build_task(config.task, walker, where.backend, where.num_threads)
+    task = build_task(config.task, walker, **simulation(config.physics_config), mesh=mesh)
     task.check_clips(clips)
     episodes = ImitationEpisodes(
         task,

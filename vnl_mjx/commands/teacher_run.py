@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+from vnl_mjx import devices
 from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.teacher_experiment import TeacherExperiment, build_teacher_experiment
 from vnl_mjx.commands.teacher_run_folder import check_same_teacher_run, teacher_metadata
 from vnl_mjx.commands.teacher_tables import network_rows, task_rows
 from vnl_mjx.commands.teacher_video import TeacherVideos
+from vnl_mjx.commands.training_devices import training_mesh
 from vnl_mjx.commands.training_run import METRICS_FILE, TrainingRun
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.files import write_json
@@ -48,12 +50,16 @@ class TeacherRun(TrainingRun):
             UserError: an input is missing, damaged or does not fit.
         """
         self.config = config
-        self.experiment: TeacherExperiment = build_teacher_experiment(config)
+        ppo = config.ppo
+        rows = ppo.num_envs // ppo.num_minibatches
+        mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
+        self.experiment: TeacherExperiment = build_teacher_experiment(config, mesh)
         trainer = Ppo(
             self.experiment.episodes,
             self.experiment.model,
             self.experiment.clips_of("train"),
-            config.ppo,
+            ppo,
+            mesh,
         )
         metadata = teacher_metadata(self.experiment, run_dir)
         super().__init__(config, run_dir, console, trainer, metadata)
@@ -137,7 +143,7 @@ class TeacherRun(TrainingRun):
         """Plays the evaluation clips."""
         section = self.config.eval_config
         evaluation = self._evaluator.run(
-            self.trainer.policy(state),
+            devices.on_one_device(self.trainer.policy(state)),
             self.eval_clips,
             section.num_random_starts,
             section.seed,

@@ -7,14 +7,15 @@ from typing import Any
 
 from vnl_mjx.commands.experiment import relative_source, versions
 from vnl_mjx.commands.run_folder import check_same_run
+from vnl_mjx.commands.runtime import describe_runtime
 from vnl_mjx.commands.teacher_experiment import TeacherExperiment
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 
 # Sections that decide a run's numbers (the task is part of the identity), and what in them does not.
-_DECISIVE_SECTIONS = ("network", "ppo", "sampling", "reference_config", "physics_config")
-_FREE_TO_CHANGE = ("ppo.num_steps", "physics_config.num_threads")
+_DECISIVE_SECTIONS = ("network", "ppo", "sampling", "reference_config")
+_FREE_TO_CHANGE = ("ppo.num_steps",)
 
 
 def teacher_metadata(experiment: TeacherExperiment, run_dir: Path) -> dict[str, Any]:
@@ -22,7 +23,8 @@ def teacher_metadata(experiment: TeacherExperiment, run_dir: Path) -> dict[str, 
 
     Keys: `config` (without paths and task), `policy` and `value` (sizes), `identity` (see
     `TeacherExperiment.identity`), `walker`, `actuator_names`, `walker_source`, `init_source` and
-    `reference_sources` (relative to the run folder), `reference_name`, `clip_names`, `versions`.
+    `reference_sources` (relative to the run folder), `reference_name`, `clip_names`, `runtime` (see
+    `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
     """
     config = experiment.config
     sections = to_dict(config)
@@ -42,6 +44,7 @@ def teacher_metadata(experiment: TeacherExperiment, run_dir: Path) -> dict[str, 
         "reference_sources": [relative_source(path, run_dir) for path in paths],
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
+        "runtime": describe_runtime(config.physics_config),
         "versions": versions(),
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.

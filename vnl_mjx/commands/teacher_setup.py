@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from vnl_mjx.commands.experiment import Experiment, build_experiment
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.schema import (
     DistillationConfig,
-    PhysicsSection,
     ReferenceSection,
     TeacherSection,
     WalkerSection,
@@ -30,7 +30,7 @@ def load_experiment(
         mjcf: another body than the teacher's.
         nominal_body: leave out the domain randomisation that the teacher was trained with.
         reference: how the clips are cut; as their file says where it is None.
-        physics: the simulation.
+        physics: the simulation; MuJoCo C where it is None.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -43,7 +43,7 @@ def load_experiment(
         teacher_config=teacher,
         walker_config=WalkerSection(mjcf_path=mjcf),
         reference_config=reference or ReferenceSection(),
-        physics_config=physics or PhysicsSection(),
+        physics_config=physics or PhysicsSection("mujoco"),
     )
     return build_experiment(config, nominal_body)
 

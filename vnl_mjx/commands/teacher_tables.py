@@ -16,8 +16,7 @@ def task_rows(experiment: TeacherExperiment) -> dict[str, str]:
     return {
         "body": f"{walker.config.source.rpartition('/')[2]}, "
         f"{'torque' if walker.config.torque_actuators else 'position'} actuators",
-        "simulation": f"{config.physics_config.backend}, {1e3 * physics.timestep:g} ms, "
-        f"control at {1 / physics.control_timestep:g} Hz",
+        "simulation": f"{1e3 * physics.timestep:g} ms, control at {1 / physics.control_timestep:g} Hz",
         "observation": f"{size} = reference {layout.reference_size} + proprioception "
         f"{layout.proprioception_size}",
         "action": str(experiment.episodes.action_size),

@@ -7,9 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
+from vnl_mjx.commands import processes
+from vnl_mjx.commands.compiling import CompileProgress
 from vnl_mjx.commands.local_loggers import CONSOLE_METRICS
 from vnl_mjx.commands.loggers import Loggers
 from vnl_mjx.commands.run_folder import make_run_dir
+from vnl_mjx.commands.runtime import runtime_rows
+from vnl_mjx.commands.tables import print_table, warn
+from vnl_mjx.commands.training_devices import describe_mesh
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
@@ -47,9 +52,10 @@ class TrainingRun(ABC):
         self.run_dir, self.console, self.trainer = run_dir, console, trainer
         self.metadata = metadata
         self._config = config
+        self._leads = processes.is_first()
         self._stop_signal: int | None = None
         self._log_window: list[Any] = []
-        self._saved_at = 0
+        self._saved_at, self._has_logged = 0, False
         self._evaluated_at, self._evaluation = 0, None
         self._raised_alarms: set[str] = set()
 
@@ -104,7 +110,7 @@ class TrainingRun(ABC):
         make_run_dir(self.run_dir)
         self.checkpointer = self.open_checkpointer()
         try:
-            latest = self.checkpointer.latest_step()
+            latest = processes.number_of_first(self.checkpointer.latest_step())
             self._check_resume(latest)
             previous = {
                 s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
@@ -118,37 +124,56 @@ class TrainingRun(ABC):
             self.checkpointer.close()
 
     def _train(self, latest: int | None) -> int:
-        self.trainer.start_compiling()
-        state = self.initial_state()
         self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
-        if latest is None:
-            self.introduce(state)
-        else:
-            self.console.print(f"resuming at {latest:,} environment steps")
-            state, self._saved_at = self.restore(state, latest), latest
-        self.loggers = Loggers(
-            self._config, self.run_dir, self.console, latest, self.console_metrics
-        )
-        try:
-            if self._stop_signal is None:
-                state = self.trainer.train(state, self._config.num_steps, self._on_update)
-            return self._finish(state)
-        finally:
-            self.loggers.close()
+        print_table(self.console, "Computing", runtime_rows(self.metadata["runtime"]))
+        if self.trainer.mesh.size > 1:
+            self.console.print(describe_mesh(self.trainer.mesh, self.trainer.num_envs))
+        progress = self._config.logging_config.progress
+        with CompileProgress(self.trainer, self.console, progress) as self._compiling:
+            self.trainer.start_compiling()
+            state = self.initial_state()
+            if latest is None:
+                processes.first_does(lambda: self.introduce(state))
+            else:
+                self.console.print(f"resuming at {latest:,} environment steps")
+                state, self._saved_at = self.restore(state, latest), latest
+            self._compiling.wait()
+            self.loggers = Loggers(
+                self._config,
+                self.run_dir,
+                self.console,
+                latest,
+                self.console_metrics,
+                writes=self._leads,
+            )
+            try:
+                if not self._is_stopped():
+                    state = self.trainer.train(state, self._config.num_steps, self._on_update)
+                return self._finish(state)
+            finally:
+                self.loggers.close()
 
     def _check_resume(self, latest: int | None) -> None:
         resume = self._config.resume
         if latest is None:
             if resume == "always":
                 raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
-            write_json(self.run_dir / "config.json", self.metadata)
+            if self._leads:
+                write_json(self.run_dir / "config.json", self.metadata)
             return
         if resume == "never":
             raise UserError(
                 f"run_dir: {self.run_dir} already holds a run at {latest} environment steps and resume is "
                 "'never'; choose another run_dir, or give resume=auto to go on with it"
             )
-        self.check_same_run(self.checkpointer.metadata(latest))
+        stored = self.checkpointer.metadata(latest)
+        self.check_same_run(stored)
+        for name, now in self.metadata["runtime"].items():
+            before = stored.get("runtime", {}).get(name, now)
+            if before != now:
+                warn(
+                    self.console, f"{name} was {before}, now {now}: numbers are alike, not the same"
+                )
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         if self._stop_signal is not None and number == signal.SIGINT:
@@ -157,14 +182,23 @@ class TrainingRun(ABC):
 
     def _on_update(self, state: Any, env_steps: int, result: Any) -> bool:
         self.note_update(result)
+        if "compiled" not in self.metadata:
+            self.metadata["compiled"] = self._compiling.figures()
         config = self._config
         if self.crossed(config.logging_config.interval_steps, env_steps):
             self._log(env_steps)
-        if self.crossed(config.eval_config.interval_steps, env_steps):
+        if self._leads and self.crossed(config.eval_config.interval_steps, env_steps):
             self.evaluate(state, env_steps)
         if self.crossed(config.checkpoint_config.interval_steps, env_steps):
             self._save(state, env_steps)
-        return self._stop_signal is not None
+        return self._is_stopped()
+
+    def _is_stopped(self) -> bool:
+        """Whether any of the processes was sent a signal; all learn it after the same update."""
+        number = processes.highest(self._stop_signal or 0)
+        if number:  # else there may be one since
+            self._stop_signal = number
+        return number > 0
 
     def evaluate(self, state: Any, env_steps: int) -> Any:
         """The evaluation of `state`, made once per number of steps."""
@@ -181,6 +215,8 @@ class TrainingRun(ABC):
     def _log(self, env_steps: int) -> None:
         window, self._log_window = self._log_window, []
         row, found = self.log_row(window)
+        if not self._has_logged:
+            row, self._has_logged = self.metadata["compiled"] | row, True
         self.loggers.log(env_steps, row)
         if env_steps == self.trainer.steps_per_update:
             return  # the rollout of a policy that has learnt nothing yet alarms nobody
@@ -199,13 +235,14 @@ class TrainingRun(ABC):
         if env_steps > self._saved_at:
             self._save(state, env_steps)
         self.checkpointer.wait()
-        if self._stop_signal is not None:
-            return self._say_stopped(self._stop_signal, env_steps)
-        self.conclude(state, env_steps)
+        if self._is_stopped():
+            return self._say_stopped(env_steps)
+        processes.first_does(lambda: self.conclude(state, env_steps))
         return 0
 
-    def _say_stopped(self, number: int, env_steps: int) -> int:
+    def _say_stopped(self, env_steps: int) -> int:
         self.loggers.finish()
+        number = self._stop_signal or 0
         name = signal.Signals(number).name
         if env_steps == 0:
             self.console.print(f"stopped by {name} before the first update: nothing to save")

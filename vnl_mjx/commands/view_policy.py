@@ -25,6 +25,7 @@ from vnl_mjx.analysis.rendering.video import default_fps
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.recognise import recognise
+from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.student_setup import load_stored_student
 from vnl_mjx.commands.teacher_setup import load_experiment, name_of
 from vnl_mjx.commands.view_options import ViewOptions, clip_of_name, output_path
@@ -64,6 +65,7 @@ def run(path: Path | None, options: ViewOptions) -> int:
         UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or an
             option does not fit them.
     """
+    prepare_jax()
     shown, console = load_shown(path, options), Console()
     who = _who(options, shown)
     clip = _clip(options, shown.clips)

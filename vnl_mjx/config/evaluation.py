@@ -6,7 +6,8 @@ The YAML file beside this module, `vae_evaluation.yaml`, holds the same keys and
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vnl_mjx.config.schema import PhysicsSection, ReferenceSection, WalkerSection
+from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection
+from vnl_mjx.config.schema import ReferenceSection, WalkerSection
 from vnl_mjx.config.validation import check_bounds, number
 from vnl_mjx.errors import UserError
 
@@ -102,10 +103,13 @@ class EvaluationConfig:
         step: step of the checkpoint, null for the latest.
         output_dir: folder of the report, null for report/ in the run folder.
         compare_with: further runs or checkpoints, students or teachers, on the same clips and starts.
+        device: what JAX computes on, as of `DistillationConfig`.
+        matmul_precision: of products of matrices, as of `DistillationConfig`.
         teacher_config: clips, where they differ from those of the run.
         walker_config: the body, where its file is no longer where the run found it.
         reference_config: how the reference file is cut.
-        physics_config: the simulation.
+        physics_config: the simulation; MuJoCo C unless another is asked for, so that figures of
+            different machines compare.
         eval_config: the episodes.
         prior_config: rollouts of the prior.
         latent_config: the latent space.
@@ -116,10 +120,12 @@ class EvaluationConfig:
     step: int | None = number(None, ge=0)
     output_dir: str | None = None
     compare_with: tuple[str, ...] = ()
+    device: Device = "auto"
+    matmul_precision: MatmulPrecision = "auto"
     teacher_config: ClipsSection = field(default_factory=ClipsSection)
     walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
-    physics_config: PhysicsSection = field(default_factory=PhysicsSection)
+    physics_config: PhysicsSection = field(default_factory=lambda: PhysicsSection("mujoco"))
     eval_config: ProtocolSection = field(default_factory=ProtocolSection)
     prior_config: PriorSection = field(default_factory=PriorSection)
     latent_config: LatentSection = field(default_factory=LatentSection)

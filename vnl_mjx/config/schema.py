@@ -7,6 +7,7 @@ beside this module hold the same keys and defaults; `loading` composes them with
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection, SolverSection
 from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
 from vnl_mjx.errors import UserError
 
@@ -166,19 +167,6 @@ class TrainingSection:
 
 
 @dataclass(frozen=True)
-class PhysicsSection:
-    """Where the simulation runs.
-
-    Attributes:
-        backend: "mujoco" for MuJoCo C on threads, "mjx" for MJX on JAX's device.
-        num_threads: threads of the "mujoco" back end, 0 for every core.
-    """
-
-    backend: Literal["mujoco", "mjx"] = "mujoco"
-    num_threads: int = number(0, ge=0)
-
-
-@dataclass(frozen=True)
 class EvalSection:
     """Episodes in which student and teacher start from the same clips and frames.
 
@@ -253,12 +241,18 @@ class DistillationConfig:
         run_dir: folder of the run, null for a new one under runs/.
         resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
             folder that has one, "always" refuses a folder that has none.
+        device: what JAX computes on, "auto" for a GPU where it sees one.
+        num_devices: how many of them train together, with the same share of the environments each; null
+            for all, or as many as can share them.
+        matmul_precision: of products of float32 matrices on a GPU, "auto" for what the variable
+            JAX_DEFAULT_MATMUL_PRECISION says, else "float32". Coarser ones are faster and learn worse.
         teacher_config: whom to distil.
         walker_config: the body.
         reference_config: how the reference file is cut.
         vae_config: the student.
         training_config: the optimisation.
-        physics_config: the simulation.
+        physics_config: what simulates.
+        solver_config: another constraint solver than the teacher's.
         eval_config: student against teacher.
         checkpoint_config: what is kept.
         logging_config: what is written.
@@ -267,12 +261,16 @@ class DistillationConfig:
 
     run_dir: str | None = None
     resume: Literal["auto", "never", "always"] = "auto"
+    device: Device = "auto"
+    num_devices: int | None = number(None, ge=1)
+    matmul_precision: MatmulPrecision = "auto"
     teacher_config: TeacherSection = field(default_factory=TeacherSection)
     walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
     vae_config: VaeSection = field(default_factory=VaeSection)
     training_config: TrainingSection = field(default_factory=TrainingSection)
     physics_config: PhysicsSection = field(default_factory=PhysicsSection)
+    solver_config: SolverSection = field(default_factory=SolverSection)
     eval_config: EvalSection = field(default_factory=EvalSection)
     checkpoint_config: CheckpointSection = field(default_factory=CheckpointSection)
     logging_config: LoggingSection = field(default_factory=LoggingSection)

@@ -6,6 +6,7 @@ Every step count is in environment steps: control steps summed over environments
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection
 from vnl_mjx.config.imitation import (
     ImitationConfig,
     RewardConfig,
@@ -18,7 +19,6 @@ from vnl_mjx.config.schema import (
     Activation,
     CheckpointSection,
     LoggingSection,
-    PhysicsSection,
     ReferenceSection,
     WandbSection,
 )
@@ -139,6 +139,9 @@ class TeacherTrainingConfig:
         run_dir: folder of the run, null for a new one under runs/.
         resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
             folder that has one, "always" refuses a folder that has none.
+        device: what JAX computes on, as of `DistillationConfig`.
+        num_devices: how many of them train together, likewise.
+        matmul_precision: of products of matrices, as of `DistillationConfig`.
         init_from: track-mjx checkpoint folder whose networks and observation statistics a new run starts
             with, null for fresh ones.
         task: body, physics, observation, reward and termination.
@@ -155,6 +158,9 @@ class TeacherTrainingConfig:
 
     run_dir: str | None = None
     resume: Literal["auto", "never", "always"] = "auto"
+    device: Device = "auto"
+    num_devices: int | None = number(None, ge=1)
+    matmul_precision: MatmulPrecision = "auto"
     init_from: str | None = None
     task: ImitationConfig = field(default_factory=own_task)
     network: NetworkSection = field(default_factory=NetworkSection)

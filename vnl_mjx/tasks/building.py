@@ -45,6 +45,13 @@ def build_task(
     return ImitationTask(config, walker, physics)
 
 
+def for_one_device(task: ImitationTask) -> ImitationTask:
+    """The same task, for batches that lie on one device."""
+    if not isinstance(task.physics, SpreadPhysics):
+        return task
+    return ImitationTask(task.config, task.walker, task.physics.of_one_device)
+
+
 def on_nominal_body(config: ImitationConfig) -> ImitationConfig:
     """The same task without domain randomisation: every episode on the walker as it is."""
     return replace(config, randomization=DomainRandomizationConfig())

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 from vnl_mjx.errors import UserError
@@ -17,8 +18,12 @@ from vnl_mjx.utils.temporary_path import PathFreeTemporaryPath
 _RESERVE_BYTES = 10_000_000
 
 
-def open_manager(folder: Path, items: Sequence[str], **options: Any) -> ocp.CheckpointManager:
+def open_manager(
+    folder: Path, items: Sequence[str], **options: Any
+) -> "ocp.CheckpointManager | NoManager":
     """A manager of `folder`, which it creates, that writes in the background, all of a step or nothing.
+
+    Of several processes the first one writes.
 
     Args:
         folder: of the checkpoints.
@@ -28,17 +33,49 @@ def open_manager(folder: Path, items: Sequence[str], **options: Any) -> ocp.Chec
     Raises:
         UserError: the folder cannot be written.
     """
+    if jax.process_index() > 0:
+        return NoManager()
     _silence_orbax()
+    alone = {}
+    if jax.process_count() > 1:  # else Orbax waits for the others at every turn
+        alone["create"] = False
+        alone["multiprocessing_options"] = ocp.options.MultiprocessingOptions(active_processes={0})
     every = ocp.CheckpointManagerOptions(
         enable_async_checkpointing=True,
         cleanup_tmp_directories=True,
         temporary_path_class=PathFreeTemporaryPath,
+        **alone,
         **options,
     )
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         return ocp.CheckpointManager(folder, options=every, item_names=tuple(items))
     except OSError as error:
         raise write_error(folder, error) from error
+
+
+class NoManager:
+    """What stands for a manager in the processes that do not write."""
+
+    def latest_step(self) -> int | None:
+        """None is known here."""
+        return None
+
+    def all_steps(self) -> Sequence[int]:
+        """Nor any other."""
+        return ()
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        """Leaves that to the first process, as all that follows."""
+
+    def delete(self, step: int) -> None:
+        """See `save`."""
+
+    def wait_until_finished(self) -> None:
+        """See `save`."""
+
+    def close(self) -> None:
+        """See `save`."""
 
 
 @contextmanager

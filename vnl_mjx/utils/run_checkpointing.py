@@ -3,7 +3,9 @@
 Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, ..., metadata}`. `state` is
 the whole training state, `metadata` JSON; what else is stored is the kind of run's own. Arrays are
 stored under their path in the tree, so that a reader needs no code of ours to find them. Nothing in a
-checkpoint is an absolute path.
+checkpoint is an absolute path, and nothing says on how many devices and processes it was computed.
+
+Of several processes all call every method, and the first one writes.
 """
 
 import json
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError
 from vnl_mjx.utils.checkpoint_writing import check_space, first_line, open_manager, writing
 from vnl_mjx.utils.stored_arrays import read_arrays
@@ -68,11 +71,11 @@ class RunCheckpointer:
         )
 
     def latest_step(self) -> int | None:
-        """Environment steps of the newest complete checkpoint."""
+        """Environment steps of the newest complete checkpoint; only the first process knows."""
         return self._manager.latest_step()
 
     def steps(self) -> list[int]:
-        """Environment steps of the checkpoints that are there or being written."""
+        """Environment steps of the checkpoints that are there or being written, likewise."""
         return list(self._manager.all_steps())
 
     def save_items(
@@ -117,16 +120,16 @@ class RunCheckpointer:
         """
         path = self.folder / str(env_steps)
         arrays = read_arrays(path / "state")
-        expected = flatten(template)
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+        expected = {_name(keys): leaf.shape for keys, leaf in leaves if leaf.size}
         for name in sorted(expected.keys() | arrays.keys()):
             found = arrays[name].shape if name in arrays else "nothing"
-            wanted = expected[name].shape if name in expected else "nothing"
+            wanted = expected.get(name, "nothing")
             if found != wanted:
                 raise UserError(
                     f"{path}: cannot resume, {name} should have shape {wanted}, found {found}; "
                     "resume with the configuration that the run was started with"
                 )
-        leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
         restored = [
             jnp.asarray(arrays[_name(keys)], dtype=leaf.dtype) if leaf.size else leaf
             for keys, leaf in leaves
@@ -155,12 +158,12 @@ class RunCheckpointer:
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
-    """Path in the tree to a copy on the host, as a checkpoint stores it.
+    """Path in the tree to a copy on the host, as a checkpoint stores it; whole in every process.
 
     Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
     Arrays of no elements cannot be stored, nor need they be.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    leaves = jax.tree_util.tree_leaves_with_path(gathered(tree))
     return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves if leaf.size}
 
 

@@ -1,0 +1,197 @@
+"""Several processes as one run: they find each other, agree, and end together.
+
+All go the same way through the program, each computing the environments of its own devices; what is
+printed and written, the first one prints and writes. They need a folder that all of them see.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
+
+ADDRESS_VARIABLE = "JAX_COORDINATOR_ADDRESS"  # host:port of the first process
+COUNT_VARIABLE = "JAX_NUM_PROCESSES"
+INDEX_VARIABLE = "JAX_PROCESS_ID"
+_LOCAL_DEVICES_VARIABLE = "JAX_LOCAL_DEVICE_IDS"
+JOIN_TIMEOUT_S = 300
+# A process that is gone is missed after so long, and then the others end too.
+HEARTBEAT_TIMEOUT_S = 60
+# A process that fails waits so long for the others to end as well, before it ends them.
+SHUTDOWN_TIMEOUT_S = 20
+_LONGEST_TEXT = 4096
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher told this process.
+
+    Attributes:
+        count: processes of the run.
+        index: of this one.
+        address: host:port of the first one, None where JAX finds it in the launcher's variables.
+        one_gpu_each: the processes of a machine see all its GPUs, and take one each.
+    """
+
+    count: int
+    index: int
+    address: str | None
+    one_gpu_each: bool = False
+
+
+def join() -> None:
+    """Joins the other processes of the job, if there are some; to be called before JAX is used.
+
+    Raises:
+        UserError: the variables contradict each other, or the others cannot be reached.
+    """
+    launch = find_launch(os.environ)
+    if launch is None:
+        return
+    # JAX's own answer to SIGTERM would take the place of ours.
+    jax.config.update("jax_enable_preemption_service", False)
+    if launch.index > 0 and launch.address is not None:
+        _wait_for_first(launch, launch.address)
+    by_jax = launch.one_gpu_each or _LOCAL_DEVICES_VARIABLE in os.environ
+    try:
+        jax.distributed.initialize(
+            launch.address,
+            launch.count,
+            launch.index,
+            # An empty list: all that it sees. Else JAX gives one GPU to each process of a Slurm job.
+            local_device_ids=None if by_jax else [],
+            initialization_timeout=JOIN_TIMEOUT_S,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
+        )
+    except Exception as error:  # of JAX or gRPC, of several types
+        raise _cannot_join(launch, error) from error
+
+
+def find_launch(environ: Mapping[str, str]) -> Launch | None:
+    """What Slurm, Open MPI or variables set by hand say; None where there is one process.
+
+    Raises:
+        UserError: a variable is missing or wrong.
+    """
+    if COUNT_VARIABLE in environ or INDEX_VARIABLE in environ:
+        names, here = (COUNT_VARIABLE, INDEX_VARIABLE), 1
+    elif "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ:  # by srun, not by sbatch alone
+        names = ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
+        here = _most_on_a_node(environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    elif "OMPI_COMM_WORLD_SIZE" in environ:
+        names = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+        here = _number(environ, "OMPI_COMM_WORLD_LOCAL_SIZE")
+    else:
+        return None
+    count, index = (_number(environ, name) for name in names)
+    if count <= 1:
+        return None
+    if index >= count:
+        raise UserError(f"{names[1]}: expected 0 ... {count - 1}, found {index}")
+    address = environ.get(ADDRESS_VARIABLE)
+    if address is None and not ("SLURM_STEP_ID" in environ or "OMPI_MCA_orte_hnp_uri" in environ):
+        raise UserError(
+            f"{ADDRESS_VARIABLE}: expected host:port of the first of the {count} processes that "
+            f"{names[0]} says there are, found nothing"
+        )
+    num_gpus = len(environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
+    return Launch(count, index, address, one_gpu_each=here > 1 and num_gpus > 1)
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints and writes."""
+    return index() == 0
+
+
+def index() -> int:
+    """Which one this process is."""
+    return jax.process_index()
+
+
+def highest(value: int) -> int:
+    """The highest of the processes' values; every process has to call it."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
+def of_first(text: str) -> str:
+    """The first process' text; every process has to call it.
+
+    Raises:
+        ValueError: it is longer than some thousand bytes.
+    """
+    if jax.process_count() == 1:
+        return text
+    given = text.encode()
+    if len(given) > _LONGEST_TEXT:
+        raise ValueError(
+            f"expected at most {_LONGEST_TEXT} bytes, found {len(given)}: {text:.40}..."
+        )
+    row = np.frombuffer(given.ljust(_LONGEST_TEXT, b"\0"), np.uint8)
+    return bytes(multihost_utils.broadcast_one_to_all(row)).rstrip(b"\0").decode()
+
+
+def number_of_first(value: int | None) -> int | None:
+    """The first process' number, which may be large; every process has to call it."""
+    text = of_first("" if value is None else str(value))
+    return int(text) if text else None
+
+
+def first_does(action: Callable[[], object]) -> None:
+    """The first process does it while the others wait; where it fails, all end."""
+    error: UserError | None = None
+    if is_first():
+        try:
+            action()
+        except UserError as raised:
+            error = raised
+    failed = highest(error is not None)
+    if error is not None:
+        raise error
+    if failed:
+        raise SystemExit(USER_ERROR_EXIT_STATUS)  # the first process says why
+
+
+def _wait_for_first(launch: Launch, address: str) -> None:
+    """Until it listens: what JAX finds nobody to listen to ends with a page of C++ and no exception."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + JOIN_TIMEOUT_S
+    while True:
+        try:
+            return socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, ValueError, OverflowError) as error:
+            is_wrong = not isinstance(error, OSError) or (
+                isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
+            )
+            if is_wrong or time.monotonic() > deadline:
+                raise _cannot_join(launch, error) from error
+        time.sleep(0.2)
+
+
+def _cannot_join(launch: Launch, error: Exception) -> UserError:
+    where = f" at {launch.address}" if launch.address else ""
+    return UserError(
+        f"process {launch.index} of {launch.count}: cannot join the others{where} ({first_line(error)}); "
+        f"start them all within {JOIN_TIMEOUT_S} s, and let {ADDRESS_VARIABLE} name a free port of the "
+        "first one's machine"
+    )
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    found = environ.get(name, "nothing")
+    if not found.isdecimal():
+        raise UserError(f"{name}: expected a whole number, found {found}")
+    return int(found)
+
+
+def _most_on_a_node(tasks_per_node: str) -> int:
+    """Of Slurm's notation, 2(x3),1 for three nodes with two tasks and one with one."""
+    return max(int(part.partition("(")[0]) for part in tasks_per_node.split(","))
