@@ -239,7 +239,7 @@ def test_off_is_what_it_was(toy_walker):
             make_physics(toy_walker.model, CONFIG).zeros()
         )
     }
-    assert "qpos" in names and "variant" not in names and len(names) == 10
+    assert "qpos" in names and "variant" not in names and len(names) == 11
     stored = to_dict(config)
     del stored["randomization"]  # as written before there was one
     assert from_dict(ImitationConfig, stored) == config
