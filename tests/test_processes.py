@@ -179,6 +179,7 @@ def stopped(toy) -> tuple[Path, int, list[str]]:
     return run_dir, checkpoints(run_dir)[-1], outputs
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_after_the_same_update(stopped):
     run_dir, env_steps, (first, second) = stopped
     assert "4 devices (cpu), 2 environments each" in first
@@ -190,6 +191,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_update(stopped):
     assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == env_steps / STEPS_PER_UPDATE
 
 
+@pytest.mark.slow
 def test_the_run_goes_on_in_one_process_with_any_number_of_devices(stopped, toy):
     run_dir, env_steps, _ = stopped
     folder, overrides = toy
