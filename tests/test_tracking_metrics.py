@@ -195,7 +195,7 @@ def test_errors_do_not_change_when_both_are_moved_and_turned_alike(toy_walker, x
 
     here = measured(lambda qpos: qpos)
     there = measured(lambda qpos: moved(x, y, 0.0)(yawed(qpos, yaw)))
-    assert here["mpjpe_procrustes_mm"].min() > 0.01
+    assert here["mpjpe_procrustes_mm"].max() > 0.01
     for name, error in here.items():
         np.testing.assert_allclose(there[name], error, rtol=2e-3, atol=2e-3, err_msg=name)
 
