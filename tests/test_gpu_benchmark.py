@@ -273,16 +273,25 @@ def test_wrong_arguments_are_one_line(capsys):
         assert value in message
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["mujoco", "mjx"])
-def test_one_call(tmp_path, backend):
-    """Every kind of job in processes of their own, and the tables."""
-    command = [sys.executable, gpu.__file__, "--walker", "toy", "--backends", backend]
-    command += ["--num-envs", "16", "--seconds", "0.1", "--out", tmp_path]
-    subprocess.run(command, check=True)
-    document = json.loads((tmp_path / "gpu.json").read_text())
+def one_call(out: Path, *arguments: str) -> dict:
+    command = [sys.executable, gpu.__file__, "--walker", "toy", "--num-envs", "16"]
+    subprocess.run([*command, "--seconds", "0.1", "--out", out, *arguments], check=True)
+    document = json.loads((out / "gpu.json").read_text())
     assert {result["status"] for result in document["jobs"].values()} == {"done"}
-    assert document["jobs"][f"learning/{backend}"]["found"]["learning"]["passed"]
+    return document
+
+
+@pytest.mark.slow
+def test_one_call(tmp_path):
+    """Every kind of job in processes of their own, and the tables."""
+    document = one_call(tmp_path, "--backends", "mujoco")
+    assert document["jobs"]["learning/mujoco"]["found"]["learning"]["passed"]
     assert document["machine"]["devices"] == [d.device_kind for d in jax.devices()]
     tables = (tmp_path / "gpu.md").read_text()
     assert tables.count("\n## ") == 6
+
+
+@pytest.mark.slow
+def test_rates_of_a_back_end_that_compiles(tmp_path):
+    document = one_call(tmp_path, "--backends", "mjx", "--jobs", "rates")
+    assert list(document["jobs"]) == ["rates/mjx/16"]
