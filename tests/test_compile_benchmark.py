@@ -36,6 +36,7 @@ def worker(*statements: str) -> list[str]:
     return [sys.executable, "-c", "; ".join(("import json, os, sys", *statements))]
 
 
+@pytest.mark.slow
 def test_programs_are_those_of_the_training(trainer):
     _, (key, data) = compilation.program_of(trainer, "ours", "first states")
     learn, (state, visited, _) = compilation.program_of(trainer, "ours", "update")
@@ -46,6 +47,7 @@ def test_programs_are_those_of_the_training(trainer):
     assert statistics.learning_rate.shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # brax does
 def test_upstream_carries_whole_simulations_and_has_its_clips_as_constants(trainer):
     reset, rollout = (
