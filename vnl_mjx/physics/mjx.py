@@ -1,5 +1,8 @@
 """MJX-JAX behind the same interface as the MuJoCo C back end: the simulation as JAX arithmetic."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -55,11 +58,15 @@ class MjxPhysics:
         """See `physics.base.Physics.reset`. Vectorised arithmetic: `where` saves nothing here."""
         del where
         variant = checked_variant(variant, self.num_variants)
-        return self._reset(self._make_data(), qpos, qvel, variant)
+        return self._in_fresh_data(self._reset)(jnp.float32(qpos), jnp.float32(qvel), variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
-        return self._step(self._make_data(), state, ctrl)
+        return self._in_fresh_data(self._step)(state, jnp.float32(ctrl))
+
+    def _in_fresh_data(self, function: Callable[..., PhysicsState]) -> Callable[..., PhysicsState]:
+        """`function` of one simulation's data and further arguments, as one of the latter alone."""
+        return functools.partial(function, self._make_data())
 
     def _reset(
         self, data: mjx.Data, qpos: jax.Array, qvel: jax.Array, variant: jax.Array | None

@@ -7,6 +7,8 @@ runs of one program differ in their last bits there; on the CPU they do not.
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import mujoco
 
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.physics.base import PhysicsState, checked_variant
+from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.physics.batching import batched
 from vnl_mjx.physics.mjx import MjxPhysics, mjx, own_device
 from vnl_mjx.physics.randomization import ModelVariants
@@ -58,33 +60,15 @@ class WarpPhysics(MjxPhysics):
             max(1, most.rows if njmax is None else njmax),
         )
         super().__init__(model, config, variants)
-        self._reset_rows = batched(self._reset_many)
-        self._step_rows = batched(self._step_many)
 
-    def reset(
-        self,
-        qpos: jax.Array,
-        qvel: jax.Array,
-        where: jax.Array | bool = True,
-        variant: jax.Array | None = None,
-    ) -> PhysicsState:
-        """See `physics.base.Physics.reset`. `where` saves nothing here."""
-        del where
-        variant = checked_variant(variant, self.num_variants)
-        return self._reset_rows(jnp.float32(qpos), jnp.float32(qvel), variant)
+    def _in_fresh_data(self, function: Callable[..., PhysicsState]) -> Callable[..., PhysicsState]:
+        """With room for the contacts of all simulations of the call, which share it."""
 
-    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
-        """See `physics.base.Physics.step`."""
-        return self._step_rows(state, jnp.float32(ctrl))
+        def rows(*args: Any) -> PhysicsState:
+            num = len(jax.tree.leaves(args)[0])
+            return jax.vmap(functools.partial(function, self._make_data(num)))(*args)
 
-    def _reset_many(
-        self, qpos: jax.Array, qvel: jax.Array, variant: jax.Array | None
-    ) -> PhysicsState:
-        reset = functools.partial(self._reset, self._make_data(len(qpos)))
-        return jax.vmap(reset)(qpos, qvel, variant)
-
-    def _step_many(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
-        return jax.vmap(functools.partial(self._step, self._make_data(len(ctrl))))(state, ctrl)
+        return batched(rows)
 
     def _put_model(self) -> mjx.Model:
         model = self._model_for_warp()
