@@ -16,9 +16,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.analysis.evaluation.actors import PolicyActor
-from vnl_mjx.analysis.evaluation.rollout import Acted, Player
-from vnl_mjx.commands.teacher_setup import load_experiment
+from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.evaluation.actors import PolicyActor
+from vnl_mjx.evaluation.rollout import Acted, Player
 from vnl_mjx.physics.sizes import largest_possible, met
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.analysis.evaluation.comparison import Evaluator
-from vnl_mjx.commands.student_setup import load_stored_student
+from vnl_mjx.commands.evaluate.student_setup import load_stored_student
+from vnl_mjx.evaluation.comparison import Evaluator
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
+from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.feet import foot_geoms
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.kinematics import kinematics_only, num_cores
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.demo import DEMO_CLIPS
-from vnl_mjx.reference.clips import FEATURES
-from vnl_mjx.reference.features import ContactRule, FeatureComputer
-from vnl_mjx.reference.feet import foot_geoms
-from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.kinematics import kinematics_only, num_cores
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 RATE_HZ = 50.0

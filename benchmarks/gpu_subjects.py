@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from vnl_mjx.commands.experiment import Experiment, build_experiment
-from vnl_mjx.commands.teacher_experiment import build_teacher_experiment
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.commands.train.experiment import Experiment, build_experiment
+from vnl_mjx.commands.train.teacher_experiment import build_teacher_experiment
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.config.schema import DistillationConfig, TrainingSection
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.vae_distillation import VaeDistillation

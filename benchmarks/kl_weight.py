@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.analysis.pictures.style import BLUE, Spread, sheet
-from vnl_mjx.analysis.report.document import read_document
 from vnl_mjx.cli import main as vnl_mjx
+from vnl_mjx.report.document import read_document
+from vnl_mjx.report.pictures.style import BLUE, Spread, sheet
 
 EVALUATION = (
     "eval_config.acting=deterministic",

@@ -46,8 +46,8 @@ def child(num_devices: int, envs_per_device: int, overrides: list[str]) -> None:
     import jax
 
     from vnl_mjx.analysis.benchmark.exchanges import exchanges
-    from vnl_mjx.commands.distillation_run import DistillationRun
     from vnl_mjx.commands.runtime import prepare_jax
+    from vnl_mjx.commands.train.distillation_run import DistillationRun
     from vnl_mjx.config.loading import load_distillation_config
 
     num_envs = num_devices * envs_per_device

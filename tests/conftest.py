@@ -16,12 +16,12 @@ from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_
 from toy_run import toy_task
 from toy_student import ToyStudent, untrained_student
 
-from vnl_mjx.analysis.rendering import gl
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.report.rendering import gl
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.walkers.walker import Walker, build_walker
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.walkers.walker import Walker
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.actors import Seen
-from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
+from vnl_mjx.evaluation.actors import Seen
+from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
 from vnl_mjx.models.vae import Gaussian
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.physics.base import Physics, PhysicsState, advance_time
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.episode_figures import METRICS as FIGURES
-from vnl_mjx.analysis.evaluation.episode_figures import metric as metric_of
-from vnl_mjx.analysis.report.document import assemble
+from vnl_mjx.evaluation.episode_figures import METRICS as FIGURES
+from vnl_mjx.evaluation.episode_figures import metric as metric_of
+from vnl_mjx.report.document import assemble
 
 TERMS = ("root_pos_reward", "root_quat_reward", "joint_reward", "end_effector_reward")
 METRICS = {name: tuple(metric_of(name)) for name in (*FIGURES, *(f"term_{t}" for t in TERMS))}

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
 
 
 def made_rollout(

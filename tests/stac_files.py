@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import yaml
 
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.walkers.walker import Walker
 
 RATE_HZ = 50.0

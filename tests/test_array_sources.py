@@ -11,9 +11,9 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.clips.sources.mat5 import read_mat5
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.sources import open_recording
-from vnl_mjx.reference.sources.mat5 import read_mat5
 
 NAMES = ("hip", "knee", "ankle")
 QPOS = np.random.default_rng(0).normal(size=(12, 10))

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.sizes import met
-from vnl_mjx.reference.hdf5 import read_clips
 
 OTHERS = ("mjx", "warp")
 TRACK_MJX = PhysicsConfig()  # CG, 5 iterations of 5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.evaluation import bootstrap
-from vnl_mjx.analysis.evaluation.bootstrap import (
+from vnl_mjx.evaluation import bootstrap
+from vnl_mjx.evaluation.bootstrap import (
     Interval,
     difference,
     interval,

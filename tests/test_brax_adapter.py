@@ -13,14 +13,14 @@ import optax
 import pytest
 from toy_run import toy_task
 
-from vnl_mjx.config.imitation import TerminationConfig
-from vnl_mjx.errors import UserError
-from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.tasks.brax_adapter import (
+from vnl_mjx.compat.brax_env import (
     BraxImitationEnv,
     PlaygroundImitationEnv,
     wrap_for_training,
 )
+from vnl_mjx.config.imitation import TerminationConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
 
 NUM_ENVS = 6
@@ -93,7 +93,7 @@ def fresh_states(task, toy_clips, brax):
 
 
 def test_importing_the_adapter_loads_no_brax():
-    code = "import sys, vnl_mjx.tasks.brax_adapter; print('brax' in sys.modules)"
+    code = "import sys, vnl_mjx.compat.brax_env; print('brax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 

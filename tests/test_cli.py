@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from vnl_mjx import __version__, cli
-from vnl_mjx.analysis.rendering import gl
-from vnl_mjx.commands import bench, distill, doctor, evaluate, inspect
+from vnl_mjx.commands import bench, doctor
+from vnl_mjx.commands.data import inspect
+from vnl_mjx.commands.evaluate import eval_student as evaluate
+from vnl_mjx.commands.train import distill
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import resolve_backend
+from vnl_mjx.report.rendering import gl
 
 
 @pytest.fixture

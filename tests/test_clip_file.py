@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.file import ClipRow, open_clip_file, write_clip_file
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.streams import append_clips, stored_clips, stored_metadata
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clip_file import ClipRow, open_clip_file, write_clip_file
-from vnl_mjx.reference.clip_streams import append_clips, stored_clips, stored_metadata
-from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
-from vnl_mjx.reference.hdf5 import read_clips
 
 LENGTHS = (7, 1, 12)
 RATE_HZ = 50.0

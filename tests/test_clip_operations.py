@@ -4,17 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from vnl_mjx.errors import UserError
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clip_operations import (
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.operations import (
     merge,
     mirror_clips,
     resample_clips,
     slice_clip,
     split_into,
 )
-from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
-from vnl_mjx.reference.hdf5 import read_clips
+from vnl_mjx.errors import UserError
 
 
 def same_features(a: ReferenceClips, b: ReferenceClips) -> None:

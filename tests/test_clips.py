@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vnl_mjx.errors import UserError
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import (
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import (
     FEATURES,
     ClipSplit,
     ReferenceClips,
@@ -20,6 +19,7 @@ from vnl_mjx.reference.clips import (
     describe_clips,
     split_clips,
 )
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
 LENGTHS = (5, 1, 9)

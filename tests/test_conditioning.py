@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.reference.conditioning.floor import FloorHistogram, floor_shift
-from vnl_mjx.reference.conditioning.smoothing import (
+from vnl_mjx.clips.conditioning.floor import FloorHistogram, floor_shift
+from vnl_mjx.clips.conditioning.smoothing import (
     limit_velocity,
     smooth,
     smooth_poses,

@@ -5,11 +5,11 @@ import pytest
 from rollouts_on_clips import made_rollout
 from video_helpers import walking
 
-from vnl_mjx.analysis.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.analysis.evaluation.contact import contact_agreement, contact_figures
-from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.features import FeatureComputer
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
+from vnl_mjx.evaluation.contact import contact_agreement, contact_figures
+from vnl_mjx.evaluation.foot_slip import FootSlip
 
 
 def figures(walker, clips, **told) -> dict[str, np.ndarray]:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vnl_mjx.clips.velocities import difference_qvel
 from vnl_mjx.config.imitation import REFERENCE_DM_CONTROL, ImitationConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.velocities import difference_qvel
 from vnl_mjx.tasks.imitation import ImitationTask
 
 OWN = ("joint_angles", "velocimeter_control", "gyro_control", "joints_vel_control")

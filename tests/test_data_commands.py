@@ -12,10 +12,10 @@ import pytest
 
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
+from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.file import open_clip_file
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import WalkerConfig
-from vnl_mjx.reference.clip_file import open_clip_file
-from vnl_mjx.reference.clips import FEATURES
-from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.walkers.walker import build_walker
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -8,16 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from vnl_mjx.commands.experiment import build_experiment
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.commands.train.experiment import build_experiment
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx
 from vnl_mjx.config.loading import load_distillation_config
 from vnl_mjx.config.teacher import own_task
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER, make
-from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 DEMO = DEMO_CLIPS.parent

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from tests.toy_teacher import STEPS_PER_UPDATE, toy_overrides
 from vnl_mjx.cli import main
-from vnl_mjx.commands.teacher_run import TeacherRun
-from vnl_mjx.commands.teacher_setup import load_experiment
+from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.commands.train.teacher_run import TeacherRun
 from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.errors import UserError

@@ -5,17 +5,17 @@ import pytest
 from dm_control_tasks import walking_about
 from rollouts_on_clips import made_rollout
 
-from vnl_mjx.analysis.evaluation import episode_figures as module
-from vnl_mjx.analysis.evaluation.episode_figures import (
+from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.evaluation import episode_figures as module
+from vnl_mjx.evaluation.episode_figures import (
     METRICS,
     episode_figures,
     metric,
     reward_ratio,
 )
-from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
-from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, track
-from vnl_mjx.analysis.evaluation.travel import ways
-from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, track
+from vnl_mjx.evaluation.travel import ways
 
 STEPS = 30
 ONLY_POSITION = RewardConfig(

@@ -9,9 +9,9 @@ import pytest
 from ppo_batches import quick_jit
 from toy_run import toy_task
 
+from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.assembly import clips_from_poses
 from vnl_mjx.tasks.episodes import EpisodesState, ImitationEpisodes
 from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask, StepOutcome

@@ -14,23 +14,23 @@ from toy_student import untrained_student
 
 from tests.quick_eval import QUICK_EVAL
 from tests.toy_run import toy_task, write_toy_run
-from vnl_mjx.analysis.evaluation.prior_rollouts import PriorEvaluator, PriorMode
-from vnl_mjx.analysis.evaluation.protocol import (
+from vnl_mjx.cli import main
+from vnl_mjx.config.evaluation import LatentSection, VideoSection
+from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator, PriorMode
+from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
     play_all,
     policy_subject,
     student_and_teacher,
 )
-from vnl_mjx.analysis.evaluation.summary import ClipSets, differences, policies
-from vnl_mjx.analysis.rendering import gl
-from vnl_mjx.analysis.rendering.cameras import VIEWS
-from vnl_mjx.analysis.report.document import read_document
-from vnl_mjx.analysis.report.findings import measure_latent
-from vnl_mjx.analysis.report.illustrate import latent_pictures
-from vnl_mjx.analysis.report.verdicts import UNMEASURED, tiles
-from vnl_mjx.cli import main
-from vnl_mjx.config.evaluation import LatentSection, VideoSection
+from vnl_mjx.evaluation.summary import ClipSets, differences, policies
 from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.report.document import read_document
+from vnl_mjx.report.findings import measure_latent
+from vnl_mjx.report.illustrate import latent_pictures
+from vnl_mjx.report.rendering import gl
+from vnl_mjx.report.rendering.cameras import VIEWS
+from vnl_mjx.report.verdicts import UNMEASURED, tiles
 from vnl_mjx.tasks.imitation import ImitationTask
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.gait import (
+from vnl_mjx.gait import (
     GaitConfig,
     GaitMotion,
     add_arguments,
@@ -22,12 +22,12 @@ from vnl_mjx.reference.gait import (
     parameters,
     smoothing,
 )
-from vnl_mjx.reference.gait import posture as gait_posture
-from vnl_mjx.reference.gait.chains import Chain, Pose, euler_rotation, rotation_vector
-from vnl_mjx.reference.gait.inverse_kinematics import OrientationTask, PointTask, solve
-from vnl_mjx.reference.gait.limbs import rodent_limbs
-from vnl_mjx.reference.gait.measure import measure
-from vnl_mjx.reference.gait.posture import REAL_POSTURE, symmetric_medians
+from vnl_mjx.gait import posture as gait_posture
+from vnl_mjx.gait.chains import Chain, Pose, euler_rotation, rotation_vector
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, solve
+from vnl_mjx.gait.limbs import rodent_limbs
+from vnl_mjx.gait.measure import measure
+from vnl_mjx.gait.posture import REAL_POSTURE, symmetric_medians
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 HAND_L, HAND_R, FOOT_L, FOOT_R = range(4)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from stac_files import stac_datasets, write_h5
 
+from vnl_mjx.clips.hdf5 import read_clips, write_clips
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.hdf5 import read_clips, write_clips
 from vnl_mjx.walkers.walker import Walker
 
 

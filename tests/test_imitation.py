@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx import quaternions
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_02,
     PROPRIOCEPTION_2025_06,
@@ -18,8 +20,6 @@ from vnl_mjx.config.imitation import (
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)

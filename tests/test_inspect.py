@@ -9,11 +9,11 @@ import pytest
 
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clip_file import write_clip_file
-from vnl_mjx.reference.clip_streams import append_clips
-from vnl_mjx.reference.clips import ClipInfo
-from vnl_mjx.reference.hdf5 import write_clips
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ClipInfo
+from vnl_mjx.clips.file import write_clip_file
+from vnl_mjx.clips.hdf5 import write_clips
+from vnl_mjx.clips.streams import append_clips
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_rollouts import made_rollout, upright
 
-from vnl_mjx.analysis.latent.alarms import action_noise, report_alarms
+from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
 
 LATENT = {"kl": 9.0, "active_units": 20, "latent_dim": 32, "prior_explains": 0.9}
 HEALTHY = {

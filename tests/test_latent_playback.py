@@ -11,11 +11,8 @@ from made_rollouts import made_rollout, upright
 from toy_run import toy_task
 from toy_student import untrained_student
 
-from vnl_mjx.analysis.evaluation.actors import StudentActor
-from vnl_mjx.analysis.evaluation.motion_statistics import MotionReader
-from vnl_mjx.analysis.evaluation.prior_rollouts import fallen
-from vnl_mjx.analysis.evaluation.rollout import Player, Rollout
-from vnl_mjx.analysis.latent.playback import (
+from vnl_mjx.evaluation.actors import StudentActor
+from vnl_mjx.evaluation.latent.playback import (
     LatentPlayback,
     contrasting_episodes,
     interpolated,
@@ -26,6 +23,9 @@ from vnl_mjx.analysis.latent.playback import (
     repeated_start,
     traversal_figures,
 )
+from vnl_mjx.evaluation.motion_statistics import MotionReader
+from vnl_mjx.evaluation.prior_rollouts import fallen
+from vnl_mjx.evaluation.rollout import Player, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_rollouts import made_rollout, upright
 
-from vnl_mjx.analysis.latent.points import clip_groups, latent_points, speed_before_steps
-from vnl_mjx.reference.clips import ClipInfo
+from vnl_mjx.clips.container import ClipInfo
+from vnl_mjx.evaluation.latent.points import clip_groups, latent_points, speed_before_steps
 
 LENGTHS = np.array([30, 20])
 

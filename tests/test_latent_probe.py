@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.latent.points import LatentPoints
-from vnl_mjx.analysis.latent.probe import probe_behaviour, probe_latent, probe_speed
+from vnl_mjx.evaluation.latent.points import LatentPoints
+from vnl_mjx.evaluation.latent.probe import probe_behaviour, probe_latent, probe_speed
 
 NUM_CLIPS, PER_CLIP, DIM = 12, 40, 5
 CLIP = np.repeat(np.arange(NUM_CLIPS), PER_CLIP)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.latent.statistics import (
+from vnl_mjx.evaluation.latent.statistics import (
     aggregate_statistics,
     autocorrelation,
     kl_intervals,

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from vnl_mjx.clips.conditioning.mirror import Mirror
+from vnl_mjx.clips.conditioning.sides import partners
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.conditioning.mirror import Mirror
-from vnl_mjx.reference.conditioning.sides import partners
-from vnl_mjx.reference.features import FeatureComputer
-from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.velocities import finite_difference_qvel
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 # Two arms, of which the right one's frame is turned; the free joint's body is turned as well, as in

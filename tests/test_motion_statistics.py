@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.evaluation.motion_statistics import (
+from vnl_mjx.evaluation.motion_statistics import (
     MotionReader,
     Motions,
     compare_motions,
     diversity,
     histogram_overlap,
 )
-from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
+from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
 
 RATE = 50.0
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from toy_student import untrained_student
 
-from vnl_mjx.analysis.evaluation.actors import StudentActor
-from vnl_mjx.analysis.evaluation.motor_primitives import LatentActor, prior_actor
+from vnl_mjx.evaluation.actors import StudentActor
+from vnl_mjx.evaluation.motor_primitives import LatentActor, prior_actor
 
 NUM_EPISODES = 200
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from observation_helpers import functions_of, random_state, terms_at
 
-from vnl_mjx.commands.run_folder import check_same_run
+from vnl_mjx.commands.train.run_folder import check_same_run
 from vnl_mjx.config import imitation
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import ImitationConfig

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from observation_helpers import functions_of, random_state, state_of, terms_at
 from scipy.spatial.transform import Rotation
 
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.config import imitation
 from vnl_mjx.config.imitation import UpstreamQuirks, WalkerConfig
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.reference.exporters.dm_control import export_dm_control
 from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS
 from vnl_mjx.tasks.term_inputs import TermRows, matrix_quaternion, rotation_vector
 from vnl_mjx.walkers.walker import Walker, build_walker

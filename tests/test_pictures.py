@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from report_example import NASTY, example_arrays, example_rows
 
-from vnl_mjx.analysis.pictures import curves, errors, latent, prior, style
-from vnl_mjx.analysis.pictures.style import Spread
+from vnl_mjx.report.pictures import curves, errors, latent, prior, style
+from vnl_mjx.report.pictures.style import Spread
 
 PNG = b"\x89PNG\r\n"
 

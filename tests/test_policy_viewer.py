@@ -13,17 +13,17 @@ from toy_student import ToyStudent, untrained_student
 from video_helpers import probe_video
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.evaluation.actors import StudentActor
-from vnl_mjx.analysis.evaluation.rollout import Player
-from vnl_mjx.analysis.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.analysis.rendering.performers import (
+from vnl_mjx.commands.view import view_options
+from vnl_mjx.evaluation.actors import StudentActor
+from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
+from vnl_mjx.report.rendering.performers import (
     SteeredStudent,
     SteeredTeacher,
     student_performers,
 )
-from vnl_mjx.analysis.rendering.scene import build_scene
-from vnl_mjx.commands import view_options
-from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.imitation import ImitationTask
 
 
@@ -140,7 +140,7 @@ def test_activity_is_of_each_latent_dimension(performers, episode):
 def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, performers, episode):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.analysis.rendering.live_page import Cast, LivePage
+    from vnl_mjx.report.rendering.live_page import Cast, LivePage
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -212,7 +212,7 @@ def test_view_films_a_teacher_on_a_clip(backend, teacher_folder, toy_config, tmp
 )
 def test_refusals(arguments, message, teacher_folder, toy_config, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vnl_mjx.commands.view.choose_backend", lambda: "egl")
+    monkeypatch.setattr("vnl_mjx.commands.view.view.choose_backend", lambda: "egl")
     common = ["--clips", str(teacher_folder / "clips.h5"), "--mjcf", toy_config.source]
     assert cli.main(["view", str(teacher_folder / "teacher"), *common, *arguments]) == 2
     captured = capsys.readouterr()
@@ -223,7 +223,7 @@ def test_refusals(arguments, message, teacher_folder, toy_config, tmp_path, monk
 def test_a_folder_without_a_checkpoint_and_options_of_policies(
     tmp_path, teacher_folder, monkeypatch, capsys
 ):
-    monkeypatch.setattr("vnl_mjx.commands.view.choose_backend", lambda: "egl")
+    monkeypatch.setattr("vnl_mjx.commands.view.view.choose_backend", lambda: "egl")
     (tmp_path / "notes").mkdir()
     assert cli.main(["view", str(tmp_path)]) == 2
     assert "found a folder with notes" in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 from ppo_batches import quick_jit
 from toy_trainers import NUM_UPDATES, SINE_PPO, sine_clips, sine_ppo
 
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.ppo_acting import repeated_step
 

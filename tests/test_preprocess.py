@@ -8,14 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
+from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.file import open_clip_file
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.preprocess import Preprocessor
+from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT
+from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clip_file import open_clip_file
-from vnl_mjx.reference.clips import FEATURES
-from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.preprocess import Preprocessor
-from vnl_mjx.reference.preprocess_report import CUT, KEPT, LEFT_OUT
-from vnl_mjx.reference.velocities import finite_difference_qvel
 
 RATE_HZ = 50.0
 
@@ -253,7 +253,7 @@ def test_bad_recordings_leave_no_file(toy_walker, tmp_path, edit, message):
     ],
 )
 def test_real_recordings_keep_their_own_body_poses(shared_data, tmp_path, name, rescaling):
-    from vnl_mjx.commands.bodies import build_body
+    from vnl_mjx.commands.data.bodies import build_body
 
     source = shared_data / "reference" / name
     config = options(walker={"rescaling": rescaling})

@@ -10,8 +10,10 @@ import pytest
 import scipy.stats
 from policy_helpers import OnTheReference
 
-from vnl_mjx.analysis.evaluation.motor_primitives import prior_actor
-from vnl_mjx.analysis.evaluation.prior_rollouts import (
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.evaluation.motor_primitives import prior_actor
+from vnl_mjx.evaluation.prior_rollouts import (
     STARTS,
     PriorEvaluation,
     PriorEvaluator,
@@ -20,10 +22,8 @@ from vnl_mjx.analysis.evaluation.prior_rollouts import (
     neutral_clip,
     prior_modes,
 )
-from vnl_mjx.analysis.evaluation.rollout import Player
-from vnl_mjx.analysis.evaluation.survival import survival_curve, wilson
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.feet import foot_heights
+from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.evaluation.survival import survival_curve, wilson
 from vnl_mjx.tasks.imitation import ImitationTask
 
 SECONDS = 1.2  # longer than either clip

@@ -13,11 +13,11 @@ import pytest
 from conftest import QUICK_COMPILING
 from toy_run import write_toy_run
 
-from vnl_mjx.commands import processes, training_devices
-from vnl_mjx.commands.processes import Launch, find_launch
-from vnl_mjx.commands.training_devices import training_mesh
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.commands.train import processes, training_devices
+from vnl_mjx.commands.train.processes import Launch, find_launch
+from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.errors import UserError
-from vnl_mjx.utils.stored_arrays import read_arrays
 
 STEPS_PER_UPDATE = 32
 BY_HAND = {"JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3", "JAX_COORDINATOR_ADDRESS": "a:1"}

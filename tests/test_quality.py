@@ -9,13 +9,13 @@ import pytest
 import yaml
 from scipy.spatial.transform import Rotation
 
-from vnl_mjx.analysis.pictures.quality import save_quality_plot
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, Piece
+from vnl_mjx.clips.quality import ClipQuality, assess, assess_clips, marker_errors, verdict
 from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.demo import DEMO_CLIPS
-from vnl_mjx.reference.features import FeatureComputer
-from vnl_mjx.reference.hdf5 import read_clips
-from vnl_mjx.reference.preprocess_report import CUT, KEPT, LEFT_OUT, Piece
-from vnl_mjx.reference.quality import ClipQuality, assess, assess_clips, marker_errors, verdict
+from vnl_mjx.report.pictures.quality import save_quality_plot
 
 LIMITS = QualityLimits()
 RATE = 50.0

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vnl_mjx.clips.recording import LazyFrames
+from vnl_mjx.clips.sources import describe_recording, match_joints, open_recording
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.recording import LazyFrames
-from vnl_mjx.reference.sources import describe_recording, match_joints, open_recording
 from vnl_mjx.walkers.walker import Walker
 
 

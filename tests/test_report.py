@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from report_example import METRICS, NASTY, example_document
 
-from vnl_mjx.analysis.evaluation import episode_figures
-from vnl_mjx.analysis.pictures.errors import by_clip
-from vnl_mjx.analysis.pictures.style import INK, Picture, Spread
-from vnl_mjx.analysis.report import verdicts
-from vnl_mjx.analysis.report.cells import NOTHING, number
-from vnl_mjx.analysis.report.document import (
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation import episode_figures
+from vnl_mjx.report import verdicts
+from vnl_mjx.report.cells import NOTHING, number
+from vnl_mjx.report.document import (
     document_files,
     jsonable,
     read_document,
     validate,
 )
-from vnl_mjx.analysis.report.html import Extras, report_html, write_report, write_together
-from vnl_mjx.analysis.report.inlining import inline_picture, inline_svg
-from vnl_mjx.analysis.report.sections import NOT_MEASURED
-from vnl_mjx.analysis.report.tables import metric_group
-from vnl_mjx.errors import UserError
+from vnl_mjx.report.html import Extras, report_html, write_report, write_together
+from vnl_mjx.report.inlining import inline_picture, inline_svg
+from vnl_mjx.report.pictures.errors import by_clip
+from vnl_mjx.report.pictures.style import INK, Picture, Spread
+from vnl_mjx.report.sections import NOT_MEASURED
+from vnl_mjx.report.tables import metric_group
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import copy
 import pytest
 from report_example import NASTY, example_document
 
-from vnl_mjx.analysis.report.compare import compare_html, write_comparison
-from vnl_mjx.analysis.report.differences import differences
 from vnl_mjx.errors import UserError
+from vnl_mjx.report.compare import compare_html, write_comparison
+from vnl_mjx.report.differences import differences
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
-from vnl_mjx.reference.conditioning.gaps import bad_frames, fill_gaps
-from vnl_mjx.reference.conditioning.quaternions import continuous_signs, slerp, unit_quaternions
-from vnl_mjx.reference.conditioning.resampling import (
+from vnl_mjx.clips.conditioning.gaps import bad_frames, fill_gaps
+from vnl_mjx.clips.conditioning.quaternions import continuous_signs, slerp, unit_quaternions
+from vnl_mjx.clips.conditioning.resampling import (
     MARGIN_FRAMES,
     input_rows,
     num_resampled,

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.sources.restricted_pickle import read_plain_pickle
 
 PLAIN = (
     st.none()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.toy_run import write_toy_run
-from vnl_mjx.utils.stored_arrays import read_arrays
+from vnl_mjx.checkpoints.arrays import read_arrays
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from observation_helpers import random_state, state_of
 from scipy.spatial.transform import Rotation
 
+from vnl_mjx.clips.container import ReferenceFrames
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import MimicReward, MimicTermination, RewardConfig, TerminationConfig
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceFrames
-from vnl_mjx.reference.hdf5 import read_clips
 from vnl_mjx.tasks.rewards import Controls, imitation_terms, reward_terms
 from vnl_mjx.tasks.terminations import distances, failures
 from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors

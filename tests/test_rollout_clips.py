@@ -7,15 +7,15 @@ import pytest
 from toy_run import CLIP_LENGTH, write_toy_run
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
-from vnl_mjx.analysis.evaluation.rollout_clips import cut_rollout
-from vnl_mjx.commands import rollout_clips
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import FEATURES, ClipInfo
+from vnl_mjx.clips.file import open_clip_file
+from vnl_mjx.clips.hdf5 import read_clips, write_clips
+from vnl_mjx.commands.data import rollout_clips
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clip_file import open_clip_file
-from vnl_mjx.reference.clips import FEATURES, ClipInfo
-from vnl_mjx.reference.hdf5 import read_clips, write_clips
+from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
+from vnl_mjx.evaluation.rollout_clips import cut_rollout
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 from vnl_mjx.walkers.walker import build_walker
 

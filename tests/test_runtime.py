@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 from toy_run import write_toy_run
 
-from vnl_mjx.commands import compile_cache, compiling, doctor, runtime
-from vnl_mjx.commands.compiling import CompileProgress
-from vnl_mjx.commands.experiment import build_experiment
+from vnl_mjx.commands import compile_cache, doctor, runtime
+from vnl_mjx.commands.train import compiling
+from vnl_mjx.commands.train.compiling import CompileProgress
+from vnl_mjx.commands.train.experiment import build_experiment
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.loading import load_distillation_config
 from vnl_mjx.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vnl_mjx.reference.conditioning.segments import Stretch, cut_clips, stretches
+from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips, stretches
 
 
 def spans(parts):

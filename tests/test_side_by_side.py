@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from video_helpers import perfect_rollout, probe_video, walking
 
-from vnl_mjx.analysis.rendering import side_by_side
-from vnl_mjx.analysis.rendering.drawing import pane_rects
-from vnl_mjx.analysis.rendering.episode_panes import following, grid, reference_qpos
-from vnl_mjx.analysis.rendering.scene import build_scene
-from vnl_mjx.analysis.rendering.side_by_side import Pane, SideBySide, render_side_by_side
+from vnl_mjx.report.rendering import side_by_side
+from vnl_mjx.report.rendering.drawing import pane_rects
+from vnl_mjx.report.rendering.episode_panes import following, grid, reference_qpos
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.side_by_side import Pane, SideBySide, render_side_by_side
 
 
 def motions(walker, **changes) -> SideBySide:

@@ -5,15 +5,15 @@ import pytest
 from rollouts_on_clips import made_rollout
 from video_helpers import walking
 
-from vnl_mjx.analysis.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.analysis.evaluation.smoothness import (
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
+from vnl_mjx.evaluation.smoothness import (
     action_changes,
     normalized_jerk,
     smoothness_figures,
 )
-from vnl_mjx.analysis.evaluation.travel import way, ways
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.features import FeatureComputer
+from vnl_mjx.evaluation.travel import way, ways
 
 
 def along_x(x: np.ndarray) -> np.ndarray:

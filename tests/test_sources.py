@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.file import ClipRow, write_clip_file
+from vnl_mjx.clips.hdf5 import write_clips
+from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.sources import describe_recording, match_joints, open_recording
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clip_file import ClipRow, write_clip_file
-from vnl_mjx.reference.clips import FEATURES, ClipInfo, ReferenceClips
-from vnl_mjx.reference.hdf5 import write_clips
-from vnl_mjx.reference.recording import Recording
-from vnl_mjx.reference.sources import describe_recording, match_joints, open_recording
 
 FRAMES, JOINTS, BODIES = 10, 3, 4
 NAMES = ("hip", "knee", "ankle")

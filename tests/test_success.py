@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.analysis.evaluation.per_episode import (
+from vnl_mjx.evaluation.per_episode import (
     episode_max,
     episode_mean,
     episode_median,
     ratio,
 )
-from vnl_mjx.analysis.evaluation.success import body_length, success_figures
+from vnl_mjx.evaluation.success import body_length, success_figures
 
 ERRORS = ("root_error_mm", "mpjpe_global_mm", "joint_distance_rad", "root_angle_deg")
 

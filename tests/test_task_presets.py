@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from dm_control_tasks import walking_about
 
+from vnl_mjx.compat.track_mjx_config import translate
+from vnl_mjx.compat.track_mjx_writer import track_mjx_config
 from vnl_mjx.config.task_presets import COMIC_TASK, VNL_PLAYGROUND_TASK
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
-from vnl_mjx.utils.track_mjx_config import translate
-from vnl_mjx.utils.track_mjx_writer import track_mjx_config
 from vnl_mjx.walkers.walker import build_walker
 
 NUM_STEPS = 5

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vnl_mjx.compat.teacher_checkpoints import TeacherCheckpointer
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
-from vnl_mjx.utils.teacher_checkpointing import TeacherCheckpointer
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx, track_mjx_config
 
 NETWORK = IntentionConfig(4, 3, 2, 2, (4,), (4,))
 CONFIG = track_mjx_config(ImitationConfig(), NETWORK)

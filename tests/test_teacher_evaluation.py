@@ -13,14 +13,14 @@ from toy_run import toy_task, write_toy_run
 from video_helpers import probe_video, walking
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.evaluation.foot_slip import FootSlip
-from vnl_mjx.analysis.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
-from vnl_mjx.analysis.evaluation.teacher_targets import judge
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.hdf5 import write_clips
 from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.evaluation.teacher_targets import judge
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ReferenceClips
-from vnl_mjx.reference.hdf5 import write_clips
 from vnl_mjx.tasks.imitation import ImitationTask
 
 LENGTH = 40

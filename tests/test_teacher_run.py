@@ -13,13 +13,13 @@ import pytest
 from rich.console import Console
 
 from tests.toy_teacher import toy_overrides
+from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main
-from vnl_mjx.commands.experiment import build_experiment
-from vnl_mjx.commands.inspect import describe
-from vnl_mjx.commands.teacher_run import TeacherRun
+from vnl_mjx.commands.data.inspect import describe
+from vnl_mjx.commands.train.experiment import build_experiment
+from vnl_mjx.commands.train.teacher_run import TeacherRun
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
-from vnl_mjx.utils.stored_arrays import read_arrays
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 
 

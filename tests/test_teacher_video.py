@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from video_helpers import perfect_rollout
 
-from vnl_mjx.commands import teacher_video
-from vnl_mjx.commands.teacher_video import TeacherVideos
+from vnl_mjx.commands.train import teacher_video
+from vnl_mjx.commands.train.teacher_video import TeacherVideos
 
 
 def evaluation_of(clips) -> SimpleNamespace:

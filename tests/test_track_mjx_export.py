@@ -8,10 +8,10 @@ import pytest
 import yaml
 from dm_control_tasks import walking_about
 
+from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES, ReferenceClips
+from vnl_mjx.clips.exporters.track_mjx import StacMarkers, export_all_clips, export_stac
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.clips import REFERENCE_CLIP_FEATURES, ReferenceClips
-from vnl_mjx.reference.exporters.track_mjx import StacMarkers, export_all_clips, export_stac
-from vnl_mjx.reference.hdf5 import read_clips
 
 
 def as_track_mjx_reads(path: Path) -> dict[str, np.ndarray]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from track_mjx_checkpoints import NETWORK, make_normalizer, upstream_config, write
 
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx
 from vnl_mjx.config import imitation
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.models.intention import action_distribution
 from vnl_mjx.utils.track_mjx_loader import load_teacher
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx
 
 # Parity with recorded upstream outputs.
 

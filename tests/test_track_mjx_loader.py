@@ -16,13 +16,13 @@ import orbax.checkpoint as ocp
 import pytest
 from track_mjx_checkpoints import NETWORK, make_normalizer, make_params, upstream_config, write
 
+from vnl_mjx.compat.track_mjx_config import OWN_KEY
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.config import imitation
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
-from vnl_mjx.utils.track_mjx_config import OWN_KEY
 from vnl_mjx.utils.track_mjx_loader import load_teacher
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx, track_mjx_config
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from rollouts_on_clips import made_rollout
 from scipy.spatial.transform import Rotation
 from video_helpers import walking
 
-from vnl_mjx.analysis.evaluation.tracking import (
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.evaluation.tracking import (
     aligned,
     all_step_errors,
     mean_distance,
     pose_errors,
     rates_of_change,
 )
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.features import FeatureComputer
 
 STEPS = 12
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from video_helpers import probe_video, walking
 
-from vnl_mjx.analysis.rendering import encoding, gl, video
-from vnl_mjx.analysis.rendering.cameras import camera_paths, mean_heading_deg
-from vnl_mjx.analysis.rendering.captions import film_strips, write_caption
-from vnl_mjx.analysis.rendering.drawing import open_drawer, pane_rects
-from vnl_mjx.analysis.rendering.scene import FLOOR_NAME, build_scene, round_length
+from vnl_mjx.clips.conditioning.resampling import num_resampled
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.conditioning.resampling import num_resampled
+from vnl_mjx.report.rendering import encoding, gl, video
+from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
+from vnl_mjx.report.rendering.captions import film_strips, write_caption
+from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
+from vnl_mjx.report.rendering.scene import FLOOR_NAME, build_scene, round_length
 from vnl_mjx.walkers.walker import build_walker
 
 # --- GL back ends -------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def test_the_first_back_end_that_works_is_taken_and_tried_once(monkeypatch):
 def test_choosing_late_leaves_the_environment_and_exits_cleanly(backend, tmp_path):
     code = (
         "import os, mujoco\n"
-        "from vnl_mjx.analysis.rendering import gl\n"
+        "from vnl_mjx.report.rendering import gl\n"
         "assert 'MUJOCO_GL' not in os.environ\n"
         "with gl.gl_context(gl.choose_backend(), 32, 32):\n"
         "    mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100).free()\n"

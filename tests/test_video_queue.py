@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from video_helpers import probe_video, walking
 
-from vnl_mjx.analysis.rendering.side_by_side import Pane, SideBySide
-from vnl_mjx.analysis.rendering.video_queue import VideoQueue
+from vnl_mjx.report.rendering.side_by_side import Pane, SideBySide
+from vnl_mjx.report.rendering.video_queue import VideoQueue
 
 
 def motions(walker, seconds=0.1) -> SideBySide:
@@ -86,8 +86,8 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from video_helpers import walking
-from vnl_mjx.analysis.rendering.side_by_side import Pane, SideBySide
-from vnl_mjx.analysis.rendering.video_queue import VideoQueue
+from vnl_mjx.report.rendering.side_by_side import Pane, SideBySide
+from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.walkers.walker import build_walker
 config = WalkerConfig(

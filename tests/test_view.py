@@ -16,13 +16,13 @@ from PIL import Image
 from video_helpers import probe_video, walking
 
 from vnl_mjx import cli
-from vnl_mjx.analysis.rendering import gl
-from vnl_mjx.analysis.rendering.scene import build_scene
-from vnl_mjx.commands import view
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ClipInfo
+from vnl_mjx.clips.hdf5 import write_clips
+from vnl_mjx.commands.view import view
 from vnl_mjx.errors import UserError
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ClipInfo
-from vnl_mjx.reference.hdf5 import write_clips
+from vnl_mjx.report.rendering import gl
+from vnl_mjx.report.rendering.scene import build_scene
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_the_browser_needs_its_extra(rodent_file, monkeypatch, capsys):
 def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.analysis.rendering import browser
+    from vnl_mjx.report.rendering import browser
 
     walker = request.getfixturevalue(which)
     qpos = walking(walker, 10)

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.hdf5 import write_clips
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.config.imitation import (
     ImitationConfig,
     PhysicsConfig,
@@ -14,9 +17,6 @@ from vnl_mjx.config.imitation import (
     WalkerConfig,
 )
 from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.hdf5 import write_clips
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.walkers.walker import build_walker
 
 CLIP_LENGTH = 40

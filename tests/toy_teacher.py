@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.hdf5 import write_clips
 from vnl_mjx.config.imitation import WalkerConfig
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.hdf5 import write_clips
 from vnl_mjx.walkers.walker import build_walker
 
 CLIP_LENGTH = 40

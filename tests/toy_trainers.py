@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import (
     ImitationConfig,
     PhysicsConfig,
@@ -18,8 +20,6 @@ from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.models.value import ValueConfig
-from vnl_mjx.reference.assembly import clips_from_poses
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.episodes import ImitationEpisodes
 from vnl_mjx.tasks.imitation import ImitationTask

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vnl_mjx.compat.track_mjx_config import OWN_KEY
+from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork
-from vnl_mjx.utils.track_mjx_config import OWN_KEY
-from vnl_mjx.utils.track_mjx_writer import save_track_mjx, track_mjx_config
 
 NETWORK = IntentionConfig(
     reference_size=470,

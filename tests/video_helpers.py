@@ -4,8 +4,8 @@ import subprocess
 
 import numpy as np
 
-from vnl_mjx.analysis.evaluation.rollout import Episodes, Rollout, Steps
-from vnl_mjx.analysis.rendering import encoding
+from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
+from vnl_mjx.report.rendering import encoding
 
 
 def walking(walker, num_frames=30, speed=0.2):

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands import data_arguments, teacher_arguments, view_arguments
+from vnl_mjx.commands.data import data_arguments
+from vnl_mjx.commands.train import teacher_arguments
+from vnl_mjx.commands.view import view_arguments
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
@@ -245,19 +247,19 @@ def _preprocess(args: argparse.Namespace) -> int:
             f"preprocess: expected at least one file to read and one to write, found {len(paths)} "
             "paths; see vnl-mjx preprocess --help"
         )
-    from vnl_mjx.commands import preprocess
+    from vnl_mjx.commands.data import preprocess
 
     return preprocess.run(preprocess.with_overwrite(config, args.overwrite), paths[:-1], paths[-1])
 
 
 def _clips(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import clips
+    from vnl_mjx.commands.data import edit_clips as clips
 
     return clips.run(args)
 
 
 def _gait(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import gait
+    from vnl_mjx.commands.data import make_gait as gait
 
     return gait.run(args)
 
@@ -268,13 +270,13 @@ def _distill(args: argparse.Namespace) -> int:
     config = _configure(args, load_distillation_config)
     if config is None:
         return 0
-    from vnl_mjx.commands import distill
+    from vnl_mjx.commands.train import distill
 
     return distill.run(config)
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import compare
+    from vnl_mjx.commands.evaluate import compare
 
     return compare.run(args)
 
@@ -297,7 +299,7 @@ def _eval(args: argparse.Namespace) -> int:
     config = _configure(args, load_evaluation_config)
     if config is None:
         return 0
-    from vnl_mjx.commands import evaluate
+    from vnl_mjx.commands.evaluate import eval_student as evaluate
 
     return evaluate.run(config)
 
@@ -308,35 +310,35 @@ def _train_teacher(args: argparse.Namespace) -> int:
     config = _configure(args, partial(load_teacher_config, preset=args.preset))
     if config is None:
         return 0
-    from vnl_mjx.commands import train_teacher
+    from vnl_mjx.commands.train import train_teacher
 
     return train_teacher.run(config)
 
 
 def _eval_teacher(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import eval_teacher
+    from vnl_mjx.commands.evaluate import eval_teacher
 
     return eval_teacher.run(args)
 
 
 def _rollout(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import rollout_clips
+    from vnl_mjx.commands.data import rollout_clips
 
     return rollout_clips.run(args)
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from vnl_mjx.commands import inspect
+    from vnl_mjx.commands.data import inspect
 
     return inspect.run(args.path, as_json=args.json)
 
 
 def _view(args: argparse.Namespace) -> int:
-    from vnl_mjx.analysis.rendering.gl import requested_backends
+    from vnl_mjx.report.rendering.gl import requested_backends
 
     if not args.browser:
         requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback
-    from vnl_mjx.commands import view
+    from vnl_mjx.commands.view import view
 
     given = {name: getattr(args, name) for name in view.ViewOptions.__dataclass_fields__}
     return view.run(args.path, view.ViewOptions(**given))

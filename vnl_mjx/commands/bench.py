@@ -17,8 +17,8 @@ from vnl_mjx.commands.bench_subjects import DistillationSubject, Subject, Teache
 from vnl_mjx.commands.bench_tables import print_report
 from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
 from vnl_mjx.commands.doctor import num_cores
-from vnl_mjx.commands.experiment import versions
 from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.train.experiment import versions
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig

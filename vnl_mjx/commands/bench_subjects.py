@@ -13,9 +13,9 @@ from rich.console import Console
 from vnl_mjx.analysis.benchmark import distillation as distillation_benchmark
 from vnl_mjx.analysis.benchmark import ppo as ppo_benchmark
 from vnl_mjx.analysis.benchmark.subjects import Networks, Recording
-from vnl_mjx.commands.distillation_run import DistillationRun
-from vnl_mjx.commands.teacher_run import TeacherRun
-from vnl_mjx.commands.training_run import TrainingRun
+from vnl_mjx.commands.train.distillation_run import DistillationRun
+from vnl_mjx.commands.train.teacher_run import TeacherRun
+from vnl_mjx.commands.train.training_run import TrainingRun
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.schema import (
     CheckpointSection,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vnl_mjx.analysis.rendering.gl import choose_backend
-from vnl_mjx.commands.evaluate import REPORT_FOLDER
+from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.commands.tables import warn
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
+from vnl_mjx.report.rendering.gl import choose_backend
 
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
 NUM_STEPS = 348_160

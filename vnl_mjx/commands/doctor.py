@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vnl_mjx.analysis.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
 from vnl_mjx.commands.compile_cache import (
     CACHE_OFF,
     CACHE_VARIABLE,
@@ -27,6 +26,7 @@ from vnl_mjx.commands.compile_cache import (
     make_folder,
 )
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
+from vnl_mjx.report.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
 
 MIN_FREE_DISK_GB = 2.0
 # The default run is to fit in 2 GB; the rest is the system's.

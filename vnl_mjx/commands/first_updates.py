@@ -28,10 +28,10 @@ def main(command: str, config_file: str, started: float, num_updates: int) -> No
     from rich.console import Console
 
     if command == "distill":
-        from vnl_mjx.commands.distillation_run import DistillationRun as Run
+        from vnl_mjx.commands.train.distillation_run import DistillationRun as Run
         from vnl_mjx.config.loading import load_distillation_config as load
     else:
-        from vnl_mjx.commands.teacher_run import TeacherRun as Run
+        from vnl_mjx.commands.train.teacher_run import TeacherRun as Run
         from vnl_mjx.config.loading import load_teacher_config as load
 
     from vnl_mjx.commands.runtime import prepare_jax

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.reference.clips import ClipSplit, ReferenceClips, describe_clips
+from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:

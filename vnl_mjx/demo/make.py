@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main as vnl_mjx
+from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher
+from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
-from vnl_mjx.utils.stored_arrays import read_arrays
-from vnl_mjx.utils.track_mjx_loader import find_step, load_teacher
-from vnl_mjx.utils.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
 
 GENERAL_STEPS, FINAL_STEPS = 10_000_000, 7_000_000
 

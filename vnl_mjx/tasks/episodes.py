@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
 

@@ -7,7 +7,7 @@ upright. Its weight in the loss fades (`PpoSection.guidance`).
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.reference.clips import ReferenceClips
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.pose_control import PoseControl
 

@@ -10,10 +10,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx.clips.container import ReferenceClips, check_clips_cover
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import Physics, PhysicsState
-from vnl_mjx.reference.clips import ReferenceClips, check_clips_cover
 from vnl_mjx.tasks.observations import Observation, ObservationFunctions
 from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.tasks.rewards import Controls, reward_terms

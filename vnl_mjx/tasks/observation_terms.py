@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx import quaternions
+from vnl_mjx.clips.container import ReferenceFrames as Frames
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceFrames as Frames
 from vnl_mjx.tasks.term_inputs import (
     TermRows,
     bodies_in_root_frame,

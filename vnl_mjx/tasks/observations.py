@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceClips, ReferenceFrames
 from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS, ControlTerm
 from vnl_mjx.tasks.term_inputs import (
     TermRows,

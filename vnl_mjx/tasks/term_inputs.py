@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx import quaternions
+from vnl_mjx.clips.container import FEATURES, ReferenceFrames
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import FEATURES, ReferenceFrames
 from vnl_mjx.walkers.walker import Walker
 
 

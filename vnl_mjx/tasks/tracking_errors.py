@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from vnl_mjx import quaternions
+from vnl_mjx.clips.container import ReferenceFrames
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.reference.clips import ReferenceFrames
 from vnl_mjx.tasks.term_inputs import (
     TermRows,
     bodies_in_root_frame,

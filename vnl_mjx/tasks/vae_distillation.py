@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx import masking
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
 
 

@@ -6,9 +6,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.vae_distillation import DistillationState, Label, VaeDistillationTask
 
 

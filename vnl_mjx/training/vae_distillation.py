@@ -12,10 +12,10 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 
 from vnl_mjx import devices
+from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.vae_distillation import DistillationState, Label, VaeDistillationTask
 from vnl_mjx.training import losses, schedules
 from vnl_mjx.training.minibatches import if_finite, minibatch_epochs, num_groups, take_steps

@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
-from vnl_mjx.models.vae import StudentVAE, VaeConfig
-from vnl_mjx.utils.run_checkpointing import (
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.checkpoints.run import (
     CHECKPOINT_FOLDER,
     RunCheckpointer,
     read_metadata,
     unflatten,
 )
-from vnl_mjx.utils.stored_arrays import read_arrays
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.models.vae import StudentVAE, VaeConfig
 
 FORMAT_VERSION = 1
 _REQUIRED_METADATA = ("teacher_network", "vae")
@@ -32,7 +32,7 @@ class LoadedStudent:
         student: its functions.
         params: its parameters (NumPy).
         teacher: the frozen policy that it was distilled from, whose statistics normalise its observations.
-        metadata: what the run recorded (see `vnl_mjx.commands.distill`).
+        metadata: what the run recorded (see `vnl_mjx.commands.train.distill`).
         env_steps: environment steps of the checkpoint.
         path: the checkpoint's folder.
     """

@@ -14,11 +14,11 @@ from vnl_mjx.analysis.benchmark.scale.measuring import (
     copied,
     timed_call,
 )
-from vnl_mjx.analysis.evaluation.actors import PolicyActor
-from vnl_mjx.analysis.evaluation.comparison import Evaluator
-from vnl_mjx.analysis.evaluation.rollout import Player, Rollout
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.actors import PolicyActor
+from vnl_mjx.evaluation.comparison import Evaluator
+from vnl_mjx.evaluation.rollout import Player, Rollout
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.reference.clips import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.vae_distillation import VaeDistillation

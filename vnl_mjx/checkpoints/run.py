@@ -1,0 +1,195 @@
+"""Checkpoints of a run: atomic, asynchronous, complete enough to resume bit for bit.
+
+Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, ..., metadata}`. `state` is
+the whole training state, `metadata` JSON; what else is stored is the kind of run's own. Arrays are
+stored under their path in the tree, so that a reader needs no code of ours to find them. Nothing in a
+checkpoint is an absolute path, and nothing says on how many devices and processes it was computed.
+
+Of several processes all call every method, and the first one writes.
+"""
+
+import json
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.checkpoints.writing import check_space, first_line, open_manager, writing
+from vnl_mjx.devices import gathered
+from vnl_mjx.errors import UserError
+
+CHECKPOINT_FOLDER = "checkpoints"
+_SEPARATOR = "."
+
+
+class RunCheckpointer:
+    """Writes and restores the checkpoints of one run folder."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        items: Sequence[str],
+        keep_last: int = 3,
+        keep_best: int = 1,
+        best: Literal["lowest", "highest"] = "lowest",
+    ):
+        """Opens (and creates) the checkpoint folder of `run_dir`.
+
+        Args:
+            run_dir: the run folder.
+            items: names of the trees of arrays that a checkpoint holds besides `state`.
+            keep_last: newest checkpoints to keep.
+            keep_best: further ones to keep, those of the best metric.
+            best: which metric is the best.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        self.folder = run_dir.resolve() / CHECKPOINT_FOLDER
+        policies = ocp.checkpoint_managers
+        lowest = best == "lowest"
+        metric = operator.itemgetter("loss")
+        self._manager = open_manager(
+            self.folder,
+            ("state", *items, "metadata"),
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep_last),
+                    policies.BestN(get_metric_fn=metric, reverse=lowest, n=keep_best),
+                ]
+            ),
+            # Without this the metrics are not stored, and a resumed run keeps what it cannot judge.
+            best_fn=metric,
+            best_mode="min" if lowest else "max",
+        )
+
+    def latest_step(self) -> int | None:
+        """Environment steps of the newest complete checkpoint; only the first process knows."""
+        return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Environment steps of the checkpoints that are there or being written, likewise."""
+        return list(self._manager.all_steps())
+
+    def save_items(
+        self,
+        env_steps: int,
+        state: Any,
+        items: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        metric: float,
+    ) -> None:
+        """Copies everything to host memory and writes it in the background.
+
+        Args:
+            env_steps: name of the checkpoint.
+            state: training state, any pytree of arrays.
+            items: further trees of arrays, stored apart for readers.
+            metadata: JSON-able; `env_steps` is added to it here.
+            metric: for keep-best.
+
+        Raises:
+            UserError: this or the previous write failed; what was complete before is untouched.
+        """
+        arrays = {name: flatten(tree) for name, tree in {"state": state, **items}.items()}
+        self.wait()
+        size = sum(array.nbytes for item in arrays.values() for array in item.values())
+        check_space(self.folder, size)
+        with writing(self.folder):
+            self._manager.save(
+                env_steps,
+                metrics={"loss": float(metric)},
+                args=ocp.args.Composite(
+                    metadata=ocp.args.JsonSave({**metadata, "env_steps": env_steps}),
+                    **{name: ocp.args.StandardSave(item) for name, item in arrays.items()},
+                ),
+            )
+
+    def restore(self, template: Any, env_steps: int) -> Any:
+        """Reads the training state of `env_steps` into the structure of `template`.
+
+        Raises:
+            UserError: the checkpoint is damaged or holds another structure.
+        """
+        path = self.folder / str(env_steps)
+        arrays = read_arrays(path / "state")
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+        expected = {_name(keys): leaf.shape for keys, leaf in leaves if leaf.size}
+        for name in sorted(expected.keys() | arrays.keys()):
+            found = arrays[name].shape if name in arrays else "nothing"
+            wanted = expected.get(name, "nothing")
+            if found != wanted:
+                raise UserError(
+                    f"{path}: cannot resume, {name} should have shape {wanted}, found {found}; "
+                    "resume with the configuration that the run was started with"
+                )
+        restored = [
+            jnp.asarray(arrays[_name(keys)], dtype=leaf.dtype) if leaf.size else leaf
+            for keys, leaf in leaves
+        ]
+        return jax.tree.unflatten(treedef, restored)
+
+    def metadata(self, env_steps: int) -> dict[str, Any]:
+        """What the checkpoint of `env_steps` recorded."""
+        return read_metadata(self.folder / str(env_steps))
+
+    def wait(self) -> None:
+        """Blocks until the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        with writing(self.folder):
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and releases the manager's threads; raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Path in the tree to a copy on the host, as a checkpoint stores it; whole in every process.
+
+    Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
+    Arrays of no elements cannot be stored, nor need they be.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(gathered(tree))
+    return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves if leaf.size}
+
+
+def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The nested dictionaries that `flatten` was given."""
+    return flax.traverse_util.unflatten_dict(dict(arrays), sep=_SEPARATOR)
+
+
+def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any]:
+    """What the checkpoint `folder` recorded.
+
+    Raises:
+        UserError: it is damaged, or lacks one of the keys `required`.
+    """
+    try:
+        document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
+        missing = {"format_version", "env_steps", *required} - document.keys()
+        if missing:
+            raise ValueError(f"no {sorted(missing)[0]} in it")
+        return document
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder}: cannot read its metadata ({first_line(error)}); the checkpoint is incomplete or "
+            "damaged, use another step of the run"
+        ) from error
+
+
+def _name(keys) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator=_SEPARATOR)

@@ -1,0 +1,232 @@
+"""Left and right exchanged: the motion that an animal's mirror image makes.
+
+The mirror is the world's x-z plane (y -> -y). What it does to joints and bodies is read from the
+model in its reference pose (the joints of qpos0, the sides in +y and -y), which must be its own
+mirror image there: names tell the sides (`sides.partners`), and the geometry tells the signs and is
+checked.
+"""
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.clips.conditioning.quaternions import conjugate, multiply, rotate
+from vnl_mjx.clips.conditioning.sides import other_side, partners
+from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.walker import Walker
+
+_MAX_MISMATCH_M = 1e-3
+_MAX_AXIS_MISMATCH = 0.02  # of unit vectors: about a degree
+_MAX_RANGE_MISMATCH = 0.01  # radians, or metres of a slide joint
+_MAX_MASS_MISMATCH = 0.02  # share
+_SAME_FRAME = 1e-3  # of unit quaternions: frames so alike are taken as each other's mirror image
+
+# y -> -y of vectors; of axes of rotation and of the imaginary part of quaternions
+_REFLECT = np.array([1.0, -1.0, 1.0])
+_REFLECT_ROTATION = np.array([1.0, -1.0, 1.0, -1.0])
+
+
+class Mirror:
+    """Mirrors poses and features of one walker.
+
+    Attributes:
+        bodies: int [nbody], body whose mirror image each body becomes.
+        joints: int [joint], the same for the columns of qpos[:, 7:].
+        joint_signs: float64 [joint], by which the partner's angle is multiplied.
+        worst_mismatch_m: farthest that a body or joint is from its partner's mirror image, metres.
+    """
+
+    def __init__(self, walker: Walker):
+        """Finds partners and signs.
+
+        Raises:
+            UserError: the model is not symmetric in its reference pose.
+        """
+        model = walker.model
+        self.walker = walker
+        self.bodies = np.array(partners(walker.body_names))
+        self.joints = np.array(partners(walker.joint_names), int)
+        data = _reference_pose(model, self.bodies)
+        self._moving = model.body_weldid != 0
+        self.bodies[~self._moving] = np.flatnonzero(~self._moving)
+        self._check_bodies(data)
+        self.joint_signs = self._signs(data)
+        qpos0 = model.qpos0[7:]
+        offsets = qpos0 - self.joint_signs * qpos0[self.joints]
+        self._joint_offsets = np.where(np.abs(offsets) < 1e-9, 0.0, offsets)
+        self._check_joints(data)
+        self._frames = self._frame_corrections(data)
+        self._root_frame = self._frames[model.jnt_bodyid[0]]
+        self._egocentric_frame = self._frames[walker.root_body]
+
+    def qpos(self, qpos: np.ndarray) -> np.ndarray:
+        """The mirrored poses of [..., nq]; twice is the identity."""
+        result = np.array(qpos, np.float64)
+        result[..., :3] *= _REFLECT
+        result[..., 3:7] = _turn(result[..., 3:7] * _REFLECT_ROTATION, self._root_frame)
+        result[..., 7:] = self.joint_signs * result[..., 7:][..., self.joints]
+        if self._joint_offsets.any():  # else -0.0 would not come back
+            result[..., 7:] += self._joint_offsets
+        return result
+
+    def qvel(self, qvel: np.ndarray) -> np.ndarray:
+        """The mirrored velocities of [..., nv]; the angular one is in the root's frame."""
+        result = np.array(qvel, np.float64)
+        result[..., :3] *= _REFLECT
+        result[..., 3:6] = _into(-_REFLECT * result[..., 3:6], self._root_frame)
+        result[..., 6:] = self.joint_signs * result[..., 6:][..., self.joints]
+        return result
+
+    def points_w(self, points: np.ndarray) -> np.ndarray:
+        """Mirrored points or vectors in the world, [..., 3]."""
+        return points * _REFLECT.astype(points.dtype)
+
+    def body_positions(self, positions: np.ndarray) -> np.ndarray:
+        """Mirrored positions of all bodies, [..., nbody, 3]; what cannot move stays."""
+        mirrored = self.points_w(positions[..., self.bodies, :])
+        return np.where(self._moving[:, None], mirrored, positions)
+
+    def body_quaternions(self, quaternions: np.ndarray) -> np.ndarray:
+        """Mirrored orientations of all bodies, [..., nbody, 4]; what cannot move stays."""
+        reflected = quaternions[..., self.bodies, :] * _REFLECT_ROTATION
+        mirrored = _turn(reflected, self._frames)
+        return np.where(self._moving[:, None], mirrored, quaternions).astype(quaternions.dtype)
+
+    def egocentric(self, points_b: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+        """Mirrored points [..., row, 3] in the root body's frame, one for each of `bodies`."""
+        mirrored = _into(_REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
+        return mirrored.astype(points_b.dtype)
+
+    def rows(self, bodies: np.ndarray) -> np.ndarray:
+        """Place among `bodies` [row] (ids) of each one's partner.
+
+        Raises:
+            UserError: a body is listed without its partner.
+        """
+        places = {int(body): place for place, body in enumerate(bodies)}
+        for body in bodies:
+            if int(self.bodies[body]) not in places:
+                names = self.walker.body_names
+                raise UserError(
+                    f"mirror: {names[body]!r} is among {[names[b] for b in bodies]} but not its "
+                    f"partner {names[self.bodies[body]]!r}; add it to the walker's configuration"
+                )
+        return np.array([places[int(self.bodies[body])] for body in bodies], int)
+
+    def _signs(self, data: mujoco.MjData) -> np.ndarray:
+        """Whether each joint moves with (1) or against (-1) its partner's mirror image.
+
+        A reflected rotation about an axis turns the other way about the reflected axis.
+        """
+        along = self._reflected_axes(data)
+        dots = np.sum(data.xaxis[1:] * along, axis=1)
+        return np.where(dots < 0.0, -1.0, 1.0)
+
+    def _reflected_axes(self, data: mujoco.MjData) -> np.ndarray:
+        hinge = self.walker.model.jnt_type[1:] == mujoco.mjtJoint.mjJNT_HINGE
+        reflected = data.xaxis[1:][self.joints] * _REFLECT
+        return np.where(hinge[:, None], -reflected, reflected)
+
+    def _frame_corrections(self, data: mujoco.MjData) -> np.ndarray:
+        """[nbody, 4]: from the partner's reflected frame to each body's own frame."""
+        reflected = data.xquat[self.bodies] * _REFLECT_ROTATION
+        turns = multiply(conjugate(reflected), data.xquat)
+        turns *= np.where(turns[:, :1] < 0.0, -1.0, 1.0)
+        same = np.linalg.norm(turns[:, 1:], axis=1) < _SAME_FRAME
+        turns[same] = [1.0, 0.0, 0.0, 0.0]
+        return turns
+
+    def _check_bodies(self, data: mujoco.MjData) -> None:
+        model, names = self.walker.model, self.walker.body_names
+        parents = model.body_parentid
+        moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * _REFLECT, axis=1)
+        moved[~self._moving] = 0.0
+        _refuse_worst("body", names, self.bodies, moved, _MAX_MISMATCH_M, "m away")
+        other_tree = parents[self.bodies] != self.bodies[parents]
+        _refuse_worst(
+            "body", names, self.bodies, other_tree.astype(float), 0.5, "on another parent"
+        )
+        masses = model.body_mass
+        ratio = np.abs(masses - masses[self.bodies]) / np.maximum(masses, 1e-12)
+        _refuse_worst(
+            "body", names, self.bodies, ratio, _MAX_MASS_MISMATCH, "of its mass different"
+        )
+        self.worst_mismatch_m = float(moved.max())
+
+    def _check_joints(self, data: mujoco.MjData) -> None:
+        model, names, signs = self.walker.model, self.walker.joint_names, self.joint_signs
+        if not names:
+            return
+        kinds = model.jnt_type[1:]
+        other = (kinds != kinds[self.joints]).astype(float)
+        anchors = data.xanchor[1:]
+        moved = np.linalg.norm(anchors - anchors[self.joints] * _REFLECT, axis=1)
+        along = self._reflected_axes(data)
+        turned = np.linalg.norm(data.xaxis[1:] - signs[:, None] * along, axis=1)
+        partner = np.sort(signs[:, None] * model.jnt_range[1:][self.joints], axis=1)
+        partner += self._joint_offsets[:, None]
+        limited = model.jnt_limited[1:].astype(bool)
+        both = (limited & limited[self.joints])[:, None]
+        apart = np.max(np.abs(model.jnt_range[1:] - partner) * both, axis=1)
+        apart[limited != limited[self.joints]] = np.inf
+        for measure, limit, what in (
+            (other, 0.5, "of another type"),
+            (moved, _MAX_MISMATCH_M, "m away"),
+            (turned, _MAX_AXIS_MISMATCH, "off its axis"),
+            (apart, _MAX_RANGE_MISMATCH, "rad or m off its range"),
+        ):
+            _refuse_worst("joint", names, self.joints, measure, limit, what)
+        self.worst_mismatch_m = max(self.worst_mismatch_m, float(moved.max()))
+
+
+def _reference_pose(model: mujoco.MjModel, partner: np.ndarray) -> mujoco.MjData:
+    """The model above the origin, turned where its left and right are not along y at qpos0."""
+    data = mujoco.MjData(model)
+    data.qpos[:2] = 0.0
+    mujoco.mj_kinematics(model, data)
+    apart = data.xpos[partner] - data.xpos
+    apart *= np.where(np.arange(model.nbody) < partner, 1.0, -1.0)[:, None]
+    _, lengths, axes = np.linalg.svd(apart)
+    side = axes[0]  # that most pairs are apart along
+    if lengths[0] > 0.0 and np.linalg.norm(side[[0, 2]]) > _SAME_FRAME:
+        between = np.array(
+            [1.0 + abs(side[1]), *np.cross(side, [0.0, np.sign(side[1]) or 1.0, 0.0])]
+        )
+        between /= np.linalg.norm(between)
+        data.qpos[3:7] = multiply(between, data.qpos[3:7])
+        mujoco.mj_kinematics(model, data)
+    return data
+
+
+def _turn(quaternion: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Products with [..., 4] frames; where all are the identity, exactly the same numbers."""
+    if np.all(frame[..., 0] == 1.0):
+        return quaternion
+    return multiply(quaternion, frame)
+
+
+def _into(vector: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Vectors [..., 3] seen from a frame [4] that is turned against theirs."""
+    return vector if frame[0] == 1.0 else rotate(vector, conjugate(frame))
+
+
+def _refuse_worst(
+    kind: str,
+    names: tuple[str, ...],
+    rows: np.ndarray,
+    measure: np.ndarray,
+    limit: float,
+    what: str,
+) -> None:
+    worst = int(np.argmax(measure))
+    if measure[worst] <= limit:
+        return
+    name, partner = names[worst], names[rows[worst]]
+    expected = next(other_side(name), None)
+    if rows[worst] != worst:
+        found = f"the mirror image of {partner!r}"
+    else:
+        found = "its own mirror image" + (f" (there is no {expected!r})" if expected else "")
+    raise UserError(
+        f"mirror: expected a walker that is symmetric about the x-z plane, found {kind} {name!r} "
+        f"{measure[worst]:.3g} {what} from {found}; switch mirroring off or correct the model"
+    )

@@ -1,0 +1,165 @@
+"""Poses at another frame rate.
+
+Positions and joints are interpolated linearly or by a cubic spline, the root's orientation by
+spherical linear interpolation in both cases: a cubic on orientations needs an iteration over the
+whole recording, for a curve that differs by less than the noise of tracking. Nothing is filtered:
+smooth first (`smoothing.smooth_poses`) where a slower rate would alias tracking noise.
+"""
+
+from typing import Literal
+
+import numpy as np
+import scipy.interpolate
+
+from vnl_mjx.clips.conditioning.quaternions import slerp
+from vnl_mjx.clips.conditioning.segments import stretches
+
+Interpolation = Literal["linear", "cubic"]
+
+# A cubic spline forgets its ends by a factor of 2 - sqrt(3) per frame: 5e-19 over so many.
+MARGIN_FRAMES = 32
+_SNAP_FRAMES = 1e-6  # times so near to an input frame are that frame
+
+
+def num_resampled(num_in: int, rate_in: float, rate_out: float) -> int:
+    """Number of output frames at k / rate_out seconds that the input [0, (F - 1) / rate_in] covers."""
+    if num_in < 1:
+        return 0
+    snap = 0.5 * _SNAP_FRAMES * min(1.0, rate_out / rate_in)
+    return int(np.floor((num_in - 1) * rate_out / rate_in + snap)) + 1
+
+
+def input_rows(first_out: int, num_out: int, num_in: int, rate_in: float, rate_out: float) -> slice:
+    """The input frames that `resample_block` needs for a block of output frames, with margins.
+
+    Args:
+        first_out: first output frame of the block.
+        num_out: output frames in the block, at least 1.
+        num_in: input frames of the whole take.
+        rate_in: Hz.
+        rate_out: Hz.
+    """
+    base, _ = _places(np.array([first_out, first_out + num_out - 1]), rate_in, rate_out)
+    start = max(int(base[0]) - MARGIN_FRAMES, 0)
+    return slice(start, min(int(base[1]) + 2 + MARGIN_FRAMES, num_in))
+
+
+def resample(
+    qpos: np.ndarray, rate_in: float, rate_out: float, interpolation: Interpolation = "linear"
+) -> np.ndarray:
+    """One take at another rate; the same rate gives the same numbers, bit for bit.
+
+    Output frames are at k / rate_out seconds, from the first input frame on to the last one or
+    just before. An output frame is NaN where an input frame beside it is (a gap).
+
+    Args:
+        qpos: [frame, nq], root position, root quaternion (unit), scalar joints, which do not wrap.
+        rate_in: Hz.
+        rate_out: Hz.
+        interpolation: of positions and joints; "cubic" is a not-a-knot spline of each stretch
+            without gaps.
+
+    Returns:
+        float64 [`num_resampled(frame, rate_in, rate_out)`, nq].
+    """
+    num_out = num_resampled(len(qpos), rate_in, rate_out)
+    return resample_block(
+        qpos,
+        rate_in,
+        rate_out,
+        first_in=0,
+        first_out=0,
+        num_out=num_out,
+        interpolation=interpolation,
+    )
+
+
+def resample_block(
+    qpos: np.ndarray,
+    rate_in: float,
+    rate_out: float,
+    *,
+    first_in: int,
+    first_out: int,
+    num_out: int,
+    interpolation: Interpolation = "linear",
+) -> np.ndarray:
+    """Output frames first_out ... first_out + num_out - 1 of what `resample` gives for the take.
+
+    Linear blocks equal the whole, bit for bit; cubic ones to 1e-9 where the block reaches
+    `MARGIN_FRAMES` input frames beyond what it needs, or to the take's end (see `input_rows`).
+
+    Args:
+        qpos: [frame, nq], input frames from `first_in` on.
+        rate_in: Hz.
+        rate_out: Hz.
+        first_in: frame of the take that qpos[0] is.
+        first_out: first output frame, counted from the take's start.
+        num_out: number of output frames.
+        interpolation: as for `resample`.
+    """
+    if interpolation not in ("linear", "cubic"):
+        raise ValueError(f"{interpolation=} must be 'linear' or 'cubic'")
+    qpos = np.asarray(qpos, np.float64)
+    base, fraction = _places(first_out + np.arange(num_out), rate_in, rate_out)
+    before = base - first_in
+    after = before + (fraction > 0.0)
+    if num_out and (before[0] < 0 or after[-1] >= len(qpos)):
+        raise ValueError(
+            f"input frames {first_in} ... {first_in + len(qpos) - 1} do not cover output frames "
+            f"{first_out} ... {first_out + num_out - 1} at {rate_in=} {rate_out=}"
+        )
+    a, b = qpos[before], qpos[after]
+    result = a + fraction[:, None] * (b - a)
+    if interpolation == "cubic":
+        _cubic(qpos, before, fraction, result)
+    result[:, 3:7] = slerp(a[:, 3:7], b[:, 3:7], fraction)
+    exact = fraction == 0.0
+    result[exact] = a[exact]
+    return result
+
+
+def resample_flags(
+    flags: np.ndarray,
+    rate_in: float,
+    rate_out: float,
+    *,
+    first_in: int = 0,
+    first_out: int = 0,
+    num_out: int | None = None,
+) -> np.ndarray:
+    """Flags bool [frame] of a take (or of a block) at the output frames: set where one beside is.
+
+    Arguments are those of `resample_block`; without `num_out`, `flags` is a whole take.
+    """
+    if num_out is None:
+        num_out = num_resampled(len(flags), rate_in, rate_out)
+    base, fraction = _places(first_out + np.arange(num_out), rate_in, rate_out)
+    before = base - first_in
+    return flags[before] | flags[before + (fraction > 0.0)]
+
+
+def _places(
+    frames_out: np.ndarray, rate_in: float, rate_out: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Input frame at or before each output frame, and the fraction of a frame after it."""
+    if not (rate_in > 0 and rate_out > 0 and np.isfinite(rate_in / rate_out)):
+        raise ValueError(f"{rate_in=} and {rate_out=} must be positive and finite")
+    place = np.asarray(frames_out * rate_in / rate_out, np.float64)
+    nearest = np.rint(place)
+    on_frame = np.abs(place - nearest) <= _SNAP_FRAMES
+    base = np.where(on_frame, nearest, np.floor(place))
+    fraction = np.where(on_frame, 0.0, place - base)
+    return base.astype(np.int64), fraction
+
+
+def _cubic(qpos: np.ndarray, before: np.ndarray, fraction: np.ndarray, result: np.ndarray) -> None:
+    """Puts spline values into the positions and joints of `result`, stretch by stretch."""
+    good = np.isfinite(qpos).all(axis=1)
+    columns = np.r_[0:3, 7 : qpos.shape[1]]
+    for start, stop in stretches(good):
+        rows = slice(*np.searchsorted(before, [start, stop - 1]))  # with both neighbours inside
+        if stop - start < 2 or rows.start == rows.stop:
+            continue
+        spline = scipy.interpolate.CubicSpline(np.arange(stop - start), qpos[start:stop, columns])
+        result[rows, columns] = spline(before[rows] - start + fraction[rows])

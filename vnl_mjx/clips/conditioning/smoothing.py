@@ -1,0 +1,81 @@
+"""Smoothing by Savitzky-Golay filters, and the limit on joint velocities."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.signal
+
+from vnl_mjx.clips.conditioning.quaternions import continuous_signs
+
+POLYNOMIAL_ORDER = 2
+
+
+class LimitedVelocity(NamedTuple):
+    """Velocities within a limit.
+
+    Attributes:
+        values: like the input.
+        clamped: int [frame], values that were beyond the limit.
+    """
+
+    values: np.ndarray
+    clamped: np.ndarray
+
+
+def window_frames(window_s: float, rate_hz: float) -> int:
+    """The odd number of frames nearest to `window_s` seconds; below 3, nothing is smoothed."""
+    return 2 * int(np.rint((window_s * rate_hz - 1.0) / 2.0)) + 1
+
+
+def smooth(
+    values: np.ndarray, lengths: Sequence[int] | np.ndarray, window_s: float, rate_hz: float
+) -> np.ndarray:
+    """Fits a parabola to the window around each frame and takes its value there.
+
+    No window reaches over the end of a stretch: near it the parabola of the last full window is
+    read off-centre. A shorter stretch has the widest odd window that fits; one of less than five
+    frames is left as it is, as a parabola through three points smooths nothing.
+
+    Args:
+        values: [frame, dim], stretches one after another.
+        lengths: [stretch], frames of each.
+        window_s: seconds.
+        rate_hz: frames per second.
+
+    Returns:
+        float64 [frame, dim].
+    """
+    result = np.array(values, np.float64)
+    window = window_frames(window_s, rate_hz)
+    stop = 0
+    for length in np.asarray(lengths).tolist():
+        start, stop = stop, stop + length
+        fitting = min(window, length - 1 + length % 2)
+        if fitting > POLYNOMIAL_ORDER + 1:
+            result[start:stop] = scipy.signal.savgol_filter(
+                result[start:stop], fitting, POLYNOMIAL_ORDER, axis=0
+            )
+    if stop != len(result):
+        raise ValueError(f"{lengths=} must sum to {len(result)}")
+    return result
+
+
+def smooth_poses(
+    qpos: np.ndarray, lengths: Sequence[int] | np.ndarray, window_s: float, rate_hz: float
+) -> np.ndarray:
+    """The same for poses [frame, nq]; quaternions are smoothed sign-continuous and made unit."""
+    result = np.array(qpos, np.float64)
+    result[:, 3:7] = continuous_signs(result[:, 3:7])
+    result = smooth(result, lengths, window_s, rate_hz)
+    result[:, 3:7] /= np.linalg.norm(result[:, 3:7], axis=1, keepdims=True)
+    return result
+
+
+def limit_velocity(velocity: np.ndarray, max_qvel: float) -> LimitedVelocity:
+    """Clamps each of [frame, joint] velocities to -max_qvel ... max_qvel (rad/s).
+
+    dm_control's trajectories and STAC's are limited so (`max_qvel`, 20 rad/s).
+    """
+    clamped = np.sum(np.abs(velocity) > max_qvel, axis=1)
+    return LimitedVelocity(np.clip(velocity, -max_qvel, max_qvel), clamped)

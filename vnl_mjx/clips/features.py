@@ -1,0 +1,178 @@
+"""Every feature of a reference clip from its poses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vnl_mjx.clips.feet import FootHeights
+from vnl_mjx.clips.kinematics import Kinematics, for_blocks
+from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
+from vnl_mjx.walkers.walker import Walker
+
+QPOS_FEATURES = ("position", "quaternion", "joints")
+QVEL_FEATURES = ("velocity", "angular_velocity", "joints_velocity")
+
+
+@dataclass(frozen=True)
+class ContactRule:
+    """When a foot stands: its lowest point is near the floor, and its body hardly moves.
+
+    Attributes:
+        height_m: at most so far above the floor.
+        speed: at most so fast, m/s.
+    """
+
+    height_m: float = 0.006
+    speed: float = 0.10
+
+
+class FeatureComputer:
+    """Computes features of one walker; keep it where it is called many times."""
+
+    def __init__(
+        self, walker: Walker, *, contacts: ContactRule | None = None, num_threads: int = 0
+    ):
+        """Prepares the simulations of all threads.
+
+        Args:
+            walker: whose poses will be given.
+            contacts: when a foot counts as standing.
+            num_threads: 0 for one per core.
+        """
+        self.walker = walker
+        self.contact_rule = contacts or ContactRule()
+        self.kinematics = Kinematics(walker.model, num_threads)
+        self.foot_heights = FootHeights(walker)
+
+    def __call__(
+        self,
+        qpos: np.ndarray,
+        lengths: Sequence[int] | np.ndarray,
+        rate_hz: float,
+        qvel: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
+        """All features of `ReferenceFrames` by name, float32 [frame, ...].
+
+        Args:
+            qpos: [frame, nq] in the walker's order, clips one after another; unit quaternions.
+            lengths: [clip], frames per clip; they sum to the number of frames.
+            rate_hz: frames per second.
+            qvel: [frame, nv]; default: finite differences within each clip.
+        """
+        before, after = neighbours(np.asarray(lengths))
+        seconds = seconds_between(before, after, rate_hz)
+        bodies = self.kinematics.empty(len(qpos))
+        features = self._empty(len(qpos))
+
+        def block(rows: slice) -> None:
+            # one frame more at either end, where the differences of the block's ends are taken
+            first = max(rows.start - 1, 0)
+            local = qpos[first : rows.stop + 1]
+            with self.kinematics.block(local) as poses:
+                for whole, values in zip(bodies, poses, strict=True):
+                    whole[rows] = values[rows.start - first : rows.stop - first]
+                feet = poses.positions[:, self.walker.feet]
+            ends = before[rows] - first, after[rows] - first
+            if qvel is None:
+                moved = difference_qvel(local[ends[0]], local[ends[1]], seconds[rows])
+            else:
+                moved = qvel[rows]
+            write_split(features, QPOS_FEATURES, rows, qpos[rows])
+            write_split(features, QVEL_FEATURES, rows, moved)
+            speeds = _speeds(feet[ends[0]], feet[ends[1]], seconds[rows])
+            self._derive(features, rows, bodies.positions, bodies.quaternions, speeds)
+
+        for_blocks(block, len(qpos), self.kinematics.num_threads)
+        return features | {
+            "body_positions": bodies.positions,
+            "body_quaternions": bodies.quaternions,
+            "center_of_mass": bodies.center_of_mass,
+        }
+
+    def derived(
+        self,
+        body_positions: np.ndarray,
+        body_quaternions: np.ndarray,
+        lengths: np.ndarray,
+        rate_hz: float,
+    ) -> dict[str, np.ndarray]:
+        """The features that follow from body poses alone: end effectors, appendages, contacts.
+
+        Args:
+            body_positions: float32 [frame, nbody, 3], in the world.
+            body_quaternions: float32 [frame, nbody, 4].
+            lengths: [clip], frames per clip.
+            rate_hz: frames per second.
+        """
+        before, after = neighbours(np.asarray(lengths))
+        feet = body_positions[:, self.walker.feet]
+        speeds = _speeds(feet[before], feet[after], seconds_between(before, after, rate_hz))
+        features = self._empty(len(body_positions))
+        result = {name: features[name] for name in ("end_effectors", "appendages", "contacts")}
+        self._derive(result, slice(None), body_positions, body_quaternions, speeds)
+        return result
+
+    def _empty(self, num_frames: int) -> dict[str, np.ndarray]:
+        walker = self.walker
+        joints = len(walker.joint_names)
+        shapes = {
+            **dict(zip(QPOS_FEATURES, ((3,), (4,), (joints,)), strict=True)),
+            **dict(zip(QVEL_FEATURES, ((3,), (3,), (joints,)), strict=True)),
+            "end_effectors": (len(walker.end_effectors), 3),
+            "appendages": (len(walker.appendages), 3),
+            "contacts": (len(walker.feet),),
+        }
+        return {name: np.empty((num_frames, *s), np.float32) for name, s in shapes.items()}
+
+    def _derive(
+        self,
+        features: dict[str, np.ndarray],
+        rows: slice,
+        body_positions: np.ndarray,
+        body_quaternions: np.ndarray,
+        speeds: np.ndarray,
+    ) -> None:
+        walker = self.walker
+        positions, quaternions = body_positions[rows], body_quaternions[rows]
+        limbs = np.concatenate([walker.end_effectors, walker.appendages])
+        limbs_b = in_frame(
+            positions[:, walker.root_body], quaternions[:, walker.root_body], positions[:, limbs]
+        )
+        features["end_effectors"][rows] = limbs_b[:, : len(walker.end_effectors)]
+        features["appendages"][rows] = limbs_b[:, len(walker.end_effectors) :]
+        low = self.foot_heights(positions, quaternions) <= self.contact_rule.height_m
+        features["contacts"][rows] = low & (speeds <= self.contact_rule.speed)
+
+
+def write_split(
+    features: dict[str, np.ndarray], names: tuple[str, ...], rows: slice, values: np.ndarray
+) -> None:
+    """Writes the columns of qpos or qvel to the features that they are."""
+    start = 0
+    for name in names:
+        stop = start + features[name].shape[1]
+        features[name][rows] = values[:, start:stop]
+        start = stop
+
+
+def _speeds(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Speeds [frame, point] of points [frame, point, 3] that moved in so many seconds [frame]."""
+    moved = after - before
+    squared = moved[..., 0] ** 2 + moved[..., 1] ** 2 + moved[..., 2] ** 2
+    return np.sqrt(squared) / seconds[:, None]
+
+
+def in_frame(origin_w: np.ndarray, quaternion: np.ndarray, points_w: np.ndarray) -> np.ndarray:
+    """World points [frame, point, 3] seen from frames at `origin_w` [frame, 3], [frame, 4]."""
+    # component by component, [point, frame]: many small matrix products would take ten times as long
+    x, y, z = points_w.T - origin_w.T[:, None]
+    qw, qx, qy, qz = quaternion.T
+    ww, xx, yy, zz = qw * qw, qx * qx, qy * qy, qz * qz
+    xy, xz, yz = 2 * qx * qy, 2 * qx * qz, 2 * qy * qz
+    wx, wy, wz = 2 * qw * qx, 2 * qw * qy, 2 * qw * qz
+    seen = np.empty_like(points_w)
+    seen[..., 0] = (x * (ww + xx - yy - zz) + y * (xy + wz) + z * (xz - wy)).T
+    seen[..., 1] = (x * (xy - wz) + y * (ww - xx + yy - zz) + z * (yz + wx)).T
+    seen[..., 2] = (x * (xz + wy) + y * (yz - wx) + z * (ww - xx - yy + zz)).T
+    return seen

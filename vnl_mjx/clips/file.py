@@ -1,0 +1,322 @@
+"""Our own clip files: HDF5 that says what it holds, read lazily, written as clips come.
+
+docs/clip_format.md describes the format. The frames of all clips lie one after another in one
+dataset per feature, cut into chunks of a clip's length, beside a table of clips.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast, get_type_hints
+
+import h5py
+import numpy as np
+
+from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.clips.container import FEATURES, ClipInfo
+from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.versions import installed_versions
+from vnl_mjx.walkers.walker import Walker
+
+FORMAT = "vnl_mjx.clips"
+FORMAT_VERSION = 2
+_ALL_FEATURES_VERSION = 1  # of a file that lacks no feature
+POSES = ("position", "quaternion", "joints")  # what every file holds
+QUALITY_PREFIX = "quality_"
+
+# h5py raises each of these for a damaged file, depending on where it is damaged
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
+
+_MAX_CHUNK_FRAMES = 250
+_RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "numpy", "scipy", "h5py")
+_WORLD, _ROOT = "world", "root body"
+# Unit and frame of each feature, for whoever opens the file without this package.
+_MEANING = {
+    "position": ("m", _WORLD),
+    "quaternion": ("unit, w x y z", _WORLD),
+    "joints": ("rad or m", "joint"),
+    "body_positions": ("m", _WORLD),
+    "velocity": ("m/s", _WORLD),
+    "angular_velocity": ("rad/s", "root (as in MuJoCo's qvel of a free joint)"),
+    "joints_velocity": ("rad/s or m/s", "joint"),
+    "body_quaternions": ("unit, w x y z", _WORLD),
+    "center_of_mass": ("m", _WORLD),
+    "end_effectors": ("m", _ROOT),
+    "appendages": ("m", _ROOT),
+    "contacts": ("1: stands on the floor", "none"),
+}
+_NAME_LISTS = ("joint_names", "body_names", "end_effector_names", "appendage_names", "foot_names")
+_INFO_TYPES = get_type_hints(ClipInfo)
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """One clip's row in the table.
+
+    Attributes:
+        name: of the clip.
+        length: frames.
+        info: where it is from.
+        quality: measures by name; NaN is stored where a clip lacks one.
+    """
+
+    name: str
+    length: int
+    info: ClipInfo = field(default_factory=ClipInfo)
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+class ClipWriter:
+    """Appends clips to a file; see `write_clip_file`.
+
+    Attributes:
+        rows: of the clips that were appended.
+    """
+
+    def __init__(
+        self,
+        file: h5py.File,
+        walker: Walker,
+        rate_hz: float,
+        compression: str | None,
+        features: Sequence[str] = FEATURES,
+    ):
+        """Writes what does not depend on the clips."""
+        self._file, self._features = file, features
+        self._compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        if compression is None:
+            self._compression = {}
+        self.rows: list[ClipRow] = []
+        self._frames = 0
+        file.attrs["format"] = np.bytes_(FORMAT)
+        complete = set(features) == set(FEATURES)
+        file.attrs["format_version"] = _ALL_FEATURES_VERSION if complete else FORMAT_VERSION
+        file.attrs["rate_hz"] = float(rate_hz)
+        for name, values in name_lists(walker).items():
+            file.attrs[name] = fixed_length(values)
+
+    def append(self, features: Mapping[str, np.ndarray], row: ClipRow) -> None:
+        """Adds one clip: every feature that the file is to hold, [row.length, ...]."""
+        start, stop = self._frames, self._frames + row.length
+        for name in self._features:
+            values = np.asarray(features[name], np.float32)
+            if len(values) != row.length or row.length < 1:
+                raise ValueError(f"{row.name}: {len(values)} frames of {name}, {row.length=}")
+            dataset = self._dataset(name, values)
+            dataset.resize(stop, axis=0)
+            dataset[start:stop] = values
+        self._frames = stop
+        self.rows.append(row)
+
+    def mark_held_out(self, clip: int, held_out: bool) -> None:
+        """Sets the mark of a clip that was appended."""
+        row = self.rows[clip]
+        self.rows[clip] = replace(row, info=replace(row.info, held_out=held_out))
+
+    def finish(self, metadata: Mapping[str, Any]) -> None:
+        """Writes the table of clips and what was done."""
+        rows = self.rows
+        lengths = np.array([row.length for row in rows], np.int32)
+        table: dict[str, np.ndarray] = {
+            "name": fixed_length([row.name for row in rows]),
+            "start": np.cumsum(lengths, dtype=np.int64) - lengths,
+            "length": lengths,
+        }
+        for name, kind in _INFO_TYPES.items():
+            column = [getattr(row.info, name) for row in rows]
+            table[name] = fixed_length(column) if kind is str else np.array(column, kind)
+        for name in dict.fromkeys(name for row in rows for name in row.quality):
+            column = [row.quality.get(name, np.nan) for row in rows]
+            table[QUALITY_PREFIX + name] = np.array(column, np.float32)
+        # `file[name] = values` would store the time of writing
+        for name, column in table.items():
+            self._file.create_dataset(f"clips/{name}", data=column, track_times=False)
+        # a dataset, as attributes are limited to 64 kB in the older file versions
+        text = np.bytes_(json.dumps(metadata, sort_keys=True))
+        self._file.create_dataset("metadata", data=text, track_times=False)
+
+    def _dataset(self, name: str, values: np.ndarray) -> h5py.Dataset:
+        key = f"features/{name}"
+        if key not in self._file:
+            shape = values.shape[1:]
+            dataset = self._file.create_dataset(
+                key,
+                shape=(0, *shape),
+                # a walker without feet has rows of no width, which HDF5 cannot cut into chunks
+                maxshape=(None, *(size or None for size in shape)),
+                chunks=(min(len(values), _MAX_CHUNK_FRAMES), *(max(size, 1) for size in shape)),
+                dtype=np.float32,
+                **self._compression,
+            )
+            dataset.attrs["unit"], dataset.attrs["frame"] = map(np.bytes_, _MEANING[name])
+        return cast(h5py.Dataset, self._file[key])
+
+
+@contextlib.contextmanager
+def write_clip_file(
+    path: str | os.PathLike[str],
+    walker: Walker,
+    rate_hz: float,
+    metadata: dict[str, Any],
+    compression: str | None = "gzip",
+    features: Sequence[str] = FEATURES,
+) -> Iterator[ClipWriter]:
+    """Opens a writer; the file appears when the block ends, complete, or not at all.
+
+    Args:
+        path: of the file to make or replace.
+        walker: whose clips they are.
+        rate_hz: frames per second of all clips.
+        metadata: JSON-able; the block may still add to it. The walker's fingerprint and
+            the software's versions are added.
+        compression: "gzip" or None.
+        features: what the file holds; `POSES` make it small, and readers compute the rest.
+
+    Raises:
+        UserError: the file cannot be written, or no clip was.
+    """
+    with atomic_hdf5(path) as file:
+        writer = ClipWriter(file, walker, rate_hz, compression, features)
+        yield writer
+        if not writer.rows:
+            raise UserError(f"{path}: not written, no clip is left to write")
+        versions = installed_versions(_RECORDED_PACKAGES)
+        writer.finish({**metadata, "walker": walker.fingerprint(), "versions": versions})
+
+
+class ClipFile:
+    """An open clip file; clips are read when asked for.
+
+    Attributes:
+        path: as the user gave it.
+        rate_hz: frames per second.
+        names: one per clip.
+        starts: int64 [clip], first row of each clip.
+        lengths: int32 [clip].
+        info: one per clip.
+        quality: measure to float32 [clip].
+        metadata: what the writer recorded.
+        stored: names of the features that it holds, at least `POSES`.
+        joint_names: of the columns of joints, and likewise for the other lists of names.
+    """
+
+    def __init__(self, file: h5py.File, path: str):
+        """Reads the table of clips of an open HDF5 file."""
+        self._file, self.path = file, path
+        version = int(file.attrs["format_version"])
+        if version > FORMAT_VERSION:
+            raise UserError(
+                f"{path}: format_version {version}, expected at most {FORMAT_VERSION}; it was "
+                "written by a newer vnl_mjx: update this one"
+            )
+        self.rate_hz = float(file.attrs["rate_hz"])
+        self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
+        held = cast(h5py.Group, file["features"])
+        required = FEATURES if version == _ALL_FEATURES_VERSION else POSES
+        self.stored = tuple(name for name in FEATURES if name in held or name in required)
+        clips = cast(h5py.Group, file["clips"])
+        table = {name: cast(h5py.Dataset, column)[()] for name, column in clips.items()}
+        self.names = _strings(table["name"])
+        self.starts, self.lengths = table["start"], table["length"]
+        self._check_table()
+        columns = {
+            name: _strings(table[name]) if kind is str else table[name].tolist()
+            for name, kind in _INFO_TYPES.items()
+        }
+        rows = zip(*columns.values(), strict=True)
+        self.info = tuple(ClipInfo(**dict(zip(columns, row, strict=True))) for row in rows)
+        self.quality = {
+            name.removeprefix(QUALITY_PREFIX): column
+            for name, column in table.items()
+            if name.startswith(QUALITY_PREFIX)
+        }
+        self.metadata: dict[str, Any] = json.loads(bytes(cast(h5py.Dataset, file["metadata"])[()]))
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips."""
+        return len(self.names)
+
+    def features(
+        self,
+        clip: int,
+        start: int = 0,
+        stop: int | None = None,
+        names: Sequence[str] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Features of frames `start` to `stop` of one clip, float32 [frame, ...]: all that it holds."""
+        length = int(self.lengths[clip])
+        first = int(self.starts[clip])
+        rows = slice(first + start, first + (length if stop is None else min(stop, length)))
+        return {name: self._dataset(name)[rows] for name in names or self.stored}
+
+    def _dataset(self, feature: str) -> h5py.Dataset:
+        return cast(h5py.Dataset, self._file[f"features/{feature}"])
+
+    def _check_table(self) -> None:
+        lengths = self.lengths.astype(np.int64)
+        total = {name: len(self._dataset(name)) for name in self.stored}
+        fits = (self.starts == np.cumsum(lengths) - lengths).all() and (lengths > 0).all()
+        if not fits or not len(lengths) or set(total.values()) != {int(lengths.sum())}:
+            raise UserError(
+                f"{self.path}: is damaged: the table of {len(lengths)} clips gives "
+                f"{int(lengths.sum())} frames, and the features have {sorted(set(total.values()))}; "
+                "make it again"
+            )
+
+
+@contextlib.contextmanager
+def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
+    """Opens a clip file of our own format.
+
+    Raises:
+        UserError: it is missing, of another format, damaged or of a newer version.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if not is_clip_file(file):
+                raise UserError(
+                    f"{path}: is not a clip file of vnl_mjx; `vnl-mjx preprocess` makes one"
+                )
+            yield ClipFile(file, str(path))
+    except HDF5_ERRORS as error:
+        reason = first_line(error)
+        raise UserError(
+            f"{path}: is missing or damaged ({reason}); make or copy it again"
+        ) from error
+
+
+def is_clip_file(file: h5py.File) -> bool:
+    """Whether an open HDF5 file says that it is of our format."""
+    found = file.attrs.get("format")
+    return isinstance(found, bytes | np.bytes_) and bytes(found) == FORMAT.encode()
+
+
+def is_own_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is of our format; False where that cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            return is_clip_file(file)
+    except HDF5_ERRORS:
+        return False
+
+
+def name_lists(walker: Walker) -> dict[str, tuple[str, ...]]:
+    """The names that a clip file holds, of columns and rows of its features."""
+
+    def named(bodies: Sequence[int] | np.ndarray) -> tuple[str, ...]:
+        return tuple(walker.body_names[body] for body in bodies)
+
+    return {
+        "joint_names": walker.joint_names,
+        "body_names": walker.body_names,
+        "end_effector_names": named(walker.end_effectors),
+        "appendage_names": named(walker.appendages),
+        "foot_names": named(walker.feet),
+    }
+
+
+def _strings(values: np.ndarray) -> tuple[str, ...]:
+    return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(values))

@@ -1,0 +1,263 @@
+"""Clips cut, joined, mirrored and brought to another rate, with every feature.
+
+Each returns new clips and leaves those it is given as they are; names and `ClipInfo` follow.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vnl_mjx.clips.conditioning.mirror import Mirror
+from vnl_mjx.clips.conditioning.resampling import Interpolation, num_resampled, resample
+from vnl_mjx.clips.container import (
+    FEATURES,
+    ClipInfo,
+    ReferenceClips,
+    clip_starts,
+    content_sha256,
+)
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.walker import Walker
+
+_MIRRORED = "_mirrored"
+
+
+def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> ReferenceClips:
+    """Frames start ... stop - 1 of one clip, as one clip; velocities stay those of the whole.
+
+    Args:
+        clips: at least `clip + 1` of them.
+        clip: 0 ... num_clips - 1.
+        start: first frame, counted from the clip's own start.
+        stop: one after the last frame.
+
+    Raises:
+        UserError: there is no such clip, or it does not have these frames.
+    """
+    one = clips.select([clip])
+    if not 0 <= start < stop <= one.num_frames:
+        raise UserError(
+            f"{clips.source}: frames {start} ... {stop} (exclusive) of clip {clip} "
+            f"({one.names[0]!r}) were asked for, expected at least one out of 0 ... {one.num_frames}"
+        )
+    if (start, stop) == (0, one.num_frames):
+        return one
+    features = {name: np.asarray(getattr(one, name))[start:stop] for name in FEATURES}
+    info = [replace(i, start_s=i.start_s + start / clips.rate_hz) for i in one.info]
+    return _rebuilt(one, features, [stop - start], [f"{one.names[0]}[{start}:{stop}]"], info)
+
+
+def split_into(
+    clips: ReferenceClips, num_frames: int, min_frames: int | None = None
+) -> tuple[ReferenceClips, int]:
+    """Cuts every clip into parts of `num_frames`.
+
+    Args:
+        clips: to cut.
+        num_frames: of each part, at least 1.
+        min_frames: a rest at a clip's end is kept where it has so many; default: `num_frames`.
+
+    Returns:
+        The parts, and the number of frames that were left out.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    if num_frames < 1:
+        raise UserError(f"frames per clip: expected at least 1, found {num_frames}")
+    least = num_frames if min_frames is None else min_frames
+    parts = []
+    for clip, length in enumerate(np.asarray(clips.lengths).tolist()):
+        bounds = [*range(0, length, num_frames), length]
+        spans = itertools.pairwise(bounds)
+        parts += [slice_clip(clips, clip, *span) for span in spans if span[1] - span[0] >= least]
+    if not parts:
+        raise UserError(
+            f"{clips.source}: no clip has {least} frames, the longest has "
+            f"{int(np.max(clips.lengths))}; cut shorter clips"
+        )
+    result = merge(parts).replace(source=clips.source, notes=clips.notes)
+    return result, clips.num_frames - result.num_frames
+
+
+def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
+    """The clips of all `parts`, one after another.
+
+    Names that occur twice get their file's name before them, and a number where that is not
+    enough.
+
+    Raises:
+        UserError: the parts are of different walkers or rates, or there are none.
+    """
+    if not parts:
+        raise UserError("merge: expected at least one set of clips, found none")
+    first = parts[0]
+    for other in parts[1:]:
+        _check_same(first, other)
+    if len(parts) == 1:
+        return first
+    features = {
+        name: np.concatenate([np.asarray(getattr(part, name)) for part in parts])
+        for name in FEATURES
+    }
+    info = [i for part in parts for i in _info(part)] if any(part.info for part in parts) else []
+    merged = _rebuilt(
+        first,
+        features,
+        [n for part in parts for n in np.asarray(part.lengths)],
+        _names(parts),
+        info,
+    )
+    return merged.replace(
+        source=" + ".join(dict.fromkeys(part.source for part in parts)),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def mirror_clips(
+    clips: ReferenceClips, walker: Walker, mirror: Mirror | None = None
+) -> ReferenceClips:
+    """The clips with left and right exchanged; mirroring twice gives the same numbers back.
+
+    Stored features are reflected, not computed anew, so that what a file holds (smoothed
+    velocities, say) stays; on the rodent that is within 0.03 mm of kinematics of the mirrored poses.
+
+    Args:
+        clips: of `walker`.
+        walker: symmetric.
+        mirror: of the walker, where it is at hand already.
+
+    Raises:
+        UserError: the walker is not symmetric, or the clips are of another one.
+    """
+    _check_walker(clips, walker)
+    stored = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
+    features = mirror_features(Mirror(walker), stored)
+    info = [replace(i, mirrored=not i.mirrored) for i in _info(clips)]
+    names = [mirrored_name(name) for name in clips.names]
+    return _rebuilt(clips, features, clips.lengths, names, info)
+
+
+def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every feature of `ReferenceFrames` with left and right exchanged, float32 [frame, ...]."""
+    walker, old = mirror.walker, features
+    poses = [old[name] for name in ("position", "quaternion", "joints")]
+    velocities = [old[name] for name in ("velocity", "angular_velocity", "joints_velocity")]
+    qpos = np.split(mirror.qpos(np.concatenate(poses, -1)), [3, 7], axis=-1)
+    qvel = np.split(mirror.qvel(np.concatenate(velocities, -1)), [3, 6], axis=-1)
+    new = {
+        "position": qpos[0],
+        "quaternion": qpos[1],
+        "joints": qpos[2],
+        "velocity": qvel[0],
+        "angular_velocity": qvel[1],
+        "joints_velocity": qvel[2],
+        "body_positions": mirror.body_positions(old["body_positions"]),
+        "body_quaternions": mirror.body_quaternions(old["body_quaternions"]),
+        "center_of_mass": mirror.points_w(old["center_of_mass"]),
+        "end_effectors": mirror.egocentric(old["end_effectors"], walker.end_effectors),
+        "appendages": mirror.egocentric(old["appendages"], walker.appendages),
+        "contacts": old["contacts"][..., mirror.rows(walker.feet)],
+    }
+    return {name: new[name].astype(np.float32) for name in FEATURES}
+
+
+def mirrored_name(name: str) -> str:
+    """A mirrored clip's name; of a mirrored clip's, the original's."""
+    return name.removesuffix(_MIRRORED) if name.endswith(_MIRRORED) else name + _MIRRORED
+
+
+def resample_clips(
+    clips: ReferenceClips, walker: Walker, rate_hz: float, interpolation: Interpolation = "linear"
+) -> ReferenceClips:
+    """The clips at another rate; poses are interpolated and the features computed from them.
+
+    At the rate that they have, they are returned as they are.
+
+    Raises:
+        UserError: the clips are of another walker, or the rate is not positive.
+    """
+    _check_walker(clips, walker)
+    if not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise UserError(f"rate: expected a number of Hz above 0, found {rate_hz}")
+    if rate_hz == clips.rate_hz:
+        return clips
+    poses = np.concatenate([clips.position, clips.quaternion, clips.joints], axis=-1)
+    takes = np.split(poses.astype(np.float64), np.asarray(clips.starts)[1:])
+    lengths = [num_resampled(len(take), clips.rate_hz, rate_hz) for take in takes]
+    qpos = [resample(take, clips.rate_hz, rate_hz, interpolation) for take in takes]
+    features = FeatureComputer(walker)(np.concatenate(qpos), lengths, rate_hz)
+    note = f"resampled from {clips.rate_hz:g} to {rate_hz:g} Hz ({interpolation})"
+    result = _rebuilt(clips, features, lengths, clips.names, clips.info)
+    return result.replace(rate_hz=float(rate_hz), notes=(*clips.notes, note))
+
+
+def _rebuilt(
+    clips: ReferenceClips,
+    features: dict[str, np.ndarray],
+    lengths: Sequence[int] | np.ndarray,
+    names: Sequence[str],
+    info: Sequence[ClipInfo],
+) -> ReferenceClips:
+    """`clips` with other frames, and what follows from them."""
+    frames = np.asarray(lengths, np.int32)
+    rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
+    return clips.replace(
+        **rows,
+        starts=clip_starts(frames),
+        lengths=frames,
+        names=tuple(names),
+        info=tuple(info),
+        sha256=content_sha256(rows["position"], rows["quaternion"], rows["joints"], frames),
+    )
+
+
+def _info(clips: ReferenceClips) -> tuple[ClipInfo, ...]:
+    return clips.info or (ClipInfo(source=clips.source),) * clips.num_clips
+
+
+def unique_name(wanted: str, used: set[str]) -> str:
+    """`wanted`, with a number where it is `used` already; it is then used."""
+    name, number = wanted, 2
+    while name in used:
+        name, number = f"{wanted}_{number}", number + 1
+    used.add(name)
+    return name
+
+
+def _names(parts: Sequence[ReferenceClips]) -> list[str]:
+    counts = Counter(name for part in parts for name in part.names)
+    used: set[str] = set()
+    wanted = (
+        name if counts[name] == 1 else f"{part.source}/{name}"
+        for part in parts
+        for name in part.names
+    )
+    return [unique_name(name, used) for name in wanted]
+
+
+def _check_walker(clips: ReferenceClips, walker: Walker) -> None:
+    for what in ("joint_names", "body_names"):
+        if getattr(clips, what) != getattr(walker, what):
+            raise UserError(
+                f"{clips.source}: the clips' {what.replace('_', ' ')} are not those of the walker "
+                f"{walker.config.source!r}; give the walker that the clips were made for"
+            )
+
+
+def _check_same(a: ReferenceClips, b: ReferenceClips) -> None:
+    shapes = [{n: getattr(c, n).shape[1:] for n in FEATURES} for c in (a, b)]
+    if a.joint_names != b.joint_names or a.body_names != b.body_names or shapes[0] != shapes[1]:
+        raise UserError(
+            f"merge: {b.source} holds clips of another walker than {a.source} (other joints, "
+            "bodies, end effectors, appendages or feet); merge files of one walker"
+        )
+    if a.rate_hz != b.rate_hz:
+        raise UserError(
+            f"merge: {b.source} is at {b.rate_hz:g} Hz, {a.source} at {a.rate_hz:g} Hz; resample "
+            "one of them first"
+        )

@@ -1,0 +1,98 @@
+"""From a clip file of our own format to `RawClips`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vnl_mjx.clips.file import ClipFile, name_lists, open_clip_file
+from vnl_mjx.clips.layouts import cut
+from vnl_mjx.clips.raw import RawClips
+from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.walker import Walker
+
+# Features whose rows are those of a list of names; they are computed where the walker's differ.
+_ROWS = {
+    "end_effectors": "end_effector_names",
+    "appendages": "appendage_names",
+    "contacts": "foot_names",
+}
+
+
+def read_own_layout(
+    path: str | os.PathLike[str],
+    walker: Walker,
+    clip_length: int | None,
+    rate_hz: float | None,
+    clips: Sequence[int] | None = None,
+) -> RawClips:
+    """Clips of a file of our own format.
+
+    Args:
+        path: of the file.
+        walker: whose names decide which stored features are kept.
+        clip_length: each clip is cut into clips of so many frames.
+        rate_hz: overrides the file's.
+        clips: which to read; default: all.
+
+    Raises:
+        UserError: the file is damaged, or has no such clip.
+    """
+    with open_clip_file(path) as file:
+        return raw_clips(file, walker, clip_length, rate_hz, clips)
+
+
+def raw_clips(
+    file: ClipFile,
+    walker: Walker,
+    clip_length: int | None = None,
+    rate_hz: float | None = None,
+    clips: Sequence[int] | None = None,
+) -> RawClips:
+    """`read_own_layout` for a file that is open."""
+    chosen = list(range(file.num_clips) if clips is None else clips)
+    outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
+    if outside or not chosen:
+        found = f"clip {outside[0]}" if outside else "no clip"
+        raise UserError(
+            f"{file.path}: {found} was asked for, expected clips out of 0 ... {file.num_clips - 1}"
+        )
+    parts = [file.features(clip) for clip in chosen]
+    features = {name: np.concatenate([part[name] for part in parts]) for name in file.stored}
+    own_names = name_lists(walker)
+    for name, rows in _ROWS.items():
+        if file.name_lists[rows] != own_names[rows]:
+            features.pop(name, None)
+    return _raw(file, features, chosen, clip_length, rate_hz)
+
+
+def _raw(
+    file: ClipFile,
+    features: dict[str, np.ndarray],
+    chosen: list[int],
+    clip_length: int | None,
+    rate_hz: float | None,
+) -> RawClips:
+    lengths, names, infos = [], [], []
+    for clip in chosen:
+        pieces = cut(int(file.lengths[clip]), clip_length or int(file.lengths[clip]))
+        suffixes = [f"_part_{piece}" if len(pieces) > 1 else "" for piece in range(len(pieces))]
+        info = file.info[clip]
+        for piece, suffix in enumerate(suffixes):
+            lengths.append(int(pieces[piece]))
+            names.append(file.names[clip] + suffix)
+            offset_s = float(pieces[:piece].sum()) / file.rate_hz
+            infos.append(replace(info, start_s=info.start_s + offset_s))
+    return RawClips(
+        path=file.path,
+        features=features,
+        datasets={name: f"features/{name}" for name in features},
+        lengths=np.array(lengths, np.int32),
+        clip_names=tuple(names),
+        joint_names=file.name_lists["joint_names"],
+        body_names=file.name_lists["body_names"],
+        rate_hz=rate_hz or file.rate_hz,
+        trust_velocities=True,
+        info=tuple(infos),
+    )

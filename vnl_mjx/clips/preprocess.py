@@ -1,0 +1,357 @@
+"""From recordings to one file of complete reference clips, with an account of every frame."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.clips.conditioning.floor import FloorHistogram
+from vnl_mjx.clips.conditioning.mirror import Mirror
+from vnl_mjx.clips.conditioning.segments import Cut, cut_clips
+from vnl_mjx.clips.container import ClipInfo, draw_held_out
+from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
+from vnl_mjx.clips.markers import Markers
+from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
+from vnl_mjx.clips.preprocess_report import (
+    CUT,
+    KEPT,
+    LEFT_OUT,
+    Piece,
+    PreprocessReport,
+    RecordingReport,
+)
+from vnl_mjx.clips.quality import ClipQuality, assess, verdict
+from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.sources import match_joints, open_recording
+from vnl_mjx.clips.stored_poses import compare_stored_poses
+from vnl_mjx.clips.takes import Block, Take
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_sha256
+from vnl_mjx.walkers.walker import Walker
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An open recording.
+
+    Attributes:
+        path: of the file.
+        name: in the account; without a folder unless two files have one name.
+        prefix: of its clips' names.
+        recording: that is open.
+        rate_hz: frames per second.
+    """
+
+    path: Path
+    name: str
+    prefix: str
+    recording: Recording
+    rate_hz: float
+
+
+class Preprocessor:
+    """Adds the clips of recordings to one file."""
+
+    def __init__(
+        self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
+    ):
+        """Prepares what all recordings share.
+
+        Args:
+            walker: whose poses they are.
+            options: what is done to them.
+            progress: called with a file's name, frames done and frames in all.
+
+        Raises:
+            UserError: mirrored clips are wanted of a walker that is not symmetric.
+        """
+        contacts = ContactRule(**asdict(options.contact_config))
+        self.walker, self.options, self.progress = walker, options, progress
+        self.report = PreprocessReport()
+        self._computer = FeatureComputer(
+            walker, contacts=contacts, num_threads=options.output_config.num_threads
+        )
+        self._mirror = Mirror(walker) if options.conditioning_config.mirror else None
+        self._names: set[str] = set()
+
+    def run(self, paths: Sequence[str | Path], output: str | Path) -> PreprocessReport:
+        """Writes `output` from the recordings at `paths`; see `Preprocessor`.
+
+        Raises:
+            UserError: a file cannot be used, or nothing is left to write; `output` is then as it was.
+        """
+        with contextlib.ExitStack() as opened:
+            sources = list(self._open(paths, opened))
+            self.report.rate_hz = rate = self._common_rate(sources)
+            metadata: dict[str, Any] = {"options": _recorded_options(self.options)}
+            compression = None if self.options.output_config.compression == "none" else "gzip"
+            with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
+                for source in sources:
+                    self._add(writer, source)
+                self._check_kept(output)
+                self._hold_out(writer)
+                self.report.num_clips = len(writer.rows)
+                self.report.num_frames = sum(row.length for row in writer.rows)
+                metadata["recordings"] = [asdict(item) for item in self.report.recordings]
+        return self.report
+
+    def _open(self, paths: Sequence[str | Path], opened: contextlib.ExitStack) -> Iterator[_Source]:
+        section = self.options.source_config
+        for path, name in zip(map(Path, paths), source_names(paths), strict=True):
+            recording = open_recording(
+                path,
+                rate_hz=section.rate_hz,
+                take_length=section.take_length,
+                joint_names=section.joint_names or None,
+                angle_unit=section.angle_unit,
+            )
+            opened.enter_context(recording)
+            rate = recording.rate_hz or recording.usual_rate_hz
+            if rate is None:
+                raise UserError(
+                    f"{path}: {recording.layout} without a frame rate; give it "
+                    "(source_config.rate_hz=HZ)"
+                )
+            prefix = f"{path.stem}_" if len(paths) > 1 else ""
+            yield _Source(path, name, prefix, recording, rate)
+
+    def _common_rate(self, sources: list[_Source]) -> float:
+        wanted = self.options.resampling_config.rate_hz
+        if wanted is None and len({source.rate_hz for source in sources}) > 1:
+            found = ", ".join(f"{source.name} {source.rate_hz:g} Hz" for source in sources)
+            raise UserError(
+                f"resampling_config.rate_hz: expected a rate for recordings of several rates "
+                f"({found}), found null; give the rate of the clips"
+            )
+        return wanted or sources[0].rate_hz
+
+    def _add(self, writer: ClipWriter, source: _Source) -> None:
+        recording, rate_in = source.recording, source.rate_hz
+        order, note = match_joints(recording, self.walker)
+        notes = self._notes(source, order, note)
+        sha256 = file_sha256(source.path)
+        own = RecordingReport(source.name, sha256, recording.num_frames, rate_in, notes)
+        self.report.recordings.append(own)
+        first = np.cumsum(recording.take_lengths) - recording.take_lengths
+        takes = [
+            Take(
+                recording,
+                source.prefix + take,
+                slice(int(a), int(a + n)),
+                order,
+                rate_in,
+                self.options,
+            )
+            for take, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
+        ]
+        if normalised := sum(take.num_normalised for take in takes):
+            notes.append(f"{normalised} quaternions normalised")
+        if self.options.conditioning_config.align_floor:
+            own.floor_shift_m = self._floor_shift(takes)
+            notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
+        markers = Markers.of(recording, self.walker)
+        done = 0
+        for take in takes:
+            for start, stop, clips in self._spans(own, take):
+                block = take.block(start, stop, self._computer, own.floor_shift_m)
+                for part in (block.part(*clip) for clip in clips):
+                    self._keep_or_cut(writer, own, take, part, markers)
+                    own.filled_frames += int(part.filled.sum())
+                    own.clamped_velocities += int(part.clamped.sum())
+                at = min(done + round(stop * take.rate_in / take.rate_out), recording.num_frames)
+                self.progress(own.name, at, recording.num_frames)
+            done += take.num_in
+            self.progress(own.name, done, recording.num_frames)
+        notes += self._changes(own)
+
+    def _notes(self, source: _Source, order: np.ndarray | None, note: str | None) -> list[str]:
+        """What was assumed of a recording, and how it fits the walker."""
+        recording, notes = source.recording, [*source.recording.notes, *([note] if note else [])]
+        if recording.rate_hz is None:
+            notes.append(f"no frame rate in the file: {source.rate_hz:g} Hz assumed")
+        scale = self.walker.config.rescale_factor
+        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
+            notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
+        compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
+        return notes + ([compared] if compared else [])
+
+    def _changes(self, own: RecordingReport) -> list[str]:
+        """What was done to the motion, in words."""
+        options, changes = self.options, []
+        if self.report.rate_hz != own.rate_hz:
+            kind = options.resampling_config.interpolation
+            changes.append(f"resampled to {self.report.rate_hz:g} Hz ({kind})")
+        if window := options.conditioning_config.smoothing_window_s:
+            changes.append(f"poses smoothed over {window:g} s")
+        if window := options.velocity_config.smoothing_window_s:
+            changes.append(f"velocities smoothed over {window:g} s")
+        if own.filled_frames:
+            changes.append(f"{own.filled_frames} frames filled over gaps")
+        if own.clamped_velocities:
+            limit = options.velocity_config.max_qvel
+            changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
+        if options.conditioning_config.mirror:
+            changes.append("mirrored copies added")
+        return changes
+
+    def _floor_shift(self, takes: list[Take]) -> float:
+        histogram = FloorHistogram()
+        step = self.options.output_config.block_frames
+        for take in takes:
+            for start in range(0, take.num_out, step):
+                qpos, _ = take.poses(start, min(start + step, take.num_out))
+                poses = self._computer.kinematics(qpos[np.isfinite(qpos).all(axis=1)])
+                heights = self._computer.foot_heights(poses.positions, poses.quaternions)
+                histogram.add(heights)
+        return histogram.shift(self.options.conditioning_config.floor_percentile)
+
+    def _spans(
+        self, own: RecordingReport, take: Take
+    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+        """Frames to compute together, and the clips among them; notes what is in no clip."""
+        cut = self._cut(take)
+        for part in cut.left_out:
+            self._note(own, take, part.start, part.stop, LEFT_OUT, (part.reason,))
+        step = self.options.output_config.block_frames
+        group: list[tuple[int, int]] = []
+        for clip in cut.clips:
+            # clips that touch are in one valid stretch
+            if group and (clip.start > group[-1][1] or clip.stop - group[0][0] > step):
+                yield group[0][0], group[-1][1], group
+                group = []
+            group.append((clip.start, clip.stop))
+        if group:
+            yield group[0][0], group[-1][1], group
+
+    def _cut(self, take: Take) -> Cut:
+        section, rate = self.options.segmentation_config, take.rate_out
+
+        def frames(seconds: float | None) -> int | None:
+            return None if seconds is None else max(round(seconds * rate), 1)
+
+        clip = frames(section.clip_s)
+        return cut_clips(
+            take.valid,
+            clip_frames=clip,
+            stride=None if clip is None else max(clip - round(section.overlap_s * rate), 1),
+            min_frames=frames(section.min_s) or 1,
+            max_frames=frames(section.max_s),
+            trim_start=round(section.trim_start_s * rate),
+            trim_end=round(section.trim_end_s * rate),
+        )
+
+    def _keep_or_cut(
+        self,
+        writer: ClipWriter,
+        own: RecordingReport,
+        take: Take,
+        block: Block,
+        markers: Markers | None,
+    ) -> None:
+        start, stop = block.start, block.start + len(block.filled)
+        errors = None
+        if markers is not None and (keypoints := take.keypoints(start, stop)) is not None:
+            keypoints[..., 2] += own.floor_shift_m
+            errors = markers.errors(keypoints, block.features)
+        quality = assess(
+            self.walker,
+            block.features,
+            take.rate_out,
+            marker_errors=errors,
+            filled=block.filled,
+            clamped=block.clamped,
+            feet=self._computer.foot_heights,
+        )
+        if reasons := verdict(quality, self.options.quality_config):
+            self._note(own, take, start, stop, CUT, reasons, quality=quality)
+            return
+        name = self._unique(take, start, stop)
+        self._note(own, take, start, stop, KEPT, (), name, quality)
+        info = ClipInfo(
+            source=own.name,
+            start_s=take.first / take.rate_in + start / take.rate_out,
+            label=take.name if take.made_by else "",
+            made_by=take.made_by or "",
+        )
+        measures = quality.numbers()
+        writer.append(block.features, ClipRow(name, stop - start, info, measures))
+        if self._mirror is not None:
+            mirrored = mirror_features(self._mirror, block.features)
+            row = ClipRow(mirrored_name(name), stop - start, replace(info, mirrored=True), measures)
+            writer.append(mirrored, row)
+
+    def _note(
+        self,
+        own: RecordingReport,
+        take: Take,
+        start: int,
+        stop: int,
+        status: str,
+        reasons: tuple[str, ...],
+        clip: str = "",
+        quality: ClipQuality | None = None,
+    ) -> None:
+        first_s = take.first / take.rate_in
+        piece = Piece(
+            recording=own.name,
+            take=take.name,
+            start_s=first_s + start / take.rate_out,
+            stop_s=first_s + stop / take.rate_out,
+            frames=stop - start,
+            status=status,
+            reasons=reasons,
+            clip=clip,
+            quality=quality,
+        )
+        self.report.pieces.append(piece)
+
+    def _unique(self, take: Take, start: int, stop: int) -> str:
+        """The take's name; with the clip's start in seconds where it is a part of the take."""
+        whole = start == 0 and stop == take.num_out
+        wanted = take.name if whole else f"{take.name}_{start / take.rate_out:.2f}s"
+        return unique_name(wanted, self._names)
+
+    def _check_kept(self, output: str | Path) -> None:
+        if any(piece.status == KEPT for piece in self.report.pieces):
+            return
+        reasons = [reason for piece in self.report.pieces for reason in piece.reasons]
+        most = max(set(reasons), key=reasons.count) if reasons else "no frames"
+        raise UserError(
+            f"{output}: not written, no clip was kept of {len(self.report.pieces)} stretches; most "
+            f"often because: {most}; relax that setting (--show-config lists them)"
+        )
+
+    def _hold_out(self, writer: ClipWriter) -> None:
+        """Marks the held-out clips; copies of one stretch, overlapping or mirrored, go together."""
+        section = self.options.split_config
+        if not section.held_out_fraction:
+            return
+        groups = [row.info.group(section.by) for row in writer.rows]
+        held_out = draw_held_out(groups, section.held_out_fraction, section.seed)
+        for clip, is_held_out in enumerate(held_out):
+            writer.mark_held_out(clip, is_held_out)
+
+
+def source_names(paths: Sequence[str | Path]) -> list[str]:
+    """A name for each file, without its folder unless two have one name."""
+    plain, used = [Path(path).name for path in paths], set[str]()
+    return [
+        unique_name(n if plain.count(n) == 1 else f"{Path(path).resolve().parent.name}/{n}", used)
+        for path, n in zip(paths, plain, strict=True)
+    ]
+
+
+def _recorded_options(options: PreprocessConfig) -> dict[str, Any]:
+    """The options without paths of this machine: of the body's MJCF, its name."""
+    recorded = to_dict(options)
+    if mjcf := options.walker_config.mjcf_path:
+        recorded["walker_config"]["mjcf_path"] = Path(mjcf).name
+    return recorded

@@ -1,0 +1,222 @@
+"""Bare arrays of poses: .npy, .npz and MATLAB files.
+
+A file of several variables has its poses in `qpos` (or in its only table of numbers), and may have
+`joint_names`, `rate_hz`, `take_lengths` and `take_names`.
+"""
+
+import contextlib
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vnl_mjx.clips.recording import FrameArray, Recording
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.sources.mat5 import MatVariable, read_mat5
+from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
+from vnl_mjx.errors import UserError, first_line
+
+_QPOS = "qpos"
+_NAMES = ("joint_names", "names_qpos")
+_RATE = "rate_hz"
+_TAKES = ("take_lengths", "take_names")
+_BESIDES = frozenset((*_NAMES, _RATE, *_TAKES))
+_MOST_NAMES = 10_000
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """One variable of a file: its shape and type, and how to read it whole."""
+
+    shape: tuple[int, ...]
+    is_number: bool
+    read: Callable[[], Any]
+
+
+def open_npy(path: str, options: SourceOptions) -> Recording:
+    """One array, mapped into memory."""
+    with _reading(path, "NumPy array"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    _refuse_keypoints(path, {Path(path).name: array.shape})
+    found = Found(path, "NumPy array (.npy)", array, qpos_name=Path(path).name)
+    return make_recording(found, options)
+
+
+def open_npz(path: str, options: SourceOptions) -> Recording:
+    """Arrays by name; those that are used are read whole."""
+    layout = "NumPy archive (.npz)"
+
+    def read(name: str) -> np.ndarray:
+        with _npz(path, layout) as archive:
+            return archive[name]
+
+    variables = {}
+    with _npz(path, layout) as archive:
+        for name in archive.files:
+            shape, dtype = _npy_header(archive.zip, name)
+            variables[name] = _Variable(shape, dtype.kind in "fiu", partial(read, name))
+    return _open_variables(path, layout, variables, options)
+
+
+@contextlib.contextmanager
+def _npz(path: str, layout: str) -> Iterator[Any]:
+    # NumPy leaves a file that it opened itself open where the archive is damaged
+    with (
+        _reading(path, layout),
+        Path(path).open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        yield archive
+
+
+def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of one array of an archive, without its numbers."""
+    member = name if name in archive.namelist() else f"{name}.npy"
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        is_first = version == (1, 0)
+        read = (
+            np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def open_mat(path: str, options: SourceOptions) -> Recording:
+    """A MATLAB file of version 5 to 7.2; its poses are read whole."""
+    layout = "MATLAB file"
+
+    def read(item: MatVariable) -> np.ndarray | list[str]:
+        with _reading(path, layout):
+            return item.read()
+
+    with _reading(path, layout):
+        found = read_mat5(Path(path))
+    variables = {
+        name: _Variable(item.shape, item.is_number, partial(read, item))
+        for name, item in found.items()
+    }
+    return _open_variables(path, layout, variables, options)
+
+
+def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
+    """A MATLAB file of version 7.3, which is HDF5 of transposed arrays; read as it is sliced."""
+    variables: dict[str, _Variable] = {}
+    for name in source.found():
+        data = source.dataset(name)
+        if data is None or data.shape is None:
+            continue
+        with source.reading():
+            is_text = data.attrs.get("MATLAB_class") == b"char"
+        is_number = data.dtype.kind in "fiu" and not is_text
+        variables[name] = _Variable(
+            data.shape[::-1], is_number, partial(_mat73_value, source, name)
+        )
+    lazy = {
+        name: _transposed(source, name, v.shape) for name, v in variables.items() if _is_table(v)
+    }
+    return _open_variables(source.path, "MATLAB 7.3 file", variables, options, lazy)
+
+
+def _open_variables(
+    path: str,
+    layout: str,
+    variables: Mapping[str, _Variable],
+    options: SourceOptions,
+    lazy: Mapping[str, FrameArray] | None = None,
+) -> Recording:
+    """The recording of a file of several variables."""
+    name = _qpos_name(path, variables)
+    qpos = (lazy or {}).get(name)
+    if qpos is None:
+        qpos = np.asarray(variables[name].read())
+    found = Found(path, layout, qpos, qpos_name=name)
+    if name != _QPOS:
+        found.notes.append(f"variable {name!r} is taken for qpos")
+    for key in _NAMES:
+        if key in variables and found.joint_names is None:
+            found.joint_names = tuple(n.strip() for n in texts(variables[key].read()) or ())
+    if _RATE in variables:
+        found.rate_hz = checked_rate(variables[_RATE].read(), f"{path}: {_RATE!r}")
+    if _TAKES[0] in variables:
+        lengths = np.ravel(variables[_TAKES[0]].read())
+        if lengths.dtype.kind == "f" and (lengths == np.clip(np.floor(lengths), 0, 2**31)).all():
+            lengths = lengths.astype(np.int64)  # MATLAB's numbers are floats
+        found.take_lengths = lengths
+        if _TAKES[1] in variables:
+            found.take_names = tuple(n.strip() for n in texts(variables[_TAKES[1]].read()) or ())
+    return make_recording(found, options)
+
+
+def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
+    if _QPOS in variables:
+        if not variables[_QPOS].is_number:
+            raise UserError(f"{path}: 'qpos' is no table of real numbers, expected numbers")
+        return _QPOS
+    tables = [n for n, variable in variables.items() if n not in _BESIDES and _is_table(variable)]
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        _refuse_keypoints(path, {n: v.shape for n, v in variables.items() if v.is_number})
+    shapes = ", ".join(f"{n!r} {v.shape}" for n, v in list(variables.items())[:8]) or "nothing"
+    problem = "several tables of numbers" if tables else "no table of numbers"
+    raise UserError(
+        f"{path}: expected the poses as variable 'qpos' (frames, columns), found {problem}: {shapes}"
+    )
+
+
+def _is_table(variable: _Variable) -> bool:
+    return variable.is_number and len(variable.shape) == 2 and min(variable.shape) > 1
+
+
+def _refuse_keypoints(path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        if len(shape) == 3 and 3 in shape[1:]:
+            raise UserError(
+                f"{path}: {name!r} of shape {shape} looks like keypoints, expected joint angles "
+                "'qpos' (frames, columns); fit the keypoints with stac-mjx first and give its output"
+            )
+
+
+def _transposed(source: Hdf5Source, name: str, shape: tuple[int, ...]) -> FrameArray:
+    frames = source.frames(name, shape, lambda data, first, stop: data[:, first:stop].T)
+    return frames if frames is not None else np.empty(shape)
+
+
+def _mat73_value(source: Hdf5Source, name: str) -> Any:
+    """A variable, read whole; cells of text are references to arrays of character codes."""
+    value = source.small(name)
+    with source.reading():
+        if isinstance(value, np.ndarray) and value.dtype == h5py.ref_dtype:
+            cells: list[Any] = [source.file[cell] for cell in value.T.ravel()[:_MOST_NAMES]]
+            return ["".join(map(chr, np.ravel(cell[()].T).tolist())) for cell in cells]
+        data: Any = source.file[name]
+        if data.attrs.get("MATLAB_class") == b"char":
+            rows = np.atleast_2d(value.T)
+            return ["".join(map(chr, row)) for row in rows.tolist()]
+    return np.transpose(value)
+
+
+@contextlib.contextmanager
+def _reading(path: str, layout: str) -> Iterator[None]:
+    """Raises UserError for whatever a damaged file leads a reader to."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
+        if "allow_pickle" in reason:
+            raise UserError(
+                f"{path}: holds Python objects, expected numbers; store arrays of numbers"
+            ) from error
+        raise UserError(
+            f"{path}: is a truncated or damaged {layout} ({reason}); copy it again"
+        ) from error

@@ -1,0 +1,128 @@
+"""Files that already hold clips, as recordings with one take per clip.
+
+Layouts: track-mjx `io/load.py` (group `all_clips`, ReferenceClip) and our own (`clip_file.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vnl_mjx.clips.file import open_clip_file
+from vnl_mjx.clips.layouts import ALL_CLIPS, listing
+from vnl_mjx.clips.recording import LazyFrames, Recording
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.sources.options import (
+    Found,
+    SourceOptions,
+    checked_rate,
+    make_recording,
+)
+from vnl_mjx.errors import UserError
+
+_POSE = ("position", "quaternion", "joints")
+_VELOCITY = ("velocity", "angular_velocity", "joints_velocity")
+_SIZES = {"position": (3,), "quaternion": (4,), "velocity": (3,), "angular_velocity": (3,)}
+
+
+def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
+    """A file with the group `all_clips` of arrays [clip, frame, ...]."""
+    features = {
+        name: _clip_frames(source, f"{ALL_CLIPS}/{name}")
+        for name in (*_POSE, *_VELOCITY, "body_positions", "body_quaternions")
+    }
+    missing = [f"{ALL_CLIPS}/{name}" for name in _POSE if features[name] is None]
+    if missing:
+        raise UserError(
+            f"{source.path}: {', '.join(missing)} missing or empty; found {listing(source.found())}"
+        )
+    first = source.dataset(f"{ALL_CLIPS}/position")
+    clips, length = map(int, first.shape[:2]) if first is not None else (0, 0)
+    names = texts(source.small("names")) or ()
+    rate = source.small("rate_hz")
+    place = f"{source.path}: attribute 'rate_hz'"
+    found = _found(source.path, "ReferenceClip HDF5 (all_clips)", features)
+    found.joint_names = texts(source.small("joint_names"))
+    found.rate_hz = None if rate is None else checked_rate(rate, place)
+    found.take_lengths = np.full(clips, length)
+    clip_names = tuple(f"clip_{clip}" for clip in range(clips))
+    found.take_names = names if len(names) == clips else clip_names
+    found.fields["body_names"] = texts(source.small("body_names"))
+    return make_recording(found, options)
+
+
+def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
+    """A clip file of this package."""
+    with open_clip_file(source.path) as clips:
+        features = {
+            name: source.frames(f"features/{name}")
+            for name in (*_POSE, *_VELOCITY, "body_positions", "body_quaternions")
+        }
+        found = _found(source.path, "clips of vnl_mjx", features)
+        found.joint_names = clips.name_lists["joint_names"]
+        found.rate_hz = checked_rate(clips.rate_hz, f"{source.path}: attribute 'rate_hz'")
+        found.take_lengths, found.take_names = np.asarray(clips.lengths), clips.names
+        ways = sorted({info.made_by for info in clips.info} - {""})
+        found.fields["made_by"] = ", ".join(ways) or None
+        found.fields["body_names"] = clips.name_lists["body_names"]
+        if any(info.mirrored for info in clips.info):
+            found.notes.append("some clips are mirrored copies of others")
+    return make_recording(found, options)
+
+
+def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
+    """An array [clip, frame, ...] as frames one after another."""
+    data = source.dataset(name)
+    if data is None or not data.size:
+        return None
+    if data.ndim < 3:
+        raise UserError(
+            f"{source.path}: {name!r} has shape {data.shape}, expected (clips, frames, ...)"
+        )
+    clips, length = map(int, data.shape[:2])
+
+    def read(data: h5py.Dataset, first: int, stop: int) -> np.ndarray:
+        parts = [
+            data[clip, max(first - clip * length, 0) : min(stop - clip * length, length)]
+            for clip in range(first // length, -(-stop // length))
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    return source.frames(name, (clips * length, *data.shape[2:]), read)
+
+
+def _found(path: str, layout: str, features: dict[str, LazyFrames | None]) -> Found:
+    """What both layouts have in common; refuses features that do not fit together."""
+    given: dict[str, Any] = {n: array for n, array in features.items() if array is not None}
+    frames = len(given["position"])
+    joints = given["joints"].shape[1:]
+    rows = [array.shape[1:2] for n, array in given.items() if n.startswith("body_")]
+    for name, array in given.items():
+        if name.startswith("body_"):
+            expected = (frames, *rows[0], 3 if name == "body_positions" else 4)
+        else:
+            expected = (frames, *(_SIZES[name] if name in _SIZES else joints))
+        if array.shape != expected:
+            raise UserError(
+                f"{path}: {name!r} has shape {array.shape} over all clips, expected {expected}"
+            )
+    stored = {
+        "stored_xpos": given.get("body_positions"),
+        "stored_xquat": given.get("body_quaternions"),
+        "stored_qvel": _joined(given, _VELOCITY) if given.keys() >= set(_VELOCITY) else None,
+    }
+    return Found(path, layout, _joined(given, _POSE), has_root=True, radians=True, fields=stored)
+
+
+def _joined(features: Mapping[str, LazyFrames], names: tuple[str, ...]) -> LazyFrames:
+    parts = [features[name] for name in names]
+    if any(len(part.shape) != 2 for part in parts):
+        return parts[-1]  # refused with its shape
+    columns = sum(part.shape[1] for part in parts)
+
+    def read(first: int, stop: int) -> np.ndarray:
+        return np.concatenate([part[first:stop] for part in parts], axis=1)
+
+    dtype = np.result_type(*(part.dtype for part in parts))
+    return LazyFrames((len(parts[0]), columns), dtype, read)

@@ -1,0 +1,71 @@
+"""A recording in a table: for `vnl-mjx inspect`, whatever its body."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
+
+_MOST_NAMES = 6
+
+
+def describe_recording(recording: Recording) -> dict[str, str]:
+    """Rows of a table; reads no frames, so large files are as quick as small ones."""
+    rate = recording.rate_hz
+    seconds = "" if rate is None else f" ({recording.num_frames / rate:.1f} s)"
+    rows = {
+        "layout": recording.layout,
+        "frames": f"{recording.num_frames:,}{seconds}",
+        "rate": "not in the file" if rate is None else f"{rate:g} Hz",
+        "takes": _takes(recording),
+        "columns": _columns(recording),
+        "joints": _names(recording.joint_names, recording.num_joints),
+    }
+    if recording.made_by:
+        rows["made by"] = f"{recording.made_by} (synthetic, no animal)"
+    if recording.keypoint_names:
+        rows["keypoints"] = _names(recording.keypoint_names, len(recording.keypoint_names))
+    if stored := _stored(recording):
+        rows["also stored"] = stored
+    if recording.body_names:
+        rows["bodies"] = _names(recording.body_names, len(recording.body_names))
+    if recording.scale is not None:
+        rows["model scale"] = f"{recording.scale:g}"
+    if recording.notes:
+        rows["notes"] = "; ".join(recording.notes)
+    return rows
+
+
+def _takes(recording: Recording) -> str:
+    lengths = np.asarray(recording.take_lengths)
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    frames = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
+    return f"{len(lengths)} of {frames} frames: {_some(recording.take_names)}"
+
+
+def _columns(recording: Recording) -> str:
+    columns = recording.qpos.shape[1]
+    if recording.has_root:
+        return f"{columns}: root {ROOT_COLUMNS}, joints {recording.num_joints}"
+    return f"{columns}: joints only, a body fixed to the world"
+
+
+def _names(names: Sequence[str] | None, count: int) -> str:
+    return f"{count}, without names" if names is None else f"{count}: {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _stored(recording: Recording) -> str:
+    given = {
+        "body positions": recording.stored_xpos,
+        "body orientations": recording.stored_xquat,
+        "velocities": recording.stored_qvel,
+        "recorded markers": recording.keypoints,
+        "fitted markers": recording.marker_sites,
+        "marker offsets": recording.keypoint_offsets,
+    }
+    return ", ".join(name for name, values in given.items() if values is not None)

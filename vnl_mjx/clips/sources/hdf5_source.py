@@ -1,0 +1,116 @@
+"""An open HDF5 file: datasets that are read as they are sliced, names, and what is damaged."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vnl_mjx.clips.file import HDF5_ERRORS
+from vnl_mjx.clips.recording import LazyFrames
+from vnl_mjx.errors import UserError, first_line
+
+_MOST_SMALL_BYTES = 2**26
+
+
+class Hdf5Source:
+    """Reads of one file.
+
+    Attributes:
+        path: as the user gave it.
+        file: open until `close`.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        with self.reading():
+            self.file = h5py.File(path, "r")
+
+    def close(self) -> None:
+        """Closes the file; its lazy frames cannot be read any more."""
+        self.file.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raises UserError where the block finds damage."""
+        try:
+            yield
+        except HDF5_ERRORS as error:
+            reason = first_line(error)
+            raise UserError(
+                f"{self.path}: is truncated or damaged HDF5 ({reason}); copy it again"
+            ) from error
+
+    def dataset(self, name: str) -> h5py.Dataset | None:
+        """The dataset, None where there is none of this name."""
+        with self.reading():
+            found = self.file.get(name)
+            if not isinstance(found, h5py.Dataset):
+                return None
+            _ = found.shape, found.dtype  # read now, as they may be damaged too
+            return found
+
+    def frames(
+        self,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        read: Callable[[h5py.Dataset, int, int], np.ndarray] = lambda data, a, b: data[a:b],
+    ) -> LazyFrames | None:
+        """A dataset of numbers by frame, None where it is absent or empty.
+
+        Args:
+            name: of the dataset.
+            shape: of all frames; default: the dataset's. Frames are reshaped to it.
+            read: from the dataset, a first frame and the one after the last to those frames.
+        """
+        data = self.dataset(name)
+        if data is None or data.size == 0 or data.size is None:
+            return None
+        if data.dtype.kind not in "fiu" or data.ndim == 0:
+            raise UserError(
+                f"{self.path}: {name!r} holds {data.dtype} of shape {data.shape}, expected numbers "
+                "by frame"
+            )
+        whole = tuple(map(int, data.shape if shape is None else shape))
+
+        def read_frames(first: int, stop: int) -> np.ndarray:
+            if not self.file:
+                raise ValueError(f"{self.path} is closed")
+            with self.reading():
+                return np.asarray(read(data, first, stop)).reshape(stop - first, *whole[1:])
+
+        return LazyFrames(whole, data.dtype, read_frames)
+
+    def small(self, name: str) -> Any:
+        """A dataset or attribute that is not by frame, read whole; None where it is absent."""
+        data = self.dataset(name)
+        with self.reading():
+            if data is None:
+                return self.file.attrs.get(name)
+            if data.nbytes > _MOST_SMALL_BYTES:
+                raise UserError(
+                    f"{self.path}: {name!r} has shape {data.shape}, too large for what it means"
+                )
+            return data[()]
+
+    def found(self) -> tuple[str, ...]:
+        """Names at the root."""
+        with self.reading():
+            return tuple(map(str, self.file))  # str: a name that is not UTF-8 arrives as bytes
+
+
+def texts(value: Any) -> tuple[str, ...] | None:
+    """Strings of an array, a list or a single string; None where there are none."""
+    if value is None or isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, np.ndarray):
+        value = value.ravel().tolist()
+    return tuple(map(_text, value if isinstance(value, list | tuple) else [value]))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    # a nested value could be endless when it is written out
+    return str(value) if isinstance(value, str) else f"<{type(value).__name__}>"

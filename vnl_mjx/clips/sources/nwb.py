@@ -1,0 +1,137 @@
+"""Neurodata Without Borders: joint angles in a time series or a table.
+
+Layout: NWB core schema (TimeSeries: data, unit, conversion, offset, rate or timestamps;
+DynamicTable: columns). NWB has no type for poses, so that they are found by name.
+"""
+
+import re
+import warnings
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
+from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
+from vnl_mjx.errors import UserError, first_line
+
+_LAYOUT = "NWB"
+_POSES = re.compile(r"qpos|joint[ _]?(angles?|positions?)", re.IGNORECASE)
+_TIMES = ("timestamps", "time", "times", "start_time")
+_DEGREES = re.compile(r"deg(rees?)?|°", re.IGNORECASE)
+_REGULAR = 1e-3  # of the sampling interval
+
+
+def open_nwb(path: str, options: SourceOptions) -> Recording:
+    """The joint angles of an NWB file, read as they are sliced where they are one series.
+
+    Raises:
+        UserError: pynwb is not installed, there are no joint angles, or they have no regular rate.
+    """
+    try:
+        pynwb: Any = import_module("pynwb")
+    except ImportError as error:
+        raise UserError(
+            f"{path}: is an NWB file, which needs pynwb; install it with `uv sync --extra nwb`"
+        ) from error
+    io = None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            io = pynwb.NWBHDF5IO(path, "r")
+            found = _find(path, io.read(), pynwb.TimeSeries, pynwb.core.DynamicTable)
+        found.fields["close"] = io.close
+        return make_recording(found, options)
+    except UserError:
+        _close(io)
+        raise
+    except Exception as error:  # of HDF5, of the schema, of values
+        _close(io)
+        reason = first_line(error)
+        raise UserError(
+            f"{path}: cannot be read as NWB ({reason}); check it with `pynwb-validate`"
+        ) from error
+
+
+def _close(io: Any) -> None:
+    if io is not None:
+        io.close()
+
+
+def _find(path: str, file: Any, series_type: type, table_type: type) -> Found:
+    data = [v for v in file.objects.values() if isinstance(v, (series_type, table_type))]
+    named = [item for item in data if _POSES.fullmatch(item.name)]
+    others = [item.name for item in data if item not in named]
+    exact = [item for item in named if item.name == "qpos"] or named
+    if len(exact) != 1:
+        found = ", ".join(repr(item.name) for item in exact) or (
+            "none of this name; other data: " + (", ".join(map(repr, others[:8])) or "none")
+        )
+        raise UserError(
+            f"{path}: expected one TimeSeries or DynamicTable named 'qpos' or 'joint_angles', "
+            f"found {found}"
+        )
+    (item,) = exact
+    return (_from_series if isinstance(item, series_type) else _from_table)(path, item)
+
+
+def _from_series(path: str, series: Any) -> Found:
+    """A series [frame, column]."""
+    found = Found(path, _LAYOUT, _numbers(path, series), qpos_name=series.name)
+    found.degrees = bool(_DEGREES.fullmatch(str(series.unit).strip()))
+    if series.rate is not None:
+        found.rate_hz = checked_rate(series.rate, f"{path}: rate of {series.name!r}")
+    elif series.timestamps is not None:
+        found.rate_hz = _rate_of(path, series.name, np.asarray(series.timestamps[:]))
+    return found
+
+
+def _from_table(path: str, table: Any) -> Found:
+    """A table with a column of numbers per joint; the columns' names are the joints'."""
+    columns = {name: np.asarray(table[name][:]) for name in table.colnames}
+    times = next((columns.pop(name) for name in _TIMES if name in columns), None)
+    wrong = [name for name, c in columns.items() if c.ndim != 1 or c.dtype.kind not in "fiu"]
+    if wrong or not columns:
+        raise UserError(
+            f"{path}: table {table.name!r} has columns {wrong[:4]} that are not one number per "
+            "frame, expected a column per joint"
+        )
+    qpos = np.stack(list(columns.values()), axis=1)
+    found = Found(path, _LAYOUT, qpos, qpos_name=table.name, joint_names=tuple(columns))
+    found.rate_hz = None if times is None else _rate_of(path, table.name, times)
+    return found
+
+
+def _numbers(path: str, series: Any) -> FrameArray:
+    data: Any = series.data
+    if not all(hasattr(data, name) for name in ("shape", "dtype")):
+        data = np.asarray(data)
+    shape = tuple(map(int, data.shape))
+    scale, offset = float(series.conversion), float(series.offset)
+    plain = (scale, offset) == (1.0, 0.0)
+
+    def read(first: int, stop: int) -> np.ndarray:
+        try:
+            values = np.asarray(data[first:stop])
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{path}: {series.name!r} is damaged ({error})") from error
+        return values if plain else values * scale + offset
+
+    return LazyFrames(shape, data.dtype if plain else np.dtype(np.float64), read)
+
+
+def _rate_of(path: str, name: str, times: np.ndarray) -> float:
+    """Frames per second of regular time stamps, seconds."""
+    steps = np.diff(times.astype(np.float64))
+    step = float(np.median(steps)) if len(steps) else np.nan
+    if not (np.isfinite(step) and step > 0):
+        raise UserError(
+            f"{path}: timestamps of {name!r} do not increase; give rate_hz and an array"
+        )
+    worst = int(np.argmax(np.abs(steps - step)))
+    if not np.abs(steps[worst] - step) <= _REGULAR * step:
+        raise UserError(
+            f"{path}: timestamps of {name!r} are not regular: {steps[worst]:.6g} s after frame "
+            f"{worst}, {step:.6g} s elsewhere; resample the poses to one rate first"
+        )
+    # over the whole recording, as single steps carry round-off
+    return float(len(steps) / (times[-1] - times[0]))

@@ -1,0 +1,140 @@
+"""Opens any file of poses: the kind is recognised by content, then by suffix."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from vnl_mjx.clips.file import is_clip_file
+from vnl_mjx.clips.layouts import ALL_CLIPS, listing
+from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.sources import arrays
+from vnl_mjx.clips.sources.clip_sources import open_all_clips, open_own_clips
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source
+from vnl_mjx.clips.sources.nwb import open_nwb
+from vnl_mjx.clips.sources.options import SourceOptions
+from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
+from vnl_mjx.errors import UserError, first_line
+
+READABLE = (
+    "stac-mjx output (.h5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), poses "
+    "as .npz, .npy or .mat, or NWB"
+)
+
+_PICKLES = (".p", ".pkl", ".pickle")
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"ZF": "joblib's zlib",
+    **dict.fromkeys((b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "zlib (joblib)"),
+}
+_KEYPOINTS = ("kp_data", "keypoints", "tracks", "pred")
+
+
+def open_recording(
+    path: str | os.PathLike[str],
+    *,
+    rate_hz: float | None = None,
+    take_length: int | None = None,
+    joint_names: Sequence[str] | None = None,
+    angle_unit: str = "radians",
+) -> Recording:
+    """Opens a file of poses; use the result as a context manager, or `close` it.
+
+    Arrays by frame stay in the file where its kind allows it (HDF5, .npy), so damage in them is
+    found, as a UserError, when they are sliced.
+
+    Args:
+        path: of the file, see `READABLE`.
+        rate_hz: frames per second; default: what the file says.
+        take_length: frames that belong together without a break; default: what the file says.
+        joint_names: of the joint columns (or of all columns, the root's name seven times first);
+            default: what the file says.
+        angle_unit: "radians" or "degrees", of the joints of bare arrays and NWB.
+
+    Raises:
+        UserError: the file is missing, not of a known kind or damaged, or an option does not fit.
+    """
+    given = None if joint_names is None else tuple(joint_names)
+    options = SourceOptions(rate_hz, take_length, given, angle_unit)
+    head = _head(Path(path))
+    name, suffix = str(path), Path(path).suffix.lower()
+    if head.startswith(b"MATLAB 7.3") or h5py.is_hdf5(name):
+        return _open_hdf5(name, options, is_matlab=head.startswith(b"MATLAB") or suffix == ".mat")
+    if head.startswith(b"MATLAB 5"):
+        return arrays.open_mat(name, options)
+    if head.startswith(b"PK"):
+        return arrays.open_npz(name, options)
+    if head.startswith(b"\x93NUMPY"):
+        return arrays.open_npy(name, options)
+    for magic, method in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise UserError(
+                f"{path}: is compressed with {method}; unpack it, or store the arrays as .npz or "
+                "HDF5"
+            )
+    if head.startswith(b"\x80") or suffix in _PICKLES:
+        return open_stac_pickle(name, options)
+    raise UserError(f"{path}: {_unknown(suffix)}; poses are read from {READABLE}")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a directory; give the files in it")
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a recording: {READABLE}")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(f"{path}: cannot be read ({reason})") from error
+    if not head:
+        raise UserError(f"{path}: is empty; copy it again")
+    return head
+
+
+def _open_hdf5(path: str, options: SourceOptions, is_matlab: bool) -> Recording:
+    source = Hdf5Source(path)
+    try:
+        with source.reading():
+            is_nwb = "nwb_version" in source.file.attrs
+        if is_nwb:
+            source.close()
+            return open_nwb(path, options)
+        return replace(_recognised(source, options, is_matlab), close=source.close)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> Recording:
+    with source.reading():
+        is_own = is_clip_file(source.file)
+        has_clips = isinstance(source.file.get(ALL_CLIPS), h5py.Group)
+    if is_own:
+        return open_own_clips(source, options)
+    if has_clips:
+        return open_all_clips(source, options)
+    if is_matlab:
+        return arrays.open_mat73(source, options)
+    if source.dataset("qpos") is not None:
+        return open_stac_hdf5(source, options)
+    found = source.found()
+    hint = ""
+    if any(name in _KEYPOINTS for name in found):
+        hint = "; keypoints are fitted by stac-mjx first: give its output"
+    raise UserError(
+        f"{source.path}: expected joint angles (dataset 'qpos') or clips (group {ALL_CLIPS!r}), "
+        f"found {listing(found)}{hint}"
+    )
+
+
+def _unknown(suffix: str) -> str:
+    kinds = {".h5": "HDF5", ".hdf5": "HDF5", ".nwb": "NWB", ".npz": "npz", ".npy": "npy"}
+    kind = kinds.get(suffix, "MATLAB" if suffix == ".mat" else None)
+    return f"is truncated or not {kind} at all" if kind else "is not of a known kind"

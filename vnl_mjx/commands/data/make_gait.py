@@ -1,0 +1,77 @@
+"""`vnl-mjx gait`: made clips of walking, trotting, turning, standing and rearing."""
+
+import argparse
+
+from rich.console import Console
+
+from vnl_mjx.clips.container import ClipInfo
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.file import ClipRow, write_clip_file
+from vnl_mjx.clips.quality import assess
+from vnl_mjx.commands import tables
+from vnl_mjx.commands.data.bodies import build_body
+from vnl_mjx.commands.interrupts import terminate_cleanly
+from vnl_mjx.commands.output import check_output
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.gait import GaitConfig, configs_from, make_gait
+from vnl_mjx.gait.measure import GaitMeasures, measure
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes the clips that `data_arguments.add_gait_arguments` parsed; returns the exit status."""
+    output = args.output
+    check_output(output, [], args.overwrite)
+    configs = configs_from(args)
+    console = Console()
+    section = BodySection()
+    walker = build_body(section)
+    computer = FeatureComputer(walker)
+    rate = args.rate
+    metadata = {
+        "options": {"walker_config": to_dict(section)},
+        "gait": {name: to_dict(config) for name, config in configs.items()},
+    }
+    total = sum(round(config.seconds * rate) for config in configs.values())
+    done, rows = 0, {}
+    with (
+        terminate_cleanly(),
+        frame_progress(console) as progress,
+        write_clip_file(output, walker, rate, metadata) as writer,
+    ):
+        for name, config in configs.items():
+            progress("synthetic clips", done, total)
+            motion = make_gait(walker, config)
+            features = computer(motion.qpos, [len(motion.qpos)], rate)
+            quality = assess(walker, features, rate).numbers()
+            info = ClipInfo(
+                source=output.name,
+                start_s=done / rate,
+                label=_label(config),
+                made_by=motion.made_by,
+            )
+            writer.append(features, ClipRow(name, len(motion.qpos), info, quality))
+            rows[name] = _summary(measure(walker, motion))
+            done += len(motion.qpos)
+        progress("synthetic clips", done, total)
+    tables.print_table(console, "Made motion (synthetic, no animal was recorded)", rows)
+    console.print(f"{len(configs)} clips, {done} frames: {output}", soft_wrap=True)
+    return 0
+
+
+def _label(config: GaitConfig) -> str:
+    """The behaviour, for selecting and for probes."""
+    if config.profile:
+        return f"{config.behaviour}_varied"
+    if config.behaviour in ("stand", "rear") or not config.turn:
+        return config.behaviour
+    return f"{config.behaviour}_turn_{'left' if config.turn > 0 else 'right'}"
+
+
+def _summary(found: GaitMeasures) -> str:
+    return (
+        f"{found.speed:.2f} m/s, {found.turn:+.2f} rad/s, slip {found.slip_mm:.1f} mm, below the floor "
+        f"{max(found.paw_below_mm, found.body_below_mm):.1f} mm, joints at most "
+        f"{found.joint_speed:.1f} rad/s"
+    )

@@ -1,0 +1,88 @@
+"""`vnl-mjx preprocess`: recordings in, one file of reference clips out, and an account of it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from vnl_mjx.clips.preprocess import Preprocessor
+from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessReport
+from vnl_mjx.commands import tables
+from vnl_mjx.commands.data.bodies import build_body
+from vnl_mjx.commands.interrupts import terminate_cleanly
+from vnl_mjx.commands.output import check_output
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.config.quality import QualityLimits
+from vnl_mjx.files import replacing
+from vnl_mjx.report.pictures.quality import save_quality_plot
+
+
+def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
+    """Preprocesses `inputs` into `output` and returns the exit status."""
+    check_output(output, inputs, config.output_config.overwrite)
+    console = Console()
+    walker = build_body(config.walker_config)
+    with terminate_cleanly(), frame_progress(console) as progress:
+        report = Preprocessor(walker, config, progress).run(inputs, output)
+    _print(console, report)
+    console.print(f"clips: {output}", soft_wrap=True)
+    if config.output_config.report:
+        _write_report(console, report, config.quality_config, output)
+    return 0
+
+
+def _print(console: Console, report: PreprocessReport) -> None:
+    for recording in report.recordings:
+        own = [piece for piece in report.pieces if piece.recording == recording.name]
+        frames = Counter[str]()
+        for piece in own:
+            frames[piece.status] += piece.frames
+        tables.print_table(
+            console,
+            recording.name,
+            {
+                "frames": f"{recording.frames} at {recording.rate_hz:g} Hz "
+                f"({recording.frames / recording.rate_hz:.1f} s)",
+                "clips kept": f"{sum(p.status == KEPT for p in own)} ({frames[KEPT]} frames)",
+                "clips cut": f"{sum(p.status == CUT for p in own)} ({frames[CUT]} frames)",
+                "left out": f"{frames[LEFT_OUT]} frames",
+                "notes": "; ".join(recording.notes) or "none",
+            },
+        )
+    reasons = Counter(
+        (piece.status, reason.partition(":")[0])
+        for piece in report.pieces
+        for reason in piece.reasons
+    )
+    if reasons:
+        rows = {f"{s}: {what}": f"{n} stretches" for (s, what), n in reasons.most_common(12)}
+        tables.print_table(console, "Not kept, and why", rows)
+    seconds = report.num_frames / report.rate_hz
+    console.print(
+        f"{report.num_clips} clips, {report.num_frames} frames, {seconds:.1f} s at "
+        f"{report.rate_hz:g} Hz"
+    )
+
+
+def _write_report(
+    console: Console, report: PreprocessReport, limits: QualityLimits, output: Path
+) -> None:
+    base = output.with_suffix("")
+    account = base.with_name(base.name + ".quality.json")
+    picture = base.with_name(base.name + ".quality.png")
+    with replacing(account) as partial:
+        partial.write_text(json.dumps(report.to_dict(), indent=1))
+    with replacing(picture) as partial:
+        save_quality_plot(partial, report.pieces, limits)
+    console.print(f"quality: {account}, {picture.name}", soft_wrap=True)
+
+
+def with_overwrite(config: PreprocessConfig, overwrite: bool) -> PreprocessConfig:
+    """The configuration with the command line's --overwrite."""
+    if not overwrite:
+        return config
+    return replace(config, output_config=replace(config.output_config, overwrite=True))

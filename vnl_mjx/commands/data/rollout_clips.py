@@ -1,0 +1,139 @@
+"""`vnl-mjx rollout`: reference clips made by rolling a teacher out."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
+from vnl_mjx.clips.quality import assess
+from vnl_mjx.commands import tables
+from vnl_mjx.commands.evaluate.teacher_setup import load_experiment, name_of
+from vnl_mjx.commands.interrupts import terminate_cleanly
+from vnl_mjx.commands.output import check_output
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.train.experiment import Experiment
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
+from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.demo import DEMO_CLIPS
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.actors import PolicyActor
+from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.evaluation.rollout_clips import RolledOutClip, cut_rollout
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what `teacher_arguments.add_rollout_arguments` parsed; returns the exit status.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others, or the teacher fails on
+            every clip.
+    """
+    source = args.clips.expanduser() if args.clips else DEMO_CLIPS
+    check_output(args.output, [source], args.overwrite)
+    prepare_jax()
+    experiment = load_experiment(args.checkpoint, args.clips, args.mjcf)
+    console, clips = Console(), experiment.clips
+    for message in experiment.teacher.warnings:
+        tables.warn(console, message)
+    played_by, task = name_of(experiment, args.checkpoint), experiment.task
+    with terminate_cleanly():
+        with frame_progress(console, "control steps") as progress:
+            player = Player(task.imitation)
+            rollout = player.play(
+                PolicyActor(experiment.teacher.policy),
+                clips,
+                player.draw(clips, clips.num_clips, args.seed),
+                args.seed,
+                progress=lambda done, total: progress("playing", done, total),
+            )
+        made, left_out = cut_rollout(
+            rollout,
+            clips,
+            played_by,
+            settle_s=args.settle,
+            seconds=args.seconds,
+            min_frames=task.imitation.frames_needed,
+        )
+        if not made:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            raise UserError(f"{args.output}: not written, no clip is left ({reasons})")
+        options = {"seconds": args.seconds, "settle": args.settle, "seed": args.seed}
+        metadata = {
+            "options": {"walker_config": to_dict(_body(experiment.walker.config))},
+            "rollout": {
+                **options,
+                "teacher": played_by,
+                "teacher_sha256": experiment.teacher.sha256,
+                "clips": Path(clips.source).name,
+                "clips_sha256": clips.sha256,
+                "left_out": left_out,
+            },
+        }
+        _write(args.output, experiment, made, metadata, compact=args.compact)
+    _report(console, made, left_out, args, clips.rate_hz)
+    return 0
+
+
+def _write(
+    output: Path,
+    experiment: Experiment,
+    made: list[RolledOutClip],
+    metadata: dict,
+    *,
+    compact: bool,
+) -> None:
+    walker, rate_hz = experiment.walker, experiment.clips.rate_hz
+    computer = FeatureComputer(walker)
+    stored = POSES if compact else FEATURES
+    with write_clip_file(output, walker, rate_hz, metadata, features=stored) as writer:
+        for clip in made:
+            features = computer(clip.qpos, [len(clip.qpos)], rate_hz)
+            quality = assess(walker, features, rate_hz, feet=computer.foot_heights).numbers()
+            writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
+
+
+def _body(config: WalkerConfig) -> BodySection:
+    """What readers build the body from (`bodies.body_of_file`); a file's name without its folder."""
+    own = config.source != RODENT_SOURCE
+    return replace(
+        BodySection(),
+        mjcf_path=Path(config.source).name if own else None,
+        rescale_factor=config.rescale_factor,
+        rescaling=config.rescaling,
+        root_body=config.root_body,
+        end_effector_names=config.end_effector_names,
+        appendage_names=config.appendage_names,
+        foot_names=config.foot_names,
+    )
+
+
+def _report(
+    console: Console,
+    made: list[RolledOutClip],
+    left_out: dict[str, str],
+    args: argparse.Namespace,
+    rate_hz: float,
+) -> None:
+    wanted = round(args.seconds * rate_hz)
+    rows = {
+        clip.name: f"{len(clip.qpos) / rate_hz:.2f} s"
+        + ("" if len(clip.qpos) >= wanted else ", to the end of what it follows")
+        for clip in made
+    }
+    tables.print_table(console, "Simulated motion (a policy acted, no animal)", rows)
+    for name, reason in left_out.items():
+        tables.warn(console, f"{name}: left out, {reason}")
+    frames = int(np.sum([len(clip.qpos) for clip in made]))
+    size = args.output.stat().st_size / 1e6
+    console.print(
+        f"{len(made)} of {len(made) + len(left_out)} clips, {frames} frames, {size:.1f} MB: "
+        f"{args.output}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,148 @@
+"""`vnl-mjx eval-teacher`: how well a teacher tracks reference clips."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.commands import tables
+from vnl_mjx.commands.evaluate.teacher_setup import choose_clips, load_experiment, name_of
+from vnl_mjx.commands.interrupts import terminate_cleanly
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.evaluation.teacher_targets import judge
+from vnl_mjx.files import file_name, write_json
+from vnl_mjx.report.rendering.episode_panes import reference_qpos
+from vnl_mjx.report.rendering.gl import choose_backend
+from vnl_mjx.report.rendering.video import render_qpos
+from vnl_mjx.walkers.walker import Walker
+
+# Figure to the head of its column and its format.
+_COLUMNS = {
+    "survival": ("alive", "{:.0%}"),
+    "reward_fraction": ("reward", "{:.3f}"),
+    "root_error_mm": ("mm", "{:.1f}"),
+    "root_error_p95_mm": ("95 %", "{:.1f}"),
+    "root_angle_deg": ("deg", "{:.1f}"),
+    "joint_error_rad": ("rad", "{:.3f}"),
+    "speed_ratio": ("speed", "{:.0%}"),
+    "foot_slip_mm_per_s": ("slip", "{:.0f}"),
+}
+_LEGEND = (
+    "alive: episodes that reached the clip's end; reward: share of the maximum of the imitation terms; "
+    "mm, 95 %, deg: the root's distance (mean, 95th percentile) and angle; rad: joints; speed: of the "
+    "clip's; slip: of paws on the floor, mm/s"
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what `teacher_arguments.add_eval_teacher_arguments` parsed; returns the exit status.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others, or nothing can draw here.
+    """
+    if args.video is not None:
+        _check_video(args.video)
+    prepare_jax()
+    experiment = load_experiment(
+        args.checkpoint, args.clips, args.mjcf, nominal_body=not args.randomized
+    )
+    clips, teacher = choose_clips(experiment.clips, args.which), experiment.teacher
+    console = Console()
+    for message in teacher.warnings:
+        tables.warn(console, message)
+    name = name_of(experiment, args.checkpoint)
+    console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
+    evaluator = TeacherEvaluator(experiment.task.imitation)
+    with terminate_cleanly(), frame_progress(console, "control steps") as progress:
+        evaluation = evaluator.run(
+            teacher.policy,
+            clips,
+            args.episodes,
+            args.seed,
+            not args.sampled,
+            lambda done, total: progress("playing", done, total),
+        )
+    summary = evaluation.summary()
+    judged = judge(summary)
+    console.print(_table(summary))
+    tables.print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
+    if args.json is not None:
+        document = {"teacher": name, "sha256": teacher.sha256, "clips_sha256": clips.sha256}
+        document |= {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
+        document |= {"targets": judged}
+        try:
+            write_json(args.json, document | summary)
+        except OSError as error:
+            raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
+    if args.video is not None:
+        _film(experiment.walker, evaluation, clips, args.video, console)
+    return 0
+
+
+def _table(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, caption=_LEGEND, caption_justify="left")
+    table.add_column("clip", overflow="fold")
+    for label, _ in _COLUMNS.values():
+        table.add_column(label, justify="right", no_wrap=True)
+    for name, figures in {**summary["clips"], "all": summary["all"]}.items():
+        if name == "all":
+            table.add_section()
+        table.add_row(
+            name,
+            *(
+                "" if figures[key] is None else text.format(figures[key])
+                for key, (_, text) in _COLUMNS.items()
+            ),
+        )
+    return table
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row["met"] is None:
+        return "nothing to judge: no clip moves"
+    return f"{'met' if row['met'] else 'NOT met'}: {row['found']}"
+
+
+def _check_video(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--video: expected a folder, found the file {folder}")
+    choose_backend()  # what cannot be drawn need not be played
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
+
+
+def _film(
+    walker: Walker,
+    evaluation: TeacherEvaluation,
+    clips: ReferenceClips,
+    folder: Path,
+    console: Console,
+) -> None:
+    """A video of each clip's first episode; the translucent body is the reference."""
+    rollout = evaluation.rollout
+    with terminate_cleanly(), frame_progress(console) as progress:
+        for clip, name in enumerate(clips.names):
+            qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
+            output = folder / f"{file_name(name)}.mp4"
+            render_qpos(
+                walker,
+                qpos,
+                rollout.control_hz,
+                output,
+                ghost_qpos=reference_qpos(clips, clip, 0, rollout.control_hz, len(qpos)),
+                title=name,
+                note="translucent is the reference",
+                sheet=output.with_suffix(".png"),
+                progress=lambda done, total, name=name: progress(name, done, total),
+            )
+    console.print(f"videos and pictures: {folder}", soft_wrap=True)

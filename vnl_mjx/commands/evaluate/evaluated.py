@@ -1,0 +1,104 @@
+"""Who is evaluated: a student and its teacher, and further checkpoints on the same clips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.commands.data.recognise import recognise
+from vnl_mjx.commands.evaluate.student_setup import StoredStudent, load_stored_student
+from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.protocol import Subject, policy_subject, student_and_teacher
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation plays.
+
+    Attributes:
+        stored: the student that it is about.
+        subjects: it, its teacher, and the further ones; names are unique.
+        clips: that are followed.
+        sets: of each clip "train", "held_out" or "other".
+    """
+
+    stored: StoredStudent
+    subjects: tuple[Subject, ...]
+    clips: ReferenceClips
+    sets: tuple[str, ...]
+
+
+def load_evaluated(config: EvaluationConfig) -> Evaluated:
+    """Loads and builds everything.
+
+    Raises:
+        UserError: something is missing, damaged or does not fit, or is no student.
+    """
+    path = Path(str(config.checkpoint_path)).expanduser()
+    kind, _ = recognise(path)
+    if kind == "teacher":
+        raise UserError(
+            f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
+            f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
+            f"teacher_config.checkpoint_path={path})"
+        )
+    stored = load_stored_student(
+        str(path),
+        config.step,
+        config.teacher_config.reference_data_path,
+        config.walker_config.mjcf_path,
+        config.reference_config,
+        config.physics_config,
+    )
+    chosen = _choose(config.eval_config.clips, stored)
+    loaded = stored.loaded
+    subjects = [
+        *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
+        *(s for other in config.compare_with for s in _further(other, stored, config)),
+    ]
+    names = [subject.name for subject in subjects]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
+    return Evaluated(
+        stored=stored,
+        subjects=tuple(subjects),
+        clips=stored.clips.select(chosen),
+        sets=tuple(stored.set_of(clip) for clip in chosen),
+    )
+
+
+def _choose(which: str, stored: StoredStudent) -> list[int]:
+    clips = range(stored.clips.num_clips)
+    chosen = [clip for clip in clips if which in ("all", stored.set_of(clip))]
+    if not chosen:
+        raise UserError(
+            f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
+            "give eval_config.clips=all"
+        )
+    return chosen
+
+
+def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[Subject]:
+    """A student without its teacher, or a teacher, on the clips of `stored`."""
+    path = Path(given).expanduser()
+    kind, found = recognise(path)
+    name = path.resolve().name
+    body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
+    if kind == "student":
+        clips = str(stored.clips_file)
+        other = load_stored_student(str(found), None, clips, body, cut, where)
+        loaded, task, walker = other.loaded, other.task, other.walker
+        student, _ = student_and_teacher(
+            task, loaded.student, loaded.params, loaded.teacher, name=name
+        )
+        subjects = [student]
+    elif kind == "teacher":
+        experiment = load_experiment(found, stored.clips_file, body, reference=cut, physics=where)
+        task, walker = experiment.task.imitation, experiment.walker
+        subjects = [policy_subject(task, experiment.teacher.policy, name)]
+    else:
+        raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")
+    if walker.joint_names != stored.walker.joint_names:
+        raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
+    return subjects

@@ -1,0 +1,106 @@
+"""What a report says of where it comes from: made with what, of which clips, after which training."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.kinematics import num_cores
+from vnl_mjx.commands.evaluate.student_setup import StoredStudent
+from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
+from vnl_mjx.commands.train.training_run import METRICS_FILE
+from vnl_mjx.config.computing import PhysicsSection
+from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.versions import installed_versions
+
+_VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn", "matplotlib")
+
+
+def made_section(
+    stored: StoredStudent,
+    clips: ReferenceClips,
+    physics: PhysicsSection,
+    seed: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """The section "made" of `metrics.json`.
+
+    Args:
+        stored: who was evaluated.
+        clips: that were followed.
+        physics: of the evaluation.
+        seed: of the evaluation.
+        seconds: that the evaluation took.
+    """
+    loaded, metadata = stored.loaded, stored.loaded.metadata
+    computed = runtime_rows(describe_runtime(physics))
+    return {
+        "command": f"vnl-mjx eval checkpoint_path={stored.run_dir.name}",
+        "versions": installed_versions(_VERSIONS),
+        "seed": seed,
+        "env_steps": loaded.env_steps,
+        "checkpoint": f"{stored.run_dir.name}, {loaded.path.name}",
+        "teacher": str(metadata.get("teacher_source") or "the bundled demonstration teacher"),
+        "teacher_sha256": metadata["identity"]["teacher_sha256"],
+        "params_sha256": _sha256(loaded.params),
+        "clips_source": clips.source,
+        "clips_sha256": clips.sha256,
+        "machine": f"{platform.system()} {platform.machine()}, {num_cores()} cores, "
+        f"JAX on {computed['device']}, simulated by {computed['simulation']}",
+        "seconds": seconds,
+    }
+
+
+def clips_section(clips: ReferenceClips, sets: Sequence[str]) -> list[dict[str, Any]]:
+    """The section "clips" of `metrics.json`; `sets` [clip] has "train", "held_out" or "other" of each."""
+    rows = []
+    for index, name in enumerate(clips.names):
+        info = clips.info[index] if clips.info else None
+        rows.append(
+            {
+                "name": name,
+                "set": sets[index],
+                "label": info.label if info else "",
+                "seconds": float(clips.lengths[index] / clips.rate_hz),
+                "made_by": info.made_by if info else "",
+            }
+        )
+    return rows
+
+
+def without_paths(config: EvaluationConfig, stored: StoredStudent) -> EvaluationConfig:
+    """What may be shown to others: names in place of this machine's folders."""
+    body, data = config.walker_config.mjcf_path, config.teacher_config.reference_data_path
+    return replace(
+        config,
+        checkpoint_path=stored.run_dir.name,
+        output_dir=None,
+        compare_with=tuple(Path(path).name for path in config.compare_with),
+        walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
+        teacher_config=replace(config.teacher_config, reference_data_path=data and Path(data).name),
+    )
+
+
+def training_rows(run_dir: Path) -> list[dict[str, float]]:
+    """Metrics of the run; none of a checkpoint that stands alone, or while a line is being written."""
+    try:
+        lines = (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line]
+    except (OSError, ValueError):
+        return []
+
+
+def _sha256(params: Any) -> str:
+    """Hash of the names and values of the parameters."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

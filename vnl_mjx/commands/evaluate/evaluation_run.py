@@ -1,0 +1,216 @@
+"""One evaluation of a student, from the rollouts to the files of the report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vnl_mjx.commands.evaluate.evaluated import Evaluated
+from vnl_mjx.commands.evaluate.evaluation_origin import (
+    clips_section,
+    made_section,
+    training_rows,
+    without_paths,
+)
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.config.loading import to_yaml
+from vnl_mjx.evaluation import summary
+from vnl_mjx.evaluation.episode_figures import in_order, metric
+from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
+from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
+from vnl_mjx.evaluation.protocol import (
+    ACTING,
+    DETERMINISTIC,
+    SAMPLED,
+    STUDENT,
+    TEACHER,
+    play_all,
+)
+from vnl_mjx.evaluation.summary import ClipSets
+from vnl_mjx.files import file_name
+from vnl_mjx.report import illustrate
+from vnl_mjx.report.document import assemble
+from vnl_mjx.report.findings import (
+    action_section,
+    all_figures,
+    measure_latent,
+    set_mean,
+)
+from vnl_mjx.report.footage import Footage, followed, latent_footage, prior_footage
+from vnl_mjx.report.html import Extras, write_report
+from vnl_mjx.report.pictures.style import Picture
+from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
+from vnl_mjx.report.verdicts import PRIOR_MODE
+from vnl_mjx.walkers.groups import actuator_groups
+
+VIDEO_FOLDER = "videos"
+_NO_PRIOR = "Left out: prior_config.seconds is 0."
+
+
+class EvaluationRun:
+    """Holds what is evaluated and what was found; its methods are called in order."""
+
+    def __init__(self, config: EvaluationConfig, evaluated: Evaluated, console: Console):
+        """Takes what is evaluated; nothing is played yet."""
+        self.config, self.evaluated, self.console = config, evaluated, console
+        self.stored, self.clips = evaluated.stored, evaluated.clips
+        self.walker = self.stored.walker
+        self.groups = actuator_groups(self.walker.actuator_names)
+        self.prior: PriorEvaluation | None = None
+        self._num_videos = 0
+
+    def play(self) -> None:
+        """Everyone follows the clips."""
+        protocol = self.config.eval_config
+        acting = ACTING if protocol.acting == "both" else (protocol.acting,)
+        self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
+        with frame_progress(self.console, "control steps") as progress:
+            self.rollouts = play_all(
+                self.evaluated.subjects,
+                self.clips,
+                protocol.starts_per_clip,
+                acting,
+                protocol.seed,
+                progress,
+            )
+
+    def measure(self) -> None:
+        """Plays what follows no clip, and measures everything."""
+        config, loaded = self.config, self.stored.loaded
+        with frame_progress(self.console, "control steps") as progress:
+            evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
+            if config.prior_config.seconds:
+                self.prior = self._play_prior(evaluator, progress)
+        with self.console.status("measuring"):
+            self.figures = all_figures(self.rollouts, self.evaluated.subjects, self.clips)
+            self.latent = measure_latent(
+                self.rollouts[STUDENT][self.how],
+                self.clips,
+                evaluator,
+                loaded.student,
+                loaded.params,
+                loaded.teacher,
+                config.latent_config,
+            )
+
+    def film_clips(self, queue: VideoQueue, folder: Path) -> None:
+        """Asks for videos of who followed the clips, which another process draws meanwhile."""
+        shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
+        self._ask(queue, folder, followed(shown, self.clips, self.config.video_config))
+
+    def film_latent(self, queue: VideoQueue, folder: Path) -> None:
+        """Asks for videos of what follows no clip."""
+        section = self.config.video_config
+        if self.prior is not None:
+            self._ask(queue, folder, prior_footage(self.prior, section))
+        self._ask(queue, folder, latent_footage(self.latent, section))
+        queue.close()
+
+    def _ask(self, queue: VideoQueue, folder: Path, footage: Footage) -> None:
+        (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
+        for name, motions in footage:
+            self._num_videos += 1  # what clips are called may be alike, as file names at least
+            file = f"{self._num_videos:02d}_{file_name(name)}.mp4"
+            queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)
+
+    def assemble(self, seconds: float) -> dict[str, Any]:
+        """The document of `metrics.json`.
+
+        Args:
+            seconds: that the evaluation took.
+        """
+        seed = self.config.eval_config.seed
+        episodes = self.rollouts[STUDENT][self.how].episodes
+        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.evaluated.sets), seed)
+        self.sets = sets
+        policies = summary.policies(self.figures, sets)
+        names = {m for ways in self.figures.values() for how in ways.values() for m in how}
+        action = action_section(
+            self.rollouts[STUDENT][self.how],
+            self.rollouts[TEACHER][self.how],
+            self.walker.actuator_names,
+            self.groups,
+        )
+        prior = {} if self.prior is None else self.prior.summary()
+        return assemble(
+            made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
+            settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
+            clips=clips_section(self.clips, self.evaluated.sets),
+            policies=policies,
+            differences=summary.differences(self.figures, sets),
+            metrics={name: metric(name)._asdict() for name in in_order(names)},
+            action=action,
+            latent=self.latent.statistics,
+            prior=prior,
+            alarms=report_alarms(
+                self.latent.statistics,
+                action["on_student_states"]["mse"],
+                action_noise(self.rollouts[TEACHER][SAMPLED])
+                if SAMPLED in self.rollouts[TEACHER]
+                else None,
+                set_mean(policies, TEACHER, self.how, "survival"),
+                set_mean(policies, TEACHER, self.how, "reward_fraction"),
+                self._prior_survival(prior),
+                self.config.prior_config.seconds,
+            ),
+        )
+
+    def write(
+        self, folder: Path, document: dict[str, Any], videos: Sequence[VideoFile], no_videos: str
+    ) -> Path:
+        """Draws the pictures and writes the report; returns the page.
+
+        Args:
+            folder: of the report.
+            document: of `assemble`.
+            videos: that were drawn.
+            no_videos: why not all were; empty where all were.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        with self.console.status("drawing and writing the report"):
+            missing = {"videos": no_videos} if no_videos else {}
+            if self.prior is None:
+                missing["prior"] = _NO_PRIOR
+            if self.latent.missing:
+                missing["latent"] = self.latent.missing
+            extras = Extras(
+                missing=missing, config=to_yaml(without_paths(self.config, self.stored))
+            )
+            return write_report(folder, document, self._pictures(document), videos, extras)
+
+    def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation:
+        section, loaded = self.config.prior_config, self.stored.loaded
+        modes = prior_modes(section.fixed_std, section.correlation_s)
+        return evaluator.run(
+            loaded.params,
+            loaded.teacher,
+            {name: modes[name] for name in section.modes},
+            seconds=section.seconds,
+            num_episodes=section.num_episodes,
+            seed=self.config.eval_config.seed,
+            progress=lambda done, total: progress("prior", done, total),
+        )
+
+    def _prior_survival(self, prior: dict[str, Any]) -> float | None:
+        """Share of the episodes from the clips that stand at the end, at the learned deviation."""
+        if PRIOR_MODE not in prior:
+            return None
+        figures = prior[PRIOR_MODE]["clips"]
+        return figures["survival"][f"{figures['seconds']:g}"]
+
+    def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
+        illustrator = illustrate.Illustrator(
+            document, self.figures, self.sets, self.evaluated.sets, self.how
+        )
+        drawn = illustrator.reward()
+        drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
+        drawn |= illustrator.action(self.groups, self.walker.actuator_names)
+        drawn |= illustrate.latent_pictures(self.latent, self.clips)
+        if self.prior is not None:
+            drawn |= illustrate.prior_pictures(self.prior)
+        return drawn | illustrate.training_pictures(training_rows(self.stored.run_dir))

@@ -1,0 +1,235 @@
+"""`vnl-mjx view` of a checkpoint: a student, its prior or a teacher, as a video or live in the browser."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.commands.data.recognise import recognise
+from vnl_mjx.commands.evaluate.student_setup import load_stored_student
+from vnl_mjx.commands.evaluate.teacher_setup import load_experiment, name_of
+from vnl_mjx.commands.interrupts import terminate_cleanly
+from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.rollout import Episodes, Player, Rollout
+from vnl_mjx.report.rendering.browser import serve_page
+from vnl_mjx.report.rendering.episode_panes import following
+from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
+from vnl_mjx.report.rendering.live_page import Cast, LivePage
+from vnl_mjx.report.rendering.performers import (
+    Performer,
+    student_performers,
+    teacher_performer,
+)
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
+from vnl_mjx.report.rendering.video import default_fps
+from vnl_mjx.tasks.imitation import ImitationTask
+
+REFERENCE = "reference"
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a checkpoint gives to watch.
+
+    Attributes:
+        name: of the checkpoint, without the folders of this machine.
+        task: that is played.
+        clips: that are followed.
+        performers: who can act, by name.
+    """
+
+    name: str
+    task: ImitationTask
+    clips: ReferenceClips
+    performers: dict[str, Performer]
+
+
+def run(path: Path | None, options: ViewOptions) -> int:
+    """Shows a policy and returns the exit status.
+
+    Args:
+        path: checkpoint or run folder; None for the bundled teacher.
+        options: checked already.
+
+    Raises:
+        UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or an
+            option does not fit them.
+    """
+    prepare_jax()
+    shown, console = load_shown(path, options), Console()
+    who = _who(options, shown)
+    clip = _clip(options, shown.clips)
+    start_frame = _start_frame(options, shown, clip)
+    with terminate_cleanly():
+        if options.browser:
+            return _serve(shown, who, clip, start_frame, options, console)
+        rollouts = _play(shown, who, clip, start_frame, options, console)
+        stem = Path("teacher") if path is None else path.resolve()
+        with frame_progress(console) as progress:
+            video = render_side_by_side(
+                shown.task.walker,
+                _motions(shown, rollouts, who, options),
+                output_path(stem, shown.clips.names[clip], options),
+                sheet=options.sheet,
+                progress=lambda done, total: progress("drawing", done, total),
+            )
+    console.print(
+        f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def load_shown(path: Path | None, options: ViewOptions) -> Shown:
+    """Reads and builds everything.
+
+    Raises:
+        UserError: something is missing, damaged or does not fit.
+    """
+    kind, found = recognise(path) if path is not None else ("teacher", None)
+    if kind == "student":
+        clips = None if options.clips is None else str(options.clips)
+        stored = load_stored_student(str(found), clips=clips, mjcf=options.mjcf)
+        loaded, task = stored.loaded, stored.task
+        performers = student_performers(
+            task, stored.clips, loaded.student, loaded.params, loaded.teacher
+        )
+        name = f"{stored.run_dir.name} at {loaded.env_steps:,} environment steps"
+        return Shown(name, task, stored.clips, performers)
+    experiment = load_experiment(found, options.clips, options.mjcf)
+    performers = {"teacher": teacher_performer(experiment.teacher.policy)}
+    return Shown(
+        name_of(experiment, found), experiment.task.imitation, experiment.clips, performers
+    )
+
+
+def _who(options: ViewOptions, shown: Shown) -> list[str]:
+    """Who is shown, in this order; the reference last where it is not named."""
+    known = [*shown.performers, REFERENCE]
+    who = list(options.who or [name for name in known if name != "prior"])
+    for name in who:
+        if name not in known or who.count(name) > 1:
+            raise UserError(
+                f"--who: expected some of {', '.join(known)}, once each, found {name!r}"
+            )
+    if who == [REFERENCE]:
+        raise UserError("--who: nobody acts; to see a clip alone, give vnl-mjx view the clip file")
+    return who
+
+
+def _clip(options: ViewOptions, clips: ReferenceClips) -> int:
+    if not (options.clip.isascii() and options.clip.isdigit()):
+        return clip_of_name(clips, options.clip)
+    if int(options.clip) >= clips.num_clips:
+        raise UserError(
+            f"--clip: expected 0 ... {clips.num_clips - 1} or a name, found {options.clip}"
+        )
+    return int(options.clip)
+
+
+def _start_frame(options: ViewOptions, shown: Shown, clip: int) -> int:
+    frame = round(options.start * shown.clips.rate_hz)
+    last = int(shown.clips.lengths[clip]) - shown.task.frames_needed
+    if frame > last:
+        raise UserError(
+            f"--start: expected at most {last / shown.clips.rate_hz:.2f} s in clip "
+            f"{shown.clips.names[clip]!r}, found {options.start:g}"
+        )
+    return frame
+
+
+def _play(
+    shown: Shown,
+    who: list[str],
+    clip: int,
+    start_frame: int,
+    options: ViewOptions,
+    console: Console,
+) -> dict[str, Rollout]:
+    """One episode of each, from the same start."""
+    episodes = Episodes(
+        clip=jnp.array([clip], jnp.int32),
+        start_frame=jnp.array([start_frame], jnp.int32),
+        key=jax.random.split(jax.random.PRNGKey(_SEED), 1),
+    )
+    clips, timestep = shown.clips, shown.task.config.physics.control_timestep
+    rest = (int(clips.lengths[clip]) - 1 - start_frame) / clips.rate_hz
+    num_steps = max(1, round((options.seconds or rest) / timestep))
+    rollouts = {}
+    with frame_progress(console, "control steps") as progress:
+        for name in who:
+            if name == REFERENCE:
+                continue
+            performer = shown.performers[name]
+            rollouts[name] = Player(shown.task, performer.ending).play(
+                performer.actor(),
+                clips,
+                episodes,
+                _SEED,
+                num_steps=num_steps,
+                progress=_named(progress, name),
+            )
+    return rollouts
+
+
+def _named(progress: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(name, done, total)
+
+
+def _motions(
+    shown: Shown, rollouts: dict[str, Rollout], who: list[str], options: ViewOptions
+) -> SideBySide:
+    columns, rows = len(who), len(options.views)
+    width, height = (
+        2 * (n // (2 * parts)) for n, parts in zip(options.size, (columns, rows), strict=True)
+    )
+    motions = following(
+        rollouts,
+        shown.clips,
+        0,
+        views=options.views,
+        beside=REFERENCE in who,
+        ghosts=options.ghost,
+        pane_size=(width, height),
+        without_reward=[name for name, p in shown.performers.items() if not p.follows],
+    )
+    fps = options.fps or default_fps(motions.rate_hz, options.speed)
+    return replace(motions, fps=fps, speed=options.speed, quick=False)
+
+
+def _serve(
+    shown: Shown,
+    who: list[str],
+    clip: int,
+    start_frame: int,
+    options: ViewOptions,
+    console: Console,
+) -> int:
+    """The page of a policy, with all who can act; the first of `who` begins."""
+    first = next(name for name in who if name != REFERENCE)
+    names = [first, *(name for name in shown.performers if name != first)]
+    episode, activity = LiveEpisode(shown.task, shown.clips, _SEED), {}
+    with frame_progress(console, "policies") as progress:
+        for rank, name in enumerate(names):
+            progress("compiling", rank, len(names))
+            activity[name] = latent_activity(episode, shown.performers[name])
+        progress("compiling", len(names), len(names))
+    cast = Cast({name: shown.performers[name] for name in names}, activity)
+
+    def open_page(server: Any) -> LivePage:
+        scene = build_scene(shown.task.walker)
+        return LivePage(server, scene, episode, shown.clips, cast, shown.name, clip, start_frame)
+
+    return serve_page(open_page, shown.name, options.port)

@@ -1,0 +1,102 @@
+"""What a training may start from: the networks and observation statistics of an existing teacher."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, find_step, load_teacher
+from vnl_mjx.compat.track_mjx_params import count_observations
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import IntentionConfig
+
+_NETWORK_KEYS = {  # configuration keys that set a size of the network
+    "latent_dim": "network.latent_dim",
+    "encoder_hidden_sizes": "network.encoder_hidden_sizes",
+    "decoder_hidden_sizes": "network.decoder_hidden_sizes",
+    "activation": "network.activation",
+    "lstm_hidden_size": "network.lstm_hidden_size",
+    "lstm_num_layers": "network.lstm_num_layers",
+}
+
+
+@dataclass(frozen=True)
+class TeacherStart:
+    """Read from a track-mjx checkpoint, NumPy.
+
+    Attributes:
+        teacher: the policy and what it was trained on.
+        statistics: count [], mean, std, summed_variance [observation], float32.
+        value: variables of the value network; None where the checkpoint holds none that fits.
+    """
+
+    teacher: LoadedTeacher
+    statistics: dict[str, np.ndarray]
+    value: Any
+
+
+def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> TeacherStart:
+    """Reads the checkpoint of `init_from`.
+
+    Args:
+        path: folder of `PPONetwork_<step>` folders, or one of those.
+        network: the policy that is to be trained, which the stored one must equal in every size.
+        value_shapes: tree of shaped leaves, variables of the value network that is to be trained.
+
+    Raises:
+        UserError: no checkpoint, a damaged one, or one of another network.
+    """
+    folder, step = find_step(Path(path).expanduser())
+    teacher = load_teacher(folder, step)
+    _check_network(path, teacher.policy.config, network)
+    stored = read_arrays(folder / "policy")["0"]
+    if not teacher.raw_config["network_config"].get("normalize_observations", True):
+        raise UserError(
+            f"init_from: expected a teacher that normalises its observations, found {path}, which does "
+            "not; start from another one"
+        )
+    count = count_observations(stored)
+    mean, std = (np.asarray(stored[name], np.float32) for name in ("mean", "std"))
+    statistics = {
+        "count": np.float32(count),
+        "mean": mean,
+        "std": std,
+        "summed_variance": np.asarray(stored.get("summed_variance", count * std**2), np.float32),
+    }
+    return TeacherStart(teacher, statistics, _fitting_value(folder / "train_state", value_shapes))
+
+
+def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) -> None:
+    for name in ("reference_size", "proprioception_size", "action_size"):
+        found, expected = getattr(stored, name), getattr(wanted, name)
+        if found != expected:
+            raise UserError(
+                f"init_from: expected a {name.replace('_', ' ')} of {expected}, found {found} in {path}; "
+                "give the task that the teacher was trained on (task.reference, task.proprioception, "
+                "task.walker)"
+            )
+    ignored = "decoder_hidden_sizes" if wanted.is_recurrent else "lstm_hidden_size"
+    for name, key in _NETWORK_KEYS.items():
+        found, expected = getattr(stored, name), getattr(wanted, name)
+        if name != ignored and found != expected:
+            shown = list(found) if isinstance(found, tuple) else found
+            raise UserError(
+                f"init_from: expected {key} = {expected}, found {shown} in {path}; give {key}={shown}"
+            )
+
+
+def _fitting_value(path: Path, shapes: Any) -> Any:
+    """The value network of a training state, None where there is none of these shapes."""
+    try:
+        value = read_arrays(path)["params"]["value"]
+    except (UserError, KeyError, TypeError):
+        return None  # a checkpoint to act with, not to go on with
+    if jax.tree.structure(value) != jax.tree.structure(shapes):
+        return None
+    fits = jax.tree.map(lambda a, b: a.shape == b.shape, value, shapes)
+    if not all(jax.tree.leaves(fits)):
+        return None
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), value)

@@ -1,0 +1,145 @@
+"""What in a report tells of a known trouble of a student, and what to change then.
+
+The thresholds of the latent and of the action error are those that training warns by.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.training.alarms import ACTION_MSE_ALARM, Alarm, latent_alarms
+
+# Share of the posterior mean's variance that the prior mean explains: above, the reference is not heard.
+# Well-trained students are at 0.93, for both may move with the body wherever it suits the decoder.
+PRIOR_EXPLAINS_ALARM = 0.99
+# Mean squared action error over that of the teacher's own noise, which its training taught it to correct.
+TEACHER_NOISE_ALARM = 1.0
+TEACHER_SURVIVAL_ALARM = 0.5
+TEACHER_REWARD_ALARM = 0.3  # of the largest possible, as at the start of a distillation
+PRIOR_SURVIVAL_ALARM = 0.8
+# Nats between posterior and prior from which on more weight helped the bundled teacher's students
+# (README, "How much KL"); below it, less.
+MUCH_KL = 4.0
+
+
+def report_alarms(
+    latent: Mapping[str, Any],
+    action_mse: float | None = None,
+    teacher_noise: float | None = None,
+    teacher_survival: float | None = None,
+    teacher_reward_share: float | None = None,
+    prior_survival: float | None = None,
+    prior_seconds: float = 10.0,
+) -> list[dict[str, str]]:
+    """Alarms of an evaluation; None where something was not measured.
+
+    Args:
+        latent: of `statistics.latent_statistics`; may be empty.
+        action_mse: student from teacher, on states that the student visits.
+        teacher_noise: the same of the teacher's sampled from its deterministic actions (`action_noise`).
+        teacher_survival: share of the teacher's episodes without a failure.
+        teacher_reward_share: the teacher's reward of imitation over the largest possible.
+        prior_survival: share of the prior's rollouts, at the learned variance, that stand at the end.
+        prior_seconds: of those rollouts.
+
+    Returns:
+        `what`, `found` and `change` of each.
+    """
+    found = [
+        *_teacher_alarms(teacher_survival, teacher_reward_share),
+        *_action_alarms(action_mse, teacher_noise),
+        *_latent_alarms(latent),
+        *_prior_alarms(latent, prior_survival, prior_seconds),
+    ]
+    return [alarm._asdict() for alarm in found]
+
+
+def action_noise(rollout: Rollout) -> float | None:
+    """Mean squared difference of a sampling teacher's actions from its deterministic ones; None: no steps.
+
+    Args:
+        rollout: of an `actors.StudentActor` with `teacher_acts` and `sampled`.
+    """
+    steps, valid = rollout.steps, rollout.valid
+    if not valid.any():
+        return None
+    return float(np.square(steps.action[valid] - steps.seen.teacher_action[valid]).mean())
+
+
+def _teacher_alarms(survival: float | None, reward_share: float | None) -> list[Alarm]:
+    signs = []
+    if survival is not None and survival < TEACHER_SURVIVAL_ALARM:
+        signs.append(f"it fails in {100 * (1 - survival):.0f} % of its episodes")
+    if reward_share is not None and reward_share < TEACHER_REWARD_ALARM:
+        signs.append(f"it earns {100 * reward_share:.0f} % of the possible reward")
+    if not signs:
+        return []
+    return [
+        Alarm(
+            "the teacher does not track these clips",
+            " and ".join(signs),
+            "take another teacher (teacher_config.checkpoint_path, teacher_config.step) or clips like "
+            "those it was trained on (teacher_config.reference_data_path)",
+        )
+    ]
+
+
+def _action_alarms(mse: float | None, noise: float | None) -> list[Alarm]:
+    if mse is None:
+        return []
+    limit, of_what = ACTION_MSE_ALARM, "the level of a student that has learnt its teacher"
+    if noise:
+        limit, of_what = TEACHER_NOISE_ALARM * noise, "the teacher's own noise"
+    if mse <= limit:
+        return []
+    return [
+        Alarm(
+            "action error above the teacher's noise" if noise else "large action error",
+            f"the mean squared action error is {mse:.2g}, {mse / limit:.1f} times {of_what} ({limit:.2g})",
+            "train longer (training_config.num_steps), lower training_config.kl_weight, or give the "
+            "student larger layers (vae_config.decoder_hidden_sizes)",
+        )
+    ]
+
+
+def _latent_alarms(latent: Mapping[str, Any]) -> list[Alarm]:
+    if not latent:
+        return []
+    collapse = latent_alarms(latent["kl"], latent["active_units"], latent["latent_dim"])
+    found = list(collapse.values())
+    explained = latent["prior_explains"]
+    # a collapsed latent has been told of already
+    if not collapse and explained is not None and explained > PRIOR_EXPLAINS_ALARM:
+        found.append(
+            Alarm(
+                "the prior says what the posterior says",
+                f"the prior mean explains {100 * explained:.0f} % of the posterior mean's variance: the "
+                "latent follows the body and hardly hears the reference",
+                "lower training_config.kl_weight, or train on clips that go on differently from alike "
+                "postures",
+            )
+        )
+    return found
+
+
+def _prior_alarms(latent: Mapping[str, Any], survival: float | None, seconds: float) -> list[Alarm]:
+    if survival is None or survival >= PRIOR_SURVIVAL_ALARM:
+        return []
+    found = (
+        f"{100 * survival:.0f} % of its rollouts stand after {seconds:g} s, below "
+        f"{100 * PRIOR_SURVIVAL_ALARM:.0f} %"
+    )
+    weight = "raise"
+    if latent:
+        found += f"; posterior and prior are {latent['kl']:.1f} nats apart"
+        weight = "raise" if latent["kl"] > MUCH_KL else "lower"
+    return [
+        Alarm(
+            "the prior alone does not stay up",
+            found,
+            f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: too "
+            "little leaves a prior that does not know, too much a decoder that cannot",
+        )
+    ]

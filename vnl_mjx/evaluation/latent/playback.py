@@ -1,0 +1,220 @@
+"""Latents made up and decoded into motion: between two clips, and along one dimension at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.latent.points import speed_before_steps
+from vnl_mjx.evaluation.motion_statistics import MotionReader
+from vnl_mjx.evaluation.motor_primitives import LatentActor, prior_actor
+from vnl_mjx.evaluation.per_episode import mean_or_none
+from vnl_mjx.evaluation.rollout import Episodes, Player, Rollout
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.vae import StudentVAE
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Latents between those of two clips, decoded; one episode for each weight.
+
+    Attributes:
+        first: episode, of the rollout that was given, whose latents weight 0 repeats.
+        second: episode whose latents weight 1 repeats.
+        weights: [episode] of the second.
+        rollout: what came of it; all begin where `first` began.
+    """
+
+    first: int
+    second: int
+    weights: tuple[float, ...]
+    rollout: Rollout
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """The prior mean moved along single dimensions, decoded; one episode for each.
+
+    Attributes:
+        dimension: [episode] that is moved.
+        sigma: [episode] how far, in standard deviations of the prior.
+        rollout: what came of it; all begin alike.
+    """
+
+    dimension: tuple[int, ...]
+    sigma: tuple[float, ...]
+    rollout: Rollout
+
+
+class LatentPlayback:
+    """Decodes latents of one student."""
+
+    def __init__(
+        self,
+        player: Player,
+        clips: ReferenceClips,
+        student: StudentVAE,
+        params: Any,
+        teacher: FrozenPolicy,
+    ):
+        """Takes the student and where it acts.
+
+        Args:
+            player: whose ending says when a body has fallen (`prior_rollouts.fallen`).
+            clips: that the episodes start from.
+            student: the student's functions.
+            params: the student's parameters.
+            teacher: whose statistics normalise what the student sees.
+        """
+        self._player, self._clips = player, clips
+        self._student, self._params, self._teacher = student, params, teacher
+
+    def interpolate(
+        self, rollout: Rollout, first: int, second: int, weights: Sequence[float] = WEIGHTS
+    ) -> Interpolation:
+        """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
+
+        Args:
+            rollout: of the student at the mode (`actors.StudentActor`).
+            first: episode of a; all start as it did.
+            second: episode of b.
+            weights: of b, one episode each.
+        """
+        latents = interpolated(
+            posterior_means(rollout, first), posterior_means(rollout, second), weights
+        )
+        actor = LatentActor(self._params, self._teacher, latents, self._student)
+        episodes = repeated_start(rollout.episodes, first, len(weights))
+        played = self._player.play(actor, self._clips, episodes, seed=0, num_steps=len(latents))
+        return Interpolation(first, second, tuple(weights), played)
+
+    def traverse(
+        self,
+        episodes: Episodes,
+        episode: int,
+        dimensions: Sequence[int],
+        prior_std: np.ndarray,
+        num_steps: int,
+        sigmas: Sequence[float] = SIGMAS,
+    ) -> Traversal:
+        """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
+
+        Args:
+            episodes: one of which is where all start.
+            episode: which one.
+            dimensions: moved one by one (`most_active`).
+            prior_std: [dim] typical standard deviation of the prior.
+            num_steps: control steps.
+            sigmas: how far; each dimension is moved by each.
+        """
+        pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
+        offset = np.zeros((len(pairs), len(prior_std)), np.float32)
+        for row, (dimension, sigma) in enumerate(pairs):
+            offset[row, dimension] = sigma * prior_std[dimension]
+        actor = prior_actor(
+            self._params, self._teacher, self._student, len(pairs), std_scale=0.0, offset=offset
+        )
+        starts = repeated_start(episodes, episode, len(pairs))
+        played = self._player.play(actor, self._clips, starts, seed=0, num_steps=num_steps)
+        return Traversal(tuple(d for d, _ in pairs), tuple(s for _, s in pairs), played)
+
+
+def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:
+    """Posterior means [time, dim] of the valid steps of one episode of a student."""
+    return np.asarray(rollout.steps.seen.posterior.mean)[rollout.valid[:, episode], episode]
+
+
+def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """(1 - w) first + w second, [time, weight, dim], of [time, dim] each, as long as the shorter one."""
+    length = min(len(first), len(second))
+    w = np.asarray(weights, np.float32)[None, :, None]
+    return (1.0 - w) * first[:length, None] + w * second[:length, None]
+
+
+def contrasting_episodes(rollout: Rollout) -> tuple[int, int]:
+    """The slowest and the fastest of the episodes that did not fail; of all where fewer than two did not.
+
+    Raises:
+        ValueError: there is but one episode.
+    """
+    if rollout.num_episodes < 2:
+        raise ValueError(f"{rollout.num_episodes=} must be at least 2")
+    valid = rollout.valid
+    mean_speed = np.where(valid, speed_before_steps(rollout), 0.0).sum(axis=0)
+    mean_speed /= np.maximum(valid.sum(axis=0), 1)
+    candidates = np.flatnonzero(rollout.survived)
+    if len(candidates) < 2:
+        candidates = np.arange(rollout.num_episodes)
+    ordered = candidates[np.argsort(mean_speed[candidates], kind="stable")]
+    return int(ordered[0]), int(ordered[-1])
+
+
+def repeated_start(episodes: Episodes, episode: int, count: int) -> Episodes:
+    """`count` episodes that start alike, as one of `episodes` does."""
+    rows = np.full(count, episode)
+    return Episodes(
+        *(np.asarray(part)[rows] for part in (episodes.clip, episodes.start_frame, episodes.key))
+    )
+
+
+def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
+    """The `num` dimensions that carry most KL, the first of them first."""
+    return np.argsort(-np.asarray(kl_per_dim), kind="stable")[:num].tolist()
+
+
+def interpolation_figures(
+    interpolation: Interpolation, given: Rollout, clips: ReferenceClips, reader: MotionReader
+) -> dict[str, Any]:
+    """JSON-able: names of the two clips, `weights` and `motion_figures`.
+
+    Args:
+        interpolation: what was played.
+        given: the rollout that its latents are from.
+        clips: of both.
+        reader: of the walker's motions.
+    """
+    first, second = (
+        given.episodes.clip[interpolation.first],
+        given.episodes.clip[interpolation.second],
+    )
+    return {
+        "first": clips.names[first],
+        "second": clips.names[second],
+        "weights": list(interpolation.weights),
+        **motion_figures(interpolation.rollout, reader),
+    }
+
+
+def traversal_figures(traversal: Traversal, reader: MotionReader) -> dict[str, Any]:
+    """JSON-able: `dimension`, `sigma` and `motion_figures`, [episode] each."""
+    return {
+        "dimension": list(traversal.dimension),
+        "sigma": list(traversal.sigma),
+        **motion_figures(traversal.rollout, reader),
+    }
+
+
+def motion_figures(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:
+    """What each episode did, [episode] lists; None where it was too short to tell.
+
+    Returns:
+        `seconds` until it fell or the end, `fell`, and means of `speed` (m/s), `turning_rate` (rad/s,
+        positive to the left) and `torso_height` (m).
+    """
+    steps = rollout.steps
+    motions = [
+        reader([rollout.qpos_of(episode)], rollout.control_hz)
+        for episode in range(rollout.num_episodes)
+    ]
+    return {
+        "seconds": (rollout.valid.sum(axis=0) / rollout.control_hz).tolist(),
+        "fell": (steps.terminated & steps.alive).any(axis=0).tolist(),
+        "speed": [mean_or_none(motion.speed) for motion in motions],
+        "turning_rate": [mean_or_none(motion.turning_rate) for motion in motions],
+        "torso_height": [mean_or_none(motion.torso_height) for motion in motions],
+    }

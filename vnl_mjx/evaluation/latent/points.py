@@ -1,0 +1,101 @@
+"""The states that a student visited, with what is known of each: points of the latent space."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.quaternions import conjugate, rotate
+
+
+@dataclass(frozen=True)
+class LatentPoints:
+    """Visited states, [point, ...] each, episode after episode, in order of time.
+
+    Attributes:
+        posterior_mean: [point, dim].
+        prior_mean: [point, dim].
+        body: [point, feature] posture and motion of the body when the latent was inferred, blind to place
+            and heading: root height, the vertical in the root's frame, velocities of the root in its
+            frame, joint angles and velocities.
+        speed: horizontal speed of the root then, m/s, over 0.1 s.
+        seconds: time in the clip.
+        clip: index into the clips.
+        episode: index into the episodes.
+    """
+
+    posterior_mean: np.ndarray
+    prior_mean: np.ndarray
+    body: np.ndarray
+    speed: np.ndarray
+    seconds: np.ndarray
+    clip: np.ndarray
+    episode: np.ndarray
+
+    def thinned(self, max_points: int) -> "LatentPoints":
+        """At most `max_points`, evenly spread."""
+        num = len(self.clip)
+        rows = np.linspace(0, num - 1, min(num, max_points)).round().astype(int)
+        return LatentPoints(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
+    """The valid steps of a rollout of a student (`actors.StudentActor`)."""
+    steps, valid = rollout.steps, rollout.valid
+    clip = np.broadcast_to(rollout.episodes.clip, valid.shape)
+    episode = np.broadcast_to(np.arange(rollout.num_episodes), valid.shape)
+
+    def of(values: np.ndarray) -> np.ndarray:  # [time, episode, ...] -> [point, ...]
+        return np.swapaxes(np.asarray(values), 0, 1)[valid.T]
+
+    return LatentPoints(
+        posterior_mean=of(steps.seen.posterior.mean),
+        prior_mean=of(steps.seen.prior.mean),
+        body=_body_features(
+            of(_before(rollout.start_qpos, steps.qpos)), of(_before(rollout.start_qvel, steps.qvel))
+        ),
+        speed=of(speed_before_steps(rollout)),
+        seconds=of(steps.frame) / clips.rate_hz,
+        clip=of(clip),
+        episode=of(episode),
+    )
+
+
+def speed_before_steps(rollout: Rollout) -> np.ndarray:
+    """Horizontal speed of the root in the state that each step began in, m/s [time, episode].
+
+    It is that of the chord over 0.1 s about the state; shorter at both ends of the episode. Entries of
+    steps that are not valid mean nothing.
+    """
+    position = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])[..., :2]
+    last = rollout.valid.sum(axis=0)  # row of each episode's last pose
+    half = max(1, round(CHORD_SECONDS * rollout.control_hz / 2))
+    row = np.arange(len(rollout.valid))[:, None]
+    begin = np.minimum(np.maximum(row - half, 0), last)
+    end = np.minimum(row + half, last)
+    episode = np.arange(rollout.num_episodes)
+    chord = np.linalg.norm(position[end, episode] - position[begin, episode], axis=-1)
+    return chord * rollout.control_hz / np.maximum(end - begin, 1)
+
+
+def clip_groups(clips: ReferenceClips) -> list[Hashable]:
+    """What goes together where clips are kept apart: a clip and its mirror image are one group."""
+    if not clips.info or not all(info.source for info in clips.info):
+        return list(range(clips.num_clips))
+    return [info.group("clip") for info in clips.info]
+
+
+def _before(start: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """What held before each step, [time, episode, ...], of the start and what held after each."""
+    return np.concatenate([start[None], after[:-1]])
+
+
+def _body_features(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    qpos, qvel = np.asarray(qpos, np.float32), np.asarray(qvel, np.float32)
+    upright = conjugate(qpos[:, 3:7])
+    vertical = rotate(np.tile(np.float32([0.0, 0.0, 1.0]), (len(qpos), 1)), upright)
+    velocity = rotate(qvel[:, :3], upright)
+    return np.concatenate([qpos[:, 2:3], vertical, velocity, qvel[:, 3:], qpos[:, 7:]], axis=-1)

@@ -1,0 +1,197 @@
+"""What can be read linearly from a latent: the behaviour that a clip shows, and the speed.
+
+Clips are kept apart: what is predicted of a clip was learnt from others. The same probe of other
+features, such as the prior mean, tells whether the latent adds anything to what the body shows already.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.latent.points import LatentPoints, clip_groups
+
+_MAX_FOLDS = 5
+_MAX_POINTS = 1500  # neighbouring frames hardly differ
+_MAX_ITERATIONS = 1000
+# The probe of each feature takes its own, for else the feature with most columns would overfit most.
+_LOGISTIC_C = (1.0, 0.03, 0.001)
+_RIDGE_ALPHA = (1.0, 30.0, 1000.0)
+
+
+def probe_latent(points: LatentPoints, clips: ReferenceClips) -> dict[str, Any]:
+    """Both probes of the posterior mean, the prior mean and the body's posture and motion, JSON-able.
+
+    Returns:
+        `behaviour` (`probe_behaviour`) and `speed` (`probe_speed`).
+    """
+    points = points.thinned(_MAX_POINTS)
+    features = {
+        "posterior_mean": points.posterior_mean,
+        "prior_mean": points.prior_mean,
+        "body": points.body,
+    }
+    groups = clip_groups(clips)
+    labels = [info.label for info in clips.info] or [""] * clips.num_clips
+    return {
+        "behaviour": probe_behaviour(features, points.clip, labels, groups),
+        "speed": probe_speed(features, points.speed, points.clip, groups),
+    }
+
+
+def probe_behaviour(
+    features: Mapping[str, np.ndarray],
+    clip: np.ndarray,
+    labels: Sequence[str],
+    groups: Sequence[Hashable],
+) -> dict[str, Any]:
+    """Logistic regression of each clip's label.
+
+    Args:
+        features: named, [point, feature] each.
+        clip: [point] index into the clips.
+        labels: [clip]; empty where none is known.
+        groups: [clip] what is kept together in cross-validation.
+
+    Returns:
+        `labels` told apart, `left_out` labels of fewer than two groups of clips, `num_clips`, `chance` and
+        `balanced_accuracy` (mean over labels of the share of their points that is recognised) of each
+        feature, `recall` of each label from the first feature; `why` in words where nothing can be measured.
+    """
+    visited = set(np.unique(clip).tolist())
+    names, left_out = _repeated_labels(labels, groups, visited)
+    document: dict[str, Any] = {
+        "labels": names,
+        "left_out": left_out,
+        "num_clips": sum(labels[i] in names for i in visited),
+        "chance": None,
+        "balanced_accuracy": {},
+        "recall": {},
+        "why": None,
+    }
+    if len(names) < 2:
+        document["why"] = "needs two behaviours with at least two clips each (labels of the clips)"
+        return document
+    of_point = np.asarray(labels)[clip]
+    rows = np.isin(of_point, names)
+    folds = _folds(clip[rows], labels, groups)
+    for name, values in features.items():
+        recall = _recalls(values[rows], of_point[rows], folds, names)
+        document["balanced_accuracy"][name] = float(np.mean(list(recall.values())))
+        document["recall"] = document["recall"] or recall
+    document["chance"] = 1.0 / len(names)
+    return document
+
+
+def probe_speed(
+    features: Mapping[str, np.ndarray],
+    speed: np.ndarray,
+    clip: np.ndarray,
+    groups: Sequence[Hashable],
+) -> dict[str, Any]:
+    """Ridge regression of the speed.
+
+    Args:
+        features: named, [point, feature] each.
+        speed: [point] m/s.
+        clip: [point] index into the clips.
+        groups: [clip] what is kept together in cross-validation.
+
+    Returns:
+        `r2` of each feature: share of the variance of the speed over all points that is predicted, below 0
+        where the prediction is worse than one speed for all; `num_clips`; `why` in words where nothing can
+        be measured.
+    """
+    num_clips = len(np.unique(clip))
+    document: dict[str, Any] = {"r2": {}, "num_clips": num_clips, "why": None}
+    if len({groups[i] for i in np.unique(clip)}) < 2:
+        document["why"] = "needs at least two clips"
+    elif not np.ptp(speed) > 0.0:
+        document["why"] = "the speed is the same everywhere"
+    else:
+        folds = _folds(clip, [""] * len(groups), groups)
+        document["r2"] = {n: _speed_r2(values, speed, folds) for n, values in features.items()}
+    return document
+
+
+def _repeated_labels(
+    labels: Sequence[str], groups: Sequence[Hashable], visited: set[int]
+) -> tuple[list[str], list[str]]:
+    """Labels that two or more groups of the visited clips have, and those that fewer have."""
+    having: dict[str, set[Hashable]] = {}
+    for clip in sorted(visited):
+        if labels[clip]:
+            having.setdefault(labels[clip], set()).add(groups[clip])
+    repeated = sorted(label for label, found in having.items() if len(found) > 1)
+    return repeated, sorted(having.keys() - set(repeated))
+
+
+def _folds(clip: np.ndarray, labels: Sequence[str], groups: Sequence[Hashable]) -> np.ndarray:
+    """Fold of each point; the groups of a label go to different folds, as far as there are folds."""
+    visited = sorted(np.unique(clip).tolist(), key=lambda i: (labels[i], i))
+    ordered = list(dict.fromkeys(groups[i] for i in visited))
+    num_folds = min(_MAX_FOLDS, len(ordered))
+    fold_of = {group: rank % num_folds for rank, group in enumerate(ordered)}
+    return np.array([fold_of[groups[i]] for i in clip])
+
+
+def _recalls(
+    values: np.ndarray, labels: np.ndarray, folds: np.ndarray, names: Sequence[str]
+) -> dict[str, float]:
+    """Of each label the share of its points that are recognised."""
+    from sklearn.linear_model import LogisticRegression  # here: it takes seconds to import
+
+    # weighted, for else the label of most points would be the answer to every doubt
+    model = LogisticRegression(class_weight="balanced", max_iter=_MAX_ITERATIONS)
+    predicted = _predict(model, {"C": _LOGISTIC_C}, values, labels, folds)
+    return {name: float(np.mean(predicted[labels == name] == name)) for name in names}
+
+
+def _speed_r2(values: np.ndarray, speed: np.ndarray, folds: np.ndarray) -> float:
+    from sklearn.linear_model import Ridge
+
+    predicted = _predict(Ridge(), {"alpha": _RIDGE_ALPHA}, values, speed, folds)
+    return float(1.0 - np.square(speed - predicted).mean() / speed.var())
+
+
+def _predict(
+    model: Any,
+    choices: Mapping[str, Sequence[float]],
+    values: np.ndarray,
+    target: np.ndarray,
+    folds: np.ndarray,
+) -> np.ndarray:
+    """What a model of standardised features says of each fold, having learnt from the others.
+
+    How much it is regularised is chosen by cross-validation among those others too.
+    """
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    values = np.asarray(values, np.float64)
+    steps = [("scale", StandardScaler()), ("model", model)]
+    grid = {f"model__{name}": list(some) for name, some in choices.items()}
+    predicted = np.empty_like(target)
+    # so small a problem only waits for threads, on a busy machine for long
+    with threadpool_limits(1):
+        for fold in np.unique(folds):
+            test = folds == fold
+            known = target[~test]
+            splits = PredefinedSplit(folds[~test]).split()
+            inner = [(rows, rest) for rows, rest in splits if _differ(known[rows])]
+            if inner:
+                probe: Any = GridSearchCV(Pipeline(steps), grid, cv=inner)
+            else:
+                probe = Pipeline(steps).set_params(**{k: some[1] for k, some in grid.items()})
+            if _differ(known):
+                predicted[test] = probe.fit(values[~test], known).predict(values[test])
+            else:
+                predicted[test] = known[0]
+    return predicted
+
+
+def _differ(values: np.ndarray) -> bool:
+    return bool((values != values[:1]).any())

@@ -1,0 +1,207 @@
+"""How much of a student's latent is in use, and how its posterior compares with its prior.
+
+Functions take posterior and prior of visited states, [time, episode, dim], and `valid` [time, episode]:
+the steps that count.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, draws
+from vnl_mjx.gaussians import kl_divergence
+from vnl_mjx.models.vae import Gaussian
+from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
+
+_LONGEST_LAG_S = 1.0
+# A posterior mean that varies less is constant but for rounding: nothing to explain or to correlate.
+_CONSTANT_VARIANCE = 1e-10
+
+
+def latent_statistics(
+    posterior: Gaussian,
+    prior: Gaussian,
+    valid: np.ndarray,
+    clip: np.ndarray,
+    control_hz: float,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All figures of this file, JSON-able; empty where no step is valid.
+
+    Args:
+        posterior: of the student.
+        prior: of the student.
+        valid: steps that count.
+        clip: [episode] which clip each follows.
+        control_hz: steps per second.
+        seed: of the intervals.
+
+    Returns:
+        `kl` and `kl_per_dim` (nats) and `active_units` by KL with `intervals` of both, `varying_units` by the
+        variance of the posterior mean, standard deviations of both distributions, `aggregate`
+        (`aggregate_statistics`), `prior_explains` and `autocorrelation` of the posterior mean: `lag_s`,
+        `mean` and quartiles over dimensions, `time_constant_s`.
+    """
+    if not valid.any():
+        return {}
+    kl = kl_per_step(posterior, prior)[valid].mean(axis=0)
+    variance = _float64(posterior.mean, valid).var(axis=0)
+    explained, per_dim = prior_explains(posterior, prior, valid)
+    return {
+        "latent_dim": len(kl),
+        "num_steps": int(valid.sum()),
+        "kl": float(kl.sum()),
+        "kl_per_dim": kl.tolist(),
+        "active_units": int(np.sum(kl > ACTIVE_UNIT_KL)),
+        "active_unit_kl": ACTIVE_UNIT_KL,
+        "intervals": kl_intervals(posterior, prior, valid, clip, seed),
+        "varying_units": int(np.sum(variance > ACTIVE_UNIT_VARIANCE)),
+        "posterior_mean_variance_per_dim": variance.tolist(),
+        "posterior_std": float(_std(posterior, valid).mean()),
+        "posterior_std_per_dim": _std(posterior, valid).mean(axis=0).tolist(),
+        "prior_std": float(_std(prior, valid).mean()),
+        "prior_std_per_dim": _std(prior, valid).mean(axis=0).tolist(),
+        "aggregate": aggregate_statistics(posterior, prior, valid),
+        "prior_explains": explained,
+        "prior_explains_per_dim": per_dim,
+        "autocorrelation": _autocorrelation_figures(posterior, valid, control_hz),
+    }
+
+
+def kl_per_step(posterior: Gaussian, prior: Gaussian) -> np.ndarray:
+    """KL(posterior || prior) of each step and dimension, nats [time, episode, dim], float64."""
+    kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
+    return np.asarray(kl, np.float64)
+
+
+def kl_intervals(
+    posterior: Gaussian, prior: Gaussian, valid: np.ndarray, clip: np.ndarray, seed: int = 0
+) -> dict[str, dict[str, float | None]]:
+    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
+
+    The draws are those of `evaluation.bootstrap`, but a resample has a KL per dimension rather than one
+    number, and the intervals are plain percentiles. None for fewer than two clips.
+    """
+    names, member = np.unique(clip, return_inverse=True)
+    if len(names) < 2:
+        return {name: {"low": None, "high": None} for name in ("kl", "active_units")}
+    of_clip = (member == np.arange(len(names))[:, None]).astype(float)
+    kl = np.where(valid[..., None], kl_per_step(posterior, prior), 0.0)
+    sums, counts = of_clip @ kl.sum(axis=0), of_clip @ valid.sum(axis=0)
+    drawn = draws(len(names), NUM_RESAMPLES, seed)
+    resampled = (drawn @ sums) / np.maximum(drawn @ counts, 1)[:, None]  # [resample, dim]
+    tail = 50.0 * (1.0 - LEVEL)
+    figures = {
+        "kl": resampled.sum(axis=1),
+        "active_units": (resampled > ACTIVE_UNIT_KL).sum(axis=1),
+    }
+    bounds = {name: np.percentile(values, [tail, 100.0 - tail]) for name, values in figures.items()}
+    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in bounds.items()}
+
+
+def aggregate(gaussian: Gaussian, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance, [dim] each, of the mixture of the Gaussians of all valid steps.
+
+    By the law of total variance: the variance of the means plus the mean of the variances.
+    """
+    mean, variance = _float64(gaussian.mean, valid), np.square(_std(gaussian, valid))
+    return mean.mean(axis=0), mean.var(axis=0) + variance.mean(axis=0)
+
+
+def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray) -> dict[str, Any]:
+    """Does the prior, over all visited states, cover what the posterior uses?
+
+    Returns:
+        `posterior` and `prior` with `mean` and `std` [dim] of both mixtures, and `kl_per_dim` and `kl`, nats,
+        from the Gaussian with the moments of the one to the Gaussian with those of the other.
+    """
+    q_mean, q_variance = aggregate(posterior, valid)
+    p_mean, p_variance = aggregate(prior, valid)
+    kl = np.asarray(kl_divergence(q_mean, np.log(q_variance), p_mean, np.log(p_variance)))
+    return {
+        "posterior": {"mean": q_mean.tolist(), "std": np.sqrt(q_variance).tolist()},
+        "prior": {"mean": p_mean.tolist(), "std": np.sqrt(p_variance).tolist()},
+        "kl_per_dim": kl.tolist(),
+        "kl": float(kl.sum()),
+    }
+
+
+def prior_explains(
+    posterior: Gaussian, prior: Gaussian, valid: np.ndarray
+) -> tuple[float | None, list[float | None]]:
+    """Share of the posterior mean's variance that the prior mean, taken as its prediction, explains.
+
+    1 where the body alone decides the latent, about 0 where only the reference does, below 0 where the
+    prior mean is worse than a constant.
+
+    Returns:
+        The share of all dimensions together, and of each; None where the posterior mean is constant.
+    """
+    mean = _float64(posterior.mean, valid)
+    variance = mean.var(axis=0)
+    missed = np.square(mean - _float64(prior.mean, valid)).mean(axis=0)
+    per_dim = [
+        float(1.0 - m / v) if v > _CONSTANT_VARIANCE else None
+        for m, v in zip(missed, variance, strict=True)
+    ]
+    if not (variance > _CONSTANT_VARIANCE).any():
+        return None, per_dim
+    return float(1.0 - missed.sum() / variance.sum()), per_dim
+
+
+def autocorrelation(values: np.ndarray, valid: np.ndarray, max_lag: int) -> np.ndarray:
+    """Autocorrelation about the mean over everything, of each dimension that varies, [varying, lag].
+
+    Args:
+        values: [time, episode, dim].
+        valid: [time, episode]; a pair counts where both of its steps, of one episode, are valid.
+        max_lag: steps; lags that no episode is long enough for are left out.
+    """
+    values = np.asarray(values, np.float64)
+    centred = np.where(valid[..., None], values - values[valid].mean(axis=0), 0.0)
+    centred = centred[..., centred[valid].var(axis=0) > _CONSTANT_VARIANCE]
+    covariance = []
+    for lag in range(max_lag + 1):
+        end = max(len(valid) - lag, 0)
+        pairs = np.sum(valid[:end] & valid[lag:])
+        if not pairs:
+            break
+        products = np.einsum("ted,ted->d", centred[:end], centred[lag:])
+        covariance.append(products / pairs)
+    return (np.stack(covariance) / covariance[0]).T
+
+
+def time_constant(lag_s: np.ndarray, correlation: np.ndarray) -> float | None:
+    """Where [lag] a correlation first falls to 1/e, seconds; None where it does not get there."""
+    below = correlation <= np.exp(-1.0)
+    if not below.any():
+        return None
+    after = int(np.argmax(below))
+    around = slice(after - 1, after + 1)
+    return float(np.interp(-np.exp(-1.0), -correlation[around], lag_s[around]))
+
+
+def _autocorrelation_figures(
+    posterior: Gaussian, valid: np.ndarray, control_hz: float
+) -> dict[str, Any]:
+    curves = autocorrelation(posterior.mean, valid, round(_LONGEST_LAG_S * control_hz))
+    if not len(curves):
+        return {"lag_s": [], "mean": [], "lower": [], "upper": [], "time_constant_s": None}
+    lag_s, mean = np.arange(curves.shape[1]) / control_hz, curves.mean(axis=0)
+    lower, upper = np.quantile(curves, (0.25, 0.75), axis=0)
+    return {
+        "lag_s": lag_s.tolist(),
+        "mean": mean.tolist(),
+        "lower": lower.tolist(),
+        "upper": upper.tolist(),
+        "time_constant_s": time_constant(lag_s, mean),
+    }
+
+
+def _float64(values: Any, valid: np.ndarray) -> np.ndarray:
+    """The valid rows, [step, dim]."""
+    return np.asarray(values, np.float64)[valid]
+
+
+def _std(gaussian: Gaussian, valid: np.ndarray) -> np.ndarray:
+    return np.exp(0.5 * _float64(gaussian.logvar, valid))

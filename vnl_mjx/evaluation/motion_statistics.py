@@ -1,0 +1,197 @@
+"""How a set of motions compares with recorded ones, where no frame of one belongs to a frame of the other."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.kinematics import Kinematics
+from vnl_mjx.clips.velocities import rotation_between
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.walkers.walker import Walker
+
+# Speeds are those of the chord over so long: as smoothed by a box of that width.
+CHORD_SECONDS = 0.1
+_BINS = 50  # of a histogram, over the range of the data
+_MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
+_MAX_TRAJECTORIES = 64  # that are compared pair by pair
+_MIN_COMMON_SECONDS = 0.5  # of a pair
+
+
+@dataclass(frozen=True)
+class Motions:
+    """Trajectories, and what is measured on them, pooled.
+
+    Attributes:
+        joints: [frame, joint] of each trajectory, radians.
+        speed: [sample] horizontal speed of the root, m/s.
+        turning_rate: [sample] of the root about the vertical, rad/s, positive to the left.
+        torso_height: [sample] of the root body over the floor, metres.
+        rate_hz: frames per second.
+    """
+
+    joints: tuple[np.ndarray, ...]
+    speed: np.ndarray
+    turning_rate: np.ndarray
+    torso_height: np.ndarray
+    rate_hz: float
+
+    @property
+    def pooled_joints(self) -> np.ndarray:
+        """Joint angles of all trajectories, [sample, joint]."""
+        return np.concatenate(self.joints)
+
+
+class MotionReader:
+    """Reads motions of one walker; holds its kinematics."""
+
+    def __init__(self, walker: Walker):
+        """Takes whose motions they are."""
+        self._kinematics = Kinematics(walker.model)
+        self._root_body, self._floor_height = walker.root_body, walker.floor_height
+
+    def of_clips(self, clips: ReferenceClips) -> Motions:
+        """Each clip a trajectory."""
+        starts = np.asarray(clips.starts)[1:]
+        return self(np.split(np.asarray(clips.qpos()), starts), clips.rate_hz)
+
+    def of_rollout(self, rollout: Rollout, rate_hz: float) -> Motions:
+        """Each episode a trajectory while it lives, at `rate_hz`, or as it is where that is slower."""
+        skip = max(rollout.control_hz / rate_hz, 1.0)
+        trajectories = []
+        for episode in range(rollout.num_episodes):
+            qpos = rollout.qpos_of(episode)
+            rows = np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int)
+            trajectories.append(qpos[rows])
+        return self(trajectories, rollout.control_hz / skip)
+
+    def __call__(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> Motions:
+        """Of qpos [frame, nq] each."""
+        trajectories = [np.asarray(qpos, np.float64) for qpos in trajectories]
+        speeds, turns = zip(*(_chords(qpos, rate_hz) for qpos in trajectories), strict=True)
+        heights = self._kinematics(np.concatenate(trajectories)).positions[:, self._root_body, 2]
+        return Motions(
+            joints=tuple(qpos[:, 7:] for qpos in trajectories),
+            speed=np.concatenate(speeds),
+            turning_rate=np.concatenate(turns),
+            torso_height=heights - self._floor_height,
+            rate_hz=rate_hz,
+        )
+
+
+def _chords(qpos: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Horizontal speed and turning rate over chords of 0.1 s, [chord] each."""
+    lag = max(1, round(CHORD_SECONDS * rate_hz))
+    if len(qpos) <= lag:
+        return np.empty(0), np.empty(0)
+    before, after = qpos[:-lag], qpos[lag:]
+    speed = np.linalg.norm(after[:, :2] - before[:, :2], axis=1) * rate_hz / lag
+    w, x, y, z = before[:, 3:7].T
+    up = np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], axis=1)
+    # the part of the rotation that is about the vertical is defined in every posture, heading is not
+    turned = np.sum(rotation_between(before[:, 3:7], after[:, 3:7]) * up, axis=1)
+    return speed, turned * rate_hz / lag
+
+
+def compare_motions(
+    motions: Motions, data: Motions, joint_names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Distances of distributions, and how varied the motions are.
+
+    Args:
+        motions: what is judged.
+        data: what they should be like.
+        joint_names: of the columns of `joints`; gives `joint_angles.per_joint`.
+
+    Returns:
+        JSON-able: for `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles`
+        (radians; means over joints) the mean of both sides, their 1-Wasserstein distance and the
+        overlap of their histograms in [0, 1]; `speed_ratio` of the means; `joint_variance_reached`, the
+        share of the data's variance of joint angles that the motions have too; `diversity`, the
+        mean RMS distance between the joint angles of two trajectories in radians, `data_diversity`
+        and `diversity_ratio`. None where there is nothing to measure.
+    """
+    scalars = {
+        name: _distances(getattr(motions, name), getattr(data, name))
+        for name in ("speed", "turning_rate", "torso_height")
+    }
+    joints, data_joints = _thinned(motions.pooled_joints), _thinned(data.pooled_joints)
+    per_joint = [_distances(*pair) for pair in zip(joints.T, data_joints.T, strict=True)]
+    angles: dict[str, Any] = {
+        key: float(np.array([joint[key] for joint in per_joint], float).mean())
+        for key in per_joint[0]
+    }
+    if joint_names:
+        angles["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
+    own, datas = diversity(motions), diversity(data)
+    return {
+        **scalars,
+        "joint_angles": angles,
+        "speed_ratio": _ratio(scalars["speed"]["mean"], scalars["speed"]["data_mean"]),
+        "joint_variance_reached": _variance_reached(joints, data_joints),
+        "diversity": own,
+        "data_diversity": datas,
+        "diversity_ratio": _ratio(own, datas),
+    }
+
+
+def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Mass that the histograms of samples `a` and `b` have in common, in [0, 1].
+
+    The bins divide the range of `b`; what lies outside of it falls into one bin on either side.
+    """
+    low, high = float(b.min()), float(b.max())
+    margin = 1e-6 * max(abs(low), abs(high), 1.0)  # of data that is the same everywhere
+    edges = np.concatenate(
+        [[-np.inf], np.linspace(low - margin, high + margin, _BINS + 1), [np.inf]]
+    )
+    shares = [np.histogram(samples, edges)[0] / len(samples) for samples in (a, b)]
+    return float(np.minimum(*shares).sum())
+
+
+def diversity(motions: Motions) -> float | None:
+    """Mean over pairs of trajectories of the RMS difference of their joint angles, radians.
+
+    Two trajectories are compared from their starts to where the shorter one ends. None where no two
+    last for half a second.
+    """
+    shortest = _MIN_COMMON_SECONDS * motions.rate_hz
+    lasting = [joints for joints in motions.joints if len(joints) >= shortest]
+    if len(lasting) < 2:
+        return None
+    chosen = np.linspace(0, len(lasting) - 1, min(len(lasting), _MAX_TRAJECTORIES)).astype(int)
+    pairs = itertools.combinations((lasting[i] for i in chosen), 2)
+    common = ((a, b, min(len(a), len(b))) for a, b in pairs)
+    return float(np.mean([np.sqrt(np.mean((a[:n] - b[:n]) ** 2)) for a, b, n in common]))
+
+
+def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]:
+    samples, data = _thinned(samples), _thinned(data)
+    if not (len(samples) and len(data)):
+        return dict.fromkeys(("mean", "data_mean", "wasserstein", "overlap"))
+    return {
+        "mean": float(samples.mean()),
+        "data_mean": float(data.mean()),
+        "wasserstein": float(wasserstein_distance(samples, data)),
+        "overlap": histogram_overlap(samples, data),
+    }
+
+
+def _variance_reached(joints: np.ndarray, data: np.ndarray) -> float | None:
+    """A joint that varies more than the data's does not make up for one that is still."""
+    variances, wanted = joints.var(axis=0), data.var(axis=0)
+    total = float(wanted.sum())
+    return float(np.minimum(variances, wanted).sum()) / total if total > 0 else None
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return None if a is None or not b else a / b
+
+
+def _thinned(samples: np.ndarray) -> np.ndarray:
+    """Every n-th of [sample, ...], so that at most `_MAX_SAMPLES` are left."""
+    return samples[:: -(-len(samples) // _MAX_SAMPLES) or 1]

@@ -1,0 +1,223 @@
+"""The decoder driven by the prior alone: does the body stay up, and does it move like the data?"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.clips.kinematics import forward_kinematics
+from vnl_mjx.clips.operations import merge
+from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
+from vnl_mjx.evaluation.motor_primitives import prior_actor
+from vnl_mjx.evaluation.rollout import Ending, Episodes, Player, Rollout
+from vnl_mjx.evaluation.survival import SurvivalCurve, survival_curve
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
+from vnl_mjx.walkers.walker import Walker
+
+SURVIVAL_SECONDS = (1, 2, 5, 10)
+STARTS = ("clips", "neutral")
+_LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
+
+
+@dataclass(frozen=True)
+class PriorMode:
+    """How latents are drawn around the prior mean.
+
+    Attributes:
+        std_scale: factor of the learned standard deviation.
+        fixed_std: standard deviation in its place; None for the learned one.
+        correlation_s: time constant of the noise, seconds; 0 draws it anew in each control step.
+    """
+
+    std_scale: float = 1.0
+    fixed_std: float | None = None
+    correlation_s: float = 0.0
+
+    def correlation(self, control_hz: float) -> float:
+        """Of the noise between two control steps."""
+        return math.exp(-1.0 / (self.correlation_s * control_hz)) if self.correlation_s else 0.0
+
+
+def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
+    """The modes of a report: mean, learned and fixed deviation, and the learned one drawn smoothly."""
+    return {
+        "mean": PriorMode(std_scale=0.0),
+        "learned": PriorMode(),
+        "fixed": PriorMode(fixed_std=fixed_std),
+        "smooth": PriorMode(correlation_s=correlation_s),
+    }
+
+
+def fallen(walker: Walker, clips: ReferenceClips) -> Ending:
+    """The `Ending` of those who follow nothing: it fails who has fallen, and is never over.
+
+    Fallen is: the simulation diverged, the torso's z axis points below the horizontal, or the torso is
+    lower over the floor than half of its lowest height in `clips`.
+    """
+    root, floor = walker.root_body, walker.floor_height
+    heights = np.asarray(clips.body_positions)[:, root, 2] - floor
+    lowest = floor + _LOWEST_TORSO * float(heights.min())
+
+    def ending(state: ImitationState, outcome: StepOutcome) -> tuple[jax.Array, jax.Array]:
+        physics = state.physics
+        upside_down = physics.xmat[root, 2, 2] < 0.0
+        low = physics.xpos[root, 2] < lowest
+        return physics.diverged | upside_down | low, jnp.bool_(False)
+
+    return ending
+
+
+def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceClips:
+    """The walker's default pose with its lowest foot on the floor, at rest, as one clip."""
+    qpos = walker.model.qpos0[None].copy()
+    poses = forward_kinematics(walker.model, qpos)
+    qpos[0, 2] -= foot_heights(walker, poses.positions, poses.quaternions).min()
+    still = np.repeat(qpos, num_frames, axis=0)
+    return clips_from_poses(
+        walker, still, [num_frames], rate_hz, names=("neutral",), source="default pose"
+    )
+
+
+@dataclass(frozen=True)
+class PriorEvaluation:
+    """Rollouts of the prior and the data that they are judged by.
+
+    Attributes:
+        clips: what episodes started from: the data's and, last, the neutral pose.
+        rollouts: of each mode from each of `STARTS`.
+        motions: of those rollouts, at the clips' rate.
+        data: the clips' motions.
+        num_steps: control steps that an episode had, had it not fallen.
+    """
+
+    clips: ReferenceClips
+    rollouts: Mapping[str, Mapping[str, Rollout]]
+    motions: Mapping[str, Mapping[str, Motions]]
+    data: Motions
+    num_steps: int
+
+    def survival_curve(self, mode: str, start: str) -> SurvivalCurve:
+        """How long the episodes of a mode from a start stand."""
+        return survival_curve(self.rollouts[mode][start], self.num_steps)
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`."""
+        return {
+            mode: {start: self._figures(mode, start) for start in starts}
+            for mode, starts in self.rollouts.items()
+        }
+
+    def _figures(self, mode: str, start: str) -> dict[str, Any]:
+        rollout, curve = self.rollouts[mode][start], self.survival_curve(mode, start)
+        length = float(curve.seconds[-1])
+        asked = sorted({float(s) for s in SURVIVAL_SECONDS if s < length} | {length})
+        rows = {f"{s:g}": round(s * rollout.control_hz) for s in asked}
+        return {
+            "num_episodes": rollout.num_episodes,
+            "seconds": length,
+            "survival": {second: float(curve.share[row]) for second, row in rows.items()},
+            "survival_interval": {
+                second: {"low": float(curve.low[row]), "high": float(curve.high[row])}
+                for second, row in rows.items()
+            },
+            "seconds_alive": float(curve.share[1:].sum() / rollout.control_hz),
+            **compare_motions(self.motions[mode][start], self.data, self.clips.joint_names),
+        }
+
+
+class PriorEvaluator:
+    """Compiles once; other parameters of the same sizes, modes and starts compile nothing more.
+
+    Attributes:
+        clips: the data and, as the last clip, the neutral pose.
+        player: of episodes that end where the body falls.
+        reader: of the walker's motions.
+    """
+
+    def __init__(self, task: ImitationTask, student: StudentVAE, clips: ReferenceClips):
+        """Takes the functions and the data: where episodes start and what motions are compared with.
+
+        Raises:
+            UserError: a clip is too short, or of another rate than the task's.
+        """
+        task.check_clips(clips)
+        self._student, self._num_clips = student, clips.num_clips
+        still = neutral_clip(task.walker, task.frames_needed, clips.rate_hz)
+        self.clips = merge([clips, still])
+        self.player = Player(task, fallen(task.walker, clips))
+        self.reader = MotionReader(task.walker)
+        self._data = self.reader.of_clips(clips)
+
+    def run(
+        self,
+        params: Any,
+        teacher: FrozenPolicy,
+        modes: Mapping[str, PriorMode] | None = None,
+        *,
+        starts: Sequence[str] = STARTS,
+        seconds: float = 10.0,
+        num_episodes: int = 32,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PriorEvaluation:
+        """Plays every mode from drawn frames of the clips and from the neutral pose.
+
+        Args:
+            params: the student's.
+            teacher: its statistics normalise what the student sees.
+            modes: by name; None for `prior_modes()`.
+            starts: some of `STARTS`.
+            seconds: of an episode that does not fall.
+            num_episodes: of each mode from each start; the same starts and noise in every mode.
+            seed: of clips, frames, noise at the start and latents.
+            progress: called with the control steps done and the most that can come.
+        """
+        modes = prior_modes() if modes is None else modes
+        control_hz = 1.0 / self.player.task.config.physics.control_timestep
+        num_steps = max(1, round(seconds * control_hz))
+        total = num_steps * len(modes) * len(starts)
+        rollouts: dict[str, dict[str, Rollout]] = {mode: {} for mode in modes}
+        for index, (name, start) in enumerate((m, s) for m in modes for s in starts):
+            mode = modes[name]
+            actor = prior_actor(
+                params,
+                teacher,
+                self._student,
+                num_episodes,
+                std_scale=mode.std_scale,
+                fixed_std=mode.fixed_std,
+                correlation=mode.correlation(control_hz),
+            )
+            episodes = self._episodes(start, num_episodes, seed)
+            rollouts[name][start] = self.player.play(
+                actor, self.clips, episodes, seed + 1, num_steps
+            )
+            if progress is not None:
+                progress((index + 1) * num_steps, total)
+        motions = {
+            mode: {s: self.reader.of_rollout(r, self.clips.rate_hz) for s, r in starts.items()}
+            for mode, starts in rollouts.items()
+        }
+        return PriorEvaluation(self.clips, rollouts, motions, self._data, num_steps)
+
+    def _episodes(self, start: str, num_episodes: int, seed: int) -> Episodes:
+        """From the neutral pose, or going round the clips in drawn order, each at a drawn frame."""
+        rng = np.random.default_rng(seed)
+        clip = np.full(num_episodes, self._num_clips)  # the neutral pose is the last
+        if start == "clips":
+            clip = np.resize(rng.permutation(self._num_clips), num_episodes)
+        last = np.asarray(self.clips.lengths)[clip] - self.player.task.frames_needed
+        return Episodes(
+            clip=clip.astype(np.int32),
+            start_frame=rng.integers(0, last + 1).astype(np.int32),
+            key=np.asarray(jax.random.split(jax.random.PRNGKey(seed), num_episodes)),
+        )

@@ -1,0 +1,104 @@
+"""Reference clips out of what a simulation did: motion that physics allows and a policy can repeat."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vnl_mjx.clips.container import ClipInfo, ReferenceClips
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class RolledOutClip:
+    """One clip that was played to its end.
+
+    Attributes:
+        name: of the clip that was followed.
+        qpos: float32 [frame, nq] at that clip's rate; the first frame is at x = y = 0.
+        info: where it is from.
+    """
+
+    name: str
+    qpos: np.ndarray
+    info: ClipInfo
+
+
+def cut_rollout(
+    rollout: Rollout,
+    clips: ReferenceClips,
+    played_by: str,
+    *,
+    settle_s: float = 0.2,
+    seconds: float = 5.0,
+    min_frames: int = 2,
+) -> tuple[list[RolledOutClip], dict[str, str]]:
+    """Poses at the clips' rate of the episodes that survived.
+
+    Args:
+        rollout: each of `clips` once, from its first frame.
+        clips: that were followed.
+        played_by: the policy, for `ClipInfo.made_by`.
+        settle_s: left out at the start, where the actuators are still slack.
+        seconds: of each new clip, at most.
+        min_frames: a shorter rest makes no clip.
+
+    Returns:
+        The clips, and the name of each that was left out with the reason.
+
+    Raises:
+        UserError: control steps do not fall on the frames of the clips.
+    """
+    stride = _steps_per_frame(rollout.control_hz, clips.rate_hz)
+    num_frames, left_out, made = round(seconds * clips.rate_hz), {}, []
+    for episode, clip in enumerate(rollout.episodes.clip.tolist()):
+        reason = _failure(rollout, episode)
+        # rounded up to a frame, so that the new clip's time in its source is known
+        first = int(np.ceil(settle_s * clips.rate_hz - 1e-6))
+        qpos = rollout.qpos_of(episode)[first * stride :: stride][:num_frames]
+        if not reason and len(qpos) < min_frames:
+            reason = f"{len(qpos)} frames are left, of at least {min_frames}"
+        if reason:
+            left_out[clips.names[clip]] = reason
+            continue
+        info = _source_info(clips, clip)
+        info = replace(
+            info,
+            start_s=info.start_s + first / clips.rate_hz,
+            label=info.label or clips.names[clip],
+            made_by=f"rollout of {played_by} on {clips.names[clip]}"
+            + (f" ({info.made_by})" if info.made_by else ""),
+        )
+        made.append(RolledOutClip(clips.names[clip], _recentred(qpos), info))
+    return made, left_out
+
+
+def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
+    steps = round(control_hz / rate_hz)
+    if steps < 1 or abs(steps * rate_hz / control_hz - 1.0) > 1e-6:
+        raise UserError(
+            f"the teacher acts at {control_hz:g} Hz, expected a whole multiple of the clips' "
+            f"{rate_hz:g} Hz; resample the clips first (vnl-mjx preprocess)"
+        )
+    return steps
+
+
+def _failure(rollout: Rollout, episode: int) -> str:
+    steps = rollout.steps
+    alive = steps.alive[:, episode]
+    if (steps.truncated[:, episode] & alive).any():
+        return ""
+    return f"failed after {alive.sum() / rollout.control_hz:.2f} s"
+
+
+def _source_info(clips: ReferenceClips, clip: int) -> ClipInfo:
+    if clips.info:
+        return clips.info[clip]
+    start = int(np.asarray(clips.starts)[clip])
+    return ClipInfo(source=clips.source, start_s=start / clips.rate_hz)
+
+
+def _recentred(qpos: np.ndarray) -> np.ndarray:
+    moved = np.array(qpos, np.float32)
+    moved[:, :2] -= moved[0, :2]
+    return moved

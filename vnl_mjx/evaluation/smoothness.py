@@ -1,0 +1,103 @@
+"""How smooth a motion and the actions behind it are, and what they cost."""
+
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.body_motion import BodyMotion, frames_seen, strides
+from vnl_mjx.evaluation.per_episode import episode_mean, episode_median, ratio
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.travel import MOVING_SPEED, Ways
+
+JERK_WINDOW_S = 0.4
+_LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next to nothing
+
+
+def smoothness_figures(
+    rollout: Rollout,
+    clips: ReferenceClips,
+    simulated: BodyMotion,
+    reference: BodyMotion,
+    ways: Ways,
+) -> dict[str, np.ndarray]:
+    """Figures of each episode, [episode] each; NaN where there is nothing to measure.
+
+    Simulation and reference are sampled alike, so that their jerks can be compared.
+    """
+    own, clips_own = strides(rollout.control_hz, clips.rate_hz)
+    seen = np.arange(len(reference.present))[:, None] < frames_seen(rollout, clips)
+    jerks = (
+        normalized_jerk(bodies[::stride], present[::stride], rate_hz / stride)
+        for bodies, present, rate_hz, stride in (
+            (simulated.bodies_w, simulated.present, rollout.control_hz, own),
+            (reference.bodies_w, seen, clips.rate_hz, clips_own),
+        )
+    )
+    figures = dict(zip(("normalized_jerk", "reference_normalized_jerk"), jerks, strict=True))
+    steps, valid = rollout.steps, rollout.valid
+    energy = np.where(valid, steps.power, 0.0).sum(axis=0, dtype=np.float64) / rollout.control_hz
+    moved = np.where(ways.way > MOVING_SPEED * ways.seconds, ways.way, 0.0)
+    return (
+        figures
+        | action_changes(steps.action, valid)
+        | {
+            "power_w": episode_mean(np.asarray(steps.power, np.float64), valid),
+            "energy_per_metre": ratio(energy, moved),
+        }
+    )
+
+
+def normalized_jerk(
+    positions: np.ndarray, present: np.ndarray, rate_hz: float, window_s: float = JERK_WINDOW_S
+) -> np.ndarray:
+    """Median over bodies and sliding windows of the dimensionless squared jerk, [episode].
+
+    Of a body in a window of D seconds it is D^5 / L^2 times the integral of its squared jerk, L being
+    the length of its path: the normalised jerk of Teulings et al. 1997 ("Parkinsonism reduces
+    coordination of fingers, wrist, and arm in fine motor control") without its root and factor of a
+    half, one of the dimensionless measures of Hogan and Sternad 2009 ("Sensitivity of smoothness
+    measures to movement duration, amplitude, and arrests"). Windows of 0.4 s are ProtoMotions'
+    (`protomotions/agents/evaluators/smoothness_calculator.py`), which takes the mean and adds a constant
+    to L; here windows of too little motion are left out.
+
+    Args:
+        positions: [state, episode, body, 3] metres.
+        present: bool [state, episode], of each episode a first part.
+        rate_hz: states per second.
+        window_s: length of a window, seconds.
+
+    Returns:
+        NaN where no window is whole, or nothing moves.
+    """
+    intervals = max(3, round(window_s * rate_hz))
+    if len(positions) <= intervals:
+        return np.full(positions.shape[1], np.nan)
+    seconds = intervals / rate_hz
+    path = _sliding_sum(_norm(np.diff(positions, axis=0)), intervals)
+    squared = np.square(_norm(np.diff(positions, n=3, axis=0)) * rate_hz**3)
+    # third differences know the jerk of all but the ends of a window; the mean stands for those too
+    integral = _sliding_sum(squared, intervals - 2) / (intervals - 2) * seconds
+    counts = present[intervals:, :, None] & (path > _LEAST_SPEED * seconds)
+    return episode_median(np.where(counts, seconds**5 * ratio(integral, path**2), np.nan))
+
+
+def action_changes(action: np.ndarray, valid: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean size of the first and second difference of actions [time, episode, nu], [episode] each.
+
+    Args:
+        action: in [-1, 1].
+        valid: bool [time, episode], of each episode a first part.
+    """
+    action = np.asarray(action, np.float64)
+    names = "action_change", "action_second_difference"
+    return {
+        name: episode_mean(np.abs(np.diff(action, n=order, axis=0)).mean(axis=-1), valid[order:])
+        for order, name in enumerate(names, start=1)
+    }
+
+
+def _norm(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1)
+
+
+def _sliding_sum(values: np.ndarray, length: int) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(values, length, axis=0).sum(axis=-1)

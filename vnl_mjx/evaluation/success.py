@@ -1,0 +1,72 @@
+"""Whether an episode was followed to its end within some distance.
+
+An episode that failed before its end succeeds at no threshold, so a distance beyond which the task itself
+ends an episode counts no higher than that.
+"""
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.evaluation.per_episode import episode_max
+from vnl_mjx.walkers.walker import Walker
+
+DISTANCES_M = (0.01, 0.02, 0.05, 0.1)
+BODY_LENGTH_SHARES = (0.05, 0.1, 0.2, 0.5)
+# Of track-mjx and its successors: 4.5 rad is the root of `bad_pose_dist` 20 (rounded), 0.1 m of
+# `too_far_dist` 0.01. Theirs for the rotation is half of the angle between the orientations.
+MAX_ROOT_M = 0.1
+MAX_JOINT_DISTANCE_RAD = 4.5
+MAX_ROTATION_DEG = 60.0
+_HEAD, _TAIL_BASE = "skull", "vertebra_C1"  # of the rodent
+
+
+def body_length(walker: Walker) -> float:
+    """Length of the body in the model's default pose, metres; 0.13 of the rodent.
+
+    From the head's joint to the base of the tail; of a walker without those bodies, the greatest
+    distance between two tracked bodies.
+    """
+    data = mujoco.MjData(walker.model)
+    mujoco.mj_kinematics(walker.model, data)
+    bodies = walker.tracked_bodies
+    if {_HEAD, _TAIL_BASE} <= set(walker.body_names):
+        bodies = [walker.body_names.index(name) for name in (_HEAD, _TAIL_BASE)]
+    points = data.xpos[bodies]
+    return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
+
+
+def success_figures(
+    survived: np.ndarray, errors: Mapping[str, np.ndarray], length: float
+) -> dict[str, np.ndarray]:
+    """1 or 0 for each episode, [episode] each.
+
+    Args:
+        survived: bool [episode], reached the end without failing.
+        errors: of `tracking.step_errors`.
+        length: of the body, metres.
+
+    Returns:
+        `success_root_10mm`, `success_root_5_percent` (of the body's length) and so on: the root was
+        never farther than this from the reference's; `success_bodies_..` the same of the mean
+        distance of the tracked bodies; `success_joints`, `success_rotation`: never beyond 4.5 rad
+        (Euclidean norm) and 60 degrees; `success`: these two, and the root never farther than 0.1 m.
+    """
+    farthest = {
+        part: 1e-3 * episode_max(errors[name])
+        for part, name in (("root", "root_error_mm"), ("bodies", "mpjpe_global_mm"))
+    }
+    limits = {f"{1000 * metres:.0f}mm": metres for metres in DISTANCES_M}
+    limits |= {f"{100 * share:.0f}_percent": share * length for share in BODY_LENGTH_SHARES}
+    figures = {
+        f"success_{part}_{name}": survived & (distance <= limit)
+        for part, distance in farthest.items()
+        for name, limit in limits.items()
+    }
+    joints = episode_max(errors["joint_distance_rad"]) <= MAX_JOINT_DISTANCE_RAD
+    rotation = episode_max(errors["root_angle_deg"]) <= MAX_ROTATION_DEG
+    near = farthest["root"] <= MAX_ROOT_M
+    figures |= {"success_joints": survived & joints, "success_rotation": survived & rotation}
+    figures["success"] = survived & joints & rotation & near
+    return {name: value.astype(np.float64) for name, value in figures.items()}

@@ -1,0 +1,118 @@
+"""From figures of episodes to the sections "policies" and "differences" of `metrics.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.evaluation.bootstrap import difference, interval, median_of_clips
+from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.per_episode import mean_or_none
+from vnl_mjx.evaluation.protocol import TEACHER
+
+Figures = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ClipSets:
+    """What the episodes of an evaluation belong to.
+
+    Attributes:
+        clip: [episode] index of the clip.
+        names: of the clips.
+        members: "all", "train", "held_out" to indices of clips; those without any are left out.
+        seed: of the intervals.
+    """
+
+    clip: np.ndarray
+    names: tuple[str, ...]
+    members: Mapping[str, np.ndarray]
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls, clip: np.ndarray, names: tuple[str, ...], set_of_clip: list[str], seed: int
+    ) -> "ClipSets":
+        """Groups clips by `set_of_clip`, one of "train", "held_out" and "other" each."""
+        sets = np.array(set_of_clip)
+        members = {"all": np.arange(len(names))}
+        members |= {name: np.flatnonzero(sets == name) for name in ("train", "held_out")}
+        return cls(clip, names, {k: v for k, v in members.items() if len(v)}, seed)
+
+
+def policies(
+    figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
+) -> dict[str, dict[str, Any]]:
+    """Means with intervals by subject, way of acting and set; and by clip.
+
+    Args:
+        figures: subject to way of acting to metric to [episode].
+        sets: what the episodes belong to.
+    """
+    return {
+        name: {how: _played(values, sets) for how, values in ways.items()}
+        for name, ways in figures.items()
+    }
+
+
+def differences(
+    figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
+) -> dict[str, dict[str, Any]]:
+    """Every subject against the teacher, episode by episode; nothing where there is no teacher."""
+    teacher = figures.get(TEACHER, {})
+    return {
+        f"{name} vs {TEACHER}": {
+            how: _differences(values, teacher[how], sets)
+            for how, values in ways.items()
+            if how in teacher
+        }
+        for name, ways in figures.items()
+        if name != TEACHER and teacher
+    }
+
+
+def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
+    return {
+        "sets": {
+            name: {
+                "num_clips": len(clips),
+                "num_episodes": int(np.isin(sets.clip, clips).sum()),
+                "figures": _means(values, sets, clips),
+            }
+            for name, clips in sets.members.items()
+        },
+        "clips": {
+            name: {metric: _mean(value[sets.clip == i]) for metric, value in values.items()}
+            for i, name in enumerate(sets.names)
+        },
+    }
+
+
+def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str, Any]:
+    ratio = reward_ratio(values["episode_reward"], teacher["episode_reward"], sets.clip)
+    found = {}
+    for name, clips in sets.members.items():
+        own = np.isin(sets.clip, clips)
+        pairs = {
+            metric: difference(
+                values[metric][own], teacher[metric][own], sets.clip[own], seed=sets.seed
+            ).as_dict()
+            for metric in values
+            if metric in teacher
+        }
+        ratios = median_of_clips({int(i): ratio[int(i)] for i in clips}, seed=sets.seed)
+        found[name] = {"reward_ratio": ratios.as_dict("median"), **pairs}
+    return found
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return mean_or_none(values[np.isfinite(values)])
+
+
+def _means(values: Figures, sets: ClipSets, clips: np.ndarray) -> dict[str, Any]:
+    own = np.isin(sets.clip, clips)
+    return {
+        metric: interval(value[own], sets.clip[own], seed=sets.seed).as_dict()
+        for metric, value in values.items()
+    }

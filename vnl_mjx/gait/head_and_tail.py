@@ -1,0 +1,102 @@
+"""Motion of the neck and the tail, whose ends are steered in the world rather than on the trunk."""
+
+import numpy as np
+
+from vnl_mjx.gait import parameters
+from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Task, solve
+from vnl_mjx.gait.profile import Path
+from vnl_mjx.gait.smoothing import solve_smooth
+from vnl_mjx.gait.style import GaitStyle
+from vnl_mjx.walkers.walker import Walker
+
+_LOOK_AHEAD = 0.25  # seconds that the head's heading is ahead of the trunk's in a turn
+
+# Heights above the floor that the tail's middle goes through, metres, by body: held up when the
+# animal moves, lower when it stands. The floor is never nearer than the lowest of these.
+_TAIL_MOVING = {
+    "vertebra_C8": 0.033,
+    "vertebra_C16": 0.026,
+    "vertebra_C23": 0.024,
+    "vertebra_C30": 0.024,
+}
+_TAIL_STILL = {
+    "vertebra_C8": 0.022,
+    "vertebra_C16": 0.011,
+    "vertebra_C23": 0.009,
+    "vertebra_C30": 0.009,
+}
+
+
+def neck_angles(
+    chain: Chain,
+    angles: np.ndarray,
+    torso: Pose,
+    path: Path,
+    time: np.ndarray,
+    gaze: np.ndarray,
+    smoothness: float,
+) -> np.ndarray:
+    """Angles [frame, joint] of the neck that keep the head level and turned where the path goes.
+
+    Args:
+        chain: from the torso to the skull.
+        angles: [joint] posture.
+        torso: its pose.
+        path: whose heading the head follows, a little ahead.
+        time: [frame] seconds.
+        gaze: [frame, 2] radians that the head is turned to the left of that, and down.
+        smoothness: as in `solve_smooth`.
+    """
+    heading = path.at(path.heading, time + _LOOK_AHEAD) + 0.5 * path.at(path.bend, time)
+    target = euler_rotation(heading + gaze[:, 0], gaze[:, 1], np.zeros(len(time)))
+    tasks: list[Task] = [OrientationTask(len(chain.bodies) - 1, target, np.full(3, 4.0))]
+    first = solve(chain, torso, tasks, angles, 1.0)
+    return solve_smooth(chain, torso, tasks, angles, 1.0, first, smoothness)
+
+
+def tail_angles(
+    walker: Walker,
+    chain: Chain,
+    pelvis: Pose,
+    path: Path,
+    time: np.ndarray,
+    style: GaitStyle,
+    irregular: np.ndarray,
+    smoothness: float,
+) -> np.ndarray:
+    """Angles [frame, joint] of a tail that is carried above the floor and sways against the pelvis.
+
+    Args:
+        walker: the rodent.
+        chain: from the pelvis to the last tail vertebra.
+        pelvis: its pose.
+        path: whose turns the tail bends with, and whose phase it sways with.
+        time: [frame] seconds.
+        style: for the tail's height and sway.
+        irregular: [frame, 2] radians to the left that its first and second half are bent besides.
+        smoothness: as in `solve_smooth`.
+    """
+    pace = path.at(path.pace, time)
+    moving = parameters.smooth_step(pace / 0.12)
+    names = [walker.joint_names[column] for column in chain.columns]
+    bends = [i for i, name in enumerate(names) if name.endswith("bend")]
+    straight = Pose(np.zeros((1, 3)), np.eye(3)[None])
+    to_left = np.sign(chain.forward(straight, np.zeros((1, len(names)))).axes[0, bends, 2])
+
+    along = np.linspace(0, 1, len(bends))
+    wave = np.cos(2 * np.pi * (path.at(path.phase, time)[:, None] - 0.1 - 0.35 * along))
+    total = -0.8 * path.at(path.bend, time)[:, None] + style.tail_sway * moving[:, None] * wave
+    total = total + (irregular[:, :1] * (1 - along) + irregular[:, 1:] * along)
+    posture = np.zeros((len(time), len(names)))
+    posture[:, bends] = to_left * total / len(bends)
+
+    tasks: list[Task] = []
+    for name, high in _TAIL_MOVING.items():
+        height = _TAIL_STILL[name] + moving * (style.tail_height * high - _TAIL_STILL[name])
+        target = np.zeros((len(time), 3))
+        target[:, 2] = walker.floor_height + height
+        tasks.append(PointTask(chain.body(name), np.zeros(3), target, np.array([0, 0, 150.0])))
+    weight = np.where([name.endswith("bend") for name in names], 8.0, 1.0)
+    first = solve(chain, pelvis, tasks, posture, weight)
+    return solve_smooth(chain, pelvis, tasks, posture, weight, first, smoothness)

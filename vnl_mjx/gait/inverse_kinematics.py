@@ -1,0 +1,187 @@
+"""Inverse kinematics of one chain for all frames at once: damped least squares within joint limits.
+
+Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear
+parameters") on the Jacobians of `chains`, with the joints that sit at a limit and would be pushed
+through it held (projected Newton: Bertsekas 1982, "Projected Newton methods for optimization problems
+with simple constraints"). A posture term chooses among the many solutions of a redundant chain, so
+that neighbouring frames, which have neighbouring targets, get neighbouring solutions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vnl_mjx.gait.chains import Chain, ChainState, Pose, point, rotation_vector
+
+_MAX_STEP = 0.35  # radians per joint and iteration
+_CONVERGED = 1e-7  # radians
+
+
+@dataclass(frozen=True)
+class PointTask:
+    """A point of a body that should be somewhere.
+
+    Attributes:
+        body: place in the chain's bodies.
+        local: [3] the point in the body's frame.
+        target: [frame, 3] world.
+        weight: [3] or [frame, 3], per world axis, 1/m.
+    """
+
+    body: int
+    local: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+    def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted error [frame, 3] and its Jacobian [frame, 3, joint]."""
+        where = point(state.poses[self.body], self.local)
+        jacobian = np.cross(state.axes, where[:, None] - state.anchors)
+        jacobian = jacobian * _moves(state, self.body)[:, None]
+        weight = np.broadcast_to(self.weight, where.shape)
+        return weight * (where - self.target), weight[..., None] * np.moveaxis(jacobian, 1, 2)
+
+
+@dataclass(frozen=True)
+class OrientationTask:
+    """An orientation that a body should have.
+
+    Attributes:
+        body: place in the chain's bodies.
+        target: [frame, 3, 3], body frame to world.
+        weight: [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad.
+    """
+
+    body: int
+    target: np.ndarray
+    weight: np.ndarray
+
+    def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted error [frame, 3] and its Jacobian [frame, 3, joint], to first order."""
+        to_target = np.swapaxes(self.target, 1, 2)
+        error = rotation_vector(to_target @ state.poses[self.body].rotation)
+        axes = state.axes * _moves(state, self.body)[:, None]
+        weight = np.broadcast_to(self.weight, error.shape)
+        return weight * error, weight[..., None] * (to_target @ np.swapaxes(axes, 1, 2))
+
+
+@dataclass(frozen=True)
+class FloorTask:
+    """Spheres of the chain that should not sink into the floor; above it they are free.
+
+    Attributes:
+        bodies: place of each sphere's body in the chain's bodies.
+        centers: [sphere, 3] in the bodies' frames.
+        heights: [frame, sphere] least z of the centres, world.
+        weight: 1/m.
+    """
+
+    bodies: tuple[int, ...]
+    centers: np.ndarray
+    heights: np.ndarray
+    weight: float
+
+    def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted error [frame, sphere] and its Jacobian [frame, sphere, joint]."""
+        errors, rows = [], []
+        for body, center, height in zip(self.bodies, self.centers, self.heights.T, strict=True):
+            where = point(state.poses[body], center)
+            below = np.minimum(where[:, 2] - height, 0.0)
+            arms = where[:, None] - state.anchors
+            rise = state.axes[..., 0] * arms[..., 1] - state.axes[..., 1] * arms[..., 0]
+            errors.append(self.weight * below)
+            rows.append(self.weight * (below < 0)[:, None] * rise * _moves(state, body))
+        return np.stack(errors, axis=1), np.stack(rows, axis=1)
+
+
+Task = PointTask | OrientationTask | FloorTask
+
+
+def solve(
+    chain: Chain,
+    base: Pose,
+    tasks: list[Task],
+    posture: np.ndarray,
+    posture_weight: np.ndarray | float,
+    start: np.ndarray | None = None,
+    iterations: int = 60,
+) -> np.ndarray:
+    """Joint angles [frame, joint], within the limits, that fulfil the tasks and stay near a posture.
+
+    Args:
+        chain: what is solved for.
+        base: pose of the body that the chain hangs on.
+        tasks: what is wanted, each with its weights.
+        posture: [frame, joint] or [joint] angles to stay near, radians.
+        posture_weight: 1/rad, one number or one per joint.
+        start: [frame, joint], `posture` unless given.
+        iterations: at most.
+    """
+    shape = (len(base.position), len(chain.columns))
+    posture = np.broadcast_to(posture, shape)
+    weight = np.broadcast_to(np.asarray(posture_weight, float), shape[1:]) ** 2
+    angles = np.clip(posture if start is None else start, chain.lower, chain.upper)
+    damping = np.full(shape[0], 1e-2)
+    cost, gradient, hessian = linearise(chain, base, tasks, angles, posture, weight)
+    for _ in range(iterations):
+        step = _step(chain, angles, gradient, hessian, damping)
+        trial = np.clip(angles + step, chain.lower, chain.upper)
+        new_cost, new_gradient, new_hessian = linearise(chain, base, tasks, trial, posture, weight)
+        better = new_cost < cost
+        damping = np.where(better, 0.3 * damping, 8.0 * damping).clip(1e-9, 1e9)
+        moved = np.abs(trial - angles).max(axis=1)
+        cost = np.where(better, new_cost, cost)
+        angles = np.where(better[:, None], trial, angles)
+        gradient = np.where(better[:, None], new_gradient, gradient)
+        hessian = np.where(better[:, None, None], new_hessian, hessian)
+        if (moved < _CONVERGED).all():
+            break
+    return angles
+
+
+def held_by_limits(chain: Chain, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Bool [frame, joint]: at a limit, and pushed against it by the descent."""
+    return ((angles <= chain.lower) & (gradient > 0)) | ((angles >= chain.upper) & (gradient < 0))
+
+
+def linearise(
+    chain: Chain,
+    base: Pose,
+    tasks: list[Task],
+    angles: np.ndarray,
+    posture: np.ndarray,
+    weight: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
+    state = chain.forward(base, angles)
+    parts = [task.linearise(state) for task in tasks]
+    error = np.concatenate([part[0] for part in parts], axis=1)
+    jacobian = np.concatenate([part[1] for part in parts], axis=1)
+    away = angles - posture
+    cost = 0.5 * (error**2).sum(axis=1) + 0.5 * (weight * away**2).sum(axis=1)
+    transposed = np.swapaxes(jacobian, 1, 2)
+    gradient = (transposed @ error[..., None])[..., 0] + weight * away
+    return cost, gradient, transposed @ jacobian + np.diag(weight)
+
+
+def _step(
+    chain: Chain,
+    angles: np.ndarray,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    damping: np.ndarray,
+) -> np.ndarray:
+    """Damped Newton step [frame, joint]; joints that a limit holds stay where they are."""
+    held = held_by_limits(chain, angles, gradient)
+    free = ~held
+    system = hessian * free[:, :, None] * free[:, None, :]
+    diagonal = np.einsum("fii->fi", system)
+    diagonal += damping[:, None] * (1.0 + diagonal) + held
+    step = -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
+    longest = np.abs(step).max(axis=1, keepdims=True)
+    return step * np.minimum(1.0, _MAX_STEP / np.maximum(longest, 1e-12))
+
+
+def _moves(state: ChainState, body: int) -> np.ndarray:
+    """1 for the joints above `body`, which move it, 0 for those below it: [joint]."""
+    return (state.joint_body <= body).astype(float)

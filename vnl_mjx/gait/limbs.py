@@ -1,0 +1,163 @@
+"""The rodent's four limbs: their chains, the point of each paw that is planted, and their angles."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.gait.chains import Chain, Pose, matrices
+from vnl_mjx.gait.inverse_kinematics import (
+    FloorTask,
+    OrientationTask,
+    PointTask,
+    Task,
+    solve,
+)
+from vnl_mjx.gait.limb_motion import PawMotion
+from vnl_mjx.gait.posture import unsided
+from vnl_mjx.gait.smoothing import solve_smooth
+from vnl_mjx.walkers.walker import Walker
+
+# Weights of the tasks: a planted point is off by hundredths of a millimetre before a joint gives way
+# by a tenth of a radian; a swinging paw may be off by millimetres for the sake of smooth joints.
+_PLANTED, _SWINGING = 3000.0, 200.0  # 1/m
+_ABOVE_FLOOR = 3000.0  # 1/m
+_CLEARANCE = 0.003  # metres that every part of a limb keeps from the floor in mid-swing
+_TURNED = np.array([4.0, 6.0, 30.0])  # 1/rad of roll, pitch and yaw in stance
+_LEAST_TURNED = 0.15  # of that in mid-swing
+_POSTURE = 0.5  # 1/rad
+_DIGITS = {"toe": 5.0, "finger": 0.8}  # 1/rad; the toes stay in line with the foot
+
+
+class Spheres(NamedTuple):
+    """Spheres of a chain.
+
+    Attributes:
+        bodies: place of each sphere's body in the chain's bodies.
+        centers: [sphere, 3] in the bodies' frames, metres.
+        heights: [sphere] z of the centre of a sphere on the floor, world.
+    """
+
+    bodies: tuple[int, ...]
+    centers: np.ndarray
+    heights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Limb:
+    """One limb.
+
+    Attributes:
+        name: "hind_L", "hind_R", "fore_L" or "fore_R".
+        side: 1 left, -1 right.
+        is_fore: a forelimb.
+        foot: row of the limb's paw among `Walker.feet`.
+        chain: from the trunk to the digits.
+        joints: names of the chain's joints without their side.
+        tread: [3] the planted point in the digits' frame: the centre of the middle digit's tip.
+        tread_radius: of the tip, metres; the planted point is this far above the floor.
+        spheres: what must stay above the floor, and how high in stance.
+    """
+
+    name: str
+    side: int
+    is_fore: bool
+    foot: int
+    chain: Chain
+    joints: tuple[str, ...]
+    tread: np.ndarray
+    tread_radius: float
+    spheres: Spheres
+
+
+def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
+    """The limbs hind_L, hind_R, fore_L, fore_R.
+
+    Raises:
+        UserError: if the walker's model is not dm_control's rodent.
+    """
+    try:
+        return tuple(_limb(walker, kind, side) for kind in ("hind", "fore") for side in ("L", "R"))
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            "walker.source: gaits are made for dm_control's rodent, and "
+            f"{walker.config.source!r} lacks one of its bodies, geoms or feet "
+            f"({' '.join(str(error).split())}); leave walker.source at its default"
+        ) from error
+
+
+def solve_limb(
+    limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray, smoothness: float
+) -> np.ndarray:
+    """Angles [frame, joint] of a limb whose paw moves as given.
+
+    Args:
+        limb: of the walker.
+        base: pose of the torso (forelimbs) or the pelvis (hindlimbs).
+        motion: of the paw.
+        angles: [joint] or [frame, joint] posture to stay near, radians.
+        smoothness: as in `solve_smooth`.
+    """
+    digits = len(limb.chain.bodies) - 1
+    loose = motion.loose[:, None]
+    planted = _SWINGING + (_PLANTED - _SWINGING) * (1 - loose) ** 4
+    turned = _TURNED * (1 - (1 - _LEAST_TURNED) * loose)
+    tasks: list[Task] = [
+        PointTask(digits, limb.tread, motion.position, np.repeat(planted, 3, axis=1)),
+        OrientationTask(digits, motion.rotation, turned),
+        FloorTask(
+            limb.spheres.bodies,
+            limb.spheres.centers,
+            limb.spheres.heights + _CLEARANCE * loose,
+            _ABOVE_FLOOR,
+        ),
+    ]
+    weight = np.array([_DIGITS.get(joint, _POSTURE) for joint in limb.joints])
+    first = solve(limb.chain, base, tasks, angles, weight)
+    return solve_smooth(limb.chain, base, tasks, angles, weight, first, smoothness)
+
+
+def _limb(walker: Walker, kind: str, side: str) -> Limb:
+    model = walker.model
+    base, digits, paw = ("torso", "finger", "hand") if kind == "fore" else ("pelvis", "toe", "foot")
+    geom = model.geom(f"{digits}_{side}1_collision").id
+    along = matrices(model.geom_quat[geom][None])[0][:, 2] * model.geom_size[geom, 1]
+    ends = model.geom_pos[geom] + np.array([along, -along])
+    chain = Chain(model, base, f"{digits}_{side}")
+    return Limb(
+        name=f"{kind}_{side}",
+        side=1 if side == "L" else -1,
+        is_fore=kind == "fore",
+        foot=_row(walker, mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"{paw}_{side}")),
+        chain=chain,
+        joints=tuple(unsided(walker.joint_names[column]) for column in chain.columns),
+        tread=ends[np.argmax(ends[:, 0])],
+        tread_radius=float(model.geom_size[geom, 0]),
+        spheres=_spheres(walker, chain),
+    )
+
+
+def _spheres(walker: Walker, chain: Chain) -> Spheres:
+    """The spheres of all geoms of a chain: ends of capsules, middles of ellipsoids (thinnest way)."""
+    model = walker.model
+    bodies, centers, heights = [], [], []
+    for place, name in enumerate(chain.bodies):
+        body = model.body(name).id
+        first = model.body_geomadr[body]
+        for geom in range(first, first + model.body_geomnum[body]):
+            size, along = model.geom_size[geom], matrices(model.geom_quat[geom][None])[0][:, 2]
+            is_capsule = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
+            for end in (-size[1], size[1]) if is_capsule else (0.0,):
+                bodies.append(place)
+                centers.append(model.geom_pos[geom] + end * along)
+                heights.append(walker.floor_height + (size[0] if is_capsule else size.min()))
+    return Spheres(tuple(bodies), np.array(centers), np.array(heights))
+
+
+def _row(walker: Walker, body: int) -> int:
+    rows = np.flatnonzero(walker.feet == body)
+    if len(rows) != 1:
+        raise ValueError(f"{walker.body_names[body]!r} is none of the walker's feet")
+    return int(rows[0])

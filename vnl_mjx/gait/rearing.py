@@ -1,0 +1,107 @@
+"""Rearing: the weight goes back over the hindfeet, the trunk rises, the forepaws hang, and back."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vnl_mjx.gait.chains import Pose, point
+from vnl_mjx.gait.limb_motion import PawMotion
+from vnl_mjx.gait.limbs import Limb
+from vnl_mjx.gait.parameters import smooth_step
+
+# Angles of a forelimb that hangs before the chest, radians, by joint without its side.
+HANGING = {"shoulder": 0.7, "shoulder_sup": 0.45, "elbow": 0.3, "wrist": -0.3, "finger": 0.5}
+
+_SUPPORT = 0.013  # metres that the centre of mass is brought behind the planted points of the toes
+_LEAD = 0.45  # seconds that the weight goes back before the trunk rises
+_RELEASE = 0.35  # seconds in which a forepaw leaves the floor for the chest
+
+
+@dataclass(frozen=True)
+class Rearing:
+    """How far a rearing is on, at each frame.
+
+    Attributes:
+        leaning: [frame] 0 to 1, share of the weight's way back.
+        raised: [frame] 0 to 1, share of the trunk's rise.
+        released: [frame] 0 to 1, share of the forepaws' way from the floor to the chest.
+        back: [frame] metres that the hips have gone back.
+        pitch: of the chest when fully raised, radians above the horizontal.
+        extension: of the spine when fully raised, radians.
+        hip_rise: of the hips when fully raised, metres.
+    """
+
+    leaning: np.ndarray
+    raised: np.ndarray
+    released: np.ndarray
+    back: np.ndarray
+    pitch: float
+    extension: float = 0.25
+    hip_rise: float = 0.0
+
+
+def schedule(
+    time: np.ndarray, seconds: float, pitch: float, rng: np.random.Generator, variation: float
+) -> Rearing:
+    """When the animal goes up and comes down again; the hips are not moved back yet.
+
+    Args:
+        time: [frame] seconds.
+        seconds: of the motion; the times scale with it.
+        pitch: of the chest when fully raised, radians.
+        rng: of the variation of the times.
+        variation: its size, 1 usual.
+    """
+    scale = seconds / 5.0
+    draws = variation * rng.uniform(-1, 1, 4)
+    up = scale * (1.0 + 0.2 * draws[0])
+    rise = scale * (1.0 + 0.15 * draws[1])
+    down = scale * (3.2 + 0.2 * draws[2])
+    fall = scale * (0.9 + 0.1 * draws[3])
+    lead, release = scale * _LEAD, scale * _RELEASE
+
+    def there_and_back(start: float, over: float, leave: float, gone: float) -> np.ndarray:
+        return smooth_step((time - start) / over) * (1 - smooth_step((time - leave) / gone))
+
+    return Rearing(
+        leaning=there_and_back(up - lead, 1.6 * lead, down + fall - 0.8 * lead, 1.8 * lead),
+        raised=there_and_back(up, rise, down, fall),
+        released=there_and_back(up + 0.3 * lead, release, down + fall - 1.1 * release, release),
+        back=np.zeros(len(time)),
+        pitch=pitch,
+    )
+
+
+def over_the_feet(
+    rearing: Rearing, center_of_mass: np.ndarray, toes: np.ndarray, heading: np.ndarray
+) -> Rearing:
+    """The rearing with the hips so far back that the centre of mass gets over the hindfeet.
+
+    Args:
+        rearing: whose `back` is 0.
+        center_of_mass: [frame, 3] with the hips not moved back.
+        toes: [frame, 3] middle of the two hindfeet's planted points.
+        heading: [frame] of the animal, radians.
+    """
+    ahead = (center_of_mass - toes)[:, :2]
+    along = ahead[:, 0] * np.cos(heading) + ahead[:, 1] * np.sin(heading)
+    return replace(rearing, back=rearing.leaning * (along + _SUPPORT))
+
+
+def hanging_paw(limb: Limb, torso: Pose, planted: PawMotion, rearing: Rearing) -> PawMotion:
+    """A forepaw that leaves its place on the floor for the chest, and comes back to it."""
+    hanging = np.tile(hanging_angles(limb), (len(torso.position), 1))
+    held = limb.chain.forward(torso, hanging).poses[-1]
+    away = rearing.released[:, None]
+    return PawMotion(
+        position=planted.position + away * (point(held, limb.tread) - planted.position),
+        rotation=planted.rotation,
+        contact=planted.contact & (rearing.released == 0),
+        loose=np.maximum(planted.loose, rearing.released),
+    )
+
+
+def hanging_angles(limb: Limb) -> np.ndarray:
+    """Angles [joint] of a forelimb that hangs before the chest."""
+    angles = [HANGING.get(name, 0.0) for name in limb.joints]
+    return np.clip(angles, limb.chain.lower, limb.chain.upper)

@@ -1,7 +1,0 @@
-"""Recordings of every kind of file that the package reads."""
-
-from vnl_mjx.reference.joint_matching import match_joints
-from vnl_mjx.reference.sources.describe import describe_recording
-from vnl_mjx.reference.sources.open import READABLE, open_recording
-
-__all__ = ["READABLE", "describe_recording", "match_joints", "open_recording"]

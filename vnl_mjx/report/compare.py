@@ -1,0 +1,212 @@
+"""Several evaluations side by side, with intervals of what they differ by."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.report.cells import (
+    NOTHING,
+    Cell,
+    Table,
+    figure_cell,
+    interval,
+    name_cell,
+    number,
+)
+from vnl_mjx.report.differences import Difference, common_clips, differences
+from vnl_mjx.report.document import jsonable, validate
+from vnl_mjx.report.html import environment, write_together
+from vnl_mjx.report.inlining import inline_picture
+from vnl_mjx.report.lookup import (
+    Document,
+    figures_of,
+    main_policy,
+    metric_label,
+)
+from vnl_mjx.report.pictures.errors import by_name
+from vnl_mjx.report.pictures.style import Picture, Spread
+from vnl_mjx.report.sections import Shown
+from vnl_mjx.report.tables import GROUP_TITLES, metric_group
+from vnl_mjx.report.verdicts import MET, MISSED, tiles
+
+COMPARISON_FILE = "comparison.html"
+_PICTURES = ("reward_per_step", "survival", "root_error_mm", "mpjpe_root_relative_mm")
+# What differs between any two evaluations and says nothing.
+_ALWAYS_DIFFERENT = {"seconds", "params_sha256", "command", "checkpoint"}
+
+
+def compare_html(documents: Mapping[str, Document]) -> str:
+    """Text of a page that compares evaluations, the first being what others are held against.
+
+    Args:
+        documents: of `document.read_document` by the name of the run, two or more.
+
+    Raises:
+        UserError: a document is not of this schema, there is only one, or no clip is common.
+    """
+    if len(documents) < 2:
+        raise UserError("compare: expected two or more evaluations, found one; name another")
+    for name, document in documents.items():
+        validate(document, name)
+    first, *others = documents
+    if not any(common_clips(documents[first], documents[name]) for name in others):
+        raise UserError(
+            f"compare: expected clips that {first} and another were evaluated on, found none; "
+            "evaluate them on the same clips"
+        )
+    return (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            title=f"Comparison: {', '.join(documents)}",
+            runs=[
+                {"name": name, "alarms": document["alarms"]} for name, document in documents.items()
+            ],
+            deciding=_deciding_table(documents),
+            warnings=_warnings(documents),
+            tables=_tables(documents),
+            pictures=[
+                Shown(name, inline_picture(picture, f"compare-{name}"), picture.caption, {})
+                for name, picture in _pictures(documents).items()
+            ],
+            made=_made_table(documents),
+        )
+    )
+
+
+def write_comparison(folder: Path, documents: Mapping[str, Document]) -> Path:
+    """Writes `comparison.html` into a folder, made where it is missing; see `compare_html`."""
+    write_together(folder, {COMPARISON_FILE: compare_html(documents).encode()})
+    return folder / COMPARISON_FILE
+
+
+def _deciding_table(documents: Mapping[str, Document]) -> Table:
+    rows: dict[str, list[Cell]] = {}
+    for run, document in enumerate(documents.values()):
+        for tile in tiles(document):
+            cells = rows.setdefault(tile.label, [])
+            cells += [Cell(NOTHING)] * (run - len(cells))
+            mark = {MET: " \N{CHECK MARK}", MISSED: " \N{BALLOT X}"}.get(tile.verdict, "")
+            tone = {MET: "good", MISSED: "bad"}.get(tile.verdict, "")
+            cells.append(Cell(f"{tile.value}{mark}", None, tile.detail, tone))
+    note = "Marked: whether each met the target of its own report."
+    filled = [[*cells, *[Cell(NOTHING)] * (len(documents) - len(cells))] for cells in rows.values()]
+    named = [[name_cell(label), *cells] for label, cells in zip(rows, filled, strict=True)]
+    return Table("What decides", ["", *documents], named, note)
+
+
+def _tables(documents: Mapping[str, Document]) -> list[Table]:
+    first, *others = documents
+    metrics: dict[str, Document] = {}
+    for document in documents.values():
+        metrics |= {name: document for name in document["metrics"] if name not in metrics}
+    between = {name: differences(documents[first], documents[name]) for name in others}
+    heads = ["", first, *(head for name in others for head in (name, f"{name} minus {first}"))]
+    tables = []
+    for group, title in GROUP_TITLES.items():
+        rows = []
+        for metric, document in metrics.items():
+            if metric_group(metric) != group:
+                continue
+            cells = [_figure(documents[first], metric)]
+            for name in others:
+                cells += [_figure(documents[name], metric), _between(between[name].get(metric))]
+            if any(cell.sort is not None for cell in cells):
+                rows.append([name_cell(metric_label(document, metric)), *cells])
+        if rows:
+            tables.append(Table(title, heads, rows, _note(between)))
+    return tables
+
+
+def _note(between: Mapping[str, Mapping[str, Difference]]) -> str:
+    counts = {
+        name: max((d.num_clips for d in own.values()), default=0) for name, own in between.items()
+    }
+    shared = "; ".join(f"{name}: {count}" for name, count in counts.items())
+    return f"Differences: pairs of the same clip, 95 % bootstrap interval. Common clips, {shared}."
+
+
+def _figure(document: Document, metric: str) -> Cell:
+    return figure_cell(figures_of(document, main_policy(document)).get(metric))
+
+
+def _between(found: Difference | None) -> Cell:
+    if found is None:
+        return Cell(NOTHING)
+    said = {True: " better", False: " worse", None: ""}[found.better]
+    sign = "+" if found.interval.value > 0 else ""
+    low, high = (None if np.isnan(e) else e for e in (found.interval.low, found.interval.high))
+    return Cell(
+        f"{sign}{number(found.interval.value)}{said}",
+        found.interval.value,
+        interval(low, high),
+        {True: "good", False: "bad", None: ""}[found.better],
+    )
+
+
+def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
+    pictures = {}
+    for metric in _PICTURES:
+        figures = [figures_of(d, main_policy(d)).get(metric) or {} for d in documents.values()]
+        keys = ("mean", "low", "high")
+        values = np.array([[f.get(k) for k in keys] for f in figures], np.float64)
+        if np.isfinite(values[:, 0]).all():
+            spread = {"student": Spread(*values.T)}
+            label = metric_label(next(iter(documents.values())), metric)
+            pictures[metric.replace("_", "-")] = by_name(spread, list(documents), label, sort=False)
+    return pictures
+
+
+def _warnings(documents: Mapping[str, Document]) -> list[str]:
+    warnings = []
+    first, *others = documents
+    sha256 = documents[first]["made"].get("clips_sha256")
+    for name in others:
+        if documents[name]["made"].get("clips_sha256") != sha256:
+            warnings.append(
+                f"{name} was evaluated on another file of clips than {first}: clips of the same name "
+                "may not be the same."
+            )
+        for key in ("seed", "settings"):
+            mine, theirs = (
+                documents[n]["made"].get(key) if key == "seed" else documents[n][key]
+                for n in (first, name)
+            )
+            if mine != theirs:
+                warnings.append(
+                    f"{name} and {first} were evaluated with another {key}: starts may not be the same."
+                )
+    return warnings
+
+
+def _made_table(documents: Mapping[str, Document]) -> Table:
+    """What the evaluations were made with, what differs first."""
+    paths: dict[str, dict[str, Any]] = {}
+    for name, document in documents.items():
+        about = {**document["made"], "settings": document["settings"]}
+        for path, value in _leaves(jsonable(about)):
+            paths.setdefault(path, {})[name] = value
+    rows: list[tuple[bool, Sequence[Cell]]] = []
+    for path, values in paths.items():
+        shown = [str(values.get(name, NOTHING)) for name in documents]
+        differs = len(set(shown)) > 1 and path.split(": ")[-1] not in _ALWAYS_DIFFERENT
+        cells = [Cell(text, text) for text in shown]
+        mark = Cell("differs" if differs else "", int(differs))
+        rows.append((differs, [name_cell(path.replace("_", " ")), *cells, mark]))
+    rows.sort(key=lambda row: not row[0])
+    return Table(
+        "Versions, hashes and settings", ["", *documents, "same?"], [row for _, row in rows]
+    )
+
+
+def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(path, value)]
+    return [
+        leaf
+        for key, inner in value.items()
+        for leaf in _leaves(inner, f"{path}: {key}" if path else key)
+    ]

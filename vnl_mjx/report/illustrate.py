@@ -1,0 +1,244 @@
+"""The pictures of a report, by the section that they stand in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.evaluation.bootstrap import interval
+from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
+from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
+from vnl_mjx.evaluation.protocol import DETERMINISTIC
+from vnl_mjx.evaluation.summary import ClipSets
+from vnl_mjx.evaluation.tracking import all_step_errors
+from vnl_mjx.report.findings import LatentFindings, Rollouts
+from vnl_mjx.report.lookup import metric_label
+from vnl_mjx.report.pictures import curves, errors, latent, prior
+from vnl_mjx.report.pictures.style import Picture, Spread
+from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
+from vnl_mjx.walkers.walker import Walker
+
+Figures = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
+
+_SUCCESS_MM = np.linspace(0.0, 60.0, 61)
+
+
+@dataclass(frozen=True)
+class Illustrator:
+    """Draws what was found of one evaluation.
+
+    Attributes:
+        document: with "policies" and "differences".
+        figures: by subject, way of acting and metric, [episode].
+        sets: what episodes belong to.
+        set_of_clip: "train", "held_out" or "other" of each clip.
+        how: the way of acting that is drawn.
+    """
+
+    document: Mapping[str, Any]
+    figures: Figures
+    sets: ClipSets
+    set_of_clip: Sequence[str]
+    how: str = DETERMINISTIC
+
+    def reward(self) -> dict[str, Picture]:
+        """Reward, its ratio and terms, survival and success."""
+        drawn = {
+            "reward/fraction": self._by_clip("reward_fraction"),
+            "reward/survival": self._by_clip("survival"),
+            "reward/terms": self._terms(),
+            "reward/success": self._success(),
+        }
+        ratios = self._ratios()
+        if ratios:
+            drawn["reward/ratio"] = errors.by_clip(
+                ratios,
+                self.sets.names,
+                "reward of the teacher's, ratio",
+                self.set_of_clip,
+                target=TARGET_REWARD_RATIO,
+            )
+        return drawn
+
+    def errors(
+        self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
+    ) -> dict[str, Picture]:
+        """Errors by clip, and along the episodes."""
+        computer = FeatureComputer(walker)
+        along = {
+            name: all_step_errors(rollouts[name][self.how], clips, computer)
+            for name in self.figures
+        }
+        hz = next(iter(rollouts.values()))[self.how].control_hz
+        drawn = {"errors/root_by_clip": self._by_clip("root_error_mm")}
+        for name in ("root_error_mm", "mpjpe_root_relative_mm", "joint_error_rad"):
+            values = {policy: found[name] for policy, found in along.items()}
+            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, self._label(name))
+        return drawn
+
+    def action(
+        self, groups: Mapping[str, Sequence[int]], names: Sequence[str]
+    ) -> dict[str, Picture]:
+        """Action errors by part of the body, and R2 by actuator."""
+        found = self.document["action"]
+        states = {"student's states": "on_student_states", "teacher's states": "on_teacher_states"}
+        of_actuator = {names[row]: group for group, rows in groups.items() for row in rows}
+        return {
+            "action/groups": errors.by_name(
+                {
+                    label: Spread(_column(found[key]["per_group"], "mae"))
+                    for label, key in states.items()
+                },
+                list(groups),
+                "mean absolute action error, tanh units",
+                bounds=(0.0, None),
+                caption="Action error by part of the body, mean over its actuators.",
+                of_what="parts",
+            ),
+            "action/r2": errors.by_name(
+                {
+                    label: Spread(_column(found[key]["per_actuator"], "r2"))
+                    for label, key in states.items()
+                },
+                list(names),
+                "R² of the action",
+                groups=[of_actuator.get(name, "other") for name in names],
+                bounds=(0.0, 1.0),
+                caption="Share of the variance of the teacher's action that the student explains.",
+            ),
+        }
+
+    def _by_clip(self, name: str) -> Picture:
+        values = {
+            policy: Spread(_column(ways[self.how]["clips"], name))
+            for policy, ways in self.document["policies"].items()
+            if self.how in ways
+        }
+        return errors.by_clip(values, self.sets.names, self._label(name), self.set_of_clip)
+
+    def _ratios(self) -> dict[str, Spread]:
+        found = {}
+        for pair, ways in self.document["differences"].items():
+            policy, _, teacher = pair.partition(" vs ")
+            if self.how not in ways:
+                continue
+            own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
+            ratio = reward_ratio(own, other, self.sets.clip)
+            clips = range(len(self.sets.names))
+            found[policy] = Spread(np.array([ratio.get(clip) for clip in clips], np.float64))
+        return found
+
+    def _label(self, name: str) -> str:
+        return metric_label(self.document, name)
+
+    def _terms(self) -> Picture:
+        played = {
+            policy: ways[self.how]["sets"]["all"]["figures"]
+            for policy, ways in self.document["policies"].items()
+            if self.how in ways
+        }
+        names = [name for name in next(iter(played.values())) if name.startswith("term_")]
+        values = {
+            policy: _spread([figures.get(name, {}) for name in names])
+            for policy, figures in played.items()
+        }
+        shown = [name.removeprefix("term_").removesuffix("_reward") for name in names]
+        return errors.by_name(values, shown, "reward per step", sort=False)
+
+    def _success(self) -> Picture:
+        shares = {}
+        for policy, ways in self.figures.items():
+            found = ways[self.how]
+            farthest = np.where(found["survival"] > 0, found["root_error_max_mm"], np.inf)
+            rows = [
+                interval((farthest <= mm).astype(float), self.sets.clip, seed=self.sets.seed)
+                for mm in _SUCCESS_MM
+            ]
+            shares[policy] = Spread(*np.array([(r.value, r.low, r.high) for r in rows]).T)
+        return curves.success_curve(
+            _SUCCESS_MM, shares, "greatest root position error of an episode, mm"
+        )
+
+
+def latent_pictures(found: LatentFindings, clips: ReferenceClips) -> dict[str, Picture]:
+    """The latent space of a student; none where no step is valid."""
+    statistics, points = found.statistics, found.points
+    if not statistics:
+        return {}
+    names = np.array(clips.names)[points.clip]
+    drawn = {}
+    for embedding in found.embeddings:
+        method, axes = embedding.method, embedding.axes
+        where = f"latent/{method.lower()}"
+        plane = embedding.points
+        drawn[f"{where}_clip"] = latent.latent_by_group(plane, names, axes, "clip", method)
+        labels = np.array([info.label or "?" for info in clips.info] or ["?"] * clips.num_clips)
+        if len(set(labels)) > 1:
+            of_point = labels[points.clip]
+            drawn[f"{where}_behaviour"] = latent.latent_by_group(
+                plane, of_point, axes, "behaviour", method
+            )
+        for values, what in ((points.speed, "speed, m/s"), (points.seconds, "time in clip, s")):
+            drawn[f"{where}_{what.partition(',')[0].replace(' ', '_')}"] = latent.latent_by_value(
+                plane, values, axes, what, method
+            )
+    drawn["latent/kl"] = latent.kl_per_dimension(
+        np.array(statistics["kl_per_dim"]), statistics["active_unit_kl"]
+    )
+    correlation = statistics["autocorrelation"]
+    if len(correlation["lag_s"]):
+        drawn["latent/autocorrelation"] = latent.autocorrelation(
+            np.array(correlation["lag_s"]),
+            Spread(*(np.array(correlation[key]) for key in ("mean", "lower", "upper"))),
+            correlation["time_constant_s"],
+        )
+    posterior, around = (
+        {name: np.array(values) for name, values in statistics["aggregate"][key].items()}
+        for key in ("posterior", "prior")
+    )
+    drawn["latent/aggregate"] = latent.aggregate_posterior(posterior, around)
+    return drawn
+
+
+def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
+    """Survival of prior rollouts, and how they move beside the data."""
+    drawn = {}
+    for start in STARTS:
+        found_curves = {mode: found.survival_curve(mode, start) for mode in found.rollouts}
+        alive = {m: Spread(c.share, c.low, c.high) for m, c in found_curves.items()}
+        seconds = next(iter(found_curves.values())).seconds
+        target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
+        words = START_WORDS[start]
+        drawn[f"prior/survival_{start}"] = prior.survival_curves(seconds, alive, words, target)
+    for name, label, factor in (
+        ("speed", "horizontal speed, m/s", 1.0),
+        ("torso_height", "height of the torso, mm", 1000.0),
+    ):
+        values = {
+            mode: factor * getattr(motions["clips"], name)
+            for mode, motions in found.motions.items()
+        }
+        drawn[f"prior/{name}"] = prior.against_data(
+            values, factor * getattr(found.data, name), label
+        )
+    return drawn
+
+
+def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]:
+    """Of the run's `metrics.jsonl`."""
+    found = curves.training_pictures(rows)
+    return {f"training/{name.replace('/', '_')}": picture for name, picture in found.items()}
+
+
+def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
+    """One figure of every row, NaN for None."""
+    return np.array([row.get(name) for row in rows.values()], np.float64)
+
+
+def _spread(rows: Sequence[Mapping[str, float | None]]) -> Spread:
+    keys = ("mean", "low", "high")
+    return Spread(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))

@@ -1,0 +1,165 @@
+"""Curves: training, errors along an episode, success against how strict one is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+
+from vnl_mjx.report.pictures.style import (
+    BLUE,
+    Picture,
+    Spread,
+    legend_above,
+    logarithmic,
+    policy_color,
+    quantity,
+    sheet,
+    upper_first,
+)
+
+# Names of `metrics.jsonl`: label, whether the axis is logarithmic.
+_TRAINING = {
+    "loss/action_mse": ("action MSE, squared tanh units", True),
+    "loss/kl": ("KL(posterior ‖ prior), nats", False),
+    "latent/active_units": ("active units", False),
+    "rollout/reward_per_step": ("reward per step", False),
+    "episode/steps": ("episode length, control steps", False),
+    "eval/reward_ratio": ("reward ratio, student / teacher", False),
+}
+_MOST_POINTS = 400
+_MOST_CURVE_POINTS = 125
+_FEW_POINTS = 10
+# Quartiles of fewer episodes than this are no quartiles.
+_FEWEST_EPISODES = 4
+
+
+def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]:
+    """Curves of a distillation by their metric; none where a run has no rows of it.
+
+    Args:
+        rows: of the run's `metrics.jsonl`.
+    """
+    pictures = {}
+    for name, (label, in_decades) in _TRAINING.items():
+        points = [(row["env_steps"], row[name]) for row in rows if row.get(name) is not None]
+        if len(points) < 2:
+            continue
+        thin = points[:: -(-len(points) // _MOST_POINTS)]
+        steps, values = np.array(thin if thin[-1] == points[-1] else [*thin, points[-1]]).T
+        caption = f"Training: {label}, against environment steps."
+        alt = f"{label}: {values[0]:.3g} at first, {values[-1]:.3g} at {steps[-1]:.3g} steps."
+        with sheet(1.7, caption, alt) as drawn:
+            axis = drawn.axis
+            axis.plot(steps, values, color=BLUE, marker="." if len(steps) < 30 else None)
+            axis.set_xlabel("environment steps")
+            axis.set_title(label, loc="left")
+            axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+            axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+            if in_decades and values.min() > 0:
+                logarithmic(axis)
+            else:
+                axis.set_ylim(bottom=min(0.0, float(values.min())))
+            axis.grid()
+        pictures[name] = drawn.picture
+    return pictures
+
+
+def over_time(
+    values: Mapping[str, np.ndarray], control_hz: float, label: str, most: float | None = None
+) -> Picture:
+    """An error along the episodes: median and quartiles over those that still go on.
+
+    Args:
+        values: [time, episode] of each policy, NaN where the episode has ended.
+        control_hz: steps per second.
+        label: of the error, with its unit.
+        most: upper end of the axis; None for what the quartiles need.
+    """
+    caption = (
+        f"{upper_first(quantity(label))} against time in the episode: median, and the quartiles as "
+        f"a band, over the episodes that still go on; drawn while at least {_FEWEST_EPISODES} do."
+    )
+    curves = {name: _quartiles(value) for name, value in values.items()}
+    alt = f"{label} over time: " + ", ".join(
+        f"{name} median {np.nanmedian(curve[1]):.3g}"
+        for name, curve in curves.items()
+        if curve.size
+    )
+    with sheet(2.0, caption, alt + ".") as drawn:
+        axis = drawn.axis
+        for name, (low, middle, high) in curves.items():
+            seconds = (1 + np.arange(len(middle))) / control_hz
+            color = policy_color(name, tuple(values))
+            draw_band(axis, seconds, Spread(middle, low, high), color, name)
+        axis.set(xlabel="time in the episode, s", ylabel=label)
+        axis.set_ylim(0.0, most)
+        axis.set_xlim(left=0.0)
+        axis.grid()
+        legend_above(axis)
+    return drawn.picture
+
+
+def success_curve(
+    thresholds: np.ndarray,
+    shares: Mapping[str, Spread],
+    label: str,
+    body_length: float | None = None,
+) -> Picture:
+    """Share of episodes that never exceed a threshold, against the threshold.
+
+    Args:
+        thresholds: [threshold], of the unit in `label`.
+        shares: [threshold] in [0, 1] of each policy.
+        label: what must stay below the threshold, with its unit.
+        body_length: in the same unit; a second axis then reads in body lengths.
+    """
+    what = quantity(label)
+    caption = (
+        f"Success: share of episodes that reach the end of the clip and in which the {what} stays "
+        "below the threshold at every step. Bands: 95 % bootstrap intervals over clips."
+    )
+    middle = len(thresholds) // 2
+    alt = f"Success at {thresholds[middle]:.3g}: " + ", ".join(
+        f"{name} {share.value[middle]:.2f}" for name, share in shares.items()
+    )
+    with sheet(2.2, caption, alt + ".") as drawn:
+        axis = drawn.axis
+        for name, share in shares.items():
+            draw_band(axis, thresholds, share, policy_color(name, tuple(shares)), name)
+        axis.set(xlabel=f"threshold: {label}", ylabel="share of episodes", ylim=(0.0, 1.02))
+        axis.set_xlim(0.0, thresholds[-1])
+        axis.grid()
+        if body_length is None:
+            legend_above(axis)
+        else:
+            lengths = (lambda x: x / body_length, lambda x: x * body_length)
+            above = axis.secondary_xaxis("top", functions=lengths)
+            above.set_xlabel("body lengths")
+            above.xaxis.set_major_locator(ticker.MaxNLocator(5))
+            axis.legend(loc="lower right")
+    return drawn.picture
+
+
+def draw_band(
+    axis: Axes, x: np.ndarray, spread: Spread, color: str, label: str, linestyle: Any = "-"
+) -> None:
+    """A curve with its interval, where it has one; of many points as many as one sees."""
+    rows = np.unique(
+        np.linspace(0, len(x) - 1, min(len(x), _MOST_CURVE_POINTS)).round().astype(int)
+    )
+    if spread.low is not None and spread.high is not None:
+        ends = spread.low[rows], spread.high[rows]
+        axis.fill_between(x[rows], *ends, color=color, alpha=0.22, linewidth=0)
+    marker = "o" if len(x) < _FEW_POINTS else None
+    axis.plot(
+        x[rows], spread.value[rows], color=color, linestyle=linestyle, label=label, marker=marker
+    )
+
+
+def _quartiles(values: np.ndarray) -> np.ndarray:
+    """Quartiles [3, time] over episodes, up to where too few go on."""
+    enough = np.isfinite(values).sum(axis=1) >= min(_FEWEST_EPISODES, values.shape[1])
+    stop = len(enough) if enough.all() else int(np.argmin(enough))
+    return np.nanquantile(values[:stop], (0.25, 0.5, 0.75), axis=1)

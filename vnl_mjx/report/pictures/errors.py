@@ -1,0 +1,191 @@
+"""Figures of policies by clip, reward term, actuator or part of the body: dots with intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vnl_mjx.report.pictures.style import (
+    GRID,
+    INK,
+    MUTED,
+    Picture,
+    Spread,
+    legend_above,
+    policy_color,
+    policy_style,
+    quantity,
+    sheet,
+    short,
+    upper_first,
+)
+
+MAX_NAMED_ROWS = 40  # more are drawn as distributions
+_ROW_INCHES = 0.17
+_BARS = "Bars: 95 % bootstrap intervals."
+
+
+def by_clip(
+    values: Mapping[str, Spread],
+    clips: Sequence[str],
+    label: str,
+    sets: Sequence[str] | None = None,
+    target: float | None = None,
+) -> Picture:
+    """One figure of every clip and policy; the distribution over clips where there are many.
+
+    Args:
+        values: [clip] of each policy.
+        clips: names.
+        label: of the figure, with its unit.
+        sets: of each clip, "train" or "held_out"; sets are drawn apart.
+        target: drawn as a line.
+    """
+    caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
+    return by_name(
+        values, clips, label, groups=sets, target=target, caption=caption, of_what="clips"
+    )
+
+
+def by_name(
+    values: Mapping[str, Spread],
+    names: Sequence[str],
+    label: str,
+    *,
+    groups: Sequence[str] | None = None,
+    target: float | None = None,
+    caption: str = "",
+    bounds: tuple[float | None, float | None] = (None, None),
+    sort: bool = True,
+    of_what: str = "actuators",
+) -> Picture:
+    """A row for each name, a dot for each policy; of many names the distribution over them.
+
+    Args:
+        values: [name] of each policy (or of each kind of states).
+        names: of the rows.
+        label: of the figure, with its unit.
+        groups: of each name; rows of a group stand together under its title.
+        target: drawn as a line.
+        caption: what is drawn; a word on the intervals is added where there are any.
+        bounds: of the axis; what lies beyond is drawn at its edge as an arrow.
+        sort: rows by the first policy's value, highest at the top; else as given.
+        of_what: plural of what the names are of.
+    """
+    if len(names) > MAX_NAMED_ROWS:
+        bounded = {name: np.clip(spread.value, *bounds) for name, spread in values.items()}
+        return distribution(bounded, label, of_what, target)
+    first = next(iter(values.values())).value
+    rows = _ordered_rows(first, groups, sort)
+    if any(spread.low is not None for spread in values.values()):
+        caption = f"{caption or upper_first(quantity(label)) + '.'} {_BARS}"
+    titles = sum(isinstance(row, str) for row in rows)
+    height = 0.75 + _ROW_INCHES * len(rows)
+    alt = f"{label}: {_ranges(values)}; {len(names)} rows."
+    with sheet(height, caption, alt) as drawn:
+        axis = drawn.axis
+        offsets = 0.22 * (np.arange(len(values)) - 0.5 * (len(values) - 1))
+        for offset, (policy, spread) in zip(offsets, values.items(), strict=True):
+            _draw_dots(axis, rows, spread, offset, policy, tuple(values), bounds)
+        _name_rows(axis, rows, names)
+        axis.set_xlabel(label)
+        axis.set_xlim(*bounds)
+        axis.locator_params(axis="x", nbins=6)
+        axis.grid(axis="x")
+        if target is not None:
+            axis.axvline(target, color=INK, linestyle="--", linewidth=0.9, label="target")
+        if len(values) > 1 or target is not None:
+            legend_above(axis)
+        axis.set_ylim(len(rows) - 0.4, -0.6 if not titles else -0.8)
+    return drawn.picture
+
+
+def distribution(
+    values: Mapping[str, np.ndarray], label: str, of_what: str, target: float | None = None
+) -> Picture:
+    """Share of clips (or episodes, or joints) at or below each value, of each policy.
+
+    Args:
+        values: [any] of each policy; NaN is left out.
+        label: of the figure, with its unit.
+        of_what: "clips", "episodes" or "actuators".
+        target: drawn as a line.
+    """
+    finite = {name: np.sort(value[np.isfinite(value)]) for name, value in values.items()}
+    num = max((len(value) for value in finite.values()), default=0)
+    caption = (
+        f"{upper_first(quantity(label))}: share of the {num} {of_what} at or below each value. "
+        "Dots: medians."
+    )
+    medians = (f"{name} median {np.median(v):.3g}" for name, v in finite.items() if len(v))
+    with sheet(2.1, caption, f"Cumulative distribution of {label}: {', '.join(medians)}.") as drawn:
+        axis = drawn.axis
+        for name, ordered in finite.items():
+            if not len(ordered):
+                continue
+            color = policy_color(name, tuple(values))
+            share = np.arange(1, len(ordered) + 1) / len(ordered)
+            axis.step(ordered, share, where="post", color=color, label=name)
+            axis.plot(np.median(ordered), 0.5, **policy_style(name, tuple(values)))
+        if target is not None:
+            axis.axvline(target, color=INK, linestyle="--", linewidth=0.9, label="target")
+        axis.set(xlabel=label, ylabel=f"share of {of_what}", ylim=(0.0, 1.02))
+        axis.locator_params(axis="x", nbins=6)
+        axis.grid()
+        legend_above(axis)
+    return drawn.picture
+
+
+def _ordered_rows(first: np.ndarray, groups: Sequence[str] | None, sort: bool) -> list[int | str]:
+    """Indices of rows from top to bottom; a group's title stands before its rows."""
+    rank = np.argsort(-np.nan_to_num(first, nan=-np.inf), kind="stable")
+    order: list[int] = rank.tolist() if sort else list(range(len(first)))
+    if groups is None or len(set(groups)) < 2:
+        return [*order]
+    rows: list[int | str] = []
+    for group in dict.fromkeys(groups):
+        rows += [group, *(index for index in order if groups[index] == group)]
+    return rows
+
+
+def _draw_dots(
+    axis: Axes,
+    rows: Sequence[int | str],
+    spread: Spread,
+    offset: float,
+    policy: str,
+    policies: tuple[str, ...],
+    bounds: tuple[float | None, float | None],
+) -> None:
+    position = np.array([y for y, row in enumerate(rows) if isinstance(row, int)]) + offset
+    index = [row for row in rows if isinstance(row, int)]
+    value, look = spread.value[index], policy_style(policy, policies)
+    low, high = (-np.inf if bounds[0] is None else bounds[0]), bounds[1]
+    high = np.inf if high is None else high
+    if spread.low is not None and spread.high is not None:
+        ends = np.clip(spread.low[index], low, high), np.clip(spread.high[index], low, high)
+        axis.hlines(position, *ends, color=look["color"], linewidth=1.1)
+    inside = (value >= low) & (value <= high)
+    axis.plot(value[inside], position[inside], linestyle="", label=policy, clip_on=False, **look)
+    for beyond, edge, marker in ((value < low, low, "<"), (value > high, high, ">")):
+        edges = np.full(int(beyond.sum()), edge)
+        axis.plot(edges, position[beyond], marker, color=look["color"], fillstyle="none")
+
+
+def _name_rows(axis: Axes, rows: Sequence[int | str], names: Sequence[str]) -> None:
+    labels = [row.replace("_", " ") if isinstance(row, str) else short(names[row]) for row in rows]
+    axis.set_yticks(range(len(rows)), labels)
+    axis.tick_params(axis="y", length=0)
+    for row, text in zip(rows, axis.get_yticklabels(), strict=True):
+        if isinstance(row, str):
+            text.set(color=MUTED, fontstyle="italic")
+    axis.spines["left"].set_color(GRID)
+
+
+def _ranges(values: Mapping[str, Spread]) -> str:
+    said = []
+    for policy, spread in values.items():
+        finite = spread.value[np.isfinite(spread.value)]
+        if len(finite):
+            said.append(f"{policy} from {finite.min():.3g} to {finite.max():.3g}")
+    return "; ".join(said) or "no values"

@@ -1,0 +1,189 @@
+"""The latent space: where states lie in it, what each dimension carries, how fast it changes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vnl_mjx.report.pictures.curves import draw_band
+from vnl_mjx.report.pictures.style import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    SEQUENTIAL,
+    Picture,
+    Spread,
+    group_colors,
+    legend_above,
+    logarithmic,
+    quantity,
+    sheet,
+    short,
+)
+
+_MOST_POINTS = 6000  # more only cover one another
+_MOST_DIMENSIONS = 40  # of the aggregate posterior, most active first
+_MOST_NAMED = 7
+_FLOOR_NATS = 1e-4
+
+
+def latent_by_group(
+    points: np.ndarray, groups: Sequence[str], axes: Sequence[str], what: str, method: str = "PCA"
+) -> Picture:
+    """Posterior means in two dimensions, coloured by clip or label.
+
+    Args:
+        points: [state, 2].
+        groups: [state] name of each state's clip or label.
+        axes: names of the two dimensions, for instance "PC 1 (31 %)".
+        what: "clip" or "behaviour".
+        method: by which the latent was reduced.
+    """
+    kept = _thin(len(points))
+    points, of_point = points[kept], np.asarray(groups)[kept]
+    colors = group_colors(of_point.tolist())
+    caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
+    alt = f"{method} scatter of {len(points)} latent states in {len(colors)} groups by {quantity(what)}."
+    with sheet(2.9, caption, alt) as drawn:
+        axis = drawn.axis
+        for rank, (group, color) in enumerate(colors.items()):
+            label = short(group) if rank < _MOST_NAMED else None
+            if rank == _MOST_NAMED:
+                label = f"{len(colors) - _MOST_NAMED} others"
+            _scatter(axis, points[of_point == group], label=label, color=color)
+        _plane(axis, axes)
+        longest = max(len(short(group)) for group in colors)
+        legend_above(axis, columns=2 if longest > 12 else None, markerscale=2.5)
+    return drawn.picture
+
+
+def latent_by_value(
+    points: np.ndarray, values: np.ndarray, axes: Sequence[str], what: str, method: str = "PCA"
+) -> Picture:
+    """Posterior means in two dimensions, coloured by a number such as time or speed.
+
+    Args:
+        points: [state, 2].
+        values: [state].
+        axes: names of the two dimensions.
+        what: the number, with its unit.
+        method: by which the latent was reduced.
+    """
+    kept = _thin(len(points))
+    points, values = points[kept], values[kept]
+    caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
+    alt = f"{method} scatter of {len(points)} latent states by {quantity(what)}."
+    low, high = np.nanquantile(values, (0.02, 0.98))  # a few outliers take no colour from the rest
+    with sheet(2.7, caption, alt) as drawn:
+        axis = drawn.axis
+        cloud = _scatter(axis, points, c=values, cmap=SEQUENTIAL, vmin=low, vmax=high)
+        bar = drawn.figure.colorbar(cloud, ax=axis, label=what, location="top", aspect=40)
+        bar.outline.set_visible(False)
+        _plane(axis, axes)
+    return drawn.picture
+
+
+def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
+    """KL of posterior and prior of each latent dimension, sorted.
+
+    Args:
+        kl: [dim] mean over visited states, nats.
+        threshold: above which a dimension counts as active, nats.
+    """
+    ordered = np.maximum(np.sort(kl)[::-1], _FLOOR_NATS)
+    num_active = int(np.sum(kl > threshold))
+    caption = (
+        f"KL(posterior ‖ prior) of each latent dimension, mean over visited states: {kl.sum():.2f} "
+        f"nats in all, {num_active} of {len(kl)} dimensions above {threshold:g} nats."
+    )
+    with sheet(2.0, caption, caption) as drawn:
+        axis, rank = drawn.axis, 1 + np.arange(len(ordered))
+        axis.axhline(threshold, color=INK, linestyle="--", linewidth=0.9, label="active above")
+        active = ordered > threshold
+        axis.plot(rank[active], ordered[active], "o", color=BLUE, label="active")
+        axis.plot(rank[~active], ordered[~active], "o", color=MUTED, label="inactive")
+        axis.set(xlabel="latent dimension, sorted", ylabel="KL, nats")
+        logarithmic(axis)
+        axis.set_xlim(0, len(ordered) + 1)
+        axis.set_ylim(bottom=0.5 * min(threshold, ordered[-1]))
+        axis.grid(axis="y")
+        legend_above(axis)
+    return drawn.picture
+
+
+def autocorrelation(
+    lags_s: np.ndarray, correlation: Spread, time_constant_s: float | None = None
+) -> Picture:
+    """Autocorrelation of the posterior mean against the lag.
+
+    Args:
+        lags_s: [lag] seconds.
+        correlation: [lag] mean over dimensions; its ends are quartiles over them.
+        time_constant_s: where it has fallen to 1 / e; drawn as a line.
+    """
+    caption = "Autocorrelation of the posterior mean, averaged over latent dimensions."
+    if correlation.low is not None:
+        caption += " Band: quartiles over dimensions."
+    if time_constant_s is not None:
+        caption += f" It falls to 1/e at {time_constant_s:.2f} s."
+    with sheet(1.9, caption, caption) as drawn:
+        axis = drawn.axis
+        draw_band(axis, lags_s, correlation, BLUE, "")
+        axis.axhline(0.0, color=MUTED, linewidth=0.8)
+        if time_constant_s is not None:
+            axis.axvline(time_constant_s, color=INK, linestyle="--", linewidth=0.9, label="1/e")
+            legend_above(axis)
+        axis.set(xlabel="lag, s", ylabel="correlation")
+        axis.set_xlim(lags_s[0], lags_s[-1])
+        axis.set_ylim(top=1.02)
+        axis.grid()
+    return drawn.picture
+
+
+def aggregate_posterior(
+    posterior: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
+) -> Picture:
+    """Mean and spread of each dimension over all visited states, of posterior and prior.
+
+    Args:
+        posterior: "mean" and "std", [dim] each, of the aggregate.
+        prior: the same of the prior.
+    """
+    order = np.argsort(-posterior["std"])[:_MOST_DIMENSIONS]
+    left_out = len(posterior["std"]) - len(order)
+    caption = (
+        "Aggregate posterior (over all visited states) against the prior: mean and one standard "
+        "deviation of each latent dimension" + (f"; the {len(order)} widest." if left_out else ".")
+    )
+    with sheet(2.1, caption, caption) as drawn:
+        axis, rank = drawn.axis, 1 + np.arange(len(order))
+        for shift, name, color, part in (
+            (-0.18, "aggregate posterior", BLUE, posterior),
+            (0.18, "prior", GREEN, prior),
+        ):
+            mean, std = part["mean"][order], part["std"][order]
+            axis.vlines(rank + shift, mean - std, mean + std, color=color, linewidth=1.1)
+            axis.plot(rank + shift, mean, ".", color=color, label=name)
+        axis.axhline(0.0, color=GRID, linewidth=0.8, zorder=0)
+        axis.set(xlabel="latent dimension, widest first", ylabel="latent value")
+        axis.grid(axis="y")
+        legend_above(axis)
+    return drawn.picture
+
+
+def _scatter(axis: Axes, points: np.ndarray, **look: object):
+    return axis.scatter(*points.T, s=3, linewidths=0, alpha=0.75, rasterized=True, **look)
+
+
+def _plane(axis: Axes, axes: Sequence[str]) -> None:
+    axis.set(xlabel=axes[0], ylabel=axes[1], xticks=[], yticks=[])
+    axis.spines[["left", "bottom"]].set_color(GRID)
+
+
+def _thin(num: int) -> np.ndarray:
+    """Which of many points to draw, evenly spread and always the same."""
+    if num <= _MOST_POINTS:
+        return np.arange(num)
+    return np.random.default_rng(0).choice(num, _MOST_POINTS, replace=False)

@@ -1,0 +1,219 @@
+"""A motion in the browser: a page with play, speed and a slider of frames, through viser.
+
+viser draws; mjviser turns MuJoCo's geoms into its meshes. Both come with the extra `viewer`.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.report.rendering.browser_meshes import Stage, add_floor
+from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
+from vnl_mjx.report.rendering.scene import Scene, build_scene
+from vnl_mjx.report.rendering.video import metric, time_and_speed
+from vnl_mjx.walkers.walker import Walker
+
+HOST = "127.0.0.1"  # the page has no password
+_MAX_FPS = 30.0  # that poses are sent at
+SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
+
+
+def check_installed() -> None:
+    """Raises UserError where viser or mjviser is missing."""
+    missing = [name for name in ("viser", "mjviser") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--browser: needs the extra 'viewer', found no {' and no '.join(missing)}; run "
+            "`uv sync --extra viewer`, or pip install 'vnl-mjx[viewer]'"
+        )
+
+
+def serve(
+    walker: Walker,
+    qpos: np.ndarray,
+    rate_hz: float,
+    *,
+    title: str = "",
+    note: str = "",
+    port: int = 8080,
+    seconds: float | None = None,
+) -> int:
+    """Shows a motion on a page of this machine until Ctrl-C; returns the exit status.
+
+    Args:
+        walker: who moves.
+        qpos: [frame, nq].
+        rate_hz: frames per second.
+        title: above the controls.
+        note: below the title, as that the motion is synthetic.
+        port: of the page.
+        seconds: to serve for; default: until Ctrl-C.
+
+    Raises:
+        UserError: the extra `viewer` is not installed, or the port is taken.
+    """
+    title = title or "the motion"
+
+    def open_page(server: Any) -> Player:
+        return Player(server, build_scene(walker), qpos, rate_hz, title, note)
+
+    return serve_page(open_page, title, port, seconds)
+
+
+class Page(Protocol):
+    """What `serve_page` keeps going."""
+
+    def advance(self, seconds: float) -> None:
+        """Goes on by so much time of the spectator."""
+        ...
+
+
+def serve_page(
+    open_page: Callable[[Any], Page], title: str, port: int, seconds: float | None = None
+) -> int:
+    """Keeps a page of this machine going until Ctrl-C; returns the exit status.
+
+    Args:
+        open_page: builds it on a `viser.ViserServer`.
+        title: what it shows.
+        port: of the page.
+        seconds: to serve for; default: until Ctrl-C.
+
+    Raises:
+        UserError: the extra `viewer` is not installed, or the port is taken.
+    """
+    check_installed()
+    import viser
+
+    _check_port(port)
+    # A browser may open a connection and not use it, which is logged as an error.
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+    server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
+    try:
+        page = open_page(server)
+        print(f"http://{HOST}:{server.get_port()} shows {title}; Ctrl-C ends it", flush=True)
+        last = began = time.monotonic()
+        while seconds is None or last - began < seconds:
+            time.sleep(1.0 / _MAX_FPS)
+            now = time.monotonic()
+            page.advance(now - last)
+            last = now
+    except KeyboardInterrupt:
+        pass  # the way to leave it
+    finally:
+        server.stop()
+    return 0
+
+
+class Player:
+    """The scene and the controls of one page.
+
+    Attributes:
+        frame: of the motion that is shown; between two frames, the earlier.
+        playing: whether time goes on.
+    """
+
+    def __init__(
+        self, server: Any, scene: Scene, qpos: np.ndarray, rate_hz: float, title: str, note: str
+    ):
+        """Builds the page.
+
+        Args:
+            server: a `viser.ViserServer`.
+            scene: without ghosts.
+            qpos: [frame, nq].
+            rate_hz: frames per second.
+            title: above the controls.
+            note: below it.
+        """
+        self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
+        self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
+        (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)
+        self._stage = Stage(server, scene.model)
+        self._floor = add_floor(server, scene)
+        self._time = 0.0
+        self.frame, self.playing = 0, True
+        self._add_controls(title, note)
+        place_camera(server, self._path)
+        self.show(0)
+
+    def advance(self, seconds: float) -> None:
+        """Goes on by so much time of the spectator, from the end back to the beginning."""
+        if not self.playing:
+            return
+        self._time = (self._time + seconds * float(self._speed.value)) % (
+            len(self._qpos) / self._rate_hz
+        )
+        frame = min(int(self._time * self._rate_hz), len(self._qpos) - 1)
+        if frame != self.frame:
+            self._slider.value = frame
+            self.show(frame)
+
+    def show(self, frame: int) -> None:
+        """Shows one frame; the followed point lies at the page's origin."""
+        self.frame = frame
+        self._stage.pose(self._qpos[frame])
+        middle = self._path.lookat[frame if self._follow.value else 0]
+        with self._server.atomic():
+            self._stage.show(middle)
+            self._floor.position = np.array([0.0, 0.0, self._scene.floor_height]) - middle
+            self._text.content = self._texts[frame]
+
+    def _add_controls(self, title: str, note: str) -> None:
+        gui = self._server.gui
+        gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
+        square = f"floor squares {metric(self._scene.square)}"
+        gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, square]))}")
+        self._text = gui.add_markdown("")
+        self._slider = gui.add_slider(
+            "Frame", min=0, max=max(1, len(self._qpos) - 1), step=1, initial_value=0
+        )
+        self._speed = gui.add_dropdown("Speed", SPEEDS, initial_value="1")
+        self._follow = gui.add_checkbox("Follow", initial_value=True)
+        button = gui.add_button("Pause")
+
+        @button.on_click
+        def _(_: Any) -> None:
+            self.playing = not self.playing
+            button.label = "Pause" if self.playing else "Play"
+
+        @self._slider.on_update
+        def _(event: Any) -> None:
+            if event.client is None:  # moved by `advance`, not by hand
+                return
+            frame = min(int(self._slider.value), len(self._qpos) - 1)
+            self._time = frame / self._rate_hz
+            self.show(frame)
+
+
+def _check_port(port: int) -> None:
+    """Refuses a port that is taken; viser would take another one in silence."""
+    with contextlib.closing(socket.socket()) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"--port: {port} cannot be used ({error}); give another one") from error
+
+
+def place_camera(server: Any, path: CameraPath) -> None:
+    """Puts the page's camera where `path` has its own; what is followed lies at the origin."""
+    azimuth, elevation = math.radians(path.azimuth), math.radians(VIEWS["side"][1])
+    direction = np.array(
+        [
+            math.cos(elevation) * math.cos(azimuth),
+            math.cos(elevation) * math.sin(azimuth),
+            math.sin(elevation),
+        ]
+    )
+    camera = server.initial_camera
+    camera.position, camera.look_at = -path.distance * direction, np.zeros(3)
+    camera.fov, camera.near = math.radians(FOV_DEG), 0.02 * path.distance

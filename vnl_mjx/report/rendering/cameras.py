@@ -1,0 +1,116 @@
+"""Cameras that follow a walker smoothly."""
+
+import math
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from vnl_mjx.report.rendering.scene import FOV_DEG, Scene
+
+# View to its direction from the walker's mean heading and its elevation, degrees; a little from the
+# front, so that limbs of the far side are seen as well.
+VIEWS = {"side": (105.0, -14.0), "top": (90.0, -90.0), "front": (165.0, -14.0)}
+
+_SMOOTHING_S = 0.25
+_HEIGHT_SMOOTHING_S = 1.0
+_MAX_POSES = 64  # that are looked at to find how far away the camera must be
+_FILLED = 0.92  # of the picture's half height
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """One camera over a motion; the walker it follows stays near the middle of its picture.
+
+    Attributes:
+        lookat: [frame, 3], the point in the middle of the picture, world, metres.
+        distance: from there, metres.
+        azimuth: of the direction that it looks in, degrees from world x towards y.
+        elevation: of that direction, degrees; -90 looks straight down.
+    """
+
+    lookat: np.ndarray
+    distance: float
+    azimuth: float
+    elevation: float
+
+    def place(self, camera: mujoco.MjvCamera, frame: int) -> None:
+        """Moves a free camera to where this one is at `frame`."""
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        camera.lookat = self.lookat[frame]
+        camera.distance, camera.azimuth = self.distance, self.azimuth
+        camera.elevation = self.elevation
+
+
+def camera_paths(
+    scene: Scene, qpos: np.ndarray, rate_hz: float, views: tuple[str, ...], aspect: float
+) -> list[CameraPath]:
+    """One camera per view, which follows the first walker of the scene.
+
+    Directions are fixed over a motion, so that a turn is seen as one.
+
+    Args:
+        scene: what is filmed.
+        qpos: [frame, scene.nq] of the first walker.
+        rate_hz: frames per second.
+        views: out of `VIEWS`.
+        aspect: width of one view's picture over its height.
+    """
+    unknown = [view for view in views if view not in VIEWS]
+    if unknown or not views:
+        raise ValueError(f"{views=} must be out of {', '.join(VIEWS)}")
+    centers, reach = _centers_and_reach(scene, qpos)
+    lookat = np.empty_like(centers)
+    lookat[:, :2] = smooth(centers[:, :2], rate_hz, _SMOOTHING_S)
+    lookat[:, 2] = smooth(centers[:, 2], rate_hz, _HEIGHT_SMOOTHING_S)
+    lag = np.linalg.norm(centers - lookat, axis=-1).max(initial=0.0)
+    half = (_FILLED * reach + lag) / min(1.0, aspect)
+    distance = half / math.tan(math.radians(FOV_DEG / 2))
+    heading = mean_heading_deg(qpos)
+    return [
+        CameraPath(lookat, distance, heading + VIEWS[view][0], VIEWS[view][1]) for view in views
+    ]
+
+
+def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
+    """Low-passed copy of `values` [frame, ...]; steady motion stays as it is, also at the ends.
+
+    Args:
+        values: [frame, ...], world coordinates.
+        rate_hz: frames per second.
+        seconds: sigma of the Gaussian.
+    """
+    sigma = seconds * rate_hz
+    margin = min(math.ceil(4 * sigma), len(values) - 1)
+    if margin < 1:
+        return np.array(values)
+    widths = [(margin, margin)] + [(0, 0)] * (values.ndim - 1)
+    # beyond an end, the motion goes on as it was on the other side of it
+    extended = np.pad(values, widths, mode="reflect", reflect_type="odd")
+    return gaussian_filter1d(extended, sigma, axis=0, mode="nearest")[margin:-margin]
+
+
+def mean_heading_deg(qpos: np.ndarray) -> float:
+    """Mean direction on the floor of the root's x axis over qpos [frame, nq], degrees."""
+    w, x, y, z = qpos[:, 3:7].T
+    forward_x, forward_y = w * w + x * x - y * y - z * z, 2.0 * (x * y + w * z)
+    return math.degrees(math.atan2(forward_y.mean(), forward_x.mean()))
+
+
+def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre of mass [frame, 3] of the first walker, and how far it reaches from there, metres."""
+    model, data = scene.model, mujoco.MjData(scene.model)
+    root = model.jnt_bodyid[0]
+    own = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
+    every = max(1, len(qpos) // _MAX_POSES)
+    centers, reaches = np.empty((len(qpos), 3)), []
+    for frame, pose in enumerate(qpos):  # drawing it takes a thousand times longer
+        data.qpos[: scene.nq] = pose
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        centers[frame] = data.subtree_com[root]
+        if frame % every == 0:
+            away = np.linalg.norm(data.geom_xpos[own] - centers[frame], axis=-1)
+            reaches.append(np.max(away + model.geom_rbound[own], initial=1e-3))
+    return centers, float(np.percentile(reaches, 95))

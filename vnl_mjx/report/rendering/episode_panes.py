@@ -1,0 +1,143 @@
+"""Played episodes as the panes of a video."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from vnl_mjx.clips.conditioning.resampling import resample
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.report.rendering.side_by_side import Pane, SideBySide
+
+
+def following(
+    rollouts: Mapping[str, Rollout],
+    clips: ReferenceClips,
+    episode: int,
+    *,
+    views: Sequence[str] = ("side",),
+    beside: bool = True,
+    ghosts: bool = False,
+    pane_size: tuple[int, int] = (320, 240),
+    num_steps: int | None = None,
+    note: str = "",
+    without_reward: Collection[str] = (),
+) -> SideBySide:
+    """The same episode of several policies, beside each other and beside the clip.
+
+    Args:
+        rollouts: name to what was played, all from the same `Episodes`.
+        clips: that were followed.
+        episode: row of the episodes.
+        views: one row of panes each.
+        beside: the clip gets a pane of its own.
+        ghosts: the clip is a translucent copy in the others.
+        pane_size: width and height, pixels.
+        num_steps: control steps to show at most.
+        note: at the right end of the caption.
+        without_reward: names of those who follow nothing.
+    """
+    first = next(iter(rollouts.values()))
+    clip, start = int(first.episodes.clip[episode]), int(first.episodes.start_frame[episode])
+    longest = max(int(r.valid[:, episode].sum()) for r in rollouts.values())
+    count = 1 + (longest if num_steps is None else min(num_steps, longest))
+    reference = reference_qpos(clips, clip, start, first.control_hz, count)
+    panes = []
+    for view in views:
+        for name, rollout in rollouts.items():
+            ghost = reference if ghosts else None
+            rewarded = name not in without_reward
+            panes.append(episode_pane(name, rollout, episode, view, ghost, count - 1, rewarded))
+        if beside:
+            panes.append(Pane("reference", reference, view=view))
+    return SideBySide(
+        panes=tuple(panes),
+        rate_hz=first.control_hz,
+        title=clips.names[clip],
+        note=", ".join(filter(None, [note, "translucent is the reference" if ghosts else ""])),
+        columns=len(panes) // len(views),
+        pane_size=pane_size,
+        first_time=start / clips.rate_hz,
+    )
+
+
+def grid(
+    rollout: Rollout,
+    episodes: Sequence[int],
+    names: Sequence[str],
+    *,
+    columns: int = 4,
+    pane_size: tuple[int, int] = (240, 180),
+    num_steps: int | None = None,
+    title: str = "",
+    note: str = "",
+) -> SideBySide:
+    """Several episodes of one policy that follows nothing, each seen from where suits it.
+
+    Args:
+        rollout: what was played.
+        episodes: rows to show.
+        names: of those, above the panes.
+        columns: of panes.
+        pane_size: width and height, pixels.
+        num_steps: control steps to show at most.
+        title: below the panes.
+        note: at the right end of the caption.
+    """
+    return SideBySide(
+        panes=tuple(
+            episode_pane(name, rollout, episode, num_steps=num_steps, with_reward=False)
+            for episode, name in zip(episodes, names, strict=True)
+        ),
+        rate_hz=rollout.control_hz,
+        title=title,
+        note=note,
+        columns=min(columns, len(episodes)),
+        pane_size=pane_size,
+        one_direction=False,
+    )
+
+
+def episode_pane(
+    name: str,
+    rollout: Rollout,
+    episode: int,
+    view: str = "side",
+    ghost_qpos: np.ndarray | None = None,
+    num_steps: int | None = None,
+    with_reward: bool = True,
+) -> Pane:
+    """One episode up to its end, with the reward of each step.
+
+    Args:
+        name: who acted.
+        rollout: what was played.
+        episode: row of it.
+        view: out of `cameras.VIEWS`.
+        ghost_qpos: [frame, nq] of a translucent copy.
+        num_steps: control steps to show at most.
+        with_reward: write it beside the name.
+    """
+    qpos, steps = rollout.qpos_of(episode), rollout.steps
+    failed = (steps.terminated & steps.alive)[:, episode].any()
+    seconds = steps.alive[:, episode].sum() / rollout.control_hz
+    rewards = steps.reward[rollout.valid[:, episode], episode]
+    texts = [f"reward {reward:.2f}" for reward in rewards] if with_reward else []
+    return Pane(
+        name=name,
+        qpos=qpos[: None if num_steps is None else num_steps + 1],
+        ghost_qpos=ghost_qpos,
+        view=view,
+        texts=["", *texts] if texts else [],
+        end=f"failed after {seconds:.2f} s" if failed else "",
+    )
+
+
+def reference_qpos(
+    clips: ReferenceClips, clip: int, start_frame: int, rate_hz: float, num_frames: int
+) -> np.ndarray:
+    """Poses [num_frames, nq] of a clip from a frame on, at another rate; its last pose stays."""
+    first, length = int(clips.starts[clip]), int(clips.lengths[clip])
+    part = np.asarray(clips.qpos(), np.float64)[first + start_frame : first + length]
+    poses = resample(part, clips.rate_hz, rate_hz)
+    return poses[np.minimum(np.arange(num_frames), len(poses) - 1)]

@@ -1,0 +1,134 @@
+"""An episode that goes on one control step at a time, for who watches it."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.motor_primitives import SeenPrior
+from vnl_mjx.evaluation.rollout import Actor, Ending, Player
+from vnl_mjx.report.rendering.performers import Performer
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+
+_ACTIVITY_CLIPS = 4
+_ACTIVITY_S = 1.5
+
+
+@dataclass(frozen=True)
+class LiveStep:
+    """What a control step led to.
+
+    Attributes:
+        qpos: [nq].
+        reference_qpos: [nq] of the frame that the reward read; the clip's last once it is over.
+        reward: of this step.
+        failed: the episode ended so.
+        over: the episode ended otherwise.
+        seen: what the actor kept of the step (`Acted.seen`), [1, ...] each; None at the start.
+    """
+
+    qpos: np.ndarray
+    reference_qpos: np.ndarray
+    reward: float
+    failed: bool
+    over: bool
+    seen: Any = None
+
+
+class LiveEpisode:
+    """One environment of a task; whoever acts may change from step to step.
+
+    Attributes:
+        control_hz: steps per second.
+        num_clips: that can be started from.
+        num_steps: since the start.
+    """
+
+    def __init__(self, task: ImitationTask, clips: ReferenceClips, seed: int = 0):
+        """Compiles nothing yet: that comes with the first step of each kind of actor.
+
+        Raises:
+            UserError: a clip is too short, or of another rate than the task's.
+        """
+        task = Player(task).task  # without its time limit
+        task.check_clips(clips)
+        self.control_hz = 1.0 / task.config.physics.control_timestep
+        self.num_clips, self.num_steps = clips.num_clips, 0
+        self._clips, self._qpos = jax.tree.map(jnp.asarray, clips), np.asarray(clips.qpos())
+        self._last = np.asarray(clips.starts) + np.asarray(clips.lengths) - 1
+        self._first = np.asarray(clips.starts)
+        self._task, self._key = task, jax.random.PRNGKey(seed)
+        self._reset = jax.jit(partial(_reset, task))
+        self._steps: dict[Ending, Any] = {}
+        self._state: Any = None
+        self._memory: Any = None
+
+    def start(self, clip: int, start_frame: int = 0) -> LiveStep:
+        """Begins at a frame of a clip."""
+        self._key, noise_key = jax.random.split(self._key)
+        self._state = self._reset(self._clips, clip, start_frame, noise_key)
+        self._memory, self.num_steps, self._clip = None, 0, clip
+        return self._told(start_frame, 0.0, False, False)
+
+    def step(self, performer: Performer, actor: Actor) -> LiveStep:
+        """Goes on by one control step.
+
+        Args:
+            performer: who acts, for its ending.
+            actor: of it, with one episode.
+        """
+        if self._memory is None or self._memory[0] is not performer:
+            self._memory = performer, actor.initial_memory(1)
+        if performer.ending not in self._steps:
+            self._steps[performer.ending] = jax.jit(partial(_step, self._task, performer.ending))
+        advance = self._steps[performer.ending]
+        self._key, key = jax.random.split(self._key)
+        self._state, memory, told, seen = advance(
+            actor, self._clips, self._state, self._memory[1], key
+        )
+        self._memory = performer, memory
+        self.num_steps += 1
+        frame, reward, failed, over = (np.asarray(x)[0].item() for x in told)
+        return self._told(frame, reward, failed, over, seen)
+
+    def _told(
+        self, frame: int, reward: float, failed: bool, over: bool, seen: Any = None
+    ) -> LiveStep:
+        row = min(self._first[self._clip] + frame, self._last[self._clip])
+        qpos = np.asarray(self._state.physics.qpos)[0]
+        return LiveStep(qpos, self._qpos[row], reward, failed, over, seen)
+
+
+def latent_activity(episode: LiveEpisode, performer: Performer) -> np.ndarray:
+    """Standard deviation [latent] of the mean that a performer decodes, over parts of some clips."""
+    actor, means = performer.actor(noise=0.0), []
+    for clip in range(min(episode.num_clips, _ACTIVITY_CLIPS)):
+        episode.start(clip)
+        for _ in range(round(_ACTIVITY_S * episode.control_hz)):
+            step = episode.step(performer, actor)
+            seen = step.seen.prior.mean if isinstance(step.seen, SeenPrior) else step.seen
+            means.append(np.asarray(seen)[0])
+            if step.failed or step.over:
+                break
+    return np.std(means, axis=0)
+
+
+def _reset(
+    task: ImitationTask, clips: ReferenceClips, clip: Any, start_frame: Any, key: jax.Array
+) -> ImitationState:
+    """One environment, with a leading axis of 1."""
+    return jax.vmap(lambda k: task.reset_to(k, clips, clip, start_frame, k))(key[None])
+
+
+def _step(task, ending, actor, clips, state, memory, key):
+    """State, memory, (frame, reward, failed, over) [1] each and what was seen, after a control step."""
+    observation = jax.vmap(lambda s: task.observe(s, clips))(state).flat()
+    acted = actor.act(observation, memory, key)
+    state, outcome = jax.vmap(lambda s, a: task.step(s, a, clips))(state, acted.action)
+    failed, over = jax.vmap(ending)(state, outcome)
+    told = jax.vmap(task.frame)(state), outcome.reward, failed, over
+    return state, acted.memory, told, acted.seen

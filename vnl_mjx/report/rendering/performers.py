@@ -1,0 +1,133 @@
+"""Who can be watched, with a latent that is moved by hand. All actors are pytrees."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.motor_primitives import prior_actor
+from vnl_mjx.evaluation.prior_rollouts import fallen, prior_modes
+from vnl_mjx.evaluation.rollout import Acted, Actor, Ending, with_the_task
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.imitation import ImitationTask
+
+
+@flax.struct.dataclass
+class SteeredTeacher:
+    """A teacher that decodes its posterior mean and an offset; `seen` is the mean.
+
+    Attributes:
+        policy: who acts.
+        offset: [episode, latent].
+    """
+
+    policy: FrozenPolicy
+    offset: jax.Array
+
+    def initial_memory(self, num_episodes: int) -> Any:
+        """See `Actor`."""
+        return self.policy.initial_memory((num_episodes,))
+
+    def act(self, observation: jax.Array, memory: Any, key: jax.Array) -> Acted:
+        """See `Actor`."""
+        mean = self.policy.act(observation, memory).latent_mean
+        output = self.policy.act(observation, memory, latent=mean + self.offset)
+        return Acted(output.action, output.memory, mean)
+
+
+@flax.struct.dataclass
+class SteeredStudent:
+    """A student that decodes its posterior mean and an offset; `seen` is the mean.
+
+    Attributes:
+        params: the student's.
+        teacher: its statistics normalise what is seen.
+        offset: [episode, latent].
+        student: static; the student's functions.
+    """
+
+    params: Any
+    teacher: FrozenPolicy
+    offset: jax.Array
+    student: StudentVAE = flax.struct.field(pytree_node=False)
+
+    def initial_memory(self, num_episodes: int) -> Any:
+        """See `Actor`."""
+        return ()
+
+    def act(self, observation: jax.Array, memory: Any, key: jax.Array) -> Acted:
+        """See `Actor`."""
+        reference, body = self.teacher.split(self.teacher.normalize(observation))
+        mean = self.student.encode(self.params, body, reference).mean
+        action = self.student.decode(self.params, body, mean + self.offset)
+        return Acted(action, memory, mean)
+
+
+@dataclass(frozen=True)
+class Performer:
+    """Someone to watch.
+
+    Attributes:
+        latent_dim: of what it decodes.
+        actor_fn: of an offset [episode, latent] to the latent, and of how much noise there is, where 1
+            is as much as was learnt; those who follow have none.
+        ending: when an episode is over.
+        follows: a clip; else it starts from one and goes where it likes.
+    """
+
+    latent_dim: int
+    actor_fn: Callable[[jax.Array, float], Actor]
+    ending: Ending
+    follows: bool = True
+
+    def actor(self, num_episodes: int = 1, noise: float = 1.0) -> Actor:
+        """As it acts by itself."""
+        return self.actor_fn(jnp.zeros((num_episodes, self.latent_dim)), noise)
+
+
+def teacher_performer(policy: FrozenPolicy) -> Performer:
+    """A teacher."""
+    return Performer(
+        policy.config.latent_dim,
+        lambda offset, noise: SteeredTeacher(policy, offset),
+        with_the_task,
+    )
+
+
+def student_performers(
+    task: ImitationTask,
+    clips: ReferenceClips,
+    student: StudentVAE,
+    params: Any,
+    teacher: FrozenPolicy,
+) -> dict[str, Performer]:
+    """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
+    size = student.config.latent_dim
+    control_hz = 1.0 / task.config.physics.control_timestep
+    correlation = prior_modes()["smooth"].correlation(control_hz)
+
+    def prior(offset: jax.Array, noise: float) -> Actor:
+        return prior_actor(
+            params,
+            teacher,
+            student,
+            len(offset),
+            std_scale=noise,
+            correlation=correlation,
+            offset=offset,
+        )
+
+    return {
+        "student": Performer(
+            size,
+            lambda offset, noise: SteeredStudent(params, teacher, offset, student),
+            with_the_task,
+        ),
+        "teacher": teacher_performer(teacher),
+        "prior": Performer(size, prior, fallen(task.walker, clips), follows=False),
+    }
