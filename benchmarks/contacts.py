@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
-from vnl_mjx.evaluation.actors import PolicyActor
-from vnl_mjx.evaluation.rollout import Acted, Player
+from vnl_mjx.evaluation.rollout import Acted, EpisodeRunner
 from vnl_mjx.physics.sizes import largest_possible, met
+from vnl_mjx.tasks.policies import TeacherPolicy
 
 
 @flax.struct.dataclass
@@ -43,18 +43,18 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=64)
     args = parser.parse_args()
     experiment = load_experiment(args.teacher, args.clips, None)
-    task, clips = experiment.task.imitation, experiment.clips
-    model, player = task.physics.model, Player(task)
+    task, clips = experiment.env.task, experiment.clips
+    model, player = task.physics.model, EpisodeRunner(task)
     episodes = player.draw(clips, args.episodes, seed=0)
 
-    def visited(actor: RandomActor | PolicyActor) -> np.ndarray:
-        rollout = player.play(actor, clips, episodes, seed=0)
+    def visited(actor: RandomActor | TeacherPolicy) -> np.ndarray:
+        rollout = player.run(actor, clips, episodes, seed=0)
         return np.concatenate([rollout.qpos_of(i) for i in range(rollout.num_episodes)])
 
     poses = {
         "frames of the clips": np.asarray(clips.qpos()),
         "random actions": visited(RandomActor(model.nu)),
-        "teacher, sampled": visited(PolicyActor(experiment.teacher.policy, sampled=True)),
+        "teacher, sampled": visited(TeacherPolicy(experiment.teacher.policy, sampled=True)),
     }
     table = Table(title="contacts and constraint rows of one environment")
     for title in ("", "poses", "contacts, most", "mean", "rows, most", "mean"):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from vnl_mjx.evaluation.actors import Seen
 from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
-from vnl_mjx.models.vae import Gaussian
+from vnl_mjx.models.latents import Gaussian
+from vnl_mjx.tasks.policies import Seen
 
 
 def made_rollout(
@@ -43,7 +43,7 @@ def made_rollout(
             qvel=qvel,
             action=action,
             power=flat,
-            seen=Seen(
+            extra=Seen(
                 student_action=action,
                 teacher_action=action,
                 posterior=Gaussian(latent, np.zeros_like(latent)),

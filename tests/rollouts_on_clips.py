@@ -64,7 +64,7 @@ def made_rollout(
             qvel=np.zeros((*shape, qpos.shape[-1] - 1)),
             action=np.zeros((*shape, 2)),
             power=np.zeros(shape) if power is None else power,
-            seen=(),
+            extra=(),
         ),
         control_hz=clips.rate_hz,
     )

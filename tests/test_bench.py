@@ -41,7 +41,7 @@ def test_the_recording_is_the_rollout_of_the_update(trainer):
 def test_bare_physics_steps_the_recorded_states(trainer):
     state = trainer.init(5)
     recording = record(trainer, state)
-    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs)
+    bare = BarePhysics(trainer.env.task, trainer.config.num_envs)
     seconds = bare.seconds(recording)
     assert seconds["physics"] > 0
     assert not recording.finished.any()  # else the rows below would be those of a reset

@@ -41,7 +41,7 @@ def test_programs_are_those_of_the_training(trainer):
     _, (key, data) = compilation.program_of(trainer, "ours", "first states")
     learn, (state, visited, _) = compilation.program_of(trainer, "ours", "update")
     assert key.shape == (2,) and data is trainer.data
-    assert visited.teacher_action.shape == (2, 4, trainer.task.imitation.action_size)
+    assert visited.teacher_action.shape == (2, 4, trainer.env.task.action_size)
     learnt, statistics = jax.eval_shape(learn, state, visited, key)
     assert jax.tree.map(jnp.shape, learnt) == jax.tree.map(jnp.shape, state)
     assert statistics.learning_rate.shape == ()
@@ -58,8 +58,8 @@ def test_upstream_carries_whole_simulations_and_has_its_clips_as_constants(train
     assert jax.tree.structure(moved) == jax.tree.structure(state)
     assert observations.shape[:2] == (2, 4)
     for data in (state.pipeline_state, state.info["first_pipeline_state"]):
-        assert data.qacc_smooth.shape == (4, trainer.task.imitation.physics.model.nv)
-    poses = 2 * compilation.UPSTREAM_FRAMES * trainer.task.imitation.physics.model.nq
+        assert data.qacc_smooth.shape == (4, trainer.env.task.physics.model.nv)
+    poses = 2 * compilation.UPSTREAM_FRAMES * trainer.env.task.physics.model.nq
     constants = jax.make_jaxpr(reset[0])(*reset[1]).consts
     assert poses in [math.prod(x.shape) for x in constants]
 

@@ -49,7 +49,7 @@ def test_a_run_goes_on_on_the_same_bodies_bit_for_bit(finished):
     run.checkpointer = run.open_checkpointer()
     fresh = run.initial_state()
     middle = run.restore(fresh, STEPS_PER_UPDATE)
-    bodies = np.asarray(middle.acting.environments.imitation.physics.variant)
+    bodies = np.asarray(middle.rollout.environments.imitation.physics.variant)
     assert len(np.unique(bodies)) > 1 and bodies.max() < 4
     end, _ = run.trainer.update(middle)
     stored = run.restore(fresh, 2 * STEPS_PER_UPDATE)
@@ -78,11 +78,11 @@ def test_a_run_does_not_go_on_on_other_bodies(capsys, finished, change, expected
 def test_training_varies_the_body_and_evaluation_does_not(finished, tmp_path):
     _, overrides = finished
     experiment = build(overrides, tmp_path).experiment
-    assert experiment.episodes.imitation.physics.num_variants == 4
+    assert experiment.env.task.physics.num_variants == 4
     assert experiment.evaluation_task().physics.num_variants == 0
     off = ("task.randomization.friction=null", "task.randomization.link_mass=null")
     plain = build([*overrides, *off], tmp_path)
-    task = plain.experiment.episodes.imitation
+    task = plain.experiment.env.task
     assert task.physics.num_variants == 0 and plain.experiment.evaluation_task() is task
 
 
@@ -94,9 +94,9 @@ def test_a_checkpoint_remembers_the_bodies_and_is_judged_on_the_nominal_one(fini
         num_variants=4, friction=(0.5, 1.5), link_mass=(0.7, 1.3)
     )
     nominal = load_experiment(teacher, clips, toy_config.source)
-    assert nominal.task.imitation.physics.num_variants == 0
+    assert nominal.env.task.physics.num_variants == 0
     varied = load_experiment(teacher, clips, toy_config.source, nominal_body=False)
-    assert varied.task.imitation.physics.num_variants == 4
+    assert varied.env.task.physics.num_variants == 4
 
 
 @pytest.mark.parametrize(

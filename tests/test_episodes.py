@@ -12,9 +12,9 @@ from toy_run import toy_task
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.tasks.episodes import EpisodesState, ImitationEpisodes
 from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask, StepOutcome
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironment, ImitationEnvironmentState
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 NUM_ENVS = 400
@@ -37,8 +37,8 @@ def clips(toy_walker):
 
 
 @pytest.fixture(scope="module")
-def started(imitation, clips) -> EpisodesState:
-    task = ImitationEpisodes(imitation)
+def started(imitation, clips) -> ImitationEnvironmentState:
+    task = ImitationEnvironment(imitation)
     return quick_jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), NUM_ENVS, clips)
 
 
@@ -49,32 +49,32 @@ def outcome_of(terminated, truncated) -> StepOutcome:
     return StepOutcome(zeros, {}, {}, failures, terminated, truncated, zeros > 0)
 
 
-def state_with(started: EpisodesState, clip, rate) -> EpisodesState:
+def state_with(started: ImitationEnvironmentState, clip, rate) -> ImitationEnvironmentState:
     """Environments in the clips `clip`, of which the failure rates are known."""
     num = len(clip)
     imitation = jax.tree.map(lambda x: x[:num], started.imitation)
     clip = np.asarray(clip, np.int32)
-    return EpisodesState(imitation.replace(clip=clip), jnp.float32(rate))
+    return ImitationEnvironmentState(imitation.replace(clip=clip), jnp.float32(rate))
 
 
 def test_weights_by_hand(imitation, started):
     """A quarter each uniformly, or in proportion to the failure rates 1/2, 1/4, 1/4 and 0 of four clips."""
     state = state_with(started, [0], [0.5, 0.25, 0.25, 0.0])
-    weights = ImitationEpisodes(imitation, failure_weighting=0.8).clip_weights(state)
+    weights = ImitationEnvironment(imitation, failure_weighting=0.8).clip_weights(state)
     uniform = 0.2 / 4
     expected = [0.4 + uniform, 0.2 + uniform, 0.2 + uniform, uniform]
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
-    unweighted = ImitationEpisodes(imitation).clip_weights(state)
+    unweighted = ImitationEnvironment(imitation).clip_weights(state)
     np.testing.assert_allclose(unweighted, 0.25, rtol=1e-6)
     # Where nothing fails any more there is nothing to be in proportion to.
     perfect = state_with(started, [0], [0.0] * 4)
-    weights = ImitationEpisodes(imitation, failure_weighting=1.0).clip_weights(perfect)
+    weights = ImitationEnvironment(imitation, failure_weighting=1.0).clip_weights(perfect)
     np.testing.assert_allclose(weights, 0.25, rtol=1e-6)
 
 
 def test_failures_are_noted_by_hand(imitation, started):
     """Memory 1/2. Clip 0: one failure; 1: one success; 2: one of each, so 3/4 of 0.5; 3: none ended."""
-    task = ImitationEpisodes(imitation, failure_memory=0.5)
+    task = ImitationEnvironment(imitation, failure_memory=0.5)
     state = state_with(started, [0, 1, 2, 2, 3, 3], [0.4, 0.4, 0.0, 0.4])
     outcome = outcome_of([1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 0])
     expected = [0.5 * 0.4 + 0.5, 0.5 * 0.4, 0.25 * 0.0 + 0.75 * 0.5, 0.4]
@@ -83,7 +83,7 @@ def test_failures_are_noted_by_hand(imitation, started):
 
 def test_clips_that_fail_more_are_drawn_more(imitation, clips, started):
     """Every environment ends; where they start again is the clips' weights, within 4 standard errors."""
-    task = ImitationEpisodes(imitation, failure_weighting=0.8, failure_memory=0.5)
+    task = ImitationEnvironment(imitation, failure_weighting=0.8, failure_memory=0.5)
     clip = np.arange(NUM_ENVS) % 4
     state = state_with(started, clip, [1.0] * 4)
     failed = clip == 2
@@ -109,8 +109,8 @@ def test_environments_start_apart_and_uniformly(started, clips):
 
 
 def test_a_batch_is_its_environments(imitation, clips, started):
-    task = ImitationEpisodes(imitation)
-    state = EpisodesState(
+    task = ImitationEnvironment(imitation)
+    state = ImitationEnvironmentState(
         jax.tree.map(lambda x: x[:2], started.imitation), jnp.ones(clips.num_clips)
     )
     action = np.full((2, task.action_size), 0.2, np.float32)
@@ -135,8 +135,8 @@ def test_a_guide_is_asked_for_each_environment(toy_config, clips, started):
     """In the pose of the reference, all but for the noise of the reset, it holds that pose: control 0."""
     config = replace(toy_config, torque_actuators=False)
     imitation = toy_imitation(toy_task(config), build_walker(config))
-    task = ImitationEpisodes(imitation, guide=PoseGuide(imitation))
-    state = EpisodesState(
+    task = ImitationEnvironment(imitation, guide=PoseGuide(imitation))
+    state = ImitationEnvironmentState(
         jax.tree.map(lambda x: x[:2], started.imitation), jnp.ones(clips.num_clips)
     )
     guide = task.guide(state, clips)

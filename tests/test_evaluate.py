@@ -164,8 +164,8 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     played = play_all(subjects, toy_clips, starts_per_clip=1, acting=(DETERMINISTIC,))
     own, alone = (played[name][DETERMINISTIC].steps for name in ("teacher", "alone"))
     np.testing.assert_allclose(own.action[:10], alone.action[:10], atol=1e-3)
-    np.testing.assert_array_equal(own.action, own.seen.teacher_action)
-    assert np.isfinite(played["student"][DETERMINISTIC].steps.seen.teacher_action).all()
+    np.testing.assert_array_equal(own.action, own.extra.teacher_action)
+    assert np.isfinite(played["student"][DETERMINISTIC].steps.extra.teacher_action).all()
     prior = PriorEvaluator(task, student, toy_clips)
     found = prior.run(params, teacher, {"mean": PriorMode(0.0)}, seconds=0.1, num_episodes=2)
     assert set(found.summary()) == {"mean"}

@@ -94,7 +94,7 @@ def test_time_to_target(distillation, monkeypatch):
     monkeypatch.setattr(learning, "_mean_reward", lambda *_, **__: next(earned))
     notes = []
     note = lambda name, figures: notes.append((name, dict(figures)))  # noqa: E731
-    trainer, task = distillation.trainer, distillation.trainer.task.imitation
+    trainer, task = distillation.trainer, distillation.trainer.env.task
     distil_to_target(trainer, distillation.held_out, lambda: task, note, 1000.0)
     assert [name for name, _ in notes] == ["ratio"] * 5
     assert [figures["reached"] for _, figures in notes] == [False, False, False, True, True]
@@ -108,7 +108,7 @@ def test_time_to_target(distillation, monkeypatch):
 def test_a_student_that_does_not_get_there_is_given_up(distillation, monkeypatch):
     monkeypatch.setattr(learning, "_mean_reward", lambda *_, teacher_acts=False: 1.0 + teacher_acts)
     notes = {}
-    trainer, task = distillation.trainer, distillation.trainer.task.imitation
+    trainer, task = distillation.trainer, distillation.trainer.env.task
     distil_to_target(trainer, distillation.held_out, lambda: task, notes.__setitem__, 1e-9)
     assert not notes["ratio"]["reached"] and notes["ratio"]["updates"] == 1
     assert notes["ratio"]["ratio"] == notes["ratio"]["ratio_elsewhere"] == 0.5

@@ -11,7 +11,6 @@ from made_rollouts import made_rollout, upright
 from toy_run import toy_task
 from toy_student import untrained_student
 
-from vnl_mjx.evaluation.actors import StudentActor
 from vnl_mjx.evaluation.latent.playback import (
     LatentPlayback,
     contrasting_episodes,
@@ -25,9 +24,10 @@ from vnl_mjx.evaluation.latent.playback import (
 )
 from vnl_mjx.evaluation.motion_statistics import MotionReader
 from vnl_mjx.evaluation.prior_rollouts import fallen
-from vnl_mjx.evaluation.rollout import Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import StudentPolicy
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,14 @@ def toy(task):
 @pytest.fixture(scope="module")
 def rollout(task, toy, toy_clips) -> Rollout:
     """Both clips followed by the student, once each."""
-    player = Player(task)
-    actor = StudentActor(toy.params, toy.teacher, jnp.bool_(False), toy.student)
-    return player.play(actor, toy_clips, player.draw(toy_clips, 2, 0), 1, num_steps=12)
+    player = EpisodeRunner(task)
+    actor = StudentPolicy(toy.params, toy.teacher, jnp.bool_(False), toy.student)
+    return player.run(actor, toy_clips, player.draw(toy_clips, 2, 0), 1, num_steps=12)
 
 
 @pytest.fixture(scope="module")
 def playback(task, toy, toy_walker, toy_clips) -> LatentPlayback:
-    player = Player(task, fallen(toy_walker, toy_clips))
+    player = EpisodeRunner(task, fallen(toy_walker, toy_clips))
     return LatentPlayback(player, toy_clips, toy.student, toy.params, toy.teacher)
 
 
@@ -72,7 +72,7 @@ def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_c
     np.testing.assert_allclose(
         played.rollout.steps.qpos[both, 0], rollout.steps.qpos[both, 0], atol=1e-4
     )
-    latents = played.rollout.steps.seen.latent
+    latents = played.rollout.steps.extra.latent
     np.testing.assert_allclose(
         latents[both, 2], posterior_means(rollout, 1)[: both.sum()], atol=1e-6
     )
@@ -89,7 +89,7 @@ def test_a_traversal_moves_one_dimension_by_so_many_deviations(playback, rollout
     played = playback.traverse(rollout.episodes, 1, [2, 0], std, 10, sigmas=(-2.0, 0.0, 2.0))
     assert played.dimension == (2, 2, 2, 0, 0, 0)
     assert played.sigma == (-2.0, 0.0, 2.0) * 2
-    seen = played.rollout.steps.seen
+    seen = played.rollout.steps.extra
     moved = (seen.latent - seen.prior.mean)[0]
     expected = np.zeros((6, 3))
     expected[[0, 2], 2], expected[[3, 5], 0] = [-0.6, 0.6], [-0.2, 0.2]

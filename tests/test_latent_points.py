@@ -44,7 +44,7 @@ def test_points_are_the_valid_steps_episode_after_episode(running, toy_clips):
     assert points.episode.tolist() == [0] * 30 + [1] * 20
     assert points.clip.tolist() == [0] * 30 + [1] * 20
     np.testing.assert_array_equal(
-        points.posterior_mean[30:], running.steps.seen.posterior.mean[:20, 1]
+        points.posterior_mean[30:], running.steps.extra.posterior.mean[:20, 1]
     )
     np.testing.assert_array_equal(points.prior_mean, -points.posterior_mean)
     np.testing.assert_allclose(points.seconds[30:], np.arange(20) / 50.0)

@@ -13,7 +13,7 @@ from vnl_mjx.evaluation.latent.statistics import (
     prior_explains,
     time_constant,
 )
-from vnl_mjx.models.vae import Gaussian
+from vnl_mjx.models.latents import Gaussian
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM, alarms
 from vnl_mjx.training.metrics import latent_metrics
 from vnl_mjx.training.vae_distillation import StudentLoss

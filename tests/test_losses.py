@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx import gaussians
-from vnl_mjx.models.vae import Gaussian
+from vnl_mjx.models.latents import Gaussian
 from vnl_mjx.training import losses, schedules
 
 numbers = st.floats(-3, 3, width=32)

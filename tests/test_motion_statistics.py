@@ -105,7 +105,7 @@ def test_a_rollout_is_read_at_the_rate_of_the_clips_while_it_lives(reader, toy_w
         qvel=nothing,
         action=nothing,
         power=nothing,
-        seen=(),
+        extra=(),
     )
     start = standing(toy_walker, 2)
     episodes = Episodes(np.zeros(2, int), np.zeros(2, int), None)

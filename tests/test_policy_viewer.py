@@ -14,8 +14,7 @@ from video_helpers import probe_video
 
 from vnl_mjx import cli
 from vnl_mjx.commands.view import view_options
-from vnl_mjx.evaluation.actors import StudentActor
-from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
 from vnl_mjx.report.rendering.performers import (
@@ -25,6 +24,7 @@ from vnl_mjx.report.rendering.performers import (
 )
 from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import StudentPolicy
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,13 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
     )
     observation, zero = observation[None], jnp.zeros((1, 3))
     key = jnp.zeros(2, jnp.uint32)
-    student = StudentActor(toy.params, toy.teacher, jnp.bool_(False), toy.student)
+    student = StudentPolicy(toy.params, toy.teacher, jnp.bool_(False), toy.student)
     expected = student.act(observation, student.initial_memory(1), key)
     steered = SteeredStudent(toy.params, toy.teacher, zero, toy.student).act(observation, (), key)
     np.testing.assert_allclose(steered.action, expected.action, atol=1e-6)
-    np.testing.assert_allclose(steered.seen, expected.seen.posterior.mean, atol=1e-6)
+    np.testing.assert_allclose(steered.extra, expected.extra.posterior.mean, atol=1e-6)
     teacher = SteeredTeacher(toy.teacher, zero).act(observation, (), key)
-    np.testing.assert_allclose(teacher.action, expected.seen.teacher_action, atol=1e-6)
+    np.testing.assert_allclose(teacher.action, expected.extra.teacher_action, atol=1e-6)
 
 
 def test_an_offset_is_added_to_the_latent(toy, task):
@@ -98,10 +98,8 @@ def test_an_offset_is_added_to_the_latent(toy, task):
 def test_an_episode_goes_as_the_rollout_does(task, toy_clips, performers, episode):
     """But for the noise at the start, which is drawn otherwise: so small that nothing shows."""
     performer = performers["teacher"]
-    player = Player(task, performer.ending)
-    rollout = player.play(
-        performer.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5
-    )
+    player = EpisodeRunner(task, performer.ending)
+    rollout = player.run(performer.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5)
     begun = episode.start(0)
     assert begun.reward == 0.0 and not begun.failed and episode.num_steps == 0
     np.testing.assert_allclose(begun.qpos, rollout.start_qpos[0], atol=5e-3)

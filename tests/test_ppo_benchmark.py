@@ -52,14 +52,14 @@ def test_the_recording_is_the_rollout_of_the_update(measured):
     # One compiled step and one scan of steps round differently in their last bits.
     last = jax.tree.map(lambda x: x[-1], recording.simulations)
     np.testing.assert_allclose(
-        last.qpos, after.acting.environments.imitation.physics.qpos, atol=1e-3
+        last.qpos, after.rollout.environments.imitation.physics.qpos, atol=1e-3
     )
 
 
 def test_bare_physics_steps_the_recorded_states_on_their_bodies(measured):
     trainer, _, recording, _ = measured
     assert len(np.unique(recording.simulations.variant)) > 1
-    bare = BarePhysics(trainer.task.imitation, trainer.config.num_envs)
+    bare = BarePhysics(trainer.env.task, trainer.config.num_envs)
     assert bare.seconds(recording)["physics"] > 0
     stepped = ~recording.finished[-1]  # what was finished is not what was stepped
     assert stepped.any()

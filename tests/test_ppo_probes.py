@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import probe_tasks as probes
 import pytest
+from vnl_mjx.training.ppo_acting import normalize, repeated_step
+from vnl_mjx.training.ppo_optimizer import LearningRate
 
 from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.training.ppo import Ppo, PpoState
-from vnl_mjx.training.ppo_acting import normalize, repeated_step
-from vnl_mjx.training.ppo_optimizer import LearningRate
 
 NUM_ENVS, NUM_UPDATES = 64, 50
 DISCOUNT = 0.8
@@ -214,7 +214,7 @@ def test_nan_in_one_environment_changes_nothing_else(which, request):
             jax.tree.map(
                 np.testing.assert_array_equal, getattr(state, field), getattr(states[2], field)
             )
-        at = [s.acting.environments.at[others] for s in (state, states[2])]
+        at = [s.rollout.environments.at[others] for s in (state, states[2])]
         np.testing.assert_array_equal(*at)
     normalizer = states[0].normalizer
     assert normalizer.count == 3 * 8 * (NUM_ENVS - 1)

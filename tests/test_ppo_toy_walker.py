@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from ppo_batches import quick_jit
 from toy_trainers import NUM_UPDATES, SINE_PPO, sine_clips, sine_ppo
+from vnl_mjx.training.ppo_acting import repeated_step
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.training.ppo import Ppo
-from vnl_mjx.training.ppo_acting import repeated_step
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Run:
         return float(self._mean_reward(policy, jax.device_put(clips), scale))
 
     def __post_init__(self):
-        task = self.trainer.task.imitation
+        task = self.trainer.env.task
         every = jnp.arange(4)
 
         @jax.jit
@@ -72,7 +72,7 @@ def run(trainer) -> Run:
     for _ in range(NUM_UPDATES):
         state, update = trainer.update(state)
         updates.append(jax.device_get((update.rollout, update.learning)))
-    failure_rate = np.asarray(state.acting.environments.failure_rate)
+    failure_rate = np.asarray(state.rollout.environments.failure_rate)
     return Run(trainer, before, trainer.policy(state), failure_rate, updates)
 
 

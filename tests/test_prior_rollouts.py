@@ -12,7 +12,6 @@ from policy_helpers import OnTheReference
 
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.feet import foot_heights
-from vnl_mjx.evaluation.motor_primitives import prior_actor
 from vnl_mjx.evaluation.prior_rollouts import (
     STARTS,
     PriorEvaluation,
@@ -22,9 +21,10 @@ from vnl_mjx.evaluation.prior_rollouts import (
     neutral_clip,
     prior_modes,
 )
-from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.evaluation.survival import survival_curve, wilson
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import prior_policy
 
 SECONDS = 1.2  # longer than either clip
 NUM_EPISODES = 5
@@ -77,9 +77,9 @@ def test_it_falls_in_the_step_that_is_too_low(task, toy, toy_walker, toy_clips):
     qpos[:, 2] -= 0.002 * np.arange(num_frames)  # half of 6 cm is left in frame 15
     sinking = clips_from_poses(toy_walker, qpos, [num_frames], rate)
     stub = ImitationTask(task.config, toy_walker, OnTheReference(task.physics, sinking))
-    player = Player(stub, fallen(toy_walker, toy_clips))
+    player = EpisodeRunner(stub, fallen(toy_walker, toy_clips))
     episodes = player.draw(sinking, 1, seed=0)
-    rollout = player.play(prior_actor(*toy, 1), sinking, episodes, seed=0, num_steps=60)
+    rollout = player.run(prior_policy(*toy, 1), sinking, episodes, seed=0, num_steps=60)
     steps = rollout.steps
     last = int(steps.alive[:, 0].sum()) - 1
     assert steps.terminated[last, 0] and not steps.terminated[:last].any()
@@ -111,7 +111,7 @@ def test_every_mode_from_both_starts_is_one_program(evaluator, evaluation, toy):
     spread = {}
     for mode, starts in evaluation.rollouts.items():
         assert tuple(starts) == STARTS
-        seen = starts["clips"].steps.seen
+        seen = starts["clips"].steps.extra
         spread[mode] = np.std(seen.latent - seen.prior.mean)
     assert spread["mean"] == 0.0
     assert spread["fixed"] == pytest.approx(0.37, rel=0.1)

@@ -62,7 +62,7 @@ def played(toy_walker):
             qvel=qpos,
             action=qpos,
             power=zero,
-            seen=(),
+            extra=(),
         ),
         control_hz=CONTROL_HZ,
     )

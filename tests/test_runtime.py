@@ -318,9 +318,9 @@ def test_another_solver_than_the_teachers(tmp_path, toy_config):
     before, other = build(), build("solver_config.solver=newton", "solver_config.iterations=9")
     assert before.identity() != other.identity()  # a run does not go on with another one
     assert other.identity()["task"]["physics"]["solver"] == "newton"
-    options = other.task.imitation.physics.model.opt
+    options = other.env.task.physics.model.opt
     assert (options.solver, options.iterations) == (mujoco.mjtSolver.mjSOL_NEWTON, 9)
-    assert options.ls_iterations == before.task.imitation.physics.model.opt.ls_iterations
+    assert options.ls_iterations == before.env.task.physics.model.opt.ls_iterations
     with pytest.raises(UserError, match="solver_config.solver: expected cg or newton or null"):
         load_distillation_config(["solver_config.solver=pgs"])
 

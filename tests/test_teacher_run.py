@@ -143,7 +143,7 @@ def test_distillation_takes_the_teacher(finished, toy, toy_config):
     )
     experiment = build_experiment(config)
     assert experiment.teacher.task.episode_frames == 20
-    assert experiment.task.imitation.layout.reference_size == 110
+    assert experiment.env.task.layout.reference_size == 110
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from vnl_mjx import devices
 from vnl_mjx.config.ppo import WeightSection
 from vnl_mjx.config.schema import KlScheduleSection
 from vnl_mjx.training import schedules
-from vnl_mjx.training.minibatches import (
+from vnl_mjx.training.segments import (
     if_finite,
     minibatch_epochs,
     num_groups,
@@ -118,7 +118,7 @@ class Rows:
 
     def minibatch(self, learnt, rows, key):
         grads = jnp.where(jnp.any(rows == self.bad), jnp.nan, jnp.sum(rows).astype(jnp.float32))
-        jax.debug.callback(lambda rows: self.seen.append(np.array(rows)), rows)
+        jax.debug.callback(lambda rows: self.extra.append(np.array(rows)), rows)
         learnt, grad_norm, skipped = if_finite(grads, learnt + grads, learnt)
         return learnt, LearningStatistics(rows[0], grad_norm, skipped, jnp.float32(0), ())
 
@@ -130,7 +130,7 @@ def test_an_epoch_learns_from_every_row_once_in_an_order_of_its_own():
     )
     jax.effects_barrier()
     assert learnt == 2 * sum(range(12))
-    epochs = np.reshape(rows.seen, (2, 12))
+    epochs = np.reshape(rows.extra, (2, 12))
     np.testing.assert_array_equal(np.sort(epochs), [np.arange(12)] * 2)
     assert (epochs[0] != epochs[1]).any()
     assert statistics.skipped == 0 and statistics.grad_norm == pytest.approx(66 / 3)
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_counted():
         rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2
     )
     jax.effects_barrier()
-    assert learnt == sum(batch.sum() for batch in rows.seen if 7 not in batch)
+    assert learnt == sum(batch.sum() for batch in rows.extra if 7 not in batch)
     assert statistics.skipped == pytest.approx(1 / 3)
 
 
@@ -180,8 +180,8 @@ def test_each_group_has_its_share_of_every_minibatch():
     rows = Rows()
     minibatch_epochs(rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2, groups=2)
     jax.effects_barrier()
-    assert {batch.shape for batch in rows.seen} == {(2, 2)}
-    epochs = np.reshape(rows.seen, (2, 3, 2, 2))
+    assert {batch.shape for batch in rows.extra} == {(2, 2)}
+    epochs = np.reshape(rows.extra, (2, 3, 2, 2))
     for epoch in epochs:
         for group in range(2):  # each goes once through its own six rows, in an order of its own
             np.testing.assert_array_equal(np.sort(epoch[:, group].ravel()), np.arange(6))

@@ -48,7 +48,7 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
     first, last = results[0].learning, results[-1].learning
     assert last.loss.action_mse < 0.3 * first.loss.action_mse
     assert_identical(host(trainer.teacher), before)
-    row = interval_metrics(results, {"all": range(trainer.task.imitation.action_size)}, 128)
+    row = interval_metrics(results, {"all": range(trainer.env.task.action_size)}, 128)
     assert all(np.isfinite(value) for value in row.values())
     assert row["episode/count"] > 0
     assert trainer.env_steps(state) == 40 * 128
@@ -122,9 +122,9 @@ def test_teacher_acts_in_its_share_of_environments(toy):
 
 def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(trainer):
     state = trainer.init(0)
-    broken = state.environments.imitation.physics.qvel.at[5].set(jnp.nan)
-    physics = state.environments.imitation.physics.replace(qvel=broken)
-    imitation = state.environments.imitation.replace(physics=physics)
+    broken = state.rollout.environments.imitation.physics.qvel.at[5].set(jnp.nan)
+    physics = state.rollout.environments.imitation.physics.replace(qvel=broken)
+    imitation = state.rollout.environments.imitation.replace(physics=physics)
     state = state.replace(environments=state.environments.replace(imitation=imitation))
     state, result = trainer.update(state)
     assert result.rollout.failures["nan"] == 1

@@ -21,9 +21,8 @@ from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNet
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import build_task
-from vnl_mjx.tasks.episodes import ImitationEpisodes
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.walkers.walker import Walker
 
@@ -34,7 +33,7 @@ TRAINING = TrainingSection(
 
 def toy_distillation(
     walker: Walker, clips: ReferenceClips, backend: str = "mujoco", mesh: Mesh | None = None
-) -> tuple[VaeDistillationTask, FrozenPolicy, StudentVAE, ReferenceClips]:
+) -> tuple[ImitationEnvironment, FrozenPolicy, StudentVAE, ReferenceClips]:
     """Task, untrained teacher, student, clips: what a trainer is built of."""
     config = ImitationConfig(
         walker=walker.config,
@@ -65,7 +64,7 @@ def toy_distillation(
             prior_hidden_sizes=(16,),
         )
     )
-    return VaeDistillationTask(task), teacher, student, clips
+    return ImitationEnvironment(task), teacher, student, clips
 
 
 NUM_FRAMES, RATE_HZ, AMPLITUDE = 50, 50.0, 0.2
@@ -134,7 +133,7 @@ def sine_ppo(
     """A trainer that follows `sine_clips`."""
     imitation = sine_task(walker, backend, mesh)
     imitation.check_clips(clips)
-    task = ImitationEpisodes(imitation, failure_weighting=0.5)
+    task = ImitationEnvironment(imitation, failure_weighting=0.5)
     policy = IntentionConfig(
         task.reference_size, task.proprioception_size, task.action_size, 8, (32,), (32,)
     )

@@ -55,7 +55,7 @@ def perfect_rollout(clips, start_frame=2, num_steps=10, fails_after=None) -> Rol
             qvel=qvel[rows],
             action=np.zeros((num_steps, count, 1)),
             power=np.zeros((num_steps, count)),
-            seen=(),
+            extra=(),
         ),
         control_hz=clips.rate_hz,
     )

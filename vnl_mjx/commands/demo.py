@@ -11,6 +11,7 @@ from rich.console import Console
 
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.commands.tables import warn
+from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.gl import choose_backend
@@ -46,9 +47,10 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
         f"run_dir={run}",
         f"training_config.num_steps={num_steps}",
         # falling: what is left of it in the end shakes the prior more than the student
-        f"training_config.learning_rate_decay.final={FINAL_LEARNING_RATE}",
-        f"training_config.learning_rate_decay.start_step={num_steps * 3 // 7}",
-        f"training_config.learning_rate_decay.end_step={num_steps}",
+        f"training_config.learning_rate.value={FINAL_LEARNING_RATE}",
+        f"training_config.learning_rate.start={TrainingSection().learning_rate.value}",
+        f"training_config.learning_rate.start_step={num_steps * 3 // 7}",
+        f"training_config.learning_rate.end_step={num_steps}",
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )

@@ -28,7 +28,8 @@ import jax.numpy as jnp
 import mujoco
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
+from vnl_mjx.tasks.environment import StepOutcome
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 
 _FAILED = "failed_{}"
 
@@ -169,7 +170,7 @@ class BraxImitationEnv:
         parts = self.task.observe(state, self.clips)
         if self._observation == "flat":
             return parts.flat()
-        return {"reference": parts.reference, "proprioception": parts.proprioception}
+        return {name: parts[name] for name in ("reference", "proprioception")}
 
 
 class PlaygroundImitationEnv(BraxImitationEnv):

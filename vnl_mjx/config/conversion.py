@@ -58,12 +58,24 @@ def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
     return f"unknown key {key}; {hint}"
 
 
+def is_number_section(kind: Any) -> bool:
+    """Whether a plain number may stand for the whole section: it has a field `value`."""
+    return is_dataclass(kind) and "value" in {item.name for item in fields(kind)}
+
+
+def is_mapping(kind: Any) -> bool:
+    """Whether a key holds entries by names of the user's own."""
+    return typing.get_origin(kind) is dict
+
+
 def _field_types(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {item.name: hints[item.name] for item in fields(cls)}
 
 
 def _section(cls: Any, data: Any, where: str, source: str, known: Mapping[str, Any]) -> Any:
+    if is_number_section(cls) and _is_number(data):
+        return cls(value=_value(float, data, f"{source}{where.rstrip('.')}"))
     if not isinstance(data, Mapping):
         key = where.rstrip(".") or "the configuration"
         raise UserError(f"{source}{key}: expected a section of keys, found {_shown(data)}")
@@ -75,13 +87,34 @@ def _section(cls: Any, data: Any, where: str, source: str, known: Mapping[str, A
             raise UserError(f"{source}{unknown_key_message(key, known)}")
         if is_dataclass(kinds[name]):
             values[name] = _section(kinds[name], value, f"{key}.", source, known)
+        elif is_mapping(kinds[name]):
+            values[name] = _mapping(kinds[name], value, key, source)
         else:
             values[name] = _value(kinds[name], value, f"{source}{key}")
     return cls(**values)
 
 
+def _mapping(kind: Any, data: Any, key: str, source: str) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{source}{key}: expected a section of names, found {_shown(data)}")
+    part = typing.get_args(kind)[1]
+    if is_dataclass(part):
+        known = {f"{key}.NAME.{inner}": kind for inner, kind in known_keys(part).items()}
+        return {
+            name: _section(part, value, f"{key}.{name}.", source, known)
+            for name, value in data.items()
+        }
+    return {name: _value(part, value, f"{source}{key}.{name}") for name, value in data.items()}
+
+
+def _is_number(value: Any) -> typing.TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _value(kind: Any, value: Any, key: str) -> Any:
     """`value` as `kind`, where nothing is lost by it: 2e6 serves as a whole number, 1 as a real one."""
+    if kind is Any:
+        return value
     options = type_options(kind)
     if value is None and type(None) in options:
         return None
@@ -91,7 +124,7 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         return value
     if origin is tuple and isinstance(value, list | tuple) and _fits(kind, value):
         return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value):
         if kind is float:
             return float(value)
         if kind is int and value == value // 1:

@@ -3,13 +3,17 @@
 The only module besides the command line that knows Hydra and OmegaConf; both are imported on use.
 """
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_origin
 
 from vnl_mjx.config.conversion import (
     from_dict,
+    is_mapping,
+    is_number_section,
     known_keys,
     to_dict,
     type_options,
@@ -26,6 +30,36 @@ TEACHER_PRESETS = {  # files beside this module
     "cpu": None,
     "gpu": "teacher_ppo_gpu.yaml",
     "torque": "teacher_ppo_torque.yaml",
+}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SCHEDULE = "is now {0} = value, or {0}.value, .start, .start_step and .end_step"
+_RENAMED = {
+    old: f"{old} {_SCHEDULE.format(new)}"
+    for new, olds in {
+        "training_config.kl_weight": [
+            "training_config.kl_schedule.start_weight",
+            "training_config.kl_schedule.start_step",
+            "training_config.kl_schedule.end_step",
+        ],
+        "training_config.learning_rate": [
+            "training_config.learning_rate_decay.final",
+            "training_config.learning_rate_decay.start_step",
+            "training_config.learning_rate_decay.end_step",
+        ],
+        "training_config.teacher_fraction": [
+            "training_config.teacher_forcing.fraction_start",
+            "training_config.teacher_forcing.decay_steps",
+        ],
+        "ppo.learning_rate": ["ppo.learning_rate.initial", "ppo.learning_rate.final"],
+        **{
+            f"ppo.{name}": [f"ppo.{name}.weight", f"ppo.{name}.start_weight"]
+            for name in ("entropy", "action_std", "latent_kl", "latent_ar1_kl", "guidance")
+        },
+    }.items()
+    for old in olds
+} | {
+    "ppo.learning_rate.schedule": "ppo.learning_rate.schedule is gone: the rate adapts where "
+    "ppo.adaptive_rate.target_kl is a number, and follows ppo.learning_rate where it is null"
 }
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
@@ -97,6 +131,7 @@ def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str 
     layers = [f"_{name}_schema", name]
     for i, file in enumerate(file for file in files if file is not None):
         from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
+        given = _expanded(cls, given)
         store.store(name=f"_{name}_file_{i}", node=given)
         layers.append(f"_{name}_file_{i}")
     store.store(name=f"_{name}", node={"defaults": [*layers, "_self_"]})
@@ -120,12 +155,34 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
         raise UserError(f"{text}: expected key=value, for example {example}")
     key, value = match.groups()
     if key not in keys:
-        raise UserError(unknown_key_message(key, keys))
+        holder = next((k for k in keys if is_mapping(keys[k]) and key.startswith(f"{k}.")), None)
+        if holder is None:
+            raise UserError(_RENAMED.get(key) or unknown_key_message(key, keys))
+        return f"++{key}={value}"  # a name of the user's own, which Hydra's schema does not hold
+    if is_number_section(keys[key]) and _NUMBER.fullmatch(value):
+        # Of the whole section, so that nothing of a default's change over time is left.
+        rest = {f.name: f.default for f in fields(keys[key]) if f.name != "value"}
+        parts = [f"value: {value}", *(f"{k}: {json.dumps(v)}" for k, v in rest.items())]
+        return f"{key}={{{', '.join(parts)}}}"
     if _is_text(keys[key]) and value != "null" and value[:1] not in ("'", '"'):
         # Hydra reads \' as a quote, and doubled backslashes before one as backslashes.
         escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
         value = f"'{escaped}'"
     return f"{key}={value}"
+
+
+def _expanded(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Writes every plain number that stands for a section as that section."""
+    expanded = {}
+    kinds = {key: kind for key, kind in known_keys(cls).items() if "." not in key}
+    for key, value in given.items():
+        kind = kinds[key]
+        if is_number_section(kind) and not isinstance(value, dict):
+            value = asdict(kind(value=value))
+        elif is_dataclass(kind) and isinstance(value, dict):
+            value = _expanded(kind, value)
+        expanded[key] = value
+    return expanded
 
 
 def _is_text(kind: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection, SolverSection
+from vnl_mjx.config.schedules import LossTermSection, ScheduleSection, check_schedules
 from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
 from vnl_mjx.errors import UserError
 
@@ -23,12 +24,16 @@ class TeacherSection:
         reference_data_path: HDF5 file of reference clips, null for the bundled clips.
         step: step of the checkpoint, null for the latest.
         activation: activation of a checkpoint too old to record its own, null to infer it.
+        observation_clip: standard deviations at which normalised observations are clipped, for teacher
+            and student; null: as the checkpoint says, and track-mjx's are never clipped. An entry that
+            hardly ever varied in training (standard deviation near 0) can be thousands off its mean.
     """
 
     checkpoint_path: str | None = None
     reference_data_path: str | None = None
     step: int | None = number(None, ge=0)
     activation: Activation | None = None
+    observation_clip: float | None = number(None, gt=0)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class VaeSection:
         layer_norm: layer normalisation after every hidden layer.
         logvar_min: lower clamp of both log variances.
         logvar_max: upper clamp of both log variances.
+        latent: "gaussian", or the path of a latent family of your own ("my_lab.latents:FSQ").
+        network: "mlp", or the path of networks of your own ("my_lab.networks:Gru").
     """
 
     latent_dim: int = number(32, ge=1)
@@ -79,49 +86,8 @@ class VaeSection:
     layer_norm: bool = True
     logvar_min: float = -5.0
     logvar_max: float = 2.0
-
-
-@dataclass(frozen=True)
-class KlScheduleSection:
-    """A linear change of the KL weight; constant at `training_config.kl_weight` without `start_weight`.
-
-    Attributes:
-        start_weight: weight until `start_step`, null for a constant weight.
-        start_step: environment step at which the change begins.
-        end_step: environment step from which the weight is `training_config.kl_weight`.
-    """
-
-    start_weight: float | None = number(None, ge=0)
-    start_step: int = number(0, ge=0)
-    end_step: int = number(0, ge=0)
-
-
-@dataclass(frozen=True)
-class LearningRateDecaySection:
-    """A linear fall of the learning rate from `training_config.learning_rate`; none without `final`.
-
-    Attributes:
-        final: learning rate from `end_step` on, null for a constant one.
-        start_step: environment step at which the fall begins.
-        end_step: environment step at which it ends.
-    """
-
-    final: float | None = number(None, gt=0)
-    start_step: int = number(0, ge=0)
-    end_step: int = number(0, ge=0)
-
-
-@dataclass(frozen=True)
-class TeacherForcingSection:
-    """Warm start: at first the teacher acts in a fraction of the environments.
-
-    Attributes:
-        fraction_start: that fraction at step 0; 0 lets the student act everywhere from the start.
-        decay_steps: environment steps over which it falls linearly to 0.
-    """
-
-    fraction_start: float = number(0.0, ge=0, le=1)
-    decay_steps: int = number(0, ge=0)
+    latent: str = "gaussian"
+    network: str = "mlp"
 
 
 @dataclass(frozen=True)
@@ -133,14 +99,19 @@ class TrainingSection:
         unroll_length: control steps per environment between two updates.
         num_steps: environment steps of the whole run.
         batch_size: transitions per gradient step; divides num_envs * unroll_length.
+        segment_length: consecutive control steps that stay together in a minibatch; 1 shuffles single
+            steps. Divides unroll_length and batch_size. Recurrent students and terms of the loss that
+            compare steps need more than 1.
         num_epochs: passes over each rollout.
         learning_rate: Adam's step size.
-        learning_rate_decay: how it falls.
         max_grad_norm: gradients are clipped to this global norm.
         action_weight: weight of the action error in the loss.
-        kl_weight: weight of KL(posterior, prior) in the loss.
-        kl_schedule: how the KL weight gets there.
-        teacher_forcing: warm start from the teacher's actions.
+        kl_weight: weight of KL(posterior, prior), summed over latent dimensions, in the loss.
+        loss_terms: further terms of the loss, by name.
+        teacher_fraction: share of the environments in which the teacher acts (warm start).
+        failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
+            is uniform over clips.
+        failure_memory: factor by which one more episode of a clip fades what was known of it.
         held_out_fraction: share of the clips that training never sees.
         seed: of the split, the initial parameters, the environments and the minibatches.
     """
@@ -150,13 +121,15 @@ class TrainingSection:
     num_steps: int = number(700_000, ge=1)
     batch_size: int = number(1024, ge=1)
     num_epochs: int = number(4, ge=1)
-    learning_rate: float = number(1e-3, gt=0)
-    learning_rate_decay: LearningRateDecaySection = field(default_factory=LearningRateDecaySection)
+    segment_length: int = number(1, ge=1)
+    learning_rate: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-3))
     max_grad_norm: float = number(10.0, gt=0)
     action_weight: float = number(1.0, ge=0)
-    kl_weight: float = number(1e-4, ge=0)
-    kl_schedule: KlScheduleSection = field(default_factory=KlScheduleSection)
-    teacher_forcing: TeacherForcingSection = field(default_factory=TeacherForcingSection)
+    kl_weight: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-4))
+    loss_terms: dict[str, LossTermSection] = field(default_factory=dict)
+    teacher_fraction: ScheduleSection = field(default_factory=ScheduleSection)
+    failure_weighting: float = number(0.0, ge=0, le=1)
+    failure_memory: float = number(0.95, ge=0, lt=1)
     held_out_fraction: float = number(0.2, ge=0, lt=1)
     seed: int = number(0, ge=0, lt=2**32)
 
@@ -309,21 +282,25 @@ def _validate_training(training: TrainingSection) -> None:
             f"training_config.num_steps: expected at least one update of {rollout} environment "
             f"steps, found {training.num_steps}"
         )
-    schedule = training.kl_schedule
-    if schedule.start_weight is not None and schedule.end_step <= schedule.start_step:
+    if training.unroll_length % training.segment_length:
         raise UserError(
-            "training_config.kl_schedule.end_step: expected more than start_step = "
-            f"{schedule.start_step}, found {schedule.end_step}"
+            "training_config.segment_length: expected a divisor of unroll_length = "
+            f"{training.unroll_length}, found {training.segment_length}; the nearest is "
+            f"{nearest_divisor(training.unroll_length, training.segment_length)}"
         )
-    decay = training.learning_rate_decay
-    if decay.final is not None and decay.end_step <= decay.start_step:
+    if training.batch_size % training.segment_length:
         raise UserError(
-            "training_config.learning_rate_decay.end_step: expected more than start_step = "
-            f"{decay.start_step}, found {decay.end_step}"
+            "training_config.segment_length: expected a divisor of batch_size = "
+            f"{training.batch_size}, found {training.segment_length}"
         )
-    forcing = training.teacher_forcing
-    if forcing.fraction_start > 0.0 and forcing.decay_steps == 0:
+    check_schedules(training, "training_config")
+    if not 0.0 < training.learning_rate.value:
         raise UserError(
-            "training_config.teacher_forcing.decay_steps: expected at least 1 where fraction_start "
-            f"is above 0 ({forcing.fraction_start:g}), found 0"
+            f"training_config.learning_rate: expected more than 0, found {training.learning_rate.value:g}"
+        )
+    fraction = training.teacher_fraction
+    if max(fraction.value, fraction.start or 0.0) > 1.0:
+        raise UserError(
+            "training_config.teacher_fraction: expected a share of at most 1, found "
+            f"{max(fraction.value, fraction.start or 0.0):g}"
         )

@@ -14,7 +14,8 @@ from vnl_mjx.config.imitation import (
     UpstreamQuirks,
     WalkerConfig,
 )
-from vnl_mjx.config.ppo import PpoSection, WeightSection
+from vnl_mjx.config.ppo import PpoSection
+from vnl_mjx.config.schedules import check_schedules
 from vnl_mjx.config.schema import (
     Activation,
     CheckpointSection,
@@ -64,6 +65,8 @@ class NetworkSection:
             for what fresh weights give.
         lstm_hidden_size: width of a recurrent decoder, in place of `decoder_hidden_sizes`.
         lstm_num_layers: layers of a recurrent decoder, 0 for a feed-forward one.
+        observation_clip: standard deviations at which normalised observations are clipped, null for
+            not at all, as track-mjx's.
     """
 
     latent_dim: int = number(32, ge=1)
@@ -75,6 +78,7 @@ class NetworkSection:
     initial_action_std: float | None = number(0.25, gt=0.001)
     lstm_hidden_size: int = number(128, ge=1)
     lstm_num_layers: int = number(0, ge=0)
+    observation_clip: float | None = number(None, gt=0)
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,7 @@ class TeacherTrainingConfig:
     @property
     def has_guidance(self) -> bool:
         """Whether the loss ever asks for the task's guide."""
-        guidance = self.ppo.guidance
-        return guidance.weight > 0 or (guidance.start_weight or 0.0) > 0
+        return self.ppo.guidance.is_ever_positive
 
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""
@@ -243,16 +246,10 @@ def _validate_ppo(ppo: PpoSection) -> None:
             f"ppo.num_steps: expected at least one update of num_envs * unroll_length = {ppo.num_envs} * "
             f"{ppo.unroll_length} = {ppo.steps_per_update} environment steps, found {ppo.num_steps}"
         )
-    rate = ppo.learning_rate
-    if rate.schedule == "adaptive" and not rate.lowest <= rate.initial <= rate.highest:
+    check_schedules(ppo, "ppo")
+    rate, bounds = ppo.learning_rate.value, ppo.adaptive_rate
+    if bounds.target_kl is not None and not bounds.lowest <= rate <= bounds.highest:
         raise UserError(
-            f"ppo.learning_rate.initial: expected a rate from lowest = {rate.lowest:g} to highest = "
-            f"{rate.highest:g}, found {rate.initial:g}"
+            f"ppo.learning_rate: expected a rate from ppo.adaptive_rate.lowest = {bounds.lowest:g} to "
+            f"highest = {bounds.highest:g}, found {rate:g}"
         )
-    for name in ("entropy", "action_std", "latent_kl", "latent_ar1_kl", "guidance"):
-        weight: WeightSection = getattr(ppo, name)
-        if weight.start_weight is not None and weight.end_step <= weight.start_step:
-            raise UserError(
-                f"ppo.{name}.end_step: expected more than start_step = {weight.start_step}, found "
-                f"{weight.end_step}"
-            )

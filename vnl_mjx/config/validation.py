@@ -32,6 +32,11 @@ def check_bounds(config: Any, where: str = "") -> None:
         if is_dataclass(value):
             check_bounds(value, f"{where}{item.name}.")
             continue
+        if isinstance(value, dict):
+            for name, part in value.items():
+                if is_dataclass(part):
+                    check_bounds(part, f"{where}{item.name}.{name}.")
+            continue
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, int | float) and not isinstance(part, bool):
                 _check_number(f"{where}{item.name}", part, item.metadata.get("bounds", {}))

@@ -27,13 +27,10 @@ HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
 TURNS = {"turn_left_wide": 0.4, "turn_right_wide": -0.4, "turn_left": 0.7, "turn_right": -0.7}
 # The second training begins near its end: no guide, and narrow exploration from the start.
 FINE_TUNING = (
-    "ppo.guidance.start_weight=null",
-    "ppo.guidance.end_step=0",
-    "ppo.action_std.start_weight=null",
-    "ppo.action_std.start_step=0",
-    "ppo.action_std.end_step=0",
-    "ppo.action_std.target=0.06",
-    "ppo.learning_rate.target_kl=0.1",
+    "ppo.guidance=0",
+    "ppo.action_std=1",
+    "ppo.action_std_target=0.06",
+    "ppo.adaptive_rate.target_kl=0.1",
 )
 
 

@@ -8,11 +8,11 @@ import flax.struct
 import jax.numpy as jnp
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.actors import StudentActor
-from vnl_mjx.evaluation.rollout import Episodes, Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 
 @flax.struct.dataclass
@@ -28,7 +28,7 @@ class Evaluator:
 
     def __init__(self, task: ImitationTask, student: StudentVAE):
         """Takes the functions; parameters, policies and clips come with each call."""
-        self._student, self._player = student, Player(task)
+        self._student, self._player = student, EpisodeRunner(task)
 
     def compare(
         self,
@@ -58,7 +58,7 @@ class Evaluator:
         deterministic: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> Rollout:
-        """Plays with one of the two acting; `rollout.steps.seen` is `actors.Seen`.
+        """Plays with one of the two acting; `rollout.steps.extra` is `Visited`.
 
         Args:
             params: the student's.
@@ -68,14 +68,19 @@ class Evaluator:
             seed: of the noise.
             teacher_acts: else the student does.
             deterministic: act at the posterior mean (the mode), else at a sample.
-            progress: see `Player.play`.
+            progress: see `EpisodeRunner.play`.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
         if isinstance(episodes, int):
             episodes = self._player.draw(clips, episodes, seed)
-        actor = StudentActor(
-            params, teacher, jnp.bool_(teacher_acts), self._student, not deterministic
+        actor = StudentPolicy(
+            params,
+            teacher,
+            jnp.bool_(teacher_acts),
+            self._student,
+            not deterministic,
+            not deterministic,
         )
-        return self._player.play(actor, clips, episodes, seed + 1, progress=progress)
+        return self._player.run(actor, clips, episodes, seed + 1, progress=progress)

@@ -45,14 +45,14 @@ def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], 
         UserError: the teacher's actions are not finite.
     """
     steps, alive = replay.steps, replay.steps.alive
-    if not np.isfinite(steps.seen.teacher_action[alive]).all():
+    if not np.isfinite(steps.extra.teacher_action[alive]).all():
         raise UserError(
             "teacher: its actions are not finite; the checkpoint's parameters are unusable"
         )
     best = imitation_reward_maximum(task.config.reward)
     episodes = episode_statistics(replay)
     reward = steps.reward[alive].mean()
-    far_share = steps.seen.far_share[alive].mean()
+    far_share = steps.extra.far_share[alive].mean()
     longest = replay.possible_steps.mean()
     diverged = int(steps.diverged[alive].sum())
     rows = {

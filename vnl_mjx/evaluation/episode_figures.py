@@ -217,5 +217,5 @@ def _episodes(rollout: Rollout, rows: slice) -> Rollout:
         start_qpos=rollout.start_qpos[rows],
         start_qvel=rollout.start_qvel[rows],
         possible_steps=rollout.possible_steps[rows],
-        steps=jax.tree.map(lambda values: values[:, rows], rollout.steps.replace(seen=())),
+        steps=jax.tree.map(lambda values: values[:, rows], rollout.steps.replace(extra=())),
     )

@@ -60,16 +60,16 @@ def episode_statistics(rollout: Rollout) -> dict[str, np.ndarray]:
 def seen_action_errors(
     rollout: Rollout, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    """`action_errors` over the valid steps of a rollout of an `actors.StudentActor`."""
-    seen = rollout.steps.seen
+    """`action_errors` over the valid steps of a rollout of an `StudentPolicy`."""
+    seen = rollout.steps.extra
     return action_errors(
         seen.student_action, seen.teacher_action, rollout.valid, actuator_names, groups
     )
 
 
 def seen_latent_statistics(rollout: Rollout) -> dict[str, Any]:
-    """`latent_statistics` of the valid steps of a rollout of an `actors.StudentActor`."""
-    seen = rollout.steps.seen
+    """`latent_statistics` of the valid steps of a rollout of an `StudentPolicy`."""
+    seen = rollout.steps.extra
     return latent_statistics(
         seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
     )

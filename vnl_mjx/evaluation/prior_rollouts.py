@@ -15,12 +15,12 @@ from vnl_mjx.clips.feet import foot_heights
 from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
-from vnl_mjx.evaluation.motor_primitives import prior_actor
-from vnl_mjx.evaluation.rollout import Ending, Episodes, Player, Rollout
+from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
 from vnl_mjx.evaluation.survival import SurvivalCurve, survival_curve
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
+from vnl_mjx.tasks.policies import prior_policy
 from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
@@ -57,8 +57,8 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
     }
 
 
-def fallen(walker: Walker, clips: ReferenceClips) -> Ending:
-    """The `Ending` of those who follow nothing: it fails who has fallen, and is never over.
+def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
+    """The `EndFunction` of those who follow nothing: it fails who has fallen, and is never over.
 
     Fallen is: the simulation diverged, the torso's z axis points below the horizontal, or the torso is
     lower over the floor than half of its lowest height in `clips`.
@@ -153,7 +153,7 @@ class PriorEvaluator:
         self._student, self._num_clips = student, clips.num_clips
         still = neutral_clip(task.walker, task.frames_needed, clips.rate_hz)
         self.clips = merge([clips, still])
-        self.player = Player(task, fallen(task.walker, clips))
+        self.player = EpisodeRunner(task, fallen(task.walker, clips))
         self.reader = MotionReader(task.walker)
         self._data = self.reader.of_clips(clips)
 
@@ -188,7 +188,7 @@ class PriorEvaluator:
         rollouts: dict[str, dict[str, Rollout]] = {mode: {} for mode in modes}
         for index, (name, start) in enumerate((m, s) for m in modes for s in starts):
             mode = modes[name]
-            actor = prior_actor(
+            actor = prior_policy(
                 params,
                 teacher,
                 self._student,
@@ -198,7 +198,7 @@ class PriorEvaluator:
                 correlation=mode.correlation(control_hz),
             )
             episodes = self._episodes(start, num_episodes, seed)
-            rollouts[name][start] = self.player.play(
+            rollouts[name][start] = self.player.run(
                 actor, self.clips, episodes, seed + 1, num_steps
             )
             if progress is not None:

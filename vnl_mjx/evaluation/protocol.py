@@ -11,11 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.actors import PolicyActor, StudentActor
-from vnl_mjx.evaluation.rollout import Actor, Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import Policy, TeacherPolicy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 STUDENT, TEACHER = "student", "teacher"
 DETERMINISTIC, SAMPLED = "deterministic", "sampled"
@@ -36,7 +37,7 @@ class Subject:
 
     name: str
     task: ImitationTask
-    actor_fn: Callable[[bool], Actor]
+    actor_fn: Callable[[bool], Policy]
 
 
 def student_and_teacher(
@@ -48,8 +49,8 @@ def student_and_teacher(
 ) -> tuple[Subject, Subject]:
     """A student and its teacher; in both rollouts each says what it would do in the states visited."""
 
-    def actor(teacher_acts: bool, sampled: bool) -> Actor:
-        return StudentActor(params, teacher, jnp.bool_(teacher_acts), student, sampled)
+    def actor(teacher_acts: bool, sampled: bool) -> Policy:
+        return StudentPolicy(params, teacher, jnp.bool_(teacher_acts), student, sampled, sampled)
 
     return (
         Subject(name, task, partial(actor, False)),
@@ -59,7 +60,7 @@ def student_and_teacher(
 
 def policy_subject(task: ImitationTask, policy: FrozenPolicy, name: str) -> Subject:
     """A teacher without a student."""
-    return Subject(name, task, partial(PolicyActor, policy))
+    return Subject(name, task, partial(TeacherPolicy, policy))
 
 
 def play_all(
@@ -83,7 +84,7 @@ def play_all(
     Raises:
         UserError: a clip is too short, or of another rate than a task's.
     """
-    players = {id(s.task): Player(s.task) for s in subjects}
+    players = {id(s.task): EpisodeRunner(s.task) for s in subjects}
     # who looks furthest ahead needs most of a clip: its frames serve everyone
     furthest = max(players.values(), key=lambda player: player.task.frames_needed)
     episodes = furthest.draw(clips, clips.num_clips * starts_per_clip, seed)

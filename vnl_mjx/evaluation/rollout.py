@@ -1,6 +1,5 @@
-"""Episodes of the imitation task, each played once, and everything that happened in them.
+"""Episodes of the imitation task, each run once, and everything that happened in them.
 
-Whoever acts is an `Actor`: a teacher, a student that follows a reference, a prior that follows nothing.
 Nothing is reset, so an episode's first end is its end.
 """
 
@@ -8,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import flax.struct
 import jax
@@ -16,7 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
+from vnl_mjx.tasks.environment import StepOutcome, VectorEnvironment
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.policies import Policy
+from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
 # Compiled together; the length of the clips is then no constant of what is compiled.
 CHUNK_STEPS = 25
@@ -38,32 +40,6 @@ class Episodes:
     key: Any
 
 
-class Acted(NamedTuple):
-    """What an actor did in one step of all episodes.
-
-    Attributes:
-        action: [episode, nu] in [-1, 1].
-        memory: for its next step.
-        seen: a pytree of [episode, ...] arrays that the rollout keeps.
-    """
-
-    action: jax.Array
-    memory: Any
-    seen: Any
-
-
-class Actor(Protocol):
-    """Who acts: a pytree, so that other parameters of the same sizes compile nothing."""
-
-    def initial_memory(self, num_episodes: int) -> Any:
-        """Memory before the first step."""
-        ...
-
-    def act(self, observation: jax.Array, memory: Any, key: jax.Array) -> Acted:
-        """One step from observations [episode, reference + proprioception], raw."""
-        ...
-
-
 @flax.struct.dataclass
 class Steps:
     """What happened, [time, episode, ...]. Entries where `alive` is false mean nothing.
@@ -81,7 +57,7 @@ class Steps:
         qvel: [.., nv] velocity after the step; zeros where it diverged.
         action: [.., nu] of this step, in [-1, 1].
         power: mechanical power of the actuators, sum of |force * velocity| over joints, W.
-        seen: what the actor kept (`Acted.seen`).
+        extra: what the policy gave besides (`Acted.extra`).
     """
 
     alive: Any
@@ -96,7 +72,7 @@ class Steps:
     qvel: Any
     action: Any
     power: Any
-    seen: Any
+    extra: Any
 
 
 @flax.struct.dataclass
@@ -150,13 +126,8 @@ class Rollout:
         return np.asarray(clips.starts)[clip] + np.minimum(self.steps.frame, last)
 
 
-# Says of one environment after a step whether it failed, and whether it ended without failing.
-Ending = Callable[[ImitationState, StepOutcome], tuple[jax.Array, jax.Array]]
-
-
-def with_the_task(state: ImitationState, outcome: StepOutcome) -> tuple[jax.Array, jax.Array]:
-    """The `Ending` of those who follow: as the task says."""
-    return outcome.terminated, outcome.truncated
+# Of one environment after a step: whether the episode failed, and whether it ended without failing.
+EndFunction = Callable[[ImitationState, StepOutcome], tuple[jax.Array, jax.Array]]
 
 
 def draw_episodes(
@@ -176,19 +147,44 @@ def draw_episodes(
     )
 
 
-class Player:
-    """Compiles once for each kind of actor and plays whatever parameters it is given."""
+class EpisodeEnvironment(VectorEnvironment):
+    """The imitation task, whose episodes may end in another way than the task's."""
 
-    def __init__(self, task: ImitationTask, ending: Ending = with_the_task):
-        """Takes the task; its time limit does not hold here, episodes run to the end of the clip."""
+    def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
+        """Takes the task and when its episodes end; None: as the task says."""
+        super().__init__(task)
+        self._end_fn = end_fn
+
+    def step(
+        self, state: ImitationState, action: jax.Array, data: ReferenceClips
+    ) -> tuple[ImitationState, StepOutcome]:
+        """See `Environment.step`."""
+        state, outcome = super().step(state, action, data)
+        if self._end_fn is not None:
+            terminated, truncated = jax.vmap(self._end_fn)(state, outcome)
+            outcome = outcome.replace(terminated=terminated, truncated=truncated)
+        return state, outcome
+
+
+class EpisodeRunner:
+    """Runs policies in episodes; compiles once for each kind of policy, whatever its parameters."""
+
+    def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
+        """Takes the task and when episodes end.
+
+        Args:
+            task: its time limit does not hold here, episodes run to the end of the clip.
+            end_fn: see `EpisodeEnvironment`.
+        """
         config = replace(task.config, episode_frames=_NO_TIME_LIMIT)
         self.task = ImitationTask(config, task.walker, task.physics)
+        self.env = EpisodeEnvironment(self.task, end_fn)
         self._steps_per_frame = math.ceil(
             1.0 / (config.mocap_hz * config.physics.control_timestep) - 1e-6
         )
         self._draw = jax.jit(partial(draw_episodes, self.task), static_argnums=1)
         self._start = jax.jit(partial(_start, self.task))
-        self._advance = jax.jit(partial(_advance, self.task, ending))
+        self._advance = jax.jit(partial(_advance, self.env))
 
     def draw(self, clips: ReferenceClips, num_episodes: int, seed: int) -> Episodes:
         """See `draw_episodes`.
@@ -199,22 +195,22 @@ class Player:
         self.task.check_clips(clips)  # before frames are drawn that it does not have
         return self._draw(clips, num_episodes, seed)
 
-    def play(
+    def run(
         self,
-        actor: Actor,
+        policy: Policy,
         clips: ReferenceClips,
         episodes: Episodes,
         seed: int,
         num_steps: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Rollout:
-        """Plays every episode until it ends; none begins again.
+        """Runs every episode until it ends; none begins again.
 
         Args:
-            actor: who acts; a recurrent one starts each episode without memory.
+            policy: what acts; a recurrent one starts each episode without memory.
             clips: what is followed, or at least started from.
             episodes: where episodes begin.
-            seed: of what the actor draws.
+            seed: of what the policy draws.
             num_steps: control steps at most; None for as many as the clips have.
             progress: called with the control steps done and the most that can come.
 
@@ -225,18 +221,18 @@ class Player:
         on_device = jax.tree.map(jnp.asarray, clips)
         state = self._start(on_device, episodes)
         start_qpos, start_qvel = np.asarray(state.physics.qpos), np.asarray(state.physics.qvel)
-        carry = state, actor.initial_memory(len(start_qpos)), jnp.ones(len(start_qpos), bool)
+        state = begin(state, policy, len(start_qpos))
         possible_steps = self._possible_steps(clips, episodes)
         if num_steps is None:  # the frame index may lag by one (`ImitationTask.frame`)
             num_steps = int(possible_steps.max()) + self._steps_per_frame
         chunks = []
         keys = jax.random.split(jax.random.PRNGKey(seed), math.ceil(num_steps / CHUNK_STEPS))
         for chunk, key in enumerate(keys):
-            carry, steps = self._advance(actor, on_device, carry, key)
+            state, steps = self._advance(policy, on_device, state, key)
             chunks.append(jax.device_get(steps))
             if progress is not None:
                 progress(min((chunk + 1) * CHUNK_STEPS, num_steps), num_steps)
-            if not np.any(carry[-1]):
+            if not np.any(state.alive):
                 break
         return Rollout(
             episodes=jax.device_get(episodes),
@@ -256,42 +252,39 @@ class Player:
 
 
 def _start(task: ImitationTask, clips: ReferenceClips, episodes: Episodes) -> ImitationState:
-    reset = jax.vmap(lambda e: task.reset_to(e.key, clips, e.clip, e.start_frame, e.key))
-    return reset(episodes)
+    def one(episode: Episodes) -> ImitationState:
+        key, noise_key = jax.random.split(episode.key)
+        return task.reset_to(key, clips, episode.clip, episode.start_frame, noise_key)
+
+    return jax.vmap(one)(episodes)
 
 
 def _advance(
-    task: ImitationTask,
-    ending: Ending,
-    actor: Actor,
+    env: EpisodeEnvironment,
+    policy: Policy,
     clips: ReferenceClips,
-    carry: tuple[ImitationState, Any, jax.Array],
+    state: RolloutState,
     key: jax.Array,
-) -> tuple[tuple[ImitationState, Any, jax.Array], Steps]:
-    """`CHUNK_STEPS` control steps of all episodes: environments, memory, who is alive."""
+) -> tuple[RolloutState, Steps]:
+    """Makes `CHUNK_STEPS` control steps of all episodes."""
 
-    def control_step(carry, key):
-        state, memory, alive = carry
-        observation = jax.vmap(lambda s: task.observe(s, clips))(state).flat()
-        acted = actor.act(observation, memory, key)
-        state, outcome = jax.vmap(lambda s, a: task.step(s, a, clips))(state, acted.action)
-        failed, over = jax.vmap(ending)(state, outcome)
-        physics = state.physics
-        step = Steps(
-            alive=alive,
+    def record(step: Step) -> Steps:
+        outcome, physics = step.outcome, step.after.physics
+        return Steps(
+            alive=step.alive,
             reward=outcome.reward,
             terms=outcome.terms,
             distances=outcome.distances,
-            terminated=failed,
-            truncated=over,
+            terminated=outcome.terminated,
+            truncated=outcome.truncated,
             diverged=outcome.failures["nan"],
-            frame=jax.vmap(task.frame)(state),
+            frame=jax.vmap(env.task.frame)(step.after),
             qpos=physics.qpos,
             qvel=physics.qvel,
-            action=acted.action,
+            action=step.acted.action,
             power=jnp.sum(jnp.abs(physics.qfrc_actuator * physics.qvel), axis=-1),
-            seen=acted.seen,
+            extra=step.acted.extra,
         )
-        return (state, acted.memory, alive & ~(failed | over)), step
 
-    return jax.lax.scan(control_step, carry, jax.random.split(key, CHUNK_STEPS))
+    state, steps, _ = rollout(env, policy, state, clips, key, CHUNK_STEPS, record, reset=False)
+    return state, steps

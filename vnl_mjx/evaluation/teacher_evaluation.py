@@ -8,14 +8,14 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation.actors import PolicyActor
 from vnl_mjx.evaluation.foot_slip import FootSlip
 from vnl_mjx.evaluation.per_episode import mean_or_none
-from vnl_mjx.evaluation.rollout import Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.evaluation.tracking import pose_errors
 from vnl_mjx.evaluation.travel import Ways, ways
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
 
 
@@ -24,7 +24,7 @@ class TeacherEvaluator:
 
     def __init__(self, task: ImitationTask):
         """Takes the task, whose time limit does not hold: episodes run to the end of their clip."""
-        self._player = Player(task)
+        self._player = EpisodeRunner(task)
         self._foot_slip = FootSlip(task.walker)
 
     def run(
@@ -50,8 +50,8 @@ class TeacherEvaluator:
             UserError: a clip is too short, or of another rate than the task's.
         """
         episodes = self._player.draw(clips, clips.num_clips + num_random_starts, seed)
-        actor = PolicyActor(policy, sampled=not deterministic)
-        rollout = self._player.play(actor, clips, episodes, seed + 1, progress=progress)
+        actor = TeacherPolicy(policy, sampled=not deterministic)
+        rollout = self._player.run(actor, clips, episodes, seed + 1, progress=progress)
         return TeacherEvaluation(
             clip_names=clips.names,
             rollout=rollout,

@@ -31,6 +31,8 @@ class IntentionConfig:
         lstm_hidden_size: width of the recurrent decoder. It has no other hidden layers:
             `decoder_hidden_sizes` is then ignored, as upstream ignores it.
         lstm_num_layers: 0 for the feed-forward decoder.
+        observation_clip: standard deviations at which normalised observations are clipped; None: not at
+            all, as in track-mjx.
     """
 
     reference_size: int
@@ -42,6 +44,7 @@ class IntentionConfig:
     activation: str = "silu"
     lstm_hidden_size: int = 0
     lstm_num_layers: int = 0
+    observation_clip: float | None = None
 
     def __post_init__(self):
         if self.activation not in ACTIVATIONS:
@@ -218,6 +221,12 @@ def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return loc, jax.nn.softplus(raw_scale) + MIN_ACTION_STD
 
 
+def normalized(obs: jax.Array, mean: jax.Array, std: jax.Array, clip: float | None) -> jax.Array:
+    """Returns (obs - mean) / std [..., observation], within +-`clip` standard deviations if it is given."""
+    scaled = (obs - mean) / jnp.maximum(std, MIN_OBSERVATION_STD)
+    return scaled if clip is None else jnp.clip(scaled, -clip, clip)
+
+
 @struct.dataclass
 class FrozenPolicy:
     """A trained intention network with its own observation statistics, as one pytree.
@@ -241,11 +250,11 @@ class FrozenPolicy:
         return self.config.initial_memory(batch_shape)
 
     def normalize(self, obs: jax.Array) -> jax.Array:
-        """Raw observation [..., observation] to what the network reads. Nothing is clipped."""
+        """Returns what the network reads of a raw observation [..., observation]."""
         if obs.shape[-1] != self.config.observation_size:
             raise ValueError(f"{obs.shape=} must end in {self.config.observation_size=}")
-        std = jnp.maximum(self.obs_std, MIN_OBSERVATION_STD)
-        return jax.lax.stop_gradient((obs - self.obs_mean) / std)
+        clip = self.config.observation_clip
+        return jax.lax.stop_gradient(normalized(obs, self.obs_mean, self.obs_std, clip))
 
     def split(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Reference [..., reference] and proprioception [..., proprioception] of an observation."""

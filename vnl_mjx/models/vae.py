@@ -13,7 +13,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx import gaussians
+from vnl_mjx import masking
+from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path, load_object
+from vnl_mjx.models.latents import Latent, build_family
 from vnl_mjx.models.layers import ACTIVATIONS
 
 
@@ -32,6 +35,8 @@ class VaeConfig:
     layer_norm: bool = True
     logvar_min: float = -5.0
     logvar_max: float = 2.0
+    latent: str = "gaussian"
+    network: str = "mlp"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values, for a checkpoint."""
@@ -44,25 +49,22 @@ class VaeConfig:
 
 
 @flax.struct.dataclass
-class Gaussian:
-    """Mean and log-variance of a diagonal Gaussian, [..., latent_dim] each."""
-
-    mean: jax.Array
-    logvar: jax.Array
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        """One reparameterised draw, [..., latent_dim]."""
-        return gaussians.sample(key, self.mean, self.logvar)
-
-
-@flax.struct.dataclass
 class VaeOutput:
-    """One full pass: posterior, prior, the sampled latent and the action it decodes to."""
+    """One full pass.
 
-    posterior: Gaussian
-    prior: Gaussian
+    Attributes:
+        posterior: q(z | context, reference).
+        prior: p(z | context).
+        latent: [..., latent_dim] that was decoded.
+        action: [..., action_size] that it decodes to.
+        memory: after the step; of the last step, where a segment was passed.
+    """
+
+    posterior: Any
+    prior: Any
     latent: jax.Array
     action: jax.Array
+    memory: Any
 
 
 class _MLP(nn.Module):
@@ -82,43 +84,59 @@ class _MLP(nn.Module):
         return x
 
 
-class _GaussianHead(nn.Module):
-    """An MLP whose last features give a mean and a clamped log-variance."""
+class _LatentNetwork(nn.Module):
+    """An MLP whose last features give a distribution over latents."""
 
     config: VaeConfig
     sizes: tuple[int, ...]
+    is_prior: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> Gaussian:
+    def __call__(self, x: jax.Array) -> Latent:
         x = _MLP(self.sizes, self.config.activation, self.config.layer_norm, name="trunk")(x)
-        mean = nn.Dense(self.config.latent_dim, name="mean")(x)
-        logvar = nn.Dense(self.config.latent_dim, name="logvar")(x)
-        return Gaussian(mean, jnp.clip(logvar, self.config.logvar_min, self.config.logvar_max))
+        family = build_family(self.config)
+        return family.prior(x) if self.is_prior else family.posterior(x)
 
 
-class _StudentModule(nn.Module):
+class StudentModule(nn.Module):
+    """The networks of a student. A subclass may add a memory: `context` and `initial_memory`."""
+
     config: VaeConfig
 
     def setup(self) -> None:
+        """Names the parts."""
         config = self.config
-        self.encoder = _GaussianHead(config, config.encoder_hidden_sizes)
-        self.prior_network = _GaussianHead(config, config.prior_hidden_sizes)
+        self.encoder = _LatentNetwork(config, config.encoder_hidden_sizes)
+        self.prior_network = _LatentNetwork(config, config.prior_hidden_sizes, is_prior=True)
         self.decoder = _MLP(config.decoder_hidden_sizes, config.activation, config.layer_norm)
         self.action_head = nn.Dense(config.action_size)
 
-    def __call__(self, proprioception: jax.Array, reference: jax.Array) -> jax.Array:
+    def __call__(self, proprioception: jax.Array, reference: jax.Array, memory: Any) -> jax.Array:
         """Touches every parameter; for initialisation."""
-        self.prior(proprioception)
-        return self.decode(proprioception, self.encode(proprioception, reference).mean)
+        context, _ = self.context(proprioception, memory)
+        self.prior(context)
+        return self.decode(context, self.encode(context, reference).mode())
 
-    def encode(self, proprioception: jax.Array, reference: jax.Array) -> Gaussian:
-        return self.encoder(jnp.concatenate([proprioception, reference], axis=-1))
+    @staticmethod
+    def initial_memory(config: VaeConfig, batch_shape: tuple[int, ...]) -> Any:
+        """Returns the memory at the start of an episode, [*batch_shape, ...]; () without a memory."""
+        return ()
 
-    def prior(self, proprioception: jax.Array) -> Gaussian:
-        return self.prior_network(proprioception)
+    def context(self, proprioception: jax.Array, memory: Any) -> tuple[jax.Array, Any]:
+        """Returns what encoder, prior and decoder read of the body, and the next memory."""
+        return proprioception, memory
 
-    def decode(self, proprioception: jax.Array, latent: jax.Array) -> jax.Array:
-        features = self.decoder(jnp.concatenate([proprioception, latent], axis=-1))
+    def encode(self, context: jax.Array, reference: jax.Array) -> Latent:
+        """Returns the posterior."""
+        return self.encoder(jnp.concatenate([context, reference], axis=-1))
+
+    def prior(self, context: jax.Array) -> Latent:
+        """Returns the prior."""
+        return self.prior_network(context)
+
+    def decode(self, context: jax.Array, latent: jax.Array) -> jax.Array:
+        """Returns the action."""
+        features = self.decoder(jnp.concatenate([context, latent], axis=-1))
         return jnp.tanh(self.action_head(features))
 
 
@@ -126,65 +144,124 @@ class StudentVAE:
     """Pure functions of the student's parameters. Observations are normalised by the teacher's statistics.
 
     Shapes, with any leading axes: proprioception [..., proprioception_size], reference
-    [..., reference_size], latent [..., latent_dim], action [..., action_size] in [-1, 1].
+    [..., reference_size], latent [..., latent_dim], action [..., action_size] in [-1, 1]. The context is
+    what the networks read of the body: the proprioception, or what a recurrent student makes of it.
     """
 
     def __init__(self, config: VaeConfig):
-        """Checks the activation's name; parameters come from `init`."""
+        """Finds the networks and the latent that `config` names; parameters come from `init`.
+
+        Raises:
+            UserError: the network or the latent that is named does not exist.
+        """
         if config.activation not in ACTIVATIONS:
             raise ValueError(f"{config.activation=} is not one of {sorted(ACTIVATIONS)}")
+        build_family(config)
+        kind = StudentModule
+        if is_path(config.network):
+            kind = load_object(config.network, "vae_config.network")
+        elif config.network != "mlp":
+            raise UserError(
+                "vae_config.network: expected mlp or the path of a StudentModule (my_lab.networks:Gru), "
+                f"found {config.network!r}"
+            )
         self.config = config
-        self._module = _StudentModule(config)
+        self._module = kind(config)
 
     def init(self, key: jax.Array) -> Any:
-        """Fresh parameters."""
+        """Returns fresh parameters."""
         proprioception = jnp.zeros((1, self.config.proprioception_size))
         reference = jnp.zeros((1, self.config.reference_size))
-        return self._module.init(key, proprioception, reference)["params"]
+        memory = self.initial_memory((1,))
+        return self._module.init(key, proprioception, reference, memory)["params"]
 
-    def encode(self, params: Any, proprioception: jax.Array, reference: jax.Array) -> Gaussian:
-        """The posterior q(z | proprioception, reference)."""
-        return self._apply(params, "encode", proprioception, reference)
+    def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Any:
+        """Returns the memory at the start of an episode; () for a feed-forward student."""
+        return self._module.initial_memory(self.config, batch_shape)
 
-    def prior(self, params: Any, proprioception: jax.Array) -> Gaussian:
-        """The prior p(z | proprioception)."""
-        return self._apply(params, "prior", proprioception)
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the student has a memory."""
+        return bool(jax.tree.leaves(jax.eval_shape(self.initial_memory)))
 
-    def decode(self, params: Any, proprioception: jax.Array, latent: jax.Array) -> jax.Array:
-        """The action of a latent."""
-        return self._apply(params, "decode", proprioception, latent)
+    def context(
+        self, params: Any, proprioception: jax.Array, memory: Any = ()
+    ) -> tuple[jax.Array, Any]:
+        """Returns what encoder, prior and decoder read of the body, and the next memory."""
+        return self._apply(params, "context", proprioception, memory)
 
-    def act(
+    def encode(self, params: Any, context: jax.Array, reference: jax.Array) -> Any:
+        """Returns the posterior q(z | context, reference)."""
+        return self._apply(params, "encode", context, reference)
+
+    def prior(self, params: Any, context: jax.Array) -> Any:
+        """Returns the prior p(z | context)."""
+        return self._apply(params, "prior", context)
+
+    def decode(self, params: Any, context: jax.Array, latent: jax.Array) -> jax.Array:
+        """Returns the action of a latent."""
+        return self._apply(params, "decode", context, latent)
+
+    def forward(
         self,
         params: Any,
         proprioception: jax.Array,
         reference: jax.Array,
         key: jax.Array | None = None,
-    ) -> jax.Array:
-        """The action that follows the reference: at the posterior mean, or at a sample with `key`."""
-        posterior = self.encode(params, proprioception, reference)
-        latent = posterior.mean if key is None else posterior.sample(key)
-        return self.decode(params, proprioception, latent)
-
-    def sample_prior(
-        self, params: Any, proprioception: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """A latent drawn from the prior and its action: motion without a reference."""
-        latent = self.prior(params, proprioception).sample(key)
-        return latent, self.decode(params, proprioception, latent)
-
-    def forward(
-        self, params: Any, proprioception: jax.Array, reference: jax.Array, key: jax.Array
+        memory: Any = (),
     ) -> VaeOutput:
-        """Everything that the distillation loss reads."""
-        posterior = self.encode(params, proprioception, reference)
-        latent = posterior.sample(key)
+        """Makes one step at a latent drawn from the posterior with `key`, or at its mode without."""
+        context, memory = self.context(params, proprioception, memory)
+        return self._finish(params, context, reference, key, memory)
+
+    def unroll(
+        self,
+        params: Any,
+        proprioception: jax.Array,
+        reference: jax.Array,
+        key: jax.Array,
+        memory: Any,
+        starts: jax.Array,
+    ) -> VaeOutput:
+        """Passes a segment in the order of time.
+
+        Args:
+            params: the student's.
+            proprioception: [time, env, proprioception_size].
+            reference: [time, env, reference_size].
+            key: draws the latents.
+            memory: [env, ...] before the first step.
+            starts: [time, env] bool, the first step of an episode, before which memory is forgotten.
+        """
+        if not self.is_recurrent:
+            return self.forward(params, proprioception, reference, key)
+
+        def step(memory: Any, inputs: tuple[jax.Array, jax.Array]):
+            proprioception, starts = inputs
+            memory = masking.where(starts, self.initial_memory(starts.shape), memory)
+            context, memory = self.context(params, proprioception, memory)
+            return memory, context
+
+        memory, context = jax.lax.scan(step, memory, (proprioception, starts))
+        return self._finish(params, context, reference, key, memory)
+
+    def _finish(
+        self,
+        params: Any,
+        context: jax.Array,
+        reference: jax.Array,
+        key: jax.Array | None,
+        memory: Any,
+    ) -> VaeOutput:
+        posterior = self.encode(params, context, reference)
+        latent = posterior.mode() if key is None else posterior.sample(key)
         return VaeOutput(
             posterior=posterior,
-            prior=self.prior(params, proprioception),
+            prior=self.prior(params, context),
             latent=latent,
-            action=self.decode(params, proprioception, latent),
+            action=self.decode(params, context, latent),
+            memory=memory,
         )
 
-    def _apply(self, params: Any, method: str, *args: jax.Array) -> Any:
+    def _apply(self, params: Any, method: str, *args: Any) -> Any:
         return self._module.apply({"params": params}, *args, method=method)

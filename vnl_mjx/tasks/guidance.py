@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironmentState
 from vnl_mjx.tasks.pose_control import PoseControl
 
 POSE_GAIN = 2.0  # of the distance that is left, on top of the control that holds the target
@@ -23,8 +24,11 @@ class PoseGuide:
         self._task, self._pose_gain = task, pose_gain
         self._control = PoseControl(task.physics.model)
 
-    def action(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
-        """The control [nu] of one environment, within +-`MAX_ACTION`."""
+    def __call__(self, state: ImitationEnvironmentState, clips: ReferenceClips) -> jax.Array:
+        """Returns the controls [num_envs, nu], within +-`MAX_ACTION`."""
+        return jax.vmap(lambda s: self._action(s, clips))(state.imitation)
+
+    def _action(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         target = clips.at(state.clip, self._task.frame(state) + 1).joints
         left = target - state.physics.qpos[7:]
         ctrl = self._control.hold(target + self._pose_gain * left)

@@ -10,11 +10,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips, check_clips_cover
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import Physics, PhysicsState
-from vnl_mjx.tasks.observations import Observation, ObservationFunctions
+from vnl_mjx.tasks.environment import Observation, StepOutcome
+from vnl_mjx.tasks.observations import ObservationFunctions
 from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.tasks.rewards import Controls, reward_terms
 from vnl_mjx.tasks.terminations import distances, failures
@@ -47,29 +49,6 @@ class ImitationState:
     previous_qpos: jax.Array | None = None
 
 
-@flax.struct.dataclass
-class StepOutcome:
-    """What one control step gave, [] each.
-
-    Attributes:
-        reward: float, the sum of `terms`; 0 where the simulation diverged.
-        terms: named, weighted, signed reward terms.
-        distances: named distances to the reference (`tasks.terminations.distances`).
-        failures: named failure flags, bool.
-        terminated: bool, any failure.
-        truncated: bool, the clip or the time limit ended without a failure.
-        overflowed: bool, the simulation left contacts out (`PhysicsState`).
-    """
-
-    reward: jax.Array
-    terms: dict[str, jax.Array]
-    distances: dict[str, jax.Array]
-    failures: dict[str, jax.Array]
-    terminated: jax.Array
-    truncated: jax.Array
-    overflowed: jax.Array
-
-
 class ImitationTask:
     """Reset, step and observation of one environment on one physics back end."""
 
@@ -92,6 +71,10 @@ class ImitationTask:
         if config.initial_activation == "pose":
             self._pose_control = PoseControl(physics.model)
         self.layout = self._observations.layout(jax.eval_shape(physics.zeros))
+        self.observation_sizes = {
+            "reference": self.layout.reference_size,
+            "proprioception": self.layout.proprioception_size,
+        }
         self._action_window = max(
             config.reward.num_actions_read, self._observations.num_actions_read
         )
@@ -122,7 +105,7 @@ class ImitationTask:
         key: jax.Array,
         clips: ReferenceClips,
         where: jax.Array | bool = True,
-        clip_weights: jax.Array | None = None,
+        cumulative_weights: jax.Array | None = None,
     ) -> ImitationState:
         """Starts at a drawn clip and a uniformly drawn frame of it.
 
@@ -130,13 +113,16 @@ class ImitationTask:
             key: this environment's key.
             clips: what to draw from.
             where: as in `Physics.reset`.
-            clip_weights: [clip] positive, probability of each clip up to a factor; uniform without.
+            cumulative_weights: [clip] running sum of the clips' probabilities, up to a factor; uniform
+                without.
         """
         key, clip_key, frame_key, noise_key = jax.random.split(key, 4)
-        if clip_weights is None:
+        if cumulative_weights is None:
             clip = jax.random.randint(clip_key, (), 0, clips.num_clips)
         else:
-            clip = jax.random.categorical(clip_key, jnp.log(clip_weights)).astype(jnp.int32)
+            drawn = jax.random.uniform(clip_key) * cumulative_weights[-1]
+            clip = jnp.searchsorted(cumulative_weights, drawn, side="right")
+            clip = jnp.minimum(clip, clips.num_clips - 1).astype(jnp.int32)
         last_start = jnp.asarray(clips.lengths)[clip] - self.frames_needed
         num_starts = jnp.minimum(self.config.start_frame_range, last_start + 1)
         start_frame = jax.random.randint(frame_key, (), 0, num_starts)
@@ -242,6 +228,11 @@ class ImitationTask:
             lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distance)
         )
         failed = failures(distance, root_height, physics.diverged, termination)
+        # The zeroed state lies below every height limit: it diverged, it did not fall.
+        failed = {
+            name: flag & ~physics.diverged if name != "nan" else flag
+            for name, flag in failed.items()
+        }
         terminated = jnp.any(jnp.stack(list(failed.values())))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps
@@ -253,15 +244,11 @@ class ImitationTask:
             terminated=terminated,
             truncated=(clip_ended | time_is_up) & ~terminated,
             overflowed=physics.overflowed,
+            num_steps=jnp.int32(1),
         )
 
     def reset_where(
-        self,
-        done: jax.Array,
-        state: ImitationState,
-        clips: ReferenceClips,
-        clip_weights: jax.Array | None = None,
+        self, done: jax.Array, state: ImitationState, clips: ReferenceClips
     ) -> ImitationState:
         """Resets the environment if `done` [] bool; only those that are done pay for it on the CPU."""
-        fresh = self.reset(state.key, clips, done, clip_weights)
-        return jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)
+        return masking.where(done, self.reset(state.key, clips, done), state)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -18,6 +17,7 @@ from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS, ControlTerm
 from vnl_mjx.tasks.term_inputs import (
     TermRows,
@@ -35,23 +35,6 @@ _ReferencePart = Callable[[PhysicsState, ReferenceFrames], jax.Array]
 _ProprioceptivePart = Callable[[PhysicsState, jax.Array, jax.Array], jax.Array]
 # Row of each part among the last controls. vnl-playground's `prev_action` is older than the name says.
 _CONTROL_ROWS = {"last_action": -1, "previous_action": -2}
-
-
-@flax.struct.dataclass
-class Observation:
-    """One observation in two named parts.
-
-    Attributes:
-        reference: [..., reference_size] the next frames of the clip relative to the body.
-        proprioception: [..., proprioception_size] the body's own state.
-    """
-
-    reference: jax.Array
-    proprioception: jax.Array
-
-    def flat(self) -> jax.Array:
-        """The teacher's order: [..., reference_size + proprioception_size]."""
-        return jnp.concatenate([self.reference, self.proprioception], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -162,7 +145,7 @@ class ObservationFunctions:
         ahead = clips.window(clip, frame + 1, self._traj_length)
         reference = [part(state, ahead) for part in self._reference.values()]
         own = [part(state, previous_qpos, actions) for part in self._proprioception.values()]
-        observation = Observation(reference=_flat(reference), proprioception=_flat(own))
+        observation = Observation.of(reference=_flat(reference), proprioception=_flat(own))
         return jax.tree.map(jnp.nan_to_num, observation)
 
 

@@ -1,128 +1,102 @@
-"""The imitation task as a student and its frozen teacher see it together.
+"""A student and its frozen teacher as one policy: one of them acts, the teacher labels what is visited.
 
-Any frozen policy serves as the teacher: what is used of it is `initial_memory`, `normalize` and `act`.
+Any frozen policy serves as the teacher: what is used of it is `initial_memory`, `normalize`, `split`, `act`.
 """
+
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx import masking
-from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
+from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.environment import Observation
+from vnl_mjx.tasks.policies import Acted
+
+# Observations this many standard deviations from the teacher's mean are rare where the layout is right.
+FAR_SIGMA = 10.0
+# Entries whose standard deviation is at the floor never varied: their distance says nothing.
+_FLOOR_STD = 1e-5
 
 
 @flax.struct.dataclass
-class DistillationState:
-    """One environment and the teacher's memory in it (`()` for a feed-forward teacher).
+class Visited:
+    """A visited state as student and teacher see it, [..., num_envs] each.
 
     Attributes:
-        imitation: the environment.
-        memory: the teacher's recurrent state before this step's observation.
-        episode_reward: [] float, summed since the reset.
-    """
-
-    imitation: ImitationState
-    memory: jax.Array | tuple
-    episode_reward: jax.Array
-
-
-@flax.struct.dataclass
-class Label:
-    """A visited state: what the student sees and what the teacher would do there.
-
-    Attributes:
-        reference: [..., reference_size], normalised by the teacher's frozen statistics.
-        proprioception: [..., proprioception_size], likewise.
-        teacher_action: [..., nu] the teacher's deterministic action, after tanh.
+        reference: [.., reference_size], normalised by the teacher's frozen statistics.
+        proprioception: [.., proprioception_size], likewise.
+        teacher_action: [.., nu] the teacher's deterministic action, after tanh.
+        student_action: [.., nu] at the latent that the student acts with.
+        posterior: of the student.
+        prior: of the student.
+        far_share: share of the observation beyond `FAR_SIGMA` of the teacher's statistics.
     """
 
     reference: jax.Array
     proprioception: jax.Array
     teacher_action: jax.Array
+    student_action: jax.Array
+    posterior: Any
+    prior: Any
+    far_share: jax.Array
 
 
 @flax.struct.dataclass
-class EpisodeEnd:
-    """Statistics of the episode that a step ended, zero where it ended none; [] each.
+class StudentPolicy:
+    """A student and the teacher that labels what it visits; either of the two acts.
 
     Attributes:
-        ended: bool.
-        survived: bool, it ended by truncation.
-        episode_reward: sum of rewards.
-        episode_steps: control steps.
+        params: the student's.
+        teacher: whose statistics normalise what both see.
+        teacher_acts: [] or [num_envs] bool; traced, so that rollouts of either are one program.
+        student: static; the student's functions.
+        sampled: static; the student draws its latent.
+        teacher_sampled: static; the teacher draws its action where it acts.
     """
 
-    ended: jax.Array
-    survived: jax.Array
-    episode_reward: jax.Array
-    episode_steps: jax.Array
+    params: Any
+    teacher: FrozenPolicy
+    teacher_acts: jax.Array
+    student: StudentVAE = flax.struct.field(pytree_node=False)
+    sampled: bool = flax.struct.field(pytree_node=False, default=False)
+    teacher_sampled: bool = flax.struct.field(pytree_node=False, default=False)
 
+    def initial_memory(self, num_envs: int) -> Any:
+        """See `Policy`; the teacher's memory and the student's."""
+        shape = (num_envs,)
+        return self.teacher.initial_memory(shape), self.student.initial_memory(shape)
 
-class VaeDistillationTask:
-    """Batched over environments: every array has a leading axis of `num_envs`."""
-
-    def __init__(self, imitation: ImitationTask):
-        """Wraps the task that the teacher was trained in."""
-        self.imitation = imitation
-
-    def reset(
-        self, key: jax.Array, num_envs: int, teacher: FrozenPolicy, clips: ReferenceClips
-    ) -> DistillationState:
-        """Starts `num_envs` environments, each at its own clip and frame."""
-        keys = jax.random.split(key, num_envs)
-        states = jax.vmap(lambda k: self.imitation.reset(k, clips))(keys)
-        return DistillationState(
-            imitation=states,
-            memory=teacher.initial_memory((num_envs,)),
-            episode_reward=jnp.zeros(num_envs),
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`; `extra` is `Visited`."""
+        teacher_memory, student_memory = memory
+        flat = observation.flat()
+        normalized = self.teacher.normalize(flat)
+        reference, proprioception = self.teacher.split(normalized)
+        output = self.teacher.act(flat, teacher_memory)
+        teacher_action = output.action
+        if self.teacher_sampled:
+            key, teacher_key = jax.random.split(key)
+            teacher_action = self.teacher.act(flat, teacher_memory, key=teacher_key).action
+        own = self.student.forward(
+            self.params, proprioception, reference, key if self.sampled else None, student_memory
         )
-
-    def label(
-        self, state: DistillationState, teacher: FrozenPolicy, clips: ReferenceClips
-    ) -> tuple[DistillationState, Label]:
-        """Shows the current states to the teacher, whose memory advances."""
-        observe = jax.vmap(lambda s: self.imitation.observe(s, clips))
-        observation = observe(state.imitation).flat()
-        output = teacher.act(observation, state.memory)
-        size = self.imitation.layout.reference_size
-        normalized = teacher.normalize(observation)
-        label = Label(
-            reference=normalized[..., :size],
-            proprioception=normalized[..., size:],
-            teacher_action=jax.lax.stop_gradient(output.action),
+        visited = Visited(
+            reference=reference,
+            proprioception=proprioception,
+            teacher_action=output.action,
+            student_action=own.action,
+            posterior=own.posterior,
+            prior=own.prior,
+            far_share=_far_share(normalized, self.teacher),
         )
-        return state.replace(memory=output.memory), label
+        where = jnp.asarray(self.teacher_acts)[..., None]
+        action = jnp.where(where, teacher_action, own.action)
+        return Acted(action, (output.memory, own.memory), visited)
 
-    def step(
-        self, state: DistillationState, action: jax.Array, clips: ReferenceClips
-    ) -> tuple[DistillationState, StepOutcome]:
-        """One control step with `action` [num_envs, nu]; nothing is reset."""
-        step = jax.vmap(lambda s, a: self.imitation.step(s, a, clips))
-        moved, outcome = step(state.imitation, action)
-        reward = state.episode_reward + outcome.reward
-        return state.replace(imitation=moved, episode_reward=reward), outcome
 
-    def reset_finished(
-        self,
-        state: DistillationState,
-        outcome: StepOutcome,
-        teacher: FrozenPolicy,
-        clips: ReferenceClips,
-    ) -> tuple[DistillationState, EpisodeEnd]:
-        """Restarts what terminated or was truncated, and says how those episodes went."""
-        done = outcome.terminated | outcome.truncated
-        end = EpisodeEnd(
-            ended=done,
-            survived=outcome.truncated,
-            episode_reward=jnp.where(done, state.episode_reward, 0.0),
-            episode_steps=jnp.where(done, state.imitation.num_steps, 0),
-        )
-        reset = jax.vmap(lambda d, s: self.imitation.reset_where(d, s, clips))
-        restarted = DistillationState(
-            imitation=reset(done, state.imitation),
-            memory=masking.where(done, teacher.initial_memory(done.shape), state.memory),
-            episode_reward=jnp.where(done, 0.0, state.episode_reward),
-        )
-        return restarted, end
+def _far_share(normalized: jax.Array, teacher: FrozenPolicy) -> jax.Array:
+    informative = teacher.obs_std > _FLOOR_STD
+    far = jnp.sum((jnp.abs(normalized) > FAR_SIGMA) & informative, axis=-1)
+    return far / jnp.maximum(jnp.sum(informative), 1)

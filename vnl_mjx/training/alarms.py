@@ -40,7 +40,7 @@ def latent_alarms(kl: float, active_units: float, latent_dim: int) -> dict[str, 
         found["kl_near_zero"] = Alarm(
             "latent collapse",
             f"KL is {kl:.3f} nats, posterior and prior are all but equal (latent collapse)",
-            "lower training_config.kl_weight or start it low (training_config.kl_schedule)",
+            "lower training_config.kl_weight or start it low (training_config.kl_weight.start)",
         )
     if active_units < ACTIVE_UNITS_ALARM * latent_dim:
         found["few_active_units"] = Alarm(

@@ -1,51 +1,102 @@
-"""Distillation losses. The parts are returned unreduced; only the total is a scalar."""
+"""The student's loss by named terms. Every term is [time, env]; the learner weights and reduces them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx import gaussians
-from vnl_mjx.models.vae import Gaussian
-
-
-def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
-    """Squared difference of post-tanh actions, not reduced: [..., action_size]."""
-    if action.shape != target.shape:
-        raise ValueError(f"{action.shape=} differs from {target.shape=}")
-    return jnp.square(action - target)
-
-
-def latent_kl(posterior: Gaussian, prior: Gaussian) -> jax.Array:
-    """KL(posterior || prior) of each latent dimension, not reduced: [..., latent_dim], nats."""
-    if posterior.mean.shape != prior.mean.shape:
-        raise ValueError(f"{posterior.mean.shape=} differs from {prior.mean.shape=}")
-    return gaussians.kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
+from vnl_mjx.config.schedules import LossTermSection
+from vnl_mjx.extensions import load_object
+from vnl_mjx.models.vae import StudentVAE, VaeOutput
+from vnl_mjx.training.schedules import Schedule, schedule
+from vnl_mjx.training.segments import Segment
 
 
 @flax.struct.dataclass
-class DistillationLoss:
-    """The weighted sum and what it is made of.
+class LabelledSteps:
+    """Visited states, [time, env, ...].
 
     Attributes:
-        total: [] action_weight * action_mse + kl_weight * kl.
-        action_mse: [] mean over samples and action dimensions.
-        kl: [] nats, summed over latent dimensions, mean over samples.
+        reference: [.., reference_size], normalised by the teacher's frozen statistics.
+        proprioception: [.., proprioception_size], likewise.
+        teacher_action: [.., nu] the teacher's deterministic action, after tanh.
     """
 
-    total: jax.Array
-    action_mse: jax.Array
-    kl: jax.Array
+    reference: jax.Array
+    proprioception: jax.Array
+    teacher_action: jax.Array
+
+
+# Of the output of the network and the segment: [time, env].
+LossTerm = Callable[[Any, Segment], jax.Array]
 
 
 def distillation_loss(
-    action: jax.Array,
-    target: jax.Array,
-    posterior: Gaussian,
-    prior: Gaussian,
-    action_weight: float | jax.Array,
-    kl_weight: float | jax.Array,
-) -> DistillationLoss:
-    """The objective of the VAE student (DESIGN: action MSE plus weighted KL to the learned prior)."""
-    action_mse = jnp.mean(action_error(action, target))
-    kl = jnp.mean(jnp.sum(latent_kl(posterior, prior), axis=-1))
-    return DistillationLoss(action_weight * action_mse + kl_weight * kl, action_mse, kl)
+    student: StudentVAE, extra_terms: Mapping[str, LossTerm] | None = None
+) -> Callable[[Any, Segment, jax.Array], dict[str, jax.Array]]:
+    """Returns the loss function of a VAE student.
+
+    Its terms are "action_mse", the squared error of the post-tanh action, mean over actuators; "kl",
+    KL(posterior || prior) summed over latent dimensions, nats; and `extra_terms`.
+
+    Args:
+        student: the student's functions.
+        extra_terms: further terms, of the `VaeOutput` and the segment.
+    """
+
+    def loss(params: Any, segment: Segment, key: jax.Array) -> dict[str, jax.Array]:
+        steps: LabelledSteps = segment.steps
+        output = student.unroll(
+            params, steps.proprioception, steps.reference, key, segment.memory, segment.starts
+        )
+        error = action_error(output.action, steps.teacher_action)
+        kl = output.posterior.kl(output.prior)
+        return {
+            "action_mse": jnp.mean(jnp.square(error), axis=-1),
+            "kl": jnp.sum(kl, axis=-1),
+            **{name: term(output, segment) for name, term in (extra_terms or {}).items()},
+            "action_abs_error": jnp.abs(error),
+            "kl_per_dim": kl,
+            **_latent_statistics(output),
+        }
+
+    return loss
+
+
+def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
+    """Returns the difference of post-tanh actions [..., action_size]; refuses silent broadcasting."""
+    if action.shape != target.shape:
+        raise ValueError(f"{action.shape=} differs from {target.shape=}")
+    return action - target
+
+
+def user_terms(
+    sections: Mapping[str, LossTermSection], key: str
+) -> tuple[dict[str, LossTerm], dict[str, Schedule]]:
+    """Returns the functions and the weights of the loss terms that a configuration names.
+
+    Args:
+        sections: by name.
+        key: of the configuration, for messages.
+
+    Raises:
+        UserError: a function cannot be found.
+    """
+    terms = {
+        name: partial(load_object(section.function, f"{key}.{name}.function"), **section.arguments)
+        for name, section in sections.items()
+    }
+    return terms, {name: schedule(section.weight) for name, section in sections.items()}
+
+
+def _latent_statistics(output: VaeOutput) -> dict[str, jax.Array]:
+    mode = output.posterior.mode()
+    found = {"posterior_mean": mode, "posterior_mean_square": jnp.square(mode)}
+    for name in ("posterior", "prior"):
+        parameters = getattr(output, name).parameters()
+        if "std" in parameters:
+            found[f"{name}_std"] = jnp.mean(parameters["std"], axis=-1)
+    return found

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from vnl_mjx.training.learner import LearningStatistics
 from vnl_mjx.training.rollout import RolloutStatistics
-from vnl_mjx.training.trainer import LearningStatistics, Update
-from vnl_mjx.training.vae_distillation import StudentLoss
+from vnl_mjx.training.trainer import Update
 
 # A latent dimension is used where it costs more than this, nats (Sønderby et al. 2016, "Ladder variational
 # autoencoders"): only what the prior does not tell already counts.
@@ -29,23 +29,26 @@ def interval_metrics(
         steps_per_update: environment steps of each.
     """
     rollout, learnt, seconds = taken_together(updates)
-    loss: StudentLoss = learnt.loss
+    abs_error = learnt.loss["action_abs_error"]
     metrics = {
-        "loss/total": loss.total,
-        "loss/action_mse": loss.action_mse,
-        "loss/kl": loss.kl_per_dim.sum(),
-        "loss/kl_weight": learnt.weights["kl"],
-        "loss/grad_norm": learnt.grad_norm,
-        "loss/skipped_minibatches": learnt.skipped,
-        **latent_metrics(loss),
-        **{
-            f"action_mae/{name}": loss.action_abs_error[list(rows)].mean()
-            for name, rows in groups.items()
-        },
+        **learning_metrics(learnt),
+        **latent_metrics(learnt.loss),
+        **{f"action_mae/{name}": abs_error[list(rows)].mean() for name, rows in groups.items()},
         **rollout_metrics(rollout),
         **timing_metrics(seconds, len(updates) * steps_per_update),
     }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def learning_metrics(learnt: LearningStatistics) -> dict[str, Any]:
+    """Returns the loss and its terms that are one number each, their weights, and how the steps went."""
+    return {
+        **{f"loss/{name}": value for name, value in learnt.loss.items() if np.ndim(value) == 0},
+        **{f"loss/{name}_weight": value for name, value in learnt.weights.items()},
+        "loss/grad_norm": learnt.grad_norm,
+        "loss/skipped_minibatches": learnt.skipped,
+        "loss/learning_rate": learnt.learning_rate,
+    }
 
 
 def taken_together(
@@ -57,7 +60,7 @@ def taken_together(
     )
     rollout = jax.tree.map(lambda *x: np.sum(x), *rollouts)
     learnt = jax.tree.map(lambda *x: np.mean(x, axis=0), *learning)
-    seconds = {k: sum(update.seconds[k] for update in updates) for k in updates[0].seconds}
+    seconds = {k: float(sum(u.seconds[k] for u in updates)) for k in updates[0].seconds}
     return rollout, learnt, seconds
 
 
@@ -78,16 +81,15 @@ def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
     }
 
 
-def latent_metrics(loss: StudentLoss) -> dict[str, Any]:
-    """How much of the latent is used, and the spread of both distributions."""
-    variance = loss.posterior_mean_square - np.square(loss.posterior_mean)
+def latent_metrics(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns how much of the latent is used, and the spread of both distributions."""
+    variance = loss["posterior_mean_square"] - np.square(loss["posterior_mean"])
     return {
-        "latent/active_units": np.sum(loss.kl_per_dim > ACTIVE_UNIT_KL),
+        "latent/active_units": np.sum(loss["kl_per_dim"] > ACTIVE_UNIT_KL),
         "latent/varying_units": np.sum(variance > ACTIVE_UNIT_VARIANCE),
         "latent/posterior_mean_variance": variance.mean(),
-        "latent/posterior_std": loss.posterior_std,
-        "latent/prior_std": loss.prior_std,
-        **{f"latent_kl/{i:02d}": kl for i, kl in enumerate(loss.kl_per_dim)},
+        **{f"latent/{name}": loss[name] for name in ("posterior_std", "prior_std") if name in loss},
+        **{f"latent_kl/{i:02d}": kl for i, kl in enumerate(loss["kl_per_dim"])},
     }
 
 

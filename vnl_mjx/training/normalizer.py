@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.models.intention import MIN_OBSERVATION_STD
+from vnl_mjx.models.intention import MIN_OBSERVATION_STD, normalized
 from vnl_mjx.training.brax_parts import running_statistics
-from vnl_mjx.training.ppo_losses import Segment
+from vnl_mjx.training.segments import Segment
 
 
 def fresh_normalizer(size: int) -> Any:
@@ -17,14 +17,14 @@ def fresh_normalizer(size: int) -> Any:
     )
 
 
-def normalize(normalizer: Any, obs: jax.Array) -> jax.Array:
-    """Raw observation [..., observation] to what the networks read, as `FrozenPolicy.normalize`."""
-    return (obs - normalizer.mean) / jnp.maximum(normalizer.std, MIN_OBSERVATION_STD)
+def normalize(normalizer: Any, obs: jax.Array, clip: float | None = None) -> jax.Array:
+    """Returns what the networks read of a raw observation [..., observation], as `FrozenPolicy.normalize`."""
+    return normalized(obs, normalizer.mean, normalizer.std, clip)
 
 
 def updated_normalizer(normalizer: Any, segment: Segment) -> Any:
     """The statistics with the valid steps of `segment` in them; as they were where it has none."""
-    valid = segment.steps.valid
+    valid = segment.valid
     updated = running_statistics.update(
         normalizer,
         segment.contained().steps.observation,

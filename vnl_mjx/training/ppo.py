@@ -1,156 +1,172 @@
 """PPO with the intention network: a rollout, then epochs of minibatches over it."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from vnl_mjx import devices
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.episodes import Episodes
-from vnl_mjx.training import schedules
-from vnl_mjx.training.minibatches import if_finite, minibatch_epochs, num_groups
+from vnl_mjx.tasks.environment import Environment, Observation, RepeatedAction
+from vnl_mjx.tasks.policies import Acted
+from vnl_mjx.training.brax_parts import NormalTanhDistribution
+from vnl_mjx.training.learner import Learner, LossFunction
+from vnl_mjx.training.losses import user_terms
 from vnl_mjx.training.normalizer import fresh_normalizer, normalize, updated_normalizer
-from vnl_mjx.training.ppo_acting import ActingState, Actor
-from vnl_mjx.training.ppo_losses import LossWeights, Segment, ppo_loss
-from vnl_mjx.training.ppo_optimizer import ActorCriticOptimizer, LearningRate
-from vnl_mjx.training.rollout import RolloutStatistics
-from vnl_mjx.training.trainer import LearningStatistics, Trainer
+from vnl_mjx.training.optimizers import ActorCriticAdam
+from vnl_mjx.training.ppo_losses import ActedSteps, ppo_loss
+from vnl_mjx.training.rollout import RolloutState, Step
+from vnl_mjx.training.schedules import LearningRate, constant, schedule
+from vnl_mjx.training.segments import Segment
+from vnl_mjx.training.trainer import Trainer, TrainState
+
+# Of the state of the environments and the task's data: an action [num_envs, action_size] to learn from.
+Guide = Callable[[Any, Any], jax.Array]
 
 
 @flax.struct.dataclass
-class PpoState:
-    """Everything that a run continues from.
+class ExploringPolicy:
+    """The policy as it explores: latents and actions are drawn.
 
     Attributes:
-        params: of policy and value network.
-        opt_state: the optimiser's state.
-        normalizer: brax's running statistics of the observation.
-        learning_rate: [] in force where it is adaptive.
-        acting: the environments.
-        key: [2] uint32.
-        num_updates: [] int32 updates done; environment steps are a multiple of it.
+        params: of the networks.
+        normalizer: running statistics of the observation.
+        model: static; the networks' functions.
     """
 
     params: ActorCriticParams
-    opt_state: Any
     normalizer: Any
-    learning_rate: jax.Array
-    acting: ActingState
-    key: jax.Array
-    num_updates: jax.Array
+    model: ActorCritic = flax.struct.field(pytree_node=False)
+
+    def initial_memory(self, num_envs: int) -> Any:
+        """See `Policy`."""
+        return self.model.initial_memory((num_envs,))
+
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`; `extra` is the part of `ActedSteps` that is known before the step."""
+        config = self.model.policy_config
+        distribution = NormalTanhDistribution(event_size=config.action_size)
+        latent_key, action_key = jax.random.split(key)
+        flat = observation.flat()
+        noise = jax.random.normal(latent_key, (flat.shape[0], config.latent_dim))
+        scaled = normalize(self.normalizer, flat, config.observation_clip)
+        output = self.model.act(self.params, scaled, memory, noise)
+        raw_action = distribution.sample_no_postprocessing(output.logits, action_key)
+        extra = {
+            "observation": flat,
+            "latent_noise": noise,
+            "raw_action": raw_action,
+            "logits": output.logits,
+            "log_prob": distribution.log_prob(output.logits, raw_action),
+        }
+        return Acted(distribution.postprocess(raw_action), output.memory, extra)
 
 
-class Ppo(Trainer[PpoState]):
-    """The trainer. The loss of an update is a `PpoLoss`, its weights are `LossWeights`."""
-
-    environments = "acting"
+class Ppo(Trainer):
+    """The trainer. `TrainState.extra` holds brax's running statistics of the observation."""
 
     def __init__(
         self,
-        task: Episodes,
+        env: Environment,
         model: ActorCritic,
         data: Any,
         config: PpoSection,
         mesh: Mesh | None = None,
+        guide: Guide | None = None,
     ):
         """Builds the optimiser; nothing is compiled yet.
 
         Args:
-            task: batched environments, whose observations `model` was sized for.
+            env: whose observations `model` was sized for.
             model: policy and value network.
-            data: what the task reads: the training clips.
+            data: what the environment reads: the training clips, or ().
             config: validated settings.
             mesh: of the devices to train on (`devices`); None: one.
+            guide: an action to learn from at first, weighted by `config.guidance`.
+
+        Raises:
+            UserError: a function of `config.loss_terms` cannot be found.
         """
-        super().__init__(task, data, config.num_envs, config.steps_per_update, mesh)
         if config.num_envs % config.num_minibatches:
             raise ValueError(f"{config.num_minibatches=} must divide {config.num_envs=}")
-        self.model, self.config = model, config
-        self.optimizer = ActorCriticOptimizer(config)
-        sections = {field.name: getattr(config, field.name) for field in fields(LossWeights)}
-        self._weights = {name: schedules.weight(s.weight, s) for name, s in sections.items()}
-        self._learning_rate = LearningRate(config.learning_rate, config.num_steps)
-        self._actor = Actor(task, model, config)
+        if config.action_repeat > 1:
+            env = RepeatedAction(env, config.action_repeat)
+        self.model, self.config, self._guide = model, config, guide
+        self._terms, extra_weights = user_terms(config.loss_terms, "ppo.loss_terms")
+        weights = {
+            "policy": constant(1.0),
+            "value": constant(config.value_weight),
+            "negative_entropy": schedule(config.entropy),
+            "latent_kl": schedule(config.latent_kl),
+            "latent_ar1_kl": schedule(config.latent_ar1_kl),
+            "action_std_distance": schedule(config.action_std),
+            **extra_weights,
+        }
+        if guide is not None:
+            weights["guidance"] = schedule(config.guidance)
+        learner = Learner(
+            weights,
+            ActorCriticAdam(config.max_grad_norm, config.value_learning_rate),
+            LearningRate(config.learning_rate, config.adaptive_rate),
+            num_envs=config.num_envs,
+            unroll_length=config.unroll_length,
+            segment_length=config.unroll_length,
+            minibatch_size=config.num_envs // config.num_minibatches,
+            num_epochs=config.num_epochs,
+        )
+        super().__init__(
+            env, data, learner, config.num_envs, config.unroll_length, config.steps_per_update, mesh
+        )
 
-    def policy(self, state: PpoState) -> FrozenPolicy:
-        """The policy as it stands; its arrays are `state`'s own."""
-        statistics = state.normalizer
+    def frozen_policy(self, state: TrainState) -> FrozenPolicy:
+        """Returns the policy as it stands; its arrays are `state`'s own."""
+        statistics = state.extra
         return FrozenPolicy(
             state.params.policy, statistics.mean, statistics.std, self.model.policy_config
         )
 
-    def initial_state(self, key: jax.Array, data: Any) -> PpoState:
+    def initial_params(self, key: jax.Array) -> tuple[ActorCriticParams, Any]:
         """See `Trainer`."""
-        key, params_key, env_key = jax.random.split(key, 3)
-        params = self.model.init(params_key)
-        return PpoState(
-            params=params,
-            opt_state=self.optimizer.init(params),
-            normalizer=fresh_normalizer(self.model.policy_config.observation_size),
-            learning_rate=jnp.float32(self.config.learning_rate.initial),
-            acting=self._actor.start(env_key, data),
-            key=key,
-            num_updates=jnp.int32(0),
+        return self.model.init(key), fresh_normalizer(self.model.policy_config.observation_size)
+
+    def policy(self, params: Any, extra: Any, data: Any, env_steps: jax.Array) -> ExploringPolicy:
+        """See `Trainer`."""
+        return ExploringPolicy(params, extra, self.model)
+
+    def record(self, step: Step, data: Any) -> ActedSteps:
+        """See `Trainer`."""
+        outcome = step.outcome
+        return ActedSteps(
+            **step.acted.extra,
+            reward=outcome.reward,
+            terminated=outcome.terminated,
+            truncated=outcome.truncated,
+            guide=None if self._guide is None else self._guide(step.before, data),
         )
 
-    def rollout(
-        self, state: PpoState, data: Any, key: jax.Array
-    ) -> tuple[PpoState, Segment, RolloutStatistics]:
+    def valid(self, step: Step) -> jax.Array:
         """See `Trainer`."""
-        acting, segment, statistics = self._actor.rollout(
-            state.params, state.normalizer, state.acting, data, key
-        )
-        return state.replace(acting=acting), segment, statistics
+        return step.outcome.valid
 
-    def visited_placement(self) -> Segment:
+    def last(self, state: RolloutState, data: Any) -> jax.Array:
         """See `Trainer`."""
-        over_time, now = devices.split(self.mesh, axis=1), devices.split(self.mesh)
-        return Segment(steps=over_time, memory=now, last_observation=now)
+        return self.env.observe(state.environments, data).flat()
 
-    def learn(
-        self, state: PpoState, visited: Segment, key: jax.Array
-    ) -> tuple[PpoState, LearningStatistics]:
+    def loss(self, extra: Any) -> LossFunction:
         """See `Trainer`."""
-        config = self.config
-        env_steps = self.scheduled_steps(state)
-        weights = LossWeights(**{name: value(env_steps) for name, value in self._weights.items()})
-        rate = self._learning_rate.at(env_steps, state.learning_rate)
-
-        def loss(params: ActorCriticParams, batch: Segment, key: jax.Array):
-            scaled = lambda obs: normalize(state.normalizer, obs)  # noqa: E731
-            parts = ppo_loss(params, self.model, batch, scaled, key, weights, config)
-            return parts.total, parts
-
-        def minibatch(learnt, rows: jax.Array, key: jax.Array):
-            params, opt_state, rate = learnt
-            batch = visited.environments(rows)
-            (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
-            rate = self._learning_rate.adapted(rate, parts.policy_kl)
-            stepped = (*self.optimizer.step(params, opt_state, grads, rate), rate)
-            learnt, grad_norm, skipped = if_finite(grads, stepped, learnt)
-            return learnt, LearningStatistics(parts, grad_norm, skipped, rate, weights)
-
-        learnt = (state.params, state.opt_state, rate)
-        (params, opt_state, rate), statistics = minibatch_epochs(
-            minibatch,
-            learnt,
-            key,
-            config.num_envs,
-            config.num_minibatches,
-            config.num_epochs,
-            num_groups(config.num_envs, config.num_envs // config.num_minibatches),
+        clip = self.model.policy_config.observation_clip
+        scaled = partial(normalize, extra, clip=clip)
+        return lambda params, segment, key: ppo_loss(
+            params, self.model, segment, scaled, key, self.config, self._terms
         )
-        state = state.replace(
-            params=params,
-            opt_state=opt_state,
-            learning_rate=rate,
-            # After learning, so that the policy is judged with the statistics that it acted with.
-            normalizer=updated_normalizer(state.normalizer, visited),
-        )
-        return state, statistics
+
+    def learnt(self, extra: Any, visited: Segment) -> Any:
+        """Returns the statistics with the visited observations in them.
+
+        After learning, so that the policy is judged with the statistics that it acted with.
+        """
+        return updated_normalizer(extra, visited)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.training.alarms import NAN_SHARE_ALARM, overflow_alarm
-from vnl_mjx.training.metrics import rollout_metrics, taken_together, timing_metrics
-from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
+from vnl_mjx.training.metrics import (
+    learning_metrics,
+    rollout_metrics,
+    taken_together,
+    timing_metrics,
+)
 from vnl_mjx.training.trainer import Update
 
 POLICY_KL_ALARM = 0.5  # nats, summed over actuators
@@ -29,24 +31,13 @@ def ppo_metrics(updates: Sequence[Update], reward: RewardConfig) -> dict[str, fl
     imitation = sum(rollout.terms[name] for name in imitation_terms(reward))
     fraction = imitation / max(rollout.num_steps, 1) / max(imitation_reward_maximum(reward), 1e-9)
     metrics = {
-        **_loss_metrics(learnt.loss, learnt.weights),
-        "loss/grad_norm": learnt.grad_norm,
-        "loss/skipped_minibatches": learnt.skipped,
-        "loss/learning_rate": learnt.learning_rate,
+        **learning_metrics(learnt),
+        **{f"latent_kl/{i:02d}": x for i, x in enumerate(learnt.loss["latent_kl_per_dim"])},
         "rollout/reward_fraction": fraction,
         **rollout_metrics(rollout),
         **timing_metrics(seconds, rollout.num_steps),
     }
     return {name: float(value) for name, value in metrics.items()}
-
-
-def _loss_metrics(loss: PpoLoss, weights: LossWeights) -> dict[str, float]:
-    """The parts of the objective; KLs of the latent are sums over its dimensions, nats."""
-    return {
-        **{f"loss/{name}": np.sum(value) for name, value in vars(loss).items()},
-        **{f"loss/{name}_weight": value for name, value in vars(weights).items()},
-        **{f"latent_kl/{i:02d}": value for i, value in enumerate(loss.latent_kl)},
-    }
 
 
 def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
@@ -65,22 +56,22 @@ def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
     if metrics["loss/skipped_minibatches"] > 0:
         found["skipped"] = (
             f"{100 * metrics['loss/skipped_minibatches']:.1f} % of the minibatches had no finite gradient "
-            "and were left out: lower ppo.learning_rate.initial"
+            "and were left out: lower ppo.learning_rate"
         )
     if metrics["loss/policy_kl"] > POLICY_KL_ALARM:
         found["policy_kl"] = (
             f"an update moves the policy by {metrics['loss/policy_kl']:.2f} nats: lower "
-            "ppo.learning_rate.initial or ppo.num_epochs, or set ppo.learning_rate.schedule=adaptive"
+            "ppo.learning_rate or ppo.num_epochs, or give ppo.adaptive_rate.target_kl=0.15"
         )
     if metrics["loss/action_std"] < ACTION_STD_ALARM:
         found["action_std"] = (
             f"the standard deviation of the actions is down to {metrics['loss/action_std']:.4f}, nothing is "
-            "explored any more: raise ppo.entropy.weight"
+            "explored any more: raise ppo.entropy"
         )
     if metrics["loss/latent_kl"] < LATENT_KL_ALARM:
         found["latent_kl"] = (
             f"KL of the latent is {metrics['loss/latent_kl']:.3f} nats, it tells next to nothing of the "
-            "reference: lower ppo.latent_kl.weight or start it low (ppo.latent_kl.start_weight)"
+            "reference: lower ppo.latent_kl or start it low (ppo.latent_kl.start)"
         )
     if metrics["loss/explained_variance"] < EXPLAINED_VARIANCE_ALARM:
         found["value"] = (

@@ -1,26 +1,71 @@
-"""The student acts, the frozen teacher labels every visited state."""
+"""A policy in an environment: the one loop that training, evaluation and viewing run."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.models.vae import StudentVAE
-from vnl_mjx.tasks.vae_distillation import DistillationState, Label, VaeDistillationTask
+from vnl_mjx import masking
+from vnl_mjx.tasks.environment import Environment, Observation, StepOutcome
+from vnl_mjx.tasks.policies import Acted, Policy
+
+
+@flax.struct.dataclass
+class RolloutState:
+    """What a rollout goes on from, [num_envs] each.
+
+    Attributes:
+        environments: the environment's state.
+        memory: the policy's, before the next observation.
+        starts: bool, the next step is the first of its episode.
+        alive: bool, the episode goes on; always, where finished environments are reset.
+        episode_reward: summed since the reset.
+        episode_steps: int32 control steps since the reset.
+    """
+
+    environments: Any
+    memory: Any
+    starts: jax.Array
+    alive: jax.Array
+    episode_reward: jax.Array
+    episode_steps: jax.Array
+
+
+class Step(NamedTuple):
+    """One step of all environments, as it is handed to what records it.
+
+    Attributes:
+        before: state of the environments.
+        observation: of `before`.
+        memory: the policy's, before the observation.
+        starts: [num_envs] bool, the first step of an episode.
+        alive: [num_envs] bool, the episode had not ended before this step.
+        acted: what the policy did.
+        outcome: what it led to.
+        after: state of the environments, before any reset.
+    """
+
+    before: Any
+    observation: Observation
+    memory: Any
+    starts: jax.Array
+    alive: jax.Array
+    acted: Acted
+    outcome: StepOutcome
+    after: Any
 
 
 @flax.struct.dataclass
 class RolloutStatistics:
-    """Sums over a rollout's [time, num_envs] control steps; divide by `num_steps` for means.
+    """Sums over a rollout's [time, num_envs] steps; divide by `num_steps` for means.
 
     Attributes:
         num_steps: [] control steps summed over environments.
         reward: [] sum of rewards.
         terms: named sums of reward terms.
-        distances: named sums of distances to the reference, see `tasks.terminations.distances`.
+        distances: named sums of distances to the reference (`StepOutcome.distances`).
         failures: named counts of failure flags ("nan" counts diverged simulations).
         episodes: [] episodes that ended, `survived` of which without a failure.
         survived: [] see `episodes`.
@@ -41,60 +86,103 @@ class RolloutStatistics:
     overflowed: jax.Array
 
 
-def student_rollout(
-    task: VaeDistillationTask,
-    student: StudentVAE,
-    params: Any,
-    teacher: FrozenPolicy,
-    clips: ReferenceClips,
-    state: DistillationState,
+def begin(environments: Any, policy: Policy, num_envs: int) -> RolloutState:
+    """Returns the state of a rollout that starts from freshly reset `environments`."""
+    return RolloutState(
+        environments=environments,
+        memory=policy.initial_memory(num_envs),
+        starts=jnp.ones(num_envs, bool),
+        alive=jnp.ones(num_envs, bool),
+        episode_reward=jnp.zeros(num_envs),
+        episode_steps=jnp.zeros(num_envs, jnp.int32),
+    )
+
+
+def rollout(
+    env: Environment,
+    policy: Policy,
+    state: RolloutState,
+    data: Any,
     key: jax.Array,
-    unroll_length: int,
-    teacher_fraction: jax.Array,
-) -> tuple[DistillationState, Label, RolloutStatistics]:
-    """Runs every environment for `unroll_length` control steps.
+    num_steps: int,
+    record: Callable[[Step], Any],
+    reset: bool = True,
+) -> tuple[RolloutState, Any, RolloutStatistics]:
+    """Runs every environment for `num_steps` actions.
 
     Args:
-        task: the batched task.
-        student: the student's functions, and `params` its parameters.
-        params: see `student`.
-        teacher: the frozen policy.
-        clips: the training clips.
-        state: [num_envs] environments.
+        env: the environments.
+        policy: what acts.
+        state: where the environments stand, [num_envs].
+        data: what the environment reads besides its state.
         key: one random key.
-        unroll_length: control steps.
-        teacher_fraction: [] share of the environments in which the teacher acts (warm start).
+        num_steps: actions, static.
+        record: picks what is kept of each step; what it does not read is not computed.
+        reset: restart the environments whose episode ended; else they go on, and `alive` is false.
 
     Returns:
-        The environments afterwards, the labelled states [unroll_length, num_envs, ...] and statistics.
+        Where the environments stand afterwards, what was recorded [num_steps, num_envs, ...], and sums.
     """
-    num_envs = state.episode_reward.shape[0]
-    teacher_acts = (jnp.arange(num_envs) < teacher_fraction * num_envs)[:, None]
+    num_envs = state.starts.shape[0]
 
-    def control_step(state: DistillationState, key: jax.Array):
-        state, label = task.label(state, teacher, clips)
-        action = student.act(params, label.proprioception, label.reference, key)
-        action = jnp.where(teacher_acts, label.teacher_action, action)
-        state, outcome = task.step(state, action, clips)
-        state, end = task.reset_finished(state, outcome, teacher, clips)
-        statistics = jax.tree.map(
-            lambda x: jnp.sum(x, dtype=jnp.float32),
-            RolloutStatistics(
-                num_steps=jnp.ones(num_envs),
-                reward=outcome.reward,
-                terms=outcome.terms,
-                distances=outcome.distances,
-                failures=outcome.failures,
-                episodes=end.ended,
-                survived=end.survived,
-                episode_reward=end.episode_reward,
-                episode_steps=end.episode_steps,
-                overflowed=outcome.overflowed,
-            ),
+    def step(state: RolloutState, key: jax.Array):
+        observation = env.observe(state.environments, data)
+        acted = policy.act(observation, state.memory, key)
+        after, outcome = env.step(state.environments, acted.action, data)
+        done = outcome.done
+        recorded = record(
+            Step(
+                before=state.environments,
+                observation=observation,
+                memory=state.memory,
+                starts=state.starts,
+                alive=state.alive,
+                acted=acted,
+                outcome=outcome,
+                after=after,
+            )
         )
-        return state, (label, statistics)
+        episode_reward = state.episode_reward + outcome.reward
+        episode_steps = state.episode_steps + outcome.num_steps
+        sums = _sums(outcome, episode_reward, episode_steps)
+        if not reset:
+            going_on = RolloutState(
+                environments=after,
+                memory=acted.memory,
+                starts=jnp.zeros(num_envs, bool),
+                alive=state.alive & ~done,
+                episode_reward=episode_reward,
+                episode_steps=episode_steps,
+            )
+            return going_on, (recorded, sums)
+        restarted = RolloutState(
+            environments=env.reset_finished(after, outcome, data),
+            memory=masking.where(done, policy.initial_memory(num_envs), acted.memory),
+            starts=done,
+            alive=state.alive,
+            episode_reward=jnp.where(done, 0.0, episode_reward),
+            episode_steps=jnp.where(done, 0, episode_steps),
+        )
+        return restarted, (recorded, sums)
 
-    state, (labels, statistics) = jax.lax.scan(
-        control_step, state, jax.random.split(key, unroll_length)
+    state, (recorded, sums) = jax.lax.scan(step, state, jax.random.split(key, num_steps))
+    return state, recorded, jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)
+
+
+def _sums(
+    outcome: StepOutcome, episode_reward: jax.Array, episode_steps: jax.Array
+) -> RolloutStatistics:
+    done = outcome.done
+    statistics = RolloutStatistics(
+        num_steps=outcome.num_steps,
+        reward=outcome.reward,
+        terms=outcome.terms,
+        distances=outcome.distances,
+        failures=outcome.failures,
+        episodes=done,
+        survived=outcome.truncated,
+        episode_reward=jnp.where(done, episode_reward, 0.0),
+        episode_steps=jnp.where(done, episode_steps, 0),
+        overflowed=outcome.overflowed,
     )
-    return state, labels, jax.tree.map(lambda x: jnp.sum(x, axis=0), statistics)
+    return jax.tree.map(lambda x: jnp.sum(x, dtype=jnp.float32), statistics)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import flax.struct
 import jax
@@ -17,29 +17,35 @@ from jax.sharding import Mesh
 
 from vnl_mjx import devices
 from vnl_mjx.errors import UserError
+from vnl_mjx.tasks.environment import Environment
+from vnl_mjx.tasks.policies import Policy
+from vnl_mjx.training.learner import Learner, LearningStatistics, LossFunction
 from vnl_mjx.training.programs import Stage
-from vnl_mjx.training.rollout import RolloutStatistics
-
-State = TypeVar("State", bound=Any)  # has `key` [2] uint32 and `num_updates` [] int32
+from vnl_mjx.training.rollout import RolloutState, RolloutStatistics, Step, begin, rollout
+from vnl_mjx.training.segments import Segment
 
 
 @flax.struct.dataclass
-class LearningStatistics:
-    """Means over the minibatches of one update.
+class TrainState:
+    """Everything that a run continues from.
 
     Attributes:
-        loss: the objective and its parts, a dataclass of the trainer's own.
-        grad_norm: [] global norm before clipping.
-        skipped: [] share of minibatches whose gradient was not finite and was not applied.
+        params: what is learnt.
+        opt_state: the optimiser's state.
         learning_rate: [] in force.
-        weights: of the terms of the objective, in force.
+        extra: what else changes with training, such as statistics of the observation; () for nothing.
+        rollout: the environments and the policy's memory in them.
+        key: [2] uint32 random key.
+        num_updates: [] int32 updates done; environment steps are a multiple of it.
     """
 
-    loss: Any
-    grad_norm: jax.Array
-    skipped: jax.Array
+    params: Any
+    opt_state: Any
     learning_rate: jax.Array
-    weights: Any
+    extra: Any
+    rollout: RolloutState
+    key: jax.Array
+    num_updates: jax.Array
 
 
 @flax.struct.dataclass
@@ -57,31 +63,37 @@ class Update:
     seconds: dict[str, float] = flax.struct.field(pytree_node=False)
 
 
-class Trainer(ABC, Generic[State]):
-    """Compiles and repeats what a subclass says: `initial_state`, `rollout` and `learn`."""
+class Trainer(ABC):
+    """Compiles and repeats rollout and learning; a subclass says what acts, what is kept and the loss."""
 
     def __init__(
         self,
-        task: Any,
+        env: Environment,
         data: Any,
+        learner: Learner,
         num_envs: int,
+        unroll_length: int,
         steps_per_update: int,
         mesh: Mesh | None = None,
     ):
         """Prepares the compiled functions; nothing is compiled yet.
 
         Args:
-            task: batched environments.
+            env: batched environments.
             data: arrays that training reads besides its state; an argument of the compiled functions,
                 so that they are no constants of them.
+            learner: makes the gradient steps.
             num_envs: environments, spread evenly over the devices.
+            unroll_length: actions of each in one rollout.
             steps_per_update: environment steps of one rollout.
             mesh: of the devices to train on; None: one.
 
         Raises:
             UserError: the environments cannot be spread evenly.
         """
-        self.task, self.num_envs, self.steps_per_update = task, num_envs, steps_per_update
+        self.env, self.learner = env, learner
+        self.num_envs, self._unroll_length = num_envs, unroll_length
+        self.steps_per_update = steps_per_update
         self.mesh = devices.single_device() if mesh is None else mesh
         if num_envs % self.mesh.size:
             raise UserError(
@@ -94,51 +106,124 @@ class Trainer(ABC, Generic[State]):
     # What a subclass says, in pure functions.
 
     @abstractmethod
-    def initial_state(self, key: jax.Array, data: Any) -> State:
-        """Fresh parameters and environments."""
+    def initial_params(self, key: jax.Array) -> tuple[Any, Any]:
+        """Returns fresh parameters and what `TrainState.extra` starts as."""
 
     @abstractmethod
-    def rollout(
-        self, state: State, data: Any, key: jax.Array
-    ) -> tuple[State, Any, RolloutStatistics]:
-        """Moves the environments; the state, what was visited [time, num_envs, ...] and sums."""
+    def policy(self, params: Any, extra: Any, data: Any, env_steps: jax.Array) -> Policy:
+        """Returns what acts in a rollout."""
 
     @abstractmethod
-    def learn(self, state: State, visited: Any, key: jax.Array) -> tuple[State, LearningStatistics]:
-        """Learns from what `rollout` visited."""
-
-    environments: str  # the field of the state that holds what there is once per environment
+    def record(self, step: Step, data: Any) -> Any:
+        """Returns what is kept of a step to learn from, [num_envs, ...]."""
 
     @abstractmethod
-    def visited_placement(self) -> Any:
-        """How what `rollout` visited lies on the devices: shardings, one for all arrays below it."""
+    def loss(self, extra: Any) -> LossFunction:
+        """Returns the loss of an update."""
+
+    # What a subclass may change.
+
+    def env_data(self, data: Any) -> Any:
+        """Returns the part of `data` that the environment reads."""
+        return data
+
+    def memory(self, step: Step) -> Any:
+        """Returns the part of the policy's memory that is learnt from."""
+        return step.memory
+
+    def valid(self, step: Step) -> jax.Array:
+        """Returns in which environments the step is learnt from, [num_envs] bool."""
+        return jnp.ones_like(step.starts)
+
+    def last(self, state: RolloutState, data: Any) -> Any:
+        """Returns what is needed of the state after the last step, [num_envs, ...]."""
+        return ()
+
+    def learnt(self, extra: Any, visited: Segment) -> Any:
+        """Returns `extra` after an update."""
+        return extra
 
     # What is the same for all.
 
+    def initial_state(self, key: jax.Array, data: Any) -> TrainState:
+        """Returns fresh parameters and environments."""
+        key, params_key, env_key = jax.random.split(key, 3)
+        params, extra = self.initial_params(params_key)
+        policy = self.policy(params, extra, data, jnp.float32(0))
+        environments = self.env.reset(env_key, self.num_envs, self.env_data(data))
+        return TrainState(
+            params=params,
+            opt_state=self.learner.optimizer.init(params),
+            learning_rate=jnp.float32(self.learner.learning_rate.initial),
+            extra=extra,
+            rollout=begin(environments, policy, self.num_envs),
+            key=key,
+            num_updates=jnp.int32(0),
+        )
+
+    def rollout(
+        self, state: TrainState, data: Any, key: jax.Array
+    ) -> tuple[TrainState, Segment, RolloutStatistics]:
+        """Moves the environments; the state, what was visited [time, num_envs, ...] and sums."""
+        policy = self.policy(state.params, state.extra, data, self.scheduled_steps(state))
+        env_data, length = self.env_data(data), self.learner.segment_length
+
+        def record(step: Step) -> tuple[Any, ...]:
+            kept = self.record(step, env_data)
+            return kept, step.starts, self.valid(step), self.memory(step)
+
+        after, (steps, starts, valid, memory), statistics = rollout(
+            self.env, policy, state.rollout, env_data, key, self._unroll_length, record
+        )
+        last = jax.tree.map(lambda x: x[None], self.last(after, env_data))
+        memory = jax.tree.map(lambda x: x[::length], memory)
+        visited = Segment(steps, starts, valid, memory, last)
+        return state.replace(rollout=after), visited, statistics
+
+    def learn(
+        self, state: TrainState, visited: Segment, key: jax.Array
+    ) -> tuple[TrainState, LearningStatistics]:
+        """Learns from what `rollout` visited."""
+        params, opt_state, rate, statistics = self.learner.learn(
+            self.loss(state.extra),
+            state.params,
+            state.opt_state,
+            state.learning_rate,
+            visited,
+            self.scheduled_steps(state),
+            key,
+        )
+        state = state.replace(
+            params=params,
+            opt_state=opt_state,
+            learning_rate=rate,
+            extra=self.learnt(state.extra, visited),
+        )
+        return state, statistics
+
     @cached_property
-    def placement(self) -> State:
+    def placement(self) -> TrainState:
         """How a state lies on the devices: one sharding per array."""
         state = self._init.eval_shape(self._key, self.data)
         whole = jax.tree.map(lambda _: devices.replicated(self.mesh), state)
-        environments = getattr(state, self.environments)
-        split = devices.by_environment(environments, self.mesh, self.num_envs)
-        return whole.replace(**{self.environments: split})
+        split = devices.by_environment(state.rollout, self.mesh, self.num_envs)
+        return whole.replace(rollout=split)
 
     @cached_property
     def programs(self) -> dict[str, "Stage"]:
         """The compiled functions by name, in the order of an update."""
-        whole, visited = devices.replicated(self.mesh), self.visited_placement()
+        whole, visited = devices.replicated(self.mesh), devices.split(self.mesh, axis=1)
         state = self.placement
         return {
             "rollout": Stage(self.rollout, (state, whole, whole), (state, visited, whole)),
             "update": Stage(self.learn, (state, visited, whole), (state, whole)),
         }
 
-    def init(self, seed: int) -> State:
+    def init(self, seed: int) -> TrainState:
         """Fresh parameters and environments."""
         return self.place(self._init(jax.random.PRNGKey(seed), self.data))
 
-    def place(self, state: State) -> State:
+    def place(self, state: TrainState) -> TrainState:
         """`state` where it belongs: a restored one comes from the host, or from other devices."""
         return jax.device_put(state, self.placement)
 
@@ -152,15 +237,15 @@ class Trainer(ABC, Generic[State]):
         learn.compile_in(pool, state, visited, self._key)
         pool.shutdown(wait=False)
 
-    def env_steps(self, state: State) -> int:
+    def env_steps(self, state: TrainState) -> int:
         """Control steps so far, summed over environments."""
         return int(state.num_updates) * self.steps_per_update
 
-    def scheduled_steps(self, state: State) -> jax.Array:
+    def scheduled_steps(self, state: TrainState) -> jax.Array:
         """As `env_steps`, [] float32 inside of compiled functions: what schedules go by."""
         return state.num_updates.astype(jnp.float32) * self.steps_per_update
 
-    def update(self, state: State) -> tuple[State, Update]:
+    def update(self, state: TrainState) -> tuple[TrainState, Update]:
         """One rollout and its minibatches. `state` is consumed (its buffers are donated)."""
         key, rollout_key, learn_key = jax.random.split(state.key, 3)
         physics_before = self._physics_seconds()
@@ -178,10 +263,10 @@ class Trainer(ABC, Generic[State]):
 
     def train(
         self,
-        state: State,
+        state: TrainState,
         num_steps: int,
-        on_update: Callable[[State, int, Update], bool],
-    ) -> State:
+        on_update: Callable[[TrainState, int, Update], bool],
+    ) -> TrainState:
         """Updates until `num_steps` environment steps are done or `on_update` returns True.
 
         Args:
@@ -201,5 +286,5 @@ class Trainer(ABC, Generic[State]):
 
     def _physics_seconds(self) -> float:
         # Only the C back end can tell: its work is done in a callback.
-        imitation = getattr(self.task, "imitation", None)
-        return getattr(getattr(imitation, "physics", None), "busy_seconds", 0.0)
+        task = getattr(self.env, "task", None)
+        return getattr(getattr(task, "physics", None), "busy_seconds", 0.0)

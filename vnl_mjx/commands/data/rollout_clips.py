@@ -23,9 +23,9 @@ from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.actors import PolicyActor
-from vnl_mjx.evaluation.rollout import Player
+from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.evaluation.rollout_clips import RolledOutClip, cut_rollout
+from vnl_mjx.tasks.policies import TeacherPolicy
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
     console, clips = Console(), experiment.clips
     for message in experiment.teacher.warnings:
         tables.warn(console, message)
-    played_by, task = name_of(experiment, args.checkpoint), experiment.task
+    played_by, task = name_of(experiment, args.checkpoint), experiment.env.task
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
-            player = Player(task.imitation)
-            rollout = player.play(
-                PolicyActor(experiment.teacher.policy),
+            player = EpisodeRunner(task)
+            rollout = player.run(
+                TeacherPolicy(experiment.teacher.policy),
                 clips,
                 player.draw(clips, clips.num_clips, args.seed),
                 args.seed,
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             played_by,
             settle_s=args.settle,
             seconds=args.seconds,
-            min_frames=task.imitation.frames_needed,
+            min_frames=task.frames_needed,
         )
         if not made:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         tables.warn(console, message)
     name = name_of(experiment, args.checkpoint)
     console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
-    evaluator = TeacherEvaluator(experiment.task.imitation)
+    evaluator = TeacherEvaluator(experiment.env.task)
     with terminate_cleanly(), frame_progress(console, "control steps") as progress:
         evaluation = evaluator.run(
             teacher.policy,

@@ -95,7 +95,7 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
         subjects = [student]
     elif kind == "teacher":
         experiment = load_experiment(found, stored.clips_file, body, reference=cut, physics=where)
-        task, walker = experiment.task.imitation, experiment.walker
+        task, walker = experiment.env.task, experiment.walker
         subjects = [policy_subject(task, experiment.teacher.policy, name)]
     else:
         raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")

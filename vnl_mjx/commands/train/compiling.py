@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 
@@ -21,7 +20,7 @@ class CompileProgress:
     printed at the start and every 30 s. When all is compiled, one says what it took.
     """
 
-    def __init__(self, trainer: Trainer[Any], console: Console, progress: str = "auto"):
+    def __init__(self, trainer: Trainer, console: Console, progress: str = "auto"):
         """Takes what is compiled.
 
         Args:

@@ -18,8 +18,8 @@ from vnl_mjx.evaluation.comparison import Evaluator
 from vnl_mjx.files import write_json
 from vnl_mjx.training.alarms import alarms
 from vnl_mjx.training.metrics import interval_metrics
-from vnl_mjx.training.trainer import Update
-from vnl_mjx.training.vae_distillation import TrainState, VaeDistillation
+from vnl_mjx.training.trainer import TrainState, Update
+from vnl_mjx.training.vae_distillation import VaeDistillation
 from vnl_mjx.utils.vae_checkpointing import VaeCheckpointer
 from vnl_mjx.walkers.groups import actuator_groups
 
@@ -41,7 +41,7 @@ class DistillationRun(TrainingRun):
         self.experiment = build_experiment(config, mesh=mesh)
         self.student = self.experiment.student(config.vae_config)
         trainer = VaeDistillation(
-            self.experiment.task,
+            self.experiment.env,
             self.student,
             self.experiment.teacher.policy,
             self.experiment.clips_of("train"),
@@ -79,7 +79,7 @@ class DistillationRun(TrainingRun):
             self.config.eval_config.seed,
             teacher_acts=True,
         )
-        replayed, warnings = conformance.judge_replay(replay, experiment.task.imitation)
+        replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
         tables.print_table(self.console, "Teacher", experiment.teacher.summary | replayed)
         rows = tables.clip_rows(experiment.clips, experiment.split)
         tables.print_table(self.console, "Reference clips", rows)
@@ -89,7 +89,7 @@ class DistillationRun(TrainingRun):
     def note_update(self, result: Update) -> None:
         """See `TrainingRun`."""
         super().note_update(result)
-        self._losses_since_save.append(result.learning.loss.action_mse)
+        self._losses_since_save.append(result.learning.loss["action_mse"])
 
     def log_row(self, results: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
         """See `TrainingRun`."""

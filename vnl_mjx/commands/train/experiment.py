@@ -24,7 +24,7 @@ from vnl_mjx.evaluation.conformance import check_sizes
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.vae_distillation import VaeDistillationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker, build_walker
 
@@ -47,14 +47,14 @@ class Experiment:
     Attributes:
         teacher: the loaded teacher with its notes.
         walker: the body.
-        task: the batched task in the teacher's environment.
+        env: the teacher's environment.
         clips: all clips of the reference file.
         split: which of them are trained on.
     """
 
     teacher: LoadedTeacher
     walker: Walker
-    task: VaeDistillationTask
+    env: ImitationEnvironment
     clips: ReferenceClips
     split: ClipSplit
 
@@ -64,23 +64,23 @@ class Experiment:
 
     def student(self, section: VaeSection) -> StudentVAE:
         """A student sized for this task."""
-        layout = self.task.imitation.layout
+        layout = self.env.task.layout
         return StudentVAE(
             VaeConfig(
                 reference_size=layout.reference_size,
                 proprioception_size=layout.proprioception_size,
-                action_size=self.task.imitation.action_size,
+                action_size=self.env.action_size,
                 **asdict(section),
             )
         )
 
     def evaluation_task(self) -> ImitationTask:
         """The task for an evaluation, which is one device's work."""
-        return for_one_device(self.task.imitation)
+        return for_one_device(self.env.task)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
-        shared = task_identity(self.task.imitation, self.clips, self.split)
+        shared = task_identity(self.env.task, self.clips, self.split)
         return {"teacher_sha256": self.teacher.sha256, **shared}
 
 
@@ -103,6 +103,9 @@ def build_experiment(
         wanted.step,
         wanted.activation,
     )
+    if wanted.observation_clip is not None:
+        network = replace(teacher.policy.config, observation_clip=wanted.observation_clip)
+        teacher = replace(teacher, policy=teacher.policy.replace(config=network))
     if config.walker_config.mjcf_path is not None:
         body = replace(teacher.task.walker, source=config.walker_config.mjcf_path)
         teacher = replace(teacher, task=replace(teacher.task, walker=body))
@@ -124,7 +127,7 @@ def build_experiment(
     return Experiment(
         teacher=teacher,
         walker=walker,
-        task=VaeDistillationTask(task),
+        env=ImitationEnvironment(task, training.failure_weighting, training.failure_memory),
         clips=clips,
         split=marked_split(clips, training.seed)
         or split_clips(clips.num_clips, training.held_out_fraction, training.seed),

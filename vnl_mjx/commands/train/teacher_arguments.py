@@ -16,7 +16,7 @@ examples:
   vnl-mjx train-teacher
   vnl-mjx train-teacher run_dir=runs/rat1 'reference_config.paths=[clips.h5,more.h5]'
   vnl-mjx train-teacher --preset gpu ppo.num_envs=2048
-  vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance.start_weight=null
+  vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance=0
   vnl-mjx train-teacher --preset torque --config mine.yaml
   vnl-mjx train-teacher --show-config
 """

@@ -27,9 +27,8 @@ from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
-from vnl_mjx.tasks.episodes import ImitationEpisodes
-from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 
@@ -40,7 +39,7 @@ class TeacherExperiment:
     Attributes:
         config: of the run.
         walker: the body.
-        episodes: the task, batched.
+        env: the task, batched.
         clips: all of them.
         split: which of them are trained on.
         model: policy and value network.
@@ -49,7 +48,7 @@ class TeacherExperiment:
 
     config: TeacherTrainingConfig
     walker: Walker
-    episodes: ImitationEpisodes
+    env: ImitationEnvironment
     clips: ReferenceClips
     split: ClipSplit
     model: ActorCritic
@@ -61,7 +60,7 @@ class TeacherExperiment:
 
     def evaluation_task(self) -> ImitationTask:
         """The task on the nominal body, on which `vnl-mjx eval-teacher` judges too, for one device."""
-        task = self.episodes.imitation
+        task = self.env.task
         if not task.physics.num_variants:
             return for_one_device(task)
         nominal = on_nominal_body(task.config)
@@ -69,7 +68,7 @@ class TeacherExperiment:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on: JSON-able, without paths."""
-        shared = task_identity(self.episodes.imitation, self.clips, self.split)
+        shared = task_identity(self.env.task, self.clips, self.split)
         return {"init_sha256": self.start.teacher.sha256 if self.start else None, **shared}
 
     def track_mjx_config(self) -> dict[str, Any]:
@@ -81,18 +80,20 @@ class TeacherExperiment:
             self.model.policy_config,
             clip_length=max(longest, task.traj_length + task.episode_frames),
             critic_hidden_sizes=self.model.value_config.hidden_sizes,
-            kl_weight=ppo.latent_ar1_kl.weight or ppo.latent_kl.weight,
+            # track-mjx means over latent dimensions, we sum
+            kl_weight=(ppo.latent_ar1_kl.value or ppo.latent_kl.value)
+            * self.config.network.latent_dim,
             train_config={
                 "num_envs": ppo.num_envs,
                 "num_timesteps": ppo.num_steps,
                 "batch_size": ppo.num_envs // ppo.num_minibatches,
                 "num_minibatches": ppo.num_minibatches,
                 "num_updates_per_batch": ppo.num_epochs,
-                "learning_rate": ppo.learning_rate.initial,
+                "learning_rate": ppo.learning_rate.value,
                 "clipping_epsilon": ppo.clip_epsilon,
                 "discounting": ppo.discount,
                 "action_repeat": ppo.action_repeat,
-                "entropy_cost": ppo.entropy.weight,
+                "entropy_cost": ppo.entropy.value,
                 "reward_scaling": ppo.reward_scale,
                 "unroll_length": ppo.unroll_length,
                 "seed": ppo.seed,
@@ -117,17 +118,13 @@ def build_teacher_experiment(
     clips = _read_all(config.reference_config, walker)
     task = build_task(config.task, walker, **simulation(config.physics_config), mesh=mesh)
     task.check_clips(clips)
-    episodes = ImitationEpisodes(
-        task,
-        config.sampling.failure_weighting,
-        config.sampling.failure_memory,
-        PoseGuide(task) if config.has_guidance else None,
-    )
-    model = _model(config.network, episodes)
+    sampling = config.sampling
+    env = ImitationEnvironment(task, sampling.failure_weighting, sampling.failure_memory)
+    model = _model(config.network, env)
     return TeacherExperiment(
         config=config,
         walker=walker,
-        episodes=episodes,
+        env=env,
         clips=clips,
         split=_split(clips, config.reference_config, config.ppo.seed),
         model=model,
@@ -149,19 +146,20 @@ def _split(clips: ReferenceClips, section: TeacherReferenceSection, seed: int) -
     return marked or split_clips(clips.num_clips, section.held_out_fraction, seed)
 
 
-def _model(network: NetworkSection, episodes: ImitationEpisodes) -> ActorCritic:
-    reference, proprioception = episodes.reference_size, episodes.proprioception_size
+def _model(network: NetworkSection, env: ImitationEnvironment) -> ActorCritic:
+    reference, proprioception = (env.observation_sizes[k] for k in ("reference", "proprioception"))
     is_recurrent = network.lstm_num_layers > 0
     policy = IntentionConfig(
         reference_size=reference,
         proprioception_size=proprioception,
-        action_size=episodes.action_size,
+        action_size=env.action_size,
         latent_dim=network.latent_dim,
         encoder_hidden_sizes=network.encoder_hidden_sizes,
         decoder_hidden_sizes=network.decoder_hidden_sizes,
         activation=network.activation,
         lstm_hidden_size=network.lstm_hidden_size if is_recurrent else 0,
         lstm_num_layers=network.lstm_num_layers,
+        observation_clip=network.observation_clip,
     )
     value = ValueConfig(
         observation_size=reference + proprioception,

@@ -21,10 +21,11 @@ from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
-from vnl_mjx.training.ppo import Ppo, PpoState
+from vnl_mjx.tasks.guidance import PoseGuide
+from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.ppo_metrics import ppo_alarms, ppo_metrics
 from vnl_mjx.training.track_mjx_state import track_mjx_state
-from vnl_mjx.training.trainer import Update
+from vnl_mjx.training.trainer import TrainState, Update
 
 # A checkpoint that no evaluation has judged since the one before is never among the best.
 NOT_EVALUATED = -1.0
@@ -55,11 +56,12 @@ class TeacherRun(TrainingRun):
         mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
         self.experiment: TeacherExperiment = build_teacher_experiment(config, mesh)
         trainer = Ppo(
-            self.experiment.episodes,
+            self.experiment.env,
             self.experiment.model,
             self.experiment.clips_of("train"),
             ppo,
             mesh,
+            PoseGuide(self.experiment.env.task) if config.has_guidance else None,
         )
         metadata = teacher_metadata(self.experiment, run_dir)
         super().__init__(config, run_dir, console, trainer, metadata)
@@ -83,7 +85,7 @@ class TeacherRun(TrainingRun):
         """See `TrainingRun`."""
         check_same_teacher_run(stored, self.metadata, self.run_dir)
 
-    def initial_state(self) -> PpoState:
+    def initial_state(self) -> TrainState:
         """Fresh networks, or those of `init_from` with its observation statistics."""
         state = self.trainer.init(self.config.ppo.seed)
         start = self.experiment.start
@@ -95,17 +97,17 @@ class TeacherRun(TrainingRun):
         statistics = {name: jnp.array(x) for name, x in start.statistics.items()}
         return state.replace(
             params=ActorCriticParams(policy, value),
-            normalizer=state.normalizer.replace(**statistics),
+            extra=state.extra.replace(**statistics),
         )
 
-    def restore(self, state: PpoState, env_steps: int) -> PpoState:
+    def restore(self, state: TrainState, env_steps: int) -> TrainState:
         """See `TrainingRun`; the teacher in track-mjx's layout follows where it is missing."""
         state = super().restore(state, env_steps)
         self._filmed_at = env_steps
         self.checkpointer.resume_from(env_steps, track_mjx_state(state, env_steps))
         return state
 
-    def introduce(self, state: PpoState) -> None:
+    def introduce(self, state: TrainState) -> None:
         """Shows task, networks and clips."""
         experiment = self.experiment
         tables.print_table(self.console, "Task", task_rows(experiment))
@@ -125,7 +127,7 @@ class TeacherRun(TrainingRun):
         if config.has_guidance:
             found.append(
                 "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
-                "give ppo.guidance.start_weight=null and ppo.guidance.weight=0 to go on from what it can do"
+                "give ppo.guidance=0 to go on from what it can do"
             )
         return found
 
@@ -139,11 +141,11 @@ class TeacherRun(TrainingRun):
         super().note_update(result)
         self._videos.poll(self.loggers.warn)
 
-    def new_evaluation(self, state: PpoState, env_steps: int) -> TeacherEvaluation:
+    def new_evaluation(self, state: TrainState, env_steps: int) -> TeacherEvaluation:
         """Plays the evaluation clips."""
         section = self.config.eval_config
         evaluation = self._evaluator.run(
-            devices.on_one_device(self.trainer.policy(state)),
+            devices.on_one_device(self.trainer.frozen_policy(state)),
             self.eval_clips,
             section.num_random_starts,
             section.seed,
@@ -161,7 +163,7 @@ class TeacherRun(TrainingRun):
         self._filmed_at = env_steps
         self._videos.start(evaluation, self.eval_clips, env_steps)
 
-    def save(self, state: PpoState, env_steps: int) -> None:
+    def save(self, state: TrainState, env_steps: int) -> None:
         """See `TrainingRun`."""
         metric, self._metric_since_save = self._metric_since_save, NOT_EVALUATED
         self.checkpointer.save(
@@ -172,7 +174,7 @@ class TeacherRun(TrainingRun):
             metric=metric,
         )
 
-    def conclude(self, state: PpoState, env_steps: int) -> None:
+    def conclude(self, state: TrainState, env_steps: int) -> None:
         """The last evaluation, with its table, curves and video."""
         from vnl_mjx.report.pictures import training as plots
 

@@ -11,7 +11,7 @@ def task_rows(experiment: TeacherExperiment) -> dict[str, str]:
     """Body, simulation and episodes."""
     config, walker = experiment.config, experiment.walker
     task, physics = config.task, config.task.physics
-    layout = experiment.episodes.imitation.layout
+    layout = experiment.env.task.layout
     size = layout.reference_size + layout.proprioception_size
     return {
         "body": f"{walker.config.source.rpartition('/')[2]}, "
@@ -19,7 +19,7 @@ def task_rows(experiment: TeacherExperiment) -> dict[str, str]:
         "simulation": f"{1e3 * physics.timestep:g} ms, control at {1 / physics.control_timestep:g} Hz",
         "observation": f"{size} = reference {layout.reference_size} + proprioception "
         f"{layout.proprioception_size}",
-        "action": str(experiment.episodes.action_size),
+        "action": str(experiment.env.action_size),
         "reward": task.reward.family.replace("_", "-"),
         "episode": f"at most {task.episode_frames} frames, starts "
         + ("in motion" if task.initial_velocity == "reference" else "at rest"),

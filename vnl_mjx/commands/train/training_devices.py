@@ -5,7 +5,7 @@ from jax.sharding import Mesh
 
 from vnl_mjx.devices import environment_mesh
 from vnl_mjx.errors import UserError
-from vnl_mjx.training.minibatches import num_groups
+from vnl_mjx.training.segments import num_groups
 
 
 def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_key: str) -> Mesh:

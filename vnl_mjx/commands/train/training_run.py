@@ -37,7 +37,7 @@ class TrainingRun(ABC):
         config: DistillationConfig | TeacherTrainingConfig,
         run_dir: Path,
         console: Console,
-        trainer: Trainer[Any],
+        trainer: Trainer,
         metadata: dict[str, Any],
     ):
         """Takes what the subclass has built; nothing is written yet.

@@ -18,7 +18,7 @@ from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.rollout import Episodes, Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
 from vnl_mjx.report.rendering.episode_panes import following
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
@@ -110,9 +110,7 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
         return Shown(name, task, stored.clips, performers)
     experiment = load_experiment(found, options.clips, options.mjcf)
     performers = {"teacher": teacher_performer(experiment.teacher.policy)}
-    return Shown(
-        name_of(experiment, found), experiment.task.imitation, experiment.clips, performers
-    )
+    return Shown(name_of(experiment, found), experiment.env.task, experiment.clips, performers)
 
 
 def _who(options: ViewOptions, shown: Shown) -> list[str]:
@@ -173,7 +171,7 @@ def _play(
             if name == REFERENCE:
                 continue
             performer = shown.performers[name]
-            rollouts[name] = Player(shown.task, performer.ending).play(
+            rollouts[name] = EpisodeRunner(shown.task, performer.ending).play(
                 performer.actor(),
                 clips,
                 episodes,

@@ -60,12 +60,12 @@ def action_noise(rollout: Rollout) -> float | None:
     """Mean squared difference of a sampling teacher's actions from its deterministic ones; None: no steps.
 
     Args:
-        rollout: of an `actors.StudentActor` with `teacher_acts` and `sampled`.
+        rollout: of an `StudentPolicy` with `teacher_acts` and `sampled`.
     """
     steps, valid = rollout.steps, rollout.valid
     if not valid.any():
         return None
-    return float(np.square(steps.action[valid] - steps.seen.teacher_action[valid]).mean())
+    return float(np.square(steps.action[valid] - steps.extra.teacher_action[valid]).mean())
 
 
 def _teacher_alarms(survival: float | None, reward_share: float | None) -> list[Alarm]:

@@ -9,11 +9,11 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.latent.points import speed_before_steps
 from vnl_mjx.evaluation.motion_statistics import MotionReader
-from vnl_mjx.evaluation.motor_primitives import LatentActor, prior_actor
 from vnl_mjx.evaluation.per_episode import mean_or_none
-from vnl_mjx.evaluation.rollout import Episodes, Player, Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.policies import LatentPolicy, prior_policy
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
@@ -56,7 +56,7 @@ class LatentPlayback:
 
     def __init__(
         self,
-        player: Player,
+        player: EpisodeRunner,
         clips: ReferenceClips,
         student: StudentVAE,
         params: Any,
@@ -80,7 +80,7 @@ class LatentPlayback:
         """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
         Args:
-            rollout: of the student at the mode (`actors.StudentActor`).
+            rollout: of the student at the mode (`StudentPolicy`).
             first: episode of a; all start as it did.
             second: episode of b.
             weights: of b, one episode each.
@@ -88,9 +88,9 @@ class LatentPlayback:
         latents = interpolated(
             posterior_means(rollout, first), posterior_means(rollout, second), weights
         )
-        actor = LatentActor(self._params, self._teacher, latents, self._student)
+        actor = LatentPolicy(self._params, self._teacher, latents, self._student)
         episodes = repeated_start(rollout.episodes, first, len(weights))
-        played = self._player.play(actor, self._clips, episodes, seed=0, num_steps=len(latents))
+        played = self._player.run(actor, self._clips, episodes, seed=0, num_steps=len(latents))
         return Interpolation(first, second, tuple(weights), played)
 
     def traverse(
@@ -116,17 +116,17 @@ class LatentPlayback:
         offset = np.zeros((len(pairs), len(prior_std)), np.float32)
         for row, (dimension, sigma) in enumerate(pairs):
             offset[row, dimension] = sigma * prior_std[dimension]
-        actor = prior_actor(
+        actor = prior_policy(
             self._params, self._teacher, self._student, len(pairs), std_scale=0.0, offset=offset
         )
         starts = repeated_start(episodes, episode, len(pairs))
-        played = self._player.play(actor, self._clips, starts, seed=0, num_steps=num_steps)
+        played = self._player.run(actor, self._clips, starts, seed=0, num_steps=num_steps)
         return Traversal(tuple(d for d, _ in pairs), tuple(s for _, s in pairs), played)
 
 
 def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:
     """Posterior means [time, dim] of the valid steps of one episode of a student."""
-    return np.asarray(rollout.steps.seen.posterior.mean)[rollout.valid[:, episode], episode]
+    return np.asarray(rollout.steps.extra.posterior.mean)[rollout.valid[:, episode], episode]
 
 
 def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]) -> np.ndarray:

@@ -43,7 +43,7 @@ class LatentPoints:
 
 
 def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
-    """The valid steps of a rollout of a student (`actors.StudentActor`)."""
+    """The valid steps of a rollout of a student (`StudentPolicy`)."""
     steps, valid = rollout.steps, rollout.valid
     clip = np.broadcast_to(rollout.episodes.clip, valid.shape)
     episode = np.broadcast_to(np.arange(rollout.num_episodes), valid.shape)
@@ -52,8 +52,8 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
         return np.swapaxes(np.asarray(values), 0, 1)[valid.T]
 
     return LatentPoints(
-        posterior_mean=of(steps.seen.posterior.mean),
-        prior_mean=of(steps.seen.prior.mean),
+        posterior_mean=of(steps.extra.posterior.mean),
+        prior_mean=of(steps.extra.prior.mean),
         body=_body_features(
             of(_before(rollout.start_qpos, steps.qpos)), of(_before(rollout.start_qvel, steps.qvel))
         ),

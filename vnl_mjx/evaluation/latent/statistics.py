@@ -10,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, draws
 from vnl_mjx.gaussians import kl_divergence
-from vnl_mjx.models.vae import Gaussian
+from vnl_mjx.models.latents import Gaussian
 from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
 
 _LONGEST_LAG_S = 1.0

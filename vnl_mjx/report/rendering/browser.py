@@ -62,8 +62,8 @@ def serve(
     """
     title = title or "the motion"
 
-    def open_page(server: Any) -> Player:
-        return Player(server, build_scene(walker), qpos, rate_hz, title, note)
+    def open_page(server: Any) -> EpisodeRunner:
+        return EpisodeRunner(server, build_scene(walker), qpos, rate_hz, title, note)
 
     return serve_page(open_page, title, port, seconds)
 
@@ -113,7 +113,7 @@ def serve_page(
     return 0
 
 
-class Player:
+class EpisodeRunner:
     """The scene and the controls of one page.
 
     Attributes:

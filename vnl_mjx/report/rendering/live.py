@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.motor_primitives import SeenPrior
-from vnl_mjx.evaluation.rollout import Actor, Ending, Player
+from vnl_mjx.evaluation.rollout import EndFunction, EpisodeEnvironment, EpisodeRunner
 from vnl_mjx.report.rendering.performers import Performer
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.policies import Policy, PriorRecord
+from vnl_mjx.training.rollout import RolloutState, begin, rollout
 
 _ACTIVITY_CLIPS = 4
 _ACTIVITY_S = 1.5
@@ -28,7 +29,7 @@ class LiveStep:
         reward: of this step.
         failed: the episode ended so.
         over: the episode ended otherwise.
-        seen: what the actor kept of the step (`Acted.seen`), [1, ...] each; None at the start.
+        extra: what the policy gave of the step (`Acted.extra`), [1, ...] each; None at the start.
     """
 
     qpos: np.ndarray
@@ -36,7 +37,7 @@ class LiveStep:
     reward: float
     failed: bool
     over: bool
-    seen: Any = None
+    extra: Any = None
 
 
 class LiveEpisode:
@@ -54,7 +55,7 @@ class LiveEpisode:
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
-        task = Player(task).task  # without its time limit
+        task = EpisodeRunner(task).task  # without its time limit
         task.check_clips(clips)
         self.control_hz = 1.0 / task.config.physics.control_timestep
         self.num_clips, self.num_steps = clips.num_clips, 0
@@ -63,44 +64,46 @@ class LiveEpisode:
         self._first = np.asarray(clips.starts)
         self._task, self._key = task, jax.random.PRNGKey(seed)
         self._reset = jax.jit(partial(_reset, task))
-        self._steps: dict[Ending, Any] = {}
-        self._state: Any = None
-        self._memory: Any = None
+        self._steps: dict[EndFunction | None, Any] = {}
+        self._state: RolloutState | None = None
+        self._performer: Performer | None = None
 
     def start(self, clip: int, start_frame: int = 0) -> LiveStep:
         """Begins at a frame of a clip."""
-        self._key, noise_key = jax.random.split(self._key)
-        self._state = self._reset(self._clips, clip, start_frame, noise_key)
-        self._memory, self.num_steps, self._clip = None, 0, clip
+        self._key, key = jax.random.split(self._key)
+        self._environment = self._reset(self._clips, clip, start_frame, key)
+        self._performer, self.num_steps, self._clip = None, 0, clip
         return self._told(start_frame, 0.0, False, False)
 
-    def step(self, performer: Performer, actor: Actor) -> LiveStep:
+    def step(self, performer: Performer, actor: Policy) -> LiveStep:
         """Goes on by one control step.
 
         Args:
             performer: who acts, for its ending.
             actor: of it, with one episode.
         """
-        if self._memory is None or self._memory[0] is not performer:
-            self._memory = performer, actor.initial_memory(1)
+        if self._performer is not performer:  # whose memory begins here
+            self._performer = performer
+            self._state = begin(self._environment, actor, 1)
         if performer.ending not in self._steps:
-            self._steps[performer.ending] = jax.jit(partial(_step, self._task, performer.ending))
-        advance = self._steps[performer.ending]
+            env = EpisodeEnvironment(self._task, performer.ending)
+            self._steps[performer.ending] = jax.jit(partial(_step, env))
         self._key, key = jax.random.split(self._key)
-        self._state, memory, told, seen = advance(
-            actor, self._clips, self._state, self._memory[1], key
+        self._state, told, extra = self._steps[performer.ending](
+            actor, self._clips, self._state, key
         )
-        self._memory = performer, memory
+        assert self._state is not None
+        self._environment = self._state.environments
         self.num_steps += 1
         frame, reward, failed, over = (np.asarray(x)[0].item() for x in told)
-        return self._told(frame, reward, failed, over, seen)
+        return self._told(frame, reward, failed, over, extra)
 
     def _told(
-        self, frame: int, reward: float, failed: bool, over: bool, seen: Any = None
+        self, frame: int, reward: float, failed: bool, over: bool, extra: Any = None
     ) -> LiveStep:
         row = min(self._first[self._clip] + frame, self._last[self._clip])
-        qpos = np.asarray(self._state.physics.qpos)[0]
-        return LiveStep(qpos, self._qpos[row], reward, failed, over, seen)
+        qpos = np.asarray(self._environment.physics.qpos)[0]
+        return LiveStep(qpos, self._qpos[row], reward, failed, over, extra)
 
 
 def latent_activity(episode: LiveEpisode, performer: Performer) -> np.ndarray:
@@ -110,7 +113,7 @@ def latent_activity(episode: LiveEpisode, performer: Performer) -> np.ndarray:
         episode.start(clip)
         for _ in range(round(_ACTIVITY_S * episode.control_hz)):
             step = episode.step(performer, actor)
-            seen = step.seen.prior.mean if isinstance(step.seen, SeenPrior) else step.seen
+            seen = step.extra.prior.mean if isinstance(step.extra, PriorRecord) else step.extra
             means.append(np.asarray(seen)[0])
             if step.failed or step.over:
                 break
@@ -121,14 +124,21 @@ def _reset(
     task: ImitationTask, clips: ReferenceClips, clip: Any, start_frame: Any, key: jax.Array
 ) -> ImitationState:
     """One environment, with a leading axis of 1."""
-    return jax.vmap(lambda k: task.reset_to(k, clips, clip, start_frame, k))(key[None])
+    key, noise_key = jax.random.split(key)
+    reset = jax.vmap(lambda k: task.reset_to(k, clips, clip, start_frame, noise_key))
+    return reset(key[None])
 
 
-def _step(task, ending, actor, clips, state, memory, key):
-    """State, memory, (frame, reward, failed, over) [1] each and what was seen, after a control step."""
-    observation = jax.vmap(lambda s: task.observe(s, clips))(state).flat()
-    acted = actor.act(observation, memory, key)
-    state, outcome = jax.vmap(lambda s, a: task.step(s, a, clips))(state, acted.action)
-    failed, over = jax.vmap(ending)(state, outcome)
-    told = jax.vmap(task.frame)(state), outcome.reward, failed, over
-    return state, acted.memory, told, acted.seen
+def _step(
+    env: EpisodeEnvironment, policy: Policy, clips: ReferenceClips, state: RolloutState, key: Any
+) -> tuple[RolloutState, tuple[Any, ...], Any]:
+    """State, (frame, reward, failed, over) [1] each and what the policy gave, after a control step."""
+
+    def record(step: Any) -> Any:
+        outcome = step.outcome
+        frame = jax.vmap(env.task.frame)(step.after)
+        told = frame, outcome.reward, outcome.terminated, outcome.truncated
+        return told, step.acted.extra
+
+    state, recorded, _ = rollout(env, policy, state, clips, key, 1, record, reset=False)
+    return state, *jax.tree.map(lambda x: x[0], recorded)

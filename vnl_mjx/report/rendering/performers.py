@@ -9,17 +9,18 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.motor_primitives import prior_actor
 from vnl_mjx.evaluation.prior_rollouts import fallen, prior_modes
-from vnl_mjx.evaluation.rollout import Acted, Actor, Ending, with_the_task
+from vnl_mjx.evaluation.rollout import EndFunction
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import Acted, Policy, prior_policy
 
 
 @flax.struct.dataclass
 class SteeredTeacher:
-    """A teacher that decodes its posterior mean and an offset; `seen` is the mean.
+    """A teacher that decodes its posterior mean and an offset; `extra` is the mean.
 
     Attributes:
         policy: who acts.
@@ -30,19 +31,20 @@ class SteeredTeacher:
     offset: jax.Array
 
     def initial_memory(self, num_episodes: int) -> Any:
-        """See `Actor`."""
+        """See `Policy`."""
         return self.policy.initial_memory((num_episodes,))
 
-    def act(self, observation: jax.Array, memory: Any, key: jax.Array) -> Acted:
-        """See `Actor`."""
-        mean = self.policy.act(observation, memory).latent_mean
-        output = self.policy.act(observation, memory, latent=mean + self.offset)
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`."""
+        flat = observation.flat()
+        mean = self.policy.act(flat, memory).latent_mean
+        output = self.policy.act(flat, memory, latent=mean + self.offset)
         return Acted(output.action, output.memory, mean)
 
 
 @flax.struct.dataclass
 class SteeredStudent:
-    """A student that decodes its posterior mean and an offset; `seen` is the mean.
+    """A student that decodes its posterior mean and an offset; `extra` is the mean.
 
     Attributes:
         params: the student's.
@@ -57,14 +59,15 @@ class SteeredStudent:
     student: StudentVAE = flax.struct.field(pytree_node=False)
 
     def initial_memory(self, num_episodes: int) -> Any:
-        """See `Actor`."""
-        return ()
+        """See `Policy`."""
+        return self.student.initial_memory((num_episodes,))
 
-    def act(self, observation: jax.Array, memory: Any, key: jax.Array) -> Acted:
-        """See `Actor`."""
-        reference, body = self.teacher.split(self.teacher.normalize(observation))
-        mean = self.student.encode(self.params, body, reference).mean
-        action = self.student.decode(self.params, body, mean + self.offset)
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`."""
+        reference, body = self.teacher.split(self.teacher.normalize(observation.flat()))
+        context, memory = self.student.context(self.params, body, memory)
+        mean = self.student.encode(self.params, context, reference).mode()
+        action = self.student.decode(self.params, context, mean + self.offset)
         return Acted(action, memory, mean)
 
 
@@ -76,16 +79,16 @@ class Performer:
         latent_dim: of what it decodes.
         actor_fn: of an offset [episode, latent] to the latent, and of how much noise there is, where 1
             is as much as was learnt; those who follow have none.
-        ending: when an episode is over.
+        ending: when an episode is over; None: as the task says.
         follows: a clip; else it starts from one and goes where it likes.
     """
 
     latent_dim: int
-    actor_fn: Callable[[jax.Array, float], Actor]
-    ending: Ending
+    actor_fn: Callable[[jax.Array, float], Policy]
+    ending: EndFunction | None
     follows: bool = True
 
-    def actor(self, num_episodes: int = 1, noise: float = 1.0) -> Actor:
+    def actor(self, num_episodes: int = 1, noise: float = 1.0) -> Policy:
         """As it acts by itself."""
         return self.actor_fn(jnp.zeros((num_episodes, self.latent_dim)), noise)
 
@@ -95,7 +98,7 @@ def teacher_performer(policy: FrozenPolicy) -> Performer:
     return Performer(
         policy.config.latent_dim,
         lambda offset, noise: SteeredTeacher(policy, offset),
-        with_the_task,
+        None,
     )
 
 
@@ -111,8 +114,8 @@ def student_performers(
     control_hz = 1.0 / task.config.physics.control_timestep
     correlation = prior_modes()["smooth"].correlation(control_hz)
 
-    def prior(offset: jax.Array, noise: float) -> Actor:
-        return prior_actor(
+    def prior(offset: jax.Array, noise: float) -> Policy:
+        return prior_policy(
             params,
             teacher,
             student,
@@ -126,7 +129,7 @@ def student_performers(
         "student": Performer(
             size,
             lambda offset, noise: SteeredStudent(params, teacher, offset, student),
-            with_the_task,
+            None,
         ),
         "teacher": teacher_performer(teacher),
         "prior": Performer(size, prior, fallen(task.walker, clips), follows=False),

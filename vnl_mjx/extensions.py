@@ -1,0 +1,71 @@
+"""Finds a user's own functions and classes by the path that a configuration names."""
+
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vnl_mjx.errors import UserError
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` is a path to a user's own object, and not the name of a built-in one."""
+    return ":" in name
+
+
+def load_object(path: str, key: str) -> Any:
+    """Imports what `path` names.
+
+    Args:
+        path: "package.module:name" (importable, or found in the working folder) or "folder/file.py:name".
+        key: of the configuration, for the message.
+
+    Raises:
+        UserError: there is no such module, file or name, or importing it fails.
+    """
+    module_name, _, name = path.rpartition(":")
+    try:
+        module = _module(module_name)
+    except Exception as error:  # whatever the user's own module raises
+        raise UserError(
+            f"{key}: cannot import {module_name!r} of {path!r}: {type(error).__name__}: {error}; expected "
+            "package.module:name or folder/file.py:name"
+        ) from error
+    if not hasattr(module, name):
+        raise UserError(f"{key}: {module_name!r} has no {name!r}, found in {path!r}")
+    return getattr(module, name)
+
+
+@cache
+def _module(name: str) -> Any:
+    if name.endswith(".py"):
+        file = Path(name).expanduser().resolve()
+        if not file.is_file():
+            raise FileNotFoundError(f"no file {file}")
+        loaded = next((m for m in sys.modules.values() if _is_from(m, file)), None)
+        if loaded is not None:  # imported by its name already: its classes must be the same ones
+            return loaded
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(file.stem, module)  # pickling and dataclasses look modules up there
+        spec.loader.exec_module(module)
+        return module
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        # A console script does not look into the working folder.
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.pop(0)
+
+
+def _is_from(module: Any, file: Path) -> bool:
+    found = getattr(module, "__file__", None)
+    return isinstance(found, str) and found.endswith(file.name) and Path(found).resolve() == file

@@ -1,0 +1,116 @@
+"""Latent distributions of a student: what its posterior and its prior are.
+
+A latent type is a family, which builds distributions inside of a network, and those distributions. The
+diagonal Gaussian is one; `vae_config.latent` names another by its path ("my_lab.latents:FSQ").
+"""
+
+from typing import Any, Protocol
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx import gaussians
+from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path, load_object
+
+
+class Latent(Protocol):
+    """A distribution over latents, a pytree of [..., *] arrays."""
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """Draws a latent [..., latent_dim], through which gradients flow."""
+        ...
+
+    def mode(self) -> jax.Array:
+        """Returns the most likely latent [..., latent_dim]."""
+        ...
+
+    def kl(self, prior: Any) -> jax.Array:
+        """Returns KL(self || prior) of each dimension, not reduced: [..., latent_dim], nats."""
+        ...
+
+    def parameters(self) -> dict[str, jax.Array]:
+        """Returns named arrays [..., latent_dim] for logs and analyses; "std" where there is one."""
+        ...
+
+
+class LatentFamily(Protocol):
+    """Builds posterior and prior from a network's features.
+
+    Both methods run inside of a compact Flax method, so they may call `nn.Dense(..., name=...)`. The
+    constructor takes the `VaeConfig`.
+    """
+
+    def posterior(self, features: jax.Array) -> Latent:
+        """Returns q(z | context, reference) of features [..., features]."""
+        ...
+
+    def prior(self, features: jax.Array) -> Latent:
+        """Returns p(z | context) of features [..., features]."""
+        ...
+
+
+@flax.struct.dataclass
+class Gaussian:
+    """A diagonal Gaussian.
+
+    Attributes:
+        mean: [..., latent_dim].
+        logvar: [..., latent_dim] log-variance.
+    """
+
+    mean: jax.Array
+    logvar: jax.Array
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """See `Latent.sample`."""
+        return gaussians.sample(key, self.mean, self.logvar)
+
+    def mode(self) -> jax.Array:
+        """See `Latent.mode`."""
+        return self.mean
+
+    def kl(self, prior: "Gaussian") -> jax.Array:
+        """See `Latent.kl`."""
+        if self.mean.shape != prior.mean.shape:
+            raise ValueError(f"{self.mean.shape=} differs from {prior.mean.shape=}")
+        return gaussians.kl_divergence(self.mean, self.logvar, prior.mean, prior.logvar)
+
+    def parameters(self) -> dict[str, jax.Array]:
+        """See `Latent.parameters`."""
+        return {"mean": self.mean, "std": jnp.exp(0.5 * self.logvar)}
+
+
+class GaussianFamily:
+    """Mean and clamped log-variance, each one dense layer of the features."""
+
+    def __init__(self, config: Any):
+        """Takes latent_dim, logvar_min and logvar_max of a `VaeConfig`."""
+        self._config = config
+
+    def posterior(self, features: jax.Array) -> Gaussian:
+        """See `LatentFamily.posterior`."""
+        config = self._config
+        mean = nn.Dense(config.latent_dim, name="mean")(features)
+        logvar = nn.Dense(config.latent_dim, name="logvar")(features)
+        return Gaussian(mean, jnp.clip(logvar, config.logvar_min, config.logvar_max))
+
+    prior = posterior
+
+
+def build_family(config: Any) -> LatentFamily:
+    """Returns the latent family that `config.latent` of a `VaeConfig` names.
+
+    Raises:
+        UserError: there is none of that name or path.
+    """
+    if is_path(config.latent):
+        return load_object(config.latent, "vae_config.latent")(config)
+    if config.latent != "gaussian":
+        raise UserError(
+            f"vae_config.latent: expected gaussian or the path of a latent family "
+            f"(my_lab.latents:FSQ), found {config.latent!r}"
+        )
+    return GaussianFamily(config)

@@ -1,0 +1,210 @@
+"""Policies: what acts in an environment. All of them are pytrees, the same to every rollout."""
+
+from typing import Any, NamedTuple, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.latents import Gaussian
+from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.tasks.environment import Observation
+
+
+class Acted(NamedTuple):
+    """What a policy did in one step of all environments.
+
+    Attributes:
+        action: [num_envs, action_size] in [-1, 1].
+        memory: for its next step.
+        extra: a pytree of [num_envs, ...] arrays that a rollout may record.
+    """
+
+    action: jax.Array
+    memory: Any
+    extra: Any
+
+
+class Policy(Protocol):
+    """What acts: a pytree, so that other parameters of the same sizes compile nothing."""
+
+    def initial_memory(self, num_envs: int) -> Any:
+        """Returns the memory at the start of an episode: arrays of [num_envs, ...], or ()."""
+        ...
+
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """Makes one step from raw observations, parts of [num_envs, size]."""
+        ...
+
+
+@flax.struct.dataclass
+class TeacherPolicy:
+    """A teacher.
+
+    Attributes:
+        policy: its network and observation statistics.
+        sampled: static; draw latents and actions, else act at the modes.
+    """
+
+    policy: FrozenPolicy
+    sampled: bool = flax.struct.field(pytree_node=False, default=False)
+
+    def initial_memory(self, num_envs: int) -> Any:
+        """See `Policy`."""
+        return self.policy.initial_memory((num_envs,))
+
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`; `extra` is the latent mean [num_envs, latent]."""
+        output = self.policy.act(observation.flat(), memory, key=key if self.sampled else None)
+        return Acted(output.action, output.memory, output.latent_mean)
+
+
+@flax.struct.dataclass
+class PriorRecord:
+    """What the prior said of a visited state and what was decoded, [..., num_envs, latent] each.
+
+    Attributes:
+        latent: that was decoded.
+        prior: of the student in this state.
+    """
+
+    latent: jax.Array
+    prior: Gaussian
+
+
+@flax.struct.dataclass
+class PriorMemory:
+    """Noise of the last step.
+
+    Attributes:
+        noise: [num_envs, latent] standard normal.
+        started: [num_envs] bool, whether there was a last step.
+        student: the student's own memory; () of a feed-forward one.
+    """
+
+    noise: jax.Array
+    started: jax.Array
+    student: Any
+
+
+@flax.struct.dataclass
+class PriorPolicy:
+    """Decodes latents around the prior mean: mean + std * noise + offset.
+
+    Every number is traced: whatever they are, it is one compiled program. `prior_policy` fills them in.
+
+    Attributes:
+        params: the student's.
+        teacher: its statistics normalise what is seen.
+        std_scale: [] factor of the learned standard deviation; 0 acts at the mean.
+        fixed_std: [] standard deviation of every dimension in its place; NaN for the learned one.
+        correlation: [] in [0, 1) of a dimension's noise between two control steps. Noise that is drawn
+            anew in each step is jitter rather than an intention.
+        offset: [num_envs, latent] added to each latent.
+        student: static; the student's functions.
+    """
+
+    params: Any
+    teacher: FrozenPolicy
+    std_scale: jax.Array
+    fixed_std: jax.Array
+    correlation: jax.Array
+    offset: jax.Array
+    student: StudentVAE = flax.struct.field(pytree_node=False)
+
+    def initial_memory(self, num_envs: int) -> PriorMemory:
+        """See `Policy`."""
+        noise = jnp.zeros((num_envs, self.student.config.latent_dim))
+        started = jnp.zeros(num_envs, bool)
+        return PriorMemory(noise, started, self.student.initial_memory((num_envs,)))
+
+    def act(self, observation: Observation, memory: PriorMemory, key: jax.Array) -> Acted:
+        """See `Policy`; `extra` is `PriorRecord`."""
+        proprioception = _proprioception(self.teacher, observation)
+        context, student_memory = self.student.context(self.params, proprioception, memory.student)
+        prior = self.student.prior(self.params, context)
+        fresh = jax.random.normal(key, prior.mean.shape, prior.mean.dtype)
+        # a stationary AR(1) process: its variance is 1 from the first step on
+        kept = jnp.where(memory.started, self.correlation, 0.0)[:, None]
+        noise = kept * memory.noise + jnp.sqrt(1.0 - jnp.square(kept)) * fresh
+        learned = self.std_scale * jnp.exp(0.5 * prior.logvar)
+        std = jnp.where(jnp.isnan(self.fixed_std), learned, self.fixed_std)
+        latent = prior.mean + std * noise + self.offset
+        action = self.student.decode(self.params, context, latent)
+        started = jnp.ones_like(memory.started)
+        return Acted(
+            action, PriorMemory(noise, started, student_memory), PriorRecord(latent, prior)
+        )
+
+
+def prior_policy(
+    params: Any,
+    teacher: FrozenPolicy,
+    student: StudentVAE,
+    num_envs: int,
+    *,
+    std_scale: float = 1.0,
+    fixed_std: float | None = None,
+    correlation: float = 0.0,
+    offset: jax.Array | None = None,
+) -> PriorPolicy:
+    """A `PriorPolicy`; `fixed_std` None for the learned, `offset` [num_envs, latent] None for zero."""
+    if not 0.0 <= correlation < 1.0:
+        raise ValueError(f"{correlation=} must be in [0, 1)")
+    shape = num_envs, student.config.latent_dim
+    if offset is not None and jnp.shape(offset) != shape:
+        raise ValueError(f"{jnp.shape(offset)=} must be {shape}, [num_envs, latent]")
+    return PriorPolicy(
+        params=params,
+        teacher=teacher,
+        std_scale=jnp.float32(std_scale),
+        fixed_std=jnp.float32(jnp.nan if fixed_std is None else fixed_std),
+        correlation=jnp.float32(correlation),
+        offset=jnp.zeros(shape) if offset is None else jnp.asarray(offset, jnp.float32),
+        student=student,
+    )
+
+
+@flax.struct.dataclass
+class LatentPolicy:
+    """Decodes given latents, one after another; the last one for as long as it is asked.
+
+    Attributes:
+        params: the student's.
+        teacher: its statistics normalise what is seen.
+        latents: [time, num_envs, latent], one per control step.
+        student: static; the student's functions.
+    """
+
+    params: Any
+    teacher: FrozenPolicy
+    latents: jax.Array
+    student: StudentVAE = flax.struct.field(pytree_node=False)
+
+    def initial_memory(self, num_envs: int) -> tuple[jax.Array, Any]:
+        """See `Policy`; the memory is the control step, [num_envs] int32, and the student's own.
+
+        Raises:
+            ValueError: the latents are not those of `num_envs` environments of this student.
+        """
+        expected = num_envs, self.student.config.latent_dim
+        if self.latents.ndim != 3 or self.latents.shape[1:] != expected:
+            raise ValueError(f"{self.latents.shape=} must be (time, *{expected})")
+        return jnp.zeros(num_envs, jnp.int32), self.student.initial_memory((num_envs,))
+
+    def act(self, observation: Observation, memory: tuple[jax.Array, Any], key: jax.Array) -> Acted:
+        """See `Policy`; `extra` is `PriorRecord`, `key` is not used."""
+        proprioception = _proprioception(self.teacher, observation)
+        step, student_memory = memory
+        context, student_memory = self.student.context(self.params, proprioception, student_memory)
+        rows = jnp.minimum(step, len(self.latents) - 1)
+        latent = jnp.asarray(self.latents)[rows, jnp.arange(len(rows))]
+        action = self.student.decode(self.params, context, latent)
+        prior = self.student.prior(self.params, context)
+        return Acted(action, (step + 1, student_memory), PriorRecord(latent, prior))
+
+
+def _proprioception(teacher: FrozenPolicy, observation: Observation) -> jax.Array:
+    """Returns the normalised proprioception, [num_envs, proprioception]."""
+    return teacher.split(teacher.normalize(observation.flat()))[1]

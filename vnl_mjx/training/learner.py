@@ -1,0 +1,157 @@
+"""Epochs of gradient steps over minibatches of segments, for any loss made of named terms."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from vnl_mjx.training.optimizers import Optimizer
+from vnl_mjx.training.schedules import LearningRate, Schedule
+from vnl_mjx.training.segments import Segment, num_groups, take_segments
+
+# Of parameters, a segment and a key: named terms, not reduced: [time, env], or [time, env, ...] and []
+# for what is only logged.
+LossFunction = Callable[[Any, Segment, jax.Array], Mapping[str, jax.Array]]
+
+
+@flax.struct.dataclass
+class LearningStatistics:
+    """Means over the minibatches of one update.
+
+    Attributes:
+        loss: mean of every named term over steps, not weighted, and "total", the objective.
+        weights: of the terms that are part of the objective, in force.
+        grad_norm: [] global norm before clipping.
+        skipped: [] share of minibatches whose gradient was not finite and was not applied.
+        learning_rate: [] in force.
+    """
+
+    loss: dict[str, jax.Array]
+    weights: dict[str, jax.Array]
+    grad_norm: jax.Array
+    skipped: jax.Array
+    learning_rate: jax.Array
+
+
+class Learner:
+    """Learns from what a rollout visited."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Schedule],
+        optimizer: Optimizer,
+        learning_rate: LearningRate,
+        num_envs: int,
+        unroll_length: int,
+        segment_length: int,
+        minibatch_size: int,
+        num_epochs: int,
+    ):
+        """Takes what does not change with training.
+
+        Args:
+            weights: of the terms of the loss that are part of the objective; the others are only logged.
+            optimizer: makes the gradient steps.
+            learning_rate: of each of them.
+            num_envs: environments of a rollout.
+            unroll_length: steps of each.
+            segment_length: consecutive steps that stay together; divides `unroll_length`.
+            minibatch_size: segments per gradient step; divides their number.
+            num_epochs: passes over each rollout, every time in another order.
+
+        Raises:
+            ValueError: the numbers do not divide each other.
+        """
+        if unroll_length % segment_length:
+            raise ValueError(f"{segment_length=} must divide {unroll_length=}")
+        self._num_segments = num_envs * (unroll_length // segment_length)
+        if self._num_segments % minibatch_size:
+            raise ValueError(f"{minibatch_size=} must divide {self._num_segments} segments")
+        self.weights, self.optimizer, self.learning_rate = dict(weights), optimizer, learning_rate
+        self.segment_length = segment_length
+        self._num_minibatches = self._num_segments // minibatch_size
+        self._num_epochs = num_epochs
+        self._groups = num_groups(num_envs, minibatch_size)
+
+    def learn(
+        self,
+        loss_fn: LossFunction,
+        params: Any,
+        opt_state: Any,
+        rate: jax.Array,
+        visited: Segment,
+        env_steps: jax.Array,
+        key: jax.Array,
+    ) -> tuple[Any, Any, jax.Array, LearningStatistics]:
+        """Makes all gradient steps of one update.
+
+        Args:
+            loss_fn: the loss.
+            params: what is learnt.
+            opt_state: the optimiser's state.
+            rate: [] learning rate of the update before.
+            visited: as `take_segments` reads it.
+            env_steps: [] so far.
+            key: one random key.
+
+        Returns:
+            Parameters, the optimiser's state, the learning rate and means over the minibatches.
+        """
+        weights = {name: weight(env_steps) for name, weight in self.weights.items()}
+
+        def objective(params: Any, segment: Segment, key: jax.Array):
+            terms = loss_fn(params, segment, key)
+            means = {name: _mean(segment, term) for name, term in terms.items()}
+            for name in weights:
+                if terms[name].shape != segment.valid.shape:
+                    expected = segment.valid.shape
+                    raise ValueError(f"loss {name!r}: {terms[name].shape} must be {expected}")
+            means["total"] = sum(
+                (weight * means[name] for name, weight in weights.items()), jnp.float32(0)
+            )
+            return means["total"], means
+
+        def minibatch(learnt, inputs):
+            params, opt_state, rate = learnt
+            rows, key = inputs
+            segment = take_segments(visited, rows, self.segment_length)
+            (_, means), grads = jax.value_and_grad(objective, has_aux=True)(params, segment, key)
+            rate = self.learning_rate.adapted(rate, means)
+            stepped = (*self.optimizer.step(params, opt_state, grads, rate), rate)
+            learnt, grad_norm, skipped = if_finite(grads, stepped, learnt)
+            return learnt, LearningStatistics(means, weights, grad_norm, skipped, rate)
+
+        def epoch(learnt, key: jax.Array):
+            shuffle_key, noise_key = jax.random.split(key)
+            rows = jnp.arange(self._num_segments // self._groups)
+            rows = jax.vmap(lambda k: jax.random.permutation(k, rows))(
+                jax.random.split(shuffle_key, self._groups)
+            )
+            rows = rows.reshape(self._groups, self._num_minibatches, -1).swapaxes(0, 1)
+            keys = jax.random.split(noise_key, self._num_minibatches)
+            return jax.lax.scan(minibatch, learnt, (rows, keys))
+
+        learnt = (params, opt_state, self.learning_rate.at(env_steps, rate))
+        learnt, statistics = jax.lax.scan(epoch, learnt, jax.random.split(key, self._num_epochs))
+        return *learnt, jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), statistics)
+
+
+def if_finite(grads: Any, stepped: Any, learnt: Any) -> tuple[Any, jax.Array, jax.Array]:
+    """Returns `stepped` if the gradient that led there is finite, else `learnt` as it was.
+
+    A gradient that is not finite is counted and left out; the optimiser's state never holds it.
+
+    Returns:
+        What is learnt, the gradient's global norm [] and whether it was left out [] float, 1 or 0.
+    """
+    grad_norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(grad_norm)
+    learnt = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, learnt)
+    return learnt, grad_norm, 1.0 - finite
+
+
+def _mean(segment: Segment, term: jax.Array) -> jax.Array:
+    return segment.mean(term) if term.shape[:2] == segment.valid.shape else term
