@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from summed_time import summed_time
 
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import PhysicsConfig
@@ -93,6 +94,16 @@ def test_a_step_whose_solver_converges(toy_walker, toy_start, converged):
     ours = jax.vmap(make_physics(toy_walker.model, CONVERGED).step)(*toy_start)
     tolerances = {"qpos": 5e-7, "qvel": 2e-5, "xpos": 1e-7, "xmat": 2e-6}
     assert_close(ours, converged(*toy_start), tolerances)
+
+
+def test_time_is_the_float32_sum_of_the_substeps(toy_start, converged):
+    """Bit by bit over an episode: upstream's frame index needs it."""
+    (state, ctrl), times = toy_start, []
+    for _ in range(195):
+        state = converged(state, 0.0 * ctrl)
+        times.append(state.time)
+    expected = summed_time(CONVERGED, len(times))
+    np.testing.assert_array_equal(times, np.tile(expected, (len(ctrl), 1)).T)
 
 
 @pytest.mark.parametrize("name", OTHERS)

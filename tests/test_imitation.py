@@ -1,11 +1,16 @@
 """Parity of the imitation task with numbers recorded from track-mjx, and its own rules."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import jit_as_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from summed_time import summed_time
+from toy_run import toy_task
 
 from vnl_mjx import quaternions
 from vnl_mjx.clips.assembly import clips_from_poses
@@ -16,6 +21,7 @@ from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_09,
     ImitationConfig,
     PhysicsConfig,
+    UpstreamQuirks,
 )
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
@@ -90,7 +96,7 @@ def test_reset_observation_equals_the_recorded_one(task, clips, shared_data):
     record = np.load(shared_data / "env" / "torque_reset.npz")
     record = {name: record[name] for name in record.files}
     state = recorded_state(record, "", task)
-    obs = jax.vmap(lambda s: task.observe(s, clips).flat())(state)
+    obs = jit_as_user(jax.vmap(lambda s: task.observe(s, clips).flat()))(state)
     np.testing.assert_allclose(obs, record["obs"], **ROUND_OFF)
 
 
@@ -102,14 +108,16 @@ def test_step_outcome_equals_the_recorded_one(task, clips, shared_data, name):
     finite = np.isfinite(record["after_qpos"]).all(1) & (record["metric_nan"] == 0)
     record = {k: v[finite] if v.ndim and len(v) == len(finite) else v for k, v in record.items()}
     state = recorded_state(record, "after_", task)
-    np.testing.assert_array_equal(jax.vmap(task.frame)(state), record["cur_frame"])
 
-    obs = jax.vmap(lambda s: task.observe(s, clips).flat())(state)
+    @jit_as_user
+    @jax.vmap
+    def look(state, action, previous_action):
+        outcome = task.evaluate(state, action, previous_action, clips)
+        return task.frame(state), task.observe(state, clips).flat(), outcome
+
+    frame, obs, outcome = look(state, record["action"], record["before_info_prev_ctrl"])
+    np.testing.assert_array_equal(frame, record["cur_frame"])
     np.testing.assert_allclose(obs, record["after_obs"], **ROUND_OFF)
-
-    outcome = jax.vmap(lambda s, a, p: task.evaluate(s, a, p, clips))(
-        state, record["action"], record["before_info_prev_ctrl"]
-    )
     for term in TERMS:
         np.testing.assert_allclose(
             outcome.terms[term], record[f"metric_{term}"], err_msg=term, **ROUND_OFF
@@ -137,7 +145,7 @@ def test_one_control_step_lands_near_the_recorded_one(task, shared_data):
     """
     record = np.load(shared_data / "env" / "torque_steps.npz")
     before = recorded_state({key: record[key] for key in record.files}, "before_", task).physics
-    stepped = jax.vmap(task.physics.step)(before, record["action"])
+    stepped = jit_as_user(jax.vmap(task.physics.step))(before, record["action"])
     np.testing.assert_array_equal(stepped.time, record["after_time"])
     np.testing.assert_allclose(stepped.act, record["after_act"], atol=1e-7)
     assert not stepped.diverged.any()
@@ -154,6 +162,67 @@ def test_one_control_step_lands_near_the_recorded_one(task, shared_data):
     assert np.median(errors("xpos").max(axis=1)) < 1.5e-3  # m, measured 0.0007
     first = record["before_time"] == 0  # the steps after a reset start at rest, in light contact
     assert np.median(joints[first].max(axis=1)) < 1e-3  # rad, measured 0.0002
+
+
+def frames_and_times(toy_config, walker, changes: dict, start_frames, num_steps: int):
+    """Frame and time [step, episode] of the toy walker's episodes, by one compiled program."""
+    config = replace(toy_task(toy_config), **changes)
+    task = ImitationTask(config, walker, make_physics(walker.model, config.physics))
+    poses = np.tile(walker.model.qpos0, (300, 1))
+    clips = jax.tree.map(jnp.asarray, clips_from_poses(walker, poses, [300], config.mocap_hz))
+
+    @jit_as_user
+    def play(key, start_frames):
+        reset = jax.vmap(lambda frame: task.reset_to(key, clips, 0, frame, key))
+        step = jax.vmap(lambda s: task.step(s, jnp.zeros(task.action_size), clips)[0])
+
+        def body(state, _):
+            state = step(state)
+            return state, (jax.vmap(task.frame)(state), state.physics.time)
+
+        return jax.lax.scan(body, reset(start_frames), length=num_steps)[1]
+
+    return play(jax.random.PRNGKey(0), start_frames)
+
+
+@pytest.mark.parametrize("lags", [True, False])
+@pytest.mark.parametrize(
+    ("num_substeps", "timestep", "mocap_hz"),
+    [(10, 0.002, 50.0), (10, 0.001, 50.0), (10, 0.001, 100.0), (5, 0.002, 100.0), (5, 0.002, 30.0)],
+)
+def test_frame_over_whole_episodes(toy_config, toy_walker, num_substeps, timestep, mocap_hz, lags):
+    """At every start frame, as upstream's float32 says (`lags`) or exactly."""
+    physics = PhysicsConfig(timestep, num_substeps, iterations=1)
+    changes = {"physics": physics, "mocap_hz": mocap_hz, "quirks": UpstreamQuirks(frame_lags=lags)}
+    num_steps, start_frames = 200, np.arange(250)
+    found, _ = frames_and_times(toy_config, toy_walker, changes, start_frames, num_steps)
+    if lags:
+        elapsed = summed_time(physics, num_steps) * np.float32(mocap_hz)
+        expected = np.floor(elapsed[:, None] + np.float32(start_frames))
+    else:
+        elapsed = (
+            np.arange(1, num_steps + 1) * round(mocap_hz) // round(1 / physics.control_timestep)
+        )
+        expected = elapsed[:, None] + start_frames
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "num_substeps"), [("cg50", 10), ("newton100", 5)])
+def test_frames_and_times_of_recorded_episodes(
+    toy_config, toy_walker, shared_data, name, num_substeps
+):
+    """Of vnl-playground, which sums and floors as track-mjx does; time and frame know no body."""
+    record = np.load(shared_data / "env_2026" / f"{name}_frames.npz")
+    changes = {
+        "physics": PhysicsConfig(num_substeps=num_substeps, iterations=1),
+        "quirks": UpstreamQuirks(frame_lags=True),
+    }
+    frames, times = frames_and_times(
+        toy_config, toy_walker, changes, record["start_frame"], len(record["time"])
+    )
+    np.testing.assert_array_equal(times, record["time"])
+    np.testing.assert_array_equal(frames, record["cur_frame"])
 
 
 def test_time_limit_truncates_and_start_frames_leave_room(task, rodent):

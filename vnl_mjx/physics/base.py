@@ -124,9 +124,12 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
 
 
 def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
-    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index."""
+    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index.
+
+    Without the barrier XLA folds the sum into one addition, which rounds differently.
+    """
     for _ in range(config.num_substeps):
-        time = time + jnp.float32(config.timestep)
+        time = jax.lax.optimization_barrier(time + jnp.float32(config.timestep))
     return time
 
 
