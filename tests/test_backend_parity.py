@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 from summed_time import summed_time
@@ -87,6 +88,29 @@ def test_a_reset(toy_walker, toy_poses, name):
         np.testing.assert_allclose(
             getattr(ours, field), getattr(theirs, field), atol=1e-6, err_msg=field
         )
+
+
+@pytest.mark.parametrize("name", ["mujoco", *OTHERS])
+def test_a_reset_with_activations(toy_walker, toy_poses, name):
+    """Everything derived, actuator forces above all, is that of a plain forward pass of MuJoCo."""
+    physics = make_other(toy_walker, TRACK_MJX, name)
+    model, num = physics.model, len(toy_poses)
+    qvel_key, act_key = jax.random.split(jax.random.key(2))
+    qvel = jax.random.normal(qvel_key, (num, model.nv))
+    act = jax.random.uniform(act_key, (num, model.na), minval=-1.0)
+    reset = jax.jit(jax.vmap(lambda qpos, qvel, act: physics.reset(qpos, qvel, act=act)))
+    found = reset(toy_poses, qvel, act)
+    np.testing.assert_array_equal(found.act, act)
+    assert not found.diverged.any()
+    data = mujoco.MjData(model)
+    for row in range(num):
+        data.qpos[:], data.qvel[:], data.act[:] = toy_poses[row], qvel[row], act[row]
+        mujoco.mj_forward(model, data)
+        assert np.abs(data.qfrc_actuator).max() > 0.01
+        for field in ("qpos", "qvel", "xpos", "xmat", "qfrc_actuator"):
+            values = getattr(found, field)[row]
+            expected = getattr(data, field).reshape(values.shape)
+            np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6, err_msg=field)
 
 
 def test_a_step_whose_solver_converges(toy_walker, toy_start, converged):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 from compiling import jit_as_user
@@ -27,6 +28,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)
 # The half angle is an arccos near 1: float32 noise of 1e-7 in the cosine is 2e-4 rad in the angle, whose
@@ -235,6 +237,31 @@ def test_time_limit_truncates_and_start_frames_leave_room(task, rodent):
     outcome = task.evaluate(state.replace(num_steps=jnp.int32(195)), action, action, clips)
     assert bool(outcome.truncated) != bool(outcome.terminated)
     assert task.max_episode_steps == 195
+
+
+def test_first_observation_knows_the_first_activation(toy_config, toy_motion):
+    """Where actuators hold the pose at a start, the forces observed are those that they exert."""
+    walker_config = replace(toy_config, torque_actuators=False)
+    walker = build_walker(walker_config)
+    config = replace(
+        toy_task(walker_config), initial_activation="pose", initial_velocity="reference"
+    )
+    task = ImitationTask(config, walker, make_physics(walker.model, config.physics))
+    key = jax.random.PRNGKey(0)
+    state = jax.jit(lambda key: task.reset_to(key, toy_motion, 0, 3, key))(key)
+    assert np.abs(state.physics.act).max() > 0.01
+
+    data = mujoco.MjData(task.physics.model)
+    data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
+    data.act[:] = state.physics.act
+    mujoco.mj_forward(task.physics.model, data)
+    derived = {
+        name: jnp.asarray(getattr(data, name).reshape(getattr(state.physics, name).shape))
+        for name in ("xpos", "xmat", "qfrc_actuator")
+    }
+    exact = state.replace(physics=state.physics.replace(**derived))
+    found, expected = (task.observe(s, toy_motion).flat() for s in (state, exact))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_short_clips_are_refused(task, rodent):

@@ -84,8 +84,9 @@ class Physics(Protocol):
         qvel: jax.Array,
         where: jax.Array | bool = True,
         variant: jax.Array | None = None,
+        act: jax.Array | None = None,
     ) -> PhysicsState:
-        """Starts a simulation at rest of its actuators.
+        """Starts a simulation; every derived field is that of the given position, velocity, activation.
 
         Args:
             qpos: [nq] position.
@@ -93,6 +94,7 @@ class Physics(Protocol):
             where: [] bool, whether this simulation is wanted. Where it is false the result is
                 meaningless, and a back end that can leaves the work undone.
             variant: [] int32 below `num_variants`; None where that is 0.
+            act: [na] actuator activations, zeros if None.
         """
         ...
 

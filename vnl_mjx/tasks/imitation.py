@@ -176,11 +176,10 @@ class ImitationTask:
         qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
         if self.config.initial_velocity == "reference":
             qvel += frame.qvel()
-        physics = self.physics.reset(qpos, qvel, where, variant)
+        act = None
         if self._pose_control is not None:
-            physics = physics.replace(
-                act=jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
-            )
+            act = jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
+        physics = self.physics.reset(qpos, qvel, where, variant, act)
         return ImitationState(
             physics=physics,
             previous_qpos=qpos if self._observations.needs_previous else None,
