@@ -10,10 +10,11 @@ import pytest
 from compiling import jit_as_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observation_helpers import moved_over_the_floor, random_state, state_of
+from scipy.spatial.transform import Rotation
 from summed_time import summed_time
 from toy_run import toy_task
 
-from vnl_mjx import quaternions
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import (
@@ -28,6 +29,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors
 from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)
@@ -276,23 +278,58 @@ def test_wrong_frame_rate_is_refused(task, rodent):
         task.check_clips(clips)
 
 
-@given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(-3.1, 3.1))
+@pytest.fixture(scope="module")
+def compare(toy_walker):
+    """The errors of a state and a frame, compiled."""
+    rows = ErrorRows.build(toy_walker, UpstreamQuirks())
+    return jax.jit(lambda state, frame: tracking_errors(state, frame, rows))
+
+
+@given(
+    seed=st.integers(0, 50),
+    yaw=st.floats(-3.1, 3.1),
+    shift=st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3)),
+)
 @settings(max_examples=20, deadline=None)
-def test_errors_do_not_change_when_all_moves_together(x, y, yaw):
-    """A common translation and yaw of body and reference leaves every distance as it was."""
-    turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
-    shift = np.array([x, y, 0.0])
-    a, b = np.array([0.1, 0.2, 0.05]), np.array([0.12, 0.19, 0.06])
-    qa, qb = np.array([0.9, 0.1, 0.2, 0.3]), np.array([0.95, 0.0, 0.1, 0.25])
+def test_errors_do_not_change_when_all_moves_together(
+    compare, toy_walker, toy_motion, seed, yaw, shift
+):
+    """A common translation and yaw of body and reference turns vectors of the world, and no more."""
+    here = random_state(toy_walker, seed)
+    there = state_of(toy_walker.model, *moved_over_the_floor(here.qpos, here.qvel, yaw, shift))
+    qpos, _ = moved_over_the_floor(toy_motion.qpos(), toy_motion.qvel(), yaw, shift)
+    moved = clips_from_poses(toy_walker, qpos, toy_motion.lengths.tolist(), toy_motion.rate_hz)
+    before, after = compare(here, toy_motion.at(0, 4)), compare(there, moved.at(0, 4))
+    turn = Rotation.from_euler("z", yaw)
+    for name, error in vars(before).items():
+        assert np.abs(error).max() > 1e-4, name
+        expected = turn.apply(error) if name.endswith("_w") else error
+        # velocities of a clip are differences of float32 poses over 20 ms
+        atol = 2e-4 if "velocity" in name else 5e-6
+        np.testing.assert_allclose(
+            getattr(after, name), expected, rtol=1e-5, atol=atol, err_msg=name
+        )
 
-    def moved(point, quat):
-        return quaternions.rotate(point, turn) + shift, quaternions.multiply(turn, quat)
 
-    (pa, ra), (pb, rb) = moved(a, qa), moved(b, qb)
-    np.testing.assert_allclose(jnp.linalg.norm(pa - pb), np.linalg.norm(a - b), atol=1e-5)
-    np.testing.assert_allclose(
-        quaternions.half_angle(ra, rb), quaternions.half_angle(qa, qb), atol=1e-3
-    )
+def test_reference_begins_one_frame_after_the_body(toy_config, toy_walker):
+    """On a clip that moves 1 mm a frame: the window after frame f is f + 1 ... f + 5."""
+    quirks = UpstreamQuirks(0, 0, 0, False, frame_lags=False)
+    config = replace(toy_task(toy_config), reset_noise_scale=0.0, quirks=quirks)
+    task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+    qpos = np.tile(toy_walker.model.qpos0, (40, 1))
+    qpos[:, 0] = 1e-3 * np.arange(40)
+    clips = clips_from_poses(toy_walker, qpos, [40], 50.0)
+    key = jax.random.PRNGKey(0)
+    state = task.reset_to(key, clips, 0, 3, key)
+
+    def ahead(state):
+        start, stop = task.layout.slices()["reference_root_position"]
+        return task.observe(state, clips).flat()[start:stop].reshape(5, 3)[:, 0]
+
+    np.testing.assert_allclose(ahead(state), 1e-3 * np.arange(1, 6), atol=1e-7)
+    # Two control steps of 10 ms are a frame.
+    later = state.replace(num_steps=jnp.int32(2))
+    np.testing.assert_allclose(ahead(later), 1e-3 * np.arange(2, 7), atol=1e-7)
 
 
 def test_perfect_tracking_earns_the_highest_reward(task, rodent):
