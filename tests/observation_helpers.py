@@ -52,3 +52,14 @@ def terms_at(walker: Walker, state: PhysicsState, ahead: ReferenceFrames) -> dic
 def functions_of(walker: Walker, **changes) -> ObservationFunctions:
     config = ImitationConfig(walker=walker.config, physics=PhysicsConfig(num_substeps=10))
     return ObservationFunctions(replace(config, **changes), walker, walker.model)
+
+
+def moved_over_the_floor(qpos, qvel, yaw: float, shift) -> tuple[np.ndarray, np.ndarray]:
+    """Poses [..., nq] and velocities [..., nv] turned about the vertical axis and shifted."""
+    qpos, qvel = np.array(qpos), np.array(qvel)
+    turn = Rotation.from_euler("z", yaw)
+    qpos[..., :3] = turn.apply(qpos[..., :3]) + np.array([*shift, 0.0])
+    own = Rotation.from_quat(qpos[..., 3:7], scalar_first=True)
+    qpos[..., 3:7] = (turn * own).as_quat(scalar_first=True)
+    qvel[..., :3] = turn.apply(qvel[..., :3])
+    return qpos, qvel

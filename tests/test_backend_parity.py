@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
+from summed_time import summed_time
 
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import PhysicsConfig
@@ -88,11 +90,44 @@ def test_a_reset(toy_walker, toy_poses, name):
         )
 
 
+@pytest.mark.parametrize("name", ["mujoco", *OTHERS])
+def test_a_reset_with_activations(toy_walker, toy_poses, name):
+    """Everything derived, actuator forces above all, is that of a plain forward pass of MuJoCo."""
+    physics = make_other(toy_walker, TRACK_MJX, name)
+    model, num = physics.model, len(toy_poses)
+    qvel_key, act_key = jax.random.split(jax.random.key(2))
+    qvel = jax.random.normal(qvel_key, (num, model.nv))
+    act = jax.random.uniform(act_key, (num, model.na), minval=-1.0)
+    reset = jax.jit(jax.vmap(lambda qpos, qvel, act: physics.reset(qpos, qvel, act=act)))
+    found = reset(toy_poses, qvel, act)
+    np.testing.assert_array_equal(found.act, act)
+    assert not found.diverged.any()
+    data = mujoco.MjData(model)
+    for row in range(num):
+        data.qpos[:], data.qvel[:], data.act[:] = toy_poses[row], qvel[row], act[row]
+        mujoco.mj_forward(model, data)
+        assert np.abs(data.qfrc_actuator).max() > 0.01
+        for field in ("qpos", "qvel", "xpos", "xmat", "qfrc_actuator"):
+            values = getattr(found, field)[row]
+            expected = getattr(data, field).reshape(values.shape)
+            np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6, err_msg=field)
+
+
 def test_a_step_whose_solver_converges(toy_walker, toy_start, converged):
     """Measured: 1e-7, 3e-6 (of 21), 1e-8, 2e-7."""
     ours = jax.vmap(make_physics(toy_walker.model, CONVERGED).step)(*toy_start)
     tolerances = {"qpos": 5e-7, "qvel": 2e-5, "xpos": 1e-7, "xmat": 2e-6}
     assert_close(ours, converged(*toy_start), tolerances)
+
+
+def test_time_is_the_float32_sum_of_the_substeps(toy_start, converged):
+    """Bit by bit over an episode: upstream's frame index needs it."""
+    (state, ctrl), times = toy_start, []
+    for _ in range(195):
+        state = converged(state, 0.0 * ctrl)
+        times.append(state.time)
+    expected = summed_time(CONVERGED, len(times))
+    np.testing.assert_array_equal(times, np.tile(expected, (len(ctrl), 1)).T)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.operations import (
@@ -92,6 +93,16 @@ def test_mirroring_twice_gives_the_clips_back(toy_clips, toy_walker):
     assert twice.names == toy_clips.names
     assert twice.sha256 == toy_clips.sha256
     assert not any(info.mirrored for info in twice.info)
+
+
+def test_a_mirror_that_is_at_hand_is_the_one_used(toy_clips, toy_walker):
+    mirror = Mirror(toy_walker)
+    plain = mirror_clips(toy_clips, toy_walker)
+    same_features(mirror_clips(toy_clips, toy_walker, mirror), plain)
+    mirror.joint_signs = -mirror.joint_signs
+    turned = mirror_clips(toy_clips, toy_walker, mirror)
+    assert np.abs(plain.joints).max() > 0.05
+    np.testing.assert_array_equal(turned.joints, -np.asarray(plain.joints))
 
 
 def check_mirrored_features(clips: ReferenceClips, walker, metres: float) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import h5py
@@ -262,9 +261,9 @@ def test_clips_of_different_lengths_cannot_be_written(toy_walker, tmp_path):
 
 def test_real_recording(shared_data, rodent):
     path = shared_data / "reference" / "rodent_mocap_4x250.h5"
-    began = time.perf_counter()
     clips = read_clips(path, rodent)
-    assert time.perf_counter() - began < 1.0
+    # Nothing else is assumed: what the file stores is kept, not computed anew.
+    assert clips.notes == ("no frame rate in the file: 50 Hz assumed",)
     np.testing.assert_array_equal(clips.lengths, [250] * 4)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(clips.qpos(), file["qpos"][:])

@@ -1,13 +1,20 @@
 """Parity of the imitation task with numbers recorded from track-mjx, and its own rules."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
+from compiling import jit_as_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observation_helpers import moved_over_the_floor, random_state, state_of
+from scipy.spatial.transform import Rotation
+from summed_time import summed_time
+from toy_run import toy_task
 
-from vnl_mjx import quaternions
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import (
@@ -16,11 +23,14 @@ from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_09,
     ImitationConfig,
     PhysicsConfig,
+    UpstreamQuirks,
 )
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors
+from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)
 # The half angle is an arccos near 1: float32 noise of 1e-7 in the cosine is 2e-4 rad in the angle, whose
@@ -90,7 +100,7 @@ def test_reset_observation_equals_the_recorded_one(task, clips, shared_data):
     record = np.load(shared_data / "env" / "torque_reset.npz")
     record = {name: record[name] for name in record.files}
     state = recorded_state(record, "", task)
-    obs = jax.vmap(lambda s: task.observe(s, clips).flat())(state)
+    obs = jit_as_user(jax.vmap(lambda s: task.observe(s, clips).flat()))(state)
     np.testing.assert_allclose(obs, record["obs"], **ROUND_OFF)
 
 
@@ -102,14 +112,16 @@ def test_step_outcome_equals_the_recorded_one(task, clips, shared_data, name):
     finite = np.isfinite(record["after_qpos"]).all(1) & (record["metric_nan"] == 0)
     record = {k: v[finite] if v.ndim and len(v) == len(finite) else v for k, v in record.items()}
     state = recorded_state(record, "after_", task)
-    np.testing.assert_array_equal(jax.vmap(task.frame)(state), record["cur_frame"])
 
-    obs = jax.vmap(lambda s: task.observe(s, clips).flat())(state)
+    @jit_as_user
+    @jax.vmap
+    def look(state, action, previous_action):
+        outcome = task.evaluate(state, action, previous_action, clips)
+        return task.frame(state), task.observe(state, clips).flat(), outcome
+
+    frame, obs, outcome = look(state, record["action"], record["before_info_prev_ctrl"])
+    np.testing.assert_array_equal(frame, record["cur_frame"])
     np.testing.assert_allclose(obs, record["after_obs"], **ROUND_OFF)
-
-    outcome = jax.vmap(lambda s, a, p: task.evaluate(s, a, p, clips))(
-        state, record["action"], record["before_info_prev_ctrl"]
-    )
     for term in TERMS:
         np.testing.assert_allclose(
             outcome.terms[term], record[f"metric_{term}"], err_msg=term, **ROUND_OFF
@@ -137,7 +149,7 @@ def test_one_control_step_lands_near_the_recorded_one(task, shared_data):
     """
     record = np.load(shared_data / "env" / "torque_steps.npz")
     before = recorded_state({key: record[key] for key in record.files}, "before_", task).physics
-    stepped = jax.vmap(task.physics.step)(before, record["action"])
+    stepped = jit_as_user(jax.vmap(task.physics.step))(before, record["action"])
     np.testing.assert_array_equal(stepped.time, record["after_time"])
     np.testing.assert_allclose(stepped.act, record["after_act"], atol=1e-7)
     assert not stepped.diverged.any()
@@ -156,6 +168,67 @@ def test_one_control_step_lands_near_the_recorded_one(task, shared_data):
     assert np.median(joints[first].max(axis=1)) < 1e-3  # rad, measured 0.0002
 
 
+def frames_and_times(toy_config, walker, changes: dict, start_frames, num_steps: int):
+    """Frame and time [step, episode] of the toy walker's episodes, by one compiled program."""
+    config = replace(toy_task(toy_config), **changes)
+    task = ImitationTask(config, walker, make_physics(walker.model, config.physics))
+    poses = np.tile(walker.model.qpos0, (300, 1))
+    clips = jax.tree.map(jnp.asarray, clips_from_poses(walker, poses, [300], config.mocap_hz))
+
+    @jit_as_user
+    def play(key, start_frames):
+        reset = jax.vmap(lambda frame: task.reset_to(key, clips, 0, frame, key))
+        step = jax.vmap(lambda s: task.step(s, jnp.zeros(task.action_size), clips)[0])
+
+        def body(state, _):
+            state = step(state)
+            return state, (jax.vmap(task.frame)(state), state.physics.time)
+
+        return jax.lax.scan(body, reset(start_frames), length=num_steps)[1]
+
+    return play(jax.random.PRNGKey(0), start_frames)
+
+
+@pytest.mark.parametrize("lags", [True, False])
+@pytest.mark.parametrize(
+    ("num_substeps", "timestep", "mocap_hz"),
+    [(10, 0.002, 50.0), (10, 0.001, 50.0), (10, 0.001, 100.0), (5, 0.002, 100.0), (5, 0.002, 30.0)],
+)
+def test_frame_over_whole_episodes(toy_config, toy_walker, num_substeps, timestep, mocap_hz, lags):
+    """At every start frame, as upstream's float32 says (`lags`) or exactly."""
+    physics = PhysicsConfig(timestep, num_substeps, iterations=1)
+    changes = {"physics": physics, "mocap_hz": mocap_hz, "quirks": UpstreamQuirks(frame_lags=lags)}
+    num_steps, start_frames = 200, np.arange(250)
+    found, _ = frames_and_times(toy_config, toy_walker, changes, start_frames, num_steps)
+    if lags:
+        elapsed = summed_time(physics, num_steps) * np.float32(mocap_hz)
+        expected = np.floor(elapsed[:, None] + np.float32(start_frames))
+    else:
+        elapsed = (
+            np.arange(1, num_steps + 1) * round(mocap_hz) // round(1 / physics.control_timestep)
+        )
+        expected = elapsed[:, None] + start_frames
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "num_substeps"), [("cg50", 10), ("newton100", 5)])
+def test_frames_and_times_of_recorded_episodes(
+    toy_config, toy_walker, shared_data, name, num_substeps
+):
+    """Of vnl-playground, which sums and floors as track-mjx does; time and frame know no body."""
+    record = np.load(shared_data / "env_2026" / f"{name}_frames.npz")
+    changes = {
+        "physics": PhysicsConfig(num_substeps=num_substeps, iterations=1),
+        "quirks": UpstreamQuirks(frame_lags=True),
+    }
+    frames, times = frames_and_times(
+        toy_config, toy_walker, changes, record["start_frame"], len(record["time"])
+    )
+    np.testing.assert_array_equal(times, record["time"])
+    np.testing.assert_array_equal(frames, record["cur_frame"])
+
+
 def test_time_limit_truncates_and_start_frames_leave_room(task, rodent):
     qpos = np.tile(rodent.model.qpos0, (12, 1))
     clips = clips_from_poses(rodent, qpos, [12], 50.0)
@@ -166,6 +239,31 @@ def test_time_limit_truncates_and_start_frames_leave_room(task, rodent):
     outcome = task.evaluate(state.replace(num_steps=jnp.int32(195)), action, action, clips)
     assert bool(outcome.truncated) != bool(outcome.terminated)
     assert task.max_episode_steps == 195
+
+
+def test_first_observation_knows_the_first_activation(toy_config, toy_motion):
+    """Where actuators hold the pose at a start, the forces observed are those that they exert."""
+    walker_config = replace(toy_config, torque_actuators=False)
+    walker = build_walker(walker_config)
+    config = replace(
+        toy_task(walker_config), initial_activation="pose", initial_velocity="reference"
+    )
+    task = ImitationTask(config, walker, make_physics(walker.model, config.physics))
+    key = jax.random.PRNGKey(0)
+    state = jax.jit(lambda key: task.reset_to(key, toy_motion, 0, 3, key))(key)
+    assert np.abs(state.physics.act).max() > 0.01
+
+    data = mujoco.MjData(task.physics.model)
+    data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
+    data.act[:] = state.physics.act
+    mujoco.mj_forward(task.physics.model, data)
+    derived = {
+        name: jnp.asarray(getattr(data, name).reshape(getattr(state.physics, name).shape))
+        for name in ("xpos", "xmat", "qfrc_actuator")
+    }
+    exact = state.replace(physics=state.physics.replace(**derived))
+    found, expected = (task.observe(s, toy_motion).flat() for s in (state, exact))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_short_clips_are_refused(task, rodent):
@@ -180,23 +278,58 @@ def test_wrong_frame_rate_is_refused(task, rodent):
         task.check_clips(clips)
 
 
-@given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(-3.1, 3.1))
+@pytest.fixture(scope="module")
+def compare(toy_walker):
+    """The errors of a state and a frame, compiled."""
+    rows = ErrorRows.build(toy_walker, UpstreamQuirks())
+    return jax.jit(lambda state, frame: tracking_errors(state, frame, rows))
+
+
+@given(
+    seed=st.integers(0, 50),
+    yaw=st.floats(-3.1, 3.1),
+    shift=st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3)),
+)
 @settings(max_examples=20, deadline=None)
-def test_errors_do_not_change_when_all_moves_together(x, y, yaw):
-    """A common translation and yaw of body and reference leaves every distance as it was."""
-    turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
-    shift = np.array([x, y, 0.0])
-    a, b = np.array([0.1, 0.2, 0.05]), np.array([0.12, 0.19, 0.06])
-    qa, qb = np.array([0.9, 0.1, 0.2, 0.3]), np.array([0.95, 0.0, 0.1, 0.25])
+def test_errors_do_not_change_when_all_moves_together(
+    compare, toy_walker, toy_motion, seed, yaw, shift
+):
+    """A common translation and yaw of body and reference turns vectors of the world, and no more."""
+    here = random_state(toy_walker, seed)
+    there = state_of(toy_walker.model, *moved_over_the_floor(here.qpos, here.qvel, yaw, shift))
+    qpos, _ = moved_over_the_floor(toy_motion.qpos(), toy_motion.qvel(), yaw, shift)
+    moved = clips_from_poses(toy_walker, qpos, toy_motion.lengths.tolist(), toy_motion.rate_hz)
+    before, after = compare(here, toy_motion.at(0, 4)), compare(there, moved.at(0, 4))
+    turn = Rotation.from_euler("z", yaw)
+    for name, error in vars(before).items():
+        assert np.abs(error).max() > 1e-4, name
+        expected = turn.apply(error) if name.endswith("_w") else error
+        # velocities of a clip are differences of float32 poses over 20 ms
+        atol = 2e-4 if "velocity" in name else 5e-6
+        np.testing.assert_allclose(
+            getattr(after, name), expected, rtol=1e-5, atol=atol, err_msg=name
+        )
 
-    def moved(point, quat):
-        return quaternions.rotate(point, turn) + shift, quaternions.multiply(turn, quat)
 
-    (pa, ra), (pb, rb) = moved(a, qa), moved(b, qb)
-    np.testing.assert_allclose(jnp.linalg.norm(pa - pb), np.linalg.norm(a - b), atol=1e-5)
-    np.testing.assert_allclose(
-        quaternions.half_angle(ra, rb), quaternions.half_angle(qa, qb), atol=1e-3
-    )
+def test_reference_begins_one_frame_after_the_body(toy_config, toy_walker):
+    """On a clip that moves 1 mm a frame: the window after frame f is f + 1 ... f + 5."""
+    quirks = UpstreamQuirks(0, 0, 0, False, frame_lags=False)
+    config = replace(toy_task(toy_config), reset_noise_scale=0.0, quirks=quirks)
+    task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+    qpos = np.tile(toy_walker.model.qpos0, (40, 1))
+    qpos[:, 0] = 1e-3 * np.arange(40)
+    clips = clips_from_poses(toy_walker, qpos, [40], 50.0)
+    key = jax.random.PRNGKey(0)
+    state = task.reset_to(key, clips, 0, 3, key)
+
+    def ahead(state):
+        start, stop = task.layout.slices()["reference_root_position"]
+        return task.observe(state, clips).flat()[start:stop].reshape(5, 3)[:, 0]
+
+    np.testing.assert_allclose(ahead(state), 1e-3 * np.arange(1, 6), atol=1e-7)
+    # Two control steps of 10 ms are a frame.
+    later = state.replace(num_steps=jnp.int32(2))
+    np.testing.assert_allclose(ahead(later), 1e-3 * np.arange(2, 7), atol=1e-7)
 
 
 def test_perfect_tracking_earns_the_highest_reward(task, rodent):

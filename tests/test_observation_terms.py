@@ -9,7 +9,13 @@ import pytest
 from dm_control_tasks import locomotion, tracking_environment, walking_about
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observation_helpers import functions_of, random_state, state_of, terms_at
+from observation_helpers import (
+    functions_of,
+    moved_over_the_floor,
+    random_state,
+    state_of,
+    terms_at,
+)
 from scipy.spatial.transform import Rotation
 
 from vnl_mjx.clips.assembly import clips_from_poses
@@ -198,19 +204,10 @@ CHANGES_WITH_YAW = {
     shift=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
 )
 def test_terms_do_not_know_where_on_the_floor_they_are(toy_walker, seed, yaw, shift):
-    def moved(qpos, qvel):
-        qpos, qvel = np.array(qpos), np.array(qvel)
-        turn = Rotation.from_euler("z", yaw)
-        qpos[..., :3] = turn.apply(qpos[..., :3]) + np.array([*shift, 0.0])
-        own = Rotation.from_quat(qpos[..., 3:7], scalar_first=True)
-        qpos[..., 3:7] = (turn * own).as_quat(scalar_first=True)
-        qvel[..., :3] = turn.apply(qvel[..., :3])
-        return qpos, qvel
-
     here = random_state(toy_walker, seed)
-    there = state_of(toy_walker.model, *moved(here.qpos, here.qvel))
+    there = state_of(toy_walker.model, *moved_over_the_floor(here.qpos, here.qvel, yaw, shift))
     motion = walking_about(toy_walker, [6], seed)
-    qpos, _ = moved(motion.qpos(), motion.qvel())
+    qpos, _ = moved_over_the_floor(motion.qpos(), motion.qvel(), yaw, shift)
     turned = clips_from_poses(toy_walker, qpos, [6], 50.0)
     before = terms_at(toy_walker, here, motion.window(0, 2, 3))
     after = terms_at(toy_walker, there, turned.window(0, 2, 3))

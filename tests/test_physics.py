@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
+from compiling import jit_as_user
+from summed_time import summed_time
 
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import configure_model
 
 CONFIG = PhysicsConfig(num_substeps=5, solver="newton", iterations=20, ls_iterations=20)
+EPISODE_STEPS = 400
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,21 @@ def test_one_step_is_mj_step(toy):
             getattr(stepped, name)[0], getattr(data, name), rtol=1e-6, atol=1e-6, err_msg=name
         )
     np.testing.assert_allclose(stepped.time[0], CONFIG.control_timestep, rtol=1e-6)
+
+
+@pytest.mark.parametrize("timestep", [0.002, 0.001])
+def test_time_is_the_float32_sum_of_the_substeps(toy_walker, timestep):
+    """Bit by bit over an episode of a compiled program, as upstream's frame index needs it."""
+    config = replace(CONFIG, num_substeps=10, timestep=timestep)
+    physics = make_physics(toy_walker.model, config)
+
+    def body(state, _):
+        state = jax.vmap(physics.step)(state, jnp.zeros((2, physics.model.nu)))
+        return state, state.time
+
+    start_state = start(physics, 2)
+    _, times = jit_as_user(lambda s: jax.lax.scan(body, s, length=EPISODE_STEPS))(start_state)
+    np.testing.assert_array_equal(times, np.tile(summed_time(config, EPISODE_STEPS), (2, 1)).T)
 
 
 def test_sensors_change_nothing_else(toy, toy_walker):

@@ -1,12 +1,14 @@
 """Reward and termination error of the MIMIC/CoMic line, against dm_control's own functions."""
 
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
+from compiling import jit_as_user
 from dm_control_tasks import locomotion
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,12 +103,24 @@ def of_dm_control(dm: SimpleNamespace, kind: str, own, reference, multiplier=1.0
 
 def ours(walker: Walker, state: PhysicsState, frame: ReferenceFrames, kind: str, limits=None):
     limits = TerminationConfig(family="mimic", mimic=limits or MimicTermination())
-    errors = tracking_errors(state, frame, ErrorRows.build(walker, UpstreamQuirks()))
-    control = jnp.zeros(walker.model.nu)
     config = RewardConfig(family="mimic", mimic=MimicReward(*MIXES[kind]))
+    return *compiled(walker, config, limits)(state, frame), limits
+
+
+@cache
+def compiled(walker: Walker, config: RewardConfig, limits: TerminationConfig):
+    """Terms and distances of a state and a frame, as one program."""
+    rows = ErrorRows.build(walker, UpstreamQuirks())
+    control = jnp.zeros(walker.model.nu)
     controls = Controls(control, control, control[None])
-    terms = reward_terms(errors, state, jnp.float32(0), controls, config, limits)
-    return terms, distances(errors, limits), limits
+
+    @jit_as_user
+    def look(state, frame):
+        errors = tracking_errors(state, frame, rows)
+        terms = reward_terms(errors, state, jnp.float32(0), controls, config, limits)
+        return terms, distances(errors, limits)
+
+    return look
 
 
 def compare(dm, walker: Walker, qpos, qvel, reference_qpos, reference_qvel, kind: str) -> None:

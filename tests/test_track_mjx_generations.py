@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from compiling import jit_as_user
 from track_mjx_checkpoints import NETWORK, make_normalizer, upstream_config, write
 
 from vnl_mjx.compat.track_mjx_writer import save_track_mjx
@@ -22,8 +23,10 @@ def test_outputs_equal_upstream(shared_data, name):
     policy = load_teacher(shared_data / "teacher" / name).policy
     recorded = np.load(shared_data / "teacher_outputs" / f"{name}.npz")
     obs = recorded["obs"]
-    output = jax.jit(policy.act)(obs)
-    np.testing.assert_allclose(policy.normalize(obs), recorded["normalized_obs"], atol=1e-5)
+    output = jit_as_user(policy.act)(obs)
+    np.testing.assert_allclose(
+        jit_as_user(policy.normalize)(obs), recorded["normalized_obs"], atol=1e-5
+    )
     np.testing.assert_allclose(output.action, recorded["action"], rtol=0, atol=1e-5)
     for key in ("latent_mean", "latent_logvar"):
         np.testing.assert_allclose(getattr(output, key), recorded[key], rtol=0, atol=1e-5)
@@ -36,7 +39,8 @@ def test_sampled_outputs_equal_upstream(shared_data, name):
     """At the latent that upstream drew, its raw action has the log probability it recorded."""
     policy = load_teacher(shared_data / "teacher" / name).policy
     recorded = np.load(shared_data / "teacher_outputs" / f"{name}.npz")
-    output = policy.act(recorded["obs"], latent=recorded["sampled_key7_intention"])
+    act = jit_as_user(lambda obs, latent: policy.act(obs, latent=latent))
+    output = act(recorded["obs"], recorded["sampled_key7_intention"])
     loc, std = map(np.asarray, action_distribution(output.logits))
     raw = recorded["sampled_key7_raw_action"].astype(np.float64)
     np.testing.assert_allclose(np.tanh(raw), recorded["sampled_key7_action"], atol=1e-6)
@@ -55,7 +59,7 @@ def test_february_2025_latents_equal_upstream_with_relu_only(shared_data):
     given = load_teacher(path, activation="relu")
     assert not any("activation" in warning for warning in given.warnings)
     for teacher in (assumed, given):
-        output = teacher.policy.act(recorded["obs"])
+        output = jit_as_user(teacher.policy.act)(recorded["obs"])
         for key in ("latent_mean", "latent_logvar"):
             np.testing.assert_allclose(getattr(output, key), recorded[key], rtol=0, atol=1e-5)
     wrong = load_teacher(path, activation="silu").policy.act(recorded["obs"])
@@ -67,10 +71,16 @@ def test_recorded_lstm_teacher_loads_and_remembers(shared_data):
     obs = np.load(shared_data / "teacher_outputs" / "small.npz")["obs"][:4]
     start = teacher.policy.initial_memory((4,))
     assert [part.shape for part in start] == [(4, 2, 32)] * 2
-    first = teacher.policy.act(obs, start)
-    second = teacher.policy.act(obs, first.memory)
-    assert np.isfinite(second.action).all()
-    assert np.abs(second.action - first.action).max() > 1e-3
+
+    def act(memory, obs):
+        output = teacher.policy.act(obs, memory)
+        return output.memory, output.action
+
+    _, (first, second) = jit_as_user(lambda m, o: jax.lax.scan(act, m, o))(
+        start, np.stack([obs, obs])
+    )
+    assert np.isfinite(second).all()
+    assert np.abs(second - first).max() > 1e-3
     assert teacher.summary["decoder"] == "LSTM 2 x 32"
 
 

@@ -136,7 +136,7 @@ def mirror_clips(
     """
     _check_walker(clips, walker)
     stored = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
-    features = mirror_features(Mirror(walker), stored)
+    features = mirror_features(mirror or Mirror(walker), stored)
     info = [replace(i, mirrored=not i.mirrored) for i in _info(clips)]
     names = [mirrored_name(name) for name in clips.names]
     return _rebuilt(clips, features, clips.lengths, names, info)

@@ -84,8 +84,9 @@ class Physics(Protocol):
         qvel: jax.Array,
         where: jax.Array | bool = True,
         variant: jax.Array | None = None,
+        act: jax.Array | None = None,
     ) -> PhysicsState:
-        """Starts a simulation at rest of its actuators.
+        """Starts a simulation; every derived field is that of the given position, velocity, activation.
 
         Args:
             qpos: [nq] position.
@@ -93,6 +94,7 @@ class Physics(Protocol):
             where: [] bool, whether this simulation is wanted. Where it is false the result is
                 meaningless, and a back end that can leaves the work undone.
             variant: [] int32 below `num_variants`; None where that is 0.
+            act: [na] actuator activations, zeros if None.
         """
         ...
 
@@ -124,9 +126,12 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
 
 
 def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
-    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index."""
+    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index.
+
+    Without the barrier XLA folds the sum into one addition, which rounds differently.
+    """
     for _ in range(config.num_substeps):
-        time = time + jnp.float32(config.timestep)
+        time = jax.lax.optimization_barrier(time + jnp.float32(config.timestep))
     return time
 
 

@@ -54,11 +54,14 @@ class MjxPhysics:
         qvel: jax.Array,
         where: jax.Array | bool = True,
         variant: jax.Array | None = None,
+        act: jax.Array | None = None,
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Vectorised arithmetic: `where` saves nothing here."""
         del where
         variant = checked_variant(variant, self.num_variants)
-        return self._in_fresh_data(self._reset)(jnp.float32(qpos), jnp.float32(qvel), variant)
+        act = jnp.zeros(self.model.na) if act is None else act
+        values = (jnp.float32(value) for value in (qpos, qvel, act))
+        return self._in_fresh_data(self._reset)(*values, variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
@@ -69,10 +72,15 @@ class MjxPhysics:
         return functools.partial(function, self._make_data())
 
     def _reset(
-        self, data: mjx.Data, qpos: jax.Array, qvel: jax.Array, variant: jax.Array | None
+        self,
+        data: mjx.Data,
+        qpos: jax.Array,
+        qvel: jax.Array,
+        act: jax.Array,
+        variant: jax.Array | None,
     ) -> PhysicsState:
         """One simulation in fresh `data`."""
-        data = data.replace(qpos=qpos, qvel=qvel)
+        data = data.replace(qpos=qpos, qvel=qvel, act=act)
         return contain(self._state(self._observe(self._model_of(variant), data), variant))
 
     def _step(self, data: mjx.Data, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:

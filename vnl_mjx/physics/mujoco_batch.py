@@ -84,10 +84,11 @@ class MujocoBatchPhysics:
         qvel: jax.Array,
         where: jax.Array | bool = True,
         variant: jax.Array | None = None,
+        act: jax.Array | None = None,
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
         variant = checked_variant(variant, self.num_variants)
-        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where), variant)
+        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where), variant, act)
         return _state(arrays, jnp.float32(0), variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
@@ -114,7 +115,7 @@ class MujocoBatchPhysics:
 
     # What follows runs in XLA's callback threads: NumPy only, never JAX.
 
-    def _reset_rows(self, qpos, qvel, where, variant) -> dict[str, np.ndarray]:
+    def _reset_rows(self, qpos, qvel, where, variant, act) -> dict[str, np.ndarray]:
         qpos, qvel, where = np.asarray(qpos), np.asarray(qvel), np.asarray(where)
         batch_shape = where.shape
         ids = np.flatnonzero(where)
@@ -124,7 +125,10 @@ class MujocoBatchPhysics:
             rows.run_on(self._variants, variant)
             rows.write("qpos", ids, qpos.reshape(-1, self.model.nq)[ids])
             rows.write("qvel", ids, qvel.reshape(-1, self.model.nv)[ids])
-            for name in ("act", "qacc_warmstart", "ctrl", "time"):
+            rows.write(
+                "act", ids, 0.0 if act is None else np.asarray(act).reshape(-1, self.model.na)[ids]
+            )
+            for name in ("qacc_warmstart", "ctrl", "time"):
                 rows.write(name, ids, 0.0)
             bad = rows.run(ids, rows.batch.forward)
             return rows.read(batch_shape, ids, bad, self._shapes)

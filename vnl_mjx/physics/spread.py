@@ -42,9 +42,10 @@ class SpreadPhysics:
         qvel: jax.Array,
         where: jax.Array | bool = True,
         variant: jax.Array | None = None,
+        act: jax.Array | None = None,
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`."""
-        return self._reset(qpos, qvel, jnp.asarray(where), variant)
+        return self._reset(qpos, qvel, jnp.asarray(where), variant, act)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""

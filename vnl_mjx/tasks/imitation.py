@@ -6,6 +6,8 @@ returns to a cached first state and keeps the action window), and the end of a c
 limit is a truncation, not a failure.
 """
 
+from fractions import Fraction
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -77,6 +79,12 @@ class ImitationTask:
         }
         self._action_window = max(
             config.reward.num_actions_read, self._observations.num_actions_read
+        )
+        # In whole numbers, so that no rounding decides the frame of a step.
+        self._frames_per_steps = (
+            Fraction(config.mocap_hz * config.physics.control_timestep)
+            .limit_denominator(1000)
+            .as_integer_ratio()
         )
         self.max_episode_steps = round(
             config.episode_frames / (config.mocap_hz * config.physics.control_timestep)
@@ -154,11 +162,10 @@ class ImitationTask:
         qvel = jax.random.uniform(qvel_key, qvel_shape, minval=-scale, maxval=scale)
         if self.config.initial_velocity == "reference":
             qvel += frame.qvel()
-        physics = self.physics.reset(qpos, qvel, where, variant)
+        act = None
         if self._pose_control is not None:
-            physics = physics.replace(
-                act=jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
-            )
+            act = jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
+        physics = self.physics.reset(qpos, qvel, where, variant, act)
         return ImitationState(
             physics=physics,
             previous_qpos=qpos if self._observations.needs_previous else None,
@@ -177,10 +184,11 @@ class ImitationTask:
         episode, depending on the start frame. Its teachers were trained with it (`quirks.frame_lags`).
         """
         if not self.config.quirks.frame_lags:
-            frames_per_step = self.config.mocap_hz * self.config.physics.control_timestep
-            # A step that is all but on a frame is on it.
-            return state.start_frame + jnp.int32(state.num_steps * frames_per_step + 1e-3)
-        elapsed = state.physics.time * jnp.float32(self.config.mocap_hz)
+            frames, steps = self._frames_per_steps
+            return state.start_frame + state.num_steps * frames // steps
+        # Time is never negative: the maximum keeps the compiler from fusing product and sum, which would
+        # round once instead of twice.
+        elapsed = jnp.maximum(state.physics.time * jnp.float32(self.config.mocap_hz), 0.0)
         return jnp.floor(elapsed + state.start_frame).astype(jnp.int32)
 
     def observe(self, state: ImitationState, clips: ReferenceClips) -> Observation:
