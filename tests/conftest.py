@@ -115,6 +115,22 @@ def toy_walker(toy_config: WalkerConfig) -> Walker:
 
 
 @pytest.fixture(scope="session")
+def arm() -> Walker:
+    """An arm on a table: a slide and three hinges, no free root."""
+    return build_walker(
+        WalkerConfig(
+            source=str(FIXTURES / "arm.xml"),
+            root_body="base",
+            joint_names=("rail", "turn", "shoulder", "elbow"),
+            body_names=("upper_arm", "forearm", "hand"),
+            end_effector_names=("hand",),
+            torque_actuators=False,
+            rescale_factor=1.0,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
 def toy_clips(toy_walker: Walker) -> ReferenceClips:
     """Two clips of the toy walker standing and swaying, of different lengths."""
     num_frames = (40, 30)
