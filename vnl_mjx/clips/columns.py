@@ -49,3 +49,14 @@ def split_qvel(qvel: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
         "angular_velocity": qvel[..., root.angular_velocity],
         **joints,
     }
+
+
+def root_pose(qpos: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the root's position [..., 3] and quaternion [..., 4] of qpos [..., nq].
+
+    Without a free root they are the origin and no rotation: it does not move.
+    """
+    if root := layout.root:
+        return qpos[..., root.position], qpos[..., root.quaternion]
+    leading = qpos.shape[:-1]
+    return np.zeros((*leading, 3)), np.tile([1.0, 0.0, 0.0, 0.0], (*leading, 1))

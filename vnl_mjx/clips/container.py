@@ -16,6 +16,7 @@ import numpy as np
 
 from vnl_mjx.clips.columns import POSE, VELOCITY, columns_of
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 
 
 @flax.struct.dataclass
@@ -136,6 +137,11 @@ class ReferenceClips(ReferenceFrames):
     def num_frames(self) -> int:
         """Frames of all clips together."""
         return self.position.shape[0]
+
+    @property
+    def layout(self) -> Layout:
+        """Columns of `qpos()` and `qvel()`."""
+        return Layout(len(self.joint_names), self.free_root)
 
     def at(self, clip: jax.Array | int, frame: jax.Array | int) -> ReferenceFrames:
         """One frame of one clip; both may be traced.
