@@ -12,14 +12,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.config.imitation import (
-    RODENT_APPENDAGE_NAMES,
-    RODENT_FOOT_NAMES,
-    RODENT_SOURCE,
-    WalkerConfig,
-)
+from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
+from vnl_mjx.walkers.groups import actuator_groups
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
 _FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
@@ -43,7 +39,8 @@ class Walker:
         appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
         feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
         root_body: body id of `config.root_body`.
-        floor_height: z of the model's first floor plane in the world, metres; 0 where it has none.
+        floor_height: z of the floor in the world, metres: the configuration's, else that of the
+            model's first floor plane, else 0.
     """
 
     config: WalkerConfig
@@ -64,6 +61,11 @@ class Walker:
     def root(self) -> FreeRoot | None:
         """Columns of the free root joint in qpos and qvel; None if the walker has none."""
         return self.layout.root
+
+    @property
+    def actuator_groups(self) -> dict[str, list[int]]:
+        """Rows of the actuators by part of the body; what no group covers is "other"."""
+        return actuator_groups(self.actuator_names, self.config.actuator_groups)
 
     @property
     def joint_qpos(self) -> slice:
@@ -117,12 +119,13 @@ class Walker:
 
 
 def build_walker(config: WalkerConfig) -> Walker:
-    """Builds the walker that a configuration describes.
+    """Builds the walker that a configuration, or the body's file that it names, describes.
 
     Raises:
         UserError: if the MJCF is missing or broken, has joints other than one free root joint,
             hinges and slides, or lacks a joint or body that the configuration names.
     """
+    config = resolved(config)
     spec = rodent.rodent_spec() if config.source == RODENT_SOURCE else _read_mjcf(config.source)
     spec_edits.free_body(spec)  # fails early if there are several
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
@@ -146,8 +149,8 @@ def build_walker(config: WalkerConfig) -> Walker:
         known = rodents if set(rodents) <= set(body_names) else config.end_effector_names
         return names or known
 
-    appendages = or_rodents(config.appendage_names, RODENT_APPENDAGE_NAMES)
-    feet = or_rodents(config.foot_names, RODENT_FOOT_NAMES)
+    appendages = or_rodents(config.appendage_names, rodent_body().appendage_names)
+    feet = or_rodents(config.foot_names, rodent_body().foot_names)
     return Walker(
         config=config,
         model=model,
@@ -161,7 +164,7 @@ def build_walker(config: WalkerConfig) -> Walker:
         appendages=bodies("appendage_names", appendages),
         feet=bodies("foot_names", feet),
         root_body=int(bodies("root_body", [config.root_body])[0]),
-        floor_height=_floor_height(model),
+        floor_height=_floor_height(model) if config.floor_height is None else config.floor_height,
     )
 
 
@@ -182,8 +185,8 @@ def _rescale(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
 def _read_mjcf(source: str) -> mujoco.MjSpec:
     if not Path(source).is_file():
         raise UserError(
-            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF file, found no file "
-            f"{source!r}; check the path"
+            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
+            f"no file {source!r}; check the path"
         )
     try:
         return mujoco.MjSpec.from_file(source)

@@ -44,8 +44,15 @@ class Mirror:
         """
         model, layout = walker.model, walker.layout
         self.walker, self._layout = walker, layout
-        self.bodies = np.array(partners(walker.body_names))
-        self.joints = np.array(partners(walker.joint_names), int)
+        pairs = walker.config.mirror_pairs
+        known = {*walker.body_names, *walker.joint_names}
+        if unknown := [name for pair in pairs for name in pair if name not in known]:
+            raise UserError(
+                f"walker.mirror_pairs: found {unknown[0]!r}, which is no joint or body of "
+                f"{walker.config.source!r}; correct the name"
+            )
+        self.bodies = np.array(partners(walker.body_names, pairs))
+        self.joints = np.array(partners(walker.joint_names, pairs), int)
         data = _reference_pose(model, layout, self.bodies)
         self._moving = model.body_weldid != 0
         self.bodies[~self._moving] = np.flatnonzero(~self._moving)
