@@ -19,6 +19,7 @@ from toy_student import ToyStudent, untrained_student
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.config.walker import read_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering import gl
@@ -112,6 +113,20 @@ def toy_config() -> WalkerConfig:
 def toy_walker(toy_config: WalkerConfig) -> Walker:
     """The toy walker, built."""
     return build_walker(toy_config)
+
+
+@pytest.fixture(scope="session")
+def arm() -> Walker:
+    """An arm on a table: a slide and three hinges, no free root."""
+    return build_walker(read_body(FIXTURES / "arm.yaml"))
+
+
+@pytest.fixture(scope="session")
+def arm_poses(arm: Walker) -> np.ndarray:
+    """Two seconds of smooth motion at 50 Hz within the joints' ranges, [frame, nq]."""
+    low, high = arm.model.jnt_range.T
+    time, speed = np.arange(100)[:, None] / 50.0, 2.0 + 0.7 * np.arange(arm.nq)
+    return (low + high) / 2 + 0.4 * (high - low) * np.sin(speed * time)
 
 
 @pytest.fixture(scope="session")

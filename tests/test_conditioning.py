@@ -10,6 +10,7 @@ from vnl_mjx.clips.conditioning.smoothing import (
     smooth_poses,
     window_frames,
 )
+from vnl_mjx.walkers.layout import Layout
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_smoothed_poses_have_unit_quaternions_whatever_their_signs():
     qpos = np.zeros((40, 9))
     qpos[:, 3], qpos[:, 6] = np.cos(angle / 2), np.sin(angle / 2)
     qpos[10:20, 3:7] *= -1.0
-    found = smooth_poses(qpos, [40], 0.18, 50.0)
+    found = smooth_poses(qpos, Layout(2), [40], 0.18, 50.0)
     np.testing.assert_allclose(np.linalg.norm(found[:, 3:7], axis=1), 1.0, atol=1e-12)
     np.testing.assert_allclose(2 * np.arctan2(found[:, 6], found[:, 3]), angle, atol=1e-5)
 

@@ -41,7 +41,7 @@ def test_differences_are_those_of_the_last_control_step(task, toy_clips, toy_wal
     state = step(state, jnp.full((3, task.action_size), 0.3))
     after = np.asarray(state.physics.qpos, np.float64)
     seconds = np.full(3, task.config.physics.control_timestep)
-    moved = difference_qvel(before, after, seconds)
+    moved = difference_qvel(before, after, toy_walker.layout, seconds)
     assert np.abs(moved[:, 6:]).max() > 0.1
     found = observe(state)
     np.testing.assert_allclose(part(found, "gyro_control"), moved[:, 3:6], atol=2e-3)

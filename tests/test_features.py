@@ -133,7 +133,7 @@ def test_rotation_between_equals_mujocos(angle, sign):
 
 def test_difference_of_positions_equals_mujocos(rodent):
     before, after = poses(rodent, 40)[:-1], poses(rodent, 40)[1:]
-    found = difference_qvel(before, after, np.full(39, 0.02))
+    found = difference_qvel(before, after, rodent.layout, np.full(39, 0.02))
     expected = np.zeros(rodent.model.nv)
     for row in range(39):
         mujoco.mj_differentiatePos(rodent.model, expected, 0.02, before[row], after[row])

@@ -19,6 +19,7 @@ from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import build_walker
 
 
@@ -158,7 +159,7 @@ def test_differences_stay_inside_a_clip_and_give_known_rates(toy_walker):
         qpos[frame, 3:7] = pose * (-1) ** frame  # q and -q are one orientation
     qpos[:, 7] = 0.5 * seconds
     qpos[5:, 0] += 100.0  # the second clip starts elsewhere
-    qvel = finite_difference_qvel(qpos, np.array([5, 4, 1]), rate_hz)
+    qvel = finite_difference_qvel(qpos, Layout(qpos.shape[1] - 7), np.array([5, 4, 1]), rate_hz)
     expected = [0.3, 0, 0, 0, 2, 0, 0.5, 0, 0, 0]
     np.testing.assert_allclose(qvel[:9], np.tile(expected, (9, 1)), atol=1e-4)
     np.testing.assert_array_equal(qvel[9], 0)

@@ -28,6 +28,7 @@ from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import StudentPolicy
+from vnl_mjx.walkers.layout import Layout
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +127,11 @@ def test_episodes_that_contrast_are_the_slowest_and_the_fastest_that_survive():
     positions = np.zeros((31, 4, 3))
     positions[..., 0] = np.arange(31)[:, None] / 50.0 * speeds
     rollout = made_rollout(upright(positions), np.full(4, 30), np.zeros((30, 4, 2)))
-    assert contrasting_episodes(rollout) == (1, 2)
+    assert contrasting_episodes(rollout, Layout(2)) == (1, 2)
     rollout.steps.truncated[:, 2] = False  # the fastest fails
-    assert contrasting_episodes(rollout) == (1, 3)
+    assert contrasting_episodes(rollout, Layout(2)) == (1, 3)
     rollout.steps.truncated[:] = False
-    assert contrasting_episodes(rollout) == (1, 2)
+    assert contrasting_episodes(rollout, Layout(2)) == (1, 2)
 
 
 def test_repeated_starts_are_alike(rollout):

@@ -6,6 +6,7 @@ from made_rollouts import made_rollout, upright
 
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.evaluation.latent.points import clip_groups, latent_points, speed_before_steps
+from vnl_mjx.walkers.layout import Layout
 
 LENGTHS = np.array([30, 20])
 
@@ -25,7 +26,7 @@ def running():
 
 
 def test_speed_is_that_of_the_state_that_a_step_began_in(running):
-    speed = speed_before_steps(running)
+    speed = speed_before_steps(running, Layout(2))
     np.testing.assert_allclose(speed[:, 0], 0.2)
     np.testing.assert_allclose(speed[:20, 1], 0.5)  # nothing of what comes after the end
 
@@ -34,7 +35,7 @@ def test_speed_is_smoothed_over_a_tenth_of_a_second():
     positions = np.zeros((41, 1, 3))
     positions[20:, 0, 1] = 0.01  # a step to the side between rows 19 and 20, 0.5 m/s
     rollout = made_rollout(upright(positions), np.array([40]), np.zeros((40, 1, 2)))
-    speed = speed_before_steps(rollout)[:, 0]
+    speed = speed_before_steps(rollout, Layout(2))[:, 0]
     assert speed.max() == pytest.approx(0.01 / (4 / 50.0))
     assert np.flatnonzero(speed).tolist() == [18, 19, 20, 21]
 

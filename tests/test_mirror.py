@@ -94,8 +94,8 @@ def check_kinematics(walker: Walker, qpos: np.ndarray, metres: float, radians: f
     near(mirror.egocentric(before["appendages"], walker.appendages), "appendages")
     quaternions = mirror.body_quaternions(before["body_quaternions"])
     assert same_rotation(quaternions, after["body_quaternions"]) < radians
-    qvel = finite_difference_qvel(qpos, np.array([len(qpos)]), 50.0)
-    expected = finite_difference_qvel(mirror.qpos(qpos), np.array([len(qpos)]), 50.0)
+    qvel = finite_difference_qvel(qpos, walker.layout, np.array([len(qpos)]), 50.0)
+    expected = finite_difference_qvel(mirror.qpos(qpos), walker.layout, np.array([len(qpos)]), 50.0)
     np.testing.assert_allclose(mirror.qvel(qvel), expected, atol=1e-9)
 
 

@@ -60,7 +60,7 @@ def test_poses_and_velocities_of_a_recording_are_kept(toy_walker, tmp_path):
     clips = read_clips(tmp_path / "clips.h5", toy_walker)
     stored = qpos.astype(np.float32)
     np.testing.assert_array_equal(np.asarray(clips.qpos()), stored)
-    expected = finite_difference_qvel(stored, np.array([120]), RATE_HZ)
+    expected = finite_difference_qvel(stored, toy_walker.layout, np.array([120]), RATE_HZ)
     np.testing.assert_allclose(np.asarray(clips.qvel()), expected, atol=1e-5)
     assert [(p.status, p.frames) for p in report.pieces] == [(KEPT, 120)]
     assert clips.info[0].source == "day.npz"

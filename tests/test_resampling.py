@@ -16,6 +16,9 @@ from vnl_mjx.clips.conditioning.resampling import (
     resample_block,
     resample_flags,
 )
+from vnl_mjx.walkers.layout import Layout
+
+LAYOUT = Layout(3)
 
 RATES = st.sampled_from([(50.0, 50.0), (50.0, 100.0), (100.0, 50.0), (30.0, 50.0), (59.94, 50.0)])
 
@@ -39,14 +42,14 @@ def rotation_apart(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 def test_the_same_rate_gives_the_same_bits(interpolation):
     qpos = motion(40, 50.0)
-    np.testing.assert_array_equal(resample(qpos, 50.0, 50.0, interpolation), qpos)
+    np.testing.assert_array_equal(resample(qpos, LAYOUT, 50.0, 50.0, interpolation), qpos)
 
 
 @given(RATES, st.integers(1, 90))
 @settings(max_examples=40, deadline=None)
 def test_output_frames_cover_the_recording_and_no_more(rates, num_frames):
     rate_in, rate_out = rates
-    count = len(resample(motion(num_frames, rate_in), rate_in, rate_out))
+    count = len(resample(motion(num_frames, rate_in), LAYOUT, rate_in, rate_out))
     assert count == num_resampled(num_frames, rate_in, rate_out)
     last = (num_frames - 1) / rate_in
     assert (count - 1) / rate_out <= last + 1e-9
@@ -55,7 +58,7 @@ def test_output_frames_cover_the_recording_and_no_more(rates, num_frames):
 
 @pytest.mark.parametrize(("interpolation", "tolerance"), [("linear", 4e-3), ("cubic", 2e-5)])
 def test_resampled_motion_is_the_motion_at_the_new_times(interpolation, tolerance):
-    found = resample(motion(61, 30.0), 30.0, 50.0, interpolation)
+    found = resample(motion(61, 30.0), LAYOUT, 30.0, 50.0, interpolation)
     expected = motion(len(found), 50.0)
     np.testing.assert_allclose(found[:, :3], expected[:, :3], atol=tolerance)
     np.testing.assert_allclose(found[:, 7:], expected[:, 7:], atol=tolerance)
@@ -65,7 +68,7 @@ def test_resampled_motion_is_the_motion_at_the_new_times(interpolation, toleranc
 
 def test_frames_that_exist_are_copied():
     qpos = motion(31, 100.0)
-    np.testing.assert_array_equal(resample(qpos, 100.0, 50.0, "cubic"), qpos[::2])
+    np.testing.assert_array_equal(resample(qpos, LAYOUT, 100.0, 50.0, "cubic"), qpos[::2])
 
 
 @given(RATES, st.sampled_from(["linear", "cubic"]), st.integers(1, 80))
@@ -74,14 +77,16 @@ def test_blocks_equal_the_whole(rates, interpolation, size):
     rate_in, rate_out = rates
     qpos = motion(200, rate_in)
     qpos[90:95] = np.nan
-    whole = resample(qpos, rate_in, rate_out, interpolation)
+    whole = resample(qpos, LAYOUT, rate_in, rate_out, interpolation)
     parts = []
     for first in range(0, len(whole), size):
         count = min(size, len(whole) - first)
         rows = input_rows(first, count, len(qpos), rate_in, rate_out)
         grid = {"first_in": rows.start, "first_out": first, "num_out": count}
         parts.append(
-            resample_block(qpos[rows], rate_in, rate_out, interpolation=interpolation, **grid)
+            resample_block(
+                qpos[rows], LAYOUT, rate_in, rate_out, interpolation=interpolation, **grid
+            )
         )
     found = np.concatenate(parts)
     if interpolation == "linear":
@@ -92,14 +97,14 @@ def test_blocks_equal_the_whole(rates, interpolation, size):
 
 def test_a_block_that_is_not_covered_is_refused():
     with pytest.raises(ValueError, match="do not cover"):
-        resample_block(motion(5, 50.0), 50.0, 100.0, first_in=3, first_out=0, num_out=2)
+        resample_block(motion(5, 50.0), LAYOUT, 50.0, 100.0, first_in=3, first_out=0, num_out=2)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 def test_a_gap_reaches_only_the_frames_beside_it(interpolation):
     qpos = motion(40, 50.0)
     qpos[20] = np.nan
-    found = resample(qpos, 50.0, 100.0, interpolation)
+    found = resample(qpos, LAYOUT, 50.0, 100.0, interpolation)
     missing = np.flatnonzero(np.isnan(found).any(axis=1))
     np.testing.assert_array_equal(missing, [39, 40, 41])
     flags = resample_flags(np.isnan(qpos).any(axis=1), 50.0, 100.0)
@@ -149,7 +154,7 @@ def test_short_gaps_are_filled_and_long_ones_and_the_ends_stay():
     damaged[10:13, 8] = np.nan
     damaged[20:24, 3:7] = 0.0  # one frame too long
     damaged[38:, 0] = np.inf
-    found = fill_gaps(damaged, 3)
+    found = fill_gaps(damaged, LAYOUT, 3)
     np.testing.assert_array_equal(np.flatnonzero(found.filled), [10, 11, 12])
     missing = [0, 20, 21, 22, 23, 38, 39]
     np.testing.assert_array_equal(np.flatnonzero(found.missing), missing)
@@ -163,15 +168,15 @@ def test_short_gaps_are_filled_and_long_ones_and_the_ends_stay():
 def test_good_frames_are_untouched_and_blocks_with_a_margin_equal_the_whole(bad, most, size):
     qpos = motion(len(bad), 50.0)
     qpos[np.array(bad), 2] = np.nan
-    whole = fill_gaps(qpos, most)
-    good = ~bad_frames(qpos)
+    whole = fill_gaps(qpos, LAYOUT, most)
+    good = ~bad_frames(qpos, LAYOUT)
     np.testing.assert_array_equal(good, ~np.array(bad))
     np.testing.assert_array_equal(whole.qpos[good], qpos[good])
     assert not (whole.filled & whole.missing).any()
     np.testing.assert_array_equal(whole.filled | whole.missing, ~good)
     for first in range(0, len(bad), size):
         start, stop = max(first - most, 0), min(first + size, len(bad))
-        part = fill_gaps(qpos[start : min(stop + most, len(bad))], most)
+        part = fill_gaps(qpos[start : min(stop + most, len(bad))], LAYOUT, most)
         own = slice(first - start, stop - start)
         np.testing.assert_array_equal(part.missing[own], whole.missing[first:stop])
         np.testing.assert_array_equal(part.qpos[own], whole.qpos[first:stop])

@@ -246,7 +246,9 @@ def test_opposite_quaternions_are_the_same_orientation(toy_walker):
     pose = toy_walker.model.qpos0[None]
     flipped = pose.copy()
     flipped[:, 3:7] *= -1
-    assert pose_errors(flipped, pose)["root_angle_deg"][0] == pytest.approx(0.0, abs=1e-6)
+    assert pose_errors(flipped, pose, toy_walker.layout)["root_angle_deg"][0] == pytest.approx(
+        0.0, abs=1e-6
+    )
 
 
 def test_bodies_are_compared_as_they_are_not_as_the_physics_left_them(clips, toy_walker, computer):

@@ -130,7 +130,7 @@ def test_cameras_follow_smoothly_and_look_across_the_heading(toy_walker):
     qpos = walking(toy_walker, 200)
     half = np.pi / 4  # turned to y: w and z of half a right angle
     qpos[:, 3], qpos[:, 6] = np.cos(half), np.sin(half)
-    assert mean_heading_deg(qpos) == pytest.approx(90.0)
+    assert mean_heading_deg(qpos, scene.layout) == pytest.approx(90.0)
     qpos[100:, 0] += 0.05  # a jump
     side, top = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
     assert (side.azimuth, top.azimuth, top.elevation) == pytest.approx((195.0, 180.0, -90.0))

@@ -165,6 +165,25 @@ def test_rows_point_at_the_configured_names(rodent):
         assert rodent.model.joint(name).qposadr[0] == 7 + row
 
 
+def test_layout_of_a_free_and_of_a_fixed_root(toy_walker, arm):
+    for walker, num_root in ((toy_walker, (7, 6)), (arm, (0, 0))):
+        model = walker.model
+        qpos, qvel = np.arange(model.nq), np.arange(model.nv)
+        ids = [model.joint(name).id for name in walker.joint_names]
+        np.testing.assert_array_equal(qpos[walker.joint_qpos], model.jnt_qposadr[ids])
+        np.testing.assert_array_equal(qvel[walker.joint_qvel], model.jnt_dofadr[ids])
+        assert (model.nq - len(ids), model.nv - len(ids)) == num_root
+        assert (walker.nq, walker.nv) == (model.nq, model.nv)
+        hash(walker.layout)
+    assert arm.root is None
+    assert arm.joint_names == ("rail", "turn", "shoulder", "elbow")
+    root, rows = toy_walker.root, np.arange(7)
+    assert rows[root.position].tolist() == [0, 1, 2]
+    assert rows[root.quaternion].tolist() == [3, 4, 5, 6]
+    assert rows[root.velocity].tolist() == [0, 1, 2]
+    assert rows[root.angular_velocity].tolist() == [3, 4, 5]
+
+
 def test_fingerprint_is_json_and_the_same_in_every_build(rodent):
     print_ = rodent.fingerprint()
     assert json.loads(json.dumps(print_)) == print_
@@ -283,13 +302,27 @@ def test_mistakes_in_the_mjcf(tmp_path, changes, expected):
     assert "\n" not in str(error.value)
 
 
-def test_no_free_joint_is_a_user_error(tmp_path):
+def test_a_model_without_joints_is_a_user_error(tmp_path):
     path = tmp_path / "fixed.xml"
     path.write_text(
         '<mujoco model="fixed"><worldbody><body><geom size="1"/></body></worldbody></mujoco>'
     )
-    with pytest.raises(UserError, match="found none; add <freejoint/>"):
+    with pytest.raises(UserError, match="expected joints in .*, found none"):
         build_walker(WalkerConfig(source=str(path)))
+
+
+def test_a_ball_joint_of_a_fixed_body_is_a_user_error(tmp_path, arm):
+    path = tmp_path / "ball.xml"
+    text = Path(arm.config.source).read_text()
+    path.write_text(text.replace('name="elbow" range="-0.2', 'name="elbow" type="ball" range="0'))
+    with pytest.raises(UserError, match="'elbow' of type mjJNT_BALL; replace it by hinges"):
+        build_walker(dataclasses.replace(arm.config, source=str(path)))
+
+
+def test_scaling_of_a_body_on_a_table_scales_the_table(arm):
+    half = build_walker(dataclasses.replace(arm.config, rescale_factor=0.5)).model
+    np.testing.assert_allclose(half.body_pos, 0.5 * arm.model.body_pos)
+    np.testing.assert_allclose(half.geom("top").size, 0.5 * arm.model.geom("top").size)
 
 
 # --- the toy walker -----------------------------------------------------------------------------

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vnl_mjx.clips.columns import VELOCITY, join_qpos, join_qvel, split_qpos, split_qvel
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, content_sha256
-from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer, root_features
 from vnl_mjx.clips.joint_matching import joint_order, with_nearest
 from vnl_mjx.clips.kinematics import BodyPoses, static_bodies
-from vnl_mjx.clips.raw import RawClips, check_finite, check_shapes, unit_quaternions
+from vnl_mjx.clips.raw import RawClips, check_finite, check_root, check_shapes, unit_quaternions
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
-_VELOCITIES = ("velocity", "angular_velocity", "joints_velocity")
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
@@ -34,25 +35,29 @@ def assemble(
         source: name of the file.
         computer: of the walker, where it is at hand already.
     """
-    check_shapes(raw, len(walker.joint_names))
+    layout = walker.layout
+    check_root(raw, layout.free_root)
+    check_shapes(raw, layout.num_joints)
     check_finite(raw)
     _reorder_joints(raw, walker)
     for name in ("quaternion", "body_quaternions"):
         if name in raw.features:
             raw.features[name] = unit_quaternions(raw, name)
     features = raw.features
-    position, quaternion, joints = (features[name] for name in ("position", "quaternion", "joints"))
-    qpos = np.concatenate([position, quaternion, joints], axis=-1)
+    qpos = join_qpos(features, layout)
     lengths = raw.lengths.astype(np.int32)
     computer = computer or FeatureComputer(walker)
     poses = computer.kinematics(qpos)
     _complete_bodies(raw, walker, poses)
-    _complete_velocities(raw, qpos)
+    if not layout.free_root:
+        features |= root_features(walker, poses.positions, poses.quaternions)
+    _complete_velocities(raw, qpos, layout)
     bodies = features["body_positions"], features["body_quaternions"]
+    pose = features["position"], features["quaternion"], features["joints"]
     computed = computer.derived(*bodies, lengths, raw.rate_hz)
-    features = computed | {"center_of_mass": poses.center_of_mass} | features
+    complete = computed | {"center_of_mass": poses.center_of_mass} | features
     return ReferenceClips(
-        **{name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES},
+        **{name: np.ascontiguousarray(complete[name], np.float32) for name in FEATURES},
         starts=clip_starts(lengths),
         lengths=lengths,
         names=raw.clip_names,
@@ -60,9 +65,10 @@ def assemble(
         source=source,
         joint_names=walker.joint_names,
         body_names=walker.body_names,
-        sha256=content_sha256(position, quaternion, joints, lengths),
+        sha256=content_sha256(*pose, lengths),
         notes=tuple(raw.notes),
         info=raw.info,
+        free_root=layout.free_root,
     )
 
 
@@ -88,8 +94,7 @@ def clips_from_poses(
     frames = np.asarray(lengths, np.int32)
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
-    poses = np.split(np.asarray(qpos, np.float32), [3, 7], axis=-1)
-    features = dict(zip(("position", "quaternion", "joints"), poses, strict=True))
+    features = split_qpos(np.asarray(qpos, np.float32), walker.layout)
     raw = RawClips(
         path=source,
         features=features,
@@ -100,6 +105,7 @@ def clips_from_poses(
         body_names=None,
         rate_hz=float(rate_hz),
         trust_velocities=True,
+        free_root=walker.layout.free_root,
     )
     return assemble(raw, walker, source)
 
@@ -176,15 +182,14 @@ def _compare_bodies(raw: RawClips, walker: Walker, expected: np.ndarray) -> None
         )
 
 
-def _complete_velocities(raw: RawClips, qpos: np.ndarray) -> None:
-    qvel = finite_difference_qvel(qpos, raw.lengths, raw.rate_hz)
-    parts = np.split(qvel, [3, 6], axis=-1)
-    differences: dict[str, np.ndarray] = dict(zip(_VELOCITIES, parts, strict=True))
-    if not all(name in raw.features for name in _VELOCITIES):
+def _complete_velocities(raw: RawClips, qpos: np.ndarray, layout: Layout) -> None:
+    qvel = finite_difference_qvel(qpos, layout, raw.lengths, raw.rate_hz)
+    differences = split_qvel(qvel, layout)
+    if not all(name in raw.features for name in VELOCITY):
         raw.notes.append("velocities by finite differences")
         raw.features.update(differences)
         return
-    stored = np.concatenate([raw.features[name] for name in _VELOCITIES], axis=-1)
+    stored = join_qvel(raw.features, layout)
     moving = np.repeat(raw.lengths > 1, raw.lengths)  # a single frame has no difference
     if not moving.any():
         return

@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vnl_mjx.clips.columns import POSE, VELOCITY, columns_of
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 
 
 @flax.struct.dataclass
@@ -26,18 +28,21 @@ class ReferenceFrames:
     Attributes:
         position: float32 [..., 3], root position in the world, metres.
         quaternion: float32 [..., 4], root orientation in the world, unit, w x y z.
-        joints: float32 [..., num_joints], angles in qpos[7:] order, radians.
+        joints: float32 [..., num_joints], in the walker's order, radians or metres.
         body_positions: float32 [..., nbody, 3], in the world, metres.
         velocity: float32 [..., 3], of the root in the world, m/s.
         angular_velocity: float32 [..., 3], of the root, **in the root's own frame** (as in the
             qvel of a MuJoCo free joint), rad/s.
-        joints_velocity: float32 [..., num_joints], rad/s.
+        joints_velocity: float32 [..., num_joints], rad/s or m/s.
         body_quaternions: float32 [..., nbody, 4], in the world, unit, w x y z.
         center_of_mass: float32 [..., 3], of the whole walker, in the world, metres.
         end_effectors: float32 [..., num_end_effectors, 3], positions of `Walker.end_effectors`
             relative to the root body, in its frame, metres.
         appendages: float32 [..., num_appendages, 3], the same for `Walker.appendages`.
         contacts: float32 [..., num_feet], 1 where a foot of `Walker.feet` stands on the floor.
+        free_root: whether a free joint moves the root. Without one, `position` and `quaternion` are
+            those of the root body, `velocity` and `angular_velocity` are zero, and none of them
+            stands in qpos or qvel.
     """
 
     position: jax.Array
@@ -52,18 +57,20 @@ class ReferenceFrames:
     end_effectors: jax.Array
     appendages: jax.Array
     contacts: jax.Array
+    free_root: bool = flax.struct.field(pytree_node=False, default=True, kw_only=True)
 
     def qpos(self) -> jax.Array:
-        """The pose as MuJoCo's qpos, [..., 7 + num_joints]."""
-        return jnp.concatenate([self.position, self.quaternion, self.joints], axis=-1)
+        """The pose as MuJoCo's qpos, [..., nq]."""
+        names = columns_of(POSE, self.free_root)
+        return jnp.concatenate([getattr(self, name) for name in names], axis=-1)
 
     def qvel(self) -> jax.Array:
-        """The velocity as MuJoCo's qvel, [..., 6 + num_joints]."""
-        parts = [self.velocity, self.angular_velocity, self.joints_velocity]
-        return jnp.concatenate(parts, axis=-1)
+        """The velocity as MuJoCo's qvel, [..., nv]."""
+        names = columns_of(VELOCITY, self.free_root)
+        return jnp.concatenate([getattr(self, name) for name in names], axis=-1)
 
 
-FEATURES = tuple(field.name for field in fields(ReferenceFrames))
+FEATURES = tuple(field.name for field in fields(ReferenceFrames) if field.name != "free_root")
 # Those of track-mjx's ReferenceClip; the rest is computed when a file of that layout is read.
 REFERENCE_CLIP_FEATURES = FEATURES[:8]
 
@@ -131,6 +138,11 @@ class ReferenceClips(ReferenceFrames):
         """Frames of all clips together."""
         return self.position.shape[0]
 
+    @property
+    def layout(self) -> Layout:
+        """Columns of `qpos()` and `qvel()`."""
+        return Layout(len(self.joint_names), self.free_root)
+
     def at(self, clip: jax.Array | int, frame: jax.Array | int) -> ReferenceFrames:
         """One frame of one clip; both may be traced.
 
@@ -177,7 +189,8 @@ class ReferenceClips(ReferenceFrames):
 
     def _rows(self, rows: jax.Array) -> ReferenceFrames:
         # asarray: the reader leaves NumPy arrays here, which a tracer cannot index
-        return ReferenceFrames(**{n: jnp.asarray(getattr(self, n))[rows] for n in FEATURES})
+        frames = {name: jnp.asarray(getattr(self, name))[rows] for name in FEATURES}
+        return ReferenceFrames(**frames, free_root=self.free_root)
 
 
 def clip_starts(lengths: np.ndarray) -> np.ndarray:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnl_mjx.clips.columns import split_qpos, split_qvel
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics, for_blocks
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
 from vnl_mjx.walkers.walker import Walker
-
-QPOS_FEATURES = ("position", "quaternion", "joints")
-QVEL_FEATURES = ("velocity", "angular_velocity", "joints_velocity")
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class FeatureComputer:
         """
         before, after = neighbours(np.asarray(lengths))
         seconds = seconds_between(before, after, rate_hz)
+        layout = self.walker.layout
         bodies = self.kinematics.empty(len(qpos))
         features = self._empty(len(qpos))
 
@@ -75,11 +74,14 @@ class FeatureComputer:
                 feet = poses.positions[:, self.walker.feet]
             ends = before[rows] - first, after[rows] - first
             if qvel is None:
-                moved = difference_qvel(local[ends[0]], local[ends[1]], seconds[rows])
+                moved = difference_qvel(local[ends[0]], local[ends[1]], layout, seconds[rows])
             else:
                 moved = qvel[rows]
-            write_split(features, QPOS_FEATURES, rows, qpos[rows])
-            write_split(features, QVEL_FEATURES, rows, moved)
+            own = split_qpos(qpos[rows], layout) | split_qvel(moved, layout)
+            if not layout.free_root:
+                own |= root_features(self.walker, bodies.positions[rows], bodies.quaternions[rows])
+            for name, values in own.items():
+                features[name][rows] = values
             speeds = _speeds(feet[ends[0]], feet[ends[1]], seconds[rows])
             self._derive(features, rows, bodies.positions, bodies.quaternions, speeds)
 
@@ -115,10 +117,10 @@ class FeatureComputer:
 
     def _empty(self, num_frames: int) -> dict[str, np.ndarray]:
         walker = self.walker
-        joints = len(walker.joint_names)
+        joints = walker.layout.num_joints
         shapes = {
-            **dict(zip(QPOS_FEATURES, ((3,), (4,), (joints,)), strict=True)),
-            **dict(zip(QVEL_FEATURES, ((3,), (3,), (joints,)), strict=True)),
+            **{"position": (3,), "quaternion": (4,), "joints": (joints,)},
+            **{"velocity": (3,), "angular_velocity": (3,), "joints_velocity": (joints,)},
             "end_effectors": (len(walker.end_effectors), 3),
             "appendages": (len(walker.appendages), 3),
             "contacts": (len(walker.feet),),
@@ -145,15 +147,24 @@ class FeatureComputer:
         features["contacts"][rows] = low & (speeds <= self.contact_rule.speed)
 
 
-def write_split(
-    features: dict[str, np.ndarray], names: tuple[str, ...], rows: slice, values: np.ndarray
-) -> None:
-    """Writes the columns of qpos or qvel to the features that they are."""
-    start = 0
-    for name in names:
-        stop = start + features[name].shape[1]
-        features[name][rows] = values[:, start:stop]
-        start = stop
+def root_features(
+    walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Features of the root of a walker without a free root: its root body's pose, and no velocity.
+
+    Args:
+        walker: has no free root.
+        body_positions: [frame, nbody, 3], in the world.
+        body_quaternions: [frame, nbody, 4].
+    """
+    position = body_positions[:, walker.root_body]
+    still = np.zeros_like(position)
+    return {
+        "position": position,
+        "quaternion": body_quaternions[:, walker.root_body],
+        "velocity": still,
+        "angular_velocity": still,
+    }
 
 
 def _speeds(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:

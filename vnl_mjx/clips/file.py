@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.versions import installed_versions
@@ -23,7 +24,7 @@ from vnl_mjx.walkers.walker import Walker
 FORMAT = "vnl_mjx.clips"
 FORMAT_VERSION = 2
 _ALL_FEATURES_VERSION = 1  # of a file that lacks no feature
-POSES = ("position", "quaternion", "joints")  # what every file holds
+POSES = POSE  # what every file holds
 QUALITY_PREFIX = "quality_"
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
@@ -94,6 +95,8 @@ class ClipWriter:
         complete = set(features) == set(FEATURES)
         file.attrs["format_version"] = _ALL_FEATURES_VERSION if complete else FORMAT_VERSION
         file.attrs["rate_hz"] = float(rate_hz)
+        if not walker.layout.free_root:  # files of before do not say, and are of bodies with one
+            file.attrs["free_root"] = False
         for name, values in name_lists(walker).items():
             file.attrs[name] = fixed_length(values)
 
@@ -192,6 +195,7 @@ class ClipFile:
     Attributes:
         path: as the user gave it.
         rate_hz: frames per second.
+        free_root: whether the body has a free root joint.
         names: one per clip.
         starts: int64 [clip], first row of each clip.
         lengths: int32 [clip].
@@ -212,6 +216,7 @@ class ClipFile:
                 "written by a newer vnl_mjx: update this one"
             )
         self.rate_hz = float(file.attrs["rate_hz"])
+        self.free_root = bool(file.attrs.get("free_root", True))
         self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
         held = cast(h5py.Group, file["features"])
         required = FEATURES if version == _ALL_FEATURES_VERSION else POSES

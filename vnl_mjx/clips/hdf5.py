@@ -76,6 +76,8 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
     length = common_length(path, clips, "an 'all_clips' file")
     with atomic_hdf5(path) as file:
         file.attrs["rate_hz"] = clips.rate_hz
+        if not clips.free_root:  # files of before do not say, and are of bodies with one
+            file.attrs["free_root"] = False
         for name in _NAMES:
             file.attrs[name] = fixed_length(getattr(clips, name))
         if any(info.made_by for info in clips.info):  # no animal moved like this
@@ -125,7 +127,8 @@ def _load(path: Path) -> FileContents:
                 for name, dataset in stored.items()
                 if isinstance(dataset, h5py.Dataset)
             }
-            attributes = {n: file.attrs[n] for n in ("rate_hz", *_NAMES) if n in file.attrs}
+            known = ("rate_hz", "free_root", *_NAMES)
+            attributes = {name: file.attrs[name] for name in known if name in file.attrs}
             # str: a name that is not UTF-8 arrives as bytes
             return FileContents(str(path), datasets, attributes, tuple(map(str, found)))
     except HDF5_ERRORS as error:

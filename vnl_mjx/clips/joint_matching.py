@@ -14,28 +14,34 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
     """Puts the joint columns of a recording in the walker's order.
 
     Returns:
-        int [joint], for each joint of the walker its column in qpos[:, 7:], or None where the
-        columns are already in order; and a note for tables, None where names agree as they are.
+        int [joint], for each joint of the walker its column among the recording's joint columns, or
+        None where they are already in order; and a note for tables, None where names agree as they are.
 
     Raises:
         UserError: the recording is of another body.
     """
     given = f"{recording.path}: {recording.qpos.shape[1]} columns of qpos"
-    needed = len(walker.joint_names)
+    layout = walker.layout
     fix = "give the MJCF of the recorded body (walker_config.mjcf_path=PATH)"
-    if not recording.has_root:
+    if layout.free_root and not recording.has_root:
         raise UserError(
-            f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {needed} joints for "
-            f"this walker: the recording is of another body; {fix}, with a free root joint, and "
-            "poses that have the root's columns"
+            f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {layout.num_joints} "
+            f"joints for this walker: the recording is of another body; {fix}"
+        )
+    if recording.has_root and not layout.free_root:
+        raise UserError(
+            f"{given} with a free root's first, expected {layout.num_joints} joints for this "
+            f"walker, which has no free root: {fix}, or the joints' names "
+            "(source_config.joint_names) if the columns are joints only"
         )
     names = recording.joint_names
-    if names is None and recording.num_joints != needed:
-        if recording.num_frames == ROOT_COLUMNS + needed:
+    if names is None and recording.num_joints != layout.num_joints:
+        if recording.num_frames == layout.nq:
             fix = "or its table is transposed: store frames as rows"
+        root = f"root pose {ROOT_COLUMNS}, " if layout.free_root else ""
         raise UserError(
-            f"{given}, expected {ROOT_COLUMNS + needed} for this walker (root pose {ROOT_COLUMNS}, "
-            f"joints {needed}): the recording is of another body; {fix}"
+            f"{given}, expected {layout.nq} for this walker ({root}joints {layout.num_joints}): "
+            f"the recording is of another body; {fix}"
         )
     if names is None:
         return None, "no joint names: the columns are taken to be in the walker's order"

@@ -22,7 +22,8 @@ class BodyPoses(NamedTuple):
     Attributes:
         positions: float32 [frame, nbody, 3], metres.
         quaternions: float32 [frame, nbody, 4], unit, w x y z.
-        center_of_mass: float32 [frame, 3], of the body that the first joint moves and all below it.
+        center_of_mass: float32 [frame, 3], of the body below the world that has the first joint on
+            it or on a body below, and of all below it.
     """
 
     positions: np.ndarray
@@ -42,7 +43,7 @@ class Kinematics:
         """
         self.model = kinematics_only(model)
         self.num_threads = num_threads or num_cores()
-        self._root = int(model.jnt_bodyid[0]) if model.njnt else 0
+        self._root = int(model.body_rootid[model.jnt_bodyid[0]]) if model.njnt else 0
         self._idle: deque[tuple[mujoco.batch.Batch, dict[str, np.ndarray]]] = deque()
 
     def __call__(self, qpos: np.ndarray) -> BodyPoses:

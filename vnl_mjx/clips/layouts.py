@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vnl_mjx.clips import stac_metadata
+from vnl_mjx.clips.columns import POSE, split_qpos, split_qvel
 from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES
 from vnl_mjx.clips.raw import RawClips
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 DEFAULT_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
@@ -19,7 +21,6 @@ FORMATS = "HDF5 from stac-mjx (dataset 'qpos') or ReferenceClip HDF5 (group 'all
 ALL_CLIPS = "all_clips"
 STAC_DATASETS = ("qpos", "qvel", "xpos", "xquat", "names_qpos", "names_xpos", "config")
 
-_REQUIRED = ("position", "quaternion", "joints")
 _ASSUMED_RATE = f"no frame rate in the file: {DEFAULT_RATE_HZ:g} Hz assumed"
 
 
@@ -62,8 +63,9 @@ def read_stac_layout(
         rate_hz: frames per second; this layout does not tell.
     """
     path = contents.path
-    features, datasets = _stac_features(contents, len(walker.joint_names))
-    num_frames = len(features["position"])
+    layout = walker.layout
+    features, datasets = _stac_features(contents, layout)
+    num_frames = len(features["joints"])
     text = next(iter(contents.strings("config") or ()), None)
     config = stac_metadata.parse_config(path, text, "clip_length", needed=clip_length is None)
     recorded = None if clip_length else stac_metadata.clip_length(path, config, "clip_length")
@@ -80,16 +82,17 @@ def read_stac_layout(
         datasets=datasets,
         lengths=lengths,
         clip_names=stac_metadata.clip_names(config, len(lengths)),
-        joint_names=_stac_joint_names(contents, 7 + len(walker.joint_names)),
+        joint_names=_stac_joint_names(contents, layout),
         body_names=contents.strings("names_xpos"),
         rate_hz=rate_hz or DEFAULT_RATE_HZ,
         trust_velocities=False,
         notes=notes,
+        free_root=layout.free_root,
     )
 
 
 def _stac_features(
-    contents: FileContents, num_joints: int
+    contents: FileContents, layout: Layout
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Features and the dataset of each."""
     path, qpos, qvel = contents.path, contents.numbers("qpos"), contents.numbers("qvel")
@@ -97,36 +100,34 @@ def _stac_features(
         raise UserError(f"{path}: expected {FORMATS}; found {listing(contents.found)}")
     if qpos is None:
         raise UserError(f"{path}: 'qpos' is empty, expected at least one frame")
-    if qpos.ndim != 2 or qpos.shape[1] != 7 + num_joints:
+    if qpos.ndim != 2 or qpos.shape[1] != layout.nq:
+        root = "root pose 7, " if layout.free_root else ""
         raise UserError(
-            f"{path}: 'qpos' has shape {qpos.shape}, expected (frames, {7 + num_joints}) for this "
-            f"walker (root pose 7, joints {num_joints}); the file is of another body"
+            f"{path}: 'qpos' has shape {qpos.shape}, expected (frames, {layout.nq}) for this "
+            f"walker ({root}joints {layout.num_joints}); the file is of another body"
         )
-    if qvel is not None and qvel.shape != (len(qpos), 6 + num_joints):
+    if qvel is not None and qvel.shape != (len(qpos), layout.nv):
         raise UserError(
-            f"{path}: 'qvel' has shape {qvel.shape}, expected {(len(qpos), 6 + num_joints)} or none"
+            f"{path}: 'qvel' has shape {qvel.shape}, expected {(len(qpos), layout.nv)} or none"
         )
+    xpos, xquat = contents.numbers("xpos"), contents.numbers("xquat")
     columns = {
-        "qpos": (qpos, ("position", "quaternion", "joints"), (3, 7)),
-        "qvel": (qvel, ("velocity", "angular_velocity", "joints_velocity"), (3, 6)),
-        "xpos": (contents.numbers("xpos"), ("body_positions",), ()),
-        "xquat": (contents.numbers("xquat"), ("body_quaternions",), ()),
+        "qpos": split_qpos(qpos, layout),
+        "qvel": {} if qvel is None else split_qvel(qvel, layout),
+        "xpos": {} if xpos is None else {"body_positions": xpos},
+        "xquat": {} if xquat is None else {"body_quaternions": xquat},
     }
-    features, datasets = {}, {}
-    for dataset, (values, names, cuts) in columns.items():
-        if values is not None:
-            parts = np.split(values, cuts, axis=1) if cuts else [values]
-            features.update(zip(names, parts, strict=True))
-            datasets.update(dict.fromkeys(names, dataset))
+    features = {name: values for part in columns.values() for name, values in part.items()}
+    datasets = {name: dataset for dataset, part in columns.items() for name in part}
     return features, datasets
 
 
-def _stac_joint_names(contents: FileContents, num_columns: int) -> tuple[str, ...] | None:
+def _stac_joint_names(contents: FileContents, layout: Layout) -> tuple[str, ...] | None:
     names = contents.strings("names_qpos")
     if names is None:
         return None
-    joint_names, has_root = stac_metadata.joint_names(contents.path, names, num_columns)
-    if not has_root:
+    joint_names, has_root = stac_metadata.joint_names(contents.path, names, layout.nq)
+    if layout.free_root and not has_root:
         raise UserError(
             f"{contents.path}: 'names_qpos' starts {names[:2]}, expected the root joint's name "
             "seven times: a body without a free root"
@@ -170,6 +171,7 @@ def read_all_clips_layout(
         rate_hz=_rate(path, rate),
         trust_velocities=True,
         notes=notes,
+        free_root=bool(contents.attributes.get("free_root", True)),
     )
 
 
@@ -180,7 +182,7 @@ def _all_clips_features(contents: FileContents) -> dict[str, np.ndarray]:
         values = contents.numbers(f"{ALL_CLIPS}/{name}")
         if values is not None:
             features[name] = values
-    missing = [f"{ALL_CLIPS}/{name}" for name in _REQUIRED if name not in features]
+    missing = [f"{ALL_CLIPS}/{name}" for name in POSE if name not in features]
     if missing:
         raise UserError(
             f"{path}: {', '.join(missing)} missing or empty; found {listing(contents.found)}"

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vnl_mjx.clips.columns import join_qpos, join_qvel, split_qpos, split_qvel
 from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.conditioning.resampling import Interpolation, num_resampled, resample
 from vnl_mjx.clips.container import (
@@ -19,7 +20,7 @@ from vnl_mjx.clips.container import (
     clip_starts,
     content_sha256,
 )
-from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer, root_features
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -144,18 +145,10 @@ def mirror_clips(
 
 def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every feature of `ReferenceFrames` with left and right exchanged, float32 [frame, ...]."""
-    walker, old = mirror.walker, features
-    poses = [old[name] for name in ("position", "quaternion", "joints")]
-    velocities = [old[name] for name in ("velocity", "angular_velocity", "joints_velocity")]
-    qpos = np.split(mirror.qpos(np.concatenate(poses, -1)), [3, 7], axis=-1)
-    qvel = np.split(mirror.qvel(np.concatenate(velocities, -1)), [3, 6], axis=-1)
+    walker, layout, old = mirror.walker, mirror.walker.layout, features
     new = {
-        "position": qpos[0],
-        "quaternion": qpos[1],
-        "joints": qpos[2],
-        "velocity": qvel[0],
-        "angular_velocity": qvel[1],
-        "joints_velocity": qvel[2],
+        **split_qpos(mirror.qpos(join_qpos(old, layout)), layout),
+        **split_qvel(mirror.qvel(join_qvel(old, layout)), layout),
         "body_positions": mirror.body_positions(old["body_positions"]),
         "body_quaternions": mirror.body_quaternions(old["body_quaternions"]),
         "center_of_mass": mirror.points_w(old["center_of_mass"]),
@@ -163,6 +156,8 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
         "appendages": mirror.egocentric(old["appendages"], walker.appendages),
         "contacts": old["contacts"][..., mirror.rows(walker.feet)],
     }
+    if not layout.free_root:
+        new |= root_features(walker, new["body_positions"], new["body_quaternions"])
     return {name: new[name].astype(np.float32) for name in FEATURES}
 
 
@@ -186,10 +181,10 @@ def resample_clips(
         raise UserError(f"rate: expected a number of Hz above 0, found {rate_hz}")
     if rate_hz == clips.rate_hz:
         return clips
-    poses = np.concatenate([clips.position, clips.quaternion, clips.joints], axis=-1)
-    takes = np.split(poses.astype(np.float64), np.asarray(clips.starts)[1:])
+    poses = np.asarray(clips.qpos(), np.float64)
+    takes = np.split(poses, np.asarray(clips.starts)[1:])
     lengths = [num_resampled(len(take), clips.rate_hz, rate_hz) for take in takes]
-    qpos = [resample(take, clips.rate_hz, rate_hz, interpolation) for take in takes]
+    qpos = [resample(take, walker.layout, clips.rate_hz, rate_hz, interpolation) for take in takes]
     features = FeatureComputer(walker)(np.concatenate(qpos), lengths, rate_hz)
     note = f"resampled from {clips.rate_hz:g} to {rate_hz:g} Hz ({interpolation})"
     result = _rebuilt(clips, features, lengths, clips.names, clips.info)
@@ -247,11 +242,17 @@ def _check_walker(clips: ReferenceClips, walker: Walker) -> None:
                 f"{clips.source}: the clips' {what.replace('_', ' ')} are not those of the walker "
                 f"{walker.config.source!r}; give the walker that the clips were made for"
             )
+    if clips.free_root != walker.layout.free_root:
+        raise UserError(
+            f"{clips.source}: one of the clips' body and the walker {walker.config.source!r} has a "
+            "free root and the other has none; give the walker that the clips were made for"
+        )
 
 
 def _check_same(a: ReferenceClips, b: ReferenceClips) -> None:
     shapes = [{n: getattr(c, n).shape[1:] for n in FEATURES} for c in (a, b)]
-    if a.joint_names != b.joint_names or a.body_names != b.body_names or shapes[0] != shapes[1]:
+    own = [(c.joint_names, c.body_names, c.free_root) for c in (a, b)]
+    if own[0] != own[1] or shapes[0] != shapes[1]:
         raise UserError(
             f"merge: {b.source} holds clips of another walker than {a.source} (other joints, "
             "bodies, end effectors, appendages or feet); merge files of one walker"

@@ -95,4 +95,5 @@ def _raw(
         rate_hz=rate_hz or file.rate_hz,
         trust_velocities=True,
         info=tuple(infos),
+        free_root=file.free_root,
     )

@@ -149,6 +149,7 @@ class Preprocessor:
                 order,
                 rate_in,
                 self.options,
+                self.walker.layout,
             )
             for take, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
         ]

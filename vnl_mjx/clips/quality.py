@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ReferenceClips
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.quality_measures import (
@@ -100,10 +101,9 @@ def assess(
         clamped: int [frame], joint velocities that were limited.
         feet: of the walker, where they are at hand already.
     """
-    poses = np.concatenate([features[n] for n in ("position", "quaternion", "joints")], axis=1)
-    poses = poses.astype(np.float64)
-    good = np.isfinite(poses).all(axis=1)
-    count = len(poses)
+    pose = {name: np.asarray(features[name], np.float64) for name in POSE}
+    good = np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in pose.values()])
+    count = len(good)
     errors = np.full((1, 1), np.nan) if marker_errors is None else 1000.0 * marker_errors
     errors = errors[np.isfinite(errors)]
     hit = np.zeros(count, int) if clamped is None else clamped
@@ -115,10 +115,10 @@ def assess(
         filled_share=0.0 if filled is None else float(np.mean(filled)),
         clamped_values=int(hit.sum()),
         clamped_share=float(np.mean(hit > 0)) if count else 0.0,
-        **joint_limits(walker, poses[good, 7:]),
+        **joint_limits(walker, pose["joints"][good]),
         **below_floor(walker, features, good, feet or FootHeights(walker)),
         **speeds(walker, features, good),
-        **changes(walker, poses, good, rate_hz),
+        **changes(walker, pose, good, rate_hz),
     )
 
 

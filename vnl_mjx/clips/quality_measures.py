@@ -43,9 +43,9 @@ def marker_errors(
 
 def joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
     """How far joints [frame, joint] are beyond their ranges, and in how many frames."""
-    model = walker.model
-    low, high = model.jnt_range[1:].T
-    beyond = np.maximum(low - joints, joints - high) * (model.jnt_limited[1:] != 0)
+    model, own = walker.model, walker.layout.joint_ids
+    low, high = model.jnt_range[own].T
+    beyond = np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
     worst, name = _largest(beyond, walker.joint_names)
     share = float(np.mean((beyond > JOINT_TOLERANCE_RAD).any(axis=1))) if len(beyond) else 0.0
     return {
@@ -92,15 +92,19 @@ def speeds(walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray)
     }
 
 
-def changes(walker: Walker, poses: np.ndarray, good: np.ndarray, rate_hz: float) -> dict[str, Any]:
-    """How far poses [frame, nq] move from each frame to the next, where both are good."""
+def changes(
+    walker: Walker, pose: Mapping[str, np.ndarray], good: np.ndarray, rate_hz: float
+) -> dict[str, Any]:
+    """How far root and joints move from each frame to the next, where both are good."""
     pairs = np.flatnonzero(good[1:] & good[:-1])
-    before, after = poses[pairs], poses[pairs + 1]
-    moved = np.linalg.norm(after[:, :3] - before[:, :3], axis=1)
-    turned = np.linalg.norm(rotation_between(before[:, 3:7], after[:, 3:7]), axis=1)
-    bent = np.abs(after[:, 7:] - before[:, 7:])
+    before = {name: values[pairs] for name, values in pose.items()}
+    after = {name: values[pairs + 1] for name, values in pose.items()}
+    moved = np.linalg.norm(after["position"] - before["position"], axis=1)
+    turns = rotation_between(before["quaternion"], after["quaternion"])
+    turned = np.linalg.norm(turns, axis=1)
+    bent = np.abs(after["joints"] - before["joints"])
     joint, name = _largest(bent, walker.joint_names)
-    still = np.zeros(max(len(poses) - 1, 0), bool)
+    still = np.zeros(max(len(good) - 1, 0), bool)
     still[pairs] = (moved <= _STILL) & (turned <= _STILL) & (bent <= _STILL).all(axis=1)
     longest = max((stop - start for start, stop in stretches(still)), default=0)
     return {

@@ -27,6 +27,7 @@ class RawClips:
         trust_velocities: keep velocities that disagree with the poses (and say so).
         notes: collected for `ReferenceClips.notes`.
         info: one per clip, or none.
+        free_root: whether the poses are of a body with a free root.
     """
 
     path: str
@@ -40,6 +41,17 @@ class RawClips:
     trust_velocities: bool
     notes: list[str] = field(default_factory=list)
     info: tuple[ClipInfo, ...] = ()
+    free_root: bool = True
+
+
+def check_root(raw: RawClips, free_root: bool) -> None:
+    """Raises UserError for poses with a free root where the walker has none, or the reverse."""
+    if raw.free_root != free_root:
+        words = {True: "a body with a free root", False: "a body without a free root"}
+        raise UserError(
+            f"{raw.path}: expected poses of {words[free_root]}, as the walker is, found those of "
+            f"{words[raw.free_root]}; give the MJCF of the recorded body"
+        )
 
 
 def check_shapes(raw: RawClips, num_joints: int) -> None:

@@ -79,8 +79,8 @@ class Recording:
         take_lengths: int [take]; frames that belong together without a break, in file order; their
             sum is the number of frames.
         take_names: one per take.
-        joint_names: of the joint columns, qpos[:, 7:] (without a root: of every column); None where
-            the file does not say.
+        joint_names: of the joint columns (without a root: of every column); None where the file
+            does not say.
         keypoints: [frame, keypoint, 3], recorded marker positions in the world, metres.
         keypoint_names: one per keypoint.
         keypoint_bodies: body that each keypoint's marker sits on; () where the file does not say.

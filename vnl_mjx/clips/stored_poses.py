@@ -34,10 +34,13 @@ def compare_stored_poses(
     step = max(recording.num_frames // _SAMPLES, 1)
     rows = range(0, recording.num_frames, step)
     qpos = np.array([recording.qpos[row] for row in rows], np.float64)
+    layout = walker.layout
     if order is not None:
-        qpos[:, 7:] = qpos[:, 7 + order]
+        qpos[:, layout.joint_qpos] = qpos[:, layout.joint_qpos][:, order]
     good = np.isfinite(qpos).all(axis=1)
-    qpos[:, 3:7] /= np.maximum(np.linalg.norm(qpos[:, 3:7], axis=1, keepdims=True), 1e-9)
+    if root := layout.root:
+        norms = np.linalg.norm(qpos[:, root.quaternion], axis=1, keepdims=True)
+        qpos[:, root.quaternion] /= np.maximum(norms, 1e-9)
     found = kinematics(qpos[good]).positions[:, [walker.body_names.index(n) for n in shared]]
     given = np.array([stored[row] for row, ok in zip(rows, good, strict=True) if ok])
     if not given.size:

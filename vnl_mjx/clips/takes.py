@@ -23,6 +23,7 @@ from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
 from vnl_mjx.config.preprocessing import PreprocessConfig, VelocitySection
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 
 # A file whose quaternions are mostly this far from unit has other columns there.
 _MAX_NORM_ERROR = 0.05
@@ -76,6 +77,7 @@ class Take:
         order: np.ndarray | None,
         rate_in: float,
         options: PreprocessConfig,
+        layout: Layout,
     ):
         """Looks through the take for frames that are not poses.
 
@@ -86,11 +88,13 @@ class Take:
             order: columns of the file's joints in the walker's order; None: they are in it.
             rate_in: frames per second.
             options: what is filled, smoothed and resampled, and how much is read at a time.
+            layout: of the walker, which the recording fits.
 
         Raises:
             UserError: the quaternions are not unit.
         """
         self._recording, self._order, self._options = recording, order, options
+        self._layout = layout
         self.made_by = recording.made_by
         self.name, self.first, self.num_in = name, rows.start, rows.stop - rows.start
         self.rate_in = rate_in
@@ -122,8 +126,9 @@ class Take:
         stretch = self._stretch(start)
         first, last = max(start - margin, stretch[0]), min(stop + margin, stretch[1])
         qpos, filled = self.poses(first, last)
-        qpos[:, 2] += shift_m
-        qvel, clamped = take_velocities(qpos, self.rate_out, velocity)
+        if root := self._layout.root:
+            qpos[:, root.position][:, 2] += shift_m
+        qvel, clamped = take_velocities(qpos, self._layout, self.rate_out, velocity)
         features = computer(qpos, [len(qpos)], self.rate_out, qvel)
         return Block(first, features, filled, clamped).part(start, stop)
 
@@ -137,18 +142,17 @@ class Take:
         first, last = max(start - margin, 0), min(stop + margin, self.num_out)
         rows = input_rows(first, last - first, self.num_in, self.rate_in, self.rate_out)
         rows = slice(max(rows.start - self._max_gap, 0), rows.stop + self._max_gap)
-        gaps = fill_gaps(self._read(rows), self._max_gap)
+        gaps = fill_gaps(self._read(rows), self._layout, self._max_gap)
         grid = {"first_in": rows.start, "first_out": first, "num_out": last - first}
         kind = self._options.resampling_config.interpolation
-        out = resample_block(gaps.qpos, self.rate_in, self.rate_out, interpolation=kind, **grid)
+        rates = self.rate_in, self.rate_out
+        out = resample_block(gaps.qpos, self._layout, *rates, interpolation=kind, **grid)
         filled = resample_flags(gaps.filled, self.rate_in, self.rate_out, **grid)
         if window:
             stretch = self._stretch(start)
             inside = slice(max(stretch[0] - first, 0), min(stretch[1], last) - first)
-            smoothed = smooth_poses(
-                out[inside], [inside.stop - inside.start], window, self.rate_out
-            )
-            out[inside] = smoothed
+            length = [inside.stop - inside.start]
+            out[inside] = smooth_poses(out[inside], self._layout, length, window, self.rate_out)
         own = slice(start - first, stop - first)
         return out[own], filled[own]
 
@@ -168,8 +172,19 @@ class Take:
         margin = self._max_gap + 1
         first = max(start - margin, 0)
         raw = self._raw(slice(first, min(stop + margin, self.num_in)))
-        unit, off = unit_quaternions(raw[:, 3:7])
-        norms = np.linalg.norm(raw[start - first : stop - first, 3:7], axis=1)
+        own = slice(start - first, stop - first)
+        if root := self._layout.root:
+            quaternion = raw[:, root.quaternion]
+            self._check_unit(quaternion[own])
+            unit, off = unit_quaternions(quaternion)
+            self.num_normalised += off
+            raw[:, root.quaternion] = unit
+            self._follow_signs(start, unit[own])
+        gaps = fill_gaps(raw, self._layout, self._max_gap)
+        self.missing[start:stop], self.filled[start:stop] = gaps.missing[own], gaps.filled[own]
+
+    def _check_unit(self, quaternion: np.ndarray) -> None:
+        norms = np.linalg.norm(quaternion, axis=1)
         wrong = np.abs(norms - 1.0) > _MAX_NORM_ERROR
         good = np.isfinite(norms) & (norms > 1e-3)
         if (wrong & good).sum() > 0.5 * max(good.sum(), 1):
@@ -178,12 +193,6 @@ class Take:
                 f"{self.name!r} have norm {np.median(norms[good]):.3g}, expected unit quaternions "
                 "(w x y z); are the columns root position, root quaternion, joints?"
             )
-        self.num_normalised += off
-        raw[:, 3:7] = unit
-        gaps = fill_gaps(raw, self._max_gap)
-        own = slice(start - first, stop - first)
-        self.missing[start:stop], self.filled[start:stop] = gaps.missing[own], gaps.filled[own]
-        self._follow_signs(start, unit[own])
 
     def _follow_signs(self, start: int, unit: np.ndarray) -> None:
         """Signs that make the quaternions of a block continue those before, NaN stepped over."""
@@ -201,13 +210,16 @@ class Take:
         stored = self._recording.qpos[self.first + rows.start : self.first + rows.stop]
         qpos = np.array(stored, np.float64)
         if self._order is not None:
-            qpos[:, 7:] = qpos[:, 7 + self._order]
+            joints = self._layout.joint_qpos
+            qpos[:, joints] = qpos[:, joints][:, self._order]
         return qpos
 
     def _read(self, rows: slice) -> np.ndarray:
         rows = slice(rows.start, min(rows.stop, self.num_in))
         qpos = self._raw(rows)
-        qpos[:, 3:7] = unit_quaternions(qpos[:, 3:7])[0] * self._signs[rows, None]
+        if root := self._layout.root:
+            unit, _ = unit_quaternions(qpos[:, root.quaternion])
+            qpos[:, root.quaternion] = unit * self._signs[rows, None]
         return qpos
 
     def _stretch(self, frame: int) -> tuple[int, int]:
@@ -219,7 +231,7 @@ class Take:
 
 
 def take_velocities(
-    qpos: np.ndarray, rate_hz: float, options: VelocitySection
+    qpos: np.ndarray, layout: Layout, rate_hz: float, options: VelocitySection
 ) -> tuple[np.ndarray, np.ndarray]:
     """Velocities [frame, nv] of one stretch, as qvel, and the number of clamped joint velocities [frame]."""
     lengths = np.array([len(qpos)])
@@ -228,10 +240,11 @@ def take_velocities(
         before = np.minimum(np.arange(len(qpos)), len(qpos) - 2)
         after = before + 1
     seconds = seconds_between(before, after, rate_hz)
-    qvel = difference_qvel(qpos[before], qpos[after], seconds)
+    qvel = difference_qvel(qpos[before], qpos[after], layout, seconds)
     if options.smoothing_window_s:
         qvel = smooth(qvel, lengths, options.smoothing_window_s, rate_hz)
     if options.max_qvel is None:
         return qvel, np.zeros(len(qvel), int)
-    qvel[:, 6:], clamped = limit_velocity(qvel[:, 6:], options.max_qvel)
+    joints = layout.joint_qvel
+    qvel[:, joints], clamped = limit_velocity(qvel[:, joints], options.max_qvel)
     return qvel, clamped

@@ -2,37 +2,49 @@
 
 import numpy as np
 
+from vnl_mjx.walkers.layout import Layout
 
-def finite_difference_qvel(qpos: np.ndarray, lengths: np.ndarray, rate_hz: float) -> np.ndarray:
+
+def finite_difference_qvel(
+    qpos: np.ndarray, layout: Layout, lengths: np.ndarray, rate_hz: float
+) -> np.ndarray:
     """Central differences inside each clip, one-sided at its ends, zero for a single frame.
 
     Args:
-        qpos: [frame, 7 + joints] of a free root joint and scalar joints, clips one after another.
+        qpos: [frame, nq], clips one after another.
+        layout: of qpos.
         lengths: [clip], frames per clip.
         rate_hz: frames per second.
 
     Returns:
-        float64 [frame, 6 + joints].
+        float64 [frame, nv].
     """
     before, after = neighbours(np.asarray(lengths))
     qpos = np.asarray(qpos, np.float64)
-    return difference_qvel(qpos[before], qpos[after], seconds_between(before, after, rate_hz))
+    seconds = seconds_between(before, after, rate_hz)
+    return difference_qvel(qpos[before], qpos[after], layout, seconds)
 
 
-def difference_qvel(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def difference_qvel(
+    before: np.ndarray, after: np.ndarray, layout: Layout, seconds: np.ndarray
+) -> np.ndarray:
     """The constant qvel that moves one pose to another, as MuJoCo's `mj_differentiatePos`.
 
     The angular velocity is in the root's own frame, as in the qvel of a free joint.
 
     Args:
-        before: [frame, 7 + joints] poses.
-        after: [frame, 7 + joints] poses.
+        before: [frame, nq] poses.
+        after: [frame, nq] poses.
+        layout: of the poses.
         seconds: [frame], between them.
     """
-    qvel = np.empty((len(before), before.shape[1] - 1))
-    qvel[:, :3] = after[:, :3] - before[:, :3]
-    qvel[:, 3:6] = rotation_between(before[:, 3:7], after[:, 3:7])
-    np.subtract(after[:, 7:], before[:, 7:], out=qvel[:, 6:])
+    qvel = np.empty((len(before), layout.nv))
+    if root := layout.root:
+        np.subtract(after[:, root.position], before[:, root.position], out=qvel[:, root.velocity])
+        turned = rotation_between(before[:, root.quaternion], after[:, root.quaternion])
+        qvel[:, root.angular_velocity] = turned
+    joints = layout.joint_qpos
+    np.subtract(after[:, joints], before[:, joints], out=qvel[:, layout.joint_qvel])
     qvel *= (1.0 / seconds)[:, None]  # as MuJoCo does
     return qvel
 

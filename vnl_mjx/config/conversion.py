@@ -148,7 +148,7 @@ def _described(options: tuple[Any, ...]) -> str:
     elif typing.get_origin(kind) is tuple:
         parts = typing.get_args(kind)
         count = "" if Ellipsis in parts else f" of {len(parts)}"
-        text = f"a list{count}, each part {names[parts[0]]}"
+        text = f"a list{count}, each part {_described(parts[:1])}"
     else:
         text = names[kind]
     return text + " or null" * (type(None) in options)
@@ -157,7 +157,7 @@ def _described(options: tuple[Any, ...]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ The only module besides the command line that knows Hydra and OmegaConf; both ar
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_origin
 
@@ -23,6 +23,7 @@ from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.walker import resolved
 from vnl_mjx.errors import UserError
 
 T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig, TeacherTrainingConfig)
@@ -143,6 +144,9 @@ def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str 
         given = " ".join(overrides)
         raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
     config = from_dict(cls, cast(dict[str, Any], composed))
+    if isinstance(config, TeacherTrainingConfig):  # a checkpoint holds what its body's file says
+        walker = resolved(config.task.walker)
+        config = replace(config, task=replace(config.task, walker=walker))
     config.validate()
     return config
 

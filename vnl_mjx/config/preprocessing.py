@@ -34,7 +34,8 @@ class BodySection:
     """The body that the poses are of.
 
     Attributes:
-        mjcf_path: MJCF file, null for the rodent of dm_control as track-mjx edits it.
+        mjcf_path: MJCF file, or a body's YAML file, which gives what is left at its default below;
+            null for the rodent of dm_control as track-mjx edits it.
         rescale_factor: uniform scale of the body tree, null for 0.9 (the rodent) or 1 (an MJCF file).
         rescaling: as track-mjx scales the rodent, or as dm_control does (see `WalkerConfig`); older
             STAC files are of a body that dm_control scaled.

@@ -4,13 +4,12 @@ from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_VNL_PLAYGROUND,
     REFERENCE_DM_CONTROL,
     REFERENCE_VNL_PLAYGROUND,
-    RODENT_APPENDAGE_NAMES,
     ImitationConfig,
     PhysicsConfig,
     UpstreamQuirks,
-    WalkerConfig,
 )
 from vnl_mjx.config.rewards import RewardConfig, TerminationConfig
+from vnl_mjx.config.walker import WalkerConfig, rodent_body
 
 NO_QUIRKS = UpstreamQuirks(
     body_row_shift=0, reward_body_row_shift=0, joint_row_shift=0, ctrl_diff_is_zero=False
@@ -20,7 +19,7 @@ NO_QUIRKS = UpstreamQuirks(
 # are 400 control steps (its `train_imitation.py`).
 VNL_PLAYGROUND_TASK = ImitationConfig(
     generation="vnl-playground",
-    walker=WalkerConfig(end_effector_names=RODENT_APPENDAGE_NAMES),
+    walker=WalkerConfig(end_effector_names=rodent_body().appendage_names),
     physics=PhysicsConfig(num_substeps=5, solver="newton"),
     reward=RewardConfig(family="vnl_playground"),
     termination=TerminationConfig(family="vnl_playground"),

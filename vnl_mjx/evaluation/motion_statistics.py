@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.velocities import rotation_between
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 # Speeds are those of the chord over so long: as smoothed by a box of that width.
@@ -52,6 +54,7 @@ class MotionReader:
     def __init__(self, walker: Walker):
         """Takes whose motions they are."""
         self._kinematics = Kinematics(walker.model)
+        self._layout = walker.layout
         self._root_body, self._floor_height = walker.root_body, walker.floor_height
 
     def of_clips(self, clips: ReferenceClips) -> Motions:
@@ -72,10 +75,12 @@ class MotionReader:
     def __call__(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> Motions:
         """Of qpos [frame, nq] each."""
         trajectories = [np.asarray(qpos, np.float64) for qpos in trajectories]
-        speeds, turns = zip(*(_chords(qpos, rate_hz) for qpos in trajectories), strict=True)
+        speeds, turns = zip(
+            *(_chords(qpos, self._layout, rate_hz) for qpos in trajectories), strict=True
+        )
         heights = self._kinematics(np.concatenate(trajectories)).positions[:, self._root_body, 2]
         return Motions(
-            joints=tuple(qpos[:, 7:] for qpos in trajectories),
+            joints=tuple(qpos[:, self._layout.joint_qpos] for qpos in trajectories),
             speed=np.concatenate(speeds),
             turning_rate=np.concatenate(turns),
             torso_height=heights - self._floor_height,
@@ -83,17 +88,19 @@ class MotionReader:
         )
 
 
-def _chords(qpos: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """Horizontal speed and turning rate over chords of 0.1 s, [chord] each."""
     lag = max(1, round(CHORD_SECONDS * rate_hz))
     if len(qpos) <= lag:
         return np.empty(0), np.empty(0)
-    before, after = qpos[:-lag], qpos[lag:]
-    speed = np.linalg.norm(after[:, :2] - before[:, :2], axis=1) * rate_hz / lag
-    w, x, y, z = before[:, 3:7].T
+    position, quaternion = root_pose(qpos, layout)
+    moved = position[lag:, :2] - position[:-lag, :2]
+    speed = np.linalg.norm(moved, axis=1) * rate_hz / lag
+    before, after = quaternion[:-lag], quaternion[lag:]
+    w, x, y, z = before.T
     up = np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], axis=1)
     # the part of the rotation that is about the vertical is defined in every posture, heading is not
-    turned = np.sum(rotation_between(before[:, 3:7], after[:, 3:7]) * up, axis=1)
+    turned = np.sum(rotation_between(before, after) * up, axis=1)
     return speed, turned * rate_hz / lag
 
 

@@ -61,7 +61,8 @@ def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
     """The `EndFunction` of those who follow nothing: it fails who has fallen, and is never over.
 
     Fallen is: the simulation diverged, the torso's z axis points below the horizontal, or the torso is
-    lower over the floor than half of its lowest height in `clips`.
+    lower over the floor than half of its lowest height in `clips`. A body without a free root cannot
+    fall.
     """
     root, floor = walker.root_body, walker.floor_height
     heights = np.asarray(clips.body_positions)[:, root, 2] - floor
@@ -69,6 +70,8 @@ def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
 
     def ending(state: ImitationState, outcome: StepOutcome) -> tuple[jax.Array, jax.Array]:
         physics = state.physics
+        if walker.root is None:
+            return physics.diverged, jnp.bool_(False)
         upside_down = physics.xmat[root, 2, 2] < 0.0
         low = physics.xpos[root, 2] < lowest
         return physics.diverged | upside_down | low, jnp.bool_(False)
@@ -80,7 +83,9 @@ def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceCl
     """The walker's default pose with its lowest foot on the floor, at rest, as one clip."""
     qpos = walker.model.qpos0[None].copy()
     poses = forward_kinematics(walker.model, qpos)
-    qpos[0, 2] -= foot_heights(walker, poses.positions, poses.quaternions).min()
+    if root := walker.root:
+        lowest = foot_heights(walker, poses.positions, poses.quaternions).min()
+        qpos[0, root.position][2] -= lowest
     still = np.repeat(qpos, num_frames, axis=0)
     return clips_from_poses(
         walker, still, [num_frames], rate_hz, names=("neutral",), source="default pose"

@@ -7,6 +7,7 @@ import numpy as np
 from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.walkers.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def cut_rollout(
             made_by=f"rollout of {played_by} on {clips.names[clip]}"
             + (f" ({info.made_by})" if info.made_by else ""),
         )
-        made.append(RolledOutClip(clips.names[clip], _recentred(qpos), info))
+        made.append(RolledOutClip(clips.names[clip], _recentred(qpos, clips.layout), info))
     return made, left_out
 
 
@@ -98,7 +99,9 @@ def _source_info(clips: ReferenceClips, clip: int) -> ClipInfo:
     return ClipInfo(source=clips.source, start_s=start / clips.rate_hz)
 
 
-def _recentred(qpos: np.ndarray) -> np.ndarray:
+def _recentred(qpos: np.ndarray, layout: Layout) -> np.ndarray:
     moved = np.array(qpos, np.float32)
-    moved[:, :2] -= moved[0, :2]
+    if root := layout.root:
+        position = moved[:, root.position]
+        position[:, :2] -= position[0, :2]
     return moved

@@ -172,7 +172,7 @@ def track(rollout: Rollout, clips: ReferenceClips, config: RewardConfig) -> Trac
     """Compares every step of a rollout with the frame that its reward read."""
     steps = rollout.steps
     reference = np.asarray(clips.qpos())[rollout.reference_rows(clips)]
-    errors = pose_errors(steps.qpos, reference)
+    errors = pose_errors(steps.qpos, reference, clips.layout)
     imitation = sum(np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
     return Tracking(
         imitation=np.asarray(imitation) / imitation_reward_maximum(config),

@@ -6,6 +6,7 @@ All errors are [time, episode] or [...]; a mean per joint or body is over `Walke
 
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.velocities import rotation_between
@@ -17,10 +18,11 @@ from vnl_mjx.evaluation.body_motion import (
     strides,
 )
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.walkers.layout import Layout
 
 
-def pose_errors(qpos: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
-    """Errors of poses [..., nq] in the world, [...] each.
+def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
+    """Errors of poses [..., nq] in the world, [...] each; of a root that is not free, zero.
 
     Returns:
         `root_error_mm` distance of the root; `root_angle_deg` angle of the rotation between the
@@ -28,13 +30,15 @@ def pose_errors(qpos: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray
         `joint_distance_rad` Euclidean norm of it.
     """
     qpos, reference = np.asarray(qpos, np.float64), np.asarray(reference, np.float64)
-    difference = qpos - reference
-    turned = rotation_between(reference[..., 3:7], qpos[..., 3:7])
+    position, quaternion = root_pose(qpos, layout)
+    expected_position, expected_quaternion = root_pose(reference, layout)
+    turned = rotation_between(expected_quaternion, quaternion)
+    joints = (qpos - reference)[..., layout.joint_qpos]
     return {
-        "root_error_mm": 1e3 * np.linalg.norm(difference[..., :3], axis=-1),
+        "root_error_mm": 1e3 * np.linalg.norm(position - expected_position, axis=-1),
         "root_angle_deg": np.degrees(np.linalg.norm(turned, axis=-1)),
-        "joint_error_rad": np.abs(difference[..., 7:]).mean(axis=-1),
-        "joint_distance_rad": np.linalg.norm(difference[..., 7:], axis=-1),
+        "joint_error_rad": np.abs(joints).mean(axis=-1),
+        "joint_distance_rad": np.linalg.norm(joints, axis=-1),
     }
 
 
@@ -72,7 +76,7 @@ def step_errors(
     state = compared_state(rollout, clips)
     clip_qpos = np.asarray(clips.qpos(), np.float64)[rollout.reference_rows(clips)]
     after = np.broadcast_to(np.arange(1, len(state) + 1)[:, None], state.shape)
-    errors = pose_errors(rollout.steps.qpos, clip_qpos)
+    errors = pose_errors(rollout.steps.qpos, clip_qpos, clips.layout)
     errors |= body_errors(simulated.at(after), reference.at(state))
     own, clips_own = strides(rollout.control_hz, clips.rate_hz)
     moving = rates_of_change(simulated.bodies_w, simulated.present, own, rollout.control_hz)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.rollout import Rollout
 
@@ -34,7 +35,8 @@ class Ways:
 
 def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
     """How far the root went in each episode, and how far the clip's root in the same frames."""
-    clip_qpos, episodes = np.asarray(clips.qpos()), rollout.episodes
+    episodes, layout = rollout.episodes, clips.layout
+    clip_position, _ = root_pose(np.asarray(clips.qpos()), layout)
     rows = []
     for episode, (clip, start) in enumerate(
         zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
@@ -43,10 +45,10 @@ def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
         if len(qpos) > 1:
             last = int(rollout.steps.frame[len(qpos) - 2, episode])
         first = int(np.asarray(clips.starts)[clip])
-        reference = clip_qpos[first + start : first + last + 1]
+        reference = clip_position[first + start : first + last + 1]
         rows.append(
             (
-                way(qpos[:, :2], rollout.control_hz),
+                way(root_pose(qpos, layout)[0][:, :2], rollout.control_hz),
                 (len(qpos) - 1) / rollout.control_hz,
                 way(reference[:, :2], clips.rate_hz),
                 (len(reference) - 1) / clips.rate_hz,

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
+from vnl_mjx.clips.recording import ROOT_COLUMNS
+
 
 class Pose(NamedTuple):
     """Pose of one body.
@@ -53,7 +55,7 @@ class Chain:
 
     Attributes:
         bodies: names, base excluded.
-        columns: int [joint], places of the chain's joints in qpos[7:].
+        columns: int [joint], places of the chain's joints among the walker's.
         lower, upper: [joint] limits, radians.
     """
 
@@ -81,7 +83,7 @@ class Chain:
         if any(model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE for joint in joints):
             raise ValueError(f"the chain from {base!r} to {tip!r} has joints that are no hinges")
         self.bodies = tuple(model.body(body).name for body in path)
-        self.columns = model.jnt_qposadr[joints] - 7
+        self.columns = model.jnt_qposadr[joints] - ROOT_COLUMNS
         self.lower, self.upper = model.jnt_range[joints].T.copy()
         self._links = [_link(model, body, joints) for body in path]
         self._joint_body = np.array([path.index(model.jnt_bodyid[joint]) for joint in joints])

@@ -17,6 +17,7 @@ from vnl_mjx.gait.profile import GaitConfig, make_path
 from vnl_mjx.gait.style import GaitStyle, scaled, varied
 from vnl_mjx.gait.trunk import Trunk, TrunkBuilder
 from vnl_mjx.gait.variation import wander
+from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 
 MADE_BY = "vnl_mjx kinematic gait generator (synthetic)"
@@ -141,12 +142,13 @@ class _Maker:
 
     def _pose(self, trunk: Trunk) -> np.ndarray:
         """Everything below a given trunk, by inverse kinematics: qpos [frame, nq]."""
-        model = self.walker.model
-        qpos = np.tile(np.concatenate([np.zeros(7), self.angles]), (len(self.time), 1))
-        qpos[:, :3] = trunk.root.position
+        model, root = self.walker.model, FreeRoot
+        qpos = np.zeros((len(self.time), self.walker.nq))
+        qpos[:, root.position] = trunk.root.position
         for row, rotation in zip(qpos, trunk.root.rotation, strict=True):
-            mujoco.mju_mat2Quat(row[3:7], rotation.ravel())
-        joints = qpos[:, 7:]
+            mujoco.mju_mat2Quat(row[root.quaternion], rotation.ravel())
+        joints = qpos[:, self.walker.joint_qpos]
+        joints[:] = self.angles
         joints[:, self.builder.spine.columns] = trunk.spine
         neck, tail = Chain(model, "torso", "skull"), Chain(model, "pelvis", "vertebra_C30")
         joints[:, neck.columns] = neck_angles(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.gait.chains import matrices
 from vnl_mjx.gait.generate import GaitMotion
@@ -76,11 +77,12 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     model, qpos, rate = walker.model, motion.qpos, motion.config.rate_hz
     poses = forward_kinematics(model, qpos)
     paws = [paw_parts(walker, poses, foot) for foot in walker.feet]
-    joints = qpos[:, 7:]
+    joints = qpos[:, walker.joint_qpos]
+    position, quaternion = root_pose(qpos, walker.layout)
     velocity = np.diff(joints, axis=0) * rate
-    lower, upper = model.jnt_range[1:].T
+    lower, upper = model.jnt_range[walker.layout.joint_ids].T
     margin = _balance(poses.center_of_mass.astype(float), paws)
-    rotation = matrices(qpos[:, 3:7])
+    rotation = matrices(quaternion)
     return GaitMeasures(
         slip_mm=1e3 * max(_slip(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
         lifted_mm=1e3 * max(_lifted(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
@@ -91,13 +93,13 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
         limits_rad=float(np.maximum(lower - joints, joints - upper).max().clip(0.0)),
         joint_speed=float(np.abs(velocity).max()),
         joint_jump=float(np.abs(np.diff(velocity, axis=0)).max()),
-        speed=_distance(qpos, rate) / ((len(qpos) - 1) / rate),
+        speed=_distance(position, rate) / ((len(qpos) - 1) / rate),
         commanded_speed=float(motion.speed.mean()),
         turn=_heading_rate(rotation, motion, rate),
         commanded_turn=float(motion.turn.mean()),
         balance=float((margin > 0).mean()),
         overhang_mm=1e3 * max(0.0, -float(margin.min())),
-        root_height_mm=1e3 * float(np.median(qpos[:, 2]) - walker.floor_height),
+        root_height_mm=1e3 * float(np.median(position[:, 2]) - walker.floor_height),
         chest_pitch_deg=float(np.degrees(np.arcsin(rotation[:, 2, 0]).max())),
     )
 
@@ -129,10 +131,10 @@ def _clearance(paw: PawParts, contact: np.ndarray) -> float:
     return min((float(paw.height[swing].max()) for swing in swings), default=np.inf)
 
 
-def _distance(qpos: np.ndarray, rate: float) -> float:
+def _distance(position: np.ndarray, rate: float) -> float:
     """Length of the root's way, over chords that leave out the sway within a stride."""
     step = max(1, round(_CHORD_SECONDS * rate))
-    places = qpos[np.append(np.arange(0, len(qpos) - 1, step), len(qpos) - 1), :2]
+    places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1), :2]
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
 
 

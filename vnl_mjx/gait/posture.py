@@ -44,15 +44,15 @@ def posture(walker: Walker) -> np.ndarray:
     return np.array([angles.get(unsided(name), 0.0) for name in walker.joint_names])
 
 
-def symmetric_medians(qpos: np.ndarray, joint_names: tuple[str, ...]) -> dict[str, float]:
+def symmetric_medians(joints: np.ndarray, joint_names: tuple[str, ...]) -> dict[str, float]:
     """Median angle of each joint, left and right together, by name without the side.
 
     Args:
-        qpos: [frame, 7 + joint].
-        joint_names: in the order of qpos[:, 7:].
+        joints: [frame, joint], radians.
+        joint_names: of the columns.
     """
     groups: dict[str, list[np.ndarray]] = {}
-    for name, angles in zip(joint_names, qpos[:, 7:].T, strict=True):
+    for name, angles in zip(joint_names, joints.T, strict=True):
         if not name.endswith(("_bend", "_twist")):
             groups.setdefault(unsided(name), []).append(angles)
     return {name: float(np.median(np.stack(sides))) for name, sides in groups.items()}
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     except (UserError, OSError, KeyError) as error:
         print(f"posture: {error}", file=sys.stderr)
         return USER_ERROR_EXIT_STATUS
-    for name, angle in symmetric_medians(qpos, walker.joint_names).items():
+    for name, angle in symmetric_medians(qpos[:, walker.joint_qpos], walker.joint_names).items():
         if abs(angle) > 5e-4:
             print(f'    "{name}": {angle:.3f},')
     return 0

@@ -117,7 +117,7 @@ def measure_latent(
     reader = prior.reader
     interpolation = traversal = None
     if config.interpolate and rollout.num_episodes > 1:
-        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout))
+        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
         figures = interpolation_figures(interpolation, rollout, clips, reader)
         statistics["interpolation"] = figures
     if config.num_traversals:

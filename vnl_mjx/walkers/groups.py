@@ -2,20 +2,25 @@
 
 from collections.abc import Sequence
 
-# First match wins; keywords are those of dm_control's rodent and of most legged walkers.
-_KEYWORDS = {
-    "spine": ("lumbar", "vertebra", "spine", "abdomen"),
-    "neck_head": ("cervical", "atlas", "mandible", "neck", "head", "jaw"),
-    "tail": ("caudal", "tail"),
-    "hindlimb": ("hip", "knee", "ankle", "toe"),
-    "forelimb": ("scapula", "shoulder", "elbow", "wrist", "finger"),
-}
+from vnl_mjx.config.walker import rodent_body
 
 
-def actuator_groups(names: Sequence[str]) -> dict[str, list[int]]:
-    """Indices of `names` by part of the body; what no keyword covers is "other"."""
-    groups: dict[str, list[int]] = {}
+def actuator_groups(
+    names: Sequence[str], groups: Sequence[Sequence[str]] = ()
+) -> dict[str, list[int]]:
+    """Returns indices of `names` by part of the body; what no group covers is "other".
+
+    Args:
+        names: of the actuators.
+        groups: each a name and words; the first group with a word of an actuator's name has it. Default:
+            those of the rodent, which serve most legged walkers.
+    """
+    found: dict[str, list[int]] = {}
     for index, name in enumerate(names):
-        matches = (group for group, words in _KEYWORDS.items() if any(w in name for w in words))
-        groups.setdefault(next(matches, "other"), []).append(index)
-    return groups
+        matches = (
+            group
+            for group, *words in groups or rodent_body().actuator_groups
+            if any(word in name for word in words)
+        )
+        found.setdefault(next(matches, "other"), []).append(index)
+    return found

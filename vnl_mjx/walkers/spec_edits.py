@@ -11,21 +11,20 @@ import numpy as np
 from vnl_mjx.errors import UserError
 
 
-def root_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
-    """Returns the one body that a free joint moves in the world.
+def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
+    """Returns the one body that a free joint moves in the world; None if there is none.
 
     Raises:
-        UserError: if no child of the world has a free joint, or several have.
+        UserError: if several bodies have a free joint.
     """
-    free = [j.parent for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]
-    roots = [body for body in free if body.parent == spec.worldbody]
-    if len(roots) != 1:
-        named = ", ".join(body.name or "(unnamed)" for body in roots) or "none"
+    bodies = [j.parent for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]
+    if len(bodies) > 1:
+        named = ", ".join(body.name or "(unnamed)" for body in bodies)
         raise UserError(
-            f"walker.source: expected one body with a free joint directly below worldbody in "
-            f"model {spec.modelname!r}, found {named}; add <freejoint/> to the walker's root only"
+            f"walker.source: expected at most one body with a free joint in model "
+            f"{spec.modelname!r}, found {named}; leave <freejoint/> on the walker's root only"
         )
-    return roots[0]
+    return bodies[0] if bodies else None
 
 
 def use_torque_actuators(spec: mujoco.MjSpec) -> None:
@@ -58,7 +57,7 @@ def scale_walker(
     joints: Collection[str] = (),
     scale_actuators: bool = True,
 ) -> None:
-    """Scales the body tree that the free joint moves, uniformly.
+    """Scales the body tree that the free joint moves, uniformly; without one, every body.
 
     Body positions and geom positions, sizes and end points grow with `scale`, actuator gears with
     its square, as a muscle's cross-section does; a keyframe's root height grows with `scale`.
@@ -74,8 +73,9 @@ def scale_walker(
     """
     if scale == 1.0:
         return
-    root = root_body(spec)
-    for body in [root, *root.find_all(mujoco.mjtObj.mjOBJ_BODY)]:
+    root = free_body(spec)
+    moved = [root, *root.find_all(mujoco.mjtObj.mjOBJ_BODY)] if root else spec.bodies[1:]
+    for body in moved:
         for placed in (body, *body.frames):
             placed.pos = placed.pos * scale
         for joint in body.joints:
@@ -89,7 +89,7 @@ def scale_walker(
     for actuator in spec.actuators if scale_actuators else ():
         actuator.gear = actuator.gear * scale * scale
     for key in spec.keys:
-        if len(key.qpos) > 2:
+        if root and len(key.qpos) > 2:
             qpos = np.array(key.qpos)
             qpos[2] *= scale
             key.qpos = qpos

@@ -12,14 +12,11 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.config.imitation import (
-    RODENT_APPENDAGE_NAMES,
-    RODENT_FOOT_NAMES,
-    RODENT_SOURCE,
-    WalkerConfig,
-)
+from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
+from vnl_mjx.walkers.groups import actuator_groups
+from vnl_mjx.walkers.layout import FreeRoot, Layout
 
 _FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
 _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
@@ -27,25 +24,28 @@ _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A compiled walker. Its first joint is the free root joint: qpos[:7] and qvel[:6].
+    """A compiled walker.
 
     Attributes:
         config: what it was built from.
         model: compiled; the solver options are those of the source.
-        joint_names: the joints after the root joint, in the order of qpos[7:] and qvel[6:].
+        layout: columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own.
+        joint_names: every joint but the free root joint, in the order of `joint_qpos`.
         body_names: every body in model order; the first is "world".
         actuator_names: every actuator in the order of ctrl.
-        tracked_joints: int32 [tracked joint], rows into qpos[7:] of `config.joint_names`.
+        tracked_joints: int32 [tracked joint], rows into the joints of `config.joint_names`.
         tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
         end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
         appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
         feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
         root_body: body id of `config.root_body`.
-        floor_height: z of the model's first floor plane in the world, metres; 0 where it has none.
+        floor_height: z of the floor in the world, metres: the configuration's, else that of the
+            model's first floor plane, else 0.
     """
 
     config: WalkerConfig
     model: mujoco.MjModel
+    layout: Layout
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
     actuator_names: tuple[str, ...]
@@ -56,6 +56,36 @@ class Walker:
     feet: np.ndarray
     root_body: int
     floor_height: float
+
+    @property
+    def root(self) -> FreeRoot | None:
+        """Columns of the free root joint in qpos and qvel; None if the walker has none."""
+        return self.layout.root
+
+    @property
+    def actuator_groups(self) -> dict[str, list[int]]:
+        """Rows of the actuators by part of the body; what no group covers is "other"."""
+        return actuator_groups(self.actuator_names, self.config.actuator_groups)
+
+    @property
+    def joint_qpos(self) -> slice:
+        """Columns of the joints in qpos."""
+        return self.layout.joint_qpos
+
+    @property
+    def joint_qvel(self) -> slice:
+        """Columns of the joints in qvel."""
+        return self.layout.joint_qvel
+
+    @property
+    def nq(self) -> int:
+        """Columns of qpos."""
+        return self.layout.nq
+
+    @property
+    def nv(self) -> int:
+        """Columns of qvel."""
+        return self.layout.nv
 
     def fingerprint(self) -> dict[str, Any]:
         """Returns what makes this walker the same body for a policy, ready for JSON.
@@ -77,7 +107,7 @@ class Walker:
             "tracked_bodies": list(self.config.body_names),
             "end_effectors": list(self.config.end_effector_names),
             "body_mass_kg": _rounded(model.body_mass),
-            "joint_range": _rounded(model.jnt_range[1:]),
+            "joint_range": _rounded(model.jnt_range[self.layout.joint_ids]),
             "actuator_gain": _rounded(model.actuator_gainprm[:, 0]),
             "actuator_bias": _rounded(model.actuator_biasprm[:, :3]),
             "actuator_gear": _rounded(model.actuator_gear[:, 0]),
@@ -89,14 +119,15 @@ class Walker:
 
 
 def build_walker(config: WalkerConfig) -> Walker:
-    """Builds the walker that a configuration describes.
+    """Builds the walker that a configuration, or the body's file that it names, describes.
 
     Raises:
-        UserError: if the MJCF is missing or broken, has no free root joint or joints that are not
-            scalar, or lacks a joint or body that the configuration names.
+        UserError: if the MJCF is missing or broken, has joints other than one free root joint,
+            hinges and slides, or lacks a joint or body that the configuration names.
     """
+    config = resolved(config)
     spec = rodent.rodent_spec() if config.source == RODENT_SOURCE else _read_mjcf(config.source)
-    spec_edits.root_body(spec)  # fails early where there is none
+    spec_edits.free_body(spec)  # fails early if there are several
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
         raise UserError(
             f"walker.rescale_factor: expected a number above 0, found {config.rescale_factor}"
@@ -106,9 +137,10 @@ def build_walker(config: WalkerConfig) -> Walker:
     _rescale(spec, config)
     model = _compile(spec, config.source)
 
-    joint_names = tuple(model.joint(i).name for i in range(1, model.njnt))
+    layout = _layout(model, config.source)
+    all_joints = tuple(model.joint(i).name for i in range(model.njnt))
+    joint_names = all_joints[layout.joint_ids]
     body_names = tuple(model.body(i).name for i in range(model.nbody))
-    _check_joints(model, config.source)
 
     def bodies(key: str, names: Sequence[str]) -> np.ndarray:
         return _rows(key, names, body_names, config.source)
@@ -117,11 +149,12 @@ def build_walker(config: WalkerConfig) -> Walker:
         known = rodents if set(rodents) <= set(body_names) else config.end_effector_names
         return names or known
 
-    appendages = or_rodents(config.appendage_names, RODENT_APPENDAGE_NAMES)
-    feet = or_rodents(config.foot_names, RODENT_FOOT_NAMES)
+    appendages = or_rodents(config.appendage_names, rodent_body().appendage_names)
+    feet = or_rodents(config.foot_names, rodent_body().foot_names)
     return Walker(
         config=config,
         model=model,
+        layout=layout,
         joint_names=joint_names,
         body_names=body_names,
         actuator_names=tuple(model.actuator(i).name for i in range(model.nu)),
@@ -131,7 +164,7 @@ def build_walker(config: WalkerConfig) -> Walker:
         appendages=bodies("appendage_names", appendages),
         feet=bodies("foot_names", feet),
         root_body=int(bodies("root_body", [config.root_body])[0]),
-        floor_height=_floor_height(model),
+        floor_height=_floor_height(model) if config.floor_height is None else config.floor_height,
     )
 
 
@@ -152,8 +185,8 @@ def _rescale(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
 def _read_mjcf(source: str) -> mujoco.MjSpec:
     if not Path(source).is_file():
         raise UserError(
-            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF file, found no file "
-            f"{source!r}; check the path"
+            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
+            f"no file {source!r}; check the path"
         )
     try:
         return mujoco.MjSpec.from_file(source)
@@ -172,20 +205,24 @@ def _compile(spec: mujoco.MjSpec, source: str) -> mujoco.MjModel:
         ) from error
 
 
-def _check_joints(model: mujoco.MjModel, source: str) -> None:
-    """Refuses models where qpos[7:] is not one number per joint after the root joint."""
+def _layout(model: mujoco.MjModel, source: str) -> Layout:
+    """Returns the columns of qpos; refuses joints other than a first free one, hinges and slides."""
     kinds = [mujoco.mjtJoint(kind) for kind in model.jnt_type]
-    if kinds[0] != mujoco.mjtJoint.mjJNT_FREE:
+    if not kinds:
+        raise UserError(f"walker.source: expected joints in {source!r}, found none; add joints")
+    if mujoco.mjtJoint.mjJNT_FREE in kinds[1:]:
         raise UserError(
             f"walker.source: expected the free joint to be the first joint of {source!r}, found "
             f"{model.joint(0).name!r}; move the walker before other bodies with joints"
         )
-    for joint, kind in enumerate(kinds[1:], start=1):
-        if kind not in _SCALAR_JOINTS:
+    free_root = kinds[0] == mujoco.mjtJoint.mjJNT_FREE
+    for joint, kind in enumerate(kinds):
+        if kind not in _SCALAR_JOINTS and not (free_root and joint == 0):
             raise UserError(
                 f"walker.source: expected hinge and slide joints in {source!r}, found "
                 f"{model.joint(joint).name!r} of type {kind.name}; replace it by hinges"
             )
+    return Layout(num_joints=len(kinds) - free_root, free_root=free_root)
 
 
 def _floor_height(model: mujoco.MjModel) -> float:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vnl_mjx.clips.conditioning.quaternions import slerp, unit_quaternions
+from vnl_mjx.walkers.layout import Layout
 
 
 class GapResult(NamedTuple):
@@ -21,13 +22,16 @@ class GapResult(NamedTuple):
     missing: np.ndarray
 
 
-def bad_frames(qpos: np.ndarray) -> np.ndarray:
+def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
     """Frames [frame] of `qpos` [frame, nq] with NaN, infinity or a root quaternion near zero."""
-    unit, _ = unit_quaternions(qpos[:, 3:7])
-    return ~np.logical_and(np.isfinite(qpos).all(axis=1), np.isfinite(unit).all(axis=1))
+    bad = np.logical_not(np.isfinite(qpos).all(axis=1))
+    if root := layout.root:
+        unit, _ = unit_quaternions(qpos[:, root.quaternion])
+        bad |= ~np.isfinite(unit).all(axis=1)
+    return bad
 
 
-def fill_gaps(qpos: np.ndarray, max_gap_frames: int) -> GapResult:
+def fill_gaps(qpos: np.ndarray, layout: Layout, max_gap_frames: int) -> GapResult:
     """Fills runs of at most `max_gap_frames` bad frames between good ones of one take.
 
     Positions and joints are filled linearly, the root's orientation by spherical linear
@@ -36,11 +40,12 @@ def fill_gaps(qpos: np.ndarray, max_gap_frames: int) -> GapResult:
     `max_gap_frames` frames more on either side give what the whole recording gives.
 
     Args:
-        qpos: [frame, nq], root position, root quaternion, scalar joints.
+        qpos: [frame, nq].
+        layout: of qpos.
         max_gap_frames: 0 fills nothing.
     """
     result = np.array(qpos, np.float64)
-    bad = bad_frames(result)
+    bad = bad_frames(result, layout)
     count = len(result)
     rows = np.arange(count)
     before = np.maximum.accumulate(np.where(bad, -1, rows))
@@ -53,7 +58,8 @@ def fill_gaps(qpos: np.ndarray, max_gap_frames: int) -> GapResult:
     fraction = (rows[filled] - start) / (stop - start)
     a, b = result[start], result[stop]
     between = a + fraction[:, None] * (b - a)
-    ends = [unit_quaternions(end[:, 3:7])[0] for end in (a, b)]
-    between[:, 3:7] = slerp(ends[0], ends[1], fraction)
+    if root := layout.root:
+        ends = [unit_quaternions(end[:, root.quaternion])[0] for end in (a, b)]
+        between[:, root.quaternion] = slerp(ends[0], ends[1], fraction)
     result[filled] = between
     return GapResult(result, filled, missing)

@@ -12,6 +12,7 @@ import numpy as np
 from vnl_mjx.clips.conditioning.quaternions import conjugate, multiply, rotate
 from vnl_mjx.clips.conditioning.sides import other_side, partners
 from vnl_mjx.errors import UserError
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 _MAX_MISMATCH_M = 1e-3
@@ -30,7 +31,7 @@ class Mirror:
 
     Attributes:
         bodies: int [nbody], body whose mirror image each body becomes.
-        joints: int [joint], the same for the columns of qpos[:, 7:].
+        joints: int [joint], the same for the joints.
         joint_signs: float64 [joint], by which the partner's angle is multiplied.
         worst_mismatch_m: farthest that a body or joint is from its partner's mirror image, metres.
     """
@@ -41,16 +42,23 @@ class Mirror:
         Raises:
             UserError: the model is not symmetric in its reference pose.
         """
-        model = walker.model
-        self.walker = walker
-        self.bodies = np.array(partners(walker.body_names))
-        self.joints = np.array(partners(walker.joint_names), int)
-        data = _reference_pose(model, self.bodies)
+        model, layout = walker.model, walker.layout
+        self.walker, self._layout = walker, layout
+        pairs = walker.config.mirror_pairs
+        known = {*walker.body_names, *walker.joint_names}
+        if unknown := [name for pair in pairs for name in pair if name not in known]:
+            raise UserError(
+                f"walker.mirror_pairs: found {unknown[0]!r}, which is no joint or body of "
+                f"{walker.config.source!r}; correct the name"
+            )
+        self.bodies = np.array(partners(walker.body_names, pairs))
+        self.joints = np.array(partners(walker.joint_names, pairs), int)
+        data = _reference_pose(model, layout, self.bodies)
         self._moving = model.body_weldid != 0
         self.bodies[~self._moving] = np.flatnonzero(~self._moving)
         self._check_bodies(data)
         self.joint_signs = self._signs(data)
-        qpos0 = model.qpos0[7:]
+        qpos0 = model.qpos0[layout.joint_qpos]
         offsets = qpos0 - self.joint_signs * qpos0[self.joints]
         self._joint_offsets = np.where(np.abs(offsets) < 1e-9, 0.0, offsets)
         self._check_joints(data)
@@ -61,19 +69,25 @@ class Mirror:
     def qpos(self, qpos: np.ndarray) -> np.ndarray:
         """The mirrored poses of [..., nq]; twice is the identity."""
         result = np.array(qpos, np.float64)
-        result[..., :3] *= _REFLECT
-        result[..., 3:7] = _turn(result[..., 3:7] * _REFLECT_ROTATION, self._root_frame)
-        result[..., 7:] = self.joint_signs * result[..., 7:][..., self.joints]
+        joints = self._layout.joint_qpos
+        if root := self._layout.root:
+            result[..., root.position] *= _REFLECT
+            reflected = result[..., root.quaternion] * _REFLECT_ROTATION
+            result[..., root.quaternion] = _turn(reflected, self._root_frame)
+        result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
         if self._joint_offsets.any():  # else -0.0 would not come back
-            result[..., 7:] += self._joint_offsets
+            result[..., joints] += self._joint_offsets
         return result
 
     def qvel(self, qvel: np.ndarray) -> np.ndarray:
         """The mirrored velocities of [..., nv]; the angular one is in the root's frame."""
         result = np.array(qvel, np.float64)
-        result[..., :3] *= _REFLECT
-        result[..., 3:6] = _into(-_REFLECT * result[..., 3:6], self._root_frame)
-        result[..., 6:] = self.joint_signs * result[..., 6:][..., self.joints]
+        joints = self._layout.joint_qvel
+        if root := self._layout.root:
+            result[..., root.velocity] *= _REFLECT
+            reflected = -_REFLECT * result[..., root.angular_velocity]
+            result[..., root.angular_velocity] = _into(reflected, self._root_frame)
+        result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
         return result
 
     def points_w(self, points: np.ndarray) -> np.ndarray:
@@ -118,12 +132,12 @@ class Mirror:
         A reflected rotation about an axis turns the other way about the reflected axis.
         """
         along = self._reflected_axes(data)
-        dots = np.sum(data.xaxis[1:] * along, axis=1)
+        dots = np.sum(data.xaxis[self._layout.joint_ids] * along, axis=1)
         return np.where(dots < 0.0, -1.0, 1.0)
 
     def _reflected_axes(self, data: mujoco.MjData) -> np.ndarray:
-        hinge = self.walker.model.jnt_type[1:] == mujoco.mjtJoint.mjJNT_HINGE
-        reflected = data.xaxis[1:][self.joints] * _REFLECT
+        hinge = self.walker.model.jnt_type[self._layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
+        reflected = data.xaxis[self._layout.joint_ids][self.joints] * _REFLECT
         return np.where(hinge[:, None], -reflected, reflected)
 
     def _frame_corrections(self, data: mujoco.MjData) -> np.ndarray:
@@ -156,17 +170,18 @@ class Mirror:
         model, names, signs = self.walker.model, self.walker.joint_names, self.joint_signs
         if not names:
             return
-        kinds = model.jnt_type[1:]
+        own = self._layout.joint_ids
+        kinds = model.jnt_type[own]
         other = (kinds != kinds[self.joints]).astype(float)
-        anchors = data.xanchor[1:]
+        anchors = data.xanchor[own]
         moved = np.linalg.norm(anchors - anchors[self.joints] * _REFLECT, axis=1)
         along = self._reflected_axes(data)
-        turned = np.linalg.norm(data.xaxis[1:] - signs[:, None] * along, axis=1)
-        partner = np.sort(signs[:, None] * model.jnt_range[1:][self.joints], axis=1)
+        turned = np.linalg.norm(data.xaxis[self._layout.joint_ids] - signs[:, None] * along, axis=1)
+        partner = np.sort(signs[:, None] * model.jnt_range[own][self.joints], axis=1)
         partner += self._joint_offsets[:, None]
-        limited = model.jnt_limited[1:].astype(bool)
+        limited = model.jnt_limited[own].astype(bool)
         both = (limited & limited[self.joints])[:, None]
-        apart = np.max(np.abs(model.jnt_range[1:] - partner) * both, axis=1)
+        apart = np.max(np.abs(model.jnt_range[own] - partner) * both, axis=1)
         apart[limited != limited[self.joints]] = np.inf
         for measure, limit, what in (
             (other, 0.5, "of another type"),
@@ -178,10 +193,16 @@ class Mirror:
         self.worst_mismatch_m = max(self.worst_mismatch_m, float(moved.max()))
 
 
-def _reference_pose(model: mujoco.MjModel, partner: np.ndarray) -> mujoco.MjData:
-    """The model above the origin, turned where its left and right are not along y at qpos0."""
+def _reference_pose(model: mujoco.MjModel, layout: Layout, partner: np.ndarray) -> mujoco.MjData:
+    """The model above the origin, turned where its left and right are not along y at qpos0.
+
+    Without a free root it stays where it stands.
+    """
     data = mujoco.MjData(model)
-    data.qpos[:2] = 0.0
+    if (root := layout.root) is None:
+        mujoco.mj_kinematics(model, data)
+        return data
+    data.qpos[root.position][:2] = 0.0
     mujoco.mj_kinematics(model, data)
     apart = data.xpos[partner] - data.xpos
     apart *= np.where(np.arange(model.nbody) < partner, 1.0, -1.0)[:, None]
@@ -192,7 +213,7 @@ def _reference_pose(model: mujoco.MjModel, partner: np.ndarray) -> mujoco.MjData
             [1.0 + abs(side[1]), *np.cross(side, [0.0, np.sign(side[1]) or 1.0, 0.0])]
         )
         between /= np.linalg.norm(between)
-        data.qpos[3:7] = multiply(between, data.qpos[3:7])
+        data.qpos[root.quaternion] = multiply(between, data.qpos[root.quaternion])
         mujoco.mj_kinematics(model, data)
     return data
 

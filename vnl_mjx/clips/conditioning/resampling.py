@@ -13,6 +13,7 @@ import scipy.interpolate
 
 from vnl_mjx.clips.conditioning.quaternions import slerp
 from vnl_mjx.clips.conditioning.segments import stretches
+from vnl_mjx.walkers.layout import Layout
 
 Interpolation = Literal["linear", "cubic"]
 
@@ -45,7 +46,11 @@ def input_rows(first_out: int, num_out: int, num_in: int, rate_in: float, rate_o
 
 
 def resample(
-    qpos: np.ndarray, rate_in: float, rate_out: float, interpolation: Interpolation = "linear"
+    qpos: np.ndarray,
+    layout: Layout,
+    rate_in: float,
+    rate_out: float,
+    interpolation: Interpolation = "linear",
 ) -> np.ndarray:
     """One take at another rate; the same rate gives the same numbers, bit for bit.
 
@@ -53,7 +58,8 @@ def resample(
     just before. An output frame is NaN where an input frame beside it is (a gap).
 
     Args:
-        qpos: [frame, nq], root position, root quaternion (unit), scalar joints, which do not wrap.
+        qpos: [frame, nq], quaternions unit; joints do not wrap.
+        layout: of qpos.
         rate_in: Hz.
         rate_out: Hz.
         interpolation: of positions and joints; "cubic" is a not-a-knot spline of each stretch
@@ -65,6 +71,7 @@ def resample(
     num_out = num_resampled(len(qpos), rate_in, rate_out)
     return resample_block(
         qpos,
+        layout,
         rate_in,
         rate_out,
         first_in=0,
@@ -76,6 +83,7 @@ def resample(
 
 def resample_block(
     qpos: np.ndarray,
+    layout: Layout,
     rate_in: float,
     rate_out: float,
     *,
@@ -91,6 +99,7 @@ def resample_block(
 
     Args:
         qpos: [frame, nq], input frames from `first_in` on.
+        layout: of qpos.
         rate_in: Hz.
         rate_out: Hz.
         first_in: frame of the take that qpos[0] is.
@@ -112,8 +121,10 @@ def resample_block(
     a, b = qpos[before], qpos[after]
     result = a + fraction[:, None] * (b - a)
     if interpolation == "cubic":
-        _cubic(qpos, before, fraction, result)
-    result[:, 3:7] = slerp(a[:, 3:7], b[:, 3:7], fraction)
+        _cubic(qpos, layout, before, fraction, result)
+    if root := layout.root:
+        turned = slerp(a[:, root.quaternion], b[:, root.quaternion], fraction)
+        result[:, root.quaternion] = turned
     exact = fraction == 0.0
     result[exact] = a[exact]
     return result
@@ -153,10 +164,14 @@ def _places(
     return base.astype(np.int64), fraction
 
 
-def _cubic(qpos: np.ndarray, before: np.ndarray, fraction: np.ndarray, result: np.ndarray) -> None:
+def _cubic(
+    qpos: np.ndarray, layout: Layout, before: np.ndarray, fraction: np.ndarray, result: np.ndarray
+) -> None:
     """Puts spline values into the positions and joints of `result`, stretch by stretch."""
     good = np.isfinite(qpos).all(axis=1)
-    columns = np.r_[0:3, 7 : qpos.shape[1]]
+    columns = np.arange(layout.nq)
+    if root := layout.root:
+        columns = np.delete(columns, root.quaternion)
     for start, stop in stretches(good):
         rows = slice(*np.searchsorted(before, [start, stop - 1]))  # with both neighbours inside
         if stop - start < 2 or rows.start == rows.stop:

@@ -25,10 +25,14 @@ def other_side(name: str) -> Iterator[str]:
             yield other
 
 
-def partners(names: Sequence[str]) -> list[int]:
+def partners(names: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> list[int]:
     """Row of each name's partner: the other side's where there is one, else its own.
 
     A name that looks like one side but has no partner ("root" is no left "loot") is its own.
+
+    Args:
+        names: of joints or of bodies.
+        pairs: names that are partners whatever their names tell; others than `names` do not count.
     """
     rows = {name: row for row, name in enumerate(names)}
     found = list(range(len(names)))
@@ -37,4 +41,7 @@ def partners(names: Sequence[str]) -> list[int]:
         back = other is not None and next((n for n in other_side(names[other]) if n in rows), None)
         if other is not None and back == name:
             found[row] = other
+    for left, right in pairs:
+        if left in rows and right in rows:
+            found[rows[left]], found[rows[right]] = rows[right], rows[left]
     return found

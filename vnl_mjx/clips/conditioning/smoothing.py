@@ -7,6 +7,7 @@ import numpy as np
 import scipy.signal
 
 from vnl_mjx.clips.conditioning.quaternions import continuous_signs
+from vnl_mjx.walkers.layout import Layout
 
 POLYNOMIAL_ORDER = 2
 
@@ -62,13 +63,19 @@ def smooth(
 
 
 def smooth_poses(
-    qpos: np.ndarray, lengths: Sequence[int] | np.ndarray, window_s: float, rate_hz: float
+    qpos: np.ndarray,
+    layout: Layout,
+    lengths: Sequence[int] | np.ndarray,
+    window_s: float,
+    rate_hz: float,
 ) -> np.ndarray:
     """The same for poses [frame, nq]; quaternions are smoothed sign-continuous and made unit."""
     result = np.array(qpos, np.float64)
-    result[:, 3:7] = continuous_signs(result[:, 3:7])
+    if (root := layout.root) is None:
+        return smooth(result, lengths, window_s, rate_hz)
+    result[:, root.quaternion] = continuous_signs(result[:, root.quaternion])
     result = smooth(result, lengths, window_s, rate_hz)
-    result[:, 3:7] /= np.linalg.norm(result[:, 3:7], axis=1, keepdims=True)
+    result[:, root.quaternion] /= np.linalg.norm(result[:, root.quaternion], axis=1, keepdims=True)
     return result
 
 

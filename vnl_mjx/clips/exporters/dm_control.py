@@ -17,11 +17,13 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
+from vnl_mjx.clips.columns import join_qpos
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import in_frame
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import unique_name
 from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.rodent import rodent_xml_path
 from vnl_mjx.walkers.walker import Walker
 
@@ -39,8 +41,9 @@ class ExportedBody:
 
     Attributes:
         name: of the walker, in the file.
-        model: its first joint is the free root joint.
-        joint_names: of qpos[7:].
+        model: of it.
+        layout: of qpos.
+        joint_names: of the joints in qpos.
         body_names: of every body.
         root: name of the body whose frame is the egocentric one.
         end_effectors: names of bodies.
@@ -51,6 +54,7 @@ class ExportedBody:
 
     name: str
     model: mujoco.MjModel
+    layout: Layout
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]
     root: str
@@ -139,6 +143,7 @@ def dm_control_rat(walker: Walker) -> ExportedBody:
     return ExportedBody(
         name="rat",
         model=model,
+        layout=Layout(model.njnt - 1),
         joint_names=_names(model.joint(i).name for i in range(1, model.njnt)),
         body_names=_names(model.body(i).name for i in range(model.nbody)),
         root="torso",
@@ -156,6 +161,7 @@ def walker_itself(walker: Walker) -> ExportedBody:
     return ExportedBody(
         name=Path(walker.config.source).stem,
         model=walker.model,
+        layout=walker.layout,
         joint_names=walker.joint_names,
         body_names=walker.body_names,
         root=walker.body_names[walker.root_body],
@@ -190,14 +196,13 @@ def _features(
     quaternion = of_clip("quaternion")
     quaternion /= np.linalg.norm(quaternion, axis=-1, keepdims=True)
     joints = of_clip("joints")[:, order]
-    poses = kinematics(np.concatenate([position, quaternion, joints], axis=-1))
+    pose = {"position": position, "quaternion": quaternion, "joints": joints}
+    poses = kinematics(join_qpos(pose, body.layout))
     root = body.body_names.index(body.root)
     frame = poses.positions[:, root], poses.quaternions[:, root]
     tracked = body.rows(body.tracking_bodies())
     return {
-        "position": position,
-        "quaternion": quaternion,
-        "joints": joints,
+        **pose,
         "center_of_mass": poses.center_of_mass,
         "end_effectors": in_frame(*frame, poses.positions[:, body.rows(body.end_effectors)]),
         "velocity": of_clip("velocity") * body.scale,

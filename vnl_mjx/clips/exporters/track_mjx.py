@@ -72,8 +72,9 @@ def export_stac(
     """
     length = common_length(path, clips, "a STAC file")
     bodies = _without_floor(clips.body_names)
-    root = walker.model.joint(0).name or "root"
-    joints = (root,) * _ROOT_COLUMNS + clips.joint_names
+    joints = clips.joint_names
+    if clips.free_root:
+        joints = (walker.model.joint(0).name or "root",) * _ROOT_COLUMNS + joints
     names = {"names_qpos": joints, "names_xpos": [clips.body_names[body] for body in bodies]}
     arrays = {
         "qpos": np.asarray(clips.qpos()),

@@ -3,12 +3,13 @@
 Layouts: track-mjx `io/load.py` (group `all_clips`, ReferenceClip) and our own (`clip_file.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
+from vnl_mjx.clips.columns import POSE, VELOCITY, columns_of
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.layouts import ALL_CLIPS, listing
 from vnl_mjx.clips.recording import LazyFrames, Recording
@@ -21,8 +22,6 @@ from vnl_mjx.clips.sources.options import (
 )
 from vnl_mjx.errors import UserError
 
-_POSE = ("position", "quaternion", "joints")
-_VELOCITY = ("velocity", "angular_velocity", "joints_velocity")
 _SIZES = {"position": (3,), "quaternion": (4,), "velocity": (3,), "angular_velocity": (3,)}
 
 
@@ -30,9 +29,9 @@ def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     """A file with the group `all_clips` of arrays [clip, frame, ...]."""
     features = {
         name: _clip_frames(source, f"{ALL_CLIPS}/{name}")
-        for name in (*_POSE, *_VELOCITY, "body_positions", "body_quaternions")
+        for name in (*POSE, *VELOCITY, "body_positions", "body_quaternions")
     }
-    missing = [f"{ALL_CLIPS}/{name}" for name in _POSE if features[name] is None]
+    missing = [f"{ALL_CLIPS}/{name}" for name in POSE if features[name] is None]
     if missing:
         raise UserError(
             f"{source.path}: {', '.join(missing)} missing or empty; found {listing(source.found())}"
@@ -42,7 +41,9 @@ def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     names = texts(source.small("names")) or ()
     rate = source.small("rate_hz")
     place = f"{source.path}: attribute 'rate_hz'"
-    found = _found(source.path, "ReferenceClip HDF5 (all_clips)", features)
+    free_root = source.small("free_root")
+    free_root = True if free_root is None else bool(free_root)
+    found = _found(source.path, "ReferenceClip HDF5 (all_clips)", features, free_root)
     found.joint_names = texts(source.small("joint_names"))
     found.rate_hz = None if rate is None else checked_rate(rate, place)
     found.take_lengths = np.full(clips, length)
@@ -57,9 +58,9 @@ def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     with open_clip_file(source.path) as clips:
         features = {
             name: source.frames(f"features/{name}")
-            for name in (*_POSE, *_VELOCITY, "body_positions", "body_quaternions")
+            for name in (*POSE, *VELOCITY, "body_positions", "body_quaternions")
         }
-        found = _found(source.path, "clips of vnl_mjx", features)
+        found = _found(source.path, "clips of vnl_mjx", features, clips.free_root)
         found.joint_names = clips.name_lists["joint_names"]
         found.rate_hz = checked_rate(clips.rate_hz, f"{source.path}: attribute 'rate_hz'")
         found.take_lengths, found.take_names = np.asarray(clips.lengths), clips.names
@@ -92,7 +93,9 @@ def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
     return source.frames(name, (clips * length, *data.shape[2:]), read)
 
 
-def _found(path: str, layout: str, features: dict[str, LazyFrames | None]) -> Found:
+def _found(
+    path: str, layout: str, features: dict[str, LazyFrames | None], free_root: bool
+) -> Found:
     """What both layouts have in common; refuses features that do not fit together."""
     given: dict[str, Any] = {n: array for n, array in features.items() if array is not None}
     frames = len(given["position"])
@@ -107,15 +110,17 @@ def _found(path: str, layout: str, features: dict[str, LazyFrames | None]) -> Fo
             raise UserError(
                 f"{path}: {name!r} has shape {array.shape} over all clips, expected {expected}"
             )
+    moving, pose = columns_of(VELOCITY, free_root), columns_of(POSE, free_root)
     stored = {
         "stored_xpos": given.get("body_positions"),
         "stored_xquat": given.get("body_quaternions"),
-        "stored_qvel": _joined(given, _VELOCITY) if given.keys() >= set(_VELOCITY) else None,
+        "stored_qvel": _joined(given, moving) if given.keys() >= set(VELOCITY) else None,
     }
-    return Found(path, layout, _joined(given, _POSE), has_root=True, radians=True, fields=stored)
+    qpos = _joined(given, pose)
+    return Found(path, layout, qpos, has_root=free_root, radians=True, fields=stored)
 
 
-def _joined(features: Mapping[str, LazyFrames], names: tuple[str, ...]) -> LazyFrames:
+def _joined(features: Mapping[str, LazyFrames], names: Sequence[str]) -> LazyFrames:
     parts = [features[name] for name in names]
     if any(len(part.shape) != 2 for part in parts):
         return parts[-1]  # refused with its shape

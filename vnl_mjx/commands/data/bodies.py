@@ -1,6 +1,6 @@
 """The walker that a command's configuration describes."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,22 @@ from vnl_mjx.clips.streams import stored_metadata
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.config.walker import is_body_file, read_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 
 def walker_config(section: BodySection) -> WalkerConfig:
-    """As the section says; what is tracked is the rodent's, or of another body nothing."""
+    """As the section says; what is tracked is the rodent's, or of another body nothing.
+
+    Where `mjcf_path` is a body's YAML file, that says what the section leaves at its default.
+    """
+    if section.mjcf_path and is_body_file(section.mjcf_path):
+        default = BodySection()
+        names = [f.name for f in fields(section) if f.name != "mjcf_path"]
+        given = {n: getattr(section, n) for n in names}
+        given = {n: value for n, value in given.items() if value != getattr(default, n)}
+        return replace(read_body(section.mjcf_path), **given, torque_actuators=False)
     rodent = WalkerConfig(torque_actuators=False)
     own_body = section.mjcf_path is not None
     default_scale = 1.0 if own_body else rodent.rescale_factor

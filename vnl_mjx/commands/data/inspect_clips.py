@@ -50,7 +50,6 @@ def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
         tables["Recording"]["walker"] = (
             f"not the rodent ({len(walker.joint_names)} joints): preprocess needs the MJCF of this body "
             "(walker_config.mjcf_path=FILE)"
-            + ("" if recording.has_root else ", with a free root joint, and the root's columns")
         )
         return tables, details
     if not is_hdf5:

@@ -68,7 +68,9 @@ def _contract_rows(loaded: LoadedStudent) -> dict[str, str]:
         part = "reference" if stop <= size else "proprioception"
         rows[name] = f"[{start}:{stop}] {part}"
     names = metadata.get("actuator_names", ())
-    groups = (f"{name} {len(ids)}" for name, ids in actuator_groups(names).items())
+    walker = metadata.get("identity", {}).get("task", {}).get("walker", {})
+    named = actuator_groups(names, walker.get("actuator_groups", ()))
+    groups = (f"{name} {len(ids)}" for name, ids in named.items())
     return {
         "observation": f"{size + vae.proprioception_size} = reference {size} + proprioception "
         f"{vae.proprioception_size}, normalised by the teacher's statistics",

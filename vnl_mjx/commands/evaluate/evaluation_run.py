@@ -44,7 +44,6 @@ from vnl_mjx.report.html import Extras, write_report
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.verdicts import PRIOR_MODE
-from vnl_mjx.walkers.groups import actuator_groups
 
 VIDEO_FOLDER = "videos"
 _NO_PRIOR = "Left out: prior_config.seconds is 0."
@@ -58,7 +57,7 @@ class EvaluationRun:
         self.config, self.evaluated, self.console = config, evaluated, console
         self.stored, self.clips = evaluated.stored, evaluated.clips
         self.walker = self.stored.walker
-        self.groups = actuator_groups(self.walker.actuator_names)
+        self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
         self._num_videos = 0
 

@@ -21,7 +21,6 @@ from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.trainer import TrainState, Update
 from vnl_mjx.training.vae_distillation import VaeDistillation
 from vnl_mjx.utils.vae_checkpointing import VaeCheckpointer
-from vnl_mjx.walkers.groups import actuator_groups
 
 
 class DistillationRun(TrainingRun):
@@ -50,7 +49,7 @@ class DistillationRun(TrainingRun):
         )
         metadata = run_metadata(config, self.experiment, self.student.config, run_dir)
         super().__init__(config, run_dir, console, trainer, metadata)
-        self.groups = actuator_groups(self.experiment.walker.actuator_names)
+        self.groups = self.experiment.walker.actuator_groups
         self.eval_clips = self.experiment.clips_of(config.eval_config.clips)
         self._evaluator = Evaluator(self.experiment.evaluation_task(), self.student)
         self._losses_since_save: list[Any] = []

@@ -14,6 +14,7 @@ from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.policies import LatentPolicy, prior_policy
+from vnl_mjx.walkers.layout import Layout
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
@@ -136,7 +137,7 @@ def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]
     return (1.0 - w) * first[:length, None] + w * second[:length, None]
 
 
-def contrasting_episodes(rollout: Rollout) -> tuple[int, int]:
+def contrasting_episodes(rollout: Rollout, layout: Layout) -> tuple[int, int]:
     """The slowest and the fastest of the episodes that did not fail; of all where fewer than two did not.
 
     Raises:
@@ -145,7 +146,7 @@ def contrasting_episodes(rollout: Rollout) -> tuple[int, int]:
     if rollout.num_episodes < 2:
         raise ValueError(f"{rollout.num_episodes=} must be at least 2")
     valid = rollout.valid
-    mean_speed = np.where(valid, speed_before_steps(rollout), 0.0).sum(axis=0)
+    mean_speed = np.where(valid, speed_before_steps(rollout, layout), 0.0).sum(axis=0)
     mean_speed /= np.maximum(valid.sum(axis=0), 1)
     candidates = np.flatnonzero(rollout.survived)
     if len(candidates) < 2:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import conjugate, rotate
+from vnl_mjx.walkers.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,25 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
         posterior_mean=of(steps.extra.posterior.mean),
         prior_mean=of(steps.extra.prior.mean),
         body=_body_features(
-            of(_before(rollout.start_qpos, steps.qpos)), of(_before(rollout.start_qvel, steps.qvel))
+            of(_before(rollout.start_qpos, steps.qpos)),
+            of(_before(rollout.start_qvel, steps.qvel)),
+            clips.layout,
         ),
-        speed=of(speed_before_steps(rollout)),
+        speed=of(speed_before_steps(rollout, clips.layout)),
         seconds=of(steps.frame) / clips.rate_hz,
         clip=of(clip),
         episode=of(episode),
     )
 
 
-def speed_before_steps(rollout: Rollout) -> np.ndarray:
+def speed_before_steps(rollout: Rollout, layout: Layout) -> np.ndarray:
     """Horizontal speed of the root in the state that each step began in, m/s [time, episode].
 
     It is that of the chord over 0.1 s about the state; shorter at both ends of the episode. Entries of
     steps that are not valid mean nothing.
     """
-    position = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])[..., :2]
+    qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
+    position = root_pose(qpos, layout)[0][..., :2]
     last = rollout.valid.sum(axis=0)  # row of each episode's last pose
     half = max(1, round(CHORD_SECONDS * rollout.control_hz / 2))
     row = np.arange(len(rollout.valid))[:, None]
@@ -93,9 +98,13 @@ def _before(start: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.concatenate([start[None], after[:-1]])
 
 
-def _body_features(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.ndarray:
     qpos, qvel = np.asarray(qpos, np.float32), np.asarray(qvel, np.float32)
-    upright = conjugate(qpos[:, 3:7])
+    joints = [qvel[:, layout.joint_qvel], qpos[:, layout.joint_qpos]]
+    if (root := layout.root) is None:
+        return np.concatenate(joints, axis=-1)
+    upright = conjugate(qpos[:, root.quaternion])
     vertical = rotate(np.tile(np.float32([0.0, 0.0, 1.0]), (len(qpos), 1)), upright)
-    velocity = rotate(qvel[:, :3], upright)
-    return np.concatenate([qpos[:, 2:3], vertical, velocity, qvel[:, 3:], qpos[:, 7:]], axis=-1)
+    velocity = rotate(qvel[:, root.velocity], upright)
+    height, turning = qpos[:, root.position][:, 2:], qvel[:, root.angular_velocity]
+    return np.concatenate([height, vertical, velocity, turning, *joints], axis=-1)

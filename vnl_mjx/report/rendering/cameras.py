@@ -7,7 +7,9 @@ import mujoco
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from vnl_mjx.report.rendering.scene import FOV_DEG, Scene
+from vnl_mjx.clips.columns import root_pose
+from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, top_body
+from vnl_mjx.walkers.layout import Layout
 
 # View to its direction from the walker's mean heading and its elevation, degrees; a little from the
 # front, so that limbs of the far side are seen as well.
@@ -67,7 +69,7 @@ def camera_paths(
     lag = np.linalg.norm(centers - lookat, axis=-1).max(initial=0.0)
     half = (_FILLED * reach + lag) / min(1.0, aspect)
     distance = half / math.tan(math.radians(FOV_DEG / 2))
-    heading = mean_heading_deg(qpos)
+    heading = mean_heading_deg(qpos, scene.layout)
     return [
         CameraPath(lookat, distance, heading + VIEWS[view][0], VIEWS[view][1]) for view in views
     ]
@@ -91,9 +93,10 @@ def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
     return gaussian_filter1d(extended, sigma, axis=0, mode="nearest")[margin:-margin]
 
 
-def mean_heading_deg(qpos: np.ndarray) -> float:
+def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
     """Mean direction on the floor of the root's x axis over qpos [frame, nq], degrees."""
-    w, x, y, z = qpos[:, 3:7].T
+    _, quaternion = root_pose(qpos, layout)
+    w, x, y, z = quaternion.T
     forward_x, forward_y = w * w + x * x - y * y - z * z, 2.0 * (x * y + w * z)
     return math.degrees(math.atan2(forward_y.mean(), forward_x.mean()))
 
@@ -101,8 +104,8 @@ def mean_heading_deg(qpos: np.ndarray) -> float:
 def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:
     """Centre of mass [frame, 3] of the first walker, and how far it reaches from there, metres."""
     model, data = scene.model, mujoco.MjData(scene.model)
-    root = model.jnt_bodyid[0]
-    own = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
+    root = top_body(model)
+    own = model.body_rootid[model.geom_bodyid] == root
     every = max(1, len(qpos) // _MAX_POSES)
     centers, reaches = np.empty((len(qpos), 3)), []
     for frame, pose in enumerate(qpos):  # drawing it takes a thousand times longer

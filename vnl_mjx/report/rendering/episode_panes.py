@@ -139,5 +139,5 @@ def reference_qpos(
     """Poses [num_frames, nq] of a clip from a frame on, at another rate; its last pose stays."""
     first, length = int(clips.starts[clip]), int(clips.lengths[clip])
     part = np.asarray(clips.qpos(), np.float64)[first + start_frame : first + length]
-    poses = resample(part, clips.rate_hz, rate_hz)
+    poses = resample(part, clips.layout, clips.rate_hz, rate_hz)
     return poses[np.minimum(np.arange(num_frames), len(poses) - 1)]

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.report.rendering.browser import SPEEDS, place_camera
 from vnl_mjx.report.rendering.browser_meshes import Stage, add_floor
 from vnl_mjx.report.rendering.cameras import camera_paths
 from vnl_mjx.report.rendering.live import LiveEpisode
 from vnl_mjx.report.rendering.performers import Performer
-from vnl_mjx.report.rendering.scene import Scene
+from vnl_mjx.report.rendering.scene import Scene, top_body
 from vnl_mjx.report.rendering.video import metric
 
 NUM_SLIDERS = 8
@@ -102,7 +103,8 @@ class LivePage:
         while self._due >= period and self._waiting <= 0.0:
             self._due -= period
             self._step = self._episode.step(self._performer, actor)
-            self._places.append(self._step.qpos[:2])
+            position, _ = root_pose(self._step.qpos, self._scene.layout)
+            self._places.append(position[:2])
             if self._step.failed or self._step.over:
                 self._waiting = _PAUSE_S
         self._show(seconds)
@@ -136,7 +138,7 @@ class LivePage:
         """Centre of mass [3] of the walker in a pose, which it takes."""
         self._walker.pose(qpos)
         mujoco.mj_comPos(self._scene.model, self._walker.data)
-        return self._walker.data.subtree_com[self._scene.model.jnt_bodyid[0]].copy()
+        return self._walker.data.subtree_com[top_body(self._scene.model)].copy()
 
     def _show(self, seconds: float) -> None:
         center = self._center(self._step.qpos)

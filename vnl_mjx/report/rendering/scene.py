@@ -12,6 +12,7 @@ import numpy as np
 
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.walkers import rodent, spec_edits
+from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 FOV_DEG = 30.0  # vertical
@@ -38,7 +39,7 @@ class Scene:
 
     Attributes:
         model: the walker first, then its ghosts; nothing collides. Its qpos is theirs in a row.
-        nq: of one walker.
+        layout: of one walker's qpos.
         num_ghosts: further walkers, translucent.
         reach: from the walker's centre of mass to its farthest tip in its resting pose, metres.
         square: edge of a floor square, metres.
@@ -46,11 +47,16 @@ class Scene:
     """
 
     model: mujoco.MjModel
-    nq: int
+    layout: Layout
     num_ghosts: int
     reach: float
     square: float
     floor_height: float
+
+    @property
+    def nq(self) -> int:
+        """Columns of one walker's qpos."""
+        return self.layout.nq
 
 
 def build_scene(
@@ -90,27 +96,32 @@ def build_scene(
     visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.02, 50.0, 1.6
     spec.stat.extent, spec.stat.center = 2.0 * reach, (0.0, 0.0, 0.0)
     model = spec.compile()
-    nq = walker.model.nq
+    nq = walker.nq
     if model.nq != nq * (1 + num_ghosts):
         raise ValueError(f"{model.nq=} of the scene, expected {nq} for each of {1 + num_ghosts}")
-    return Scene(model, nq, num_ghosts, reach, square, walker.floor_height)
+    return Scene(model, walker.layout, num_ghosts, reach, square, walker.floor_height)
 
 
 def reach_of(model: mujoco.MjModel, qpos: np.ndarray) -> float:
     """Distance from the centre of mass to the farthest tip of the walker in one pose, metres.
 
     Args:
-        model: whose first joint is the walker's free joint.
+        model: whose first joint is the walker's.
         qpos: [nq].
     """
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
-    root = model.jnt_bodyid[0]
-    own = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
+    root = top_body(model)
+    own = model.body_rootid[model.geom_bodyid] == root
     away = np.linalg.norm(data.geom_xpos[own] - data.subtree_com[root], axis=-1)
     return float(np.max(away + model.geom_rbound[own], initial=1e-3))
+
+
+def top_body(model: mujoco.MjModel) -> int:
+    """Returns the body below the world that holds the first joint, with all that hangs on it."""
+    return int(model.body_rootid[model.jnt_bodyid[0]])
 
 
 def round_length(length: float) -> float:

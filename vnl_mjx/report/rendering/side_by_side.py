@@ -119,7 +119,7 @@ def render_side_by_side(
         quick=motions.quick,
     )
     shown_hz = motions.fps / motions.speed
-    moving = [resample(pane.qpos, motions.rate_hz, shown_hz) for pane in panes]
+    moving = [resample(pane.qpos, walker.layout, motions.rate_hz, shown_hz) for pane in panes]
     num_frames = max(
         len(qpos) + round(_HOLD_S * motions.fps * bool(pane.end))
         for pane, qpos in zip(panes, moving, strict=True)
@@ -127,7 +127,7 @@ def render_side_by_side(
     bodies = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
     if scene.num_ghosts:
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
-        resampled = [resample(qpos, motions.rate_hz, shown_hz) for qpos in own]
+        resampled = [resample(qpos, walker.layout, motions.rate_hz, shown_hz) for qpos in own]
         ghosts = np.stack([_held(qpos, num_frames) for qpos in resampled], axis=1)
         bodies = np.concatenate([bodies, ghosts], axis=-1)
     rects = pane_rects(*size, len(panes), motions.columns)
@@ -155,7 +155,7 @@ def _cameras(
 ) -> list[CameraPath]:
     """Each follows its own walker, all from the same distance."""
     rate_hz, aspect = motions.fps / motions.speed, motions.pane_size[0] / motions.pane_size[1]
-    heading, paths = mean_heading_deg(moving[0]), []
+    heading, paths = mean_heading_deg(moving[0], scene.layout), []
     for pane, qpos in zip(motions.panes, moving, strict=True):
         (path,) = camera_paths(scene, qpos, rate_hz, (pane.view,), aspect)
         if motions.one_direction:
@@ -238,9 +238,9 @@ def _check(walker: Walker, motions: SideBySide) -> None:
     for pane in motions.panes:
         ghosts = () if pane.ghost_qpos is None else (pane.ghost_qpos,)
         for qpos in (pane.qpos, *ghosts):
-            if not len(qpos) or qpos.shape[1:] != (walker.model.nq,):
+            if not len(qpos) or qpos.shape[1:] != (walker.nq,):
                 raise ValueError(
-                    f"{pane.name}: qpos of shape {qpos.shape}, expected (frames, {walker.model.nq})"
+                    f"{pane.name}: qpos of shape {qpos.shape}, expected (frames, {walker.nq})"
                 )
     if not (motions.rate_hz > 0 and motions.speed > 0 and motions.fps > 0):
         raise ValueError(f"{motions.rate_hz=}, {motions.speed=} and {motions.fps=} must be above 0")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.report.rendering.cameras import camera_paths, smooth
 from vnl_mjx.report.rendering.captions import contact_sheet, write_caption
@@ -65,7 +66,8 @@ def render_qpos(
     video_fps = fps or default_fps(rate_hz, speed)
     scene = build_scene(walker, num_ghosts=len(ghosts), max_width=size[0], max_height=size[1])
     shown_hz = video_fps / speed  # of the motion's own time
-    poses = np.concatenate([resample(q, rate_hz, shown_hz) for q in (qpos, *ghosts)], axis=-1)
+    shown = [resample(q, walker.layout, rate_hz, shown_hz) for q in (qpos, *ghosts)]
+    poses = np.concatenate(shown, axis=-1)
     clocks = time_and_speed(poses, first_time + np.arange(len(poses)) / shown_hz, shown_hz, scene)
     captions = ["   ".join(filter(None, [title, clock])) for clock in clocks]
     right = "   ".join(filter(None, [note, pace(speed), squares(scene)]))
@@ -96,8 +98,16 @@ def default_fps(rate_hz: float, speed: float) -> float:
 
 
 def time_and_speed(qpos: np.ndarray, times: np.ndarray, rate_hz: float, scene: Scene) -> list[str]:
-    """For each frame of qpos [frame, nq]: its time, seconds, and horizontal speed of the root."""
-    position = smooth(qpos[:, :2], rate_hz, _SPEED_SMOOTHING_S)
+    """For each frame of qpos [frame, nq]: its time and horizontal speed of the root.
+
+    Args:
+        qpos: [frame, nq] of the first walker, or of all in a row.
+        times: [frame], seconds.
+        rate_hz: frames per second.
+        scene: what is filmed.
+    """
+    position, _ = root_pose(qpos, scene.layout)
+    position = smooth(position[:, :2], rate_hz, _SPEED_SMOOTHING_S)
     if len(position) > 1:
         speeds = np.linalg.norm(np.gradient(position, 1.0 / rate_hz, axis=0), axis=-1)
     else:

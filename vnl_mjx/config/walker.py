@@ -1,0 +1,157 @@
+"""What defines a walker, and the files that bodies are described in.
+
+A body is one YAML file with the keys of `WalkerConfig`: `walkers/bodies/rodent.yaml` is the
+rodent's, and a user's may stand anywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vnl_mjx.config.conversion import from_dict
+from vnl_mjx.errors import UserError, first_line
+
+RODENT_SOURCE = "rodent"
+_SUFFIXES = (".yaml", ".yml")
+_REQUIRED = ("source", "root_body", "joint_names", "body_names")
+# What a body's file need not say; of `WalkerConfig` without a file, the rodent's is the default.
+_DEFAULTS: dict[str, Any] = {
+    "end_effector_names": (),
+    "torque_actuators": False,
+    "rescale_factor": 1.0,
+    "appendage_names": (),
+    "foot_names": (),
+    "rescaling": "track_mjx",
+    "actuator_groups": (),
+    "mirror_pairs": (),
+    "floor_height": None,
+}
+
+
+def _rodents(key: str) -> Any:
+    return field(default_factory=lambda: getattr(rodent_body(), key))
+
+
+@dataclass(frozen=True)
+class WalkerConfig:
+    """A walker: where its MJCF comes from, what is tracked on it, and how it is edited.
+
+    Attributes:
+        source: "rodent" for the one built from dm_control's XML, the path of an MJCF file, or the
+            path of a body's YAML file (see `resolved`).
+        root_body: body whose height, orientation and frame the task reads.
+        joint_names: joints whose angles the reference observation compares.
+        body_names: bodies whose positions the reference observation compares.
+        end_effector_names: bodies in the end-effector reward and in proprioception.
+        torque_actuators: replace the actuators' affine bias by a pure gain (upper force limit).
+        rescale_factor: uniform scale of the body tree (1 leaves the source as it is).
+        appendage_names: bodies of the feature `appendages`; empty: the rodent's where the model has
+            them, else the end effectors.
+        foot_names: bodies that touch the floor, with what hangs on them; empty: as above.
+        rescaling: what `rescale_factor` scales: "track_mjx" leaves joint positions as they are,
+            "dm_control" scales those that the rodent's MJCF gives joint by joint, and no actuator,
+            as track-mjx did before 2025-05-20 and the models of older STAC files do.
+        actuator_groups: each a name and the words that name its actuators, for tables; a mapping in a
+            YAML file. Empty: the rodent's.
+        mirror_pairs: pairs of joints or bodies that are each other's left and right although their
+            names do not tell.
+        floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
+    """
+
+    source: str = RODENT_SOURCE
+    root_body: str = _rodents("root_body")
+    joint_names: tuple[str, ...] = _rodents("joint_names")
+    body_names: tuple[str, ...] = _rodents("body_names")
+    end_effector_names: tuple[str, ...] = _rodents("end_effector_names")
+    torque_actuators: bool = _rodents("torque_actuators")
+    rescale_factor: float = _rodents("rescale_factor")
+    appendage_names: tuple[str, ...] = ()
+    foot_names: tuple[str, ...] = ()
+    rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"
+    actuator_groups: tuple[tuple[str, ...], ...] = ()
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+    floor_height: float | None = None
+
+
+@cache
+def rodent_body() -> WalkerConfig:
+    """Returns the rodent as its file in this package describes it."""
+    return read_body(_packaged(RODENT_SOURCE))
+
+
+def read_body(path: str | Path) -> WalkerConfig:
+    """Reads a body's YAML file.
+
+    Args:
+        path: of the file; paths in it are relative to its folder.
+
+    Raises:
+        UserError: it is missing or no YAML, has an unknown key or lacks a needed one.
+    """
+    path = Path(path)
+    given = _read(path)
+    source = str(given["source"])
+    if source != RODENT_SOURCE:
+        given["source"] = str(path.resolve().parent / source)
+    return from_dict(WalkerConfig, _DEFAULTS | given, f"{path}: ")
+
+
+def is_body_file(source: str) -> bool:
+    """Whether `source` is the path of a body's YAML file, and not of an MJCF."""
+    return source.endswith(_SUFFIXES)
+
+
+def resolved(config: WalkerConfig) -> WalkerConfig:
+    """Returns `config` with what its body's YAML file says, where `source` is such a file.
+
+    `source` is then the file's MJCF. A key that differs from the default of `WalkerConfig` was given
+    on purpose and stays; so does `torque_actuators` where the file does not mention it.
+
+    Raises:
+        UserError: as `read_body`.
+    """
+    if not is_body_file(config.source):
+        return config
+    body, default = read_body(config.source), WalkerConfig()
+    kept = {
+        key.name
+        for key in fields(config)
+        if getattr(config, key.name) != getattr(default, key.name)
+    }
+    if "torque_actuators" not in _read(Path(config.source)):
+        kept.add("torque_actuators")
+    return replace(body, **{name: getattr(config, name) for name in kept - {"source"}})
+
+
+def _packaged(name: str) -> Path:
+    return Path(str(files("vnl_mjx") / "walkers" / "bodies" / f"{name}.yaml"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Keys of a body's file, as YAML gives them; actuator groups as lists."""
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected a body's YAML file ({first_line(error)})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: expected YAML, found a mistake: {first_line(error)}") from error
+    if not isinstance(given, Mapping):
+        raise UserError(f"{path}: expected keys of a body, found {type(given).__name__}")
+    missing = [key for key in _REQUIRED if key not in given]
+    if missing:
+        raise UserError(f"{path}: expected the key {missing[0]}; a body's file needs it")
+    groups = given.get("actuator_groups")
+    if isinstance(groups, Mapping):
+        given = {
+            **given,
+            "actuator_groups": [
+                [name, *words] if isinstance(words, list) else words
+                for name, words in groups.items()
+            ],
+        }
+    return dict(given)

@@ -1,0 +1,69 @@
+"""Where a walker's root and joints stand in qpos and qvel.
+
+The free root joint, where a walker has one, is the model's first joint; every other joint is a
+hinge or a slide, one number in qpos and one in qvel.
+"""
+
+from dataclasses import dataclass
+
+
+class FreeRoot:
+    """Columns of a free root joint.
+
+    Attributes:
+        position: of qpos, in the world, metres.
+        quaternion: of qpos, in the world, unit, w x y z.
+        velocity: of qvel, in the world, m/s.
+        angular_velocity: of qvel, in the root's own frame, rad/s.
+    """
+
+    position = slice(0, 3)
+    quaternion = slice(3, 7)
+    velocity = slice(0, 3)
+    angular_velocity = slice(3, 6)
+
+
+_FREE_ROOT = FreeRoot()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree.
+
+    Attributes:
+        num_joints: joints besides the root joint.
+        free_root: whether a free joint moves the root.
+    """
+
+    num_joints: int
+    free_root: bool = True
+
+    @property
+    def root(self) -> FreeRoot | None:
+        """Columns of the root joint; None if the walker has no free root."""
+        return _FREE_ROOT if self.free_root else None
+
+    @property
+    def joint_qpos(self) -> slice:
+        """Columns of the joints in qpos."""
+        return slice(7 if self.free_root else 0, None)
+
+    @property
+    def joint_qvel(self) -> slice:
+        """Columns of the joints in qvel."""
+        return slice(6 if self.free_root else 0, None)
+
+    @property
+    def joint_ids(self) -> slice:
+        """Rows of the joints in the model's arrays of joints."""
+        return slice(1 if self.free_root else 0, None)
+
+    @property
+    def nq(self) -> int:
+        """Columns of qpos."""
+        return self.joint_qpos.start + self.num_joints
+
+    @property
+    def nv(self) -> int:
+        """Columns of qvel."""
+        return self.joint_qvel.start + self.num_joints
