@@ -10,8 +10,8 @@ from scipy.stats import wasserstein_distance
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import Kinematics
-from vnl_mjx.clips.velocities import rotation_between
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.quaternions import matrix, rotation_between
 from vnl_mjx.walkers.walker import Walker
 
 # Speeds are those of the chord over so long: as smoothed by a box of that width.
@@ -90,8 +90,7 @@ def _chords(qpos: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(0), np.empty(0)
     before, after = qpos[:-lag], qpos[lag:]
     speed = np.linalg.norm(after[:, :2] - before[:, :2], axis=1) * rate_hz / lag
-    w, x, y, z = before[:, 3:7].T
-    up = np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], axis=1)
+    up = matrix(before[:, 3:7])[:, 2]
     # the part of the rotation that is about the vertical is defined in every posture, heading is not
     turned = np.sum(rotation_between(before[:, 3:7], after[:, 3:7]) * up, axis=1)
     return speed, turned * rate_hz / lag

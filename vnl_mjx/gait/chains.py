@@ -10,6 +10,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
+from vnl_mjx.quaternions import matrix
+
 
 class Pose(NamedTuple):
     """Pose of one body.
@@ -138,17 +140,6 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     return ratio[:, None] * twice_sine
 
 
-def matrices(quaternions: np.ndarray) -> np.ndarray:
-    """Rotations [frame, 3, 3] of unit quaternions [frame, 4], w x y z."""
-    w, x, y, z = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
-
-
 def euler_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """Rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
 
@@ -162,7 +153,7 @@ def _link(model: mujoco.MjModel, body: int, joints: list[int]) -> _Link:
     first, count = model.body_jntadr[body], model.body_jntnum[body]
     return _Link(
         offset=model.body_pos[body].copy(),
-        rotation=matrices(model.body_quat[body][None])[0],
+        rotation=matrix(model.body_quat[body]),
         joints=tuple(
             (joints.index(joint), model.jnt_axis[joint].copy(), model.jnt_pos[joint].copy())
             for joint in range(first, first + count)

@@ -8,7 +8,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.quaternions import conjugate, rotate
+from vnl_mjx.quaternions import into_frame
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def _before(start: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def _body_features(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     qpos, qvel = np.asarray(qpos, np.float32), np.asarray(qvel, np.float32)
-    upright = conjugate(qpos[:, 3:7])
-    vertical = rotate(np.tile(np.float32([0.0, 0.0, 1.0]), (len(qpos), 1)), upright)
-    velocity = rotate(qvel[:, :3], upright)
+    root = qpos[:, 3:7]
+    vertical, velocity = (
+        into_frame(np.float32([0.0, 0.0, 1.0]), root),
+        into_frame(qvel[:, :3], root),
+    )
     return np.concatenate([qpos[:, 2:3], vertical, velocity, qvel[:, 3:], qpos[:, 7:]], axis=-1)
