@@ -123,23 +123,6 @@ def axis_rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
 
 
-def rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """Axis times angle [frame, 3] of rotations [frame, 3, 3] of less than half a turn."""
-    twice_sine = np.stack(
-        [
-            rotation[:, 2, 1] - rotation[:, 1, 2],
-            rotation[:, 0, 2] - rotation[:, 2, 0],
-            rotation[:, 1, 0] - rotation[:, 0, 1],
-        ],
-        axis=1,
-    )
-    sine = 0.5 * np.linalg.norm(twice_sine, axis=1)
-    cosine = 0.5 * (np.trace(rotation, axis1=1, axis2=2) - 1)
-    angle = np.arctan2(sine, cosine)
-    ratio = np.divide(angle, 2 * sine, out=np.full_like(angle, 0.5), where=sine > 1e-9)
-    return ratio[:, None] * twice_sine
-
-
 def euler_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """Rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
 
