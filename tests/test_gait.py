@@ -28,7 +28,7 @@ from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, solve
 from vnl_mjx.gait.limbs import rodent_limbs
 from vnl_mjx.gait.measure import measure
 from vnl_mjx.gait.posture import REAL_POSTURE, symmetric_medians
-from vnl_mjx.quaternions import rotation_vector
+from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 HAND_L, HAND_R, FOOT_L, FOOT_R = range(4)
