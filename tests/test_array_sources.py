@@ -8,8 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vnl_mjx.clips.sources import open_recording
 from vnl_mjx.clips.sources.mat5 import read_mat5
@@ -43,7 +41,7 @@ def write_mat73(path: Path, **variables: object) -> None:
     path.write_bytes(header + path.read_bytes()[128:])
 
 
-@pytest.fixture(params=["npz", "mat", "mat compressed", "mat 7.3"])
+@pytest.fixture(params=["npz", "mat", "mat 7.3"])
 def write(request, tmp_path):
     """Returns a function that writes variables to a file of one of the kinds that hold several."""
 
@@ -55,8 +53,7 @@ def write(request, tmp_path):
         elif request.param == "mat 7.3":
             write_mat73(path, **variables)
         else:
-            compressed = request.param == "mat compressed"
-            scipy.io.savemat(path, variables | cells, do_compression=compressed)
+            scipy.io.savemat(path, variables | cells)
         return path
 
     return write
@@ -126,10 +123,12 @@ def test_damaged_variables(write):
     path = write(qpos=QPOS, joint_names=NAMES, rate_hz=100.0)
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    for size in np.linspace(1, len(whole) - 1, 20).astype(int):
+    # MATLAB's of before 7.3 are read in a process each, which is what makes them safe
+    few = whole.startswith(b"MATLAB 5")
+    for size in np.linspace(1, len(whole) - 1, 5 if few else 20).astype(int):
         path.write_bytes(whole[:size])
         refusal(path)
-    for place in rng.integers(0, len(whole), 150):  # some bytes do not matter
+    for place in rng.integers(0, len(whole), 10 if few else 150):  # some bytes do not matter
         changed = bytearray(whole)
         changed[place] = rng.integers(256)
         path.write_bytes(changed)
@@ -160,33 +159,38 @@ def test_npy_is_mapped_and_never_unpickled(tmp_path):
     assert "truncated or damaged NumPy array" in refusal(path)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    dtype=st.sampled_from(["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]),
-    shape=st.lists(st.integers(1, 4), min_size=2, max_size=4),
-    compressed=st.booleans(),
-    text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9),
-)
-def test_mat_variables_equal_scipys(tmp_path_factory, dtype, shape, compressed, text):
-    path = tmp_path_factory.mktemp("mat") / "values.mat"
-    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    stored = {"numbers": values, "cells": np.array(["ab", "c"], object), "long_name_" * 3: values}
-    scipy.io.savemat(path, stored | {"text": text}, do_compression=compressed)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_mat_variables_keep_their_type_and_text(tmp_path, compressed):
+    path = tmp_path / "values.mat"
+    dtypes = ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
+    stored = {dtype: np.arange(24).reshape(4, 3, 2).astype(dtype) for dtype in dtypes}
+    left_out = {"struct": {"a": 1}, "cells": np.array([np.eye(2), "c"], object)}
+    texts = {"names": np.array(["ab", "c", ""], object), "text": "caf\xe9 \u03bc"}
+    scipy.io.savemat(path, stored | left_out | texts, do_compression=compressed)
     found = read_mat5(path)
-    np.testing.assert_array_equal(found["numbers"].read(), values)
-    assert found["numbers"].read().dtype == dtype
-    assert found["numbers"].shape == tuple(shape) and not found["cells"].is_number
-    assert found["cells"].read() == ["ab", "c"]
-    if all(ord(letter) < 2**16 for letter in text):
-        assert found["text"].read() == [text]
-    assert "long_name_" * 3 in found
+    assert found.keys() == stored.keys() | texts.keys()
+    for dtype, values in stored.items():
+        np.testing.assert_array_equal(found[dtype], values, strict=True)
+    assert found["names"].tolist() == ["ab", "c", ""] and found["text"].tolist() == [
+        "caf\xe9 \u03bc"
+    ]
+
+
+def test_a_file_that_crashes_scipys_reader_is_refused(tmp_path):
+    path = tmp_path / "crash.mat"
+    cells = np.array(NAMES, object)
+    scipy.io.savemat(path, {"qpos": QPOS, "joint_names": cells, "rate_hz": 100.0})
+    damaged = bytearray(path.read_bytes())
+    damaged[1256] = 22
+    path.write_bytes(damaged)
+    assert "truncated or damaged MATLAB file" in refusal(path)
 
 
 def test_the_real_keypoints_are_refused(shared_data):
     path = shared_data / "reference" / "rodent_keypoints_1000f.mat"
     message = refusal(path)
     assert "'pred' of shape (1000, 3, 23)" in message and "stac-mjx first" in message
-    np.testing.assert_array_equal(read_mat5(path)["pred"].read(), scipy.io.loadmat(path)["pred"])
+    np.testing.assert_array_equal(read_mat5(path)["pred"], scipy.io.loadmat(path)["pred"])
 
 
 # NWB

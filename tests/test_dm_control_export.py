@@ -16,12 +16,13 @@ from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.clips.exporters.dm_control import clip_identifiers, export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
-from vnl_mjx.clips.features import FeatureComputer, in_frame
+from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import foot_heights
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 POSE_FIELDS = {
@@ -288,7 +289,7 @@ def test_fixed_length_keeps_every_string(strings):
 
 def test_in_frame_keeps_distances(rodent, clips):
     root = clips.body_positions[:, rodent.root_body], clips.body_quaternions[:, rodent.root_body]
-    seen = in_frame(*map(np.asarray, root), np.asarray(clips.body_positions)[:, 4:8])
+    seen = points_in_frame(*map(np.asarray, root), np.asarray(clips.body_positions)[:, 4:8])
     distances = np.linalg.norm(seen, axis=-1)
     expected = np.linalg.norm(clips.body_positions[:, 4:8] - root[0][:, None], axis=-1)
     np.testing.assert_allclose(distances, expected, atol=1e-6)

@@ -12,7 +12,8 @@ from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.features import ContactRule, FeatureComputer
 from vnl_mjx.clips.feet import foot_geoms, foot_heights
 from vnl_mjx.clips.kinematics import BLOCK_FRAMES, Kinematics, forward_kinematics
-from vnl_mjx.clips.velocities import difference_qvel, rotation_between
+from vnl_mjx.clips.velocities import difference_qvel
+from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.walker import build_walker
 
 RATE_HZ = 50.0

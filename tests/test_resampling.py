@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
 from vnl_mjx.clips.conditioning.gaps import bad_frames, fill_gaps
-from vnl_mjx.clips.conditioning.quaternions import continuous_signs, slerp, unit_quaternions
 from vnl_mjx.clips.conditioning.resampling import (
     MARGIN_FRAMES,
     input_rows,
@@ -16,6 +15,7 @@ from vnl_mjx.clips.conditioning.resampling import (
     resample_block,
     resample_flags,
 )
+from vnl_mjx.quaternions import continuous_signs, slerp, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
 
 LAYOUT = Layout(3)

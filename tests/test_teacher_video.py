@@ -28,9 +28,6 @@ class Recorder:
     def add(self, name, motions, path):
         self.asked.append((motions, path))
 
-    def close(self):
-        pass
-
 
 def test_one_video_at_a_time_with_the_clip_as_a_ghost(toy_config, toy_clips, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_video, "VideoQueue", Recorder)

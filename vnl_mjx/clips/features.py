@@ -9,6 +9,7 @@ from vnl_mjx.clips.columns import split_qpos, split_qvel
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics, for_blocks
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
+from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -138,7 +139,7 @@ class FeatureComputer:
         walker = self.walker
         positions, quaternions = body_positions[rows], body_quaternions[rows]
         limbs = np.concatenate([walker.end_effectors, walker.appendages])
-        limbs_b = in_frame(
+        limbs_b = points_in_frame(
             positions[:, walker.root_body], quaternions[:, walker.root_body], positions[:, limbs]
         )
         features["end_effectors"][rows] = limbs_b[:, : len(walker.end_effectors)]
@@ -172,18 +173,3 @@ def _speeds(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.nd
     moved = after - before
     squared = moved[..., 0] ** 2 + moved[..., 1] ** 2 + moved[..., 2] ** 2
     return np.sqrt(squared) / seconds[:, None]
-
-
-def in_frame(origin_w: np.ndarray, quaternion: np.ndarray, points_w: np.ndarray) -> np.ndarray:
-    """World points [frame, point, 3] seen from frames at `origin_w` [frame, 3], [frame, 4]."""
-    # component by component, [point, frame]: many small matrix products would take ten times as long
-    x, y, z = points_w.T - origin_w.T[:, None]
-    qw, qx, qy, qz = quaternion.T
-    ww, xx, yy, zz = qw * qw, qx * qx, qy * qy, qz * qz
-    xy, xz, yz = 2 * qx * qy, 2 * qx * qz, 2 * qy * qz
-    wx, wy, wz = 2 * qw * qx, 2 * qw * qy, 2 * qw * qz
-    seen = np.empty_like(points_w)
-    seen[..., 0] = (x * (ww + xx - yy - zz) + y * (xy + wz) + z * (xz - wy)).T
-    seen[..., 1] = (x * (xy - wz) + y * (ww - xx + yy - zz) + z * (yz + wx)).T
-    seen[..., 2] = (x * (xz + wy) + y * (yz - wx) + z * (ww - xx - yy + zz)).T
-    return seen

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.clips.conditioning.quaternions import rotate
 from vnl_mjx.clips.conditioning.segments import stretches
 from vnl_mjx.clips.feet import FootHeights
-from vnl_mjx.clips.velocities import rotation_between
+from vnl_mjx.quaternions import rotate, rotation_between
 from vnl_mjx.walkers.walker import Walker
 
 JOINT_TOLERANCE_RAD = 0.01

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
-from vnl_mjx.clips.conditioning.quaternions import unit_quaternions
 from vnl_mjx.clips.conditioning.resampling import (
     input_rows,
     num_resampled,
@@ -23,6 +22,7 @@ from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
 from vnl_mjx.config.preprocessing import PreprocessConfig, VelocitySection
 from vnl_mjx.errors import UserError
+from vnl_mjx.quaternions import unit_quaternions
 from vnl_mjx.walkers.layout import Layout
 
 # A file whose quaternions are mostly this far from unit has other columns there.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.layout import Layout
 
 
@@ -60,24 +61,3 @@ def neighbours(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def seconds_between(before: np.ndarray, after: np.ndarray, rate_hz: float) -> np.ndarray:
     """Time between rows `before` and `after`; that of one frame where they are the same."""
     return np.maximum(after - before, 1) / rate_hz
-
-
-def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotation vector [..., 3] in a's frame that turns `a` into `b`, unit [..., 4]; shortest."""
-    aw, ax, ay, az = np.moveaxis(a, -1, 0)
-    bw, bx, by, bz = np.moveaxis(b, -1, 0)
-    real = aw * bw + ax * bx + ay * by + az * bz
-    imaginary = np.stack(
-        [
-            aw * bx - ax * bw - ay * bz + az * by,
-            aw * by - ay * bw - az * bx + ax * bz,
-            aw * bz - az * bw - ax * by + ay * bx,
-        ],
-        axis=-1,
-    )
-    sine = np.sqrt(np.sum(imaginary * imaginary, axis=-1))
-    angle = 2.0 * np.arctan2(sine, real)
-    angle = np.where(angle > np.pi, angle - 2.0 * np.pi, angle)
-    # sin(x / 2) ~ x / 2: the limit of angle / sine is 2, and of the nearly opposite sign -2
-    ratio = np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), np.copysign(2.0, real))
-    return imaginary * ratio[..., None]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.features import FeatureComputer, in_frame
+from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -35,7 +36,7 @@ class BodyMotion:
         """The bodies in the frame of the root body [.., tracked body, 3], m."""
         points = self.bodies_w.reshape(-1, *self.bodies_w.shape[-2:])
         root = self.root_w.reshape(-1, 3), self.root_quaternion.reshape(-1, 4)
-        return in_frame(*root, points).reshape(self.bodies_w.shape)
+        return points_in_frame(*root, points).reshape(self.bodies_w.shape)
 
     def at(self, state: np.ndarray) -> "BodyMotion":
         """The states [time, episode] that are asked for, each of its own episode."""

@@ -5,7 +5,7 @@ import numpy as np
 from vnl_mjx.clips.feet import FootGeom, foot_geoms
 from vnl_mjx.clips.kinematics import BodyPoses, Kinematics
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.gait.chains import matrices
+from vnl_mjx.quaternions import matrix
 from vnl_mjx.walkers.walker import Walker
 
 _TOUCHING = 0.001  # metres above the floor at which the lowest point of a foot counts as on it
@@ -47,7 +47,7 @@ class FootSlip:
     def _lowest(self, poses: BodyPoses, geom: FootGeom) -> tuple[np.ndarray, np.ndarray]:
         """Height [frame] of a geom's lowest point, and how far along the floor it goes [frame - 1]."""
         position = poses.positions[:, geom.body].astype(float)
-        rotation = matrices(poses.quaternions[:, geom.body].astype(float))
+        rotation = matrix(poses.quaternions[:, geom.body].astype(float))
         up = rotation[:, 2]  # in the body's frame
         along = up @ geom.axes  # in the geom's
         if geom.rounded:

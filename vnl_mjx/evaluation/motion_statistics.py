@@ -11,8 +11,8 @@ from scipy.stats import wasserstein_distance
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import Kinematics
-from vnl_mjx.clips.velocities import rotation_between
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.quaternions import matrix, rotation_between
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
@@ -97,8 +97,7 @@ def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarra
     moved = position[lag:, :2] - position[:-lag, :2]
     speed = np.linalg.norm(moved, axis=1) * rate_hz / lag
     before, after = quaternion[:-lag], quaternion[lag:]
-    w, x, y, z = before.T
-    up = np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], axis=1)
+    up = matrix(before)[:, 2]
     # the part of the rotation that is about the vertical is defined in every posture, heading is not
     turned = np.sum(rotation_between(before, after) * up, axis=1)
     return speed, turned * rate_hz / lag

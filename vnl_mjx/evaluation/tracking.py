@@ -9,7 +9,6 @@ import numpy as np
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
-from vnl_mjx.clips.velocities import rotation_between
 from vnl_mjx.evaluation.body_motion import (
     BodyMotion,
     compared_state,
@@ -18,6 +17,7 @@ from vnl_mjx.evaluation.body_motion import (
     strides,
 )
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.layout import Layout
 
 

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS
+from vnl_mjx.quaternions import matrix
 
 
 class Pose(NamedTuple):
@@ -123,34 +124,6 @@ def axis_rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
 
 
-def rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """Axis times angle [frame, 3] of rotations [frame, 3, 3] of less than half a turn."""
-    twice_sine = np.stack(
-        [
-            rotation[:, 2, 1] - rotation[:, 1, 2],
-            rotation[:, 0, 2] - rotation[:, 2, 0],
-            rotation[:, 1, 0] - rotation[:, 0, 1],
-        ],
-        axis=1,
-    )
-    sine = 0.5 * np.linalg.norm(twice_sine, axis=1)
-    cosine = 0.5 * (np.trace(rotation, axis1=1, axis2=2) - 1)
-    angle = np.arctan2(sine, cosine)
-    ratio = np.divide(angle, 2 * sine, out=np.full_like(angle, 0.5), where=sine > 1e-9)
-    return ratio[:, None] * twice_sine
-
-
-def matrices(quaternions: np.ndarray) -> np.ndarray:
-    """Rotations [frame, 3, 3] of unit quaternions [frame, 4], w x y z."""
-    w, x, y, z = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
-
-
 def euler_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """Rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
 
@@ -164,7 +137,7 @@ def _link(model: mujoco.MjModel, body: int, joints: list[int]) -> _Link:
     first, count = model.body_jntadr[body], model.body_jntnum[body]
     return _Link(
         offset=model.body_pos[body].copy(),
-        rotation=matrices(model.body_quat[body][None])[0],
+        rotation=matrix(model.body_quat[body]),
         joints=tuple(
             (joints.index(joint), model.jnt_axis[joint].copy(), model.jnt_pos[joint].copy())
             for joint in range(first, first + count)

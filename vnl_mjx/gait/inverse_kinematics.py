@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vnl_mjx.gait.chains import Chain, ChainState, Pose, point, rotation_vector
+from vnl_mjx.gait.chains import Chain, ChainState, Pose, point
+from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
 
 _MAX_STEP = 0.35  # radians per joint and iteration
 _CONVERGED = 1e-7  # radians
@@ -59,7 +60,7 @@ class OrientationTask:
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
         """Weighted error [frame, 3] and its Jacobian [frame, 3, joint], to first order."""
         to_target = np.swapaxes(self.target, 1, 2)
-        error = rotation_vector(to_target @ state.poses[self.body].rotation)
+        error = rotation_vector(matrix_quaternion(to_target @ state.poses[self.body].rotation))
         axes = state.axes * _moves(state, self.body)[:, None]
         weight = np.broadcast_to(self.weight, error.shape)
         return weight * error, weight[..., None] * (to_target @ np.swapaxes(axes, 1, 2))

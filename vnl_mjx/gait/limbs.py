@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.gait.chains import Chain, Pose, matrices
+from vnl_mjx.gait.chains import Chain, Pose
 from vnl_mjx.gait.inverse_kinematics import (
     FloorTask,
     OrientationTask,
@@ -18,6 +18,7 @@ from vnl_mjx.gait.inverse_kinematics import (
 from vnl_mjx.gait.limb_motion import PawMotion
 from vnl_mjx.gait.posture import unsided
 from vnl_mjx.gait.smoothing import solve_smooth
+from vnl_mjx.quaternions import matrix
 from vnl_mjx.walkers.walker import Walker
 
 # Weights of the tasks: a planted point is off by hundredths of a millimetre before a joint gives way
@@ -123,7 +124,7 @@ def _limb(walker: Walker, kind: str, side: str) -> Limb:
     model = walker.model
     base, digits, paw = ("torso", "finger", "hand") if kind == "fore" else ("pelvis", "toe", "foot")
     geom = model.geom(f"{digits}_{side}1_collision").id
-    along = matrices(model.geom_quat[geom][None])[0][:, 2] * model.geom_size[geom, 1]
+    along = matrix(model.geom_quat[geom])[:, 2] * model.geom_size[geom, 1]
     ends = model.geom_pos[geom] + np.array([along, -along])
     chain = Chain(model, base, f"{digits}_{side}")
     return Limb(
@@ -147,7 +148,7 @@ def _spheres(walker: Walker, chain: Chain) -> Spheres:
         body = model.body(name).id
         first = model.body_geomadr[body]
         for geom in range(first, first + model.body_geomnum[body]):
-            size, along = model.geom_size[geom], matrices(model.geom_quat[geom][None])[0][:, 2]
+            size, along = model.geom_size[geom], matrix(model.geom_quat[geom])[:, 2]
             is_capsule = model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE
             for end in (-size[1], size[1]) if is_capsule else (0.0,):
                 bodies.append(place)

@@ -13,9 +13,9 @@ from scipy.spatial import ConvexHull, QhullError
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.kinematics import forward_kinematics
-from vnl_mjx.gait.chains import matrices
 from vnl_mjx.gait.generate import GaitMotion
 from vnl_mjx.gait.paw_geometry import PawParts, other_heights, paw_parts
+from vnl_mjx.quaternions import matrix
 from vnl_mjx.walkers.walker import Walker
 
 _TOUCHING = 0.001  # metres above the floor at which a part of a planted paw counts as on it
@@ -82,7 +82,7 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     velocity = np.diff(joints, axis=0) * rate
     lower, upper = model.jnt_range[walker.layout.joint_ids].T
     margin = _balance(poses.center_of_mass.astype(float), paws)
-    rotation = matrices(quaternion)
+    rotation = matrix(quaternion)
     return GaitMeasures(
         slip_mm=1e3 * max(_slip(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),
         lifted_mm=1e3 * max(_lifted(paw, motion.contacts[:, i]) for i, paw in enumerate(paws)),

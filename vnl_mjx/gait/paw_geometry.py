@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.clips.kinematics import BodyPoses
-from vnl_mjx.gait.chains import matrices
+from vnl_mjx.quaternions import matrix
 from vnl_mjx.walkers.walker import Walker
 
 _GEOM = mujoco.mjtGeom
@@ -76,6 +76,6 @@ def _geom_frame(
     model: mujoco.MjModel, poses: BodyPoses, geom: int
 ) -> tuple[np.ndarray, np.ndarray]:
     body = model.geom_bodyid[geom]
-    rotation = matrices(poses.quaternions[:, body].astype(float))
-    own = matrices(model.geom_quat[geom][None])[0]
+    rotation = matrix(poses.quaternions[:, body].astype(float))
+    own = matrix(model.geom_quat[geom])
     return poses.positions[:, body] + rotation @ model.geom_pos[geom], rotation @ own

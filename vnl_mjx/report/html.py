@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -19,27 +19,13 @@ from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.sections import picture_files, sections
 from vnl_mjx.report.verdicts import tiles, verdict_line
 
+if TYPE_CHECKING:
+    from vnl_mjx.report.rendering.video_queue import VideoFile
+
 REPORT_FILE = "report.html"
 # Mail and code hosts take files of this size; base64 in the page counts in full.
 MOST_BYTES = 24_000_000
 NO_VIDEOS = "No videos were made."
-
-
-class VideoFile(Protocol):
-    """A video that was written.
-
-    Attributes:
-        name: what it shows.
-        path: of the mp4.
-        seconds: how long it plays.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> Path: ...  # noqa: D102
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ def write_report(
     folder: Path,
     document: Document,
     pictures: Mapping[str, Picture],
-    videos: Sequence[VideoFile] = (),
+    videos: Sequence["VideoFile"] = (),
     extras: Extras | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Path:
@@ -126,7 +112,7 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
 def report_html(
     document: Document,
     pictures: Mapping[str, Picture],
-    videos: Sequence[VideoFile] = (),
+    videos: Sequence["VideoFile"] = (),
     extras: Extras | None = None,
     *,
     folder: Path | None = None,
@@ -178,7 +164,7 @@ def _title(document: Document) -> str:
     return f"Evaluation: {main_policy(document)}{after}"
 
 
-def _show(video: VideoFile, extras: Extras, folder: Path) -> ShownVideo:
+def _show(video: "VideoFile", extras: Extras, folder: Path) -> ShownVideo:
     caption = extras.captions.get(video.name, "")
     still = poster(video.path)
     relative = Path(os.path.relpath(video.path, folder)).as_posix()

@@ -16,14 +16,12 @@ import jax.numpy as jnp
 from vnl_mjx import quaternions
 from vnl_mjx.clips.container import ReferenceFrames as Frames
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.quaternions import into_frame, matrix_quaternion, rotation_vector
 from vnl_mjx.tasks.term_inputs import (
     TermRows,
     bodies_in_root_frame,
     center_of_mass_w,
     into_body,
-    into_frame,
-    matrix_quaternion,
-    rotation_vector,
 )
 
 ReferenceTerm = Callable[[TermRows, PhysicsState, Frames], jax.Array]

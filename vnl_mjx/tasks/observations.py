@@ -17,6 +17,7 @@ from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.quaternions import into_frame
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS, ControlTerm
 from vnl_mjx.tasks.term_inputs import (
@@ -24,7 +25,6 @@ from vnl_mjx.tasks.term_inputs import (
     bodies_in_root_frame,
     check_names,
     frames_ahead,
-    into_frame,
 )
 from vnl_mjx.walkers.walker import Walker
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx import quaternions
 from vnl_mjx.clips.container import FEATURES, ReferenceFrames
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.errors import UserError
@@ -106,11 +105,6 @@ def frames_ahead(walker: Walker, num_frames: int) -> ReferenceFrames:
     )
 
 
-def into_frame(vector_w: jax.Array, quaternion: jax.Array) -> jax.Array:
-    """World vectors [..., 3] in the frame of orientations [..., 4]."""
-    return quaternions.rotate(vector_w, quaternions.conjugate(quaternion))
-
-
 def into_body(vector_w: jax.Array, body: int, state: PhysicsState) -> jax.Array:
     """World vectors [..., 3] in the frame of a body."""
     # a GPU would otherwise be free to multiply with 10 bits of mantissa
@@ -127,32 +121,3 @@ def center_of_mass_w(rows: TermRows, state: PhysicsState) -> jax.Array:
     highest = jax.lax.Precision.HIGHEST
     offsets_w = jnp.einsum("bij,bj->bi", state.xmat, rows.mass_centers, precision=highest)
     return jnp.sum(rows.mass_share[:, None] * (state.xpos + offsets_w), axis=0)
-
-
-def matrix_quaternion(matrix: jax.Array) -> jax.Array:
-    """One of the two unit quaternions [..., 4] of rotation matrices [..., 3, 3].
-
-    Each row of the symmetric 4 q q^T is q up to a factor; the row with the largest diagonal entry is well
-    conditioned (Shepperd 1978, "Quaternion from rotation matrix").
-    """
-    m = jnp.moveaxis(matrix, (-2, -1), (0, 1))
-    x, y, z = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
-    xy, xz, yz = m[1, 0] + m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2]
-    signs = jnp.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], matrix.dtype)
-    w2, x2, y2, z2 = 1.0 + jnp.tensordot(signs, jnp.stack([m[0, 0], m[1, 1], m[2, 2]]), axes=1)
-    rows = [[w2, x, y, z], [x, x2, xy, xz], [y, xy, y2, yz], [z, xz, yz, z2]]
-    products = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-    best = jnp.argmax(jnp.diagonal(products, axis1=-2, axis2=-1), axis=-1)
-    row = jnp.take_along_axis(products, best[..., None, None], axis=-2)[..., 0, :]
-    return row / jnp.linalg.norm(row, axis=-1, keepdims=True)
-
-
-def rotation_vector(quaternion: jax.Array) -> jax.Array:
-    """Axis times angle [..., 3] of unit quaternions [..., 4], the shorter way round, radians."""
-    quaternion = jnp.where(quaternion[..., :1] < 0, -quaternion, quaternion)
-    real, imaginary = quaternion[..., :1], quaternion[..., 1:]
-    sine2 = jnp.sum(imaginary * imaginary, axis=-1, keepdims=True)
-    is_small = sine2 < 1e-12
-    sine = jnp.sqrt(jnp.where(is_small, 1.0, sine2))
-    # sin(x / 2) ~ x / 2: the limit of angle / sine is 2
-    return imaginary * jnp.where(is_small, 2.0, 2.0 * jnp.arctan2(sine, real) / sine)

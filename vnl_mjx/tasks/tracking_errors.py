@@ -10,12 +10,11 @@ from vnl_mjx import quaternions
 from vnl_mjx.clips.container import ReferenceFrames
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
 from vnl_mjx.tasks.term_inputs import (
     TermRows,
     bodies_in_root_frame,
     center_of_mass_w,
-    matrix_quaternion,
-    rotation_vector,
     shifted_rows,
 )
 from vnl_mjx.walkers.walker import Walker

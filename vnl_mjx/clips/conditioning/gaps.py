@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vnl_mjx.clips.conditioning.quaternions import slerp, unit_quaternions
+from vnl_mjx.quaternions import slerp, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
 
 

@@ -9,9 +9,9 @@ checked.
 import mujoco
 import numpy as np
 
-from vnl_mjx.clips.conditioning.quaternions import conjugate, multiply, rotate
 from vnl_mjx.clips.conditioning.sides import other_side, partners
 from vnl_mjx.errors import UserError
+from vnl_mjx.quaternions import conjugate, multiply, rotate
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import scipy.interpolate
 
-from vnl_mjx.clips.conditioning.quaternions import slerp
 from vnl_mjx.clips.conditioning.segments import stretches
+from vnl_mjx.quaternions import slerp
 from vnl_mjx.walkers.layout import Layout
 
 Interpolation = Literal["linear", "cubic"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.signal
 
-from vnl_mjx.clips.conditioning.quaternions import continuous_signs
+from vnl_mjx.quaternions import continuous_signs
 from vnl_mjx.walkers.layout import Layout
 
 POLYNOMIAL_ORDER = 2

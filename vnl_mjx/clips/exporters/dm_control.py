@@ -19,10 +19,10 @@ import numpy as np
 from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.columns import join_qpos
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.features import in_frame
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import unique_name
 from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.rodent import rodent_xml_path
 from vnl_mjx.walkers.walker import Walker
@@ -204,11 +204,11 @@ def _features(
     return {
         **pose,
         "center_of_mass": poses.center_of_mass,
-        "end_effectors": in_frame(*frame, poses.positions[:, body.rows(body.end_effectors)]),
+        "end_effectors": points_in_frame(*frame, poses.positions[:, body.rows(body.end_effectors)]),
         "velocity": of_clip("velocity") * body.scale,
         "angular_velocity": of_clip("angular_velocity"),
         "joints_velocity": of_clip("joints_velocity")[:, order],
-        "appendages": in_frame(*frame, poses.positions[:, body.rows(body.appendages)]),
+        "appendages": points_in_frame(*frame, poses.positions[:, body.rows(body.appendages)]),
         "body_positions": poses.positions[:, tracked],
         "body_quaternions": poses.quaternions[:, tracked],
     }

@@ -18,7 +18,7 @@ import numpy as np
 
 from vnl_mjx.clips.recording import FrameArray, Recording
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
-from vnl_mjx.clips.sources.mat5 import MatVariable, read_mat5
+from vnl_mjx.clips.sources.mat5 import read_mat5
 from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
 from vnl_mjx.errors import UserError, first_line
 
@@ -91,16 +91,11 @@ def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], n
 def open_mat(path: str, options: SourceOptions) -> Recording:
     """A MATLAB file of version 5 to 7.2; its poses are read whole."""
     layout = "MATLAB file"
-
-    def read(item: MatVariable) -> np.ndarray | list[str]:
-        with _reading(path, layout):
-            return item.read()
-
     with _reading(path, layout):
         found = read_mat5(Path(path))
     variables = {
-        name: _Variable(item.shape, item.is_number, partial(read, item))
-        for name, item in found.items()
+        name: _Variable(array.shape, array.dtype.kind in "fiu", lambda array=array: array)
+        for name, array in found.items()
     }
     return _open_variables(path, layout, variables, options)
 

@@ -106,7 +106,6 @@ class EvaluationRun:
         if self.prior is not None:
             self._ask(queue, folder, prior_footage(self.prior, section))
         self._ask(queue, folder, latent_footage(self.latent, section))
-        queue.close()
 
     def _ask(self, queue: VideoQueue, folder: Path, footage: Footage) -> None:
         (folder / VIDEO_FOLDER).mkdir(exist_ok=True)

@@ -47,7 +47,6 @@ class TeacherVideos:
             replace(motions, title=title, columns=len(_VIEWS), quick=False),
             self._folder / f"{env_steps}.mp4",
         )
-        self._queue.close()
 
     def poll(self, warn: Callable[[str], None]) -> None:
         """Says, once, where drawing failed."""

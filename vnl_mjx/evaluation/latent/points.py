@@ -9,7 +9,7 @@ from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.quaternions import conjugate, rotate
+from vnl_mjx.quaternions import into_frame
 from vnl_mjx.walkers.layout import Layout
 
 
@@ -103,8 +103,8 @@ def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.nda
     joints = [qvel[:, layout.joint_qvel], qpos[:, layout.joint_qpos]]
     if (root := layout.root) is None:
         return np.concatenate(joints, axis=-1)
-    upright = conjugate(qpos[:, root.quaternion])
-    vertical = rotate(np.tile(np.float32([0.0, 0.0, 1.0]), (len(qpos), 1)), upright)
-    velocity = rotate(qvel[:, root.velocity], upright)
+    quaternion = qpos[:, root.quaternion]
+    vertical = into_frame(np.float32([0.0, 0.0, 1.0]), quaternion)
+    velocity = into_frame(qvel[:, root.velocity], quaternion)
     height, turning = qpos[:, root.position][:, 2:], qvel[:, root.angular_velocity]
     return np.concatenate([height, vertical, velocity, turning, *joints], axis=-1)

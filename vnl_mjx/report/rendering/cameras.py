@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from vnl_mjx.clips.columns import root_pose
+from vnl_mjx.quaternions import matrix
 from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, top_body
 from vnl_mjx.walkers.layout import Layout
 
@@ -96,9 +97,8 @@ def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
 def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
     """Mean direction on the floor of the root's x axis over qpos [frame, nq], degrees."""
     _, quaternion = root_pose(qpos, layout)
-    w, x, y, z = quaternion.T
-    forward_x, forward_y = w * w + x * x - y * y - z * z, 2.0 * (x * y + w * z)
-    return math.degrees(math.atan2(forward_y.mean(), forward_x.mean()))
+    forward = matrix(quaternion)[:, :, 0].mean(axis=0)
+    return math.degrees(math.atan2(forward[1], forward[0]))
 
 
 def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:

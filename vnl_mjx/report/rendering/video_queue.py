@@ -1,23 +1,26 @@
-"""Videos that are drawn by another process, at the lowest priority, while this one goes on."""
+"""Videos that another process draws, at the lowest priority, while this one goes on."""
 
 import contextlib
-import json
-import pickle
-import subprocess
-import sys
-import tempfile
+import functools
+import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from vnl_mjx.config.imitation import WalkerConfig
-from vnl_mjx.report.rendering.side_by_side import SideBySide
+from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.report.rendering.gl import choose_backend
+from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
+from vnl_mjx.walkers.walker import Walker, build_walker
 
-NO_MORE = "no more"
-RESULTS_FILE = "results.jsonl"
-_POLL_S = 0.1
+_LOWEST_PRIORITY = 19
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -52,8 +55,8 @@ class DrawnVideos:
 class VideoQueue:
     """Draws one video after another; nothing that fails there fails here.
 
-    As a context manager it stops what is not drawn yet when the block is left: no process and no part
-    of a file stays behind, also after Ctrl-C. The process ends with this one, however that ends.
+    As a context manager it stops what is not drawn yet when the block is left, also by Ctrl-C: no process
+    and no part of a file stays behind. The process that draws ends with this one, however that ends.
     """
 
     def __init__(self, walker: WalkerConfig):
@@ -62,19 +65,14 @@ class VideoQueue:
         Args:
             walker: who moves in all videos.
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="vnl-mjx-videos-")
-        folder = Path(self._folder.name)
-        self._paths: dict[str, Path] = {}
-        (folder / "walker.pickle").write_bytes(pickle.dumps(walker))
-        self._messages = (folder / "messages").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "vnl_mjx.report.rendering.video_worker", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._messages,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for this process, which then stops that one
-        )
+        context = multiprocessing.get_context("spawn")
+        # The worker never gets anything from this pipe: its end closes with this process, or in `stop`.
+        parent_end, self._open_end = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(1, context, _begin, (parent_end,))
+        self._walker = walker
+        self._files: dict[str, Path] = {}
+        self._drawn: dict[str, Future[float]] = {}
+        self._pool.submit(_prepare, walker)
 
     def __enter__(self) -> "VideoQueue":
         return self
@@ -91,21 +89,22 @@ class VideoQueue:
             path: of the mp4.
             sheet: PNG of some pictures to write as well.
         """
-        if name in self._paths:
+        if name in self._files:
             raise ValueError(f"{name=} is asked for already")
-        job = Path(self._folder.name) / f"{len(self._paths)}.pickle"
-        self._paths[name] = path
-        job.write_bytes(pickle.dumps((name, motions, path.absolute(), sheet and sheet.absolute())))
-        self._tell(job.name)
-
-    def close(self) -> None:
-        """Says that nothing more comes; the process ends once all is drawn."""
-        self._tell(NO_MORE)
+        self._files[name] = path
+        try:
+            job = self._pool.submit(
+                _draw, self._walker, motions, path.absolute(), sheet and sheet.absolute()
+            )
+        except BrokenProcessPool as error:
+            job = Future[float]()
+            job.set_exception(error)
+        self._drawn[name] = job
 
     @property
     def is_done(self) -> bool:
-        """Whether the process has ended."""
-        return self._process.poll() is not None
+        """Whether all that was asked for is drawn, or has failed."""
+        return all(job.done() for job in self._drawn.values())
 
     def finish(
         self,
@@ -118,63 +117,81 @@ class VideoQueue:
             progress: called with the number of videos done and of all.
             timeout_s: give up the rest after so many seconds.
         """
-        self.close()
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        in_time = True
-        while not self.is_done and in_time:
-            time.sleep(_POLL_S)
-            in_time = deadline is None or time.monotonic() < deadline
-            if progress is not None:
-                progress(len(self._results()), len(self._paths))
-        drawn = self._judge("" if in_time else f"not drawn within {timeout_s:g} s")
+        jobs = self._drawn.values()
+        with contextlib.suppress(TimeoutError):
+            for done, _ in enumerate(as_completed(jobs, timeout_s), 1):
+                if progress is not None:
+                    progress(done, len(jobs))
+        drawn, missing = DrawnVideos([], []), {}
+        for name, job in self._drawn.items():
+            path = self._files[name]
+            try:
+                drawn.videos.append(VideoFile(name, path, job.result(timeout=0)))
+            except TimeoutError:
+                missing[name] = f"not drawn within {timeout_s:g} s"
+            except BrokenProcessPool:
+                missing[name] = "the process that draws was killed or has crashed"
+            except UserError as error:
+                if str(error) not in drawn.errors:  # a machine that cannot draw is told of once
+                    drawn.errors.append(str(error))
+            except Exception as error:
+                drawn.errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
+        if missing:
+            reason = next(iter(missing.values()))
+            drawn.errors.append(f"videos: {', '.join(missing)} left out: {reason}")
         self.stop()
         return drawn
 
     def stop(self) -> None:
         """Ends the process, drawn or not, and removes what it left."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_TIMEOUT_S)
-            self._process.kill()
-            self._process.wait()
-            for path in self._paths.values():  # where it had to be killed
-                for partial in path.parent.glob(f".{path.name}.{self._process.pid}.partial"):
-                    partial.unlink(missing_ok=True)
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        self._messages.close()
-        self._folder.cleanup()
+        self._open_end.close()
+        self._pool.shutdown(cancel_futures=True)
 
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it has ended; `finish` says why
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
 
-    def _results(self) -> list[dict[str, Any]]:
-        path = Path(self._folder.name) / RESULTS_FILE
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        return [json.loads(line) for line in lines]
+def _begin(parent_end: Connection) -> None:
+    """Makes the process ready to be ended, and silent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
+    signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_end_with_parent, args=(parent_end,), daemon=True).start()
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_LOWEST_PRIORITY)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)  # drivers and encoders have much to say
+    os.dup2(nothing, 2)
 
-    def _judge(self, reason: str) -> DrawnVideos:
-        results = self._results()
-        videos = [
-            VideoFile(r["name"], self._paths[r["name"]], r["seconds"])
-            for r in results
-            if "seconds" in r
-        ]
-        errors = [r["error"] for r in results if "error" in r]
-        told = {r.get("name") for r in results}
-        missing = [name for name in self._paths if name not in told]
-        if missing and None not in told:  # else nothing can be drawn, and that was said
-            reason = reason or self._why_it_ended()
-            errors.append(f"videos: {', '.join(missing)} left out: {reason}")
-        return DrawnVideos(videos, errors)
 
-    def _why_it_ended(self) -> str:
-        lines = (Path(self._folder.name) / "messages").read_text().strip().splitlines()
-        status = self._process.returncode
-        what = f"signal {-status}" if status < 0 else f"exit status {status}"
-        return f"the process that draws ended with {what}" + (f" ({lines[-1]})" if lines else "")
+def _end_with_parent(parent_end: Connection) -> None:
+    with contextlib.suppress(EOFError):
+        parent_end.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_STOP_TIMEOUT_S)
+    os._exit(1)  # a driver hangs
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _prepare(config: WalkerConfig) -> None:
+    _walker(config)
+
+
+@functools.cache
+def _walker(config: WalkerConfig) -> Walker | UserError:
+    """The walker, or why this machine cannot draw it; tried once."""
+    try:
+        choose_backend()
+        return build_walker(config)
+    except UserError as error:
+        return error
+
+
+def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> float:
+    """Draws a video; gives the seconds that it plays for."""
+    try:
+        walker = _walker(config)
+        if isinstance(walker, UserError):
+            raise walker
+        return render_side_by_side(walker, motions, path, sheet=sheet).seconds
+    except SystemExit as error:  # the pool would go on
+        os._exit(int(str(error.code)))
