@@ -29,7 +29,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
 from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)

@@ -14,8 +14,8 @@ from vnl_mjx.config import imitation
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.tasks.observation_terms import REFERENCE_TERMS
-from vnl_mjx.tasks.term_inputs import frames_ahead
+from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS
+from vnl_mjx.tasks.terms.state import frames_ahead
 
 DOCS = Path(__file__).parent.parent / "docs" / "observations.md"
 

@@ -25,8 +25,8 @@ from vnl_mjx.config import imitation
 from vnl_mjx.config.imitation import UpstreamQuirks, WalkerConfig
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
-from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS
-from vnl_mjx.tasks.term_inputs import TermRows
+from vnl_mjx.tasks.terms.observations import CONTROL_TERMS, REFERENCE_TERMS
+from vnl_mjx.tasks.terms.state import TermRows
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 REF_STEPS = (1, 2, 3)

@@ -21,7 +21,7 @@ from vnl_mjx.config.validation import check_bounds
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
-from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 
 FAMILIES = ("track_mjx", "vnl_playground", "mimic")
 VNL_PLAYGROUND_TERMS = {

@@ -14,7 +14,7 @@ from vnl_mjx.config.task_presets import COMIC_TASK, VNL_PLAYGROUND_TASK
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import build_walker
 
 NUM_STEPS = 5

@@ -4,11 +4,41 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from vnl_mjx.config.validation import number
 
-Family = Literal["track_mjx", "vnl_playground", "mimic"]
+# "none": the user's own terms alone.
+Family = Literal["track_mjx", "vnl_playground", "mimic", "none"]
+
+
+@dataclass(frozen=True)
+class RewardTermSection:
+    """A term of the reward besides the family's.
+
+    Attributes:
+        function: name of a built-in term (`tasks/terms/rewards.py`), or the path of a function of the
+            user's own, "my_lab.terms:whisking" or "folder/file.py:whisking"; empty: the term's own name.
+        weight: factor; negative for a cost.
+        arguments: keyword arguments of the function.
+    """
+
+    function: str = ""
+    weight: float = 1.0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TerminationTermSection:
+    """A reason to end an episode as failed, besides the family's.
+
+    Attributes:
+        function: name of a built-in term (`tasks/terms/terminations.py`) or path, as of a reward term.
+        arguments: keyword arguments of the function.
+    """
+
+    function: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +133,7 @@ class RewardConfig:
         family: which terms there are.
         vnl_playground: weights of that family.
         mimic: weights of that family.
+        terms: further terms by name.
     """
 
     family: Family = "track_mjx"
@@ -127,6 +158,7 @@ class RewardConfig:
     action_jerk_weight: float = 0.0005
     vnl_playground: VnlPlaygroundReward = field(default_factory=VnlPlaygroundReward)
     mimic: MimicReward = field(default_factory=MimicReward)
+    terms: dict[str, RewardTermSection] = field(default_factory=dict)
 
     @property
     def num_actions_read(self) -> int:
@@ -181,6 +213,7 @@ class TerminationConfig:
         max_quat_error: of the squared half angle between the root orientations, rad^2.
         vnl_playground: thresholds of that family.
         mimic: threshold of that family.
+        terms: further reasons by name.
     """
 
     family: Family = "track_mjx"
@@ -191,3 +224,4 @@ class TerminationConfig:
     max_quat_error: float = 1.0
     vnl_playground: VnlPlaygroundTermination = field(default_factory=VnlPlaygroundTermination)
     mimic: MimicTermination = field(default_factory=MimicTermination)
+    terms: dict[str, TerminationTermSection] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from vnl_mjx.evaluation.metrics import episode_statistics
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.rewards import imitation_reward_maximum
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum
 
 _FAR_SHARE_WARNING = 0.02
 _LOW_REWARD_SHARE = 0.3

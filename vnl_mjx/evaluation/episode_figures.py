@@ -23,7 +23,7 @@ from vnl_mjx.evaluation.success import (
 )
 from vnl_mjx.evaluation.tracking import step_errors
 from vnl_mjx.evaluation.travel import ways
-from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
 _BLOCK_EPISODES = 128  # measured together; bounds the memory

@@ -16,7 +16,7 @@ from vnl_mjx.evaluation.travel import Ways, ways
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
-from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 
 
 class TeacherEvaluator:

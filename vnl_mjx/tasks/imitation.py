@@ -20,9 +20,10 @@ from vnl_mjx.physics.base import Physics, PhysicsState
 from vnl_mjx.tasks.environment import Observation, StepOutcome
 from vnl_mjx.tasks.observations import ObservationFunctions
 from vnl_mjx.tasks.pose_control import PoseControl
-from vnl_mjx.tasks.rewards import Controls, reward_terms
-from vnl_mjx.tasks.terminations import distances, failures
-from vnl_mjx.tasks.tracking_errors import ErrorRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.rewards import reward_terms
+from vnl_mjx.tasks.terms.state import term_state
+from vnl_mjx.tasks.terms.terminations import distances, termination_terms
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -67,7 +68,9 @@ class ImitationTask:
         self.walker = walker
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
-        self._error_rows = ErrorRows.build(walker, config.quirks)
+        self._upstream_rows = UpstreamRows.build(walker, config.quirks)
+        self._reward = reward_terms(config.reward, config.termination)
+        self._failures = termination_terms(config.termination)
         self.action_size = physics.model.nu
         self._pose_control = None
         if config.initial_activation == "pose":
@@ -221,31 +224,38 @@ class ImitationTask:
         clips: ReferenceClips,
     ) -> StepOutcome:
         """Reward, failures and truncation of the environment `moved`, which `action` led to."""
-        reward, termination = self.config.reward, self.config.termination
         frame = self.frame(moved)
-        physics = moved.physics
-        errors = tracking_errors(physics, clips.at(moved.clip, frame), self._error_rows)
-        root_height = physics.xpos[self.walker.root_body, 2]
+        physics, walker = moved.physics, self.walker
         if self.config.quirks.ctrl_diff_is_zero:
             previous_action = action
-        controls = Controls(action, previous_action, moved.action_window)
-        terms = reward_terms(errors, physics, root_height, controls, reward, termination)
-        distance = distances(errors, termination)
-        # The zeroed state of a diverged simulation has no meaningful error; none may reach a sum.
-        terms, distance = jax.tree.map(
-            lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distance)
+        reference = clips.at(moved.clip, frame)
+        state = term_state(
+            physics,
+            walker,
+            self.config.physics.control_timestep,
+            previous_qpos=moved.previous_qpos,
+            action=action,
+            previous_action=previous_action,
+            actions=moved.action_window,
         )
-        failed = failures(distance, root_height, physics.diverged, termination)
-        # The zeroed state lies below every height limit: it diverged, it did not fall.
+        errors = tracking_errors(state, reference, walker, self._upstream_rows)
+        state = state.replace(errors=errors, distances=distances(errors, self.config.termination))
+        # The zeroed state of a diverged simulation has no meaningful error; none may reach a sum, and that
+        # it lies below every height limit is no fall.
+        terms, distance = jax.tree.map(
+            lambda x: jnp.where(physics.diverged, 0.0, x),
+            (self._reward(state, reference, walker), state.distances),
+        )
         failed = {
-            name: flag & ~physics.diverged if name != "nan" else flag
-            for name, flag in failed.items()
+            name: failure(state, reference, walker) & ~physics.diverged
+            for name, failure in self._failures.items()
         }
+        failed["nan"] = physics.diverged
         terminated = jnp.any(jnp.stack(list(failed.values())))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps
         return StepOutcome(
-            reward=jnp.sum(jnp.stack(list(terms.values()))),
+            reward=jnp.sum(jnp.stack(list(terms.values()))) if terms else jnp.float32(0),
             terms=terms,
             distances=distance,
             failures=failed,

@@ -4,37 +4,29 @@ Both are lists of terms by name (`ImitationConfig.reference` and `.proprioceptio
 those of track-mjx's generations, dm_control and vnl-playground. `docs/observations.md` describes every term.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import mujoco
-import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig
-from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.quaternions import into_frame
 from vnl_mjx.tasks.environment import Observation
-from vnl_mjx.tasks.observation_terms import CONTROL_TERMS, REFERENCE_TERMS, ControlTerm
-from vnl_mjx.tasks.term_inputs import (
-    TermRows,
-    bodies_in_root_frame,
-    check_names,
-    frames_ahead,
+from vnl_mjx.tasks.terms.observations import (
+    BODY_TERMS,
+    CONTROL_TERMS,
+    REFERENCE_TERMS,
+    sensor_rows,
+    track_mjx_terms,
 )
+from vnl_mjx.tasks.terms.state import Term, find_terms, frames_ahead, term_state
 from vnl_mjx.walkers.walker import Walker
 
-_KINEMATIC_SENSORS = ("accelerometer", "velocimeter", "gyro")
-
-_ReferencePart = Callable[[PhysicsState, ReferenceFrames], jax.Array]
-# state, qpos one control step ago, last controls [.., nu]
-_ProprioceptivePart = Callable[[PhysicsState, jax.Array, jax.Array], jax.Array]
-# Row of each part among the last controls. vnl-playground's `prev_action` is older than the name says.
-_CONTROL_ROWS = {"last_action": -1, "previous_action": -2}
+_ACTIONS_READ = {"last_action": 1, "previous_action": 2}
 
 
 @dataclass(frozen=True)
@@ -64,54 +56,51 @@ class ObservationLayout:
 
 
 class ObservationFunctions:
-    """The observation of one task, its indices looked up by name once.
+    """The observation of one task: its terms, looked up by name once.
 
     Attributes:
-        needs_previous: a part reads the pose of one control step ago.
-        num_actions_read: how many of the last controls the parts read.
+        needs_previous: a term may read the pose of one control step ago.
+        num_actions_read: how many of the last controls the terms may read.
     """
 
     def __init__(self, config: ImitationConfig, walker: Walker, model: mujoco.MjModel):
-        """Prepares the parts that `config` names.
+        """Finds the terms that `config` names.
 
         Raises:
-            UserError: a part is unknown or listed twice, or the walker lacks a sensor that it reads.
+            UserError: a term is unknown or listed twice, or the walker lacks a sensor that it reads.
         """
-        self._walker = walker
-        self._traj_length = config.traj_length
-        rows = TermRows.build(walker, config.quirks)
-        check_names("reference", config.reference, REFERENCE_TERMS)
-        self._reference: dict[str, _ReferencePart] = {
-            name: partial(REFERENCE_TERMS[name], rows) for name in config.reference
-        }
-        seconds = config.physics.control_timestep
-        parts: dict[str, _ProprioceptivePart] = {
-            name: _control_part(term, rows, seconds) for name, term in CONTROL_TERMS.items()
-        }
-        for name, row in _CONTROL_ROWS.items():
-            parts[name] = _action_part(row)
-        for name, part in _state_parts(walker, model, config.proprioception).items():
-            parts[name] = _ignoring_past(part)
-        check_names("proprioception", config.proprioception, parts)
-        self._proprioception = {name: parts[name] for name in config.proprioception}
-        self.needs_previous = not CONTROL_TERMS.keys().isdisjoint(config.proprioception)
-        rows_read = [-_CONTROL_ROWS.get(name, 0) for name in config.proprioception]
-        self.num_actions_read = max(rows_read, default=0)
-        self._no_actions = np.zeros((self.num_actions_read, model.nu), np.float32)
+        upstream = track_mjx_terms(walker, config.quirks)
+        own = config.proprioception
+        self._walker, self._traj_length = walker, config.traj_length
+        self._reference = find_terms("reference", config.reference, REFERENCE_TERMS | upstream)
+        self._proprioception = find_terms("proprioception", own, BODY_TERMS)
+        self.control_timestep = config.physics.control_timestep
+        is_own = any(map(is_path, (*config.reference, *own)))  # which may read anything
+        self.needs_previous = is_own or not CONTROL_TERMS.keys().isdisjoint(own)
+        self.num_actions_read = max((_ACTIONS_READ.get(name, 0) for name in own), default=0)
+        if is_own:
+            self.num_actions_read = max(_ACTIONS_READ.values())
+        if "kinematic_sensors" in own:
+            sensor_rows(model)
+            if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_SENSOR):
+                raise ValueError(
+                    "the observation reads sensors: PhysicsConfig.sensors must be True"
+                )
 
     def layout(self, state: PhysicsState) -> ObservationLayout:
-        """Sizes of all parts for simulations shaped like `state` (unbatched; nothing is computed)."""
+        """Returns the sizes of all parts for simulations shaped like `state` (unbatched)."""
         ahead = frames_ahead(self._walker, self._traj_length)
-        return ObservationLayout(
-            reference=tuple(
-                (name, jax.eval_shape(part, state, ahead).size)
-                for name, part in self._reference.items()
-            ),
-            proprioception=tuple(
-                (name, jax.eval_shape(part, state, state.qpos, self._no_actions).size)
-                for name, part in self._proprioception.items()
-            ),
-        )
+        actions = jnp.zeros((max(self.num_actions_read, 1), self._walker.model.nu))
+
+        def sizes(terms: dict[str, Term]) -> tuple[tuple[str, int], ...]:
+            def evaluate(state: PhysicsState, ahead: ReferenceFrames) -> dict[str, jax.Array]:
+                seen = term_state(state, self._walker, self.control_timestep, actions=actions)
+                return {name: term(seen, ahead, self._walker) for name, term in terms.items()}
+
+            shapes = jax.eval_shape(evaluate, state, ahead)
+            return tuple((name, shapes[name].size) for name in terms)
+
+        return ObservationLayout(sizes(self._reference), sizes(self._proprioception))
 
     def observe(
         self,
@@ -134,71 +123,27 @@ class ObservationFunctions:
             actions: [at least `num_actions_read`, nu] last controls, oldest first, zeros before the
                 episode. Only needed where `num_actions_read` > 0.
         """
-        if previous_qpos is None:
-            if self.needs_previous:
-                raise ValueError("these terms need previous_qpos, the pose one control step ago")
-            previous_qpos = state.qpos
-        if actions is None:
-            if self.num_actions_read:
-                raise ValueError(f"these terms need the last {self.num_actions_read} controls")
-            actions = jnp.asarray(self._no_actions)
+        if previous_qpos is None and self.needs_previous:
+            raise ValueError("these terms need previous_qpos, the pose one control step ago")
+        if actions is None and self.num_actions_read:
+            raise ValueError(f"these terms need the last {self.num_actions_read} controls")
+        seen = term_state(
+            state,
+            self._walker,
+            self.control_timestep,
+            previous_qpos=previous_qpos,
+            actions=actions,
+        )
         ahead = clips.window(clip, frame + 1, self._traj_length)
-        reference = [part(state, ahead) for part in self._reference.values()]
-        own = [part(state, previous_qpos, actions) for part in self._proprioception.values()]
-        observation = Observation.of(reference=_flat(reference), proprioception=_flat(own))
-        return jax.tree.map(jnp.nan_to_num, observation)
+        parts = {
+            name: _flat([term(seen, ahead, self._walker) for term in terms.values()])
+            for name, terms in (
+                ("reference", self._reference),
+                ("proprioception", self._proprioception),
+            )
+        }
+        return jax.tree.map(jnp.nan_to_num, Observation.of(**parts))
 
 
 def _flat(parts: Sequence[jax.Array]) -> jax.Array:
     return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)
-
-
-def _control_part(term: ControlTerm, rows: TermRows, seconds: float) -> _ProprioceptivePart:
-    return lambda state, previous_qpos, actions: term(rows, previous_qpos, state.qpos, seconds)
-
-
-def _action_part(row: int) -> _ProprioceptivePart:
-    return lambda state, previous_qpos, actions: actions[row]
-
-
-def _ignoring_past(part: Callable[[PhysicsState], jax.Array]) -> _ProprioceptivePart:
-    return lambda state, previous_qpos, actions: part(state)
-
-
-def _state_parts(
-    walker: Walker, model: mujoco.MjModel, proprioception: tuple[str, ...]
-) -> dict[str, Callable[[PhysicsState], jax.Array]]:
-    """The parts of proprioception that one state tells, by name."""
-    root = walker.root_body
-    return {
-        "qpos": lambda state: state.qpos,
-        "qvel": lambda state: state.qvel,
-        "joint_angles": lambda state: state.qpos[7:],
-        "joint_velocities": lambda state: state.qvel[6:],
-        "actuator_forces": lambda state: state.qfrc_actuator,
-        "root_height": lambda state: state.xpos[root, 2:],
-        "root_z_axis": lambda state: state.xmat[root, 2],
-        "root_velocity": lambda state: into_frame(state.qvel[:3], state.qpos[3:7]),
-        "root_angular_velocity": lambda state: state.qvel[3:6],
-        "end_effectors": partial(bodies_in_root_frame, walker.end_effectors, root),
-        "appendages": partial(bodies_in_root_frame, walker.appendages, root),
-        "kinematic_sensors": _sensor_reader(model, proprioception),
-    }
-
-
-def _sensor_reader(
-    model: mujoco.MjModel, proprioception: tuple[str, ...]
-) -> Callable[[PhysicsState], jax.Array]:
-    if "kinematic_sensors" not in proprioception:
-        return lambda state: state.sensordata[:0]
-    if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_SENSOR):
-        raise ValueError("the observation reads sensors: PhysicsConfig.sensors must be True")
-    rows = []
-    for name in _KINEMATIC_SENSORS:
-        sensor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SENSOR, name)
-        if sensor < 0:
-            raise UserError(f"walker: the observation reads sensor {name!r}, which the model lacks")
-        start = model.sensor_adr[sensor]
-        rows.append(np.arange(start, start + model.sensor_dim[sensor]))
-    sensor_rows = np.concatenate(rows)
-    return lambda state: state.sensordata[sensor_rows]

@@ -45,10 +45,13 @@ class PoseControl:
 def actuator_transmission(model: mujoco.MjModel) -> np.ndarray:
     """[nu, num_joints]: actuator length per joint angle, for transmissions that are linear in it."""
     data = mujoco.MjData(model)
-    rows = np.zeros((model.nu, model.nq - 7))
-    for joint in range(model.nq - 7):
-        data.qpos[7:] = np.eye(model.nq - 7)[joint]
-        data.qpos[3] = 1.0
+    first = 7 if model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE else 0
+    joints = np.eye(model.nq - first)
+    rows = np.zeros((model.nu, len(joints)))
+    for joint, angles in enumerate(joints):
+        data.qpos[first:] = angles
+        if first:
+            data.qpos[3] = 1.0
         mujoco.mj_fwdPosition(model, data)
         rows[:, joint] = data.actuator_length
     return rows

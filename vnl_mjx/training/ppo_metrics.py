@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.tasks.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.training.alarms import NAN_SHARE_ALARM, overflow_alarm
 from vnl_mjx.training.metrics import (
     learning_metrics,

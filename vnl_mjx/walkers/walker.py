@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ class Walker:
     def root(self) -> FreeRoot | None:
         """Columns of the free root joint in qpos and qvel; None if the walker has none."""
         return self.layout.root
+
+    @cached_property
+    def mass_share(self) -> np.ndarray:
+        """Mass of each body that moves over that of all, float32 [nbody]."""
+        mass = np.where(self.model.body_weldid == 0, 0.0, self.model.body_mass)
+        return (mass / mass.sum()).astype(np.float32)
+
+    @cached_property
+    def mass_centers(self) -> np.ndarray:
+        """Centre of mass of each body in its own frame, metres, float32 [nbody, 3]."""
+        return self.model.body_ipos.astype(np.float32)
 
     @property
     def actuator_groups(self) -> dict[str, list[int]]:

@@ -9,10 +9,9 @@ import numpy as np
 from vnl_mjx import quaternions
 from vnl_mjx.clips.container import ReferenceFrames
 from vnl_mjx.config.imitation import UpstreamQuirks
-from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
-from vnl_mjx.tasks.term_inputs import (
-    TermRows,
+from vnl_mjx.tasks.terms.state import (
+    TermState,
     bodies_in_root_frame,
     center_of_mass_w,
     shifted_rows,
@@ -54,22 +53,20 @@ class TrackingErrors:
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorRows:
-    """Rows that the errors read; those of track-mjx of the simulation and of the reference."""
+class UpstreamRows:
+    """Rows that a track-mjx generation read, of the simulation and of the reference."""
 
-    walker: TermRows
     bodies: np.ndarray
     end_effectors: np.ndarray
     reference_bodies: np.ndarray
     reference_end_effectors: np.ndarray
 
     @classmethod
-    def build(cls, walker: Walker, quirks: UpstreamQuirks) -> "ErrorRows":
+    def build(cls, walker: Walker, quirks: UpstreamQuirks) -> "UpstreamRows":
         """The rows of `walker`; the four of track-mjx as the teacher's generation read them."""
         num_bodies = len(walker.body_names)
         actual, reference = quirks.reward_body_row_shift, quirks.body_row_shift
         return cls(
-            walker=TermRows.build(walker, quirks),
             bodies=shifted_rows(walker.tracked_bodies, actual, num_bodies),
             end_effectors=shifted_rows(walker.end_effectors, actual, num_bodies),
             reference_bodies=shifted_rows(walker.tracked_bodies, reference, num_bodies),
@@ -77,26 +74,30 @@ class ErrorRows:
         )
 
 
-def tracking_errors(state: PhysicsState, frame: ReferenceFrames, rows: ErrorRows) -> TrackingErrors:
+def tracking_errors(
+    state: TermState, frame: ReferenceFrames, walker: Walker, rows: UpstreamRows
+) -> TrackingErrors:
     """Compares one simulation with one reference frame (`ReferenceClips.at`)."""
-    at, reference_w = rows.walker, frame.body_positions
-    bodies, limbs = at.bodies, at.end_effectors
-    appendages_b = bodies_in_root_frame(at.appendages, at.root, state)
+    physics, reference_w = state.physics, frame.body_positions
+    bodies, limbs = walker.tracked_bodies, walker.end_effectors
+    appendages_b = bodies_in_root_frame(walker.appendages, walker.root_body, physics)
     turned = quaternions.multiply(
-        quaternions.conjugate(matrix_quaternion(state.xmat[bodies])), frame.body_quaternions[bodies]
+        quaternions.conjugate(matrix_quaternion(physics.xmat[bodies])),
+        frame.body_quaternions[bodies],
     )
+    pose = state.pose
     return TrackingErrors(
-        root_position_w=state.qpos[:3] - frame.position,
-        root_half_angle=quaternions.half_angle(state.qpos[3:7], frame.quaternion),
-        joints=state.qpos[7:] - frame.joints,
-        joints_velocity=state.qvel[6:] - frame.joints_velocity,
-        root_angular_velocity=state.qvel[3:6] - frame.angular_velocity,
-        center_of_mass_w=center_of_mass_w(at, state) - frame.center_of_mass,
-        bodies_w=state.xpos[bodies] - reference_w[bodies],
+        root_position_w=pose.root_position - frame.position,
+        root_half_angle=quaternions.half_angle(pose.root_quaternion, frame.quaternion),
+        joints=pose.joints - frame.joints,
+        joints_velocity=state.joint_velocities - frame.joints_velocity,
+        root_angular_velocity=state.root_angular_velocity - frame.angular_velocity,
+        center_of_mass_w=center_of_mass_w(physics, walker) - frame.center_of_mass,
+        bodies_w=physics.xpos[bodies] - reference_w[bodies],
         body_rotations=rotation_vector(turned),
-        end_effectors_w=state.xpos[limbs] - reference_w[limbs],
+        end_effectors_w=physics.xpos[limbs] - reference_w[limbs],
         appendages_b=appendages_b - frame.appendages,
-        track_mjx_bodies_w=state.xpos[rows.bodies] - reference_w[rows.reference_bodies],
-        track_mjx_end_effectors_w=state.xpos[rows.end_effectors]
+        track_mjx_bodies_w=physics.xpos[rows.bodies] - reference_w[rows.reference_bodies],
+        track_mjx_end_effectors_w=physics.xpos[rows.end_effectors]
         - reference_w[rows.reference_end_effectors],
     )

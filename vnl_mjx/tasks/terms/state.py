@@ -1,0 +1,197 @@
+"""What terms read: one simulation, its actions and, where it follows a clip, how far off it is."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.clips.container import FEATURES, ReferenceFrames
+from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path, load_object
+from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.quaternions import matrix_quaternion
+from vnl_mjx.walkers.walker import Walker
+
+
+class Pose(NamedTuple):
+    """Where the root and the joints are.
+
+    Attributes:
+        root_position: [3] in the world, metres.
+        root_quaternion: [4] in the world, unit, w x y z.
+        joints: [num_joints] radians, or metres of a slide.
+    """
+
+    root_position: jax.Array
+    root_quaternion: jax.Array
+    joints: jax.Array
+
+
+@flax.struct.dataclass
+class TermState:
+    """One simulation as terms read it.
+
+    Attributes:
+        physics: the simulation.
+        pose: of the root and the joints now. Of a walker without a free root, the root is its root body.
+        root_velocity: [3] in the world, m/s; zero without a free root.
+        root_angular_velocity: [3] in the root's own frame, rad/s; zero without a free root.
+        joint_velocities: [num_joints] rad/s, or m/s of a slide.
+        previous: the pose one control step ago; after a reset the pose now.
+        action: [nu] control of the last step, zeros after a reset.
+        previous_action: [nu] control before it.
+        actions: [window, nu] the last controls, oldest first, zeros before the episode.
+        errors: `TrackingErrors` to the reference frame now; None in observations and in a task that
+            follows nothing.
+        distances: named distances that built-in terminations bound; empty where `errors` is None.
+        control_timestep: static; seconds per control step.
+    """
+
+    physics: PhysicsState
+    pose: Pose
+    root_velocity: jax.Array
+    root_angular_velocity: jax.Array
+    joint_velocities: jax.Array
+    previous: Pose
+    action: jax.Array
+    previous_action: jax.Array
+    actions: jax.Array
+    errors: Any
+    distances: dict[str, jax.Array]
+    control_timestep: float = flax.struct.field(pytree_node=False)
+
+    @property
+    def root_height(self) -> jax.Array:
+        """Height [] of the root, in the world, metres."""
+        return self.pose.root_position[2]
+
+
+Term = Callable[..., jax.Array]  # of (TermState, ReferenceFrames or None, Walker)
+
+
+def term_state(
+    physics: PhysicsState,
+    walker: Walker,
+    control_timestep: float,
+    *,
+    previous_qpos: jax.Array | None = None,
+    action: jax.Array | None = None,
+    previous_action: jax.Array | None = None,
+    actions: jax.Array | None = None,
+) -> TermState:
+    """Returns what terms read of a simulation; what is not given is as after a reset.
+
+    Args:
+        physics: the simulation.
+        walker: whose body it is.
+        control_timestep: seconds per control step.
+        previous_qpos: [nq] pose one control step ago.
+        action: [nu] control of the last step.
+        previous_action: [nu] control before it.
+        actions: [window, nu] the last controls, oldest first.
+    """
+    root, still = walker.root, jnp.zeros(3)
+    none = jnp.zeros(walker.model.nu)
+    action = none if action is None else action
+    return TermState(
+        physics=physics,
+        pose=_pose(physics, physics.qpos, walker),
+        root_velocity=physics.qvel[root.velocity] if root else still,
+        root_angular_velocity=physics.qvel[root.angular_velocity] if root else still,
+        joint_velocities=physics.qvel[walker.joint_qvel],
+        previous=_pose(physics, physics.qpos if previous_qpos is None else previous_qpos, walker),
+        action=action,
+        previous_action=none if previous_action is None else previous_action,
+        actions=action[None] if actions is None else actions,
+        errors=None,
+        distances={},
+        control_timestep=control_timestep,
+    )
+
+
+def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> Pose:
+    if root := walker.root:
+        return Pose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
+    body = walker.root_body
+    return Pose(physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos])
+
+
+def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[str, Term]:
+    """Returns the terms of these names or paths, in their order.
+
+    Args:
+        key: of the configuration, for messages.
+        names: as configured.
+        known: the built-in terms.
+
+    Raises:
+        UserError: a term is unknown, cannot be imported, or is listed twice.
+    """
+    check_names(key, [name for name in names if not is_path(name)], known)
+    return {name: load_object(name, key) if is_path(name) else known[name] for name in names}
+
+
+def shifted_rows(rows: np.ndarray, shift: int, num_rows: int) -> np.ndarray:
+    """Rows as an upstream generation read them (`config.imitation.UpstreamQuirks`), clamped as JAX does."""
+    return np.minimum(rows + shift, num_rows - 1)
+
+
+def check_names(key: str, names: Sequence[str], known: Iterable[str]) -> None:
+    """Raises UserError for a name that is unknown or listed twice.
+
+    Args:
+        key: of the configuration, for the message.
+        names: as configured.
+        known: every name that there is.
+    """
+    known = sorted(known)
+    for place, name in enumerate(names):
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise UserError(
+                f"{key}: unknown part {name!r}; the nearest name is {nearest!r}, known are {known}"
+            )
+        if name in names[:place]:
+            raise UserError(f"{key}: {name!r} is listed twice, expected each part once")
+
+
+def frames_ahead(walker: Walker, num_frames: int) -> ReferenceFrames:
+    """Shapes of `num_frames` reference frames of `walker`, without values."""
+    joints, bodies = len(walker.joint_names), len(walker.body_names)
+    sizes = {
+        "quaternion": (4,),
+        "joints": (joints,),
+        "joints_velocity": (joints,),
+        "body_positions": (bodies, 3),
+        "body_quaternions": (bodies, 4),
+        "end_effectors": (len(walker.end_effectors), 3),
+        "appendages": (len(walker.appendages), 3),
+        "contacts": (len(walker.feet),),
+    }
+    shapes = {name: (num_frames, *sizes.get(name, (3,))) for name in FEATURES}
+    return ReferenceFrames(
+        **{name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()},
+        free_root=walker.layout.free_root,
+    )
+
+
+def into_body(vector_w: jax.Array, body: int, state: PhysicsState) -> jax.Array:
+    """World vectors [..., 3] in the frame of a body."""
+    # a GPU would otherwise be free to multiply with 10 bits of mantissa
+    return jnp.matmul(vector_w, state.xmat[body], precision=jax.lax.Precision.HIGHEST)
+
+
+def bodies_in_root_frame(bodies: np.ndarray, root: int, state: PhysicsState) -> jax.Array:
+    """Positions [body, 3] of bodies relative to the root body, in its frame, metres."""
+    return into_body(state.xpos[bodies] - state.xpos[root], root, state)
+
+
+def center_of_mass_w(state: PhysicsState, walker: Walker) -> jax.Array:
+    """The walker's centre of mass [3] in the world, metres."""
+    highest = jax.lax.Precision.HIGHEST
+    offsets_w = jnp.einsum("bij,bj->bi", state.xmat, walker.mass_centers, precision=highest)
+    return jnp.sum(walker.mass_share[:, None] * (state.xpos + offsets_w), axis=0)
