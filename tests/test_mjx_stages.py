@@ -99,6 +99,10 @@ def test_the_rodent_is_placed_as_mujoco_does(rodent):
     assert_kinematics(rodent.model)
 
 
+def test_a_body_without_a_free_root_is_placed_as_mujoco_does(arm):
+    assert_kinematics(arm.model)
+
+
 def test_a_diverged_simulation_keeps_its_zeros(rodent):
     found = placed(rodent.model, np.zeros(rodent.model.nq))
     assert np.isfinite(found.xpos).all() and not found.qpos.any()

@@ -14,7 +14,7 @@ examples:
   vnl-mjx preprocess session.h5 clips.h5
   vnl-mjx preprocess day1.h5 day2.p clips.h5 segmentation_config.clip_s=5 conditioning_config.mirror=true
   vnl-mjx preprocess angles.npy clips.h5 source_config.rate_hz=100 resampling_config.rate_hz=50
-  vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.xml walker_config.root_body=base
+  vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.yaml
   vnl-mjx preprocess --show-config
 """
 CLIPS_HELP = """\
