@@ -132,7 +132,7 @@ def test_version(capsys):
 
 
 def test_doctor_reports_this_machine(monkeypatch, capsys):
-    monkeypatch.setattr(gl, "_GL_PROBE", "raise OSError('no screen')")
+    monkeypatch.setattr(gl, "GL_PROBE", "raise OSError('no screen')")
     status = cli.main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     findings = {row["name"]: row for row in report["findings"]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vnl_mjx.cli import _build_parser
+from vnl_mjx.cli import build_parser
 from vnl_mjx.commands import demo
 from vnl_mjx.errors import UserError
 
@@ -25,7 +25,7 @@ def test_every_step_is_a_command_that_stands_alone(commands, capsys):
     assert demo.run(Path("runs/x"), False, run) == 0
     assert [words[0] for words in commands] == ["inspect", "view", "distill", "eval"]
     for words in commands:
-        _build_parser(words[0]).parse_args(words)  # it would be understood
+        build_parser(words[0]).parse_args(words)  # it would be understood
     shown = capsys.readouterr().out
     for words in commands:
         assert f"$ vnl-mjx {words[0]}" in shown

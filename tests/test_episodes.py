@@ -72,13 +72,14 @@ def test_weights_by_hand(imitation, started):
     np.testing.assert_allclose(weights, 0.25, rtol=1e-6)
 
 
-def test_failures_are_noted_by_hand(imitation, started):
+def test_failures_are_noted_by_hand(imitation, clips, started):
     """Memory 1/2. Clip 0: one failure; 1: one success; 2: one of each, so 3/4 of 0.5; 3: none ended."""
     task = ImitationEnvironment(imitation, failure_memory=0.5)
     state = state_with(started, [0, 1, 2, 2, 3, 3], [0.4, 0.4, 0.0, 0.4])
     outcome = outcome_of([1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 0])
     expected = [0.5 * 0.4 + 0.5, 0.5 * 0.4, 0.25 * 0.0 + 0.75 * 0.5, 0.4]
-    np.testing.assert_allclose(task._noted(state, outcome), expected, rtol=1e-6)
+    after = quick_jit(task.reset_finished)(state, outcome, clips)
+    np.testing.assert_allclose(after.failure_rate, expected, rtol=1e-6)
 
 
 def test_clips_that_fail_more_are_drawn_more(imitation, clips, started):

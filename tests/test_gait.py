@@ -129,16 +129,6 @@ def test_solve_stays_at_the_posture_where_nothing_is_asked(rodent: Walker) -> No
     np.testing.assert_allclose(solve(chain, base, [asked], posture, 1.0), [posture] * 3, atol=1e-9)
 
 
-def test_second_difference_bands_are_those_of_the_matrix() -> None:
-    difference = np.diff(np.eye(7), n=2, axis=0)
-    dense = difference.T @ difference
-    bands = smoothing._second_difference_bands(7)
-    for offset in range(3):
-        np.testing.assert_array_equal(np.diag(dense, -offset), bands[offset, : 7 - offset])
-    angles = np.random.default_rng(0).normal(size=(7, 2))
-    np.testing.assert_allclose(smoothing._banded_product(bands, angles), dense @ angles)
-
-
 def test_smoothing_finds_the_minimum_of_a_quadratic(rodent: Walker) -> None:
     """Without tasks the problem is linear: (w^2 + s^2 D^T D) q = w^2 posture."""
     chain = Chain(rodent.model, "torso", "pelvis")

@@ -115,7 +115,9 @@ def test_mocap_bodies_are_left_to_mjx():
     )
     with pytest.raises(ValueError, match="nmocap=1"):
         KinematicTree(model)
-    assert MjxStages(model)._kinematics is mjx.kinematics
+    data = mjx.make_data(model, impl="jax").replace(mocap_pos=jnp.array([[1.0, 2.0, 3.0]]))
+    found = jax.jit(MjxStages(model).observe)(mjx.put_model(model, impl="jax"), data)
+    np.testing.assert_array_equal(found.xpos[1], [1.0, 2.0, 3.0])
 
 
 def assert_same(function, original, model: mujoco.MjModel) -> None:

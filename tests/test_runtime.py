@@ -112,10 +112,10 @@ def test_compiled_programs_are_kept_where_the_variables_say(jax_config, monkeypa
 
     assert kept_in() is None and compile_cache.cache_folder() is None
     monkeypatch.setenv("VNL_MJX_CACHE", str(tmp_path / "a" / "b"))
-    monkeypatch.setattr(runtime, "_loads_what_it_compiles", lambda: True)
+    monkeypatch.setattr(runtime, "loads_what_it_compiles", lambda: True)
     assert kept_in() == str(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o077 == 0
-    monkeypatch.setattr(runtime, "_loads_what_it_compiles", lambda: False)
+    monkeypatch.setattr(runtime, "loads_what_it_compiles", lambda: False)
     assert kept_in() is None
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
     assert kept_in() is None  # JAX read it at its import, and is left alone
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_written_is_one_warning(jax_config, monkeypatch, 
     assert jax_config.jax_compilation_cache_dir is None
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and str(tmp_path / "file") in said and "VNL_MJX_CACHE" in said
-    finding = doctor._compiled_programs()
+    finding = doctor.compiled_programs()
     assert finding.status == "note" and "VNL_MJX_CACHE" in finding.advice
 
 
@@ -140,11 +140,11 @@ def test_xla_s_refusal_to_load_is_seen_and_not_shown(monkeypatch, capfd):
     line = b"Machine type used for XLA:CPU compilation doesn't match\n"
     monkeypatch.setattr(runtime, "serialize", lambda compiled: [compiled])
     monkeypatch.setattr(runtime, "deserialize_and_load", lambda _: os.write(2, line))
-    assert not runtime._loads_what_it_compiles()
+    assert not runtime.loads_what_it_compiles()
     monkeypatch.setattr(runtime, "deserialize_and_load", lambda _: 1 / 0)
-    assert not runtime._loads_what_it_compiles()
+    assert not runtime.loads_what_it_compiles()
     monkeypatch.setattr(runtime, "deserialize_and_load", lambda _: None)
-    assert runtime._loads_what_it_compiles()
+    assert runtime.loads_what_it_compiles()
     os.write(2, b"as before\n")
     assert capfd.readouterr().err == "as before\n"
 
@@ -228,17 +228,17 @@ def test_a_kept_program_calls_the_warp_function_of_its_own_process(tmp_path):
 
 def test_doctor_says_what_auto_is(monkeypatch, tmp_path):
     found = json.dumps({"devices": ["gpu: NVIDIA H200"], "backend": "warp"})
-    rows = {row.name: row.found for row in doctor._jax(True, found)}
+    rows = {row.name: row.found for row in doctor.jax_findings(True, found)}
     assert rows["JAX devices"] == "gpu: NVIDIA H200"
     assert rows["simulation"].startswith("mujoco, mjx, ")
     assert rows["simulation"].endswith("backend=auto is warp here")
-    assert [row.status for row in doctor._jax(False, "crashed")] == ["problem"]
+    assert [row.status for row in doctor.jax_findings(False, "crashed")] == ["problem"]
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("VNL_MJX_CACHE", str(tmp_path))
     (tmp_path / "x-cache").write_bytes(bytes(1_500_000))
-    assert doctor._compiled_programs().found == f"1.5 MB in {tmp_path}"
+    assert doctor.compiled_programs().found == f"1.5 MB in {tmp_path}"
     monkeypatch.setenv("VNL_MJX_CACHE", "off")
-    assert "not kept" in doctor._compiled_programs().found
+    assert "not kept" in doctor.compiled_programs().found
 
 
 class _Compiling:
@@ -267,16 +267,24 @@ def _console(**options):
     return Console(file=io.StringIO(), width=200, **options)
 
 
+def wait_for_summary(console: Console) -> None:
+    """Until the line that ends it is written."""
+    deadline = time.monotonic() + 10
+    while "compiled " not in console.file.getvalue():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_compiling_is_shown_in_lines(monkeypatch):
-    monkeypatch.setattr(compiling, "_PLAIN_INTERVAL_S", 0.3)
-    monkeypatch.setattr(compiling, "_POLL_S", 0.02)
+    monkeypatch.setattr(compiling, "PLAIN_INTERVAL_S", 0.3)
+    monkeypatch.setattr(compiling, "POLL_S", 0.02)
     console = _console()
     with CompileProgress(_Compiling(rollout=0.4, update=0.8), console) as progress:
         assert progress.figures() == {}
         started = time.monotonic()
         progress.wait()  # there is something to run, while the rest is compiled
         assert time.monotonic() - started < 0.75
-        progress._thread.join(10)
+        wait_for_summary(console)
     assert console.file.getvalue().splitlines() == [
         "compiling",
         "compiling rollout: 0 s",
@@ -297,7 +305,7 @@ def test_compiling_is_shown_in_a_live_line_on_a_terminal():
         console.print("a table meanwhile")
         progress.wait()
         with console.status("another live line"):
-            progress._thread.join(10)
+            wait_for_summary(console)
     text = console.file.getvalue()
     assert "compiling rollout: 0 s" in text and "a table meanwhile" in text
     assert "compiled rollout 0.3 s" in text

@@ -91,11 +91,11 @@ def test_cameras_stand_equally_far_and_look_the_same_way(toy_walker):
         motions(toy_walker), panes=(Pane("a", walking(toy_walker, 11)), Pane("b", turned))
     )
     moving = [pane.qpos for pane in shown.panes]
-    one, other = side_by_side._cameras(scene, shown, moving, 20)
+    one, other = side_by_side.cameras(scene, shown, moving, 20)
     assert one.azimuth == other.azimuth and one.distance == other.distance
     assert len(one.lookat) == 20 and (one.lookat[11:] == one.lookat[10]).all()
     shown = replace(shown, one_direction=False)
-    one, other = side_by_side._cameras(scene, shown, moving, 20)
+    one, other = side_by_side.cameras(scene, shown, moving, 20)
     assert other.azimuth - one.azimuth == pytest.approx(90.0)
 
 

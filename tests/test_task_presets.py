@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from dm_control_tasks import walking_about
+from observation_helpers import functions_of
 
 from vnl_mjx.compat.track_mjx_config import translate
 from vnl_mjx.compat.track_mjx_writer import track_mjx_config
@@ -118,4 +119,5 @@ def test_the_last_control_can_be_seen(toy_walker, toy_clips):
     expected = np.repeat(np.float32([0.2, 0.1]), 4)
     np.testing.assert_array_equal(task.observe(state, toy_clips).proprioception, expected)
     with pytest.raises(ValueError, match="last 2 controls"):
-        task._observations.observe(state.physics, toy_clips, state.clip, task.frame(state))
+        functions = functions_of(toy_walker, proprioception=proprioception)
+        functions.observe(state.physics, toy_clips, state.clip, task.frame(state))

@@ -27,7 +27,7 @@ from vnl_mjx.walkers.walker import build_walker
 
 
 def test_the_first_back_end_that_works_is_taken_and_tried_once(monkeypatch):
-    gl._first_that_works.cache_clear()
+    gl.first_that_works.cache_clear()
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(gl, "GL_BACKENDS", ("egl", "osmesa", "glfw"))
     tried = []
@@ -38,7 +38,7 @@ def test_the_first_back_end_that_works_is_taken_and_tried_once(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "OSMesa")
     assert gl.choose_backend() == "osmesa"
     assert tried == ["egl", "osmesa", "osmesa"]
-    gl._first_that_works.cache_clear()
+    gl.first_that_works.cache_clear()
 
 
 @pytest.mark.render

@@ -39,7 +39,7 @@ def rodent_file(rodent, tmp_path_factory):
 
 def no_gl(monkeypatch, tmp_path):
     """Makes every probe of OpenGL fail."""
-    gl._first_that_works.cache_clear()
+    gl.first_that_works.cache_clear()
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(gl, "probe_gl", lambda name: (False, "OSError: no screen"))
 
@@ -61,7 +61,7 @@ def test_without_gl_nothing_is_written(rodent_file, tmp_path, monkeypatch, capsy
     error = capsys.readouterr().err
     assert "OSError: no screen" in error and "libosmesa6" in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-    gl._first_that_works.cache_clear()
+    gl.first_that_works.cache_clear()
 
 
 # --- What it writes -----------------------------------------------------------------------------

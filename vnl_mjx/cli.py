@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     given = sys.argv[1:] if argv is None else argv
-    parser = _build_parser(given[0] if given else None)
+    parser = build_parser(given[0] if given else None)
     args, rest = parser.parse_known_args(argv)
     # argparse takes `a=1 --json b=2` for one list of overrides and a stranger.
     if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
@@ -113,7 +113,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _build_parser(wanted: str | None) -> argparse.ArgumentParser:
+def build_parser(wanted: str | None) -> argparse.ArgumentParser:
+    """Returns the parser of all commands; arguments are added for the command `wanted` alone."""
     parser = _Parser(
         prog="vnl-mjx",
         description="Motion capture in, motor primitives out.",

@@ -87,7 +87,7 @@ def examine() -> list[Finding]:
         devices = pool.submit(probe, _JAX_PROBE)
         gl = {name: pool.submit(probe_gl, name) for name in GL_BACKENDS}
         findings = [*_machine(), *_packages()]
-        findings += [*_jax(*devices.result()), _compiled_programs()]
+        findings += [*jax_findings(*devices.result()), compiled_programs()]
         return [*findings, *_rendering({k: v.result() for k, v in gl.items()}), *_extras(), _demo()]
 
 
@@ -135,7 +135,8 @@ def _packages() -> Iterator[Finding]:
         yield Finding("MuJoCo and MJX", f"{pair[0]} and {pair[1]}", "problem", advice)
 
 
-def _jax(works: bool, output: str) -> Iterator[Finding]:
+def jax_findings(works: bool, output: str) -> Iterator[Finding]:
+    """Yields what JAX runs on, from the `output` of a process that asked it and whether that worked."""
     if not works:
         yield Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
         return
@@ -151,7 +152,8 @@ def _jax(works: bool, output: str) -> Iterator[Finding]:
     yield Finding("simulation", f"{backends}; backend=auto is {found['backend']} here")
 
 
-def _compiled_programs() -> Finding:
+def compiled_programs() -> Finding:
+    """Returns where compiled programs are kept, and how much they take."""
     folder = cache_folder()
     if folder is None:
         return Finding("compiled programs", f"not kept ({CACHE_VARIABLE}={CACHE_OFF})")

@@ -107,13 +107,13 @@ def _keep_compiled() -> None:
             file=sys.stderr,
         )
         return
-    if jax.default_backend() == "cpu" and not _loads_what_it_compiles():
+    if jax.default_backend() == "cpu" and not loads_what_it_compiles():
         return
     forget_oldest(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _loads_what_it_compiles() -> bool:
+def loads_what_it_compiles() -> bool:
     """Whether XLA takes back what it compiled for this CPU.
 
     On some with AVX-512 it does not, and says so at length for each program (jax-ml/jax issue 38445).

@@ -26,7 +26,7 @@ from vnl_mjx.evaluation.travel import ways
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
-_BLOCK_EPISODES = 128  # measured together; bounds the memory
+BLOCK_EPISODES = 128  # measured together; bounds the memory
 _TERM = "term_"
 
 
@@ -136,8 +136,8 @@ def episode_figures(
     computer, foot_slip = FeatureComputer(walker), FootSlip(walker)
     length = body_length(walker)
     blocks = []
-    for first in range(0, rollout.num_episodes, _BLOCK_EPISODES):
-        block = _episodes(rollout, slice(first, first + _BLOCK_EPISODES))
+    for first in range(0, rollout.num_episodes, BLOCK_EPISODES):
+        block = _episodes(rollout, slice(first, first + BLOCK_EPISODES))
         simulated, reference = (
             simulated_motion(block, computer),
             reference_motion(block, clips, walker),

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from vnl_mjx.training.trainer import Trainer
 
-_POLL_S = 0.1
-_PLAIN_INTERVAL_S = 30.0
+POLL_S = 0.1
+PLAIN_INTERVAL_S = 30.0
 
 
 class CompileProgress:
@@ -83,7 +83,7 @@ class CompileProgress:
         self._something_runs.set()
 
     def _count(self) -> None:
-        next_line = _PLAIN_INTERVAL_S
+        next_line = PLAIN_INTERVAL_S
         while waiting := [name for name, s in self._programs.items() if s.program is None]:
             if len(waiting) < len(self._programs):
                 self._something_runs.set()
@@ -93,8 +93,8 @@ class CompileProgress:
                 self._live.update(text)
             elif seconds >= next_line:
                 self._say(text)
-                next_line += _PLAIN_INTERVAL_S
-            if self._left.wait(_POLL_S):
+                next_line += PLAIN_INTERVAL_S
+            if self._left.wait(POLL_S):
                 return
         self._something_runs.set()
         self._say(self._summary(self.figures()))

@@ -12,7 +12,7 @@ from vnl_mjx.report.rendering.video_queue import VideoQueue
 
 FINISH_TIMEOUT_S = 300.0
 _VIEWS = ("side", "top")
-_PANE_SIZE = (480, 480)
+PANE_SIZE = (480, 480)
 
 
 class TeacherVideos:
@@ -37,7 +37,7 @@ class TeacherVideos:
             views=_VIEWS,
             beside=False,
             ghosts=True,
-            pane_size=_PANE_SIZE,
+            pane_size=PANE_SIZE,
         )
         title = f"{motions.title}, {env_steps:,} steps"
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ _ANY = ("", "enable", "enabled", "on", "true", "1", "glx", "wgl")
 
 INSTALL_HINT = "install OSMesa or EGL (Debian and Ubuntu: apt-get install libosmesa6 libegl1)"
 
-_GL_PROBE = """
+GL_PROBE = """
 import mujoco
 model = mujoco.MjModel.from_xml_string(
     "<mujoco><worldbody><light pos='0 0 3'/><geom size='.5'/></worldbody></mujoco>")
@@ -69,7 +69,7 @@ def probe(code: str, **environment: str) -> tuple[bool, str]:
 
 def probe_gl(backend: str) -> tuple[bool, str]:
     """Draws one small frame with a GL back end in a process of its own; see `probe`."""
-    return probe(_GL_PROBE, MUJOCO_GL=backend)
+    return probe(GL_PROBE, MUJOCO_GL=backend)
 
 
 def requested_backends() -> tuple[str, ...]:
@@ -95,11 +95,12 @@ def choose_backend() -> str:
     Raises:
         UserError: none works, or `MUJOCO_GL` asks for what is not there.
     """
-    return _first_that_works(requested_backends())
+    return first_that_works(requested_backends())
 
 
 @functools.cache
-def _first_that_works(backends: tuple[str, ...]) -> str:
+def first_that_works(backends: tuple[str, ...]) -> str:
+    """Returns the first of `backends` that can draw here; raises UserError if none can."""
     failures = []
     for backend in backends:
         works, output = probe_gl(backend)

@@ -137,7 +137,7 @@ def render_side_by_side(
         size,
         rects,
         bodies,
-        _cameras(scene, motions, moving, num_frames),
+        cameras(scene, motions, moving, num_frames),
         with_ghosts,
         motions.fps,
         labels.write,
@@ -150,10 +150,10 @@ def _held(values: np.ndarray, num_frames: int) -> np.ndarray:
     return values[np.minimum(np.arange(num_frames), len(values) - 1)]
 
 
-def _cameras(
+def cameras(
     scene: Scene, motions: SideBySide, moving: Sequence[np.ndarray], num_frames: int
 ) -> list[CameraPath]:
-    """Each follows its own walker, all from the same distance."""
+    """Returns one camera for each pane: it follows its own walker, all from the same distance."""
     rate_hz, aspect = motions.fps / motions.speed, motions.pane_size[0] / motions.pane_size[1]
     heading, paths = mean_heading_deg(moving[0], scene.layout), []
     for pane, qpos in zip(motions.panes, moving, strict=True):
