@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from vnl_mjx.clips.container import ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig, PhysicsConfig, UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS
 from vnl_mjx.tasks.observations import ObservationFunctions
+from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS
 from vnl_mjx.tasks.terms.state import TermRows
 from vnl_mjx.walkers.walker import Walker
 

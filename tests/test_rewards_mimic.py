@@ -20,9 +20,9 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import MimicReward, MimicTermination, RewardConfig, TerminationConfig
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
 from vnl_mjx.tasks.terms.rewards import Controls, imitation_terms, reward_terms
 from vnl_mjx.tasks.terms.terminations import distances, failures
-from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
 from vnl_mjx.walkers.walker import Walker
 
 # dm_control's name of the reward: termination_weight, pose_weight

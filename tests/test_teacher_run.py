@@ -98,7 +98,7 @@ def test_both_layouts_hold_the_same_teacher(finished):
         state["params.policy.params.encoder.fc2_mean.kernel"],
         teacher.policy.params["params"]["encoder"]["fc2_mean"]["kernel"],
     )
-    np.testing.assert_array_equal(state["normalizer.std"], teacher.policy.obs_std)
+    np.testing.assert_array_equal(state["extra.std"], teacher.policy.obs_std)
     stored = read_arrays(run_dir / "teacher" / "PPONetwork_64" / "train_state")
     np.testing.assert_array_equal(
         stored["params"]["value"]["params"]["hidden_0"]["kernel"],
@@ -175,8 +175,8 @@ def test_a_start_from_a_teacher(finished, tmp_path):
     state = run.initial_state()
     for ours, stored in (
         (state.params.policy, teacher.policy.params),
-        (state.normalizer.mean, teacher.policy.obs_mean),
-        (state.normalizer.count, 96.0),
+        (state.extra.mean, teacher.policy.obs_mean),
+        (state.extra.count, 96.0),
         (
             state.params.value,
             read_arrays(run_dir / "teacher/PPONetwork_96/train_state")["params"]["value"],
@@ -237,7 +237,7 @@ def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, toy_co
     (tmp_path / "motors.xml").write_text(motors)
     change = [f"task.walker.source={tmp_path / 'motors.xml'}", "task.walker.torque_actuators=false"]
     given = [f"run_dir={tmp_path / 'run'}", *overrides, *change]
-    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance.weight=1")
+    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance=1")
 
 
 def test_missing_and_mixed_clips(capsys, toy, tmp_path):

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import TerminationConfig, VnlPlaygroundTermination
-from vnl_mjx.tasks.terms.terminations import distances, failures
 from vnl_mjx.tasks.terms.errors import ErrorRows, TrackingErrors, tracking_errors
+from vnl_mjx.tasks.terms.terminations import distances, failures
 
 TRACK_MJX = TerminationConfig()
 VNL_PLAYGROUND = TerminationConfig(family="vnl_playground")
