@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from policy_helpers import untrained_policy
 from toy_trainers import TRAINING, toy_distillation
 
 from vnl_mjx.config.schedules import ScheduleSection
@@ -151,6 +152,25 @@ def test_clip_end_is_truncation_not_failure(toy):
     ended = [bool(outcome.truncated) for outcome in outcomes]
     until_end = outcomes[: ended.index(True) + 1]
     assert not any(bool(outcome.terminated) for outcome in until_end)
+
+
+def test_a_reset_forgets_what_the_teacher_remembers(toy):
+    """In the environment that ended, and in no other; so does the sum of the episode's rewards."""
+    task, _, _, clips = toy
+    teacher = untrained_policy(task.imitation, lstm_num_layers=1)
+    state = jax.jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 3, teacher, clips)
+    state, _ = jax.jit(task.label)(state, teacher, clips)
+    ended = np.array([False, True, False])
+    _, outcome = jax.jit(task.step)(state, jnp.zeros((3, task.imitation.action_size)), clips)
+    outcome = outcome.replace(terminated=ended, truncated=np.zeros(3, bool))
+    state = state.replace(episode_reward=jnp.ones(3))
+    after, end = jax.jit(task.reset_finished)(state, outcome, teacher, clips)
+    for before, now in zip(state.memory, after.memory, strict=True):
+        assert np.abs(before[1]).max() > 1e-3
+        np.testing.assert_array_equal(now[1], 0.0)
+        np.testing.assert_array_equal(now[~ended], before[~ended])
+    np.testing.assert_array_equal(after.episode_reward, [1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(end.episode_reward, [0.0, 1.0, 0.0])
 
 
 def test_batch_size_must_divide(toy):
