@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=842)
     parser.add_argument("--frames", type=int, default=62, help="of each clip")
     parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     given = [*SMALL_NETWORKS, *args.overrides, "physics_config.backend=mujoco"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "clips.h5"

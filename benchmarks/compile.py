@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--program", nargs=2, help=argparse.SUPPRESS)  # in a process of its own
     parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.program:
         compile_one(args)
     else:

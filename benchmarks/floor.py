@@ -246,7 +246,7 @@ def run(kind: type[Training], target: float, description: str) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML under the overrides")
     parser.add_argument("overrides", nargs="*", help=f"key=value of vnl-mjx {kind.command}")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     training = kind(args.overrides, args.envs, args.config)
     console, report = Console(), {"target": target}
     if not args.quick:

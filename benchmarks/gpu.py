@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--jobs", default="", help="only those whose name begins so: a/b,c")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs and end")
     parser.add_argument("--resume", action="store_true", help="keep the results that OUT has")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     installed = [name for name in BACKENDS if name != "warp" or find_spec("warp")]
     backends = args.backends.split(",") if args.backends else installed
     if unknown := set(backends) - set(BACKENDS):

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     found = profile((TeacherTraining if args.teacher else Distillation)(args.overrides, args.envs))
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found["parts"].items())
     print(f"{found['wall_seconds']:.3f} s, operations {found['busy_seconds']:.3f} s: {shares}")

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="key=value, as of `vnl-mjx distill`")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.child:
         child(args.child, args.envs, args.overrides)
         return

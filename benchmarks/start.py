@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--teacher", action="store_true")
     parser.add_argument("--envs", help="numbers of environments, such as 64,256")
     parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     from trainings import Distillation, TeacherTraining
 
     kind = TeacherTraining if args.teacher else Distillation

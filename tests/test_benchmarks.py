@@ -75,7 +75,7 @@ def test_gpu_jobs(overrides, tmp_path):
         "operations/mujoco/8": "done",
         "target/mujoco/8": "done",
     }
-    assert found["target/mujoco/8"]["found"]["env_steps"] == 64
+    assert found["target/mujoco/8"]["found"]["train_seconds"] > 0
     parts = found["operations/mujoco/8"]["found"]["parts"]
     assert sum(parts.values()) == pytest.approx(1.0) and {"physics", "learning"} < set(parts)
     assert "operations/mujoco/8" in (tmp_path / "gpu.md").read_text()
