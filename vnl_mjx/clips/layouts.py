@@ -10,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.clips import stac_metadata
 from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES
-from vnl_mjx.clips.raw import RawClips
+from vnl_mjx.clips.unordered import UnorderedClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -52,7 +52,7 @@ class FileContents:
 
 def read_stac_layout(
     contents: FileContents, walker: Walker, clip_length: int | None, rate_hz: float | None
-) -> RawClips:
+) -> UnorderedClips:
     """Datasets at the root: poses of all clips one after another, and a YAML `config`.
 
     Args:
@@ -74,7 +74,7 @@ def read_stac_layout(
         fps = config.get("model", {}).get("RENDER_FPS", DEFAULT_RATE_HZ)
         hint = "" if fps == DEFAULT_RATE_HZ else f"; the file's RENDER_FPS is {fps}"
         notes.append(_ASSUMED_RATE + hint)
-    return RawClips(
+    return UnorderedClips(
         path=path,
         features=features,
         datasets=datasets,
@@ -136,7 +136,7 @@ def _stac_joint_names(contents: FileContents, num_columns: int) -> tuple[str, ..
 
 def read_all_clips_layout(
     contents: FileContents, walker: Walker, clip_length: int | None, rate_hz: float | None
-) -> RawClips:
+) -> UnorderedClips:
     """Group `all_clips` of arrays [clip, frame, ...]; our own files add names and rate at the root.
 
     Args:
@@ -159,7 +159,7 @@ def read_all_clips_layout(
     if rate is None:
         rate = DEFAULT_RATE_HZ
         notes.append(_ASSUMED_RATE)
-    return RawClips(
+    return UnorderedClips(
         path=path,
         features={name: v.reshape(-1, *v.shape[2:]) for name, v in features.items()},
         datasets={name: f"{ALL_CLIPS}/{name}" for name in features},

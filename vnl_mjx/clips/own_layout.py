@@ -1,4 +1,4 @@
-"""From a clip file of our own format to `RawClips`."""
+"""From a clip file of our own format to `UnorderedClips`."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from vnl_mjx.clips.file import ClipFile, name_lists, open_clip_file
 from vnl_mjx.clips.layouts import cut
-from vnl_mjx.clips.raw import RawClips
+from vnl_mjx.clips.unordered import UnorderedClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -26,7 +26,7 @@ def read_own_layout(
     clip_length: int | None,
     rate_hz: float | None,
     clips: Sequence[int] | None = None,
-) -> RawClips:
+) -> UnorderedClips:
     """Clips of a file of our own format.
 
     Args:
@@ -40,16 +40,16 @@ def read_own_layout(
         UserError: the file is damaged, or has no such clip.
     """
     with open_clip_file(path) as file:
-        return raw_clips(file, walker, clip_length, rate_hz, clips)
+        return unordered_clips(file, walker, clip_length, rate_hz, clips)
 
 
-def raw_clips(
+def unordered_clips(
     file: ClipFile,
     walker: Walker,
     clip_length: int | None = None,
     rate_hz: float | None = None,
     clips: Sequence[int] | None = None,
-) -> RawClips:
+) -> UnorderedClips:
     """`read_own_layout` for a file that is open."""
     chosen = list(range(file.num_clips) if clips is None else clips)
     outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
@@ -73,7 +73,7 @@ def _raw(
     chosen: list[int],
     clip_length: int | None,
     rate_hz: float | None,
-) -> RawClips:
+) -> UnorderedClips:
     lengths, names, infos = [], [], []
     for clip in chosen:
         pieces = cut(int(file.lengths[clip]), clip_length or int(file.lengths[clip]))
@@ -84,7 +84,7 @@ def _raw(
             names.append(file.names[clip] + suffix)
             offset_s = float(pieces[:piece].sum()) / file.rate_hz
             infos.append(replace(info, start_s=info.start_s + offset_s))
-    return RawClips(
+    return UnorderedClips(
         path=file.path,
         features=features,
         datasets={name: f"features/{name}" for name in features},

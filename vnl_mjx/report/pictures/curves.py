@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from vnl_mjx.report.pictures.style import (
     BLUE,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     logarithmic,
     policy_color,
@@ -92,7 +92,7 @@ def over_time(
         for name, (low, middle, high) in curves.items():
             seconds = (1 + np.arange(len(middle))) / control_hz
             color = policy_color(name, tuple(values))
-            draw_band(axis, seconds, Spread(middle, low, high), color, name)
+            draw_band(axis, seconds, Estimates(middle, low, high), color, name)
         axis.set(xlabel="time in the episode, s", ylabel=label)
         axis.set_ylim(0.0, most)
         axis.set_xlim(left=0.0)
@@ -103,7 +103,7 @@ def over_time(
 
 def success_curve(
     thresholds: np.ndarray,
-    shares: Mapping[str, Spread],
+    shares: Mapping[str, Estimates],
     label: str,
     body_length: float | None = None,
 ) -> Picture:
@@ -143,7 +143,7 @@ def success_curve(
 
 
 def draw_band(
-    axis: Axes, x: np.ndarray, spread: Spread, color: str, label: str, linestyle: Any = "-"
+    axis: Axes, x: np.ndarray, spread: Estimates, color: str, label: str, linestyle: Any = "-"
 ) -> None:
     """A curve with its interval, where it has one; of many points as many as one sees."""
     rows = np.unique(

@@ -9,8 +9,8 @@ from vnl_mjx.report.pictures.style import (
     GRID,
     INK,
     MUTED,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     policy_color,
     policy_style,
@@ -26,7 +26,7 @@ _BARS = "Bars: 95 % bootstrap intervals."
 
 
 def by_clip(
-    values: Mapping[str, Spread],
+    values: Mapping[str, Estimates],
     clips: Sequence[str],
     label: str,
     sets: Sequence[str] | None = None,
@@ -48,7 +48,7 @@ def by_clip(
 
 
 def by_name(
-    values: Mapping[str, Spread],
+    values: Mapping[str, Estimates],
     names: Sequence[str],
     label: str,
     *,
@@ -151,7 +151,7 @@ def _ordered_rows(first: np.ndarray, groups: Sequence[str] | None, sort: bool) -
 def _draw_dots(
     axis: Axes,
     rows: Sequence[int | str],
-    spread: Spread,
+    spread: Estimates,
     offset: float,
     policy: str,
     policies: tuple[str, ...],
@@ -182,7 +182,7 @@ def _name_rows(axis: Axes, rows: Sequence[int | str], names: Sequence[str]) -> N
     axis.spines["left"].set_color(GRID)
 
 
-def _ranges(values: Mapping[str, Spread]) -> str:
+def _ranges(values: Mapping[str, Estimates]) -> str:
     said = []
     for policy, spread in values.items():
         finite = spread.value[np.isfinite(spread.value)]

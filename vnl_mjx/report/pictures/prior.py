@@ -12,8 +12,8 @@ from vnl_mjx.report.pictures.style import (
     ORANGE,
     PURPLE,
     SKY,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     quantity,
     sheet,
@@ -32,7 +32,7 @@ _BINS = 40
 
 def survival_curves(
     seconds: np.ndarray,
-    alive: Mapping[str, Spread],
+    alive: Mapping[str, Estimates],
     start: str,
     target: tuple[float, float] | None = None,
 ) -> Picture:

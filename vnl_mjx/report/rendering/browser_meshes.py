@@ -12,7 +12,7 @@ _SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
 _BONES_PER_VERTEX = 4  # that the page's renderer takes into account
 
 
-class Stage:
+class WalkerMesh:
     """One walker on a page.
 
     Attributes:

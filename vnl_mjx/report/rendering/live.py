@@ -11,7 +11,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.motor_primitives import SeenPrior
 from vnl_mjx.evaluation.rollout import Actor, Ending, Player
-from vnl_mjx.report.rendering.performers import Performer
+from vnl_mjx.report.rendering.viewed_policies import ViewedPolicy
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 
 _ACTIVITY_CLIPS = 4
@@ -74,23 +74,23 @@ class LiveEpisode:
         self._memory, self.num_steps, self._clip = None, 0, clip
         return self._told(start_frame, 0.0, False, False)
 
-    def step(self, performer: Performer, actor: Actor) -> LiveStep:
+    def step(self, policy: ViewedPolicy, actor: Actor) -> LiveStep:
         """Goes on by one control step.
 
         Args:
-            performer: who acts, for its ending.
+            policy: who acts, for its ending.
             actor: of it, with one episode.
         """
-        if self._memory is None or self._memory[0] is not performer:
-            self._memory = performer, actor.initial_memory(1)
-        if performer.ending not in self._steps:
-            self._steps[performer.ending] = jax.jit(partial(_step, self._task, performer.ending))
-        advance = self._steps[performer.ending]
+        if self._memory is None or self._memory[0] is not policy:
+            self._memory = policy, actor.initial_memory(1)
+        if policy.ending not in self._steps:
+            self._steps[policy.ending] = jax.jit(partial(_step, self._task, policy.ending))
+        advance = self._steps[policy.ending]
         self._key, key = jax.random.split(self._key)
         self._state, memory, told, seen = advance(
             actor, self._clips, self._state, self._memory[1], key
         )
-        self._memory = performer, memory
+        self._memory = policy, memory
         self.num_steps += 1
         frame, reward, failed, over = (np.asarray(x)[0].item() for x in told)
         return self._told(frame, reward, failed, over, seen)
@@ -103,13 +103,13 @@ class LiveEpisode:
         return LiveStep(qpos, self._qpos[row], reward, failed, over, seen)
 
 
-def latent_activity(episode: LiveEpisode, performer: Performer) -> np.ndarray:
-    """Standard deviation [latent] of the mean that a performer decodes, over parts of some clips."""
-    actor, means = performer.actor(noise=0.0), []
+def latent_activity(episode: LiveEpisode, policy: ViewedPolicy) -> np.ndarray:
+    """Standard deviation [latent] of the mean that a policy decodes, over parts of some clips."""
+    actor, means = policy.actor(noise=0.0), []
     for clip in range(min(episode.num_clips, _ACTIVITY_CLIPS)):
         episode.start(clip)
         for _ in range(round(_ACTIVITY_S * episode.control_hz)):
-            step = episode.step(performer, actor)
+            step = episode.step(policy, actor)
             seen = step.seen.prior.mean if isinstance(step.seen, SeenPrior) else step.seen
             means.append(np.asarray(seen)[0])
             if step.failed or step.over:
