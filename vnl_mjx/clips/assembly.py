@@ -1,6 +1,6 @@
 """From what a file holds to `ReferenceClips`: check, put in the walker's order, complete.
 
-Readers of single layouts (`layouts.py`) fill a `UnorderedClips`; everything that does not depend on the
+Readers of single layouts (`layouts.py`) fill `UnorderedClips`; everything that does not depend on the
 layout happens here.
 """
 

@@ -1,12 +1,11 @@
 """From a clip file of our own format to `UnorderedClips`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from vnl_mjx.clips.file import ClipFile, name_lists, open_clip_file
+from vnl_mjx.clips.file import ClipFile, name_lists
 from vnl_mjx.clips.layouts import cut
 from vnl_mjx.clips.unordered import UnorderedClips
 from vnl_mjx.errors import UserError
@@ -20,29 +19,6 @@ _ROWS = {
 }
 
 
-def read_own_layout(
-    path: str | os.PathLike[str],
-    walker: Walker,
-    clip_length: int | None,
-    rate_hz: float | None,
-    clips: Sequence[int] | None = None,
-) -> UnorderedClips:
-    """Clips of a file of our own format.
-
-    Args:
-        path: of the file.
-        walker: whose names decide which stored features are kept.
-        clip_length: each clip is cut into clips of so many frames.
-        rate_hz: overrides the file's.
-        clips: which to read; default: all.
-
-    Raises:
-        UserError: the file is damaged, or has no such clip.
-    """
-    with open_clip_file(path) as file:
-        return unordered_clips(file, walker, clip_length, rate_hz, clips)
-
-
 def unordered_clips(
     file: ClipFile,
     walker: Walker,
@@ -50,7 +26,13 @@ def unordered_clips(
     rate_hz: float | None = None,
     clips: Sequence[int] | None = None,
 ) -> UnorderedClips:
-    """`read_own_layout` for a file that is open."""
+    """Clips of an open file of our own format, all by default, each cut into clips of `clip_length` frames.
+
+    `walker`'s names decide which stored features are kept; `rate_hz` overrides the file's.
+
+    Raises:
+        UserError: the file is damaged, or has no such clip.
+    """
     chosen = list(range(file.num_clips) if clips is None else clips)
     outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
     if outside or not chosen:

@@ -81,12 +81,7 @@ def normalized_jerk(
 
 
 def action_changes(action: np.ndarray, valid: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean size of the first and second difference of actions [time, episode, nu], [episode] each.
-
-    Args:
-        action: in [-1, 1].
-        valid: bool [time, episode], of each episode a first part.
-    """
+    """Mean size of first and second differences of actions [time, episode, nu] in [-1, 1], [episode] each."""
     action = np.asarray(action, np.float64)
     names = "action_change", "action_second_difference"
     return {

@@ -45,12 +45,7 @@ def posture(walker: Walker) -> np.ndarray:
 
 
 def symmetric_medians(qpos: np.ndarray, joint_names: tuple[str, ...]) -> dict[str, float]:
-    """Median angle of each joint, left and right together, by name without the side.
-
-    Args:
-        qpos: [frame, 7 + joint].
-        joint_names: in the order of qpos[:, 7:].
-    """
+    """Median angle of each joint over qpos [frame, 7 + joint], both sides together, by name without side."""
     groups: dict[str, list[np.ndarray]] = {}
     for name, angles in zip(joint_names, qpos[:, 7:].T, strict=True):
         if not name.endswith(("_bend", "_twist")):

@@ -24,12 +24,9 @@ NamedVideos = Iterator[tuple[str, SideBySide]]
 def clip_videos(
     rollouts: Mapping[str, Rollout], clips: ReferenceClips, config: VideoSection
 ) -> NamedVideos:
-    """Some clips from their first frame: who followed them, and the clip.
+    """Some clips from their first frame: the policies that followed them, and the clip.
 
-    Args:
-        rollouts: by policy, whose first episodes are those of the clips in order.
-        clips: that were followed.
-        config: how many, and how they look.
+    The first episodes of each rollout are those of the clips in order.
     """
     for clip in various_clips(clips, config.num_clips):
         size = config.width, config.height

@@ -32,14 +32,9 @@ def by_clip(
     sets: Sequence[str] | None = None,
     target: float | None = None,
 ) -> Picture:
-    """One figure of every clip and policy; the distribution over clips where there are many.
+    """A metric of every clip, [clip] of each policy; the distribution over clips where there are many.
 
-    Args:
-        values: [clip] of each policy.
-        clips: names.
-        label: of the figure, with its unit.
-        sets: of each clip, "train" or "held_out"; sets are drawn apart.
-        target: drawn as a line.
+    Clips of different `sets` ("train", "held_out") are drawn apart; see `by_name`.
     """
     caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
     return by_name(

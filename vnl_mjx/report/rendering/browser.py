@@ -46,16 +46,9 @@ def serve(
     port: int = 8080,
     seconds: float | None = None,
 ) -> int:
-    """Shows a motion on a page of this machine until Ctrl-C; returns the exit status.
+    """Shows a motion, qpos [frame, nq], on a page of this machine; returns the exit status.
 
-    Args:
-        walker: who moves.
-        qpos: [frame, nq].
-        rate_hz: frames per second.
-        title: above the controls.
-        note: below the title, as that the motion is synthetic.
-        port: of the page.
-        seconds: to serve for; default: until Ctrl-C.
+    It serves until Ctrl-C, or for so many seconds. `note` stands below the title.
 
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.

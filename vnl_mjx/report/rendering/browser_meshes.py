@@ -22,13 +22,9 @@ class WalkerMesh:
     def __init__(
         self, server: Any, model: mujoco.MjModel, name: str = "walker", is_ghost: bool = False
     ):
-        """Sends what does not change.
+        """Sends what does not change of a scene's model to a `viser.ViserServer`.
 
-        Args:
-            server: a `viser.ViserServer`.
-            model: of a scene without ghosts.
-            name: of the walker, unlike those of the page's others.
-            is_ghost: a translucent one in the colour of the first ghost.
+        `name` is unlike those of the page's other walkers; a ghost is translucent.
         """
         self._server, self._model, self.data = server, model, mujoco.MjData(model)
         look = {"color": _rgb(GHOST_RGBA[0]), "opacity": GHOST_RGBA[0][3]} if is_ghost else {}
