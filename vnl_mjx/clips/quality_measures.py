@@ -25,10 +25,8 @@ def marker_errors(
 ) -> np.ndarray:
     """Distance [frame, K] of each recorded keypoint from its marker on the body, metres.
 
-    Args:
-        keypoints: [frame, K, 3] in the world, metres; NaN where the tracker lost it.
-        body_positions, body_quaternions: [frame, nbody, 3] metres and [frame, nbody, 4], in the world.
-        bodies, offsets: [K] row of the body that a marker sits on, [K, 3] metres in its frame.
+    `keypoints` [frame, K, 3] are in the world, metres, NaN where the tracker lost it; `bodies` [K] are the
+    rows of the bodies that the markers sit on, `offsets` [K, 3] metres in their frames.
     """
     rows = np.asarray(bodies)
     markers = body_positions[:, rows] + rotate(offsets, body_quaternions[:, rows])
