@@ -159,7 +159,7 @@ class TeacherTraining(Training):
             memory = policy.initial_memory(observations.shape[1:2])
             return jax.lax.scan(step, memory, (observations, keys))
 
-        policy = trainer.policy(state)
+        policy = trainer.frozen_policy(state)
         return lambda: act(policy, visited.steps.observation, jax.random.PRNGKey(0))
 
 
