@@ -9,16 +9,16 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.episode_figures import episode_figures
+from vnl_mjx.evaluation.episode_metrics import episode_metrics
 from vnl_mjx.evaluation.latent.embedding import Embedding, principal_components, umap_embedding
 from vnl_mjx.evaluation.latent.playback import (
     Interpolation,
     LatentPlayback,
     Traversal,
     contrasting_episodes,
-    interpolation_figures,
+    interpolation_metrics,
     most_active,
-    traversal_figures,
+    traversal_metrics,
 )
 from vnl_mjx.evaluation.latent.points import LatentPoints, latent_points
 from vnl_mjx.evaluation.latent.probe import probe_latent
@@ -36,13 +36,13 @@ _NO_STEPS = "Left out: every simulation of the student diverged at once."
 Rollouts = Mapping[str, Mapping[str, Rollout]]
 
 
-def all_figures(
+def all_metrics(
     rollouts: Rollouts, policies: Sequence[EvaluatedPolicy], clips: ReferenceClips
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """`episode_figures` by policy and way of acting."""
+    """`episode_metrics` by policy and way of acting."""
     return {
         policy.name: {
-            how: episode_figures(rollout, clips, policy.task.walker, policy.task.config.reward)
+            how: episode_metrics(rollout, clips, policy.task.walker, policy.task.config.reward)
             for how, rollout in rollouts[policy.name].items()
         }
         for policy in policies
@@ -117,8 +117,13 @@ def measure_latent(
     reader = prior.reader
     interpolation = traversal = None
     if config.interpolate and rollout.num_episodes > 1:
+<<<<<<< HEAD
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
         figures = interpolation_figures(interpolation, rollout, clips, reader)
+=======
+        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout))
+        figures = interpolation_metrics(interpolation, rollout, clips, reader)
+>>>>>>> h-c
         statistics["interpolation"] = figures
     if config.num_traversals:
         traversal = playback.traverse(
@@ -128,7 +133,7 @@ def measure_latent(
             np.asarray(statistics["prior_std_per_dim"]),
             round(_TRAVERSAL_SECONDS * rollout.control_hz),
         )
-        statistics["traversal"] = traversal_figures(traversal, reader)
+        statistics["traversal"] = traversal_metrics(traversal, reader)
     statistics["probe"] = probe_latent(points, clips)
     return LatentResults(statistics, points, tuple(embeddings), interpolation, traversal, missing)
 

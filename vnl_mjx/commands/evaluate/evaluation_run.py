@@ -18,7 +18,7 @@ from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_figures import in_order, metric
+from vnl_mjx.evaluation.episode_metrics import in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
 from vnl_mjx.evaluation.protocol import (
@@ -39,7 +39,7 @@ from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
 from vnl_mjx.report.results import (
     action_section,
-    all_figures,
+    all_metrics,
     measure_latent,
     set_mean,
 )
@@ -84,7 +84,7 @@ class EvaluationRun:
             if config.prior_config.seconds:
                 self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_figures(self.rollouts, self.evaluated.policies, self.clips)
+            self.figures = all_metrics(self.rollouts, self.evaluated.policies, self.clips)
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
