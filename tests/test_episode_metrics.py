@@ -104,15 +104,9 @@ def test_who_diverges_at_once_is_measured_without_a_warning(toy_walker, clips):
 def test_blocks_change_nothing(toy_walker, clips, monkeypatch):
     told = {"clip": (0, 1, 0, 1), "start_frame": (0, 0, 5, 3), "move": off(3.0)}
     rollout = made_rollout(clips, STEPS, **told)
-<<<<<<< HEAD:tests/test_episode_figures.py
-    whole = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
-    monkeypatch.setattr(module, "BLOCK_EPISODES", 3)
-    parts = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
-=======
     whole = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
-    monkeypatch.setattr(module, "_BLOCK_EPISODES", 3)
+    monkeypatch.setattr(module, "BLOCK_EPISODES", 3)
     parts = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
->>>>>>> h-c:tests/test_episode_metrics.py
     for name, values in whole.items():
         np.testing.assert_allclose(parts[name], values, rtol=1e-12, err_msg=name)
 

@@ -117,13 +117,8 @@ def measure_latent(
     reader = prior.reader
     interpolation = traversal = None
     if config.interpolate and rollout.num_episodes > 1:
-<<<<<<< HEAD
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
-        figures = interpolation_figures(interpolation, rollout, clips, reader)
-=======
-        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout))
         figures = interpolation_metrics(interpolation, rollout, clips, reader)
->>>>>>> h-c
         statistics["interpolation"] = figures
     if config.num_traversals:
         traversal = playback.traverse(
