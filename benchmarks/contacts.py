@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.commands.stored import load_stored_teacher
 from vnl_mjx.evaluation.rollout import Acted, EpisodeRunner
 from vnl_mjx.physics.sizes import largest_possible, met
 from vnl_mjx.tasks.policies import TeacherPolicy
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, help="default: the bundled ones")
     parser.add_argument("--episodes", type=int, default=64)
     args = parser.parse_args()
-    experiment = load_experiment(args.teacher, args.clips, None)
+    experiment = load_stored_teacher(args.teacher, args.clips, None)
     task, clips = experiment.env.task, experiment.clips
     model, player = task.physics.model, EpisodeRunner(task)
     episodes = player.draw(clips, args.episodes, seed=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.commands.evaluate.student_setup import load_stored_student
+from vnl_mjx.commands.stored import load_stored_student
 from vnl_mjx.evaluation.comparison import Evaluator
 
 

@@ -10,8 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.train.experiment import Experiment, build_experiment
-from vnl_mjx.commands.train.teacher_experiment import build_teacher_experiment
+from vnl_mjx.commands.train.experiment import (
+    Experiment,
+    build_actor_critic,
+    build_experiment,
+    build_student,
+    build_teacher_experiment,
+)
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.config.schema import DistillationConfig, TrainingSection
 from vnl_mjx.errors import UserError
@@ -61,11 +66,11 @@ class Rodent:
         config = self._config(backend)
         training = with_envs(config.training_config, num_envs)
         experiment = build_experiment(replace(config, training_config=training))
-        student = experiment.student(config.vae_config)
-        parts = (experiment.task, student, experiment.teacher.policy, experiment.clips_of("train"))
+        student = build_student(experiment.env, config.vae_config)
+        parts = (experiment.env, student, experiment.teacher.policy, experiment.clips_of("train"))
         trainer = VaeDistillation(*parts, training)
         held_out = experiment.clips_of(config.eval_config.clips)
-        return Distillation(trainer, held_out, lambda: self._elsewhere().task.imitation)
+        return Distillation(trainer, held_out, lambda: self._elsewhere().evaluation_task)
 
     def ppo(self, backend: str, num_envs: int) -> Ppo:
         """The networks and the update of the preset gpu."""
@@ -74,7 +79,8 @@ class Rodent:
         num_minibatches = math.gcd(num_envs, config.ppo.num_minibatches)
         ppo = replace(config.ppo, num_envs=num_envs, num_minibatches=num_minibatches)
         experiment = build_teacher_experiment(replace(config, ppo=ppo))
-        return Ppo(experiment.episodes, experiment.model, experiment.clips_of("train"), ppo)
+        model = build_actor_critic(experiment.env, config.network)
+        return Ppo(experiment.env, model, experiment.clips_of("train"), ppo)
 
     def learning(self, backend: str) -> Learning:
         """The toy walker's."""
@@ -126,7 +132,7 @@ class Toy:
         trainer = VaeDistillation(task, student, teacher, clips, config)
         elsewhere = self._trainers.toy_distillation
         return Distillation(
-            trainer, clips, lambda: elsewhere(self._walker, clips, ELSEWHERE)[0].imitation
+            trainer, clips, lambda: elsewhere(self._walker, clips, ELSEWHERE)[0].task
         )
 
     def ppo(self, backend: str, num_envs: int) -> Ppo:

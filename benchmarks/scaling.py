@@ -47,14 +47,14 @@ def child(num_devices: int, envs_per_device: int, overrides: list[str]) -> None:
 
     from vnl_mjx.analysis.benchmark.exchanges import exchanges
     from vnl_mjx.commands.runtime import prepare_jax
-    from vnl_mjx.commands.train.distillation_run import DistillationRun
+    from vnl_mjx.commands.train.training_run import build_training
     from vnl_mjx.config.loading import load_distillation_config
 
     num_envs = num_devices * envs_per_device
     sizes = [f"training_config.num_envs={num_envs}", f"training_config.batch_size={num_envs}"]
     config = load_distillation_config([*sizes, f"num_devices={num_devices}", *overrides])
     prepare_jax("cpu")
-    trainer = DistillationRun(config, Path(), Console(quiet=True)).trainer
+    trainer = build_training(config, Path()).trainer
     state, seconds = trainer.init(0), []
     for _ in range(WARM_UP_UPDATES + UPDATES):
         state, update = trainer.update(state)

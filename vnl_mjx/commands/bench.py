@@ -18,7 +18,7 @@ from vnl_mjx.commands.bench_tables import print_report
 from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
 from vnl_mjx.commands.doctor import num_cores
 from vnl_mjx.commands.runtime import prepare_jax
-from vnl_mjx.commands.train.experiment import versions
+from vnl_mjx.commands.train.run_folder import versions
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
@@ -62,7 +62,7 @@ def run(
         "versions": versions(),
         "targets": dict(subject.targets),
     }
-    training = subject.open_run()  # refuses what cannot run before anything is measured
+    training = subject.build_training()  # refuses what cannot run before anything is measured
     if not quick:
         notes.print("measuring the start of a run, in a process of its own")
         report["start"] = _first_updates(subject, 1)["seconds"]

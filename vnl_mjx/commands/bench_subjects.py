@@ -8,14 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from rich.console import Console
-
 from vnl_mjx.analysis.benchmark import distillation as distillation_benchmark
 from vnl_mjx.analysis.benchmark import ppo as ppo_benchmark
 from vnl_mjx.analysis.benchmark.subjects import Networks, Recording
-from vnl_mjx.commands.train.distillation_run import DistillationRun
-from vnl_mjx.commands.train.teacher_run import TeacherRun
-from vnl_mjx.commands.train.training_run import TrainingRun
+from vnl_mjx.commands.train.training_run import Training, build_training
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.schema import (
     CheckpointSection,
@@ -69,13 +65,13 @@ class Subject(ABC):
     def brief(self, num_updates: int) -> Any:
         """The configuration of a run of somewhat more updates, without anything besides training."""
 
-    @abstractmethod
-    def open_run(self) -> TrainingRun:
-        """Loads and builds the training; writes nothing.
+    def build_training(self) -> Training:
+        """Loads and builds the training on one device; writes nothing.
 
         Raises:
             UserError: a file is missing, damaged or does not fit the others.
         """
+        return build_training(replace(self.config, num_devices=1), Path())
 
     def _without_extras(self, config: Any) -> Any:
         return replace(
@@ -121,10 +117,6 @@ class DistillationSubject(Subject):
         training = replace(training, num_steps=(num_updates + 1) * training.steps_per_update)
         return self._without_extras(replace(self.config, training_config=training))
 
-    def open_run(self) -> DistillationRun:
-        """See `Subject`."""
-        return DistillationRun(replace(self.config, num_devices=1), Path(), Console(quiet=True))
-
 
 class TeacherSubject(Subject):
     """A teacher learning by PPO."""
@@ -158,7 +150,3 @@ class TeacherSubject(Subject):
         ppo = self.config.ppo
         ppo = replace(ppo, num_steps=(num_updates + 1) * ppo.steps_per_update)
         return self._without_extras(replace(self.config, ppo=ppo))
-
-    def open_run(self) -> TeacherRun:
-        """See `Subject`."""
-        return TeacherRun(replace(self.config, num_devices=1), Path(), Console(quiet=True))

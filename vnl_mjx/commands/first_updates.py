@@ -27,20 +27,17 @@ def main(command: str, config_file: str, started: float, num_updates: int) -> No
 
     from rich.console import Console
 
-    if command == "distill":
-        from vnl_mjx.commands.train.distillation_run import DistillationRun as Run
-        from vnl_mjx.config.loading import load_distillation_config as load
-    else:
-        from vnl_mjx.commands.train.teacher_run import TeacherRun as Run
-        from vnl_mjx.config.loading import load_teacher_config as load
-
     from vnl_mjx.commands.runtime import prepare_jax
+    from vnl_mjx.commands.train.training_run import TrainingRun, build_training
+    from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 
     lap("imports")
+    load = load_distillation_config if command == "distill" else load_teacher_config
     config = load([], config_file)
     prepare_jax(config.device, config.matmul_precision)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(config, Path(folder), Console(quiet=True))
+        training = build_training(config, Path(folder))
+        run = TrainingRun(config, training, Path(folder), Console(quiet=True))
         lap("load")
         update, updates = run.trainer.update, 0
 
