@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from timing import exit_status
 
-from vnl_mjx.commands.evaluate.student_setup import load_stored_student
+from vnl_mjx.commands.stored import load_stored_student
 from vnl_mjx.evaluation.comparison import Evaluator
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from vnl_mjx.commands.runtime import prepare_jax
-from vnl_mjx.commands.train.distillation_run import DistillationRun
-from vnl_mjx.commands.train.teacher_run import TeacherRun
+from vnl_mjx.commands.train.training_run import build_training
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.physics.base import PhysicsState
@@ -34,7 +32,6 @@ class Training:
     section: str
     sizes: tuple[str, ...]
     load: Callable[..., Any]
-    run_class: Callable[..., Any]
 
     def __init__(
         self,
@@ -76,7 +73,7 @@ class Training:
             UserError: a file is missing, damaged or does not fit the others.
         """
         prepare_jax(self.config.device, self.config.matmul_precision)
-        return type(self).run_class(self.config, folder, Console(quiet=True))
+        return build_training(self.config, folder)
 
     def with_envs(self, num_envs: int) -> list[str]:
         """Overrides for another number of environments."""
@@ -96,7 +93,7 @@ class Distillation(Training):
 
     command, name = "distill", "distillation"
     section, sizes = "training_config", ("num_envs", "unroll_length", "batch_size", "num_epochs")
-    load, run_class = staticmethod(load_distillation_config), DistillationRun
+    load = staticmethod(load_distillation_config)
 
     def with_envs(self, num_envs: int) -> list[str]:
         """See `Training`."""
@@ -134,7 +131,7 @@ class TeacherTraining(Training):
 
     command, name = "train-teacher", "training of a teacher"
     section, sizes = "ppo", ("num_envs", "unroll_length", "num_minibatches", "num_epochs")
-    load, run_class = staticmethod(load_teacher_config), TeacherRun
+    load = staticmethod(load_teacher_config)
 
     def with_envs(self, num_envs: int) -> list[str]:
         """See `Training`."""

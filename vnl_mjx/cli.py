@@ -239,9 +239,9 @@ def _distill(args: argparse.Namespace) -> int:
     config = _configure(args, load_distillation_config)
     if config is None:
         return 0
-    from vnl_mjx.commands.train import distill
+    from vnl_mjx.commands.train.training_run import train
 
-    return distill.run(config)
+    return train(config)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -279,9 +279,9 @@ def _train_teacher(args: argparse.Namespace) -> int:
     config = _configure(args, partial(load_teacher_config, preset=args.preset))
     if config is None:
         return 0
-    from vnl_mjx.commands.train import train_teacher
+    from vnl_mjx.commands.train.training_run import train
 
-    return train_teacher.run(config)
+    return train(config)
 
 
 def _eval_teacher(args: argparse.Namespace) -> int:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.data.recognise import recognise
-from vnl_mjx.commands.evaluate.student_setup import StoredStudent, load_stored_student
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.commands.stored import (
+    StoredStudent,
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+)
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.protocol import EvaluatedPolicy, evaluated_teacher, student_and_teacher
@@ -36,7 +39,7 @@ def load_evaluated(config: EvaluationConfig) -> Evaluated:
         UserError: something is missing, damaged or does not fit, or is no student.
     """
     path = Path(str(config.checkpoint_path)).expanduser()
-    kind, _ = recognise(path)
+    kind, _ = find_stored(path)
     if kind == "teacher":
         raise UserError(
             f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
@@ -82,7 +85,7 @@ def _choose(which: str, stored: StoredStudent) -> list[int]:
 def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
     """A student without its teacher, or a teacher, on the clips of `stored`."""
     path = Path(given).expanduser()
-    kind, found = recognise(path)
+    kind, found = find_stored(path)
     name = path.resolve().name
     body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
     if kind == "student":
@@ -94,7 +97,9 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
         )
         policies = [student]
     elif kind == "teacher":
-        experiment = load_experiment(found, stored.clips_file, body, reference=cut, physics=where)
+        experiment = load_stored_teacher(
+            found, stored.clips_file, body, reference=cut, physics=where
+        )
         task, walker = experiment.env.task, experiment.walker
         policies = [evaluated_teacher(task, experiment.teacher.policy, name)]
     else:

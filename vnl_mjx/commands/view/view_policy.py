@@ -10,12 +10,15 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.data.recognise import recognise
-from vnl_mjx.commands.evaluate.student_setup import load_stored_student
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment, name_of
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.stored import (
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+    name_of_teacher,
+)
 from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
@@ -98,7 +101,7 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
     Raises:
         UserError: something is missing, damaged or does not fit.
     """
-    kind, found = recognise(path) if path is not None else ("teacher", None)
+    kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
         clips = None if options.clips is None else str(options.clips)
         stored = load_stored_student(str(found), clips=clips, mjcf=options.mjcf)
@@ -108,9 +111,11 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
         )
         name = f"{stored.run_dir.name} at {loaded.env_steps:,} environment steps"
         return Shown(name, task, stored.clips, policies)
-    experiment = load_experiment(found, options.clips, options.mjcf)
+    experiment = load_stored_teacher(found, options.clips, options.mjcf)
     policies = {"teacher": viewed_teacher(experiment.teacher.policy)}
-    return Shown(name_of(experiment, found), experiment.env.task, experiment.clips, policies)
+    return Shown(
+        name_of_teacher(experiment, found), experiment.env.task, experiment.clips, policies
+    )
 
 
 def _who(options: ViewOptions, shown: Shown) -> list[str]:
