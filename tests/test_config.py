@@ -92,7 +92,10 @@ def test_any_path_survives_the_override_grammar(path):
         ("training_config.num_envs=1.5", ["whole number", "1.5"]),
         ("training_config.num_envs=0", ["training_config.num_envs", "at least 1", "found 0"]),
         ("training_config.num_envs=1,2", ["training_config.num_envs=1,2"]),
-        ("training_config.learning_rate=nan", ["training_config.learning_rate", "finite number", "nan"]),
+        (
+            "training_config.learning_rate=nan",
+            ["training_config.learning_rate", "finite number", "nan"],
+        ),
         ("training_config.learning_rate=0", ["learning_rate", "more than 0", "found 0"]),
         ("training_config.learning_rate=true", ["a number", "true"]),
         ("training_config.num_steps=100", ["num_steps", "20480", "found 100"]),

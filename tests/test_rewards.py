@@ -206,7 +206,9 @@ def test_a_preset_survives_json_and_its_bounds(task):
 
 
 def test_wrong_settings_are_refused_by_name():
-    with pytest.raises(UserError, match=r"reward.family: expected track_mjx, vnl_playground, mimic or"):
+    with pytest.raises(
+        UserError, match=r"reward.family: expected track_mjx, vnl_playground, mimic or"
+    ):
         from_dict(ImitationConfig, {"reward": {"family": "deepmimic"}})
     with pytest.raises(UserError, match=r"did you mean reward.mimic.appendages_weight\?"):
         from_dict(ImitationConfig, {"reward": {"mimic": {"apendages_weight": 1}}})

@@ -164,9 +164,7 @@ def test_terms_of_ones_own_are_set_by_their_names(tmp_path):
     config = load_teacher_config(given)
     reward = RewardTermSection("my lab/terms.py:whisking", -0.5)
     assert config.task.reward.terms == {"whisking": reward}
-    assert config.task.termination.terms == {
-        "fallen": TerminationTermSection("", {"lowest": 0.02})
-    }
+    assert config.task.termination.terms == {"fallen": TerminationTermSection("", {"lowest": 0.02})}
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(config))
     assert load_teacher_config([], file) == config

@@ -63,7 +63,9 @@ def raised(toy_walker):
         ("joints", 2.249, 2.251, "pose_error"),  # of four joints: 4.5
     ],
 )
-def test_vnl_playground_fails_beyond_its_thresholds(errors_of, raised, change, within, beyond, failure):
+def test_vnl_playground_fails_beyond_its_thresholds(
+    errors_of, raised, change, within, beyond, failure
+):
     assert raised(errors_of(**{change: within}), VNL_PLAYGROUND) == set()
     assert raised(errors_of(**{change: beyond}), VNL_PLAYGROUND) == {failure}
 

@@ -31,7 +31,5 @@ def renamed(key: str) -> str | None:
         return f"{key} is now {_NOW[key]}"
     for old, new in _NOW_SCHEDULES.items():
         if key == old or key.startswith(f"{old}."):
-            return (
-                f"{key} is now {new} = value, or {new}.value, .start, .start_step and .end_step"
-            )
+            return f"{key} is now {new} = value, or {new}.value, .start, .start_step and .end_step"
     return None

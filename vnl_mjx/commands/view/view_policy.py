@@ -171,7 +171,7 @@ def _play(
             if name == REFERENCE:
                 continue
             performer = shown.performers[name]
-            rollouts[name] = EpisodeRunner(shown.task, performer.ending).play(
+            rollouts[name] = EpisodeRunner(shown.task, performer.ending).run(
                 performer.actor(),
                 clips,
                 episodes,
