@@ -27,7 +27,7 @@ from vnl_mjx.evaluation.prior_rollouts import fallen
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.walkers.layout import Layout
 
 
