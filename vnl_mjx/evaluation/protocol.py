@@ -90,7 +90,7 @@ def play_all(
     episodes = furthest.draw(clips, clips.num_clips * starts_per_clip, seed)
     return {
         subject.name: {
-            how: players[id(subject.task)].play(
+            how: players[id(subject.task)].run(
                 subject.actor_fn(how == SAMPLED),
                 clips,
                 episodes,
