@@ -155,7 +155,7 @@ def prior_policy(
     correlation: float = 0.0,
     offset: jax.Array | None = None,
 ) -> PriorPolicy:
-    """Returns a `PriorPolicy`; `fixed_std` None for the learned, `offset` [num_envs, latent] None for zero."""
+    """Returns a `PriorPolicy`; `fixed_std` None: the learned, `offset` [num_envs, latent] None: zero."""
     if not 0.0 <= correlation < 1.0:
         raise ValueError(f"{correlation=} must be in [0, 1)")
     if (fixed_std is not None or correlation) and not student.is_gaussian:
