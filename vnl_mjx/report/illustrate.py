@@ -196,11 +196,12 @@ def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Pi
             Estimates(*(np.array(correlation[key]) for key in ("mean", "lower", "upper"))),
             correlation["time_constant_s"],
         )
-    posterior, around = (
-        {name: np.array(values) for name, values in statistics["aggregate"][key].items()}
-        for key in ("posterior", "prior")
-    )
-    drawn["latent/aggregate"] = latent.aggregate_posterior(posterior, around)
+    if "aggregate" in statistics:
+        posterior, around = (
+            {name: np.array(values) for name, values in statistics["aggregate"][key].items()}
+            for key in ("posterior", "prior")
+        )
+        drawn["latent/aggregate"] = latent.aggregate_posterior(posterior, around)
     return drawn
 
 

@@ -31,6 +31,10 @@ from vnl_mjx.models.vae import StudentVAE
 
 _TRAVERSAL_SECONDS = 4.0
 _MOST_EMBEDDED = 6000  # neighbouring states hardly differ
+_NOT_GAUSSIAN = (
+    "Left out, for the latent is not Gaussian: standard deviations, the aggregate posterior, interpolation "
+    "and traversal."
+)
 _NO_STEPS = "Left out: every simulation of the student diverged at once."
 
 Rollouts = Mapping[str, Mapping[str, Rollout]]
@@ -107,20 +111,23 @@ def measure_latent(
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
     if not statistics:
         return LatentResults(statistics, points, (), None, None, _NO_STEPS)
-    embeddings, missing = [principal_components(points.posterior_mean)], ""
+    embeddings, missing = [principal_components(points.posterior_mean)], []
     if config.umap:
         try:
             embeddings.append(umap_embedding(points.posterior_mean))
         except UserError as error:
-            missing = str(error)
+            missing.append(str(error))
+    is_gaussian = "prior_std" in statistics
+    if not is_gaussian:
+        missing.append(_NOT_GAUSSIAN)
     playback = LatentPlayback(prior.player, prior.clips, student, params, teacher)
     reader = prior.reader
     interpolation = traversal = None
-    if config.interpolate and rollout.num_episodes > 1:
+    if is_gaussian and config.interpolate and rollout.num_episodes > 1:
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
         figures = interpolation_metrics(interpolation, rollout, clips, reader)
         statistics["interpolation"] = figures
-    if config.num_traversals:
+    if is_gaussian and config.num_traversals:
         traversal = playback.traverse(
             rollout.episodes,
             0,
@@ -130,7 +137,9 @@ def measure_latent(
         )
         statistics["traversal"] = traversal_metrics(traversal, reader)
     statistics["probe"] = probe_latent(points, clips)
-    return LatentResults(statistics, points, tuple(embeddings), interpolation, traversal, missing)
+    return LatentResults(
+        statistics, points, tuple(embeddings), interpolation, traversal, " ".join(missing)
+    )
 
 
 def set_mean(policies: Mapping[str, Any], policy: str, how: str, name: str) -> float | None:

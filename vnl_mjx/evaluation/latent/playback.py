@@ -127,7 +127,7 @@ class LatentPlayback:
 
 def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:
     """Posterior means [time, dim] of the valid steps of one episode of a student."""
-    return np.asarray(rollout.steps.extra.posterior.mean)[rollout.valid[:, episode], episode]
+    return np.asarray(rollout.steps.extra.posterior.mode())[rollout.valid[:, episode], episode]
 
 
 def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]) -> np.ndarray:
