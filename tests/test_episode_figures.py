@@ -14,8 +14,8 @@ from vnl_mjx.evaluation.episode_figures import (
     reward_ratio,
 )
 from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.path_length import path_lengths
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, track
-from vnl_mjx.evaluation.travel import ways
 
 STEPS = 30
 ONLY_POSITION = RewardConfig(
@@ -117,7 +117,7 @@ def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
         clip_names=clips.names,
         rollout=rollout,
         tracking=track(rollout, clips, ONLY_POSITION),
-        ways=ways(rollout, clips),
+        paths=path_lengths(rollout, clips),
         foot_slip=FootSlip(toy_walker).of_rollout(rollout),
     )
     found = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)

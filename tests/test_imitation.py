@@ -266,6 +266,20 @@ def test_first_observation_knows_the_first_activation(toy_config, toy_motion):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_a_diverged_step_earns_and_measures_nothing(toy_config, toy_walker, toy_motion):
+    config = toy_task(toy_config)
+    task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+    key = jax.random.PRNGKey(0)
+    state = task.reset_to(key, toy_motion, 0, 3, key)
+    qvel = state.physics.qvel.at[2].set(jnp.nan)
+    state = state.replace(physics=state.physics.replace(qvel=qvel))
+    step = jax.jit(lambda state, action: task.step(state, action, toy_motion)[1])
+    outcome = step(state, jnp.full(task.action_size, 0.5))
+    assert outcome.reward == 0.0
+    assert not any(np.any(x) for x in (outcome.terms | outcome.distances).values())
+    assert outcome.failures["nan"] and outcome.terminated and not outcome.truncated
+
+
 def test_short_clips_are_refused(task, rodent):
     clips = clips_from_poses(rodent, np.tile(rodent.model.qpos0, (6, 1)), [6], 50.0)
     with pytest.raises(UserError, match="6 frames"):

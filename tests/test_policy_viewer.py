@@ -17,12 +17,12 @@ from vnl_mjx.commands.view import view_options
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.performers import (
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.viewed_policies import (
     SteeredStudent,
     SteeredTeacher,
-    student_performers,
+    viewed_student_policies,
 )
-from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import StudentPolicy
 
@@ -41,8 +41,8 @@ def toy(task) -> ToyStudent:
 
 
 @pytest.fixture(scope="module")
-def performers(task, toy, toy_clips):
-    return student_performers(task, toy_clips, toy.student, toy.params, toy.teacher)
+def policies(task, toy, toy_clips):
+    return viewed_student_policies(task, toy_clips, toy.student, toy.params, toy.teacher)
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +95,16 @@ def test_an_offset_is_added_to_the_latent(toy, task):
 # --- Step by step -------------------------------------------------------------------------------
 
 
-def test_an_episode_goes_as_the_rollout_does(task, toy_clips, performers, episode):
+def test_an_episode_goes_as_the_rollout_does(task, toy_clips, policies, episode):
     """But for the noise at the start, which is drawn otherwise: so small that nothing shows."""
-    performer = performers["teacher"]
-    player = EpisodeRunner(task, performer.ending)
-    rollout = player.run(performer.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5)
+    policy = policies["teacher"]
+    player = EpisodeRunner(task, policy.ending)
+    rollout = player.run(policy.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5)
     begun = episode.start(0)
     assert begun.reward == 0.0 and not begun.failed and episode.num_steps == 0
     np.testing.assert_allclose(begun.qpos, rollout.start_qpos[0], atol=5e-3)
     for step in range(5):
-        told = episode.step(performer, performer.actor())
+        told = episode.step(policy, policy.actor())
         assert told.reward == pytest.approx(float(rollout.steps.reward[step, 0]), rel=0.1)
         assert (told.failed, told.over) == (bool(rollout.steps.terminated[step, 0]), False)
         row = rollout.reference_rows(toy_clips)[step, 0]
@@ -112,14 +112,14 @@ def test_an_episode_goes_as_the_rollout_does(task, toy_clips, performers, episod
     assert episode.num_steps == 5 and episode.control_hz == rollout.control_hz
 
 
-def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips, performers):
+def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips, policies):
     one = toy_clips.select([1])
     stub = ImitationTask(task.config, task.walker, OnTheReference(task.physics, one))
     episode, steps = LiveEpisode(stub, one), []
     episode.start(0)
     while not steps or not (steps[-1].failed or steps[-1].over):
-        performer = performers[("teacher", "student")[len(steps) % 2]]
-        steps.append(episode.step(performer, performer.actor()))
+        policy = policies[("teacher", "student")[len(steps) % 2]]
+        steps.append(episode.step(policy, policy.actor()))
         assert len(steps) < 200
     assert steps[-1].over and not steps[-1].failed
     np.testing.assert_allclose(steps[-1].qpos, steps[-1].reference_qpos, atol=1e-5)
@@ -127,26 +127,26 @@ def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips,
     assert len(steps) == pytest.approx(seconds * episode.control_hz, abs=2)
 
 
-def test_activity_is_of_each_latent_dimension(performers, episode):
-    activity = latent_activity(episode, performers["student"])
+def test_activity_is_of_each_latent_dimension(policies, episode):
+    activity = latent_activity(episode, policies["student"])
     assert activity.shape == (3,) and (activity > 0).all()
 
 
 # --- The page -----------------------------------------------------------------------------------
 
 
-def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, performers, episode):
+def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, policies, episode):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.report.rendering.live_page import Cast, LivePage
+    from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
-    cast = Cast(performers, {name: np.array([0.1, 0.5, 0.3]) for name in performers})
+    policies = ViewedPolicies(policies, {name: np.array([0.1, 0.5, 0.3]) for name in policies})
     try:
-        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, cast, "toy", 0, 3)
+        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, policies, "toy", 0, 3)
         assert page.num_episodes == 1 and list(page._sliders) == [1, 2, 0]  # the most active first
         period = 1.0 / episode.control_hz
         page.advance(3.5 * period)

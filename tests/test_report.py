@@ -12,7 +12,6 @@ from report_example import METRICS, NASTY, example_document
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation import episode_figures
 from vnl_mjx.report import verdicts
-from vnl_mjx.report.cells import NOTHING, number
 from vnl_mjx.report.document import (
     document_files,
     jsonable,
@@ -21,10 +20,11 @@ from vnl_mjx.report.document import (
 )
 from vnl_mjx.report.html import Extras, report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
+from vnl_mjx.report.metric_tables import metric_group
 from vnl_mjx.report.pictures.errors import by_clip
-from vnl_mjx.report.pictures.style import INK, Picture, Spread
+from vnl_mjx.report.pictures.style import INK, Estimates, Picture
 from vnl_mjx.report.sections import NOT_MEASURED
-from vnl_mjx.report.tables import metric_group
+from vnl_mjx.report.table_cells import NOTHING, number
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def document():
 
 @pytest.fixture(scope="module")
 def picture():
-    return by_clip({"student": Spread(np.array([1.0, 2.0]))}, ["a", NASTY], "reward")
+    return by_clip({"student": Estimates(np.array([1.0, 2.0]))}, ["a", NASTY], "reward")
 
 
 class Page(HTMLParser):

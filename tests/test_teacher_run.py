@@ -237,7 +237,7 @@ def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, toy_co
     (tmp_path / "motors.xml").write_text(motors)
     change = [f"task.walker.source={tmp_path / 'motors.xml'}", "task.walker.torque_actuators=false"]
     given = [f"run_dir={tmp_path / 'run'}", *overrides, *change]
-    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance.weight=1")
+    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance=1")
 
 
 def test_missing_and_mixed_clips(capsys, toy, tmp_path):

@@ -12,6 +12,7 @@ from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
 from vnl_mjx.evaluation.contact import contact_figures
 from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.path_length import path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import smoothness_figures
@@ -22,7 +23,6 @@ from vnl_mjx.evaluation.success import (
     success_figures,
 )
 from vnl_mjx.evaluation.tracking import step_errors
-from vnl_mjx.evaluation.travel import ways
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
@@ -142,11 +142,11 @@ def episode_figures(
             simulated_motion(block, computer),
             reference_motion(block, clips, walker),
         )
-        errors, went = step_errors(block, clips, simulated, reference), ways(block, clips)
-        clip_speed = np.where(went.moving, went.clip_way / np.maximum(went.clip_seconds, 1e-9), 0)
+        errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
+        clip_speed = np.where(went.moving, went.clip_path / np.maximum(went.clip_seconds, 1e-9), 0)
         blocks.append(
             reward_figures(block, reward_config)
-            | {"speed_ratio": ratio(ratio(went.way, went.seconds), clip_speed)}
+            | {"speed_ratio": ratio(ratio(went.path, went.seconds), clip_speed)}
             | error_figures(errors)
             | smoothness_figures(block, clips, simulated, reference, went)
             | contact_figures(block, clips, simulated, reference, foot_slip)

@@ -44,10 +44,10 @@ class ClipSets:
 def policies(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Means with intervals by subject, way of acting and set; and by clip.
+    """Means with intervals by policy, way of acting and set; and by clip.
 
     Args:
-        figures: subject to way of acting to metric to [episode].
+        figures: policy to way of acting to metric to [episode].
         sets: what the episodes belong to.
     """
     return {
@@ -59,7 +59,7 @@ def policies(
 def differences(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Every subject against the teacher, episode by episode; nothing where there is no teacher."""
+    """Every policy against the teacher, episode by episode; nothing where there is no teacher."""
     teacher = figures.get(TEACHER, {})
     return {
         f"{name} vs {TEACHER}": {

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
-from vnl_mjx.report.cells import NOTHING, interval, number, percent
 from vnl_mjx.report.lookup import (
     Document,
     figures_of,
     main_acting,
     main_policy,
 )
+from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"

@@ -37,7 +37,7 @@ class Video:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class VideoContent:
     """Everything that a video shows.
 
     Attributes:
@@ -61,8 +61,8 @@ class Film:
     caption: Callable[[np.ndarray, int], np.ndarray]
 
 
-def write_film(
-    film: Film,
+def write_video(
+    content: VideoContent,
     output: str | os.PathLike[str],
     backend: str,
     sheet: str | os.PathLike[str] | None,
@@ -72,7 +72,7 @@ def write_film(
     """Draws and encodes; the files appear complete or not at all.
 
     Args:
-        film: what is shown.
+        content: what is shown.
         output: the mp4.
         backend: as from `gl.choose_backend`.
         sheet: PNG of some pictures to write as well.
@@ -82,20 +82,20 @@ def write_film(
     Raises:
         UserError: a file cannot be written.
     """
-    count = len(film.poses)
+    count = len(content.poses)
     wanted = set(np.linspace(0, count - 1, SHEET_PICTURES).round().astype(int).tolist())
     kept: dict[int, np.ndarray] = {}
     with (
-        open_drawer(film.scene, *film.size, film.panes, backend) as drawer,
-        mp4_writer(output, film.size, film.fps) as write,
+        open_drawer(content.scene, *content.size, content.panes, backend) as drawer,
+        mp4_writer(output, content.size, content.fps) as write,
     ):
-        for frame, poses in enumerate(film.poses):
-            picture = drawer.draw(poses, film.paths, frame, film.with_ghosts)
+        for frame, poses in enumerate(content.poses):
+            picture = drawer.draw(poses, content.paths, frame, content.with_ghosts)
             if sheet is not None and frame in wanted:
                 kept[frame] = picture
-            write(film.caption(picture, frame))
+            write(content.caption(picture, frame))
             if progress is not None:
                 progress(frame + 1, count)
         if sheet is not None:  # before the video is there: both or none
             write_png(sheet, make_sheet(list(kept.values()), list(kept)))
-    return Video(Path(output), count, film.fps, count / film.fps, backend)
+    return Video(Path(output), count, content.fps, count / content.fps, backend)

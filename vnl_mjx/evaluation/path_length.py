@@ -8,32 +8,32 @@ from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.rollout import Rollout
 
-MOVING_SPEED = 0.05  # m/s, of a motion whose speed or way means something
-# The way is measured over chords of so long, which leave out the sway within a stride.
+MOVING_SPEED = 0.05  # m/s, of a motion whose speed or path means something
+# It is measured over chords of so long, which leave out the sway within a stride.
 _CHORD_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Ways:
+class PathLengths:
     """How far the root went over the floor, [episode] each; metres and seconds.
 
     Attributes:
-        way, seconds: of the simulation.
-        clip_way, clip_seconds: of the part of the clip that the episode saw.
+        path, seconds: of the simulation.
+        clip_path, clip_seconds: of the part of the clip that the episode saw.
     """
 
-    way: np.ndarray
+    path: np.ndarray
     seconds: np.ndarray
-    clip_way: np.ndarray
+    clip_path: np.ndarray
     clip_seconds: np.ndarray
 
     @property
     def moving(self) -> np.ndarray:
         """Whether the clip moved, bool [episode]."""
-        return self.clip_way > MOVING_SPEED * self.clip_seconds
+        return self.clip_path > MOVING_SPEED * self.clip_seconds
 
 
-def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
+def path_lengths(rollout: Rollout, clips: ReferenceClips) -> PathLengths:
     """How far the root went in each episode, and how far the clip's root in the same frames."""
     episodes, layout = rollout.episodes, clips.layout
     clip_position, _ = root_pose(np.asarray(clips.qpos()), layout)
@@ -48,16 +48,16 @@ def ways(rollout: Rollout, clips: ReferenceClips) -> Ways:
         reference = clip_position[first + start : first + last + 1]
         rows.append(
             (
-                way(root_pose(qpos, layout)[0][:, :2], rollout.control_hz),
+                path_length(root_pose(qpos, layout)[0][:, :2], rollout.control_hz),
                 (len(qpos) - 1) / rollout.control_hz,
-                way(reference[:, :2], clips.rate_hz),
+                path_length(reference[:, :2], clips.rate_hz),
                 (len(reference) - 1) / clips.rate_hz,
             )
         )
-    return Ways(*np.array(rows).T)
+    return PathLengths(*np.array(rows).T)
 
 
-def way(position: np.ndarray, rate_hz: float) -> float:
+def path_length(position: np.ndarray, rate_hz: float) -> float:
     """Length of the path of [frame, 2] positions in metres, without the sway within a stride."""
     step = max(1, round(_CHORD_SECONDS * rate_hz))
     places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1)]

@@ -9,27 +9,24 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.evaluation import VideoSection
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.report.findings import LatentFindings
 from vnl_mjx.report.rendering.episode_panes import following, grid
 from vnl_mjx.report.rendering.side_by_side import SideBySide
+from vnl_mjx.report.results import LatentResults
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 _GRID = 8  # episodes of the prior
 _COLUMNS = 4
 _GRID_SECONDS = 5.0
 
-Footage = Iterator[tuple[str, SideBySide]]
+NamedVideos = Iterator[tuple[str, SideBySide]]
 
 
-def followed(
+def clip_videos(
     rollouts: Mapping[str, Rollout], clips: ReferenceClips, config: VideoSection
-) -> Footage:
-    """Some clips from their first frame: who followed them, and the clip.
+) -> NamedVideos:
+    """Some clips from their first frame: the policies that followed them, and the clip.
 
-    Args:
-        rollouts: by subject, whose first episodes are those of the clips in order.
-        clips: that were followed.
-        config: how many, and how they look.
+    The first episodes of each rollout are those of the clips in order.
     """
     for clip in various_clips(clips, config.num_clips):
         size = config.width, config.height
@@ -37,7 +34,7 @@ def followed(
         yield clips.names[clip], replace(shown, fps=config.fps)
 
 
-def prior_footage(prior: PriorEvaluation, config: VideoSection) -> Footage:
+def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
     """Episodes of the prior from frames of the clips, best at the learned deviation."""
     shown = PRIOR_MODE if PRIOR_MODE in prior.rollouts else next(iter(prior.rollouts))
     rollout = prior.rollouts[shown]["clips"]
@@ -45,7 +42,7 @@ def prior_footage(prior: PriorEvaluation, config: VideoSection) -> Footage:
     yield "prior", _all(rollout, names, _COLUMNS, config, "the prior alone")
 
 
-def latent_footage(latent: LatentFindings, config: VideoSection) -> Footage:
+def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
     """Latents between those of two clips, and dimensions moved one by one."""
     if latent.interpolation is not None:
         weights = latent.interpolation.weights

@@ -12,7 +12,7 @@ _ZERO_NORM = 1e-3
 
 
 @dataclass
-class RawClips:
+class UnorderedClips:
     """What was read of one file, in the file's own order.
 
     Attributes:
@@ -44,7 +44,7 @@ class RawClips:
     free_root: bool = True
 
 
-def check_root(raw: RawClips, free_root: bool) -> None:
+def check_root(raw: UnorderedClips, free_root: bool) -> None:
     """Raises UserError for poses with a free root where the walker has none, or the reverse."""
     if raw.free_root != free_root:
         words = {True: "a body with a free root", False: "a body without a free root"}
@@ -54,7 +54,7 @@ def check_root(raw: RawClips, free_root: bool) -> None:
         )
 
 
-def check_shapes(raw: RawClips, num_joints: int) -> None:
+def check_shapes(raw: UnorderedClips, num_joints: int) -> None:
     """Raises UserError for the first feature whose shape is not that of `ReferenceFrames`."""
     num_frames = int(raw.lengths.sum())
     sizes = {"position": 3, "quaternion": 4, "velocity": 3, "angular_velocity": 3}
@@ -74,7 +74,7 @@ def check_shapes(raw: RawClips, num_joints: int) -> None:
             )
 
 
-def check_finite(raw: RawClips) -> None:
+def check_finite(raw: UnorderedClips) -> None:
     """Raises UserError for NaN or infinity, with the first place."""
     for name, array in raw.features.items():
         bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
@@ -87,7 +87,7 @@ def check_finite(raw: RawClips) -> None:
             )
 
 
-def unit_quaternions(raw: RawClips, name: str) -> np.ndarray:
+def unit_quaternions(raw: UnorderedClips, name: str) -> np.ndarray:
     """The quaternions of feature `name`, unit; raises UserError where one is nearly zero."""
     stored = raw.features[name]
     norms = np.linalg.norm(stored.astype(np.float64), axis=-1)
@@ -108,7 +108,7 @@ def unit_quaternions(raw: RawClips, name: str) -> np.ndarray:
     return unit
 
 
-def _place(raw: RawClips, row: int) -> str:
+def _place(raw: UnorderedClips, row: int) -> str:
     starts = clip_starts(raw.lengths)
     clip = int(np.searchsorted(starts, row, side="right")) - 1
     return f"clip {clip} ({raw.clip_names[clip]!r}), frame {row - int(starts[clip])}"

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from vnl_mjx.report.cells import Cell, Table, figure_cell, name_cell, number_cell
 from vnl_mjx.report.lookup import Document
+from vnl_mjx.report.table_cells import Cell, Table, figure_cell, name_cell, number_cell
 
-# Paths in `document["latent"]`, as `analysis.latent.statistics` makes it.
+# Paths in `document["latent"]`, as `evaluation.latent.statistics` makes it.
 _FIGURES = {
     "KL(posterior ‖ prior), nats": ("kl",),
     "latent dimensions": ("latent_dim",),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vnl_mjx.report.cells import (
+from vnl_mjx.report.lookup import Document, main_acting, metric_label
+from vnl_mjx.report.table_cells import (
     NOTHING,
     Cell,
     Table,
@@ -11,7 +12,6 @@ from vnl_mjx.report.cells import (
     name_cell,
     number_cell,
 )
-from vnl_mjx.report.lookup import Document, main_acting, metric_label
 
 # Which table a metric stands in, by a part of its name; first match wins.
 _GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (

@@ -24,7 +24,7 @@ from vnl_mjx.evaluation.latent.points import LatentPoints, latent_points
 from vnl_mjx.evaluation.latent.probe import probe_latent
 from vnl_mjx.evaluation.metrics import seen_action_errors, seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
-from vnl_mjx.evaluation.protocol import Subject
+from vnl_mjx.evaluation.protocol import EvaluatedPolicy
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
@@ -37,15 +37,15 @@ Rollouts = Mapping[str, Mapping[str, Rollout]]
 
 
 def all_figures(
-    rollouts: Rollouts, subjects: Sequence[Subject], clips: ReferenceClips
+    rollouts: Rollouts, policies: Sequence[EvaluatedPolicy], clips: ReferenceClips
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """`episode_figures` by subject and way of acting."""
+    """`episode_figures` by policy and way of acting."""
     return {
-        subject.name: {
-            how: episode_figures(rollout, clips, subject.task.walker, subject.task.config.reward)
-            for how, rollout in rollouts[subject.name].items()
+        policy.name: {
+            how: episode_figures(rollout, clips, policy.task.walker, policy.task.config.reward)
+            for how, rollout in rollouts[policy.name].items()
         }
-        for subject in subjects
+        for policy in policies
     }
 
 
@@ -63,7 +63,7 @@ def action_section(
 
 
 @dataclass(frozen=True)
-class LatentFindings:
+class LatentResults:
     """The latent space of a student.
 
     Attributes:
@@ -91,7 +91,7 @@ def measure_latent(
     params: Any,
     teacher: FrozenPolicy,
     config: LatentSection,
-) -> LatentFindings:
+) -> LatentResults:
     """Statistics, embeddings, probes, and what comes of latents that are made up.
 
     Args:
@@ -106,7 +106,7 @@ def measure_latent(
     statistics = seen_latent_statistics(rollout)
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
     if not statistics:
-        return LatentFindings(statistics, points, (), None, None, _NO_STEPS)
+        return LatentResults(statistics, points, (), None, None, _NO_STEPS)
     embeddings, missing = [principal_components(points.posterior_mean)], ""
     if config.umap:
         try:
@@ -130,7 +130,7 @@ def measure_latent(
         )
         statistics["traversal"] = traversal_figures(traversal, reader)
     statistics["probe"] = probe_latent(points, clips)
-    return LatentFindings(statistics, points, tuple(embeddings), interpolation, traversal, missing)
+    return LatentResults(statistics, points, tuple(embeddings), interpolation, traversal, missing)
 
 
 def set_mean(policies: Mapping[str, Any], policy: str, how: str, name: str) -> float | None:

@@ -52,7 +52,7 @@ class Block:
         return Block(start, features, self.filled[rows], self.clamped[rows])
 
 
-class Take:
+class ConditionedTake:
     """A take at the output rate.
 
     Attributes:

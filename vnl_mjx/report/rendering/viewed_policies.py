@@ -72,7 +72,7 @@ class SteeredStudent:
 
 
 @dataclass(frozen=True)
-class Performer:
+class ViewedPolicy:
     """Someone to watch.
 
     Attributes:
@@ -93,22 +93,22 @@ class Performer:
         return self.actor_fn(jnp.zeros((num_episodes, self.latent_dim)), noise)
 
 
-def teacher_performer(policy: FrozenPolicy) -> Performer:
+def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
     """A teacher."""
-    return Performer(
+    return ViewedPolicy(
         policy.config.latent_dim,
         lambda offset, noise: SteeredTeacher(policy, offset),
         None,
     )
 
 
-def student_performers(
+def viewed_student_policies(
     task: ImitationTask,
     clips: ReferenceClips,
     student: StudentVAE,
     params: Any,
     teacher: FrozenPolicy,
-) -> dict[str, Performer]:
+) -> dict[str, ViewedPolicy]:
     """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
     size = student.config.latent_dim
     control_hz = 1.0 / task.config.physics.control_timestep
@@ -126,11 +126,11 @@ def student_performers(
         )
 
     return {
-        "student": Performer(
+        "student": ViewedPolicy(
             size,
             lambda offset, noise: SteeredStudent(params, teacher, offset, student),
             None,
         ),
-        "teacher": teacher_performer(teacher),
-        "prior": Performer(size, prior, fallen(task.walker, clips), follows=False),
+        "teacher": viewed_teacher(teacher),
+        "prior": ViewedPolicy(size, prior, fallen(task.walker, clips), follows=False),
     }
