@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=8, help="rollouts of each")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args()
-    given = [*args.overrides, "physics_config.backend=mujoco", "ppo.guidance.start_weight=null"]
+    given = [*args.overrides, "physics_config.backend=mujoco", "ppo.guidance=0"]
     fresh = TeacherTraining([*given, *RANDOM], args.envs).open()
     teacher = TeacherTraining([*given, f"init_from={args.teacher}"], args.envs).open()
     model = task_of(fresh.trainer).physics.model

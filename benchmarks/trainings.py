@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from vnl_mjx.commands.runtime import prepare_jax
-from vnl_mjx.commands.train.training_run import TrainingRun
+from vnl_mjx.commands.train.training_run import build_training
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.physics.base import PhysicsState
@@ -74,7 +73,7 @@ class Training:
             UserError: a file is missing, damaged or does not fit the others.
         """
         prepare_jax(self.config.device, self.config.matmul_precision)
-        return TrainingRun(self.config, folder, Console(quiet=True))
+        return build_training(self.config, folder)
 
     def with_envs(self, num_envs: int) -> list[str]:
         """Overrides for another number of environments."""

@@ -29,7 +29,8 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)
@@ -295,8 +296,13 @@ def test_wrong_frame_rate_is_refused(task, rodent):
 @pytest.fixture(scope="module")
 def compare(toy_walker):
     """The errors of a state and a frame, compiled."""
-    rows = ErrorRows.build(toy_walker, UpstreamQuirks())
-    return jax.jit(lambda state, frame: tracking_errors(state, frame, rows))
+    rows = UpstreamRows.build(toy_walker, UpstreamQuirks())
+
+    @jax.jit
+    def errors(physics, frame):
+        return tracking_errors(term_state(physics, toy_walker, 0.02), frame, toy_walker, rows)
+
+    return errors
 
 
 @given(

@@ -23,8 +23,9 @@ from vnl_mjx.report.rendering.viewed_policies import (
     SteeredTeacher,
     viewed_student_policies,
 )
+from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
     observation = jnp.linspace(
         -1.0, 1.0, task.layout.reference_size + task.layout.proprioception_size
     )
-    observation, zero = observation[None], jnp.zeros((1, 3))
+    observation, zero = Observation.of(everything=observation[None]), jnp.zeros((1, 3))
     key = jnp.zeros(2, jnp.uint32)
     student = StudentPolicy(toy.params, toy.teacher, jnp.bool_(False), toy.student)
     expected = student.act(observation, student.initial_memory(1), key)
@@ -78,13 +79,13 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
 def test_an_offset_is_added_to_the_latent(toy, task):
     size = task.layout.reference_size + task.layout.proprioception_size
     observation, key = jnp.ones((1, size)), jnp.zeros(2, jnp.uint32)
-    offset = jnp.array([[0.0, 1.5, 0.0]])
+    seen, offset = Observation.of(everything=observation), jnp.array([[0.0, 1.5, 0.0]])
     mean = toy.teacher.act(observation).latent_mean
-    teacher = SteeredTeacher(toy.teacher, offset).act(observation, (), key)
+    teacher = SteeredTeacher(toy.teacher, offset).act(seen, (), key)
     expected = toy.teacher.act(observation, latent=mean + offset).action
     np.testing.assert_array_equal(teacher.action, expected)
     assert np.abs(expected - toy.teacher.act(observation).action).max() > 1e-3
-    student = SteeredStudent(toy.params, toy.teacher, offset, toy.student).act(observation, (), key)
+    student = SteeredStudent(toy.params, toy.teacher, offset, toy.student).act(seen, (), key)
     reference, body = toy.teacher.split(toy.teacher.normalize(observation))
     latent = toy.student.encode(toy.params, body, reference).mean + offset
     np.testing.assert_allclose(
@@ -98,8 +99,8 @@ def test_an_offset_is_added_to_the_latent(toy, task):
 def test_an_episode_goes_as_the_rollout_does(task, toy_clips, policies, episode):
     """But for the noise at the start, which is drawn otherwise: so small that nothing shows."""
     policy = policies["teacher"]
-    player = EpisodeRunner(task, policy.ending)
-    rollout = player.run(policy.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5)
+    runner = EpisodeRunner(task, policy.ending)
+    rollout = runner.run(policy.actor(), toy_clips, runner.draw(toy_clips, 1, 0), 1, num_steps=5)
     begun = episode.start(0)
     assert begun.reward == 0.0 and not begun.failed and episode.num_steps == 0
     np.testing.assert_allclose(begun.qpos, rollout.start_qpos[0], atol=5e-3)

@@ -41,16 +41,21 @@ def update(reward: float, policy_kl: float) -> Update:
         "value": 0.5,
         "entropy": 4.0,
         "latent_kl": 2.0,
+        "latent_kl_per_dim": [0.5, 1.5],
+        "latent_ar1_kl": 5.0,
         "guidance": 0.0,
         "policy_kl": policy_kl,
+        "clip_fraction": 0.1,
         "explained_variance": 0.7,
         "action_std": 0.3,
     }
-    loss = {name: jnp.float32(value) for name, value in loss.items()}
-    loss["latent_kl_per_dim"] = jnp.array([0.5, 1.5])
-    weights = {"guidance": jnp.float32(0.5)}
+    weights = {"entropy": 1e-4, "latent_kl": 1e-3, "latent_ar1_kl": 0.0, "guidance": 0.5}
     learning = LearningStatistics(
-        loss, weights, jnp.float32(2.0), jnp.float32(0.0), jnp.float32(3e-4)
+        loss={name: jnp.asarray(x) for name, x in loss.items()},
+        weights={name: jnp.float32(x) for name, x in weights.items()},
+        grad_norm=jnp.float32(2.0),
+        skipped=jnp.float32(0.0),
+        learning_rate=jnp.float32(3e-4),
     )
     return Update(rollout, learning, {"rollout": 2.0, "update": 3.0, "physics": 1.0})
 

@@ -10,7 +10,7 @@ import pytest
 from report_example import METRICS, NASTY, example_document
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation import episode_figures
+from vnl_mjx.evaluation import episode_metrics
 from vnl_mjx.report import verdicts
 from vnl_mjx.report.document import (
     document_files,
@@ -245,7 +245,7 @@ def test_every_metric_has_its_table():
     assert groups["mpjpe_global_mm_successes"] == "errors"
     assert metric_group("term_joint_distance") == "reward"
     assert groups["success_joints"] == "success" and groups["contact_f1"] == "contact"
-    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_figures.METRICS)
+    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_metrics.METRICS)
 
 
 @pytest.mark.parametrize(

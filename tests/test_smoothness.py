@@ -12,7 +12,7 @@ from vnl_mjx.evaluation.path_length import path_length, path_lengths
 from vnl_mjx.evaluation.smoothness import (
     action_changes,
     normalized_jerk,
-    smoothness_figures,
+    smoothness_metrics,
 )
 
 
@@ -90,7 +90,7 @@ def test_power_and_energy_of_the_way(toy_walker):
     computer = FeatureComputer(toy_walker, num_threads=1)
     simulated = simulated_motion(rollout, computer)
     reference = reference_motion(rollout, clips, toy_walker)
-    found = smoothness_figures(rollout, clips, simulated, reference, path_lengths(rollout, clips))
+    found = smoothness_metrics(rollout, clips, simulated, reference, path_lengths(rollout, clips))
     np.testing.assert_allclose(found["power_w"], 2.0)
     np.testing.assert_allclose(found["energy_per_metre"], [10.0, np.nan], rtol=1e-5)
     assert found["normalized_jerk"][0] == pytest.approx(
@@ -113,7 +113,7 @@ def test_simulation_and_reference_are_sampled_alike(toy_walker):
     rollout = made_rollout(fine, 100)
     steps = rollout.steps.replace(frame=rollout.steps.frame // 2)
     rollout = rollout.replace(steps=steps, control_hz=100.0)
-    found = smoothness_figures(
+    found = smoothness_metrics(
         rollout,
         clips,
         simulated_motion(rollout, FeatureComputer(toy_walker, num_threads=1)),

@@ -50,7 +50,7 @@ def type_options(kind: Any) -> tuple[Any, ...]:
 
 
 def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
-    """One line that names the key's successor, or the nearest known key by its whole name or its last part."""
+    """One line that names the key's successor, or the nearest known key by whole name or last part."""
     if successor := renamed(key):
         return successor
     by_last_part = {name.rpartition(".")[2]: name for name in known}

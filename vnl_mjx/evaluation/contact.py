@@ -9,7 +9,7 @@ from vnl_mjx.evaluation.per_episode import ratio
 from vnl_mjx.evaluation.rollout import Rollout
 
 
-def contact_figures(
+def contact_metrics(
     rollout: Rollout,
     clips: ReferenceClips,
     simulated: BodyMotion,

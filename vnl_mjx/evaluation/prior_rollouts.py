@@ -46,6 +46,11 @@ class PriorMode:
         """Of the noise between two control steps."""
         return math.exp(-1.0 / (self.correlation_s * control_hz)) if self.correlation_s else 0.0
 
+    @property
+    def needs_gaussian(self) -> bool:
+        """Whether only a Gaussian prior can be drawn so; any other has its mode and its samples."""
+        return self.fixed_std is not None or self.correlation_s > 0
+
 
 def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
     """The modes of a report: mean, learned and fixed deviation, and the learned one drawn smoothly."""

@@ -12,7 +12,7 @@ JERK_WINDOW_S = 0.4
 _LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next to nothing
 
 
-def smoothness_figures(
+def smoothness_metrics(
     rollout: Rollout,
     clips: ReferenceClips,
     simulated: BodyMotion,

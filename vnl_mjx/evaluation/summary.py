@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import difference, interval, median_of_clips
-from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.protocol import TEACHER
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from vnl_mjx import masking
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import is_path, load_object
-from vnl_mjx.models.latents import Latent, build_family
+from vnl_mjx.models.latents import Gaussian, Latent, build_family
 from vnl_mjx.models.layers import ACTIVATIONS
 
 
@@ -183,6 +183,18 @@ class StudentVAE:
     def is_recurrent(self) -> bool:
         """Whether the student has a memory."""
         return bool(jax.tree.leaves(jax.eval_shape(self.initial_memory)))
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the prior is a `Gaussian`, so that noise of another width can be drawn around its mean."""
+
+        def prior() -> Any:
+            proprioception = jnp.zeros((1, self.config.proprioception_size))
+            params = self.init(jax.random.PRNGKey(0))
+            context, _ = self.context(params, proprioception, self.initial_memory((1,)))
+            return self.prior(params, context)
+
+        return isinstance(jax.eval_shape(prior), Gaussian)
 
     def context(
         self, params: Any, proprioception: jax.Array, memory: Any = ()

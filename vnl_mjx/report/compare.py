@@ -13,9 +13,9 @@ from vnl_mjx.report.html import environment, write_together
 from vnl_mjx.report.inlining import inline_picture
 from vnl_mjx.report.lookup import (
     Document,
-    figures_of,
     main_policy,
     metric_label,
+    metrics_of,
 )
 from vnl_mjx.report.metric_tables import GROUP_TITLES, metric_group
 from vnl_mjx.report.pictures.errors import by_name
@@ -25,8 +25,8 @@ from vnl_mjx.report.table_cells import (
     NOTHING,
     Cell,
     Table,
-    figure_cell,
     interval,
+    metric_cell,
     name_cell,
     number,
 )
@@ -130,7 +130,7 @@ def _note(between: Mapping[str, Mapping[str, Difference]]) -> str:
 
 
 def _figure(document: Document, metric: str) -> Cell:
-    return figure_cell(figures_of(document, main_policy(document)).get(metric))
+    return metric_cell(metrics_of(document, main_policy(document)).get(metric))
 
 
 def _between(found: Difference | None) -> Cell:
@@ -150,7 +150,7 @@ def _between(found: Difference | None) -> Cell:
 def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
     pictures = {}
     for metric in _PICTURES:
-        figures = [figures_of(d, main_policy(d)).get(metric) or {} for d in documents.values()]
+        figures = [metrics_of(d, main_policy(d)).get(metric) or {} for d in documents.values()]
         keys = ("mean", "low", "high")
         values = np.array([[f.get(k) for k in keys] for f in figures], np.float64)
         if np.isfinite(values[:, 0]).all():

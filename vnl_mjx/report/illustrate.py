@@ -9,7 +9,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
-from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
@@ -196,11 +196,12 @@ def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Pi
             Estimates(*(np.array(correlation[key]) for key in ("mean", "lower", "upper"))),
             correlation["time_constant_s"],
         )
-    posterior, around = (
-        {name: np.array(values) for name, values in statistics["aggregate"][key].items()}
-        for key in ("posterior", "prior")
-    )
-    drawn["latent/aggregate"] = latent.aggregate_posterior(posterior, around)
+    if "aggregate" in statistics:
+        posterior, around = (
+            {name: np.array(values) for name, values in statistics["aggregate"][key].items()}
+            for key in ("posterior", "prior")
+        )
+        drawn["latent/aggregate"] = latent.aggregate_posterior(posterior, around)
     return drawn
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vnl_mjx.report.lookup import Document
-from vnl_mjx.report.table_cells import Cell, Table, figure_cell, name_cell, number_cell
+from vnl_mjx.report.table_cells import Cell, Table, metric_cell, name_cell, number_cell
 
 # Paths in `document["latent"]`, as `evaluation.latent.statistics` makes it.
 _FIGURES = {
@@ -114,7 +114,7 @@ def prior_table(document: Document) -> Table | None:
         cells = [name_cell(mode), Cell(start, start)]
         for t in seconds:
             ends = intervals.get(t) or {}
-            cells.append(figure_cell({"mean": figures["survival"].get(t), **ends}))
+            cells.append(metric_cell({"mean": figures["survival"].get(t), **ends}))
         cells += [number_cell(read(figures)) for read in _PRIOR_FIGURES.values()]
         rows.append(cells)
     return Table(

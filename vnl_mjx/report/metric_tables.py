@@ -8,7 +8,7 @@ from vnl_mjx.report.table_cells import (
     NOTHING,
     Cell,
     Table,
-    figure_cell,
+    metric_cell,
     name_cell,
     number_cell,
 )
@@ -49,7 +49,7 @@ def metric_tables(document: Document, acting: str, folded: bool = False) -> dict
         names = [name for name in document["metrics"] if metric_group(name) == group]
         rows = []
         for name in names:
-            cells = [figure_cell(_figure(document, *column, acting, name)) for column in columns]
+            cells = [metric_cell(_figure(document, *column, acting, name)) for column in columns]
             if any(cell.sort is not None for cell in cells):
                 rows.append([name_cell(metric_label(document, name)), *cells])
         if rows:

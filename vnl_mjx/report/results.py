@@ -9,16 +9,16 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.episode_figures import episode_figures
+from vnl_mjx.evaluation.episode_metrics import episode_metrics
 from vnl_mjx.evaluation.latent.embedding import Embedding, principal_components, umap_embedding
 from vnl_mjx.evaluation.latent.playback import (
     Interpolation,
     LatentPlayback,
     Traversal,
     contrasting_episodes,
-    interpolation_figures,
+    interpolation_metrics,
     most_active,
-    traversal_figures,
+    traversal_metrics,
 )
 from vnl_mjx.evaluation.latent.points import LatentPoints, latent_points
 from vnl_mjx.evaluation.latent.probe import probe_latent
@@ -31,18 +31,22 @@ from vnl_mjx.models.vae import StudentVAE
 
 _TRAVERSAL_SECONDS = 4.0
 _MOST_EMBEDDED = 6000  # neighbouring states hardly differ
+_NOT_GAUSSIAN = (
+    "Left out, for the latent is not Gaussian: standard deviations, the aggregate posterior, interpolation "
+    "and traversal."
+)
 _NO_STEPS = "Left out: every simulation of the student diverged at once."
 
 Rollouts = Mapping[str, Mapping[str, Rollout]]
 
 
-def all_figures(
+def all_metrics(
     rollouts: Rollouts, policies: Sequence[EvaluatedPolicy], clips: ReferenceClips
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """`episode_figures` by policy and way of acting."""
+    """`episode_metrics` by policy and way of acting."""
     return {
         policy.name: {
-            how: episode_figures(rollout, clips, policy.task.walker, policy.task.config.reward)
+            how: episode_metrics(rollout, clips, policy.task.walker, policy.task.config.reward)
             for how, rollout in rollouts[policy.name].items()
         }
         for policy in policies
@@ -107,20 +111,23 @@ def measure_latent(
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
     if not statistics:
         return LatentResults(statistics, points, (), None, None, _NO_STEPS)
-    embeddings, missing = [principal_components(points.posterior_mean)], ""
+    embeddings, missing = [principal_components(points.posterior_mean)], []
     if config.umap:
         try:
             embeddings.append(umap_embedding(points.posterior_mean))
         except UserError as error:
-            missing = str(error)
+            missing.append(str(error))
+    is_gaussian = "prior_std" in statistics
+    if not is_gaussian:
+        missing.append(_NOT_GAUSSIAN)
     playback = LatentPlayback(prior.player, prior.clips, student, params, teacher)
     reader = prior.reader
     interpolation = traversal = None
-    if config.interpolate and rollout.num_episodes > 1:
+    if is_gaussian and config.interpolate and rollout.num_episodes > 1:
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
-        figures = interpolation_figures(interpolation, rollout, clips, reader)
+        figures = interpolation_metrics(interpolation, rollout, clips, reader)
         statistics["interpolation"] = figures
-    if config.num_traversals:
+    if is_gaussian and config.num_traversals:
         traversal = playback.traverse(
             rollout.episodes,
             0,
@@ -128,9 +135,11 @@ def measure_latent(
             np.asarray(statistics["prior_std_per_dim"]),
             round(_TRAVERSAL_SECONDS * rollout.control_hz),
         )
-        statistics["traversal"] = traversal_figures(traversal, reader)
+        statistics["traversal"] = traversal_metrics(traversal, reader)
     statistics["probe"] = probe_latent(points, clips)
-    return LatentResults(statistics, points, tuple(embeddings), interpolation, traversal, missing)
+    return LatentResults(
+        statistics, points, tuple(embeddings), interpolation, traversal, " ".join(missing)
+    )
 
 
 def set_mean(policies: Mapping[str, Any], policy: str, how: str, name: str) -> float | None:

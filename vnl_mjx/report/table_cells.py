@@ -78,7 +78,7 @@ def number_cell(value: float | None, digits: int = 3) -> Cell:
     return Cell(number(value, digits), value)
 
 
-def figure_cell(figure: Mapping[str, float | None] | None, key: str = "mean") -> Cell:
+def metric_cell(figure: Mapping[str, float | None] | None, key: str = "mean") -> Cell:
     """A cell with a value and its interval."""
     if not figure or figure.get(key) is None:
         return Cell(NOTHING)

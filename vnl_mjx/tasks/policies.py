@@ -66,11 +66,11 @@ class PriorRecord:
 
     Attributes:
         latent: that was decoded.
-        prior: of the student in this state.
+        prior: of the student in this state, a `Latent`.
     """
 
     latent: jax.Array
-    prior: Gaussian
+    prior: Any
 
 
 @flax.struct.dataclass
@@ -91,6 +91,8 @@ class PriorMemory:
 @flax.struct.dataclass
 class PriorPolicy:
     """Decodes latents around the prior mean: mean + std * noise + offset.
+
+    Of a prior that is not Gaussian: a sample (at `std_scale` 0 the mode) + offset.
 
     Every number is traced: whatever they are, it is one compiled program. `prior_policy` fills them in.
 
@@ -124,13 +126,17 @@ class PriorPolicy:
         proprioception = _proprioception(self.teacher, observation)
         context, student_memory = self.student.context(self.params, proprioception, memory.student)
         prior = self.student.prior(self.params, context)
-        fresh = jax.random.normal(key, prior.mean.shape, prior.mean.dtype)
-        # a stationary AR(1) process: its variance is 1 from the first step on
-        kept = jnp.where(memory.started, self.correlation, 0.0)[:, None]
-        noise = kept * memory.noise + jnp.sqrt(1.0 - jnp.square(kept)) * fresh
-        learned = self.std_scale * jnp.exp(0.5 * prior.logvar)
-        std = jnp.where(jnp.isnan(self.fixed_std), learned, self.fixed_std)
-        latent = prior.mean + std * noise + self.offset
+        if isinstance(prior, Gaussian):
+            fresh = jax.random.normal(key, prior.mean.shape, prior.mean.dtype)
+            # a stationary AR(1) process: its variance is 1 from the first step on
+            kept = jnp.where(memory.started, self.correlation, 0.0)[:, None]
+            noise = kept * memory.noise + jnp.sqrt(1.0 - jnp.square(kept)) * fresh
+            learned = self.std_scale * jnp.exp(0.5 * prior.logvar)
+            std = jnp.where(jnp.isnan(self.fixed_std), learned, self.fixed_std)
+            latent = prior.mean + std * noise + self.offset
+        else:
+            noise = memory.noise
+            latent = jnp.where(self.std_scale > 0, prior.sample(key), prior.mode()) + self.offset
         action = self.student.decode(self.params, context, latent)
         started = jnp.ones_like(memory.started)
         return Acted(
@@ -149,9 +155,11 @@ def prior_policy(
     correlation: float = 0.0,
     offset: jax.Array | None = None,
 ) -> PriorPolicy:
-    """A `PriorPolicy`; `fixed_std` None for the learned, `offset` [num_envs, latent] None for zero."""
+    """Returns a `PriorPolicy`; `fixed_std` None: the learned, `offset` [num_envs, latent] None: zero."""
     if not 0.0 <= correlation < 1.0:
         raise ValueError(f"{correlation=} must be in [0, 1)")
+    if (fixed_std is not None or correlation) and not student.is_gaussian:
+        raise ValueError(f"{fixed_std=} and {correlation=} need a Gaussian prior")
     shape = num_envs, student.config.latent_dim
     if offset is not None and jnp.shape(offset) != shape:
         raise ValueError(f"{jnp.shape(offset)=} must be {shape}, [num_envs, latent]")

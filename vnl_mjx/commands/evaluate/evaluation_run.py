@@ -18,7 +18,7 @@ from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_figures import in_order, metric
+from vnl_mjx.evaluation.episode_metrics import in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
 from vnl_mjx.evaluation.protocol import (
@@ -39,13 +39,14 @@ from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
 from vnl_mjx.report.results import (
     action_section,
-    all_figures,
+    all_metrics,
     measure_latent,
     set_mean,
 )
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
+_NOT_GAUSSIAN = "Left out, for the prior is not Gaussian"
 _NO_PRIOR = "Left out: prior_config.seconds is 0."
 
 
@@ -59,6 +60,7 @@ class EvaluationRun:
         self.walker = self.stored.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
+        self._prior_missing = ""
         self._num_videos = 0
 
     def play(self) -> None:
@@ -81,10 +83,9 @@ class EvaluationRun:
         config, loaded = self.config, self.stored.loaded
         with frame_progress(self.console, "control steps") as progress:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
-            if config.prior_config.seconds:
-                self.prior = self._play_prior(evaluator, progress)
+            self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_figures(self.rollouts, self.evaluated.policies, self.clips)
+            self.figures = all_metrics(self.rollouts, self.evaluated.policies, self.clips)
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
@@ -172,8 +173,8 @@ class EvaluationRun:
         """
         with self.console.status("drawing and writing the report"):
             missing = {"videos": no_videos} if no_videos else {}
-            if self.prior is None:
-                missing["prior"] = _NO_PRIOR
+            if self._prior_missing:
+                missing["prior"] = self._prior_missing
             if self.latent.missing:
                 missing["latent"] = self.latent.missing
             extras = Extras(
@@ -181,13 +182,23 @@ class EvaluationRun:
             )
             return write_report(folder, document, self._pictures(document), videos, extras)
 
-    def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation:
+    def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
         section, loaded = self.config.prior_config, self.stored.loaded
         modes = prior_modes(section.fixed_std, section.correlation_s)
+        modes = {name: modes[name] for name in section.modes}
+        if not section.seconds:
+            self._prior_missing = _NO_PRIOR
+            return None
+        if not loaded.student.is_gaussian:
+            left_out = [name for name, mode in modes.items() if mode.needs_gaussian]
+            self._prior_missing = f"{_NOT_GAUSSIAN}: {', '.join(left_out)}." if left_out else ""
+            modes = {name: mode for name, mode in modes.items() if name not in left_out}
+        if not modes:
+            return None
         return evaluator.run(
             loaded.params,
             loaded.teacher,
-            {name: modes[name] for name in section.modes},
+            modes,
             seconds=section.seconds,
             num_episodes=section.num_episodes,
             seed=self.config.eval_config.seed,

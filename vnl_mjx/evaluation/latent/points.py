@@ -18,8 +18,8 @@ class LatentPoints:
     """Visited states, [point, ...] each, episode after episode, in order of time.
 
     Attributes:
-        posterior_mean: [point, dim].
-        prior_mean: [point, dim].
+        posterior_mean: [point, dim]; the mode of a latent that is not Gaussian.
+        prior_mean: [point, dim], likewise.
         body: [point, feature] posture and motion of the body when the latent was inferred, blind to place
             and heading: root height, the vertical in the root's frame, velocities of the root in its
             frame, joint angles and velocities.
@@ -54,8 +54,8 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
         return np.swapaxes(np.asarray(values), 0, 1)[valid.T]
 
     return LatentPoints(
-        posterior_mean=of(steps.extra.posterior.mean),
-        prior_mean=of(steps.extra.prior.mean),
+        posterior_mean=of(steps.extra.posterior.mode()),
+        prior_mean=of(steps.extra.prior.mode()),
         body=_body_features(
             of(_before(rollout.start_qpos, steps.qpos)),
             of(_before(rollout.start_qvel, steps.qvel)),

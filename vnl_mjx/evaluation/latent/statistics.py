@@ -1,7 +1,7 @@
 """How much of a student's latent is in use, and how its posterior compares with its prior.
 
 Functions take posterior and prior of visited states, [time, episode, dim], and `valid` [time, episode]:
-the steps that count.
+the steps that count. "Mean" is the mode of a latent that is not Gaussian.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, draws
 from vnl_mjx.gaussians import kl_divergence
-from vnl_mjx.models.latents import Gaussian
+from vnl_mjx.models.latents import Gaussian, Latent
 from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
 
 _LONGEST_LAG_S = 1.0
@@ -19,8 +19,8 @@ _CONSTANT_VARIANCE = 1e-10
 
 
 def latent_statistics(
-    posterior: Gaussian,
-    prior: Gaussian,
+    posterior: Latent,
+    prior: Latent,
     valid: np.ndarray,
     clip: np.ndarray,
     control_hz: float,
@@ -40,12 +40,13 @@ def latent_statistics(
         `kl` and `kl_per_dim` (nats) and `active_units` by KL with `intervals` of both, `varying_units` by the
         variance of the posterior mean, standard deviations of both distributions, `aggregate`
         (`aggregate_statistics`), `prior_explains` and `autocorrelation` of the posterior mean: `lag_s`,
-        `mean` and quartiles over dimensions, `time_constant_s`.
+        `mean` and quartiles over dimensions, `time_constant_s`. Standard deviations and `aggregate` are
+        there for Gaussians only.
     """
     if not valid.any():
         return {}
     kl = kl_per_step(posterior, prior)[valid].mean(axis=0)
-    variance = _float64(posterior.mean, valid).var(axis=0)
+    variance = _float64(posterior.mode(), valid).var(axis=0)
     explained, per_dim = prior_explains(posterior, prior, valid)
     return {
         "latent_dim": len(kl),
@@ -57,25 +58,32 @@ def latent_statistics(
         "intervals": kl_intervals(posterior, prior, valid, clip, seed),
         "varying_units": int(np.sum(variance > ACTIVE_UNIT_VARIANCE)),
         "posterior_mean_variance_per_dim": variance.tolist(),
-        "posterior_std": float(_std(posterior, valid).mean()),
-        "posterior_std_per_dim": _std(posterior, valid).mean(axis=0).tolist(),
-        "prior_std": float(_std(prior, valid).mean()),
-        "prior_std_per_dim": _std(prior, valid).mean(axis=0).tolist(),
-        "aggregate": aggregate_statistics(posterior, prior, valid),
+        **_gaussian_figures(posterior, prior, valid),
         "prior_explains": explained,
         "prior_explains_per_dim": per_dim,
         "autocorrelation": _autocorrelation_figures(posterior, valid, control_hz),
     }
 
 
-def kl_per_step(posterior: Gaussian, prior: Gaussian) -> np.ndarray:
+def _gaussian_figures(posterior: Latent, prior: Latent, valid: np.ndarray) -> dict[str, Any]:
+    if not (isinstance(posterior, Gaussian) and isinstance(prior, Gaussian)):
+        return {}
+    return {
+        "posterior_std": float(_std(posterior, valid).mean()),
+        "posterior_std_per_dim": _std(posterior, valid).mean(axis=0).tolist(),
+        "prior_std": float(_std(prior, valid).mean()),
+        "prior_std_per_dim": _std(prior, valid).mean(axis=0).tolist(),
+        "aggregate": aggregate_statistics(posterior, prior, valid),
+    }
+
+
+def kl_per_step(posterior: Latent, prior: Latent) -> np.ndarray:
     """KL(posterior || prior) of each step and dimension, nats [time, episode, dim], float64."""
-    kl = kl_divergence(posterior.mean, posterior.logvar, prior.mean, prior.logvar)
-    return np.asarray(kl, np.float64)
+    return np.asarray(posterior.kl(prior), np.float64)
 
 
 def kl_intervals(
-    posterior: Gaussian, prior: Gaussian, valid: np.ndarray, clip: np.ndarray, seed: int = 0
+    posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray, seed: int = 0
 ) -> dict[str, dict[str, float | None]]:
     """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
 
@@ -127,7 +135,7 @@ def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray
 
 
 def prior_explains(
-    posterior: Gaussian, prior: Gaussian, valid: np.ndarray
+    posterior: Latent, prior: Latent, valid: np.ndarray
 ) -> tuple[float | None, list[float | None]]:
     """Share of the posterior mean's variance that the prior mean, taken as its prediction, explains.
 
@@ -137,9 +145,9 @@ def prior_explains(
     Returns:
         The share of all dimensions together, and of each; None where the posterior mean is constant.
     """
-    mean = _float64(posterior.mean, valid)
+    mean = _float64(posterior.mode(), valid)
     variance = mean.var(axis=0)
-    missed = np.square(mean - _float64(prior.mean, valid)).mean(axis=0)
+    missed = np.square(mean - _float64(prior.mode(), valid)).mean(axis=0)
     per_dim = [
         float(1.0 - m / v) if v > _CONSTANT_VARIANCE else None
         for m, v in zip(missed, variance, strict=True)
@@ -182,9 +190,11 @@ def time_constant(lag_s: np.ndarray, correlation: np.ndarray) -> float | None:
 
 
 def _autocorrelation_figures(
-    posterior: Gaussian, valid: np.ndarray, control_hz: float
+    posterior: Latent, valid: np.ndarray, control_hz: float
 ) -> dict[str, Any]:
-    curves = autocorrelation(posterior.mean, valid, round(_LONGEST_LAG_S * control_hz))
+    curves = autocorrelation(
+        np.asarray(posterior.mode()), valid, round(_LONGEST_LAG_S * control_hz)
+    )
     if not len(curves):
         return {"lag_s": [], "mean": [], "lower": [], "upper": [], "time_constant_s": None}
     lag_s, mean = np.arange(curves.shape[1]) / control_hz, curves.mean(axis=0)

@@ -111,7 +111,7 @@ def latent_activity(episode: LiveEpisode, policy: ViewedPolicy) -> np.ndarray:
         episode.start(clip)
         for _ in range(round(_ACTIVITY_S * episode.control_hz)):
             step = episode.step(policy, actor)
-            seen = step.extra.prior.mean if isinstance(step.extra, PriorRecord) else step.extra
+            seen = step.extra.prior.mode() if isinstance(step.extra, PriorRecord) else step.extra
             means.append(np.asarray(seen)[0])
             if step.failed or step.over:
                 break

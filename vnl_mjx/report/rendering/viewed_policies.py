@@ -112,7 +112,7 @@ def viewed_student_policies(
     """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
     size = student.config.latent_dim
     control_hz = 1.0 / task.config.physics.control_timestep
-    correlation = prior_modes()["smooth"].correlation(control_hz)
+    correlation = prior_modes()["smooth"].correlation(control_hz) if student.is_gaussian else 0.0
 
     def prior(offset: jax.Array, noise: float) -> Policy:
         return prior_policy(

@@ -6,10 +6,10 @@ from dm_control_tasks import walking_about
 from rollouts_on_clips import made_rollout
 
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation import episode_figures as module
-from vnl_mjx.evaluation.episode_figures import (
+from vnl_mjx.evaluation import episode_metrics as module
+from vnl_mjx.evaluation.episode_metrics import (
     METRICS,
-    episode_figures,
+    episode_metrics,
     metric,
     reward_ratio,
 )
@@ -36,7 +36,7 @@ def off(millimetres: float):
 
 
 def test_every_figure_is_named_and_none_is_missing(toy_walker, clips):
-    found = episode_figures(made_rollout(clips, STEPS), clips, toy_walker, ONLY_POSITION)
+    found = episode_metrics(made_rollout(clips, STEPS), clips, toy_walker, ONLY_POSITION)
     assert set(found) - set(METRICS) == {"term_pos_reward"}
     assert set(METRICS) <= set(found)
     for name, values in found.items():
@@ -52,7 +52,7 @@ def test_a_perfect_episode(toy_walker, clips):
     rollout = rollout.replace(
         steps=rollout.steps.replace(terms={"pos_reward": np.full((STEPS, 1), 2.0)})
     )
-    found = {k: v[0] for k, v in episode_figures(rollout, clips, toy_walker, ONLY_POSITION).items()}
+    found = {k: v[0] for k, v in episode_metrics(rollout, clips, toy_walker, ONLY_POSITION).items()}
     assert found["episode_reward"] == pytest.approx(2.0 * STEPS)
     assert found["reward_fraction"] == found["completed_fraction"] == pytest.approx(1.0)
     assert found["survival"] == found["success"] == found["success_bodies_5_percent"] == 1.0
@@ -75,7 +75,7 @@ def test_nothing_counts_after_the_first_end(toy_walker, clips):
     ended = steps.replace(
         terminated=steps.terminated & [True, False], truncated=steps.terminated & [False, True]
     )
-    found = episode_figures(rollout.replace(steps=ended), clips, toy_walker, ONLY_POSITION)
+    found = episode_metrics(rollout.replace(steps=ended), clips, toy_walker, ONLY_POSITION)
     np.testing.assert_allclose(found["episode_reward"], [10.0, STEPS])
     np.testing.assert_allclose(found["reward_per_step"], 1.0)
     np.testing.assert_allclose(found["reward_fraction"], 0.5)
@@ -95,7 +95,7 @@ def test_who_diverges_at_once_is_measured_without_a_warning(toy_walker, clips):
     diverged[0] = True
     rollout = made_rollout(clips, STEPS, lived=(1,), diverged=diverged)
     rollout.steps.qpos[:] = 0.0
-    found = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
+    found = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
     assert found["diverged"][0] == 1.0 and found["survival"][0] == found["success"][0] == 0.0
     for name in ("root_error_mm", "mpjpe_procrustes_mm", "normalized_jerk", "contact_f1"):
         assert np.isnan(found[name][0]), name
@@ -104,9 +104,9 @@ def test_who_diverges_at_once_is_measured_without_a_warning(toy_walker, clips):
 def test_blocks_change_nothing(toy_walker, clips, monkeypatch):
     told = {"clip": (0, 1, 0, 1), "start_frame": (0, 0, 5, 3), "move": off(3.0)}
     rollout = made_rollout(clips, STEPS, **told)
-    whole = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
+    whole = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
     monkeypatch.setattr(module, "BLOCK_EPISODES", 3)
-    parts = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
+    parts = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
     for name, values in whole.items():
         np.testing.assert_allclose(parts[name], values, rtol=1e-12, err_msg=name)
 
@@ -120,7 +120,7 @@ def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
         paths=path_lengths(rollout, clips),
         foot_slip=FootSlip(toy_walker).of_rollout(rollout),
     )
-    found = episode_figures(rollout, clips, toy_walker, ONLY_POSITION)
+    found = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
     for row, figures in enumerate(evaluation.per_episode()):
         shared = set(figures) & set(found)
         assert len(shared) >= 9
@@ -139,6 +139,6 @@ def test_reward_ratios_are_those_of_the_clips():
 
 def test_a_reward_without_imitation_has_no_share(toy_walker, clips):
     nothing = RewardConfig(pos_weight=0, quat_weight=0, joint_weight=0, endeff_weight=0)
-    found = episode_figures(made_rollout(clips, STEPS), clips, toy_walker, nothing)
+    found = episode_metrics(made_rollout(clips, STEPS), clips, toy_walker, nothing)
     assert np.isnan(found["reward_fraction"]).all() and np.isnan(found["completed_fraction"]).all()
     assert found["episode_reward"][0] == pytest.approx(STEPS)

@@ -10,17 +10,17 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import contact_figures
+from vnl_mjx.evaluation.contact import contact_metrics
 from vnl_mjx.evaluation.foot_slip import FootSlip
 from vnl_mjx.evaluation.path_length import path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.smoothness import smoothness_figures
+from vnl_mjx.evaluation.smoothness import smoothness_metrics
 from vnl_mjx.evaluation.success import (
     BODY_LENGTH_SHARES,
     DISTANCES_M,
     body_length,
-    success_figures,
+    success_metrics,
 )
 from vnl_mjx.evaluation.tracking import step_errors
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
@@ -105,7 +105,7 @@ METRICS = {
 
 
 def metric(name: str) -> Metric:
-    """What a figure of `episode_figures` is; also of the reward's terms, which tasks name."""
+    """What a figure of `episode_metrics` is; also of the reward's terms, which tasks name."""
     if name.startswith(_TERM):
         return Metric(f"reward term {name.removeprefix(_TERM)}, per step", "", "higher")
     return METRICS[name]
@@ -117,7 +117,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def episode_figures(
+def episode_metrics(
     rollout: Rollout, clips: ReferenceClips, walker: Walker, reward_config: RewardConfig
 ) -> dict[str, np.ndarray]:
     """The figures of `METRICS`, and `term_..` for each term of the reward, [episode] each.
@@ -145,12 +145,12 @@ def episode_figures(
         errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
         clip_speed = np.where(went.moving, went.clip_path / np.maximum(went.clip_seconds, 1e-9), 0)
         blocks.append(
-            reward_figures(block, reward_config)
+            reward_metrics(block, reward_config)
             | {"speed_ratio": ratio(ratio(went.path, went.seconds), clip_speed)}
-            | error_figures(errors)
-            | smoothness_figures(block, clips, simulated, reference, went)
-            | contact_figures(block, clips, simulated, reference, foot_slip)
-            | success_figures(block.survived, errors, length)
+            | error_metrics(errors)
+            | smoothness_metrics(block, clips, simulated, reference, went)
+            | contact_metrics(block, clips, simulated, reference, foot_slip)
+            | success_metrics(block.survived, errors, length)
         )
     figures = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     success = figures["success"] > 0
@@ -159,7 +159,7 @@ def episode_figures(
     }
 
 
-def reward_figures(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarray]:
+def reward_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarray]:
     """Figures of reward and length, [episode] each."""
     steps, alive = rollout.steps, rollout.steps.alive
     terms = {name: np.asarray(term, np.float64) for name, term in steps.terms.items()}
@@ -180,7 +180,7 @@ def reward_figures(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarr
     }
 
 
-def error_figures(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Means of `tracking.step_errors` over each episode, and the greatest of two, [episode] each."""
     return {name: episode_mean(error) for name, error in errors.items()} | {
         "root_error_max_mm": episode_max(errors["root_error_mm"]),
