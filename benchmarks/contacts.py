@@ -1,73 +1,68 @@
 """How many contacts and constraint rows a body has: what MuJoCo Warp must have room for.
 
-    uv run python benchmarks/contacts.py [--teacher CHECKPOINT] [--clips FILE] [--episodes 64]
+    uv run python benchmarks/contacts.py [--teacher CHECKPOINT] [--envs 64] [--updates 8] [KEY=VALUE ...]
 
-Bodies start as in training; with random actions most fall within some steps. A simulation that has more
-than `physics_config.njmax` rows, or all of them together more than `naconmax_per_env` contacts each,
-leaves some out; with both null there is room for the bound.
+KEY=VALUE are settings of `vnl-mjx train-teacher`. Counted in the clips and in rollouts of that training: of
+a fresh policy with a large standard deviation (nearly random controls) and of the teacher, sampled.
+A simulation that has more than `physics_config.njmax` rows, or all of them together more than
+`naconmax_per_env` contacts each, leaves some out; with both null there is room for the bound.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-import flax.struct
 import jax
 import numpy as np
+from floor import recorded
 from rich.console import Console
-from rich.table import Table
+from timing import exit_status, table
+from trainings import TeacherTraining, clips_of, task_of
 
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
-from vnl_mjx.evaluation.rollout import Acted, EpisodeRunner
+from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.physics.sizes import largest_possible, met
-from vnl_mjx.tasks.policies import TeacherPolicy
 
-
-@flax.struct.dataclass
-class RandomActor:
-    """Draws every control anew in each step, over its whole range."""
-
-    num_actions: int = flax.struct.field(pytree_node=False)
-
-    def initial_memory(self, num_episodes: int) -> None:
-        del num_episodes
-
-    def act(self, observation: jax.Array, memory: None, key: jax.Array) -> Acted:
-        shape = (len(observation), self.num_actions)
-        return Acted(jax.random.uniform(key, shape, minval=-1.0), memory, ())
+RANDOM = ("network.initial_action_std=null",)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--teacher", type=Path, help="default: the bundled one")
-    parser.add_argument("--clips", type=Path, help="default: the bundled ones")
-    parser.add_argument("--episodes", type=int, default=64)
-    args = parser.parse_args()
-    experiment = load_experiment(args.teacher, args.clips, None)
-    task, clips = experiment.env.task, experiment.clips
-    model, player = task.physics.model, EpisodeRunner(task)
-    episodes = player.draw(clips, args.episodes, seed=0)
-
-    def visited(actor: RandomActor | TeacherPolicy) -> np.ndarray:
-        rollout = player.run(actor, clips, episodes, seed=0)
-        return np.concatenate([rollout.qpos_of(i) for i in range(rollout.num_episodes)])
-
+    parser.add_argument("--teacher", type=Path, default=DEMO_TEACHER)
+    parser.add_argument("--envs", type=int, default=64)
+    parser.add_argument("--updates", type=int, default=8, help="rollouts of each")
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_intermixed_args()
+    given = [*args.overrides, "physics_config.backend=mujoco", "ppo.guidance=0"]
+    fresh = TeacherTraining([*given, *RANDOM], args.envs).open()
+    teacher = TeacherTraining([*given, f"init_from={args.teacher}"], args.envs).open()
+    model = task_of(fresh.trainer).physics.model
     poses = {
-        "frames of the clips": np.asarray(clips.qpos()),
-        "random actions": visited(RandomActor(model.nu)),
-        "teacher, sampled": visited(TeacherPolicy(experiment.teacher.policy, sampled=True)),
+        "frames of the clips": np.asarray(clips_of(fresh.trainer).qpos()),
+        "fresh policy": visited(fresh, args.updates),
+        "teacher, sampled": visited(teacher, args.updates),
     }
-    table = Table(title="contacts and constraint rows of one environment")
-    for title in ("", "poses", "contacts, most", "mean", "rows, most", "mean"):
-        table.add_column(title, justify="right")
+    columns = ("poses", "contacts, most", "mean", "rows, most", "mean")
+    rows = table("Contacts and constraint rows of one environment", *columns)
     for name, qpos in poses.items():
         sizes = met(model, qpos)
-        most = [f"{count.max()}" for count in (sizes.contacts, sizes.rows)]
-        mean = [f"{count.mean():.1f}" for count in (sizes.contacts, sizes.rows)]
-        table.add_row(name, f"{len(qpos):,}", most[0], mean[0], most[1], mean[1])
+        cells = [f"{f}" for n in (sizes.contacts, sizes.rows) for f in (n.max(), f"{n.mean():.1f}")]
+        rows.add_row(name, f"{len(qpos):,}", *cells)
     bound = largest_possible(model)
-    table.add_row("bound of the model", "", str(bound.contacts), "", str(bound.rows), "")
-    Console().print(table)
+    rows.add_row("bound of the model", "", str(bound.contacts), "", str(bound.rows), "")
+    Console().print(rows)
+
+
+def visited(run, num_updates: int) -> np.ndarray:
+    """Poses [pose, nq] before each control step of as many rollouts of the first policy."""
+    state, poses = run.initial_state(), []
+    rollout = run.trainer.programs["rollout"]
+    for i in range(num_updates):
+        key = jax.random.PRNGKey(i)
+        with recorded() as calls:
+            state, _, _ = rollout(state, run.trainer.data, key)
+        poses += [call.inputs["qpos"] for call in calls if call.function == "step"]
+    return np.concatenate(poses)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -7,13 +7,15 @@ RUN is a finished distillation. Student and teacher play its clips; the floor is
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
-from rich.console import Console
+from timing import exit_status
 
-from vnl_mjx.commands.evaluate.student_setup import load_stored_student
+from vnl_mjx.commands.stored import load_stored_student
 from vnl_mjx.evaluation.comparison import Evaluator
 
 
@@ -35,21 +37,24 @@ def main() -> None:
         steps = sum(r.steps.alive.size for r in (found.student, found.teacher))
         return steps, seconds, physics.busy_seconds - busy
 
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: name.endswith("backend_compile_duration") and compiled.append(name)
+    )
     _, first, _ = evaluate()
+    compiled.clear()
     rows = np.array([evaluate() for _ in range(args.repetitions)])
     steps, seconds, busy = rows.T
-    console = Console()
-    rate, share = steps / seconds, busy / seconds
-    console.print(f"{num_episodes} episodes each of student and teacher, {steps[0]:,.0f} steps")
-    console.print(f"first, with compiling: {first:.1f} s; then {np.median(seconds):.1f} s")
-    console.print(
-        f"rate: {np.median(rate):,.0f} control steps/s ({rate.min():,.0f}-{rate.max():,.0f})"
-    )
-    console.print(
-        f"physics / end to end: {np.median(share):.3f} ({share.min():.3f}-{share.max():.3f})"
-    )
-    console.print(f"programs compiled: {evaluator._player._advance._cache_size()}")
+    print(f"{num_episodes} episodes each of student and teacher, {steps[0]:,.0f} steps")
+    print(f"first, with compiling: {first:.1f} s; then {np.median(seconds):.1f} s")
+    for name, values, spec in (
+        ("control steps/s", steps / seconds, ",.0f"),
+        ("physics / end to end", busy / seconds, ".3f"),
+    ):
+        low, high = (format(value, spec) for value in (values.min(), values.max()))
+        print(f"{name}: {format(np.median(values), spec)} ({low}-{high})")
+    print(f"programs compiled after the first: {len(compiled)}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

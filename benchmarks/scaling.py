@@ -1,6 +1,6 @@
 """Weak scaling of distillation: as many environments on each of more and more devices.
 
-    uv run python benchmarks/scaling.py [--devices 1,2,4,8] [--envs 128] [--json] [key=value ...]
+    uv run python benchmarks/scaling.py [--devices 1,2,4,8] [--envs 128] [--json FILE] [KEY=VALUE ...]
 
 The devices are virtual ones of this machine's CPU and share its cores, so what is measured is what the
 spreading itself costs: an efficiency of 1 says that n devices do n times the work of one in n times the
@@ -22,18 +22,10 @@ WARM_UP_UPDATES, UPDATES = 2, 5
 
 
 def measured(num_devices: int, envs_per_device: int, overrides: list[str]) -> dict:
-    """The same in a process of its own, which has so many devices."""
-    flags = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={num_devices}"
-    )
-    command = [
-        sys.executable,
-        __file__,
-        "--child",
-        str(num_devices),
-        "--envs",
-        str(envs_per_device),
-    ]
+    """The report of a process of its own, which has so many devices."""
+    flag = f"--xla_force_host_platform_device_count={num_devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+    command = [sys.executable, __file__, f"--child={num_devices}", f"--envs={envs_per_device}"]
     environment = os.environ | {"XLA_FLAGS": flags, "VNL_MJX_CACHE": "off"}
     done = subprocess.run(
         [*command, *overrides], env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -44,18 +36,13 @@ def measured(num_devices: int, envs_per_device: int, overrides: list[str]) -> di
 def child(num_devices: int, envs_per_device: int, overrides: list[str]) -> None:
     """Prints what `num_devices` devices of this process do."""
     import jax
-
-    from vnl_mjx.analysis.benchmark.exchanges import exchanges
-    from vnl_mjx.commands.runtime import prepare_jax
-    from vnl_mjx.commands.train.distillation_run import DistillationRun
-    from vnl_mjx.config.loading import load_distillation_config
+    from exchanges import exchanges
+    from trainings import Distillation
 
     num_envs = num_devices * envs_per_device
     sizes = [f"training_config.num_envs={num_envs}", f"training_config.batch_size={num_envs}"]
-    config = load_distillation_config([*sizes, f"num_devices={num_devices}", *overrides])
-    prepare_jax("cpu")
-    trainer = DistillationRun(config, Path(), Console(quiet=True)).trainer
-    state, seconds = trainer.init(0), []
+    run = Distillation([*sizes, f"num_devices={num_devices}", "device=cpu", *overrides]).open()
+    trainer, state, seconds = run.trainer, run.initial_state(), []
     for _ in range(WARM_UP_UPDATES + UPDATES):
         state, update = trainer.update(state)
         seconds.append(update.seconds)
@@ -112,10 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--devices", default="1,2,4,8")
     parser.add_argument("--envs", type=int, default=128, help="on each device")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="key=value, as of `vnl-mjx distill`")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.child:
         child(args.child, args.envs, args.overrides)
         return
@@ -123,7 +110,9 @@ def main() -> None:
     for num_devices in map(int, args.devices.split(",")):
         print(f"measuring {num_devices} device(s)", file=sys.stderr)
         reports.append(measured(num_devices, args.envs, args.overrides))
-    print(json.dumps(reports, indent=2)) if args.json else show(reports)
+    show(reports)
+    if args.json:
+        args.json.write_text(json.dumps(reports, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

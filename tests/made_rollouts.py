@@ -4,7 +4,7 @@ import numpy as np
 
 from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
 from vnl_mjx.models.latents import Gaussian
-from vnl_mjx.tasks.policies import Seen
+from vnl_mjx.tasks.vae_distillation import Visited
 
 
 def made_rollout(
@@ -43,7 +43,9 @@ def made_rollout(
             qvel=qvel,
             action=action,
             power=flat,
-            extra=Seen(
+            extra=Visited(
+                reference=np.zeros((num_steps, num_episodes, 0)),
+                proprioception=np.zeros((num_steps, num_episodes, 0)),
                 student_action=action,
                 teacher_action=action,
                 posterior=Gaussian(latent, np.zeros_like(latent)),

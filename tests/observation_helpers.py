@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 from vnl_mjx.clips.container import ReferenceFrames
 from vnl_mjx.config.imitation import ImitationConfig, PhysicsConfig, UpstreamQuirks
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS
 from vnl_mjx.tasks.observations import ObservationFunctions
-from vnl_mjx.tasks.terms.state import TermRows
+from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS, track_mjx_terms
+from vnl_mjx.tasks.terms.state import Term, term_state
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -44,9 +44,14 @@ def random_state(walker: Walker, seed: int) -> PhysicsState:
     return state_of(walker.model, qpos, rng.normal(size=walker.model.nv))
 
 
+def reference_terms(walker: Walker) -> dict[str, Term]:
+    """Every built-in term of the reference."""
+    return REFERENCE_TERMS | track_mjx_terms(walker, UpstreamQuirks())
+
+
 def terms_at(walker: Walker, state: PhysicsState, ahead: ReferenceFrames) -> dict[str, np.ndarray]:
-    rows = TermRows.build(walker, UpstreamQuirks())
-    return {n: np.asarray(term(rows, state, ahead)) for n, term in REFERENCE_TERMS.items()}
+    seen = term_state(state, walker, 0.02)
+    return {n: np.asarray(f(seen, ahead, walker)) for n, f in reference_terms(walker).items()}
 
 
 def functions_of(walker: Walker, **changes) -> ObservationFunctions:

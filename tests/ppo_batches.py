@@ -4,23 +4,27 @@ from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.intention import IntentionOutput
-from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss, Segment, Steps, ppo_loss
+from vnl_mjx.training.learner import reduced
+from vnl_mjx.training.ppo_losses import ActedSteps, ppo_loss
+from vnl_mjx.training.segments import Segment
 
 TIME, ENVS, ACTIONS, LATENT = 6, 5, 3, 4
 KEY = jax.random.PRNGKey(7)
 CONFIG = PpoSection(discount=0.9, gae_lambda=0.8, reward_scale=0.5, clip_epsilon=0.2)
-WEIGHTS = LossWeights(
-    entropy=jnp.float32(0.02),
-    latent_kl=jnp.float32(0.0),
-    latent_ar1_kl=jnp.float32(0.3),
-    guidance=jnp.float32(0.0),
-    action_std=jnp.float32(0.0),
-)
+# Upstream means over latent dimensions, and weights by 0.3.
+WEIGHTS = {
+    "policy": 1.0,
+    "value": 0.25,
+    "negative_entropy": 0.02,
+    "latent_kl": 0.0,
+    "latent_ar1_kl": 0.3 / LATENT,
+    "guidance": 0.0,
+    "action_std_distance": 0.0,
+}
 
 
 class Table:
@@ -73,35 +77,54 @@ def random_batch(seed: int = 0) -> tuple[dict[str, Any], Segment]:
         "last_value": normal(ENVS),
     }
     raw_action = normal(*grid, ACTIONS)
-    steps = Steps(
+    steps = ActedSteps(
         observation=np.zeros((*grid, 2), np.float32),
         latent_noise=np.zeros((*grid, LATENT), np.float32),
         raw_action=raw_action,
         logits=logits + normal(*grid, 2 * ACTIONS, scale=0.1),
         log_prob=log_prob(logits, raw_action) + normal(*grid, scale=0.4),
-        starts=flags((0, slice(None))),
         reward=normal(*grid),
         terminated=flags((2, 1)),
         truncated=flags((3, 2)),
-        valid=~flags(),
         guide=None,
     )
-    return params, Segment(steps, (), np.zeros((ENVS, 2), np.float32))
+    starts = flags((0, slice(None)))
+    return params, Segment(steps, starts, ~flags(), (), np.zeros((ENVS, 2), np.float32))
 
 
 # Compiling is most of what these tests do.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@partial(quick_jit, static_argnames=("config", "model"))
 def loss_and_grads(
     params, segment, weights=WEIGHTS, config=CONFIG, model: Any = TABLE
-) -> tuple[PpoLoss, Any]:
-    """The loss of observations that are not normalised, and the gradient of its total."""
+) -> tuple[dict[str, Any], Any]:
+    """Means of the loss of observations that are not normalised, and the gradient of its total."""
+    return _compiled(config_key(config), model)(params, segment, weights)
 
-    def total(params):
-        parts = ppo_loss(params, model, segment, lambda obs: obs, KEY, weights, config)
-        return parts.total, parts
 
-    grads, parts = jax.grad(total, has_aux=True)(params)
-    return parts, grads
+_CONFIGS: dict[str, PpoSection] = {}
+
+
+def config_key(config: PpoSection) -> str:
+    """A key to find `config` by: it holds a dictionary, so it has no hash."""
+    _CONFIGS[repr(config)] = config
+    return repr(config)
+
+
+@cache
+def _compiled(key: str, model: Any) -> Any:
+    config = _CONFIGS[key]
+
+    @quick_jit
+    def run(params, segment, weights):
+        def total(params):
+            terms = ppo_loss(params, model, segment, lambda obs: obs, KEY, config)
+            known = {name: weight for name, weight in weights.items() if name in terms}
+            means = reduced(terms, segment.contained(), known)
+            return means["total"], means
+
+        grads, means = jax.grad(total, has_aux=True)(params)
+        return means, grads
+
+    return run

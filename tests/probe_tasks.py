@@ -1,4 +1,4 @@
-"""Small problems with known answers, that tell the bugs of a learner apart, as `tasks.episodes.Episodes`.
+"""Small problems with known answers, that tell the bugs of a learner apart, each an `Environment`.
 
 They are tables of one shape, handed over as the task's data: one compiled trainer solves them all.
 """
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.tasks.imitation import StepOutcome
+from vnl_mjx.tasks.environment import Observation, StepOutcome
 
 NUM_STATES = 6
 
@@ -49,13 +49,14 @@ class TableState:
 class TableTask:
     """Plays the tables that it is given as data."""
 
-    reference_size, proprioception_size, action_size = 1, 1, 1
+    observation_sizes, action_size = {"reference": 1, "proprioception": 1}, 1
 
     def reset(self, key: jax.Array, num_envs: int, data: Tables) -> TableState:
         return self._start(jax.random.split(key, num_envs), data)
 
-    def observe(self, state: TableState, data: Tables) -> jax.Array:
-        return data.observation[state.at] + data.noise[:, None]
+    def observe(self, state: TableState, data: Tables) -> Observation:
+        seen = data.observation[state.at] + data.noise[:, None]
+        return Observation.of(reference=seen[:, :1], proprioception=seen[:, 1:])
 
     def step(
         self, state: TableState, action: jax.Array, data: Tables
@@ -77,6 +78,7 @@ class TableTask:
             terminated=terminated,
             truncated=truncated,
             overflowed=jnp.zeros_like(terminated),
+            num_steps=jnp.ones(terminated.shape, jnp.int32),
         )
         return TableState(at, split[:, 0]), outcome
 
@@ -87,9 +89,6 @@ class TableTask:
             jnp.where(done, fresh.at, state.at),
             jnp.where(done[:, None], fresh.key, state.key),
         )
-
-    def guide(self, state: TableState, data: Tables) -> None:
-        return None
 
     def _start(self, keys: jax.Array, data: Tables) -> TableState:
         split = jax.vmap(jax.random.split)(keys)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.evaluation.episode_figures import METRICS as FIGURES
-from vnl_mjx.evaluation.episode_figures import metric as metric_of
+from vnl_mjx.evaluation.episode_metrics import METRICS as FIGURES
+from vnl_mjx.evaluation.episode_metrics import metric as metric_of
 from vnl_mjx.report.document import assemble
 
 TERMS = ("root_pos_reward", "root_quat_reward", "joint_reward", "end_effector_reward")

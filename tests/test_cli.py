@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vnl_mjx import __version__, cli
-from vnl_mjx.commands import bench, doctor
+from vnl_mjx.commands import doctor
 from vnl_mjx.commands.data import inspect
 from vnl_mjx.commands.evaluate import eval_student as evaluate
 from vnl_mjx.commands.train import distill
@@ -19,7 +19,7 @@ from vnl_mjx.report.rendering import gl
 def calls(monkeypatch):
     """Stands in for the sub-commands and records their arguments."""
     seen = []
-    for module in (distill, evaluate, inspect, bench):
+    for module in (distill, evaluate, inspect):
         monkeypatch.setattr(module, "run", lambda *a, **k: seen.append((a, k)) or 0)
     return seen
 
@@ -37,13 +37,9 @@ def test_distill_takes_overrides_around_options(calls, tmp_path):
 def test_each_command_reaches_its_module(calls):
     assert cli.main(["eval", "checkpoint_path=runs/x", "eval_config.starts_per_clip=3"]) == 0
     assert cli.main(["inspect", "clips.h5", "--json"]) == 0
-    arguments = ["--json", "--memory-envs", "8,16", "training_config.num_envs=256", "--quick"]
-    assert cli.main(["bench", *arguments]) == 0
-    evaluation, inspection, benchmark = calls
+    evaluation, inspection = calls
     assert evaluation[0][0].eval_config.starts_per_clip == 3
     assert inspection == ((Path("clips.h5"),), {"as_json": True})
-    assert benchmark[0][0].training_config.num_envs == 256
-    assert benchmark[1] == {"as_json": True, "quick": True, "memory_envs": (8, 16)}
 
 
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
@@ -65,7 +61,6 @@ def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
         ["inspect"],
         ["inspect", "a", "b"],
         ["doctor", "stray"],
-        ["bench", "--memory-envs", "64,none"],
         ["nothing"],
         [],
     ],

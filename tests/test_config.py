@@ -9,6 +9,7 @@ from vnl_mjx.config.conversion import from_dict, known_keys, to_dict
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.loading import load_distillation_config, load_evaluation_config, to_yaml
+from vnl_mjx.config.schedules import LossTermSection, ScheduleSection
 from vnl_mjx.config.schema import Activation, DistillationConfig
 from vnl_mjx.config.validation import nearest_divisor
 from vnl_mjx.errors import UserError
@@ -56,17 +57,18 @@ def test_overrides_set_values_of_every_type():
             "training_config.learning_rate=1",
             "+vae_config.encoder_hidden_sizes=[64,32]",
             "vae_config.layer_norm=false",
-            "training_config.kl_schedule={start_weight: 0.01, end_step: 10}",
+            "training_config.kl_weight={value: 0.1, start: 0.01, end_step: 10}",
             "training_config.num_envs=4",
             "training_config.num_envs=256",
             "wandb_config.exp_name=2025",
         ]
     )
     assert config.training_config.num_steps == 5_000_000
-    assert isinstance(config.training_config.learning_rate, float)
+    assert config.training_config.learning_rate == ScheduleSection(1.0)
+    assert isinstance(config.training_config.learning_rate.value, float)
     assert config.vae_config.encoder_hidden_sizes == (64, 32)
     assert config.vae_config.layer_norm is False
-    assert config.training_config.kl_schedule.start_weight == 0.01
+    assert config.training_config.kl_weight == ScheduleSection(0.1, 0.01, end_step=10)
     assert config.training_config.num_envs == 256
     assert config.wandb_config.exp_name == "2025"
 
@@ -90,14 +92,19 @@ def test_any_path_survives_the_override_grammar(path):
         ("training_config.num_envs=1.5", ["whole number", "1.5"]),
         ("training_config.num_envs=0", ["training_config.num_envs", "at least 1", "found 0"]),
         ("training_config.num_envs=1,2", ["training_config.num_envs=1,2"]),
-        ("training_config.learning_rate=nan", ["above 0", "nan"]),
+        (
+            "training_config.learning_rate=nan",
+            ["training_config.learning_rate", "finite number", "nan"],
+        ),
+        ("training_config.learning_rate=0", ["learning_rate", "more than 0", "found 0"]),
         ("training_config.learning_rate=true", ["a number", "true"]),
         ("training_config.num_steps=100", ["num_steps", "20480", "found 100"]),
         ("training_config.batch_size=500", ["batch_size", "20480", "500", "nearest is 512"]),
         ("training_config.held_out_fraction=1", ["below 1"]),
-        ("training_config.kl_schedule.start_weight=0.1", ["kl_schedule.end_step"]),
-        ("training_config.learning_rate_decay.final=1e-4", ["learning_rate_decay.end_step"]),
-        ("training_config.teacher_forcing.fraction_start=1", ["decay_steps"]),
+        ("training_config.kl_weight.start=0.1", ["kl_weight.end_step"]),
+        ("training_config.learning_rate.start=1e-4", ["learning_rate.end_step"]),
+        ("training_config.teacher_fraction.start=1", ["teacher_fraction.end_step"]),
+        ("training_config.teacher_fraction=1.5", ["teacher_fraction", "at most 1", "1.5"]),
         ("device=tpu", ["device", "auto, cpu or gpu", '"tpu"']),
         ("matmul_precision=float64", ["matmul_precision", "tensorfloat32", '"float64"']),
         ("physics_config.backend=cuda", ["physics_config.backend", "mjx or warp", '"cuda"']),
@@ -166,6 +173,77 @@ def test_dictionaries_and_yaml_round_trip(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(config))
     assert load_distillation_config([], file) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("training_config.kl_schedule.start_weight=0", "training_config.kl_weight.value"),
+        ("training_config.learning_rate_decay.final=0", "training_config.learning_rate.value"),
+        ("training_config.teacher_forcing.decay_steps=9", "training_config.teacher_fraction.value"),
+    ],
+)
+def test_a_key_of_an_older_version_is_refused_by_the_name_it_has_now(old, new, tmp_path):
+    with pytest.raises(UserError) as caught:
+        load_distillation_config([old])
+    message = str(caught.value)
+    assert message.startswith(old.partition("=")[0])
+    assert new in message and ".end_step" in message and "\n" not in message
+    # in a file, and the whole section at once
+    section, name = old.partition("=")[0].split(".")[1:]
+    file = tmp_path / "old.yaml"
+    file.write_text(f"training_config: {{{section}: {{{name}: 0}}}}\n")
+    for load in (
+        lambda: load_distillation_config([], file),
+        lambda: load_distillation_config([f"training_config.{section}={{{name}: 0}}"]),
+    ):
+        with pytest.raises(UserError) as caught:
+            load()
+        assert new in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_plain_number_is_a_constant_schedule_whatever_lies_below(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("training_config: {kl_weight: {value: 1, start: 0, end_step: 9}}\n")
+    below = load_distillation_config([], file).training_config
+    assert below.kl_weight == ScheduleSection(1.0, 0.0, end_step=9)
+    above = load_distillation_config(["training_config.kl_weight=2"], file).training_config
+    assert above.kl_weight == ScheduleSection(2.0)
+    part = load_distillation_config(["training_config.kl_weight.value=3"], file).training_config
+    assert part.kl_weight == ScheduleSection(3.0, 0.0, end_step=9)
+    file.write_text("training_config: {kl_weight: 4}\n")
+    assert load_distillation_config([], file).training_config.kl_weight == ScheduleSection(4.0)
+
+
+def test_a_loss_term_of_ones_own_is_set_by_its_name(tmp_path):
+    key = "training_config.loss_terms.smooth"
+    given = [f"{key}.function=my lab/terms.py:smooth", f"{key}.weight=0.5"]
+    config = load_distillation_config([*given, f"{key}.arguments.order=2"])
+    expected = LossTermSection("my lab/terms.py:smooth", ScheduleSection(0.5), {"order": 2})
+    assert config.training_config.loss_terms == {"smooth": expected}
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config))
+    assert load_distillation_config([], file) == config
+    assert from_dict(DistillationConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["smooth.weight=1"], ["smooth.function", "found nothing"]),
+        (["smooth.function=a:b", "smooth.wieght=1"], ["smooth.wieght", "weight"]),
+        (["smooth.function=a:b", "smooth.weight=-1"], ["smooth.weight", "at least 0", "found -1"]),
+        (["smooth.function=a:b", "smooth.weight.start=1"], ["smooth.weight.end_step"]),
+        (["smooth=1"], ["smooth", "section", "found 1"]),
+    ],
+)
+def test_a_mistake_in_a_loss_term_is_one_line_that_names_it(overrides, words):
+    with pytest.raises(UserError) as caught:
+        load_distillation_config([f"training_config.loss_terms.{o}" for o in overrides])
+    message = str(caught.value)
+    assert "training_config.loss_terms.smooth" in message and "\n" not in message
+    for word in words:
+        assert word in message
 
 
 def test_an_imitation_task_round_trips_too():

@@ -8,7 +8,7 @@ from video_helpers import walking
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import contact_agreement, contact_figures
+from vnl_mjx.evaluation.contact import contact_agreement, contact_metrics
 from vnl_mjx.evaluation.foot_slip import FootSlip
 
 
@@ -16,7 +16,7 @@ def figures(walker, clips, **told) -> dict[str, np.ndarray]:
     rollout = made_rollout(clips, 20, **told)
     simulated = simulated_motion(rollout, FeatureComputer(walker, num_threads=1))
     reference = reference_motion(rollout, clips, walker)
-    return contact_figures(rollout, clips, simulated, reference, FootSlip(walker))
+    return contact_metrics(rollout, clips, simulated, reference, FootSlip(walker))
 
 
 def test_agreement_and_f1_by_hand():

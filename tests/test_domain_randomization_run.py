@@ -5,12 +5,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tests.toy_teacher import STEPS_PER_UPDATE, toy_overrides
 from vnl_mjx.cli import main
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
-from vnl_mjx.commands.train.teacher_run import TeacherRun
+from vnl_mjx.commands.stored import load_stored_teacher
+from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.errors import UserError
@@ -39,21 +38,21 @@ def finished(tmp_path_factory, toy_config):
     return folder / "run", overrides
 
 
-def build(overrides: list[str], run_dir: Path) -> TeacherRun:
-    return TeacherRun(load_teacher_config(overrides), run_dir, Console(quiet=True))
+def build(overrides: list[str], run_dir: Path) -> TeacherTraining:
+    return TeacherTraining(load_teacher_config(overrides), run_dir)
 
 
 def test_a_run_goes_on_on_the_same_bodies_bit_for_bit(finished):
     run_dir, overrides = finished
-    run = build(overrides, run_dir)
-    run.checkpointer = run.open_checkpointer()
-    fresh = run.initial_state()
-    middle = run.restore(fresh, STEPS_PER_UPDATE)
+    training = build(overrides, run_dir)
+    checkpointer = training.open_checkpointer(run_dir)
+    fresh = training.initial_state()
+    middle = checkpointer.restore(fresh, STEPS_PER_UPDATE)
     bodies = np.asarray(middle.rollout.environments.imitation.physics.variant)
     assert len(np.unique(bodies)) > 1 and bodies.max() < 4
-    end, _ = run.trainer.update(middle)
-    stored = run.restore(fresh, 2 * STEPS_PER_UPDATE)
-    run.checkpointer.close()
+    end, _ = training.trainer.update(middle)
+    stored = checkpointer.restore(fresh, 2 * STEPS_PER_UPDATE)
+    checkpointer.close()
     jax.tree.map(np.testing.assert_array_equal, end, stored)
 
 
@@ -79,11 +78,11 @@ def test_training_varies_the_body_and_evaluation_does_not(finished, tmp_path):
     _, overrides = finished
     experiment = build(overrides, tmp_path).experiment
     assert experiment.env.task.physics.num_variants == 4
-    assert experiment.evaluation_task().physics.num_variants == 0
+    assert experiment.evaluation_task.physics.num_variants == 0
     off = ("task.randomization.friction=null", "task.randomization.link_mass=null")
     plain = build([*overrides, *off], tmp_path)
     task = plain.experiment.env.task
-    assert task.physics.num_variants == 0 and plain.experiment.evaluation_task() is task
+    assert task.physics.num_variants == 0 and plain.experiment.evaluation_task is task
 
 
 def test_a_checkpoint_remembers_the_bodies_and_is_judged_on_the_nominal_one(finished, toy_config):
@@ -93,9 +92,9 @@ def test_a_checkpoint_remembers_the_bodies_and_is_judged_on_the_nominal_one(fini
     assert stored == DomainRandomizationConfig(
         num_variants=4, friction=(0.5, 1.5), link_mass=(0.7, 1.3)
     )
-    nominal = load_experiment(teacher, clips, toy_config.source)
+    nominal = load_stored_teacher(teacher, clips, toy_config.source)
     assert nominal.env.task.physics.num_variants == 0
-    varied = load_experiment(teacher, clips, toy_config.source, nominal_body=False)
+    varied = load_stored_teacher(teacher, clips, toy_config.source, nominal_body=False)
     assert varied.env.task.physics.num_variants == 4
 
 

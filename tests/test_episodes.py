@@ -12,8 +12,9 @@ from toy_run import toy_task
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.tasks.environment import StepOutcome
 from vnl_mjx.tasks.guidance import PoseGuide
-from vnl_mjx.tasks.imitation import ImitationTask, StepOutcome
+from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment, ImitationEnvironmentState
 from vnl_mjx.walkers.walker import Walker, build_walker
 
@@ -46,7 +47,8 @@ def outcome_of(terminated, truncated) -> StepOutcome:
     terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
     zeros = np.zeros(len(terminated), np.float32)
     failures = {"nan": np.zeros(len(terminated), bool)}
-    return StepOutcome(zeros, {}, {}, failures, terminated, truncated, zeros > 0)
+    ones = np.ones(len(terminated), np.int32)
+    return StepOutcome(zeros, {}, {}, failures, terminated, truncated, zeros > 0, ones)
 
 
 def state_with(started: ImitationEnvironmentState, clip, rate) -> ImitationEnvironmentState:
@@ -118,33 +120,32 @@ def test_a_batch_is_its_environments(imitation, clips, started):
 
     def run(state):
         moved, outcome = task.step(state, action, clips)
-        return moved.imitation, outcome, task.observe(moved, clips)
+        return moved.imitation, outcome, task.observe(moved, clips).flat()
 
     def run_one(state):
         moved, outcome = imitation.step(state, action[1], clips)
         return moved, outcome, imitation.observe(moved, clips).flat()
 
     batch = quick_jit(run)(state)
-    assert batch[2].shape == (2, task.reference_size + task.proprioception_size)
+    assert batch[2].shape == (2, sum(task.observation_sizes.values()))
     found = jax.tree.map(lambda x: x[1], batch)
     one = quick_jit(run_one)(jax.tree.map(lambda x: x[1], state.imitation))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, one)
-    assert task.guide(state, clips) is None
 
 
 def test_a_guide_is_asked_for_each_environment(toy_config, clips, started):
     """In the pose of the reference, all but for the noise of the reset, it holds that pose: control 0."""
     config = replace(toy_config, torque_actuators=False)
     imitation = toy_imitation(toy_task(config), build_walker(config))
-    task = ImitationEnvironment(imitation, guide=PoseGuide(imitation))
+    task, guide_fn = ImitationEnvironment(imitation), PoseGuide(imitation)
     state = ImitationEnvironmentState(
         jax.tree.map(lambda x: x[:2], started.imitation), jnp.ones(clips.num_clips)
     )
-    guide = task.guide(state, clips)
+    guide = guide_fn(state, clips)
     assert guide.shape == (2, task.action_size) and np.abs(guide).max() < 0.01
     physics = state.imitation.physics
     bent = physics.qpos.at[1, 7:].add(-0.1)
     state = state.replace(imitation=state.imitation.replace(physics=physics.replace(qpos=bent)))
-    pulled = task.guide(state, clips)
+    pulled = guide_fn(state, clips)
     np.testing.assert_array_equal(pulled[0], guide[0])
     assert (pulled[1] > 0.1).all()

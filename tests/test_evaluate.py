@@ -19,17 +19,17 @@ from vnl_mjx.config.evaluation import LatentSection, VideoSection
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator, PriorMode
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
+    evaluated_teacher,
     play_all,
-    policy_subject,
     student_and_teacher,
 )
 from vnl_mjx.evaluation.summary import ClipSets, differences, policies
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.document import read_document
-from vnl_mjx.report.findings import measure_latent
 from vnl_mjx.report.illustrate import latent_pictures
 from vnl_mjx.report.rendering import gl
 from vnl_mjx.report.rendering.cameras import VIEWS
+from vnl_mjx.report.results import measure_latent
 from vnl_mjx.report.verdicts import UNMEASURED, tiles
 from vnl_mjx.tasks.imitation import ImitationTask
 
@@ -159,7 +159,7 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     )
     subjects = [
         *student_and_teacher(task, student, params, teacher),
-        policy_subject(task, teacher, "alone"),
+        evaluated_teacher(task, teacher, "alone"),
     ]
     played = play_all(subjects, toy_clips, starts_per_clip=1, acting=(DETERMINISTIC,))
     own, alone = (played[name][DETERMINISTIC].steps for name in ("teacher", "alone"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vnl_mjx.analysis.benchmark.exchanges import exchanges
+from benchmarks.exchanges import exchanges
 
 PROGRAM = """HloModule jit_learn, is_scheduled=true
 

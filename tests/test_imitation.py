@@ -29,7 +29,8 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.walkers.walker import build_walker
 
 ROUND_OFF = dict(rtol=1e-4, atol=1e-5)
@@ -266,6 +267,20 @@ def test_first_observation_knows_the_first_activation(toy_config, toy_motion):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_a_diverged_step_earns_and_measures_nothing(toy_config, toy_walker, toy_motion):
+    config = toy_task(toy_config)
+    task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
+    key = jax.random.PRNGKey(0)
+    state = task.reset_to(key, toy_motion, 0, 3, key)
+    qvel = state.physics.qvel.at[2].set(jnp.nan)
+    state = state.replace(physics=state.physics.replace(qvel=qvel))
+    step = jax.jit(lambda state, action: task.step(state, action, toy_motion)[1])
+    outcome = step(state, jnp.full(task.action_size, 0.5))
+    assert outcome.reward == 0.0
+    assert not any(np.any(x) for x in (outcome.terms | outcome.distances).values())
+    assert outcome.failures["nan"] and outcome.terminated and not outcome.truncated
+
+
 def test_short_clips_are_refused(task, rodent):
     clips = clips_from_poses(rodent, np.tile(rodent.model.qpos0, (6, 1)), [6], 50.0)
     with pytest.raises(UserError, match="6 frames"):
@@ -281,8 +296,13 @@ def test_wrong_frame_rate_is_refused(task, rodent):
 @pytest.fixture(scope="module")
 def compare(toy_walker):
     """The errors of a state and a frame, compiled."""
-    rows = ErrorRows.build(toy_walker, UpstreamQuirks())
-    return jax.jit(lambda state, frame: tracking_errors(state, frame, rows))
+    rows = UpstreamRows.build(toy_walker, UpstreamQuirks())
+
+    @jax.jit
+    def errors(physics, frame):
+        return tracking_errors(term_state(physics, toy_walker, 0.02), frame, toy_walker, rows)
+
+    return errors
 
 
 @given(

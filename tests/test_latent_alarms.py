@@ -26,7 +26,7 @@ def test_a_healthy_student_and_one_not_measured_give_no_alarm():
     ("latent", "figures", "what", "found", "change"),
     [
         ({"active_units": 2}, {}, "few latent dimensions", "2 of 32", "training_config.kl_weight"),
-        ({"kl": 0.01}, {}, "collapse", "0.010 nats", "training_config.kl_schedule"),
+        ({"kl": 0.01}, {}, "collapse", "0.010 nats", "training_config.kl_weight.start"),
         ({"prior_explains": 0.999}, {}, "prior says", "100 %", "training_config.kl_weight"),
         ({}, {"action_mse": 8e-3}, "teacher's noise", "2.0 times", "training_config.num_steps"),
         (

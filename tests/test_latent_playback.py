@@ -15,19 +15,19 @@ from vnl_mjx.evaluation.latent.playback import (
     LatentPlayback,
     contrasting_episodes,
     interpolated,
-    interpolation_figures,
+    interpolation_metrics,
     most_active,
-    motion_figures,
+    motion_metrics,
     posterior_means,
     repeated_start,
-    traversal_figures,
+    traversal_metrics,
 )
 from vnl_mjx.evaluation.motion_statistics import MotionReader
 from vnl_mjx.evaluation.prior_rollouts import fallen
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.walkers.layout import Layout
 
 
@@ -79,7 +79,7 @@ def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_c
     )
     np.testing.assert_allclose(latents[:, 1], 0.5 * (latents[:, 0] + latents[:, 2]), atol=1e-6)
     reader = MotionReader(toy_walker)
-    figures = interpolation_figures(played, rollout, toy_clips, reader)
+    figures = interpolation_metrics(played, rollout, toy_clips, reader)
     assert (figures["first"], figures["second"]) == ("sway_0", "sway_1")
     assert figures["weights"] == [0.0, 0.5, 1.0]
     assert json.loads(json.dumps(figures)) == figures
@@ -100,7 +100,7 @@ def test_a_traversal_moves_one_dimension_by_so_many_deviations(playback, rollout
     assert (
         np.abs(played.rollout.steps.action[:, 0] - played.rollout.steps.action[:, 2]).max() > 1e-3
     )
-    figures = traversal_figures(played, MotionReader(toy_walker))
+    figures = traversal_metrics(played, MotionReader(toy_walker))
     assert figures["dimension"] == [2, 2, 2, 0, 0, 0]
     assert json.loads(json.dumps(figures)) == figures
 
@@ -114,7 +114,7 @@ def test_figures_of_a_motion_are_those_of_its_episode(toy_walker):
     lengths = np.array([30, 10])
     rollout = made_rollout(upright(positions, num_joints), lengths, np.zeros((30, 2, 2)))
     rollout.steps.terminated[9, 1] = True
-    figures = motion_figures(rollout, MotionReader(toy_walker))
+    figures = motion_metrics(rollout, MotionReader(toy_walker))
     assert figures["seconds"] == pytest.approx([0.6, 0.2])
     assert figures["fell"] == [False, True]
     assert figures["speed"] == pytest.approx([0.3, 0.0])

@@ -1,5 +1,8 @@
 """Losses against closed forms, Monte Carlo and SciPy."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx import gaussians
+from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.models.latents import Gaussian
+from vnl_mjx.models.vae import VaeOutput
 from vnl_mjx.training import losses, schedules
+from vnl_mjx.training.learner import Learner
+from vnl_mjx.training.optimizers import Adam
+from vnl_mjx.training.segments import Segment
 
 numbers = st.floats(-3, 3, width=32)
 
@@ -27,7 +35,7 @@ def test_kl_equals_monte_carlo():
     )
     log_q = scipy.stats.norm.logpdf(z, q.mean, np.exp(0.5 * np.asarray(q.logvar)))
     log_p = scipy.stats.norm.logpdf(z, p.mean, np.exp(0.5 * np.asarray(p.logvar)))
-    np.testing.assert_allclose(losses.latent_kl(q, p), (log_q - log_p).mean(axis=0), rtol=0.02)
+    np.testing.assert_allclose(q.kl(p), (log_q - log_p).mean(axis=0), rtol=0.02)
 
 
 def test_kl_by_hand():
@@ -44,22 +52,55 @@ def test_kl_is_not_negative_and_zero_on_itself(mean_q, logvar_q, mean_p, logvar_
 
 
 def test_total_is_the_weighted_sum_of_reduced_parts():
-    q, p = gaussian(0), gaussian(1)
-    action, target = jnp.full((6, 2), 0.5), jnp.zeros((6, 2))
-    loss = losses.distillation_loss(action, target, q, p, action_weight=2.0, kl_weight=0.1)
-    np.testing.assert_allclose(loss.action_mse, 0.25)
-    np.testing.assert_allclose(loss.kl, losses.latent_kl(q, p).sum(axis=-1).mean(), rtol=1e-6)
-    np.testing.assert_allclose(loss.total, 2 * 0.25 + 0.1 * loss.kl, rtol=1e-6)
+    q, p = gaussian(0, (2, 3, 4)), gaussian(1, (2, 3, 4))
+    output = VaeOutput(q, p, q.mean, jnp.full((2, 3, 2), 0.5), ())
+    student: Any = SimpleNamespace(unroll=lambda *_: output)
+    target = jnp.zeros((2, 3, 2)).at[1, 2].set(100.0)
+    valid = jnp.ones((2, 3), bool).at[1, 2].set(False)
+    nothing = jnp.zeros((2, 3, 1))
+    visited = Segment(losses.LabelledSteps(nothing, nothing, target), jnp.zeros_like(valid), valid)
+    extra = {"norm": lambda output, _: jnp.sum(jnp.abs(output.latent), axis=-1)}
+    loss_fn = losses.distillation_loss(student, extra)
+    terms = loss_fn({}, visited, jax.random.key(0))
+    assert all(terms[name].shape == (2, 3) for name in ("action_mse", "kl", "norm"))
+
+    weights = {"action_mse": 2.0, "kl": 0.1, "norm": 3.0}
+    learner = Learner(
+        {name: schedules.constant(weight) for name, weight in weights.items()},
+        Adam(1.0),
+        schedules.LearningRate(ScheduleSection(1e-3)),
+        num_envs=3,
+        unroll_length=2,
+        segment_length=2,
+        minibatch_size=3,
+        num_epochs=1,
+    )
+    params = jnp.zeros(1)
+    opt_state = learner.optimizer.init(params)
+    rate, key = jnp.float32(0), jax.random.key(0)
+    *_, found = learner.learn(loss_fn, params, opt_state, rate, visited, jnp.float32(0), key)
+    kept = np.asarray(valid)
+    np.testing.assert_allclose(found.loss["action_mse"], 0.25)
+    np.testing.assert_allclose(found.loss["kl"], q.kl(p).sum(axis=-1)[kept].mean(), rtol=1e-6)
+    norm = np.abs(q.mean).sum(axis=-1)[kept].mean()
+    np.testing.assert_allclose(found.loss["norm"], norm, rtol=1e-6)
+    total = 2 * 0.25 + 0.1 * found.loss["kl"] + 3 * norm
+    np.testing.assert_allclose(found.loss["total"], total, rtol=1e-6)
+    assert {name: pytest.approx(weights[name]) for name in weights} == found.weights
 
 
 def test_shapes_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match="differs"):
         losses.action_error(jnp.zeros((6, 2)), jnp.zeros((1, 2)))
     with pytest.raises(ValueError, match="differs"):
-        losses.latent_kl(gaussian(0), gaussian(1, (1, 4)))
+        gaussian(0).kl(gaussian(1, (1, 4)))
 
 
 def test_linear_schedule_counts_environment_steps():
     value = schedules.linear(1.0, 0.1, 100, 200)
+    configured = schedules.schedule(ScheduleSection(0.1, 1.0, 100, 200))
+    for step in (0.0, 120.0, 300.0):
+        assert configured(jnp.float32(step)) == value(jnp.float32(step))
+    assert schedules.schedule(ScheduleSection(0.1))(jnp.float32(0)) == jnp.float32(0.1)
     found = [float(value(jnp.float32(step))) for step in (0, 100, 150, 200, 1e9)]
     np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)

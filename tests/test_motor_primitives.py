@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from toy_student import untrained_student
 
-from vnl_mjx.tasks.policies import LatentPolicy, StudentPolicy, prior_policy
+from vnl_mjx.tasks.environment import Observation
+from vnl_mjx.tasks.policies import LatentPolicy, prior_policy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 NUM_EPISODES = 200
 
@@ -19,7 +21,7 @@ def observation(task) -> jax.Array:
 
 @jax.jit
 def act(actor, observation, memory, key):
-    return actor.act(observation, memory, key)
+    return actor.act(Observation.of(everything=observation), memory, key)
 
 
 def several(actor, observation, num_steps: int) -> list:
@@ -94,7 +96,7 @@ def test_correlated_noise_is_stationary_from_the_first_step_on(toy, observation)
 
 def test_whatever_the_numbers_it_is_one_program(task, toy, observation):
     few, key = observation[:2], jax.random.key(3)
-    program = jax.jit(lambda actor, memory: actor.act(few, memory, key).extra.latent)
+    program = jax.jit(lambda actor, memory: act(actor, few, memory, key).extra.latent)
     latents = []
     for other, settings in (
         (toy, {}),

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from observation_helpers import functions_of, random_state, terms_at
+from observation_helpers import functions_of, random_state, reference_terms, terms_at
 
 from vnl_mjx.commands.train.run_folder import check_same_run
 from vnl_mjx.config import imitation
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.tasks.terms.observations import REFERENCE_TERMS
 from vnl_mjx.tasks.terms.state import frames_ahead
 
 DOCS = Path(__file__).parent.parent / "docs" / "observations.md"
@@ -37,7 +36,9 @@ def test_the_default_lists_are_track_mjxs_layout(rodent):
 
 def test_every_term_can_be_observed_by_name_and_in_a_batch(toy_walker, toy_motion):
     own = ("appendages", "velocimeter_control", "root_velocity", "joints_vel_control")
-    functions = functions_of(toy_walker, reference=tuple(REFERENCE_TERMS), proprioception=own)
+    functions = functions_of(
+        toy_walker, reference=tuple(reference_terms(toy_walker)), proprioception=own
+    )
     states = [random_state(toy_walker, seed) for seed in (1, 2)]
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     previous = batch.qpos.at[:, 0].add(-0.02)
@@ -45,14 +46,14 @@ def test_every_term_can_be_observed_by_name_and_in_a_batch(toy_walker, toy_motio
     observe = jax.jit(jax.vmap(functions.observe, in_axes=(0, None, 0, 0, 0)))
     found = observe(batch, toy_motion, clip, frame, previous)
     layout = functions.layout(states[0])
-    assert found.reference.shape == (2, layout.reference_size)
-    assert found.proprioception.shape == (2, layout.proprioception_size)
+    assert found["reference"].shape == (2, layout.reference_size)
+    assert found["proprioception"].shape == (2, layout.proprioception_size)
     slices = layout.slices()
     ahead = toy_motion.window(1, 10, 5)
     for name, values in terms_at(toy_walker, states[1], ahead).items():
         start, stop = slices[name]
         np.testing.assert_allclose(
-            found.reference[1, start:stop], values.ravel(), rtol=0, atol=1e-5, err_msg=name
+            found["reference"][1, start:stop], values.ravel(), rtol=0, atol=1e-5, err_msg=name
         )
     start, stop = slices["velocimeter_control"]
     moved = np.asarray(found.flat()[1, start:stop])
@@ -65,13 +66,13 @@ def test_order_is_that_of_the_list(toy_walker, toy_motion):
     state = random_state(toy_walker, 0)
     names = ("reference_rel_root_quat", "reference_joints", "reference_appendages_pos")
     pieces = [
-        functions_of(toy_walker, reference=(name,)).observe(state, toy_motion, 0, 2).reference
+        functions_of(toy_walker, reference=(name,)).observe(state, toy_motion, 0, 2)["reference"]
         for name in names
     ]
-    whole = functions_of(toy_walker, reference=names).observe(state, toy_motion, 0, 2).reference
+    whole = functions_of(toy_walker, reference=names).observe(state, toy_motion, 0, 2)["reference"]
     np.testing.assert_array_equal(whole, np.concatenate(pieces))
     empty = functions_of(toy_walker, reference=()).observe(state, toy_motion, 0, 2)
-    assert empty.reference.shape == (0,)
+    assert empty["reference"].shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
         functions_of(toy_walker, proprioception=("none",))
     own = re.findall(r"'(\w+)'", str(caught.value).partition("known are")[2])
     described = {name: shape for name, shape in described.items() if "PROPRIO" not in name}
-    assert set(described) == {*REFERENCE_TERMS, *own}
+    assert set(described) == {*reference_terms(toy_walker), *own}
     sizes = {
         "T": 5,
         "J": len(toy_walker.tracked_joints),
@@ -140,7 +141,7 @@ def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
         return total
 
     functions = functions_of(
-        toy_walker, reference=tuple(REFERENCE_TERMS), proprioception=tuple(own)
+        toy_walker, reference=tuple(reference_terms(toy_walker)), proprioception=tuple(own)
     )
     layout = functions.layout(random_state(toy_walker, 0))
     for name, size in (*layout.reference, *layout.proprioception):

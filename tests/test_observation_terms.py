@@ -13,6 +13,7 @@ from observation_helpers import (
     functions_of,
     moved_over_the_floor,
     random_state,
+    reference_terms,
     state_of,
     terms_at,
 )
@@ -22,11 +23,11 @@ from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.config import imitation
-from vnl_mjx.config.imitation import UpstreamQuirks, WalkerConfig
+from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
-from vnl_mjx.tasks.terms.observations import CONTROL_TERMS, REFERENCE_TERMS
-from vnl_mjx.tasks.terms.state import TermRows
+from vnl_mjx.tasks.terms.observations import CONTROL_TERMS
+from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 REF_STEPS = (1, 2, 3)
@@ -103,7 +104,8 @@ def test_control_terms_are_those_of_dm_controls_tracking_task(rat_episode):
         jnp.asarray(np.concatenate([f["position"], f["quaternion"], f["joints"]]), jnp.float32)
         for f in (task._walker_features_prev, task._walker_features)
     )
-    rows = TermRows.build(walker, UpstreamQuirks())
+    moved = state_of(walker.model, np.asarray(now), np.zeros(walker.model.nv))
+    seen = term_state(moved, walker, 0.02, previous_qpos=before)
     theirs = {
         "velocimeter_control": task.get_veloc_control,
         "gyro_control": task.get_gyro_control,
@@ -113,7 +115,7 @@ def test_control_terms_are_those_of_dm_controls_tracking_task(rat_episode):
     for name, method in theirs.items():
         expected = method(physics)
         assert np.abs(expected).max() > 0.05
-        found = CONTROL_TERMS[name](rows, before, now, 0.02)
+        found = CONTROL_TERMS[name](seen, None, walker)
         # float32 poses over 0.02 s
         np.testing.assert_allclose(found, expected, rtol=0, atol=5e-5, err_msg=name)
 
@@ -127,7 +129,7 @@ def test_proprioception_is_that_of_dm_controls_rat(rat_episode):
     found = functions.observe(state, clips_of_task(walker, task), jnp.int32(0), jnp.int32(3))
     expected = [theirs.appendages_pos, theirs.body_height, theirs.world_zaxis]
     expected = np.concatenate([np.ravel(part(physics)[...]) for part in expected])
-    np.testing.assert_allclose(found.proprioception, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found["proprioception"], expected, rtol=0, atol=1e-6)
 
 
 # MuJoCo and SciPy
@@ -170,7 +172,7 @@ def test_velocities_and_centers_of_mass_by_another_way(toy_walker, toy_motion):
         np.testing.assert_allclose(found[name], values, rtol=0, atol=2e-6, err_msg=name)
     dm_controls = {*imitation.REFERENCE_DM_CONTROL}
     track_mjxs = {*imitation.REFERENCE_TRACK_MJX, *imitation.REFERENCE_VNL_PLAYGROUND}
-    assert {*expected} | dm_controls | track_mjxs == {*REFERENCE_TERMS}
+    assert {*expected} | dm_controls | track_mjxs == {*reference_terms(toy_walker)}
 
 
 def test_a_body_in_the_reference_pose_is_nowhere_off(toy_walker, toy_motion):

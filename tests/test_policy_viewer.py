@@ -17,14 +17,15 @@ from vnl_mjx.commands.view import view_options
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.performers import (
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.viewed_policies import (
     SteeredStudent,
     SteeredTeacher,
-    student_performers,
+    viewed_student_policies,
 )
-from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,8 @@ def toy(task) -> ToyStudent:
 
 
 @pytest.fixture(scope="module")
-def performers(task, toy, toy_clips):
-    return student_performers(task, toy_clips, toy.student, toy.params, toy.teacher)
+def policies(task, toy, toy_clips):
+    return viewed_student_policies(task, toy_clips, toy.student, toy.params, toy.teacher)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
     observation = jnp.linspace(
         -1.0, 1.0, task.layout.reference_size + task.layout.proprioception_size
     )
-    observation, zero = observation[None], jnp.zeros((1, 3))
+    observation, zero = Observation.of(everything=observation[None]), jnp.zeros((1, 3))
     key = jnp.zeros(2, jnp.uint32)
     student = StudentPolicy(toy.params, toy.teacher, jnp.bool_(False), toy.student)
     expected = student.act(observation, student.initial_memory(1), key)
@@ -78,13 +79,13 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
 def test_an_offset_is_added_to_the_latent(toy, task):
     size = task.layout.reference_size + task.layout.proprioception_size
     observation, key = jnp.ones((1, size)), jnp.zeros(2, jnp.uint32)
-    offset = jnp.array([[0.0, 1.5, 0.0]])
+    seen, offset = Observation.of(everything=observation), jnp.array([[0.0, 1.5, 0.0]])
     mean = toy.teacher.act(observation).latent_mean
-    teacher = SteeredTeacher(toy.teacher, offset).act(observation, (), key)
+    teacher = SteeredTeacher(toy.teacher, offset).act(seen, (), key)
     expected = toy.teacher.act(observation, latent=mean + offset).action
     np.testing.assert_array_equal(teacher.action, expected)
     assert np.abs(expected - toy.teacher.act(observation).action).max() > 1e-3
-    student = SteeredStudent(toy.params, toy.teacher, offset, toy.student).act(observation, (), key)
+    student = SteeredStudent(toy.params, toy.teacher, offset, toy.student).act(seen, (), key)
     reference, body = toy.teacher.split(toy.teacher.normalize(observation))
     latent = toy.student.encode(toy.params, body, reference).mean + offset
     np.testing.assert_allclose(
@@ -95,16 +96,16 @@ def test_an_offset_is_added_to_the_latent(toy, task):
 # --- Step by step -------------------------------------------------------------------------------
 
 
-def test_an_episode_goes_as_the_rollout_does(task, toy_clips, performers, episode):
+def test_an_episode_goes_as_the_rollout_does(task, toy_clips, policies, episode):
     """But for the noise at the start, which is drawn otherwise: so small that nothing shows."""
-    performer = performers["teacher"]
-    player = EpisodeRunner(task, performer.ending)
-    rollout = player.run(performer.actor(), toy_clips, player.draw(toy_clips, 1, 0), 1, num_steps=5)
+    policy = policies["teacher"]
+    runner = EpisodeRunner(task, policy.ending)
+    rollout = runner.run(policy.actor(), toy_clips, runner.draw(toy_clips, 1, 0), 1, num_steps=5)
     begun = episode.start(0)
     assert begun.reward == 0.0 and not begun.failed and episode.num_steps == 0
     np.testing.assert_allclose(begun.qpos, rollout.start_qpos[0], atol=5e-3)
     for step in range(5):
-        told = episode.step(performer, performer.actor())
+        told = episode.step(policy, policy.actor())
         assert told.reward == pytest.approx(float(rollout.steps.reward[step, 0]), rel=0.1)
         assert (told.failed, told.over) == (bool(rollout.steps.terminated[step, 0]), False)
         row = rollout.reference_rows(toy_clips)[step, 0]
@@ -112,14 +113,14 @@ def test_an_episode_goes_as_the_rollout_does(task, toy_clips, performers, episod
     assert episode.num_steps == 5 and episode.control_hz == rollout.control_hz
 
 
-def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips, performers):
+def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips, policies):
     one = toy_clips.select([1])
     stub = ImitationTask(task.config, task.walker, OnTheReference(task.physics, one))
     episode, steps = LiveEpisode(stub, one), []
     episode.start(0)
     while not steps or not (steps[-1].failed or steps[-1].over):
-        performer = performers[("teacher", "student")[len(steps) % 2]]
-        steps.append(episode.step(performer, performer.actor()))
+        policy = policies[("teacher", "student")[len(steps) % 2]]
+        steps.append(episode.step(policy, policy.actor()))
         assert len(steps) < 200
     assert steps[-1].over and not steps[-1].failed
     np.testing.assert_allclose(steps[-1].qpos, steps[-1].reference_qpos, atol=1e-5)
@@ -127,26 +128,26 @@ def test_it_ends_at_the_end_of_the_clip_and_who_acts_may_change(task, toy_clips,
     assert len(steps) == pytest.approx(seconds * episode.control_hz, abs=2)
 
 
-def test_activity_is_of_each_latent_dimension(performers, episode):
-    activity = latent_activity(episode, performers["student"])
+def test_activity_is_of_each_latent_dimension(policies, episode):
+    activity = latent_activity(episode, policies["student"])
     assert activity.shape == (3,) and (activity > 0).all()
 
 
 # --- The page -----------------------------------------------------------------------------------
 
 
-def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, performers, episode):
+def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, policies, episode):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.report.rendering.live_page import Cast, LivePage
+    from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
-    cast = Cast(performers, {name: np.array([0.1, 0.5, 0.3]) for name in performers})
+    policies = ViewedPolicies(policies, {name: np.array([0.1, 0.5, 0.3]) for name in policies})
     try:
-        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, cast, "toy", 0, 3)
+        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, policies, "toy", 0, 3)
         assert page.num_episodes == 1 and list(page._sliders) == [1, 2, 0]  # the most active first
         period = 1.0 / episode.control_hz
         page.advance(3.5 * period)

@@ -12,6 +12,7 @@ from ppo_batches import (
     CONFIG,
     ENVS,
     KEY,
+    LATENT,
     TIME,
     WEIGHTS,
     flags,
@@ -21,15 +22,9 @@ from ppo_batches import (
     random_batch,
 )
 
-from vnl_mjx.config.ppo import ActionStdSection
 from vnl_mjx.training.brax_parts import compute_gae
-from vnl_mjx.training.ppo_losses import (
-    Segment,
-    latent_ar1_kl,
-    latent_kl,
-    masked_mean,
-    policy_kl,
-)
+from vnl_mjx.training.ppo_losses import latent_ar1_kl, latent_kl, policy_kl
+from vnl_mjx.training.segments import Segment
 
 # The reference, in float64.
 
@@ -106,23 +101,23 @@ def test_it_equals_upstreams_formula(seed):
     params, segment = random_batch(seed)
     found, expected = loss_and_grads(params, segment)[0], reference_loss(params, segment)
     close = dict(rtol=2e-5, atol=2e-6)
-    np.testing.assert_allclose(found.policy, expected.policy, **close)
-    np.testing.assert_allclose(found.value, expected.value, **close)
-    np.testing.assert_allclose(found.entropy, expected.entropy, **close)
-    np.testing.assert_allclose(found.latent_ar1_kl.mean(), expected.latent, **close)
-    np.testing.assert_allclose(found.clip_fraction, expected.clip_fraction, **close)
-    np.testing.assert_allclose(found.total, expected.total, **close)
+    np.testing.assert_allclose(found["policy"], expected.policy, **close)
+    np.testing.assert_allclose(found["value"], expected.value, **close)
+    np.testing.assert_allclose(found["entropy"], expected.entropy, **close)
+    np.testing.assert_allclose(found["latent_ar1_kl"] / LATENT, expected.latent, **close)
+    np.testing.assert_allclose(found["clip_fraction"], expected.clip_fraction, **close)
+    np.testing.assert_allclose(found["total"], expected.total, **close)
 
 
-def test_the_standard_prior_takes_the_mean_over_dimensions():
+def test_the_standard_prior_takes_the_sum_over_dimensions():
     params, segment = random_batch()
-    weights = WEIGHTS.replace(latent_kl=jnp.float32(0.7), latent_ar1_kl=jnp.float32(0.0))
+    weights = WEIGHTS | {"latent_kl": 0.7, "latent_ar1_kl": 0.0}
     mean, logvar = float64(params["mean"]), float64(params["logvar"])
     kl = 0.5 * (np.exp(logvar) + mean**2 - 1 - logvar)
     found, _ = loss_and_grads(params, segment, weights)
-    np.testing.assert_allclose(found.latent_kl, kl.mean(axis=(0, 1)), rtol=1e-5)
-    expected = reference_loss(params, segment, kl_weight=0.0).total + 0.7 * kl.mean()
-    np.testing.assert_allclose(found.total, expected, rtol=2e-5)
+    np.testing.assert_allclose(found["latent_kl_per_dim"], kl.mean(axis=(0, 1)), rtol=1e-5)
+    expected = reference_loss(params, segment, kl_weight=0.0).total + 0.7 * kl.sum(axis=-1).mean()
+    np.testing.assert_allclose(found["total"], expected, rtol=2e-5)
 
 
 def test_its_gradient_is_that_of_the_formula():
@@ -197,10 +192,11 @@ def test_the_ratio_is_clipped_on_the_side_that_gains(ratio, advantage, expected,
         reward=np.full((1, 1), advantage, np.float32),
     )
     config = replace(CONFIG, normalize_advantage=False, reward_scale=1.0)
-    no_other = jax.tree.map(jnp.zeros_like, WEIGHTS)
-    segment = Segment(steps, (), segment.last_observation[:1])
+    no_other = dict.fromkeys(WEIGHTS, 0.0) | {"policy": 1.0}
+    one = np.ones((1, 1), bool)
+    segment = Segment(steps, one, one, (), segment.last[:1])
     found, grads = loss_and_grads(params, segment, no_other, config)
-    np.testing.assert_allclose(found.policy, expected, rtol=1e-5)
+    np.testing.assert_allclose(found["policy"], expected, rtol=1e-5)
     assert bool(np.any(grads["logits"] != 0)) == has_gradient
 
 
@@ -231,23 +227,23 @@ def test_guidance_is_the_distance_of_the_mode():
     params, segment = random_batch()
     guide = np.full((TIME, ENVS, ACTIONS), 0.25, np.float32)
     guided = segment.replace(steps=segment.steps.replace(guide=guide))
-    found, _ = loss_and_grads(params, guided, WEIGHTS.replace(guidance=jnp.float32(2.0)))
+    found, _ = loss_and_grads(params, guided, WEIGHTS | {"guidance": 2.0})
     mode = np.tanh(float64(params["logits"])[..., :ACTIONS])
     expected = ((mode - 0.25) ** 2).mean()
-    np.testing.assert_allclose(found.guidance, expected, rtol=1e-5)
-    without = loss_and_grads(params, segment)[0].total
-    np.testing.assert_allclose(found.total - without, 2 * expected, rtol=1e-4)
+    np.testing.assert_allclose(found["guidance"], expected, rtol=1e-5)
+    without = loss_and_grads(params, segment)[0]["total"]
+    np.testing.assert_allclose(found["total"] - without, 2 * expected, rtol=1e-4)
 
 
 def test_the_width_is_pulled_to_its_target_in_the_logarithm():
     params, segment = random_batch()
-    config = replace(CONFIG, action_std=ActionStdSection(target=0.2))
-    weights = WEIGHTS.replace(action_std=jnp.float32(0.5))
+    config = replace(CONFIG, action_std_target=0.2)
+    weights = WEIGHTS | {"action_std_distance": 0.5}
     found, _ = loss_and_grads(params, segment, weights, config)
     without, _ = loss_and_grads(params, segment)
     std = np.logaddexp(float64(params["logits"])[..., ACTIONS:], 0.0) + 1e-3
     expected = 0.5 * (np.log(std / 0.2) ** 2).mean()
-    np.testing.assert_allclose(found.total - without.total, expected, rtol=1e-4)
+    np.testing.assert_allclose(found["total"] - without["total"], expected, rtol=1e-4)
 
 
 def test_equal_advantages_make_no_nan():
@@ -256,11 +252,12 @@ def test_equal_advantages_make_no_nan():
     steps = segment.steps.replace(reward=np.zeros((TIME, ENVS), np.float32))
     found, grads = loss_and_grads({**params, **zeros}, segment.replace(steps=steps))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((grads, found)))
-    assert found.policy == 0.0
+    assert found["policy"] == 0.0
 
 
 def test_masked_mean_reads_only_what_is_valid():
     x = jnp.array([[[1.0, 2.0], [jnp.nan, jnp.inf]], [[3.0, 6.0], [5.0, 4.0]]])
     valid = jnp.array([[True, False], [True, True]])
-    np.testing.assert_array_equal(masked_mean(x, valid), [3.0, 4.0])
-    assert masked_mean(jnp.array([[jnp.nan]]), jnp.array([[False]])) == 0.0
+    np.testing.assert_array_equal(Segment((), valid, valid).mean(x), [3.0, 4.0])
+    nothing = jnp.array([[False]])
+    assert Segment((), nothing, nothing).mean(jnp.array([[jnp.nan]])) == 0.0

@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import pytest
 
 from vnl_mjx.config.imitation import RewardConfig
-from vnl_mjx.training.ppo_losses import LossWeights, PpoLoss
-from vnl_mjx.training.ppo_metrics import ppo_alarms, ppo_metrics
+from vnl_mjx.training.alarms import ppo_alarms
+from vnl_mjx.training.learner import LearningStatistics
+from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.rollout import RolloutStatistics
-from vnl_mjx.training.trainer import LearningStatistics, Update
+from vnl_mjx.training.trainer import Update
 
 HEALTHY = {
     "nan/count": 0.0,
@@ -34,19 +35,27 @@ def update(reward: float, policy_kl: float) -> Update:
         episode_steps=jnp.float32(160.0),
         overflowed=jnp.float32(2),
     )
-    loss = PpoLoss(
-        *(jnp.float32(x) for x in (1.0, -0.1, 0.5, 4.0)),
-        latent_kl=jnp.array([0.5, 1.5]),
-        latent_ar1_kl=jnp.array([2.0, 3.0]),
-        guidance=jnp.float32(0.0),
-        policy_kl=jnp.float32(policy_kl),
-        clip_fraction=jnp.float32(0.1),
-        explained_variance=jnp.float32(0.7),
-        action_std=jnp.float32(0.3),
-    )
-    weights = LossWeights(*(jnp.float32(x) for x in (1e-4, 1e-3, 0.0, 0.5, 1.0)))
+    loss = {
+        "total": 1.0,
+        "policy": -0.1,
+        "value": 0.5,
+        "entropy": 4.0,
+        "latent_kl": 2.0,
+        "latent_kl_per_dim": [0.5, 1.5],
+        "latent_ar1_kl": 5.0,
+        "guidance": 0.0,
+        "policy_kl": policy_kl,
+        "clip_fraction": 0.1,
+        "explained_variance": 0.7,
+        "action_std": 0.3,
+    }
+    weights = {"entropy": 1e-4, "latent_kl": 1e-3, "latent_ar1_kl": 0.0, "guidance": 0.5}
     learning = LearningStatistics(
-        loss, jnp.float32(2.0), jnp.float32(0.0), jnp.float32(3e-4), weights
+        loss={name: jnp.asarray(x) for name, x in loss.items()},
+        weights={name: jnp.float32(x) for name, x in weights.items()},
+        grad_norm=jnp.float32(2.0),
+        skipped=jnp.float32(0.0),
+        learning_rate=jnp.float32(3e-4),
     )
     return Update(rollout, learning, {"rollout": 2.0, "update": 3.0, "physics": 1.0})
 
@@ -86,7 +95,7 @@ def test_a_healthy_row_raises_no_alarm():
         ("nan", {"nan/count": 11.0}, "11 simulations diverged in 1000 steps"),
         ("skipped", {"loss/skipped_minibatches": 0.01}, "1.0 % of the minibatches"),
         ("policy_kl", {"loss/policy_kl": 0.9}, "ppo.learning_rate"),
-        ("action_std", {"loss/action_std": 0.001}, "ppo.entropy.weight"),
+        ("action_std", {"loss/action_std": 0.001}, "ppo.entropy"),
         ("latent_kl", {"loss/latent_kl": 0.01}, "ppo.latent_kl"),
         ("value", {"loss/explained_variance": -0.5}, "-0.50"),
         ("overflow", {"overflow/count": 3.0}, "3 of 1000 steps"),

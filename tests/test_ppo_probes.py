@@ -6,14 +6,17 @@ import jax
 import numpy as np
 import probe_tasks as probes
 import pytest
-from vnl_mjx.training.ppo_acting import normalize, repeated_step
-from vnl_mjx.training.ppo_optimizer import LearningRate
 
-from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.config.ppo import AdaptiveRateSection, PpoSection
+from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
-from vnl_mjx.training.ppo import Ppo, PpoState
+from vnl_mjx.tasks.environment import RepeatedAction
+from vnl_mjx.training.normalizer import normalize
+from vnl_mjx.training.ppo import Ppo
+from vnl_mjx.training.schedules import LearningRate
+from vnl_mjx.training.trainer import TrainState
 
 NUM_ENVS, NUM_UPDATES = 64, 50
 DISCOUNT = 0.8
@@ -23,14 +26,16 @@ CONFIG = PpoSection(
     num_steps=NUM_ENVS * 8 * NUM_UPDATES,
     num_minibatches=2,
     num_epochs=4,
-    learning_rate=LearningRateSection("linear", initial=5e-3, final=1e-3),
+    learning_rate=ScheduleSection(1e-3, start=5e-3, end_step=NUM_ENVS * 8 * NUM_UPDATES),
+    adaptive_rate=AdaptiveRateSection(target_kl=None),
     value_learning_rate=5e-3,
     discount=DISCOUNT,
     gae_lambda=0.9,
     reward_scale=1.0,
-    entropy=WeightSection(1e-3),
-    action_std=ActionStdSection(),
-    latent_kl=WeightSection(1e-4),
+    entropy=ScheduleSection(1e-3),
+    action_std=ScheduleSection(),
+    latent_kl=ScheduleSection(1e-4 / 2),
+    guidance=ScheduleSection(),
 )
 MLP = IntentionConfig(
     reference_size=1,
@@ -56,8 +61,9 @@ def trainer() -> Ppo:
 
 @pytest.fixture(scope="module")
 def recurrent() -> Ppo:
-    adaptive = LearningRateSection("adaptive", initial=1e-3, target_kl=0.02, highest=1e-2)
-    return trainer_of(LSTM, replace(CONFIG, learning_rate=adaptive))
+    adaptive = AdaptiveRateSection(target_kl=0.02, highest=1e-2)
+    config = replace(CONFIG, learning_rate=ScheduleSection(1e-3), adaptive_rate=adaptive)
+    return trainer_of(LSTM, config)
 
 
 def solved(trainer: Ppo, problem: probes.Tables, num_updates: int = NUM_UPDATES, seed: int = 0):
@@ -71,7 +77,7 @@ def solved(trainer: Ppo, problem: probes.Tables, num_updates: int = NUM_UPDATES,
 
 
 def values_and_modes(
-    trainer: Ppo, state: PpoState, problem: probes.Tables, num_states: int
+    trainer: Ppo, state: TrainState, problem: probes.Tables, num_states: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the networks make of the first states: value [state] and most likely action [state]."""
 
@@ -82,7 +88,7 @@ def values_and_modes(
         logits = trainer.model.act(params, seen, memory).logits
         return trainer.model.value(params, seen), logits[:, 0]
 
-    value, location = judge(state.params, state.normalizer, problem.observation)
+    value, location = judge(state.params, state.extra, problem.observation)
     return np.asarray(value)[:num_states], np.tanh(location)[:num_states]
 
 
@@ -91,7 +97,16 @@ def test_the_value_of_a_constant_reward(trainer):
     state, updates = solved(trainer, problem)
     values, _ = values_and_modes(trainer, state, problem, 1)
     np.testing.assert_allclose(values, [1.0], atol=0.05)
-    assert updates[-1][1].loss.value < 1e-2 < updates[0][1].loss.value
+    assert updates[-1][1].loss["value"] < 1e-2 < updates[0][1].loss["value"]
+
+
+def test_the_first_gradient_is_taken_at_the_policy_that_acted():
+    """It sees observations by the statistics that it acted with: nothing has moved yet."""
+    once = trainer_of(MLP, replace(CONFIG, num_minibatches=1, num_epochs=1))
+    _, updates = solved(once, probes.observed_reward(NUM_ENVS), num_updates=2)
+    for _, learning in updates:
+        assert abs(learning.loss.policy_kl) < 1e-6
+        assert learning.loss.clip_fraction == 0.0
 
 
 def test_a_value_that_is_observed(trainer):
@@ -99,7 +114,7 @@ def test_a_value_that_is_observed(trainer):
     state, updates = solved(trainer, problem)
     values, _ = values_and_modes(trainer, state, problem, 2)
     np.testing.assert_allclose(values, [1.0, -2.0], atol=0.1)
-    assert updates[-1][1].loss.explained_variance > 0.9
+    assert updates[-1][1].loss["explained_variance"] > 0.9
 
 
 def test_credit_two_steps_back(trainer):
@@ -152,11 +167,11 @@ def test_only_a_memory_solves_what_must_be_remembered(trainer, recurrent):
     state, updates = solved(recurrent, problem, 90)
     assert mean_reward(updates) > 0.5
     # All episodes have just ended (their three steps divide 720), and what was remembered with them.
-    assert state.acting.starts.all()
-    assert not any(np.any(part) for part in state.acting.memory)
+    assert state.rollout.starts.all()
+    assert not any(np.any(part) for part in state.rollout.memory)
     state, _ = recurrent.update(state)
-    assert not state.acting.starts.any()
-    assert all(np.any(part, axis=(1, 2)).all() for part in state.acting.memory)
+    assert not state.rollout.starts.any()
+    assert all(np.any(part, axis=(1, 2)).all() for part in state.rollout.memory)
 
 
 def test_the_learning_rate_is_linear_in_environment_steps(trainer):
@@ -175,8 +190,9 @@ def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
 
 def test_the_adaptive_learning_rate_by_hand():
     """More than twice the target shortens the step, less than half of it lengthens it, else it stays."""
-    section = LearningRateSection("adaptive", target_kl=0.02, lowest=1e-5, highest=1e-2)
-    adapted = LearningRate(section, 1).adapted
+    section = AdaptiveRateSection(target_kl=0.02, lowest=1e-5, highest=1e-2)
+    rate = LearningRate(ScheduleSection(1e-3), section)
+    adapted = lambda now, kl: rate.adapted(now, {"policy_kl": kl})  # noqa: E731
     for kl, expected in ((0.041, 1e-3 / 1.5), (0.009, 1.5e-3), (0.02, 1e-3)):
         np.testing.assert_allclose(adapted(np.float32(1e-3), np.float32(kl)), expected, rtol=1e-5)
     np.testing.assert_allclose(adapted(np.float32(9e-3), np.float32(0)), section.highest)
@@ -190,8 +206,8 @@ def test_a_repeated_action_earns_until_the_episode_ends():
     keys = jax.random.split(jax.random.PRNGKey(0), 3)
     state = probes.TableState(np.array([0, 5, 0], np.int32), keys)
     action = np.full((3, 1), 0.25, np.float32)
-    moved, outcome, made = repeated_step(probes.TableTask(), state, action, problem, 4)
-    np.testing.assert_array_equal(made, [3, 1, 1])
+    moved, outcome = RepeatedAction(probes.TableTask(), 4).step(state, action, problem)
+    np.testing.assert_array_equal(outcome.num_steps, [3, 1, 1])
     np.testing.assert_array_equal(outcome.reward, [0.25, -0.25, 0.0])
     np.testing.assert_array_equal(outcome.terminated, True)
     np.testing.assert_array_equal(outcome.failures["nan"], [False, False, True])
@@ -210,13 +226,13 @@ def test_nan_in_one_environment_changes_nothing_else(which, request):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states[0].params))
     others = np.arange(NUM_ENVS) != 3
     for state in states[:2]:
-        for field in ("params", "opt_state", "normalizer"):
+        for field in ("params", "opt_state", "extra"):
             jax.tree.map(
                 np.testing.assert_array_equal, getattr(state, field), getattr(states[2], field)
             )
         at = [s.rollout.environments.at[others] for s in (state, states[2])]
         np.testing.assert_array_equal(*at)
-    normalizer = states[0].normalizer
+    normalizer = states[0].extra
     assert normalizer.count == 3 * 8 * (NUM_ENVS - 1)
     np.testing.assert_allclose(normalizer.mean[1], 0.5, rtol=1e-6)  # what all others see
     assert all(learning.skipped == 0 for _, updates in runs for _, learning in updates)
@@ -228,10 +244,10 @@ def test_a_first_rollout_without_a_valid_step_leaves_the_statistics_fresh(traine
     state, updates = solved(trainer, broken.replace(noise=broken.noise.astype(np.float32)), 1)
     assert updates[0][1].skipped == 0
     fresh, found = jax.device_get((trainer.init(0), state))
-    jax.tree.map(np.testing.assert_array_equal, found.normalizer, fresh.normalizer)
+    jax.tree.map(np.testing.assert_array_equal, found.extra, fresh.extra)
     jax.tree.map(np.testing.assert_array_equal, found.params, fresh.params)
     trainer.data = jax.device_put(working)
     found = jax.device_get(trainer.update(state)[0])
-    assert found.normalizer.count == 8 * NUM_ENVS
-    for part in (found.normalizer, found.params):
+    assert found.extra.count == 8 * NUM_ENVS
+    for part in (found.extra, found.params):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(part))

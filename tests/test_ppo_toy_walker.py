@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from ppo_batches import quick_jit
 from toy_trainers import NUM_UPDATES, SINE_PPO, sine_clips, sine_ppo
-from vnl_mjx.training.ppo_acting import repeated_step
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.tasks.environment import RepeatedAction
 from vnl_mjx.training.ppo import Ppo
 
 
@@ -67,13 +67,13 @@ def trainer(toy_walker, clips) -> Ppo:
 def run(trainer) -> Run:
     state = trainer.init(0)
     # Copies: the state's own buffers are given away to the next update.
-    before = jax.tree.map(jnp.copy, trainer.policy(state))
+    before = jax.tree.map(jnp.copy, trainer.frozen_policy(state))
     updates = []
     for _ in range(NUM_UPDATES):
         state, update = trainer.update(state)
         updates.append(jax.device_get((update.rollout, update.learning)))
     failure_rate = np.asarray(state.rollout.environments.failure_rate)
-    return Run(trainer, before, trainer.policy(state), failure_rate, updates)
+    return Run(trainer, before, trainer.frozen_policy(state), failure_rate, updates)
 
 
 def test_it_learns_to_follow(run, clips):
@@ -98,12 +98,12 @@ def test_learning_is_as_its_statistics_say(run):
 
     assert mean_reward(last[0]) > mean_reward(first[0]) + 0.2
     # The less there is left to explain, the lower it is again.
-    assert max(learning.loss.explained_variance for _, learning in run.updates) > 0.6
+    assert max(learning.loss["explained_variance"] for _, learning in run.updates) > 0.6
     rates = np.array([learning.learning_rate for _, learning in run.updates])
-    section = SINE_PPO.learning_rate
+    section = SINE_PPO.adaptive_rate
     assert ((section.lowest <= rates) & (rates <= 1.0001 * section.highest)).all()
     assert len(np.unique(rates)) > 3
-    kl = np.mean([learning.loss.policy_kl for _, learning in run.updates[10:]])
+    kl = np.mean([learning.loss["policy_kl"] for _, learning in run.updates[10:]])
     assert 0.2 * section.target_kl < kl < 3 * section.target_kl
     assert not any(learning.skipped for _, learning in run.updates)
     assert ((run.failure_rate >= 0) & (run.failure_rate < 1)).all()  # 1 before the first episode
@@ -123,11 +123,12 @@ def test_a_seed_gives_the_same_run_bit_for_bit(run):
 
 def test_an_action_is_repeated_whatever_the_number_of_clips(trainer, clips):
     """What the task knows of its four clips is no environment's own; there are five."""
-    task = trainer.task
+    task = trainer.env
     state = quick_jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 5, clips)
     action = np.zeros((5, task.action_size), np.float32)
-    repeat = quick_jit(lambda state: repeated_step(task, state, action, clips, 3))
-    moved, outcome, made = repeat(state)
+    repeated = RepeatedAction(task, 3)
+    moved, outcome = quick_jit(lambda state: repeated.step(state, action, clips))(state)
+    made = outcome.num_steps
     assert moved.failure_rate.shape == (4,) and outcome.reward.shape == (5,)
     np.testing.assert_array_equal(moved.imitation.num_steps, made)
     np.testing.assert_array_equal(made, 3)

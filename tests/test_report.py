@@ -10,9 +10,8 @@ import pytest
 from report_example import METRICS, NASTY, example_document
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation import episode_figures
+from vnl_mjx.evaluation import episode_metrics
 from vnl_mjx.report import verdicts
-from vnl_mjx.report.cells import NOTHING, number
 from vnl_mjx.report.document import (
     document_files,
     jsonable,
@@ -21,10 +20,11 @@ from vnl_mjx.report.document import (
 )
 from vnl_mjx.report.html import Extras, report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
+from vnl_mjx.report.metric_tables import metric_group
 from vnl_mjx.report.pictures.errors import by_clip
-from vnl_mjx.report.pictures.style import INK, Picture, Spread
+from vnl_mjx.report.pictures.style import INK, Estimates, Picture
 from vnl_mjx.report.sections import NOT_MEASURED
-from vnl_mjx.report.tables import metric_group
+from vnl_mjx.report.table_cells import NOTHING, number
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def document():
 
 @pytest.fixture(scope="module")
 def picture():
-    return by_clip({"student": Spread(np.array([1.0, 2.0]))}, ["a", NASTY], "reward")
+    return by_clip({"student": Estimates(np.array([1.0, 2.0]))}, ["a", NASTY], "reward")
 
 
 class Page(HTMLParser):
@@ -245,7 +245,7 @@ def test_every_metric_has_its_table():
     assert groups["mpjpe_global_mm_successes"] == "errors"
     assert metric_group("term_joint_distance") == "reward"
     assert groups["success_joints"] == "success" and groups["contact_f1"] == "contact"
-    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_figures.METRICS)
+    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_metrics.METRICS)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import MimicReward, MimicTermination, RewardConfig, TerminationConfig
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.tasks.terms.rewards import Controls, imitation_terms, reward_terms
-from vnl_mjx.tasks.terms.terminations import distances, failures
-from vnl_mjx.tasks.terms.errors import ErrorRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.rewards import imitation_terms, reward_terms
+from vnl_mjx.tasks.terms.state import term_state
+from vnl_mjx.tasks.terms.terminations import distances, termination_terms
 from vnl_mjx.walkers.walker import Walker
 
 # dm_control's name of the reward: termination_weight, pose_weight
@@ -102,23 +103,24 @@ def of_dm_control(dm: SimpleNamespace, kind: str, own, reference, multiplier=1.0
 
 
 def ours(walker: Walker, state: PhysicsState, frame: ReferenceFrames, kind: str, limits=None):
-    limits = TerminationConfig(family="mimic", mimic=limits or MimicTermination())
-    config = RewardConfig(family="mimic", mimic=MimicReward(*MIXES[kind]))
-    return *compiled(walker, config, limits)(state, frame), limits
+    limits = limits or MimicTermination()
+    termination = TerminationConfig(family="mimic", mimic=limits)
+    return *compiled(walker, kind, limits)(state, frame), termination
 
 
 @cache
-def compiled(walker: Walker, config: RewardConfig, limits: TerminationConfig):
+def compiled(walker: Walker, kind: str, limits: MimicTermination):
     """Terms and distances of a state and a frame, as one program."""
-    rows = ErrorRows.build(walker, UpstreamQuirks())
-    control = jnp.zeros(walker.model.nu)
-    controls = Controls(control, control, control[None])
+    rows = UpstreamRows.build(walker, UpstreamQuirks())
+    termination = TerminationConfig(family="mimic", mimic=limits)
+    reward = RewardConfig(family="mimic", mimic=MimicReward(*MIXES[kind]))
+    terms_of = reward_terms(reward, termination)
 
     @jit_as_user
     def look(state, frame):
-        errors = tracking_errors(state, frame, rows)
-        terms = reward_terms(errors, state, jnp.float32(0), controls, config, limits)
-        return terms, distances(errors, limits)
+        seen = term_state(state, walker, 0.02)
+        seen = seen.replace(errors=tracking_errors(seen, frame, walker, rows))
+        return terms_of(seen, frame, walker), distances(seen.errors, termination)
 
     return look
 
@@ -190,11 +192,9 @@ def test_threshold_and_multiplier_are_the_terminations(dm, toy_walker):
     assert float(terms["termination"]) == pytest.approx(expected.reward, abs=1e-5)
     for max_error, fails in ((error * 1.01, False), (error * 0.99, True)):
         config = replace(config, mimic=replace(limits, max_error=max_error))
-        failed = failures(distance, jnp.float32(-9), jnp.bool_(False), config)
-        assert {name: bool(flag) for name, flag in failed.items()} == {
-            "termination_error": fails,
-            "nan": False,
-        }
+        seen = term_state(state, toy_walker, 0.02).replace(distances=distance)
+        failed = {n: f(seen, frame, toy_walker) for n, f in termination_terms(config).items()}
+        assert {name: bool(flag) for name, flag in failed.items()} == {"termination_error": fails}
 
 
 def test_a_mix_names_only_what_it_weighs():

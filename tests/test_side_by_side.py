@@ -39,7 +39,7 @@ def test_panes_captions_and_the_end_of_one(backend, toy_walker, tmp_path, monkey
     pictures = []
     monkeypatch.setattr(
         side_by_side,
-        "film_strips",
+        "picture_rows",
         lambda rows, *a: pictures.extend(rows) or Image.new("RGB", (8, 8)),
     )
     video = render_side_by_side(

@@ -8,12 +8,12 @@ from video_helpers import walking
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
+from vnl_mjx.evaluation.path_length import path_length, path_lengths
 from vnl_mjx.evaluation.smoothness import (
     action_changes,
     normalized_jerk,
-    smoothness_figures,
+    smoothness_metrics,
 )
-from vnl_mjx.evaluation.travel import way, ways
 
 
 def along_x(x: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_power_and_energy_of_the_way(toy_walker):
     computer = FeatureComputer(toy_walker, num_threads=1)
     simulated = simulated_motion(rollout, computer)
     reference = reference_motion(rollout, clips, toy_walker)
-    found = smoothness_figures(rollout, clips, simulated, reference, ways(rollout, clips))
+    found = smoothness_metrics(rollout, clips, simulated, reference, path_lengths(rollout, clips))
     np.testing.assert_allclose(found["power_w"], 2.0)
     np.testing.assert_allclose(found["energy_per_metre"], [10.0, np.nan], rtol=1e-5)
     assert found["normalized_jerk"][0] == pytest.approx(
@@ -113,12 +113,12 @@ def test_simulation_and_reference_are_sampled_alike(toy_walker):
     rollout = made_rollout(fine, 100)
     steps = rollout.steps.replace(frame=rollout.steps.frame // 2)
     rollout = rollout.replace(steps=steps, control_hz=100.0)
-    found = smoothness_figures(
+    found = smoothness_metrics(
         rollout,
         clips,
         simulated_motion(rollout, FeatureComputer(toy_walker, num_threads=1)),
         reference_motion(rollout, clips, toy_walker),
-        ways(rollout, clips),
+        path_lengths(rollout, clips),
     )
     assert found["normalized_jerk"][0] > 1.0
     np.testing.assert_allclose(
@@ -130,6 +130,6 @@ def test_a_way_leaves_out_the_sway():
     seconds = np.arange(101) / 50.0
     straight = np.stack([0.1 * seconds, 0.0 * seconds], axis=1)
     swaying = straight + 0.01 * np.sin(2 * np.pi * 4.0 * seconds)[:, None]
-    assert way(straight, 50.0) == pytest.approx(0.2)
+    assert path_length(straight, 50.0) == pytest.approx(0.2)
     assert np.linalg.norm(np.diff(swaying, axis=0), axis=1).sum() > 0.4
-    assert way(swaying, 50.0) == pytest.approx(0.2, rel=0.25)
+    assert path_length(swaying, 50.0) == pytest.approx(0.2, rel=0.25)

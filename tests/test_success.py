@@ -9,7 +9,7 @@ from vnl_mjx.evaluation.per_episode import (
     episode_median,
     ratio,
 )
-from vnl_mjx.evaluation.success import body_length, success_figures
+from vnl_mjx.evaluation.success import body_length, success_metrics
 
 ERRORS = ("root_error_mm", "mpjpe_global_mm", "joint_distance_rad", "root_angle_deg")
 
@@ -29,7 +29,7 @@ def test_bodies_have_a_length(rodent, toy_walker):
 def test_one_step_above_a_threshold_fails_it():
     root = np.zeros((4, 3))
     root[2] = [9.9, 10.1, 60.0]
-    found = success_figures(np.ones(3, bool), errors(root_error_mm=root), 0.1)
+    found = success_metrics(np.ones(3, bool), errors(root_error_mm=root), 0.1)
     assert found["success_root_10mm"].tolist() == [1.0, 0.0, 0.0]
     assert found["success_root_50mm"].tolist() == [1.0, 1.0, 0.0]
     assert found["success_root_100mm"].tolist() == [1.0, 1.0, 1.0]
@@ -37,7 +37,7 @@ def test_one_step_above_a_threshold_fails_it():
     assert found["success_root_10_percent"].tolist() == [1.0, 0.0, 0.0]
     assert found["success_root_50_percent"].tolist() == [1.0, 1.0, 0.0]
     assert found["success_bodies_10mm"].tolist() == [1.0] * 3
-    longer = success_figures(np.ones(3, bool), errors(root_error_mm=root), 0.2)
+    longer = success_metrics(np.ones(3, bool), errors(root_error_mm=root), 0.2)
     assert longer["success_root_10_percent"].tolist() == [1.0, 1.0, 0.0]
 
 
@@ -45,7 +45,7 @@ def test_bodies_joints_and_rotation_have_their_own():
     joints, angle, bodies = (np.zeros((4, 3)) for _ in range(3))
     joints[1, 0], angle[3, 1], bodies[0, 2] = 4.6, 61.0, 21.0
     given = errors(joint_distance_rad=joints, root_angle_deg=angle, mpjpe_global_mm=bodies)
-    found = success_figures(np.ones(3, bool), given, 0.1)
+    found = success_metrics(np.ones(3, bool), given, 0.1)
     assert found["success_joints"].tolist() == [0.0, 1.0, 1.0]
     assert found["success_rotation"].tolist() == [1.0, 0.0, 1.0]
     assert found["success"].tolist() == [0.0, 0.0, 1.0]
@@ -57,7 +57,7 @@ def test_who_fails_before_the_end_succeeds_at_nothing():
     root = np.zeros((4, 3))
     root[2:, 0] = np.nan  # was not there
     root[:, 1] = np.nan  # diverged in its first step
-    found = success_figures(np.array([False, False, True]), errors(root_error_mm=root), 0.1)
+    found = success_metrics(np.array([False, False, True]), errors(root_error_mm=root), 0.1)
     for name, value in found.items():
         assert value.tolist() == [0.0, 0.0, 1.0], name
 

@@ -113,11 +113,11 @@ def test_the_last_control_can_be_seen(toy_walker, toy_clips):
     config = replace(VNL_PLAYGROUND_TASK, walker=toy_walker.config, proprioception=proprioception)
     task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
     state = task.reset(jax.random.key(0), toy_clips)
-    np.testing.assert_array_equal(task.observe(state, toy_clips).proprioception, np.zeros(8))
+    np.testing.assert_array_equal(task.observe(state, toy_clips)["proprioception"], np.zeros(8))
     for value in (0.1, 0.2):
         state, _ = task.step(state, jnp.full(4, value), toy_clips)
     expected = np.repeat(np.float32([0.2, 0.1]), 4)
-    np.testing.assert_array_equal(task.observe(state, toy_clips).proprioception, expected)
+    np.testing.assert_array_equal(task.observe(state, toy_clips)["proprioception"], expected)
     with pytest.raises(ValueError, match="last 2 controls"):
         functions = functions_of(toy_walker, proprioception=proprioception)
         functions.observe(state.physics, toy_clips, state.clip, task.frame(state))

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vnl_mjx.compat.teacher_checkpoints import TeacherCheckpointer
+from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.compat.teacher_checkpoints import open_teacher_checkpointer
 from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
@@ -29,8 +30,8 @@ def train_state_of(step: int) -> dict:
     }
 
 
-def save(checkpointer: TeacherCheckpointer, step: int, metric: float) -> None:
-    checkpointer.save(step, state_of(step), train_state_of(step), {"config": {}}, metric)
+def save(checkpointer: RunCheckpointer, step: int, metric: float) -> None:
+    checkpointer.save(step, state_of(step), {"config": {}}, metric, exported=train_state_of(step))
 
 
 def folders(run_dir) -> tuple[list[int], list[int]]:
@@ -41,22 +42,22 @@ def folders(run_dir) -> tuple[list[int], list[int]]:
 
 @pytest.mark.parametrize("stopped_after", [0, 30])
 def test_the_last_and_the_best_are_kept_in_both_layouts(tmp_path, stopped_after):
-    checkpointer = TeacherCheckpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
+    checkpointer = open_teacher_checkpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
     for step, metric in ((10, 0.2), (20, 0.9), (30, 0.5), (40, -1.0), (50, 0.3)):
         save(checkpointer, step, metric)
         if step == stopped_after:
             checkpointer.close()
-            checkpointer = TeacherCheckpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
-            checkpointer.resume_from(step, train_state_of(step))
+            checkpointer = open_teacher_checkpointer(tmp_path, CONFIG, keep_last=2, keep_best=1)
+            checkpointer.resume_export(step, train_state_of(step))
     checkpointer.close()
     assert folders(tmp_path) == ([20, 40, 50], [20, 40, 50])
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    checkpointer = TeacherCheckpointer(tmp_path, CONFIG)
+    checkpointer = open_teacher_checkpointer(tmp_path, CONFIG)
     save(checkpointer, 10, 0.5)
     checkpointer.close()
-    reopened = TeacherCheckpointer(tmp_path, CONFIG)
+    reopened = open_teacher_checkpointer(tmp_path, CONFIG)
     assert reopened.latest_step() == 10
     restored = reopened.restore(state_of(0), 10)
     for name, value in state_of(10).items():
@@ -68,7 +69,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 
 def test_a_kill_between_the_two_layouts_is_repaired(tmp_path):
-    checkpointer = TeacherCheckpointer(tmp_path, CONFIG)
+    checkpointer = open_teacher_checkpointer(tmp_path, CONFIG)
     for step in (10, 20):
         save(checkpointer, step, 0.5)
     checkpointer.close()
@@ -77,15 +78,15 @@ def test_a_kill_between_the_two_layouts_is_repaired(tmp_path):
     save_track_mjx(
         tmp_path / "teacher", 30, stray["params"]["policy"], stray["normalizer_params"], CONFIG
     )
-    reopened = TeacherCheckpointer(tmp_path, CONFIG)
-    reopened.resume_from(20, train_state_of(20))
+    reopened = open_teacher_checkpointer(tmp_path, CONFIG)
+    reopened.resume_export(20, train_state_of(20))
     save(reopened, 30, 0.5)
     reopened.close()
     assert folders(tmp_path) == ([10, 20, 30], [10, 20, 30])
 
 
 def test_a_full_disk_is_said_and_harms_nothing(tmp_path, monkeypatch):
-    checkpointer = TeacherCheckpointer(tmp_path, CONFIG)
+    checkpointer = open_teacher_checkpointer(tmp_path, CONFIG)
     save(checkpointer, 10, 0.5)
     checkpointer.wait()
     usage = shutil.disk_usage(tmp_path)._replace(free=9_000_000)

@@ -8,6 +8,7 @@ import pytest
 from vnl_mjx.config.conversion import known_keys
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.loading import load_teacher_config, to_yaml
+from vnl_mjx.config.rewards import RewardTermSection, TerminationTermSection
 from vnl_mjx.config.teacher import TeacherTrainingConfig, own_task
 from vnl_mjx.errors import UserError
 
@@ -96,15 +97,15 @@ def test_a_range_of_another_family_is_not_judged():
         (["ppo.num_steps=100"], ["ppo.num_steps", "at least one update", "found 100"]),
         (["ppo.discount=1"], ["ppo.discount", "below 1"]),
         (
-            ["ppo.latent_kl={start_weight: 0.1, end_step: 0}"],
+            ["ppo.latent_kl={start: 0.1, end_step: 0}"],
             ["ppo.latent_kl.end_step", "found 0"],
         ),
         (
-            ["ppo.learning_rate.schedule=adaptive", "ppo.learning_rate.initial=1"],
-            ["ppo.learning_rate.initial", "highest ="],
+            ["ppo.adaptive_rate.target_kl=0.1", "ppo.learning_rate=1"],
+            ["ppo.learning_rate", "highest ="],
         ),
         (
-            ["ppo.guidance.weight=1", "task.walker.torque_actuators=true"],
+            ["ppo.guidance=1", "task.walker.torque_actuators=true"],
             ["torque_actuators", "ppo.guidance", "--preset torque"],
         ),
         (["task.termination.healthy_z_range=[1]"], ["a list of 2", "[1]"]),
@@ -130,3 +131,42 @@ def test_a_bad_override_is_one_line_that_names_it(overrides, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("ppo.learning_rate.initial", "ppo.learning_rate.value"),
+        ("ppo.learning_rate.schedule", "ppo.adaptive_rate.target_kl"),
+        ("ppo.learning_rate.highest", "ppo.adaptive_rate.highest"),
+        ("ppo.entropy.weight", "ppo.entropy.value"),
+        ("ppo.guidance.start_weight", "ppo.guidance.value, .start"),
+        ("ppo.action_std.target", "ppo.action_std_target"),
+    ],
+)
+def test_a_key_of_an_older_version_is_refused_by_the_name_it_has_now(old, new, tmp_path):
+    _, section, name = old.split(".")
+    file = tmp_path / "old.yaml"
+    file.write_text(f"ppo: {{{section}: {{{name}: 1}}}}\n")
+    for overrides, given in (([f"{old}=1"], None), ([], file)):
+        with pytest.raises(UserError) as caught:
+            load_teacher_config(overrides, given)
+        message = str(caught.value)
+        assert f"{old} is" in message and new in message and "\n" not in message
+
+
+def test_terms_of_ones_own_are_set_by_their_names(tmp_path):
+    given = [
+        "task.reward.terms.whisking.function=my lab/terms.py:whisking",
+        "task.reward.terms.whisking.weight=-0.5",
+        "task.termination.terms.fallen.arguments={lowest: 0.02}",
+    ]
+    config = load_teacher_config(given)
+    reward = RewardTermSection("my lab/terms.py:whisking", -0.5)
+    assert config.task.reward.terms == {"whisking": reward}
+    assert config.task.termination.terms == {"fallen": TerminationTermSection("", {"lowest": 0.02})}
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config))
+    assert load_teacher_config([], file) == config
+    with pytest.raises(UserError, match=r"task\.reward\.terms\.whisking\.wait.*weight"):
+        load_teacher_config([*given, "task.reward.terms.whisking.wait=1"])

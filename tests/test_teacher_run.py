@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from rich.console import Console
 
 from tests.toy_teacher import toy_overrides
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main
 from vnl_mjx.commands.data.inspect import describe
 from vnl_mjx.commands.train.experiment import build_experiment
-from vnl_mjx.commands.train.teacher_run import TeacherRun
+from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 from vnl_mjx.utils.track_mjx_loader import load_teacher
@@ -39,8 +38,8 @@ def finished(toy):
     return folder / "done", overrides
 
 
-def build(overrides: list[str], run_dir: Path) -> TeacherRun:
-    return TeacherRun(load_teacher_config(overrides), run_dir, Console(quiet=True))
+def build(overrides: list[str], run_dir: Path) -> TeacherTraining:
+    return TeacherTraining(load_teacher_config(overrides), run_dir)
 
 
 def refused(capsys, *argv: str) -> str:
@@ -98,7 +97,7 @@ def test_both_layouts_hold_the_same_teacher(finished):
         state["params.policy.params.encoder.fc2_mean.kernel"],
         teacher.policy.params["params"]["encoder"]["fc2_mean"]["kernel"],
     )
-    np.testing.assert_array_equal(state["normalizer.std"], teacher.policy.obs_std)
+    np.testing.assert_array_equal(state["extra.std"], teacher.policy.obs_std)
     stored = read_arrays(run_dir / "teacher" / "PPONetwork_64" / "train_state")
     np.testing.assert_array_equal(
         stored["params"]["value"]["params"]["hidden_0"]["kernel"],
@@ -171,27 +170,27 @@ def test_resuming_with_other_settings(capsys, finished, change, expected):
 def test_a_start_from_a_teacher(finished, tmp_path):
     run_dir, overrides = finished
     teacher = load_teacher(run_dir / "teacher")
-    run = build([*overrides, f"init_from={run_dir / 'teacher'}", "ppo.seed=7"], tmp_path)
-    state = run.initial_state()
+    training = build([*overrides, f"init_from={run_dir / 'teacher'}", "ppo.seed=7"], tmp_path)
+    state = training.initial_state()
     for ours, stored in (
         (state.params.policy, teacher.policy.params),
-        (state.normalizer.mean, teacher.policy.obs_mean),
-        (state.normalizer.count, 96.0),
+        (state.extra.mean, teacher.policy.obs_mean),
+        (state.extra.count, 96.0),
         (
             state.params.value,
             read_arrays(run_dir / "teacher/PPONetwork_96/train_state")["params"]["value"],
         ),
     ):
         jax.tree.map(np.testing.assert_array_equal, ours, stored)
-    assert run.metadata["init_source"].endswith("done/teacher")
+    assert training.metadata["init_source"].endswith("done/teacher")
 
 
 def test_a_start_without_a_value_network_of_this_size(finished, tmp_path):
     run_dir, overrides = finished
     change = [f"init_from={run_dir / 'teacher'}", "network.value_hidden_sizes=[8]"]
-    run = build([*overrides, *change], tmp_path)
-    assert run.experiment.start is not None and run.experiment.start.value is None
-    assert run.initial_state().params.value["params"]["hidden_0"]["kernel"].shape == (138, 8)
+    training = build([*overrides, *change], tmp_path)
+    assert training.start is not None and training.start.value is None
+    assert training.initial_state().params.value["params"]["hidden_0"]["kernel"].shape == (138, 8)
 
 
 @pytest.mark.parametrize(
@@ -215,13 +214,14 @@ def test_a_start_that_does_not_fit(capsys, finished, tmp_path, change, words):
 def test_a_recurrent_teacher_can_be_read(toy, tmp_path):
     _, overrides = toy
     lstm = ["network.lstm_num_layers=1", "network.lstm_hidden_size=8"]
-    run = build([*overrides, *lstm], tmp_path)
-    run.checkpointer = run.open_checkpointer()
-    state = run.initial_state()
-    run.save(state, 32)
-    run.checkpointer.close()
+    training = build([*overrides, *lstm], tmp_path)
+    checkpointer = training.open_checkpointer(tmp_path)
+    state = training.initial_state()
+    exported = training.exported(state, 32)
+    checkpointer.save(32, state, training.metadata, 0.0, exported=exported)
+    checkpointer.close()
     policy = load_teacher(tmp_path / "teacher").policy
-    ours = run.trainer.policy(state)
+    ours = training.trainer.frozen_policy(state)
     assert policy.config == ours.config and policy.config.is_recurrent
     obs = jnp.linspace(-1, 1, policy.config.observation_size)
     actions = [p.act(obs, p.initial_memory()).action for p in (policy, ours)]
@@ -237,7 +237,7 @@ def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, toy_co
     (tmp_path / "motors.xml").write_text(motors)
     change = [f"task.walker.source={tmp_path / 'motors.xml'}", "task.walker.torque_actuators=false"]
     given = [f"run_dir={tmp_path / 'run'}", *overrides, *change]
-    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance.weight=1")
+    assert "has no stiffness" in refused(capsys, *given, "ppo.guidance=1")
 
 
 def test_missing_and_mixed_clips(capsys, toy, tmp_path):

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from observation_helpers import state_of
@@ -10,8 +9,9 @@ from scipy.spatial.transform import Rotation
 
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import TerminationConfig, VnlPlaygroundTermination
-from vnl_mjx.tasks.terms.terminations import distances, failures
-from vnl_mjx.tasks.terms.errors import ErrorRows, TrackingErrors, tracking_errors
+from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.state import TermState, term_state
+from vnl_mjx.tasks.terms.terminations import distances, termination_terms
 
 TRACK_MJX = TerminationConfig()
 VNL_PLAYGROUND = TerminationConfig(family="vnl_playground")
@@ -19,26 +19,38 @@ VNL_PLAYGROUND = TerminationConfig(family="vnl_playground")
 
 @pytest.fixture(scope="module")
 def errors_of(toy_walker, toy_motion):
-    """Errors of a pose that differs from a frame of a clip."""
+    """The state, with its errors, of a pose that differs from a frame of a clip."""
     frame = toy_motion.at(0, 4)
-    rows = ErrorRows.build(toy_walker, UpstreamQuirks())
+    rows = UpstreamRows.build(toy_walker, UpstreamQuirks())
 
-    def errors(shift=(0, 0, 0), turn_deg=0.0, joints=0.0) -> TrackingErrors:
+    def errors(shift=(0, 0, 0), turn_deg=0.0, joints=0.0) -> TermState:
         qpos = np.array(frame.qpos())
         qpos[:3] += shift
         turn = Rotation.from_euler("y", turn_deg, degrees=True)
         whole = Rotation.from_quat(qpos[3:7], scalar_first=True) * turn
         qpos[3:7] = whole.as_quat(scalar_first=True)
         qpos[7:] += joints
-        state = state_of(toy_walker.model, qpos, np.array(frame.qvel()))
-        return tracking_errors(state, frame, rows)
+        state = term_state(
+            state_of(toy_walker.model, qpos, np.array(frame.qvel())), toy_walker, 0.02
+        )
+        return state.replace(errors=tracking_errors(state, frame, toy_walker, rows))
 
     return errors
 
 
-def raised(errors: TrackingErrors, config: TerminationConfig, height=0.06, diverged=False):
-    failed = failures(distances(errors, config), jnp.float32(height), jnp.bool_(diverged), config)
-    return {name for name, flag in failed.items() if bool(flag)}
+@pytest.fixture(scope="module")
+def raised(toy_walker):
+    """Names of the terms that end an episode in a state, the root body at `height`."""
+
+    def names(state: TermState, config: TerminationConfig, height=0.06) -> set[str]:
+        xpos = state.physics.xpos.at[toy_walker.root_body, 2].set(height)
+        state = state.replace(
+            physics=state.physics.replace(xpos=xpos), distances=distances(state.errors, config)
+        )
+        terms = termination_terms(config)
+        return {name for name, term in terms.items() if bool(term(state, None, toy_walker))}
+
+    return names
 
 
 @pytest.mark.parametrize(
@@ -51,18 +63,19 @@ def raised(errors: TrackingErrors, config: TerminationConfig, height=0.06, diver
         ("joints", 2.249, 2.251, "pose_error"),  # of four joints: 4.5
     ],
 )
-def test_vnl_playground_fails_beyond_its_thresholds(errors_of, change, within, beyond, failure):
+def test_vnl_playground_fails_beyond_its_thresholds(
+    errors_of, raised, change, within, beyond, failure
+):
     assert raised(errors_of(**{change: within}), VNL_PLAYGROUND) == set()
     assert raised(errors_of(**{change: beyond}), VNL_PLAYGROUND) == {failure}
 
 
-def test_vnl_playground_does_not_watch_the_height(errors_of):
+def test_vnl_playground_does_not_watch_the_height(errors_of, raised):
     assert raised(errors_of(), VNL_PLAYGROUND, height=-1.0) == set()
-    assert raised(errors_of(), VNL_PLAYGROUND, diverged=True) == {"nan"}
 
 
-def test_vnl_playground_distances_are_in_metres_degrees_and_radians(errors_of):
-    found = distances(errors_of((0.03, 0.0, 0.04), 50.0, 0.1), VNL_PLAYGROUND)
+def test_vnl_playground_distances_are_in_metres_degrees_and_radians(errors_of, raised):
+    found = distances(errors_of((0.03, 0.0, 0.04), 50.0, 0.1).errors, VNL_PLAYGROUND)
     expected = {"root_pos_distance": 0.05, "root_angular_error": 25.0, "joint_l2_error": 0.2}
     assert {name: pytest.approx(float(v), rel=1e-4) for name, v in found.items()} == expected
     narrow = replace(VNL_PLAYGROUND, vnl_playground=VnlPlaygroundTermination(max_root_angle_deg=24))
@@ -78,17 +91,17 @@ def test_vnl_playground_distances_are_in_metres_degrees_and_radians(errors_of):
         ("joints", 2.23, 2.24, "bad_pose"),  # of four joints: sqrt(20)
     ],
 )
-def test_track_mjx_fails_beyond_its_thresholds(errors_of, change, within, beyond, failure):
+def test_track_mjx_fails_beyond_its_thresholds(errors_of, raised, change, within, beyond, failure):
     assert raised(errors_of(**{change: within}), TRACK_MJX) == set()
     assert raised(errors_of(**{change: beyond}), TRACK_MJX) == {failure}
 
 
-def test_track_mjx_watches_the_height(errors_of):
+def test_track_mjx_watches_the_height(errors_of, raised):
     assert raised(errors_of(), TRACK_MJX, height=0.032) == {"fall"}
     assert raised(errors_of(), TRACK_MJX, height=0.51) == {"fall"}
 
 
-def test_families_of_reward_and_termination_are_chosen_apart(errors_of):
+def test_families_of_reward_and_termination_are_chosen_apart(errors_of, raised):
     mimic = TerminationConfig(family="mimic")
     assert raised(errors_of((0.0, 0.5, 0.0)), mimic) == set()  # 1/12 m per coordinate of a body
     assert raised(errors_of(joints=0.61), mimic) == {"termination_error"}

@@ -1,6 +1,6 @@
-"""The loop that every training is, on a problem without a simulation: a walk to the origin."""
+"""The loop that every training is, on a problem without a simulation: a point that is pulled to a goal."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -9,58 +9,100 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vnl_mjx import devices
-from vnl_mjx.config.ppo import WeightSection
-from vnl_mjx.config.schema import KlScheduleSection
+from vnl_mjx.config.schedules import ScheduleSection
+from vnl_mjx.tasks.environment import Observation, StepOutcome
+from vnl_mjx.tasks.policies import Acted
 from vnl_mjx.training import schedules
-from vnl_mjx.training.segments import (
-    if_finite,
-    minibatch_epochs,
-    num_groups,
-    take_environments,
-    take_steps,
-)
-from vnl_mjx.training.trainer import LearningStatistics, Trainer
+from vnl_mjx.training.learner import Learner, if_finite
+from vnl_mjx.training.segments import Segment, num_groups, take_segments
+from vnl_mjx.training.trainer import Trainer
 
-STEPS_PER_UPDATE = 4
+NUM_ENVS, UNROLL = 2, 2
+STEPS_PER_UPDATE = NUM_ENVS * UNROLL
+
+
+class Line:
+    """Environments that are places on a line; an action moves them."""
+
+    observation_sizes: Mapping[str, int] = {"place": 1}
+    action_size = 1
+
+    def reset(self, key, num_envs, data):
+        return jax.random.normal(key, (num_envs, 1))
+
+    def observe(self, state, data):
+        return Observation.of(place=state)
+
+    def step(self, state, action, data):
+        no, zeros = jnp.zeros(len(state), bool), jnp.zeros(len(state))
+        ones = jnp.ones(len(state), jnp.int32)
+        return state + action, StepOutcome(zeros, {}, {}, {"nan": no}, no, no, no, ones)
+
+    def reset_finished(self, state, outcome, data):
+        return state
 
 
 @flax.struct.dataclass
-class WalkState:
-    """Where it stands, and what every state has."""
+class Wanderer:
+    """Moves at random."""
 
-    at: jax.Array
-    key: jax.Array
-    num_updates: jax.Array
+    def initial_memory(self, num_envs):
+        return ()
+
+    def act(self, observation, memory, key):
+        return Acted(jax.random.normal(key, observation["place"].shape), memory, ())
 
 
-class Walk(Trainer[WalkState]):
-    """Visits `STEPS_PER_UPDATE` noisy places; learning goes half of the way to `data`."""
+class Descent:
+    """An optimiser whose steps can be worked out by hand."""
 
-    environments = "at"
+    def init(self, params):
+        return ()
+
+    def step(self, params, state, grads, rate):
+        return params - rate * grads, state
+
+
+class Walk(Trainer):
+    """Learns the goal, which is the trainer's data, whatever it visits; counts its traces."""
 
     def __init__(self, goal: float):
-        data = jnp.float32(goal)
-        super().__init__(None, data, num_envs=2, steps_per_update=STEPS_PER_UPDATE)
+        rate = schedules.LearningRate(ScheduleSection(0.25))
+        learner = Learner(
+            {"distance": schedules.constant(1.0)}, Descent(), rate, NUM_ENVS, UNROLL, 1, 2, 1
+        )
+        super().__init__(Line(), jnp.float32(goal), learner, NUM_ENVS, UNROLL, STEPS_PER_UPDATE)
         self.num_traces = {"initial_state": 0, "rollout": 0, "learn": 0}
+
+    def initial_params(self, key):
+        return jax.random.normal(key), ()
+
+    def policy(self, params, extra, data, env_steps):
+        return Wanderer()
+
+    def record(self, step, data) -> Any:
+        return {"place": step.observation["place"][:, 0], "goal": jnp.full(NUM_ENVS, data)}
+
+    def loss(self, extra):
+        def terms(params, segment, key):
+            distance = jnp.square(params - segment.steps["goal"])
+            return {"distance": distance, "noise": jax.random.normal(key)}
+
+        return terms
 
     def initial_state(self, key, data):
         self.num_traces["initial_state"] += 1
-        return WalkState(jax.random.normal(key, (2,)), key + 0, jnp.int32(0))
+        return super().initial_state(key, data)
 
-    def rollout(self, state, data, key) -> Any:
+    def rollout(self, state, data, key):
         self.num_traces["rollout"] += 1
-        places = state.at + jax.random.normal(key, (STEPS_PER_UPDATE, 2))
-        return state, (places, data), {"num_steps": jnp.float32(STEPS_PER_UPDATE)}
+        return super().rollout(state, data, key)
 
-    def visited_placement(self) -> Any:
-        return devices.replicated(self.mesh)
-
-    def learn(self, state, visited, key) -> Any:
+    def learn(self, state, visited, key):
         self.num_traces["learn"] += 1
-        _, goal = visited
-        statistics = {"steps": self.scheduled_steps(state), "noise": jax.random.normal(key)}
-        return state.replace(at=(state.at + goal) / 2), statistics
+        state, statistics = super().learn(state, visited, key)
+        loss = statistics.loss | {"steps": self.scheduled_steps(state)}
+        return state, statistics.replace(loss=loss)
 
 
 @pytest.fixture
@@ -80,7 +122,7 @@ def test_it_goes_on_until_the_steps_are_done_or_it_is_told_to_stop(walk):
     seen = []
 
     def note(state, env_steps, result) -> bool:
-        seen.append((env_steps, float(result.learning["steps"])))
+        seen.append((env_steps, float(result.learning.loss["steps"])))
         assert walk.env_steps(state) == env_steps
         assert set(result.seconds) == {"rollout", "update", "physics"}
         return len(seen) == 5
@@ -95,7 +137,7 @@ def test_it_goes_on_until_the_steps_are_done_or_it_is_told_to_stop(walk):
 def test_a_rollout_and_learning_draw_from_keys_of_their_own(walk):
     state, first = walk.update(walk.init(0))
     _, second = walk.update(state)
-    assert first.learning["noise"] != second.learning["noise"]
+    assert first.learning.loss["noise"] != second.learning.loss["noise"]
 
 
 def test_compiled_ahead_it_is_the_same(walk):
@@ -109,28 +151,47 @@ def test_compiled_ahead_it_is_the_same(walk):
     assert [p.program.seconds > 0 for p in ahead.programs.values()] == [True, True]
 
 
-@dataclass
 class Rows:
-    """Keeps the rows that it is given, and steps by their sum; not where a row is bad."""
+    """A loss whose gradient is the sum of the rows that it is given; not a number where a row is bad."""
 
-    bad: int = -1
-    seen: list = field(default_factory=list)
+    def __init__(self, bad: int = -1):
+        self.bad, self.seen = bad, []
 
-    def minibatch(self, learnt, rows, key):
-        grads = jnp.where(jnp.any(rows == self.bad), jnp.nan, jnp.sum(rows).astype(jnp.float32))
-        jax.debug.callback(lambda rows: self.extra.append(np.array(rows)), rows)
-        learnt, grad_norm, skipped = if_finite(grads, learnt + grads, learnt)
-        return learnt, LearningStatistics(rows[0], grad_norm, skipped, jnp.float32(0), ())
+    def __call__(self, params, segment, key):
+        rows = segment.steps
+        jax.debug.callback(lambda rows: self.seen.append(np.array(rows)), rows)
+        slope = jnp.where(jnp.any(rows == self.bad), jnp.nan, jnp.sum(rows).astype(jnp.float32))
+        return {"row": jnp.full(rows.shape, params * slope)}
+
+
+def learn_rows(rows: Rows, num_envs: int = 12, segments: int = 4, epochs: int = 2):
+    """Twelve environments of one step, the number of which is what is learnt from; gradient ascent."""
+    learner = Learner(
+        {"row": schedules.constant(-1.0)},
+        Descent(),
+        schedules.LearningRate(ScheduleSection(1.0)),
+        num_envs,
+        1,
+        1,
+        segments,
+        epochs,
+    )
+    visited = Segment(
+        jnp.arange(num_envs)[None], jnp.zeros((1, num_envs), bool), jnp.ones((1, num_envs), bool)
+    )
+    zero = jnp.float32(0)
+    learnt, _, _, statistics = jax.jit(
+        lambda visited: learner.learn(rows, zero, (), zero, visited, zero, jax.random.PRNGKey(0))
+    )(visited)
+    jax.effects_barrier()
+    return learnt, statistics
 
 
 def test_an_epoch_learns_from_every_row_once_in_an_order_of_its_own():
     rows = Rows()
-    learnt, statistics = minibatch_epochs(
-        rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2
-    )
-    jax.effects_barrier()
+    learnt, statistics = learn_rows(rows)
     assert learnt == 2 * sum(range(12))
-    epochs = np.reshape(rows.extra, (2, 12))
+    epochs = np.reshape(rows.seen, (2, 12))
     np.testing.assert_array_equal(np.sort(epochs), [np.arange(12)] * 2)
     assert (epochs[0] != epochs[1]).any()
     assert statistics.skipped == 0 and statistics.grad_norm == pytest.approx(66 / 3)
@@ -138,12 +199,22 @@ def test_an_epoch_learns_from_every_row_once_in_an_order_of_its_own():
 
 def test_a_gradient_that_is_not_finite_is_left_out_and_counted():
     rows = Rows(bad=7)
-    learnt, statistics = minibatch_epochs(
-        rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2
-    )
-    jax.effects_barrier()
-    assert learnt == sum(batch.sum() for batch in rows.extra if 7 not in batch)
+    learnt, statistics = learn_rows(rows)
+    assert learnt == sum(batch.sum() for batch in rows.seen if 7 not in batch)
     assert statistics.skipped == pytest.approx(1 / 3)
+
+
+def test_a_step_that_is_not_finite_leaves_what_is_learnt_as_it_was():
+    kept, norm, skipped = if_finite(jnp.nan, jnp.float32(2), jnp.float32(1))
+    assert kept == 1 and skipped == 1 and np.isnan(norm)
+
+
+def test_a_weighted_term_has_to_be_one_number_per_step():
+    def scalar(params, segment, key):
+        return {"row": params * jnp.float32(1)}
+
+    with pytest.raises(ValueError, match=r"'row'.*\(1, 4\)"):
+        learn_rows(scalar)
 
 
 def values(schedule: schedules.Schedule) -> list[float]:
@@ -151,20 +222,36 @@ def values(schedule: schedules.Schedule) -> list[float]:
 
 
 def test_a_weight_is_constant_or_goes_along_a_line():
-    assert values(schedules.weight(0.5, WeightSection(0.5))) == [0.5] * 5
-    course = KlScheduleSection(start_weight=0.0, start_step=100, end_step=200)
-    assert values(schedules.weight(1.0, course)) == [0.0, 0.0, 0.5, 1.0, 1.0]
-    falling = WeightSection(0.0, start_weight=4.0, start_step=100, end_step=200)
-    assert values(schedules.weight(falling.weight, falling)) == [4.0, 4.0, 2.0, 0.0, 0.0]
+    assert values(schedules.schedule(ScheduleSection(0.5))) == [0.5] * 5
+    rising = ScheduleSection(1.0, start=0.0, start_step=100, end_step=200)
+    assert values(schedules.schedule(rising)) == [0.0, 0.0, 0.5, 1.0, 1.0]
+    falling = ScheduleSection(0.0, start=4.0, start_step=100, end_step=200)
+    assert values(schedules.schedule(falling)) == [4.0, 4.0, 2.0, 0.0, 0.0]
 
 
-def test_rows_are_numbered_within_groups_of_environments():
-    x = 100 * jnp.arange(3)[:, None] + jnp.arange(6)  # [time, env]
-    rows = jnp.array([[0, 2], [1, 1]])  # of 2 groups of 3 environments
-    np.testing.assert_array_equal(take_environments(x[0], rows), [0, 2, 4, 4])
-    np.testing.assert_array_equal(take_environments(x, rows, axis=1)[2], [200, 202, 204, 204])
-    steps = jnp.array([[0, 5], [3, 8]])  # time * 3 + environment
-    np.testing.assert_array_equal(take_steps(x, steps), [0, 102, 103, 205])
+def numbered(num_steps: int, num_envs: int, num_segments: int) -> Segment:
+    """Steps 100 * time + environment; memory and last are 1000 * segment + environment."""
+    steps = 100 * jnp.arange(num_steps)[:, None] + jnp.arange(num_envs)
+    each = 1000 * jnp.arange(num_segments)[:, None] + jnp.arange(num_envs)
+    return Segment(steps, steps % 2 == 0, steps >= 0, each, each)
+
+
+def test_single_steps_are_numbered_within_groups_of_environments():
+    rows = jnp.array([[0, 5], [3, 8]])  # of 2 groups of 3 environments: time * 3 + environment
+    found = take_segments(numbered(3, 6, 3), rows, 1)
+    np.testing.assert_array_equal(found.steps, [[0, 102, 103, 205]])
+    np.testing.assert_array_equal(found.starts, [[True, True, False, False]])
+    np.testing.assert_array_equal(found.memory, [0, 1002, 1003, 2005])
+
+
+def test_segments_keep_the_order_of_time():
+    rows = jnp.array([[0, 5], [3, 2]])  # half * 3 + environment
+    found = take_segments(numbered(4, 6, 2), rows, 2)
+    np.testing.assert_array_equal(found.steps, [[0, 202, 203, 5], [100, 302, 303, 105]])
+    np.testing.assert_array_equal(found.memory, [0, 1002, 1003, 5])
+    whole = take_segments(numbered(4, 6, 1), jnp.array([[0, 2], [1, 1]]), 4)
+    np.testing.assert_array_equal(whole.steps[3], [300, 302, 304, 304])
+    np.testing.assert_array_equal(whole.last, [0, 2, 4, 4])
 
 
 def test_groups_are_common_divisors_and_at_most_64():
@@ -178,14 +265,14 @@ def test_groups_are_common_divisors_and_at_most_64():
 
 def test_each_group_has_its_share_of_every_minibatch():
     rows = Rows()
-    minibatch_epochs(rows.minibatch, jnp.float32(0), jax.random.PRNGKey(0), 12, 3, 2, groups=2)
-    jax.effects_barrier()
-    assert {batch.shape for batch in rows.extra} == {(2, 2)}
-    epochs = np.reshape(rows.extra, (2, 3, 2, 2))
+    learn_rows(rows)
+    assert {batch.shape for batch in rows.seen} == {(1, 4)}  # one of each of 4 groups
+    epochs = np.reshape(rows.seen, (2, 3, 4))
     for epoch in epochs:
-        for group in range(2):  # each goes once through its own six rows, in an order of its own
-            np.testing.assert_array_equal(np.sort(epoch[:, group].ravel()), np.arange(6))
-    assert (epochs[:, :, 0] != epochs[:, :, 1]).any()
+        for group in range(4):  # each goes once through its own three rows, in an order of its own
+            own = 3 * group + np.arange(3)
+            np.testing.assert_array_equal(np.sort(epoch[:, group]), own)
+    assert len({tuple(epochs[0, :, group] - 3 * group) for group in range(4)}) > 1
 
 
 def test_what_a_program_takes_is_known_once_it_is_compiled(walk):
@@ -196,11 +283,12 @@ def test_what_a_program_takes_is_known_once_it_is_compiled(walk):
     state, _ = walk.update(walk.init(0))
     program = rollout.program
     assert program.seconds > 0 and "HloModule" in rollout.text()
-    # what goes in: two places, a key, a counter, the goal and a key; what comes out besides
-    assert program.argument_bytes == 4 * (2 + 2 + 1 + 1 + 2)
+    # what goes in: places, rewards and lengths of episodes, two flags per environment, parameter, rate, a
+    # key, a counter, the goal and a key
+    assert program.argument_bytes == 4 * (3 * 2 + 1 + 1 + 2 + 1 + 1 + 2) + 2 * 2
     assert program.output_bytes > 0 and program.total_bytes > program.argument_bytes
     with pytest.raises(TypeError):  # never compiled again unnoticed
-        walk.update(state.replace(at=jnp.zeros((3, 2))))
+        walk.update(state.replace(params=jnp.zeros(3)))
 
 
 def test_a_state_from_the_host_is_put_in_its_place(walk):

@@ -8,6 +8,7 @@ import pytest
 
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.training import losses
+from vnl_mjx.training.segments import Segment
 
 CONFIG = VaeConfig(
     reference_size=11,
@@ -36,7 +37,8 @@ def test_shapes_for_any_leading_axes(vae, params, batch):
     output = vae.forward(params, proprioception, reference, jax.random.key(1))
     assert output.action.shape == (*batch, 3)
     assert output.latent.shape == output.posterior.mean.shape == (*batch, 5)
-    latent, action = vae.sample_prior(params, proprioception, jax.random.key(2))
+    latent = vae.prior(params, proprioception).sample(jax.random.key(2))
+    action = vae.decode(params, proprioception, latent)
     assert latent.shape == (*batch, 5) and action.shape == (*batch, 3)
 
 
@@ -71,22 +73,23 @@ def test_overfits_one_batch(vae, params):
     proprioception = jax.random.normal(keys[0], (64, 7))
     reference = jax.random.normal(keys[1], (64, 11))
     target = jnp.tanh(jax.random.normal(keys[2], (64, 3)))
+    steps = losses.LabelledSteps(reference[None], proprioception[None], target[None])
+    everywhere = jnp.ones((1, 64), bool)
+    batch = Segment(steps, everywhere, everywhere)
     optimizer = optax.adam(3e-3)
 
     def loss_fn(params, key):
-        output = vae.forward(params, proprioception, reference, key)
-        loss = losses.distillation_loss(
-            output.action, target, output.posterior, output.prior, 1.0, 1e-5
-        )
-        return loss.total, loss
+        terms = losses.distillation_loss(vae)(params, batch, key)
+        action_mse = batch.mean(terms["action_mse"])
+        return action_mse + 1e-5 * batch.mean(terms["kl"]), action_mse
 
     @jax.jit
     def train(params):
         def step(carry, key):
             params, opt_state = carry
-            (_, loss), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, key)
+            (_, action_mse), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, key)
             updates, opt_state = optimizer.update(grads, opt_state)
-            return (optax.apply_updates(params, updates), opt_state), loss.action_mse
+            return (optax.apply_updates(params, updates), opt_state), action_mse
 
         carry = (params, optimizer.init(params))
         return jax.lax.scan(step, carry, jax.random.split(jax.random.key(4), 1500))[1]

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from policy_helpers import untrained_policy
 from toy_trainers import TRAINING, toy_distillation
 
-from vnl_mjx.config.schema import LearningRateDecaySection, TeacherForcingSection
+from vnl_mjx.config.schedules import ScheduleSection
+from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.vae_distillation import VaeDistillation
 
@@ -46,7 +48,7 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
         state, result = trainer.update(state)
         results.append(result)
     first, last = results[0].learning, results[-1].learning
-    assert last.loss.action_mse < 0.3 * first.loss.action_mse
+    assert last.loss["action_mse"] < 0.3 * first.loss["action_mse"]
     assert_identical(host(trainer.teacher), before)
     row = interval_metrics(results, {"all": range(trainer.env.task.action_size)}, 128)
     assert all(np.isfinite(value) for value in row.values())
@@ -55,8 +57,8 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
 
 
 def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(toy, trainer):
-    decay = LearningRateDecaySection(final=1e-6, start_step=128, end_step=384)
-    falling = trainer_of(toy, learning_rate_decay=decay)
+    decay = ScheduleSection(1e-6, start=1e-3, start_step=128, end_step=384)
+    falling = trainer_of(toy, learning_rate=decay)
     state, same = falling.init(0), trainer.init(0)
     rates, moved = [], []
     for number in range(4):
@@ -73,11 +75,15 @@ def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(
 
 
 def test_gradient_of_the_loss_does_not_reach_the_teacher(toy):
-    task, teacher, _, clips = toy
-    state = jax.jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 4, teacher, clips)
+    env, teacher, student, clips = toy
+    key = jax.random.PRNGKey(0)
+    state = jax.jit(env.reset, static_argnums=1)(key, 4, clips)
+    params, observation = student.init(key), env.observe(state, clips)
 
     def total(teacher):
-        return jnp.sum(task.label(state, teacher, clips)[1].teacher_action)
+        policy = StudentPolicy(params, teacher, jnp.bool_(False), student)
+        acted = policy.act(observation, policy.initial_memory(4), key)
+        return jnp.sum(acted.extra.teacher_action) + jnp.sum(acted.extra.proprioception)
 
     grads = jax.grad(total, allow_int=True)(teacher)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -110,8 +116,8 @@ def test_background_compilation_gives_the_same_update(toy, trainer):
 
 def test_teacher_acts_in_its_share_of_environments(toy):
     """With the teacher acting everywhere, what the student would do changes nothing of the rollout."""
-    forcing = TeacherForcingSection(fraction_start=1.0, decay_steps=10**9)
-    trainer = trainer_of(toy, teacher_forcing=forcing)
+    forcing = ScheduleSection(0.0, start=1.0, end_step=10**9)
+    trainer = trainer_of(toy, teacher_fraction=forcing)
     rewards = []
     for seed in (0, 1):
         state = trainer.init(0)
@@ -125,7 +131,8 @@ def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(tra
     broken = state.rollout.environments.imitation.physics.qvel.at[5].set(jnp.nan)
     physics = state.rollout.environments.imitation.physics.replace(qvel=broken)
     imitation = state.rollout.environments.imitation.replace(physics=physics)
-    state = state.replace(environments=state.environments.replace(imitation=imitation))
+    environments = state.rollout.environments.replace(imitation=imitation)
+    state = state.replace(rollout=state.rollout.replace(environments=environments))
     state, result = trainer.update(state)
     assert result.rollout.failures["nan"] == 1
     assert result.learning.skipped == 0
@@ -134,7 +141,7 @@ def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(tra
 
 def test_clip_end_is_truncation_not_failure(toy):
     task, _, _, clips = toy
-    imitation = task.imitation
+    imitation = task.task
     key = jax.random.PRNGKey(0)
     last = int(clips.lengths[0]) - imitation.frames_needed
     state = imitation.reset_to(key, clips, jnp.int32(0), jnp.int32(last), key)
@@ -145,6 +152,25 @@ def test_clip_end_is_truncation_not_failure(toy):
     ended = [bool(outcome.truncated) for outcome in outcomes]
     until_end = outcomes[: ended.index(True) + 1]
     assert not any(bool(outcome.terminated) for outcome in until_end)
+
+
+def test_a_reset_forgets_what_the_teacher_remembers(toy):
+    """In the environment that ended, and in no other; so does the sum of the episode's rewards."""
+    task, _, _, clips = toy
+    teacher = untrained_policy(task.imitation, lstm_num_layers=1)
+    state = jax.jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 3, teacher, clips)
+    state, _ = jax.jit(task.label)(state, teacher, clips)
+    ended = np.array([False, True, False])
+    _, outcome = jax.jit(task.step)(state, jnp.zeros((3, task.imitation.action_size)), clips)
+    outcome = outcome.replace(terminated=ended, truncated=np.zeros(3, bool))
+    state = state.replace(episode_reward=jnp.ones(3))
+    after, end = jax.jit(task.reset_finished)(state, outcome, teacher, clips)
+    for before, now in zip(state.memory, after.memory, strict=True):
+        assert np.abs(before[1]).max() > 1e-3
+        np.testing.assert_array_equal(now[1], 0.0)
+        np.testing.assert_array_equal(now[~ended], before[~ended])
+    np.testing.assert_array_equal(after.episode_reward, [1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(end.episode_reward, [0.0, 1.0, 0.0])
 
 
 def test_batch_size_must_divide(toy):

@@ -18,7 +18,7 @@ from vnl_mjx.clips.conditioning.resampling import num_resampled
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import encoding, gl, video
 from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import film_strips, write_caption
+from vnl_mjx.report.rendering.captions import picture_rows, write_caption
 from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
 from vnl_mjx.report.rendering.scene import FLOOR_NAME, build_scene, round_length
 from vnl_mjx.walkers.walker import build_walker
@@ -256,7 +256,7 @@ def test_an_alarm_is_red_and_a_caption_can_be_above():
 def test_film_strips_have_a_row_for_each_motion_and_a_column_for_each_time():
     shades = [[40, 80, 120], [160, 200, 240]]
     rows = [[np.full((60, 80, 3), shade, np.uint8) for shade in row] for row in shades]
-    sheet = np.asarray(film_strips(rows, ["", ""], ["0 s", "1 s", "2 s"], 244))
+    sheet = np.asarray(picture_rows(rows, ["", ""], ["0 s", "1 s", "2 s"], 244))
     assert sheet.shape == (22 + 60 + 2 + 60, 244, 3)
     centers = sheet[[22 + 30, 22 + 92]][:, [40, 122, 204], 0]
     np.testing.assert_array_equal(centers, shades)

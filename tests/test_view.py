@@ -209,7 +209,7 @@ def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
             f"http://{browser.HOST}:{server.get_port()}", timeout=10
         ) as page:
             assert page.status == 200 and b"<html" in page.read()
-        player = browser.EpisodeRunner(
+        player = browser.MotionPage(
             server, build_scene(walker), qpos, 50.0, "walk", "synthetic motion"
         )
         player.advance(0.05)

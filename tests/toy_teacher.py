@@ -51,7 +51,7 @@ def toy_overrides(folder: Path, walker: WalkerConfig) -> list[str]:
         "network.decoder_hidden_sizes=[16]",
         "network.value_hidden_sizes=[16]",
         "ppo.num_envs=8",
-        "ppo.guidance.start_weight=null",
+        "ppo.guidance=0",
         "ppo.unroll_length=4",
         "ppo.num_minibatches=2",
         "ppo.num_epochs=2",

@@ -14,7 +14,8 @@ from vnl_mjx.config.imitation import (
     TerminationConfig,
     UpstreamQuirks,
 )
-from vnl_mjx.config.ppo import ActionStdSection, LearningRateSection, PpoSection, WeightSection
+from vnl_mjx.config.ppo import AdaptiveRateSection, PpoSection
+from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
@@ -27,7 +28,7 @@ from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.walkers.walker import Walker
 
 TRAINING = TrainingSection(
-    num_envs=16, unroll_length=8, batch_size=32, num_epochs=2, learning_rate=1e-3, num_steps=1280
+    num_envs=16, unroll_length=8, batch_size=32, num_epochs=2, num_steps=1280
 )
 
 
@@ -75,14 +76,16 @@ SINE_PPO = PpoSection(
     num_steps=64 * 16 * NUM_UPDATES,
     num_minibatches=4,
     num_epochs=4,
-    learning_rate=LearningRateSection("adaptive", initial=1e-3, target_kl=0.02, highest=3e-3),
+    learning_rate=ScheduleSection(1e-3),
+    adaptive_rate=AdaptiveRateSection(target_kl=0.02, highest=3e-3),
     value_learning_rate=2e-3,
     discount=0.9,
     gae_lambda=0.9,
     reward_scale=1.0,
-    entropy=WeightSection(1e-4),
-    action_std=ActionStdSection(),
-    latent_kl=WeightSection(1e-4),
+    entropy=ScheduleSection(1e-4),
+    action_std=ScheduleSection(),
+    latent_kl=ScheduleSection(1e-4 / 8),
+    guidance=ScheduleSection(),
 )
 
 
@@ -134,8 +137,6 @@ def sine_ppo(
     imitation = sine_task(walker, backend, mesh)
     imitation.check_clips(clips)
     task = ImitationEnvironment(imitation, failure_weighting=0.5)
-    policy = IntentionConfig(
-        task.reference_size, task.proprioception_size, task.action_size, 8, (32,), (32,)
-    )
+    policy = IntentionConfig(*task.observation_sizes.values(), task.action_size, 8, (32,), (32,))
     model = ActorCritic(policy, ValueConfig(policy.observation_size, (32,)), 0.3)
     return Ppo(task, model, clips, config, mesh)

@@ -61,18 +61,6 @@ examples:
   vnl-mjx compare runs/rat1 runs/rat2
   vnl-mjx compare runs/rat1 reports/early --output reports/both
 """
-_BENCH_HELP = """\
-Measure this machine: bare physics, the networks alone, and a training end to end; the time from the
-start of a process to its first update; memory. Takes some minutes. Nothing else should run meanwhile.
-Measured is `vnl-mjx distill`, with --teacher `vnl-mjx train-teacher`, with their configuration keys.
-
-examples:
-  vnl-mjx bench
-  vnl-mjx bench --quick
-  vnl-mjx bench --memory-envs 64,256
-  vnl-mjx bench training_config.num_envs=256 physics_config.num_threads=4 --json
-  vnl-mjx bench --teacher --quick ppo.num_envs=512
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -201,27 +189,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     )
     view_arguments.add_view_arguments(view)
     add("doctor", _doctor, "say what this machine can do", json=True)
-    bench = add("bench", _bench, "measure this machine", _BENCH_HELP, overrides=True, json=True)
-    bench.add_argument("--quick", action="store_true", help="neither start nor memory")
-    bench.add_argument("--teacher", action="store_true", help="measure the training of a teacher")
-    bench.add_argument(
-        "--memory-envs",
-        type=_counts,
-        default=(64, 256, 1024, 4096),
-        metavar="N,N,...",
-        help="numbers of environments to measure the memory at (default: 64,256,1024,4096)",
-    )
     return parser
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise argparse.ArgumentTypeError(f"expected positive integers like 64,256, found {text!r}")
-    return counts
 
 
 def _configure(args: argparse.Namespace, load: Callable[..., Any]) -> Any:
@@ -271,9 +239,9 @@ def _distill(args: argparse.Namespace) -> int:
     config = _configure(args, load_distillation_config)
     if config is None:
         return 0
-    from vnl_mjx.commands.train import distill
+    from vnl_mjx.commands.train.training_run import train
 
-    return distill.run(config)
+    return train(config)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -311,9 +279,9 @@ def _train_teacher(args: argparse.Namespace) -> int:
     config = _configure(args, partial(load_teacher_config, preset=args.preset))
     if config is None:
         return 0
-    from vnl_mjx.commands.train import train_teacher
+    from vnl_mjx.commands.train.training_run import train
 
-    return train_teacher.run(config)
+    return train(config)
 
 
 def _eval_teacher(args: argparse.Namespace) -> int:
@@ -349,17 +317,6 @@ def _doctor(args: argparse.Namespace) -> int:
     from vnl_mjx.commands import doctor
 
     return doctor.run(as_json=args.json)
-
-
-def _bench(args: argparse.Namespace) -> int:
-    from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
-
-    config = _configure(args, load_teacher_config if args.teacher else load_distillation_config)
-    if config is None:
-        return 0
-    from vnl_mjx.commands import bench
-
-    return bench.run(config, as_json=args.json, quick=args.quick, memory_envs=args.memory_envs)
 
 
 if __name__ == "__main__":

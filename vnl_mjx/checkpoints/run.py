@@ -1,9 +1,10 @@
 """Checkpoints of a run: atomic, asynchronous, complete enough to resume bit for bit.
 
 Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, ..., metadata}`. `state` is
-the whole training state, `metadata` JSON; what else is stored is the kind of run's own. Arrays are
-stored under their path in the tree, so that a reader needs no code of ours to find them. Nothing in a
-checkpoint is an absolute path, and nothing says on how many devices and processes it was computed.
+the whole training state, `metadata` JSON; what else is stored, and whether another folder holds the same
+steps in another layout, depends on what is trained. Arrays are stored under their path in the tree, so
+that a reader needs no code of ours to find them. Nothing in a checkpoint is an absolute path, and nothing
+says on how many devices and processes it was computed.
 
 Of several processes all call every method, and the first one writes.
 """
@@ -12,7 +13,7 @@ import json
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import flax.traverse_util
 import jax
@@ -26,7 +27,33 @@ from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError
 
 CHECKPOINT_FOLDER = "checkpoints"
+# 2: the training state holds a rollout and named parts of the optimiser; other items are as in 1.
+FORMAT_VERSION = 2
 _SEPARATOR = "."
+
+
+class Export(Protocol):
+    """A folder that holds the same steps in another layout."""
+
+    def steps(self) -> Sequence[int]:
+        """Returns the steps that it holds."""
+        ...
+
+    def keep(self, steps: Collection[int]) -> None:
+        """Removes all other steps."""
+        ...
+
+    def save(self, step: int, exported: Any) -> None:
+        """Copies `exported` to host memory and writes it in the background."""
+        ...
+
+    def wait(self) -> None:
+        """Blocks until the last save is on disk."""
+        ...
+
+    def close(self) -> None:
+        """Releases its threads."""
+        ...
 
 
 class RunCheckpointer:
@@ -35,10 +62,11 @@ class RunCheckpointer:
     def __init__(
         self,
         run_dir: Path,
-        items: Sequence[str],
+        items: Sequence[str] = (),
         keep_last: int = 3,
         keep_best: int = 1,
         best: Literal["lowest", "highest"] = "lowest",
+        export: Export | None = None,
     ):
         """Opens (and creates) the checkpoint folder of `run_dir`.
 
@@ -48,11 +76,12 @@ class RunCheckpointer:
             keep_last: newest checkpoints to keep.
             keep_best: further ones to keep, those of the best metric.
             best: which metric is the best.
+            export: where the same steps are written in another layout.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        self.folder = run_dir.resolve() / CHECKPOINT_FOLDER
+        self.folder, self._export = run_dir.resolve() / CHECKPOINT_FOLDER, export
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
         metric = operator.itemgetter("loss")
@@ -74,43 +103,53 @@ class RunCheckpointer:
         """Environment steps of the newest complete checkpoint; only the first process knows."""
         return self._manager.latest_step()
 
-    def steps(self) -> list[int]:
-        """Environment steps of the checkpoints that are there or being written, likewise."""
-        return list(self._manager.all_steps())
-
-    def save_items(
+    def save(
         self,
         env_steps: int,
         state: Any,
-        items: Mapping[str, Any],
         metadata: Mapping[str, Any],
         metric: float,
+        items: Mapping[str, Any] | None = None,
+        exported: Any = None,
     ) -> None:
         """Copies everything to host memory and writes it in the background.
 
         Args:
             env_steps: name of the checkpoint.
             state: training state, any pytree of arrays.
-            items: further trees of arrays, stored apart for readers.
-            metadata: JSON-able; `env_steps` is added to it here.
+            metadata: JSON-able; `env_steps` and `format_version` are added to it here.
             metric: for keep-best.
+            items: further trees of arrays, stored apart for readers.
+            exported: what the export writes of this step.
 
         Raises:
             UserError: this or the previous write failed; what was complete before is untouched.
         """
-        arrays = {name: flatten(tree) for name, tree in {"state": state, **items}.items()}
+        trees = {"state": state, **(items or {})}
+        arrays = {name: flatten(tree) for name, tree in trees.items()}
         self.wait()
+        self._tidy_export()
         size = sum(array.nbytes for item in arrays.values() for array in item.values())
-        check_space(self.folder, size)
+        exported_size = sum(leaf.nbytes for leaf in jax.tree.leaves(exported))
+        check_space(self.folder, size + 2 * exported_size)
+        document = {**metadata, "format_version": FORMAT_VERSION, "env_steps": env_steps}
         with writing(self.folder):
             self._manager.save(
                 env_steps,
                 metrics={"loss": float(metric)},
                 args=ocp.args.Composite(
-                    metadata=ocp.args.JsonSave({**metadata, "env_steps": env_steps}),
+                    metadata=ocp.args.JsonSave(document),
                     **{name: ocp.args.StandardSave(item) for name, item in arrays.items()},
                 ),
             )
+        if self._export is not None:
+            self._export.save(env_steps, exported)
+
+    def resume_export(self, env_steps: int, exported: Any) -> None:
+        """Brings the export in step with the checkpoints, where a kill fell between the two."""
+        self._tidy_export()
+        if self._export is not None and env_steps not in self._export.steps():
+            self._export.save(env_steps, exported)
 
     def restore(self, template: Any, env_steps: int) -> Any:
         """Reads the training state of `env_steps` into the structure of `template`.
@@ -148,13 +187,23 @@ class RunCheckpointer:
         """
         with writing(self.folder):
             self._manager.wait_until_finished()
+        if self._export is not None:
+            self._export.wait()
 
     def close(self) -> None:
-        """Waits and releases the manager's threads; raises as `wait` does."""
+        """Waits, tidies the export and releases the managers' threads; raises as `wait` does."""
         try:
             self.wait()
+            self._tidy_export()
         finally:
             self._manager.close()
+            if self._export is not None:
+                self._export.close()
+
+    def _tidy_export(self) -> None:
+        """Removes the exports of checkpoints that are no longer kept."""
+        if self._export is not None:
+            self._export.keep(self._manager.all_steps())
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
@@ -176,19 +225,24 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
     """What the checkpoint `folder` recorded.
 
     Raises:
-        UserError: it is damaged, or lacks one of the keys `required`.
+        UserError: it is damaged, lacks one of the keys `required`, or is of a newer format.
     """
     try:
         document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
         missing = {"format_version", "env_steps", *required} - document.keys()
         if missing:
             raise ValueError(f"no {sorted(missing)[0]} in it")
-        return document
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
             f"{folder}: cannot read its metadata ({first_line(error)}); the checkpoint is incomplete or "
             "damaged, use another step of the run"
         ) from error
+    if document["format_version"] > FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: checkpoint format {document['format_version']}, this version reads up to "
+            f"{FORMAT_VERSION}; update vnl-mjx"
+        )
+    return document
 
 
 def _name(keys) -> str:

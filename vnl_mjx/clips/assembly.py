@@ -1,6 +1,6 @@
 """From what a file holds to `ReferenceClips`: check, put in the walker's order, complete.
 
-Readers of single layouts (`layouts.py`) fill a `RawClips`; everything that does not depend on the
+Readers of single layouts (`layouts.py`) fill `UnorderedClips`; everything that does not depend on the
 layout happens here.
 """
 
@@ -13,7 +13,13 @@ from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, conte
 from vnl_mjx.clips.features import FeatureComputer, root_features
 from vnl_mjx.clips.joint_matching import joint_order, with_nearest
 from vnl_mjx.clips.kinematics import BodyPoses, static_bodies
-from vnl_mjx.clips.raw import RawClips, check_finite, check_root, check_shapes, unit_quaternions
+from vnl_mjx.clips.unordered import (
+    UnorderedClips,
+    check_finite,
+    check_root,
+    check_shapes,
+    unit_quaternions,
+)
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.layout import Layout
@@ -25,7 +31,7 @@ _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
 
 def assemble(
-    raw: RawClips, walker: Walker, source: str, computer: FeatureComputer | None = None
+    raw: UnorderedClips, walker: Walker, source: str, computer: FeatureComputer | None = None
 ) -> ReferenceClips:
     """Checked, reordered and complete clips; raises UserError for data that cannot be used.
 
@@ -95,7 +101,7 @@ def clips_from_poses(
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
     features = split_qpos(np.asarray(qpos, np.float32), walker.layout)
-    raw = RawClips(
+    raw = UnorderedClips(
         path=source,
         features=features,
         datasets={name: name for name in features},
@@ -110,7 +116,7 @@ def clips_from_poses(
     return assemble(raw, walker, source)
 
 
-def _reorder_joints(raw: RawClips, walker: Walker) -> None:
+def _reorder_joints(raw: UnorderedClips, walker: Walker) -> None:
     if raw.joint_names is None:
         return
     order = joint_order(raw.path, raw.joint_names, walker.joint_names)
@@ -122,7 +128,7 @@ def _reorder_joints(raw: RawClips, walker: Walker) -> None:
             raw.features[name] = raw.features[name][:, order]
 
 
-def _complete_bodies(raw: RawClips, walker: Walker, poses: BodyPoses) -> None:
+def _complete_bodies(raw: UnorderedClips, walker: Walker, poses: BodyPoses) -> None:
     """Leaves body features in the walker's rows; what the file lacks comes from its kinematics."""
     given = [name for name in ("body_positions", "body_quaternions") if name in raw.features]
     ids, rows = _match_bodies(raw, walker, raw.features[given[0]].shape[1]) if given else ([], [])
@@ -143,7 +149,9 @@ def _complete_bodies(raw: RawClips, walker: Walker, poses: BodyPoses) -> None:
         _compare_bodies(raw, walker, poses.positions)
 
 
-def _match_bodies(raw: RawClips, walker: Walker, num_rows: int) -> tuple[list[int], list[int]]:
+def _match_bodies(
+    raw: UnorderedClips, walker: Walker, num_rows: int
+) -> tuple[list[int], list[int]]:
     """Body ids of the walker and the file's rows that hold them."""
     names = raw.body_names
     if names is not None and len(names) != num_rows:
@@ -170,7 +178,7 @@ def _match_bodies(raw: RawClips, walker: Walker, num_rows: int) -> tuple[list[in
     return ids, [row_of[walker.body_names[body]] for body in ids]
 
 
-def _compare_bodies(raw: RawClips, walker: Walker, expected: np.ndarray) -> None:
+def _compare_bodies(raw: UnorderedClips, walker: Walker, expected: np.ndarray) -> None:
     """Notes body positions that belong to another body, as after a different rescaling."""
     errors = np.linalg.norm(raw.features["body_positions"] - expected, axis=-1)
     if errors.max() > _MAX_POSE_DIFFERENCE_M:
@@ -182,7 +190,7 @@ def _compare_bodies(raw: RawClips, walker: Walker, expected: np.ndarray) -> None
         )
 
 
-def _complete_velocities(raw: RawClips, qpos: np.ndarray, layout: Layout) -> None:
+def _complete_velocities(raw: UnorderedClips, qpos: np.ndarray, layout: Layout) -> None:
     qvel = finite_difference_qvel(qpos, layout, raw.lengths, raw.rate_hz)
     differences = split_qvel(qvel, layout)
     if not all(name in raw.features for name in VELOCITY):

@@ -12,17 +12,9 @@ from vnl_mjx.files import replacing
 
 @contextlib.contextmanager
 def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Opens a new HDF5 file that replaces `path` when the block ends, and never otherwise.
+    """Opens a new HDF5 file that replaces `path` when the block ends, complete, or not at all.
 
-    It is written beside its place and moved there when complete; an error in the block, or an
-    interrupt, leaves whatever stood at `path` as it was. An OSError in the block is taken for one
-    of this file: what the block reads elsewhere should raise its own UserError.
-
-    Args:
-        path: of the file to make or to replace.
-
-    Raises:
-        UserError: the folder is missing, or the file cannot be written.
+    See `files.replacing`, also for what it raises.
     """
     # version 1.8 and later store attributes of any size (many clip names)
     with replacing(path) as partial:

@@ -144,23 +144,12 @@ class ReferenceClips(ReferenceFrames):
         return Layout(len(self.joint_names), self.free_root)
 
     def at(self, clip: jax.Array | int, frame: jax.Array | int) -> ReferenceFrames:
-        """One frame of one clip; both may be traced.
-
-        Args:
-            clip: integer in 0 ... num_clips - 1.
-            frame: integer counted from the start of the clip; clamped to its first and last frame.
-        """
+        """One frame of one clip; both may be traced. The frame is clamped to the clip's first and last."""
         last = jnp.asarray(self.lengths)[clip] - 1
         return self._rows(jnp.asarray(self.starts)[clip] + jnp.clip(frame, 0, last))
 
     def window(self, clip: jax.Array | int, frame: jax.Array | int, length: int) -> ReferenceFrames:
-        """Frames `frame ... frame + length - 1` of one clip, [length, ...]; each is clamped.
-
-        Args:
-            clip: as in `at`.
-            frame: as in `at`, of the first frame.
-            length: number of frames, static.
-        """
+        """Frames `frame ... frame + length - 1` of one clip, [length, ...]; each is clamped as in `at`."""
         return self.at(clip, jnp.asarray(frame) + jnp.arange(length))
 
     def select(self, indices: Sequence[int]) -> "ReferenceClips":
@@ -287,12 +276,9 @@ def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSpli
 
 
 def draw_held_out(groups: Sequence[Hashable], fraction: float, seed: int) -> list[bool]:
-    """Which clips are held out, where those of one group (a clip and its mirror image) go together.
+    """Which clips are held out; those of one group (a clip and its mirror image) go together.
 
-    Args:
-        groups: of each clip.
-        fraction: of the groups, as for `split_clips`.
-        seed: of the draw.
+    `groups` has one entry per clip; `fraction` and `seed` are those of `split_clips`.
     """
     unique = list(dict.fromkeys(groups))
     held_out = {unique[index] for index in split_clips(len(unique), fraction, seed).held_out}

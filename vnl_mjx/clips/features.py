@@ -32,13 +32,7 @@ class FeatureComputer:
     def __init__(
         self, walker: Walker, *, contacts: ContactRule | None = None, num_threads: int = 0
     ):
-        """Prepares the simulations of all threads.
-
-        Args:
-            walker: whose poses will be given.
-            contacts: when a foot counts as standing.
-            num_threads: 0 for one per core.
-        """
+        """Prepares the simulations of all threads; 0 threads: one per core."""
         self.walker = walker
         self.contact_rule = contacts or ContactRule()
         self.kinematics = Kinematics(walker.model, num_threads)
@@ -102,11 +96,8 @@ class FeatureComputer:
     ) -> dict[str, np.ndarray]:
         """The features that follow from body poses alone: end effectors, appendages, contacts.
 
-        Args:
-            body_positions: float32 [frame, nbody, 3], in the world.
-            body_quaternions: float32 [frame, nbody, 4].
-            lengths: [clip], frames per clip.
-            rate_hz: frames per second.
+        `body_positions` [frame, nbody, 3] and `body_quaternions` are in the world, float32; `lengths` [clip]
+        in frames.
         """
         before, after = neighbours(np.asarray(lengths))
         feet = body_positions[:, self.walker.feet]

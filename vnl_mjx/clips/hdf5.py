@@ -11,7 +11,7 @@ import numpy as np
 from vnl_mjx.clips.assembly import assemble
 from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES, ReferenceClips
-from vnl_mjx.clips.file import HDF5_ERRORS, is_own_file
+from vnl_mjx.clips.file import HDF5_ERRORS, is_own_file, open_clip_file
 from vnl_mjx.clips.layouts import (
     ALL_CLIPS,
     FORMATS,
@@ -20,7 +20,7 @@ from vnl_mjx.clips.layouts import (
     read_all_clips_layout,
     read_stac_layout,
 )
-from vnl_mjx.clips.own_layout import read_own_layout
+from vnl_mjx.clips.own_layout import unordered_clips
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.walkers.walker import Walker
 
@@ -55,7 +55,8 @@ def read_clips(
     if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UserError(f"rate_hz: expected a positive number, found {rate_hz}")
     if is_own_file(path):
-        raw = read_own_layout(path, walker, clip_length, rate_hz, clips)
+        with open_clip_file(path) as file:
+            raw = unordered_clips(file, walker, clip_length, rate_hz, clips)
         return assemble(raw, walker, Path(path).name)
     contents = _load(Path(path))
     grouped = any(name.startswith(f"{ALL_CLIPS}/") for name in contents.found)

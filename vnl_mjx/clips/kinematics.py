@@ -35,12 +35,7 @@ class Kinematics:
     """Forward kinematics of one model; simulations are kept from call to call, one set per thread."""
 
     def __init__(self, model: mujoco.MjModel, num_threads: int = 0):
-        """Prepares a copy of the model that does no more than kinematics.
-
-        Args:
-            model: of any walker.
-            num_threads: 0 for one per core.
-        """
+        """Prepares a copy of the model that does no more than kinematics; 0 threads: one per core."""
         self.model = kinematics_only(model)
         self.num_threads = num_threads or num_cores()
         self._root = int(model.body_rootid[model.jnt_bodyid[0]]) if model.njnt else 0

@@ -11,7 +11,7 @@ import numpy as np
 from vnl_mjx.clips import stac_metadata
 from vnl_mjx.clips.columns import POSE, split_qpos, split_qvel
 from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES
-from vnl_mjx.clips.raw import RawClips
+from vnl_mjx.clips.unordered import UnorderedClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
@@ -53,7 +53,7 @@ class FileContents:
 
 def read_stac_layout(
     contents: FileContents, walker: Walker, clip_length: int | None, rate_hz: float | None
-) -> RawClips:
+) -> UnorderedClips:
     """Datasets at the root: poses of all clips one after another, and a YAML `config`.
 
     Args:
@@ -76,7 +76,7 @@ def read_stac_layout(
         fps = config.get("model", {}).get("RENDER_FPS", DEFAULT_RATE_HZ)
         hint = "" if fps == DEFAULT_RATE_HZ else f"; the file's RENDER_FPS is {fps}"
         notes.append(_ASSUMED_RATE + hint)
-    return RawClips(
+    return UnorderedClips(
         path=path,
         features=features,
         datasets=datasets,
@@ -137,7 +137,7 @@ def _stac_joint_names(contents: FileContents, layout: Layout) -> tuple[str, ...]
 
 def read_all_clips_layout(
     contents: FileContents, walker: Walker, clip_length: int | None, rate_hz: float | None
-) -> RawClips:
+) -> UnorderedClips:
     """Group `all_clips` of arrays [clip, frame, ...]; our own files add names and rate at the root.
 
     Args:
@@ -160,7 +160,7 @@ def read_all_clips_layout(
     if rate is None:
         rate = DEFAULT_RATE_HZ
         notes.append(_ASSUMED_RATE)
-    return RawClips(
+    return UnorderedClips(
         path=path,
         features={name: v.reshape(-1, *v.shape[2:]) for name, v in features.items()},
         datasets={name: f"{ALL_CLIPS}/{name}" for name in features},

@@ -1,14 +1,13 @@
-"""From a clip file of our own format to `RawClips`."""
+"""From a clip file of our own format to `UnorderedClips`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from vnl_mjx.clips.file import ClipFile, name_lists, open_clip_file
+from vnl_mjx.clips.file import ClipFile, name_lists
 from vnl_mjx.clips.layouts import cut
-from vnl_mjx.clips.raw import RawClips
+from vnl_mjx.clips.unordered import UnorderedClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -20,37 +19,20 @@ _ROWS = {
 }
 
 
-def read_own_layout(
-    path: str | os.PathLike[str],
-    walker: Walker,
-    clip_length: int | None,
-    rate_hz: float | None,
-    clips: Sequence[int] | None = None,
-) -> RawClips:
-    """Clips of a file of our own format.
-
-    Args:
-        path: of the file.
-        walker: whose names decide which stored features are kept.
-        clip_length: each clip is cut into clips of so many frames.
-        rate_hz: overrides the file's.
-        clips: which to read; default: all.
-
-    Raises:
-        UserError: the file is damaged, or has no such clip.
-    """
-    with open_clip_file(path) as file:
-        return raw_clips(file, walker, clip_length, rate_hz, clips)
-
-
-def raw_clips(
+def unordered_clips(
     file: ClipFile,
     walker: Walker,
     clip_length: int | None = None,
     rate_hz: float | None = None,
     clips: Sequence[int] | None = None,
-) -> RawClips:
-    """`read_own_layout` for a file that is open."""
+) -> UnorderedClips:
+    """Clips of an open file of our own format, all by default, each cut into clips of `clip_length` frames.
+
+    `walker`'s names decide which stored features are kept; `rate_hz` overrides the file's.
+
+    Raises:
+        UserError: the file is damaged, or has no such clip.
+    """
     chosen = list(range(file.num_clips) if clips is None else clips)
     outside = [clip for clip in chosen if not 0 <= clip < file.num_clips]
     if outside or not chosen:
@@ -73,7 +55,7 @@ def _raw(
     chosen: list[int],
     clip_length: int | None,
     rate_hz: float | None,
-) -> RawClips:
+) -> UnorderedClips:
     lengths, names, infos = [], [], []
     for clip in chosen:
         pieces = cut(int(file.lengths[clip]), clip_length or int(file.lengths[clip]))
@@ -84,7 +66,7 @@ def _raw(
             names.append(file.names[clip] + suffix)
             offset_s = float(pieces[:piece].sum()) / file.rate_hz
             infos.append(replace(info, start_s=info.start_s + offset_s))
-    return RawClips(
+    return UnorderedClips(
         path=file.path,
         features=features,
         datasets={name: f"features/{name}" for name in features},

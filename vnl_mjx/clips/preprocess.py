@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vnl_mjx.clips.conditioned_take import Block, ConditionedTake
 from vnl_mjx.clips.conditioning.floor import FloorHistogram
 from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.conditioning.segments import Cut, cut_clips
@@ -28,7 +29,6 @@ from vnl_mjx.clips.quality import ClipQuality, assess, verdict
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import match_joints, open_recording
 from vnl_mjx.clips.stored_poses import compare_stored_poses
-from vnl_mjx.clips.takes import Block, Take
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
@@ -142,7 +142,7 @@ class Preprocessor:
         self.report.recordings.append(own)
         first = np.cumsum(recording.take_lengths) - recording.take_lengths
         takes = [
-            Take(
+            ConditionedTake(
                 recording,
                 source.prefix + take,
                 slice(int(a), int(a + n)),
@@ -203,7 +203,7 @@ class Preprocessor:
             changes.append("mirrored copies added")
         return changes
 
-    def _floor_shift(self, takes: list[Take]) -> float:
+    def _floor_shift(self, takes: list[ConditionedTake]) -> float:
         histogram = FloorHistogram()
         step = self.options.output_config.block_frames
         for take in takes:
@@ -215,7 +215,7 @@ class Preprocessor:
         return histogram.shift(self.options.conditioning_config.floor_percentile)
 
     def _spans(
-        self, own: RecordingReport, take: Take
+        self, own: RecordingReport, take: ConditionedTake
     ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
         """Frames to compute together, and the clips among them; notes what is in no clip."""
         cut = self._cut(take)
@@ -232,7 +232,7 @@ class Preprocessor:
         if group:
             yield group[0][0], group[-1][1], group
 
-    def _cut(self, take: Take) -> Cut:
+    def _cut(self, take: ConditionedTake) -> Cut:
         section, rate = self.options.segmentation_config, take.rate_out
 
         def frames(seconds: float | None) -> int | None:
@@ -253,7 +253,7 @@ class Preprocessor:
         self,
         writer: ClipWriter,
         own: RecordingReport,
-        take: Take,
+        take: ConditionedTake,
         block: Block,
         markers: Markers | None,
     ) -> None:
@@ -292,7 +292,7 @@ class Preprocessor:
     def _note(
         self,
         own: RecordingReport,
-        take: Take,
+        take: ConditionedTake,
         start: int,
         stop: int,
         status: str,
@@ -314,7 +314,7 @@ class Preprocessor:
         )
         self.report.pieces.append(piece)
 
-    def _unique(self, take: Take, start: int, stop: int) -> str:
+    def _unique(self, take: ConditionedTake, start: int, stop: int) -> str:
         """The take's name; with the clip's start in seconds where it is a part of the take."""
         whole = start == 0 and stop == take.num_out
         wanted = take.name if whole else f"{take.name}_{start / take.rate_out:.2f}s"

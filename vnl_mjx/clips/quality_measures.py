@@ -23,17 +23,10 @@ def marker_errors(
     bodies: Sequence[int] | np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:
-    """Distance of each recorded keypoint from its marker on the body.
+    """Distance [frame, K] of each recorded keypoint from its marker on the body, metres.
 
-    Args:
-        keypoints: [frame, K, 3] in the world, metres; NaN where the tracker lost it.
-        body_positions: [frame, nbody, 3] in the world, metres.
-        body_quaternions: [frame, nbody, 4].
-        bodies: [K], row of the body that each marker sits on.
-        offsets: [K, 3], of the marker in that body's frame, metres.
-
-    Returns:
-        [frame, K] metres.
+    `keypoints` [frame, K, 3] are in the world, metres, NaN where the tracker lost it; `bodies` [K] are the
+    rows of the bodies that the markers sit on, `offsets` [K, 3] metres in their frames.
     """
     rows = np.asarray(bodies)
     markers = body_positions[:, rows] + rotate(offsets, body_quaternions[:, rows])

@@ -13,7 +13,7 @@ from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import ClipRow, ClipWriter, is_own_file, open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.clips.own_layout import raw_clips
+from vnl_mjx.clips.own_layout import unordered_clips
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -51,7 +51,7 @@ def stored_clips(
     computer = FeatureComputer(walker)
     with open_clip_file(path) as file:
         for clip in range(file.num_clips) if indices is None else indices:
-            raw = raw_clips(file, walker, clips=[clip])
+            raw = unordered_clips(file, walker, clips=[clip])
             one = assemble(raw, walker, Path(path).name, computer)
             quality = {name: float(column[clip]) for name, column in file.quality.items()}
             yield StoredClip(one, quality)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
+from vnl_mjx.models.intention import IntentionConfig
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
@@ -35,36 +37,24 @@ def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
     }
 
 
-def print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:
-    """Student and teacher side by side, then the action error and the latent."""
-    table = Table(title="Student against teacher", title_justify="left")
-    table.add_column("")
-    table.add_column("student", justify="right")
-    table.add_column("teacher", justify="right")
-    for name, label in {
-        "episode_reward": "reward per episode",
-        "reward_per_step": "reward per step",
-        "episode_steps": "episode length (control steps)",
-        "survival": "survival",
-    }.items():
-        values = (summary[who][name] for who in ("student", "teacher"))
-        table.add_row(label, *(f"{value:.3f}" for value in values))
-    console.print(table)
-    action, latent = summary["action"], summary["latent"]
-    ratio = summary["reward_ratio"]
-    print_table(
-        console,
-        f"Over {summary['num_episodes']} episodes, on the states that the student visits",
-        {
-            "reward ratio": "undefined (teacher's reward is not above 0)"
-            if ratio is None
-            else f"{ratio:.3f}",
-            "action MSE": f"{action['mse']:.5f}",
-            "action MAE": f"{action['mae']:.4f}",
-            "action R2": "undefined" if action["r2"] is None else f"{action['r2']:.3f}",
-            "MAE by part": ", ".join(f"{k} {v['mae']:.3f}" for k, v in action["per_group"].items()),
-            "KL to the prior": f"{latent['kl']:.2f} nats",
-            "active units": f"{latent['active_units']} of {latent['latent_dim']}",
-            "diverged steps": str(summary["nan_steps"]),
-        },
-    )
+def policy_rows(policy: IntentionConfig) -> dict[str, str]:
+    """The sizes of an intention network."""
+    decoder = listed(policy.decoder_hidden_sizes)
+    if policy.is_recurrent:
+        decoder = f"LSTM {policy.lstm_num_layers} x {policy.lstm_hidden_size}"
+    return {
+        "latent": str(policy.latent_dim),
+        "encoder": listed(policy.encoder_hidden_sizes),
+        "decoder": decoder,
+        "activation": policy.activation,
+    }
+
+
+def listed(sizes: tuple[int, ...]) -> str:
+    """The widths of layers."""
+    return " ".join(map(str, sizes))
+
+
+def num_parameters(params: Any) -> int:
+    """How many numbers a tree of arrays holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

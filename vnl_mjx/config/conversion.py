@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
+from vnl_mjx.config.renamed import renamed
 from vnl_mjx.errors import UserError
 
 T = TypeVar("T")
@@ -49,7 +50,9 @@ def type_options(kind: Any) -> tuple[Any, ...]:
 
 
 def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
-    """One line that names the nearest known key, by its whole name or else by its last part."""
+    """One line that names the key's successor, or the nearest known key by whole name or last part."""
+    if successor := renamed(key):
+        return successor
     by_last_part = {name.rpartition(".")[2]: name for name in known}
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     last = difflib.get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.6)
@@ -78,7 +81,8 @@ def _section(cls: Any, data: Any, where: str, source: str, known: Mapping[str, A
         return cls(value=_value(float, data, f"{source}{where.rstrip('.')}"))
     if not isinstance(data, Mapping):
         key = where.rstrip(".") or "the configuration"
-        raise UserError(f"{source}{key}: expected a section of keys, found {_shown(data)}")
+        expected = "a number or a section" if is_number_section(cls) else "a section"
+        raise UserError(f"{source}{key}: expected {expected} of keys, found {_shown(data)}")
     kinds = _field_types(cls)
     values = {}
     for name, value in data.items():

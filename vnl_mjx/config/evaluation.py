@@ -81,7 +81,7 @@ class VideoSection:
 
     Attributes:
         num_clips: clips of which one is made, student beside teacher and reference; 0 for no video.
-        camera: view that they are seen from (`analysis.rendering.cameras.VIEWS`).
+        camera: view that they are seen from (`report.rendering.cameras.VIEWS`).
         width: pixels of a pane, even.
         height: pixels of a pane, even.
         fps: pictures per second.

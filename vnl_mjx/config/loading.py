@@ -33,35 +33,6 @@ TEACHER_PRESETS = {  # files beside this module
     "torque": "teacher_ppo_torque.yaml",
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_SCHEDULE = "is now {0} = value, or {0}.value, .start, .start_step and .end_step"
-_RENAMED = {
-    old: f"{old} {_SCHEDULE.format(new)}"
-    for new, olds in {
-        "training_config.kl_weight": [
-            "training_config.kl_schedule.start_weight",
-            "training_config.kl_schedule.start_step",
-            "training_config.kl_schedule.end_step",
-        ],
-        "training_config.learning_rate": [
-            "training_config.learning_rate_decay.final",
-            "training_config.learning_rate_decay.start_step",
-            "training_config.learning_rate_decay.end_step",
-        ],
-        "training_config.teacher_fraction": [
-            "training_config.teacher_forcing.fraction_start",
-            "training_config.teacher_forcing.decay_steps",
-        ],
-        "ppo.learning_rate": ["ppo.learning_rate.initial", "ppo.learning_rate.final"],
-        **{
-            f"ppo.{name}": [f"ppo.{name}.weight", f"ppo.{name}.start_weight"]
-            for name in ("entropy", "action_std", "latent_kl", "latent_ar1_kl", "guidance")
-        },
-    }.items()
-    for old in olds
-} | {
-    "ppo.learning_rate.schedule": "ppo.learning_rate.schedule is gone: the rate adapts where "
-    "ppo.adaptive_rate.target_kl is a number, and follows ppo.learning_rate where it is null"
-}
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
 
@@ -161,7 +132,7 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
     if key not in keys:
         holder = next((k for k in keys if is_mapping(keys[k]) and key.startswith(f"{k}.")), None)
         if holder is None:
-            raise UserError(_RENAMED.get(key) or unknown_key_message(key, keys))
+            raise UserError(unknown_key_message(key, keys))
         return f"++{key}={value}"  # a name of the user's own, which Hydra's schema does not hold
     if is_number_section(keys[key]) and _NUMBER.fullmatch(value):
         # Of the whole section, so that nothing of a default's change over time is left.

@@ -247,6 +247,8 @@ def _validate_ppo(ppo: PpoSection) -> None:
             f"{ppo.unroll_length} = {ppo.steps_per_update} environment steps, found {ppo.num_steps}"
         )
     check_schedules(ppo, "ppo")
+    if not ppo.learning_rate.is_ever_positive:
+        raise UserError("ppo.learning_rate: expected more than 0, found 0")
     rate, bounds = ppo.learning_rate.value, ppo.adaptive_rate
     if bounds.target_kl is not None and not bounds.lowest <= rate <= bounds.highest:
         raise UserError(

@@ -38,7 +38,7 @@ def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], 
     """What a replay of the teacher shows: table rows for a person, and what in them looks wrong.
 
     Args:
-        replay: the teacher acting (`analysis.evaluation.comparison.Evaluator.rollout`).
+        replay: the teacher acting (`evaluation.comparison.Evaluator.rollout`).
         task: the task it acted in.
 
     Raises:

@@ -9,7 +9,7 @@ from vnl_mjx.evaluation.per_episode import ratio
 from vnl_mjx.evaluation.rollout import Rollout
 
 
-def contact_figures(
+def contact_metrics(
     rollout: Rollout,
     clips: ReferenceClips,
     simulated: BodyMotion,
@@ -28,7 +28,7 @@ def contact_agreement(
 ) -> dict[str, np.ndarray]:
     """How well feet stand and swing with the reference's.
 
-    Both are found by the same rule (`reference.features.ContactRule`).
+    Both are found by the same rule (`clips.features.ContactRule`).
 
     Args:
         contacts: bool [time, episode, foot], of the simulation.

@@ -4,12 +4,7 @@ import numpy as np
 
 
 def episode_mean(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """Mean over time [episode] of [time, episode] values; NaN where there is none.
-
-    Args:
-        values: NaN entries are left out.
-        where: bool of the same shape; others are left out too.
-    """
+    """Mean over time [episode] of the finite values [time, episode] at `where`; NaN where there is none."""
     kept = np.isfinite(values) if where is None else np.isfinite(values) & where
     return ratio(np.where(kept, values, 0.0).sum(axis=0), kept.sum(axis=0))
 

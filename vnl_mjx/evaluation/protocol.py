@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedPolicy:
     """Someone who follows clips.
 
     Attributes:
@@ -46,35 +46,37 @@ def student_and_teacher(
     params: Any,
     teacher: FrozenPolicy,
     name: str = STUDENT,
-) -> tuple[Subject, Subject]:
+) -> tuple[EvaluatedPolicy, EvaluatedPolicy]:
     """A student and its teacher; in both rollouts each says what it would do in the states visited."""
 
     def actor(teacher_acts: bool, sampled: bool) -> Policy:
         return StudentPolicy(params, teacher, jnp.bool_(teacher_acts), student, sampled, sampled)
 
     return (
-        Subject(name, task, partial(actor, False)),
-        Subject(TEACHER if name == STUDENT else f"{name}: {TEACHER}", task, partial(actor, True)),
+        EvaluatedPolicy(name, task, partial(actor, False)),
+        EvaluatedPolicy(
+            TEACHER if name == STUDENT else f"{name}: {TEACHER}", task, partial(actor, True)
+        ),
     )
 
 
-def policy_subject(task: ImitationTask, policy: FrozenPolicy, name: str) -> Subject:
+def evaluated_teacher(task: ImitationTask, policy: FrozenPolicy, name: str) -> EvaluatedPolicy:
     """A teacher without a student."""
-    return Subject(name, task, partial(TeacherPolicy, policy))
+    return EvaluatedPolicy(name, task, partial(TeacherPolicy, policy))
 
 
 def play_all(
-    subjects: Sequence[Subject],
+    policies: Sequence[EvaluatedPolicy],
     clips: ReferenceClips,
     starts_per_clip: int = 2,
     acting: Sequence[str] = ACTING,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Rollout]]:
-    """Rollouts by subject and way of acting; episode `e` starts alike in all of them.
+    """Rollouts by policy and way of acting; episode `e` starts alike in all of them.
 
     Args:
-        subjects: whose tasks have the same walker; those that share a task share its programs.
+        policies: whose tasks have the same walker; those that share a task share its programs.
         clips: what is followed.
         starts_per_clip: the first of each clip is its first frame.
         acting: out of `ACTING`.
@@ -84,20 +86,20 @@ def play_all(
     Raises:
         UserError: a clip is too short, or of another rate than a task's.
     """
-    players = {id(s.task): EpisodeRunner(s.task) for s in subjects}
+    players = {id(s.task): EpisodeRunner(s.task) for s in policies}
     # who looks furthest ahead needs most of a clip: its frames serve everyone
     furthest = max(players.values(), key=lambda player: player.task.frames_needed)
     episodes = furthest.draw(clips, clips.num_clips * starts_per_clip, seed)
     return {
-        subject.name: {
-            how: players[id(subject.task)].run(
-                subject.actor_fn(how == SAMPLED),
+        policy.name: {
+            how: players[id(policy.task)].run(
+                policy.actor_fn(how == SAMPLED),
                 clips,
                 episodes,
                 seed + 1,
-                progress=progress and partial(progress, f"{subject.name}, {how}"),
+                progress=progress and partial(progress, f"{policy.name}, {how}"),
             )
             for how in acting
         }
-        for subject in subjects
+        for policy in policies
     }

@@ -4,20 +4,20 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.body_motion import BodyMotion, frames_seen, strides
+from vnl_mjx.evaluation.path_length import MOVING_SPEED, PathLengths
 from vnl_mjx.evaluation.per_episode import episode_mean, episode_median, ratio
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.travel import MOVING_SPEED, Ways
 
 JERK_WINDOW_S = 0.4
 _LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next to nothing
 
 
-def smoothness_figures(
+def smoothness_metrics(
     rollout: Rollout,
     clips: ReferenceClips,
     simulated: BodyMotion,
     reference: BodyMotion,
-    ways: Ways,
+    paths: PathLengths,
 ) -> dict[str, np.ndarray]:
     """Figures of each episode, [episode] each; NaN where there is nothing to measure.
 
@@ -35,7 +35,7 @@ def smoothness_figures(
     figures = dict(zip(("normalized_jerk", "reference_normalized_jerk"), jerks, strict=True))
     steps, valid = rollout.steps, rollout.valid
     energy = np.where(valid, steps.power, 0.0).sum(axis=0, dtype=np.float64) / rollout.control_hz
-    moved = np.where(ways.way > MOVING_SPEED * ways.seconds, ways.way, 0.0)
+    moved = np.where(paths.path > MOVING_SPEED * paths.seconds, paths.path, 0.0)
     return (
         figures
         | action_changes(steps.action, valid)
@@ -81,12 +81,7 @@ def normalized_jerk(
 
 
 def action_changes(action: np.ndarray, valid: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean size of the first and second difference of actions [time, episode, nu], [episode] each.
-
-    Args:
-        action: in [-1, 1].
-        valid: bool [time, episode], of each episode a first part.
-    """
+    """Mean size of first and second differences of actions [time, episode, nu] in [-1, 1], [episode] each."""
     action = np.asarray(action, np.float64)
     names = "action_change", "action_second_difference"
     return {

@@ -37,7 +37,7 @@ def body_length(walker: Walker) -> float:
     return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
 
 
-def success_figures(
+def success_metrics(
     survived: np.ndarray, errors: Mapping[str, np.ndarray], length: float
 ) -> dict[str, np.ndarray]:
     """1 or 0 for each episode, [episode] each.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import difference, interval, median_of_clips
-from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.protocol import TEACHER
 
@@ -44,10 +44,10 @@ class ClipSets:
 def policies(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Means with intervals by subject, way of acting and set; and by clip.
+    """Means with intervals by policy, way of acting and set; and by clip.
 
     Args:
-        figures: subject to way of acting to metric to [episode].
+        figures: policy to way of acting to metric to [episode].
         sets: what the episodes belong to.
     """
     return {
@@ -59,7 +59,7 @@ def policies(
 def differences(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Every subject against the teacher, episode by episode; nothing where there is no teacher."""
+    """Every policy against the teacher, episode by episode; nothing where there is no teacher."""
     teacher = figures.get(TEACHER, {})
     return {
         f"{name} vs {TEACHER}": {

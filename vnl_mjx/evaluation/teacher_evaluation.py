@@ -9,10 +9,10 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.evaluation.tracking import pose_errors
-from vnl_mjx.evaluation.travel import Ways, ways
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
@@ -56,7 +56,7 @@ class TeacherEvaluator:
             clip_names=clips.names,
             rollout=rollout,
             tracking=track(rollout, clips, self._player.task.config.reward),
-            ways=ways(rollout, clips),
+            paths=path_lengths(rollout, clips),
             foot_slip=self._foot_slip.of_rollout(rollout),
         )
 
@@ -86,14 +86,14 @@ class TeacherEvaluation:
         clip_names: of the clips that were followed.
         rollout: what the simulation did.
         tracking: per step.
-        ways: per episode.
+        paths: per episode.
         foot_slip: [episode] mean speed of what touches the floor along it, mm/s; NaN: nothing did.
     """
 
     clip_names: tuple[str, ...]
     rollout: Rollout
     tracking: Tracking
-    ways: Ways
+    paths: PathLengths
     foot_slip: np.ndarray
 
     def per_episode(self) -> list[dict[str, Any]]:
@@ -128,14 +128,17 @@ class TeacherEvaluation:
 
     def _figures(self, rows: np.ndarray) -> dict[str, Any]:
         """Figures of the episodes `rows`; None where there is nothing to measure."""
-        steps, ways = self.rollout.steps, self.ways
+        steps, paths = self.rollout.steps, self.paths
         alive, diverged = steps.alive[:, rows], steps.diverged[:, rows]
         valid = alive & ~diverged
         root_error = self.tracking.root_error_mm[:, rows][valid]
-        moving = rows[ways.moving[rows]]
+        moving = rows[paths.moving[rows]]
         speed, clip_speed = (
-            float(way[moving].sum() / seconds[moving].sum()) if len(moving) else None
-            for way, seconds in ((ways.way, ways.seconds), (ways.clip_way, ways.clip_seconds))
+            float(path[moving].sum() / seconds[moving].sum()) if len(moving) else None
+            for path, seconds in (
+                (paths.path, paths.seconds),
+                (paths.clip_path, paths.clip_seconds),
+            )
         )
         slip = self.foot_slip[rows]
         return {

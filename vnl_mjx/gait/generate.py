@@ -54,11 +54,7 @@ class GaitMotion:
 
 
 def make_gait(walker: Walker, config: GaitConfig) -> GaitMotion:
-    """Makes one motion; the same configuration gives the same motion.
-
-    Args:
-        walker: dm_control's rodent, rescaled by 0.8 to 1.1.
-        config: what it does.
+    """Makes one motion of dm_control's rodent; the same configuration gives the same motion.
 
     Raises:
         UserError: if a value of the configuration is out of range, or the walker is no rodent.

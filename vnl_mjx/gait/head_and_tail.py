@@ -39,14 +39,7 @@ def neck_angles(
 ) -> np.ndarray:
     """Angles [frame, joint] of the neck that keep the head level and turned where the path goes.
 
-    Args:
-        chain: from the torso to the skull.
-        angles: [joint] posture.
-        torso: its pose.
-        path: whose heading the head follows, a little ahead.
-        time: [frame] seconds.
-        gaze: [frame, 2] radians that the head is turned to the left of that, and down.
-        smoothness: as in `solve_smooth`.
+    `gaze` [frame, 2] is how far the head is turned to the left of that, and down, radians.
     """
     heading = path.at(path.heading, time + _LOOK_AHEAD) + 0.5 * path.at(path.bend, time)
     target = euler_rotation(heading + gaze[:, 0], gaze[:, 1], np.zeros(len(time)))

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from vnl_mjx.clips.columns import root_pose
+from vnl_mjx.clips.conditioning.segments import stretches
 from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.gait.generate import GaitMotion
 from vnl_mjx.gait.paw_geometry import PawParts, other_heights, paw_parts
@@ -104,16 +105,10 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     )
 
 
-def _spells(flags: np.ndarray) -> list[slice]:
-    """Runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
-    return [slice(a, b) for a, b in edges.reshape(-1, 2)]
-
-
 def _slip(paw: PawParts, contact: np.ndarray) -> float:
     worst = 0.0
-    for stance in _spells(contact):
-        points = paw.points[stance]
+    for start, stop in stretches(contact):
+        points = paw.points[start:stop]
         for part in range(points.shape[1]):
             down = points[points[:, part, 2] < _TOUCHING, part, :2]
             if len(down):
@@ -127,8 +122,8 @@ def _lifted(paw: PawParts, contact: np.ndarray) -> float:
 
 def _clearance(paw: PawParts, contact: np.ndarray) -> float:
     """Least height reached in a swing that begins and ends within the motion."""
-    swings = [s for s in _spells(~contact) if s.start > 0 and s.stop < len(contact)]
-    return min((float(paw.height[swing].max()) for swing in swings), default=np.inf)
+    swings = [(a, b) for a, b in stretches(~contact) if a > 0 and b < len(contact)]
+    return min((float(paw.height[a:b].max()) for a, b in swings), default=np.inf)
 
 
 def _distance(position: np.ndarray, rate: float) -> float:

@@ -77,11 +77,8 @@ def over_the_feet(
 ) -> Rearing:
     """The rearing with the hips so far back that the centre of mass gets over the hindfeet.
 
-    Args:
-        rearing: whose `back` is 0.
-        center_of_mass: [frame, 3] with the hips not moved back.
-        toes: [frame, 3] middle of the two hindfeet's planted points.
-        heading: [frame] of the animal, radians.
+    `center_of_mass` [frame, 3] is with the hips not moved back, `toes` [frame, 3] the middle of the
+    hindfeet's planted points, `heading` [frame] in radians.
     """
     ahead = (center_of_mass - toes)[:, :2]
     along = ahead[:, 0] * np.cos(heading) + ahead[:, 1] * np.sin(heading)

@@ -8,12 +8,7 @@ def wander(
 ) -> np.ndarray:
     """Smooth irregular curves [frame, columns] around 0 with a standard deviation of about 1.
 
-    Args:
-        rng: three draws per sinusoid are taken, whatever the frames.
-        time: seconds [frame].
-        low_hz: lower end of the band of the five sinusoids that each curve is the sum of.
-        high_hz: its upper end.
-        columns: number of curves.
+    Each is the sum of five sinusoids of a band; three draws are taken for each, whatever the frames.
     """
     frequency = rng.uniform(low_hz, high_hz, (5, columns))
     phase = rng.uniform(0, 2 * np.pi, (5, columns))

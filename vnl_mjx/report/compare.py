@@ -7,29 +7,29 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.cells import (
-    NOTHING,
-    Cell,
-    Table,
-    figure_cell,
-    interval,
-    name_cell,
-    number,
-)
 from vnl_mjx.report.differences import Difference, common_clips, differences
 from vnl_mjx.report.document import jsonable, validate
 from vnl_mjx.report.html import environment, write_together
 from vnl_mjx.report.inlining import inline_picture
 from vnl_mjx.report.lookup import (
     Document,
-    figures_of,
     main_policy,
     metric_label,
+    metrics_of,
 )
+from vnl_mjx.report.metric_tables import GROUP_TITLES, metric_group
 from vnl_mjx.report.pictures.errors import by_name
-from vnl_mjx.report.pictures.style import Picture, Spread
-from vnl_mjx.report.sections import Shown
-from vnl_mjx.report.tables import GROUP_TITLES, metric_group
+from vnl_mjx.report.pictures.style import Estimates, Picture
+from vnl_mjx.report.sections import ShownPicture
+from vnl_mjx.report.table_cells import (
+    NOTHING,
+    Cell,
+    Table,
+    interval,
+    metric_cell,
+    name_cell,
+    number,
+)
 from vnl_mjx.report.verdicts import MET, MISSED, tiles
 
 COMPARISON_FILE = "comparison.html"
@@ -69,7 +69,7 @@ def compare_html(documents: Mapping[str, Document]) -> str:
             warnings=_warnings(documents),
             tables=_tables(documents),
             pictures=[
-                Shown(name, inline_picture(picture, f"compare-{name}"), picture.caption, {})
+                ShownPicture(name, inline_picture(picture, f"compare-{name}"), picture.caption, {})
                 for name, picture in _pictures(documents).items()
             ],
             made=_made_table(documents),
@@ -130,7 +130,7 @@ def _note(between: Mapping[str, Mapping[str, Difference]]) -> str:
 
 
 def _figure(document: Document, metric: str) -> Cell:
-    return figure_cell(figures_of(document, main_policy(document)).get(metric))
+    return metric_cell(metrics_of(document, main_policy(document)).get(metric))
 
 
 def _between(found: Difference | None) -> Cell:
@@ -150,11 +150,11 @@ def _between(found: Difference | None) -> Cell:
 def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
     pictures = {}
     for metric in _PICTURES:
-        figures = [figures_of(d, main_policy(d)).get(metric) or {} for d in documents.values()]
+        figures = [metrics_of(d, main_policy(d)).get(metric) or {} for d in documents.values()]
         keys = ("mean", "low", "high")
         values = np.array([[f.get(k) for k in keys] for f in figures], np.float64)
         if np.isfinite(values[:, 0]).all():
-            spread = {"student": Spread(*values.T)}
+            spread = {"student": Estimates(*values.T)}
             label = metric_label(next(iter(documents.values())), metric)
             pictures[metric.replace("_", "-")] = by_name(spread, list(documents), label, sort=False)
     return pictures

@@ -9,16 +9,16 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
-from vnl_mjx.evaluation.episode_figures import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
-from vnl_mjx.report.findings import LatentFindings, Rollouts
 from vnl_mjx.report.lookup import metric_label
 from vnl_mjx.report.pictures import curves, errors, latent, prior
-from vnl_mjx.report.pictures.style import Picture, Spread
+from vnl_mjx.report.pictures.style import Estimates, Picture
+from vnl_mjx.report.results import LatentResults, Rollouts
 from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
 from vnl_mjx.walkers.walker import Walker
 
@@ -33,7 +33,7 @@ class Illustrator:
 
     Attributes:
         document: with "policies" and "differences".
-        figures: by subject, way of acting and metric, [episode].
+        figures: by policy, way of acting and metric, [episode].
         sets: what episodes belong to.
         set_of_clip: "train", "held_out" or "other" of each clip.
         how: the way of acting that is drawn.
@@ -90,7 +90,7 @@ class Illustrator:
         return {
             "action/groups": errors.by_name(
                 {
-                    label: Spread(_column(found[key]["per_group"], "mae"))
+                    label: Estimates(_column(found[key]["per_group"], "mae"))
                     for label, key in states.items()
                 },
                 list(groups),
@@ -101,7 +101,7 @@ class Illustrator:
             ),
             "action/r2": errors.by_name(
                 {
-                    label: Spread(_column(found[key]["per_actuator"], "r2"))
+                    label: Estimates(_column(found[key]["per_actuator"], "r2"))
                     for label, key in states.items()
                 },
                 list(names),
@@ -114,13 +114,13 @@ class Illustrator:
 
     def _by_clip(self, name: str) -> Picture:
         values = {
-            policy: Spread(_column(ways[self.how]["clips"], name))
+            policy: Estimates(_column(ways[self.how]["clips"], name))
             for policy, ways in self.document["policies"].items()
             if self.how in ways
         }
         return errors.by_clip(values, self.sets.names, self._label(name), self.set_of_clip)
 
-    def _ratios(self) -> dict[str, Spread]:
+    def _ratios(self) -> dict[str, Estimates]:
         found = {}
         for pair, ways in self.document["differences"].items():
             policy, _, teacher = pair.partition(" vs ")
@@ -129,7 +129,7 @@ class Illustrator:
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
             ratio = reward_ratio(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
-            found[policy] = Spread(np.array([ratio.get(clip) for clip in clips], np.float64))
+            found[policy] = Estimates(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found
 
     def _label(self, name: str) -> str:
@@ -158,13 +158,13 @@ class Illustrator:
                 interval((farthest <= mm).astype(float), self.sets.clip, seed=self.sets.seed)
                 for mm in _SUCCESS_MM
             ]
-            shares[policy] = Spread(*np.array([(r.value, r.low, r.high) for r in rows]).T)
+            shares[policy] = Estimates(*np.array([(r.value, r.low, r.high) for r in rows]).T)
         return curves.success_curve(
             _SUCCESS_MM, shares, "greatest root position error of an episode, mm"
         )
 
 
-def latent_pictures(found: LatentFindings, clips: ReferenceClips) -> dict[str, Picture]:
+def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Picture]:
     """The latent space of a student; none where no step is valid."""
     statistics, points = found.statistics, found.points
     if not statistics:
@@ -193,7 +193,7 @@ def latent_pictures(found: LatentFindings, clips: ReferenceClips) -> dict[str, P
     if len(correlation["lag_s"]):
         drawn["latent/autocorrelation"] = latent.autocorrelation(
             np.array(correlation["lag_s"]),
-            Spread(*(np.array(correlation[key]) for key in ("mean", "lower", "upper"))),
+            Estimates(*(np.array(correlation[key]) for key in ("mean", "lower", "upper"))),
             correlation["time_constant_s"],
         )
     if "aggregate" in statistics:
@@ -210,7 +210,7 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
     drawn = {}
     for start in STARTS:
         found_curves = {mode: found.survival_curve(mode, start) for mode in found.rollouts}
-        alive = {m: Spread(c.share, c.low, c.high) for m, c in found_curves.items()}
+        alive = {m: Estimates(c.share, c.low, c.high) for m, c in found_curves.items()}
         seconds = next(iter(found_curves.values())).seconds
         target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
         words = START_WORDS[start]
@@ -240,6 +240,6 @@ def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.nda
     return np.array([row.get(name) for row in rows.values()], np.float64)
 
 
-def _spread(rows: Sequence[Mapping[str, float | None]]) -> Spread:
+def _spread(rows: Sequence[Mapping[str, float | None]]) -> Estimates:
     keys = ("mean", "low", "high")
-    return Spread(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))
+    return Estimates(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))

@@ -32,12 +32,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def inline_picture(picture: Picture, prefix: str) -> Markup:
-    """The element that shows a picture: its SVG, or its PNG where that is smaller.
-
-    Args:
-        picture: to show.
-        prefix: of the ids inside, by which several pictures of a page are kept apart.
-    """
+    """The element that shows a picture: its SVG, whose ids begin with `prefix`, or its PNG if smaller."""
     svg = inline_svg(picture.svg, prefix, picture.alt)
     if len(svg) <= len(picture.png) * 4 // 3:
         return svg

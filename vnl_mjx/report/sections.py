@@ -6,17 +6,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vnl_mjx.report.cells import Table
-from vnl_mjx.report.free_tables import latent_tables, prior_table
 from vnl_mjx.report.inlining import inline_picture
+from vnl_mjx.report.latent_tables import latent_tables, prior_table
 from vnl_mjx.report.lookup import Document, main_acting
-from vnl_mjx.report.pictures.style import Picture
-from vnl_mjx.report.tables import (
+from vnl_mjx.report.metric_tables import (
     GROUP_TITLES,
     action_tables,
     clips_table,
     metric_tables,
 )
+from vnl_mjx.report.pictures.style import Picture
+from vnl_mjx.report.table_cells import Table
 
 # Key, title, and what a reader has to know. Pictures are put into sections by these keys.
 _SECTIONS = {
@@ -46,7 +46,7 @@ _REWARD_GROUPS = ("reward", "success")
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPicture:
     """A picture in the page.
 
     Attributes:
@@ -79,7 +79,7 @@ class Section:
     title: str
     intro: str
     tables: Sequence[Table] = ()
-    pictures: Sequence[Shown] = field(default_factory=tuple)
+    pictures: Sequence[ShownPicture] = field(default_factory=tuple)
     missing: str = ""
 
 
@@ -97,7 +97,7 @@ def sections(
         ValueError: a picture names no section.
     """
     tables = _tables(document)
-    shown: dict[str, list[Shown]] = {}
+    shown: dict[str, list[ShownPicture]] = {}
     for name, picture in pictures.items():
         key = name.partition("/")[0]
         if key not in _SECTIONS or key == name:
@@ -117,9 +117,9 @@ def picture_files(name: str) -> dict[str, str]:
     return {kind: f"pictures/{name}.{kind}" for kind in ("svg", "png")}
 
 
-def _shown(name: str, picture: Picture) -> Shown:
+def _shown(name: str, picture: Picture) -> ShownPicture:
     prefix = name.replace("/", "-").replace("_", "-")
-    return Shown(name, inline_picture(picture, prefix), picture.caption, picture_files(name))
+    return ShownPicture(name, inline_picture(picture, prefix), picture.caption, picture_files(name))
 
 
 def _tables(document: Document) -> dict[str, list[Table]]:

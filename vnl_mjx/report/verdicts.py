@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
-from vnl_mjx.report.cells import NOTHING, interval, number, percent
 from vnl_mjx.report.lookup import (
     Document,
-    figures_of,
     main_acting,
     main_policy,
+    metrics_of,
 )
+from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"
@@ -80,8 +80,8 @@ def _reward_ratio(document: Document) -> Tile:
 
 def _survival(document: Document) -> Tile:
     label = "episodes that reach the end of the clip"
-    own = figures_of(document, main_policy(document)).get("survival") or {}
-    teacher = (figures_of(document, "teacher").get("survival") or {}).get("mean")
+    own = metrics_of(document, main_policy(document)).get("survival") or {}
+    teacher = (metrics_of(document, "teacher").get("survival") or {}).get("mean")
     least = None if teacher is None else teacher - _SURVIVAL_MARGIN
     target = (
         ""
@@ -93,8 +93,8 @@ def _survival(document: Document) -> Tile:
 
 def _root_error(document: Document) -> Tile:
     label = "root position error"
-    own = figures_of(document, main_policy(document)).get(_ROOT_ERROR) or {}
-    teacher = (figures_of(document, "teacher").get(_ROOT_ERROR) or {}).get("mean")
+    own = metrics_of(document, main_policy(document)).get(_ROOT_ERROR) or {}
+    teacher = (metrics_of(document, "teacher").get(_ROOT_ERROR) or {}).get("mean")
     if own.get("mean") is None:
         return Tile(label, NOTHING, verdict=UNMEASURED)
     verdict, target = UNDECIDED, ""

@@ -1,20 +1,23 @@
-"""What in a row of metrics tells of a known trouble, and what to change then."""
+"""Known troubles of a training, one row each: what in a row of metrics tells of it, and what to change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 ACTION_MSE_ALARM = 0.05
-KL_ALARM = 0.05
+KL_ALARM = 0.05  # nats, summed over the latent
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
+POLICY_KL_ALARM = 0.5  # nats, summed over actuators
+ACTION_STD_ALARM = 0.01
+EXPLAINED_VARIANCE_ALARM = 0.1
 
 
 class Alarm(NamedTuple):
-    """A known trouble.
+    """A known trouble that was found.
 
     Attributes:
         what: its name for a person.
-        found: what tells of it, with the figures.
+        found: what tells of it, with the numbers.
         change: what to do, with the keys of the configuration.
     """
 
@@ -27,67 +30,153 @@ class Alarm(NamedTuple):
         return f"{self.found}: {self.change}"
 
 
-def latent_alarms(kl: float, active_units: float, latent_dim: int) -> dict[str, Alarm]:
-    """Named signs that a latent has collapsed.
+class Rule(NamedTuple):
+    """A known trouble.
 
-    Args:
-        kl: KL(posterior || prior), summed over dimensions, nats.
-        active_units: dimensions that cost KL (`training.metrics.ACTIVE_UNIT_KL`).
-        latent_dim: all dimensions.
+    Attributes:
+        name: its name in the program.
+        condition: whether a row of metrics tells of it.
+        found: what tells of it; metrics of the row by name in braces.
+        change: what to do, with the keys of the configuration.
+        what: its name for a person.
     """
-    found = {}
-    if kl < KL_ALARM:
-        found["kl_near_zero"] = Alarm(
-            "latent collapse",
-            f"KL is {kl:.3f} nats, posterior and prior are all but equal (latent collapse)",
-            "lower training_config.kl_weight or start it low (training_config.kl_weight.start)",
-        )
-    if active_units < ACTIVE_UNITS_ALARM * latent_dim:
-        found["few_active_units"] = Alarm(
-            "few latent dimensions in use",
-            f"{active_units:.0f} of {latent_dim} latent dimensions are used",
-            "lower training_config.kl_weight or vae_config.latent_dim",
-        )
-    return found
+
+    name: str
+    condition: Callable[[Mapping[str, float]], bool]
+    found: str
+    change: str
+    what: str = ""
 
 
-def alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[str, str]:
-    """Named warnings, one line each, for metrics of `training.metrics.interval_metrics`.
+_LATENT = (
+    Rule(
+        "kl_near_zero",
+        lambda m: m["loss/kl"] < KL_ALARM,
+        "KL is {loss/kl:.3f} nats, posterior and prior are all but equal (latent collapse)",
+        "lower training_config.kl_weight or start it low (training_config.kl_weight.start)",
+        "latent collapse",
+    ),
+    Rule(
+        "few_active_units",
+        lambda m: m["latent/active_units"] < ACTIVE_UNITS_ALARM * m["latent_dim"],
+        "{latent/active_units:.0f} of {latent_dim:.0f} latent dimensions are used",
+        "lower training_config.kl_weight or vae_config.latent_dim",
+        "few latent dimensions in use",
+    ),
+)
+_OVERFLOW = Rule(
+    "overflow",
+    lambda m: m.get("overflow/count", 0) > 0,
+    "in {overflow/count:.0f} of {steps:.0f} steps a simulation left out contacts for which there was no "
+    "room",
+    "raise physics_config.naconmax_per_env and physics_config.njmax, or leave them null",
+)
+
+
+def _diverged(change: str) -> Rule:
+    return Rule(
+        "nan",
+        lambda m: m["nan/count"] > NAN_SHARE_ALARM * m["steps"],
+        "{nan/count:.0f} simulations diverged in {steps:.0f} steps and were reset",
+        change,
+    )
+
+
+def _skipped(change: str) -> Rule:
+    return Rule(
+        "skipped",
+        lambda m: m["loss/skipped_minibatches"] > 0,
+        "{skipped_percent:.1f} % of the minibatches had no finite gradient and were left out",
+        change,
+    )
+
+
+STUDENT_RULES = (
+    *_LATENT,
+    Rule(
+        "action_error",
+        lambda m: m["loss/action_mse"] > ACTION_MSE_ALARM,
+        f"the mean squared action error is {{loss/action_mse:.3f}}, above {ACTION_MSE_ALARM:g}",
+        "the student does not follow its teacher yet; if it stays, see the conformance table, train longer, "
+        "or lower training_config.kl_weight",
+    ),
+    _diverged(
+        "the teacher's actions are too strong for these clips, or the walker is not the teacher's"
+    ),
+    _skipped("lower training_config.learning_rate"),
+    _OVERFLOW,
+)
+TEACHER_RULES = (
+    _diverged("lower network.initial_action_std or task.physics.timestep"),
+    _skipped("lower ppo.learning_rate"),
+    Rule(
+        "policy_kl",
+        lambda m: m["loss/policy_kl"] > POLICY_KL_ALARM,
+        "an update moves the policy by {loss/policy_kl:.2f} nats",
+        "lower ppo.learning_rate or ppo.num_epochs, or give ppo.adaptive_rate.target_kl=0.15",
+    ),
+    Rule(
+        "action_std",
+        lambda m: m["loss/action_std"] < ACTION_STD_ALARM,
+        "the standard deviation of the actions is down to {loss/action_std:.4f}, nothing is explored any "
+        "more",
+        "raise ppo.entropy",
+    ),
+    Rule(
+        "latent_kl",
+        lambda m: m["loss/latent_kl"] < KL_ALARM,
+        "KL of the latent is {loss/latent_kl:.3f} nats, it tells next to nothing of the reference",
+        "lower ppo.latent_kl or start it low (ppo.latent_kl.start)",
+    ),
+    Rule(
+        "value",
+        lambda m: m["loss/explained_variance"] < EXPLAINED_VARIANCE_ALARM,
+        "the value network explains {loss/explained_variance:.2f} of the returns' variance",
+        "raise ppo.value_learning_rate or ppo.reward_scale, or lower ppo.discount",
+    ),
+    _OVERFLOW,
+)
+
+
+def student_alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[str, str]:
+    """Returns named warnings, one line each, for metrics of `training.metrics.interval_metrics`.
 
     Args:
         metrics: one row.
         latent_dim: of the student.
         steps: environment steps of the row's interval.
     """
-    latent = latent_alarms(metrics["loss/kl"], metrics["latent/active_units"], latent_dim)
-    found = {name: str(alarm) for name, alarm in latent.items()}
-    if metrics["loss/action_mse"] > ACTION_MSE_ALARM:
-        found["action_error"] = (
-            f"the mean squared action error is {metrics['loss/action_mse']:.3f}, above "
-            f"{ACTION_MSE_ALARM:g}: the student does not follow its teacher yet; if it stays, see the "
-            "conformance table, train longer, or lower training_config.kl_weight"
-        )
-    if metrics["nan/count"] > NAN_SHARE_ALARM * steps:
-        found["nan"] = (
-            f"{metrics['nan/count']:.0f} simulations diverged in {steps:.0f} steps and were reset: the "
-            "teacher's actions are too strong for these clips, or the walker is not the teacher's"
-        )
-    if metrics["loss/skipped_minibatches"] > 0:
-        found["skipped"] = (
-            f"{100 * metrics['loss/skipped_minibatches']:.1f} % of the minibatches had no finite gradient "
-            "and were left out: lower training_config.learning_rate"
-        )
-    return found | overflow_alarm(metrics, steps)
+    found = _raised(STUDENT_RULES, {**metrics, "latent_dim": latent_dim, "steps": steps})
+    return {name: str(alarm) for name, alarm in found.items()}
 
 
-def overflow_alarm(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
-    """The warning that the simulation had too little room, if it had; as `alarms`."""
-    count = metrics.get("overflow/count", 0)
-    if not count:
-        return {}
+def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
+    """Returns named warnings, one line each, for metrics of `training.metrics.ppo_metrics`.
+
+    Args:
+        metrics: one row.
+        steps: environment steps of the row's interval.
+    """
+    found = _raised(TEACHER_RULES, {**metrics, "steps": steps})
+    return {name: str(alarm) for name, alarm in found.items()}
+
+
+def latent_alarms(kl: float, active_units: float, latent_dim: int) -> dict[str, Alarm]:
+    """Returns named signs that a latent has collapsed.
+
+    Args:
+        kl: KL(posterior || prior), summed over dimensions, nats.
+        active_units: dimensions that cost KL (`training.metrics.ACTIVE_UNIT_KL`).
+        latent_dim: all dimensions.
+    """
+    row = {"loss/kl": kl, "latent/active_units": active_units, "latent_dim": latent_dim}
+    return _raised(_LATENT, row)
+
+
+def _raised(rules: tuple[Rule, ...], metrics: Mapping[str, float]) -> dict[str, Alarm]:
+    metrics = {**metrics, "skipped_percent": 100 * metrics.get("loss/skipped_minibatches", 0.0)}
     return {
-        "overflow": (
-            f"in {count:.0f} of {steps:.0f} steps a simulation left out contacts for which there was no "
-            "room: raise physics_config.naconmax_per_env and physics_config.njmax, or leave them null"
-        )
+        rule.name: Alarm(rule.what, rule.found.format_map(metrics), rule.change)
+        for rule in rules
+        if rule.condition(metrics)
     }

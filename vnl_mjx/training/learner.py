@@ -103,15 +103,7 @@ class Learner:
         weights = {name: weight(env_steps) for name, weight in self.weights.items()}
 
         def objective(params: Any, segment: Segment, key: jax.Array):
-            terms = loss_fn(params, segment, key)
-            means = {name: _mean(segment, term) for name, term in terms.items()}
-            for name in weights:
-                if terms[name].shape != segment.valid.shape:
-                    expected = segment.valid.shape
-                    raise ValueError(f"loss {name!r}: {terms[name].shape} must be {expected}")
-            means["total"] = sum(
-                (weight * means[name] for name, weight in weights.items()), jnp.float32(0)
-            )
+            means = reduced(loss_fn(params, segment, key), segment, weights)
             return means["total"], means
 
         def minibatch(learnt, inputs):
@@ -139,6 +131,31 @@ class Learner:
         return *learnt, jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), statistics)
 
 
+def reduced(
+    terms: Mapping[str, jax.Array], segment: Segment, weights: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Returns the mean of every term over the valid steps, and their weighted sum as "total".
+
+    Args:
+        terms: of a `LossFunction`.
+        segment: that they are of.
+        weights: [] of the terms that are part of the total.
+
+    Raises:
+        ValueError: one of these is not [time, env].
+    """
+    expected = segment.valid.shape
+    for name in weights:
+        if terms[name].shape != expected:
+            raise ValueError(f"loss {name!r}: {terms[name].shape} must be {expected}")
+    means = {
+        name: segment.mean(term) if term.shape[:2] == expected else term
+        for name, term in terms.items()
+    }
+    total = sum((weight * means[name] for name, weight in weights.items()), jnp.float32(0))
+    return means | {"total": total}
+
+
 def if_finite(grads: Any, stepped: Any, learnt: Any) -> tuple[Any, jax.Array, jax.Array]:
     """Returns `stepped` if the gradient that led there is finite, else `learnt` as it was.
 
@@ -151,7 +168,3 @@ def if_finite(grads: Any, stepped: Any, learnt: Any) -> tuple[Any, jax.Array, ja
     finite = jnp.isfinite(grad_norm)
     learnt = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, learnt)
     return learnt, grad_norm, 1.0 - finite
-
-
-def _mean(segment: Segment, term: jax.Array) -> jax.Array:
-    return segment.mean(term) if term.shape[:2] == segment.valid.shape else term

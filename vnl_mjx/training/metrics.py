@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.training.learner import LearningStatistics
 from vnl_mjx.training.rollout import RolloutStatistics
 from vnl_mjx.training.trainer import Update
@@ -21,7 +23,7 @@ ACTIVE_UNIT_VARIANCE = 0.01
 def interval_metrics(
     updates: Sequence[Update], groups: Mapping[str, Sequence[int]], steps_per_update: int
 ) -> dict[str, float]:
-    """Metrics of an interval of updates under `section/name` keys.
+    """Returns metrics of an interval of a distillation under `section/name` keys.
 
     Args:
         updates: the interval's updates, at least one.
@@ -30,14 +32,33 @@ def interval_metrics(
     """
     rollout, learnt, seconds = taken_together(updates)
     abs_error = learnt.loss["action_abs_error"]
-    metrics = {
-        **learning_metrics(learnt),
-        **latent_metrics(learnt.loss),
-        **{f"action_mae/{name}": abs_error[list(rows)].mean() for name, rows in groups.items()},
-        **rollout_metrics(rollout),
-        **timing_metrics(seconds, len(updates) * steps_per_update),
-    }
-    return {name: float(value) for name, value in metrics.items()}
+    return _row(
+        learning_metrics(learnt),
+        latent_metrics(learnt.loss),
+        {f"action_mae/{name}": abs_error[list(rows)].mean() for name, rows in groups.items()},
+        rollout_metrics(rollout),
+        timing_metrics(seconds, len(updates) * steps_per_update),
+    )
+
+
+def ppo_metrics(updates: Sequence[Update], reward: RewardConfig) -> dict[str, float]:
+    """Returns metrics of an interval of a teacher's training under `section/name` keys.
+
+    Args:
+        updates: the interval's updates, at least one.
+        reward: of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over the
+            greatest that it can be.
+    """
+    rollout, learnt, seconds = taken_together(updates)
+    imitation = sum(rollout.terms[name] for name in imitation_terms(reward))
+    fraction = imitation / max(rollout.num_steps, 1) / max(imitation_reward_maximum(reward), 1e-9)
+    return _row(
+        learning_metrics(learnt),
+        _per_dimension(learnt.loss["latent_kl_per_dim"]),
+        {"rollout/reward_fraction": fraction},
+        rollout_metrics(rollout),
+        timing_metrics(seconds, rollout.num_steps),
+    )
 
 
 def learning_metrics(learnt: LearningStatistics) -> dict[str, Any]:
@@ -89,7 +110,7 @@ def latent_metrics(loss: Mapping[str, Any]) -> dict[str, Any]:
         "latent/varying_units": np.sum(variance > ACTIVE_UNIT_VARIANCE),
         "latent/posterior_mean_variance": variance.mean(),
         **{f"latent/{name}": loss[name] for name in ("posterior_std", "prior_std") if name in loss},
-        **{f"latent_kl/{i:02d}": kl for i, kl in enumerate(loss["kl_per_dim"])},
+        **_per_dimension(loss["kl_per_dim"]),
     }
 
 
@@ -102,3 +123,11 @@ def timing_metrics(seconds: Mapping[str, float], env_steps: int) -> dict[str, fl
         "time/share_policy_and_task": (seconds["rollout"] - seconds["physics"]) / total,
         "time/share_update": seconds["update"] / total,
     }
+
+
+def _per_dimension(kl: np.ndarray) -> dict[str, Any]:
+    return {f"latent_kl/{i:02d}": x for i, x in enumerate(kl)}
+
+
+def _row(*parts: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for part in parts for name, value in part.items()}

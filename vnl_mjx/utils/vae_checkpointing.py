@@ -1,11 +1,10 @@
 """Checkpoints of a distillation run, and students read from them.
 
-Besides what `run_checkpointing` describes, a checkpoint holds `student`, the student's parameters alone, and
+Besides what `checkpoints.run` describes, a checkpoint holds `student`, the student's parameters alone, and
 `teacher`, the frozen policy.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 
-FORMAT_VERSION = 1
 _REQUIRED_METADATA = ("teacher_network", "vae")
 
 
@@ -32,7 +30,7 @@ class LoadedStudent:
         student: its functions.
         params: its parameters (NumPy).
         teacher: the frozen policy that it was distilled from, whose statistics normalise its observations.
-        metadata: what the run recorded (see `vnl_mjx.commands.train.distill`).
+        metadata: what the run recorded (see `vnl_mjx.commands.train.run_folder`).
         env_steps: environment steps of the checkpoint.
         path: the checkpoint's folder.
     """
@@ -45,46 +43,20 @@ class LoadedStudent:
     path: Path
 
 
-class VaeCheckpointer(RunCheckpointer):
-    """Writes and restores the checkpoints of one run folder."""
+def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1) -> RunCheckpointer:
+    """Opens (and creates) the checkpoint folder of a distillation; the best have the lowest metric."""
+    return RunCheckpointer(run_dir, ("student", "teacher"), keep_last, keep_best, best="lowest")
 
-    def __init__(self, run_dir: Path, keep_last: int = 3, keep_best: int = 1):
-        """Opens (and creates) the checkpoint folder; the best have the lowest metric."""
-        super().__init__(run_dir, ("student", "teacher"), keep_last, keep_best, best="lowest")
 
-    def save(
-        self,
-        env_steps: int,
-        state: Any,
-        params: Any,
-        teacher: FrozenPolicy,
-        metadata: Mapping[str, Any],
-        metric: float,
-    ) -> None:
-        """Copies everything to host memory and writes it in the background.
+def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
+    """Returns what a checkpoint stores besides the training state, as `load_student` reads it.
 
-        Args:
-            env_steps: name of the checkpoint.
-            state: training state, any pytree of arrays.
-            params: the student's parameters (a part of `state`, stored apart for readers).
-            teacher: the frozen policy.
-            metadata: JSON-able; `vae` and `teacher` configurations are added to it here.
-            metric: lower is better, for keep-best.
-
-        Raises:
-            UserError: this or the previous write failed; what was complete before is untouched.
-        """
-        document = {
-            **metadata,
-            "format_version": FORMAT_VERSION,
-            "teacher_network": asdict(teacher.config),
-        }
-        items = {"student": params, "teacher": _teacher_arrays(teacher)}
-        self.save_items(env_steps, state, items, document, metric)
-
-    def metadata(self, env_steps: int) -> dict[str, Any]:
-        """What the checkpoint of `env_steps` recorded."""
-        return read_metadata(self.folder / str(env_steps), _REQUIRED_METADATA)
+    Args:
+        params: the student's parameters.
+        teacher: the frozen policy.
+    """
+    arrays = {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
+    return {"student": params, "teacher": arrays}
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
@@ -126,35 +98,15 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, _REQUIRED_METADATA)
-    if metadata["format_version"] > FORMAT_VERSION:
-        raise UserError(
-            f"{folder}: checkpoint format {metadata['format_version']}, this version reads up to "
-            f"{FORMAT_VERSION}; update vnl-mjx"
-        )
     network = {
         k: tuple(v) if isinstance(v, list) else v for k, v in metadata["teacher_network"].items()
     }
-    teacher = read_arrays(folder / "teacher")
+    teacher = unflatten(read_arrays(folder / "teacher"))
     return LoadedStudent(
         student=StudentVAE(VaeConfig.from_dict(metadata["vae"])),
         params=unflatten(read_arrays(folder / "student")),
-        teacher=FrozenPolicy(
-            params=unflatten(
-                {
-                    k.removeprefix("params."): v
-                    for k, v in teacher.items()
-                    if k.startswith("params.")
-                }
-            ),
-            obs_mean=teacher["obs_mean"],
-            obs_std=teacher["obs_std"],
-            config=IntentionConfig(**network),
-        ),
+        teacher=FrozenPolicy(**teacher, config=IntentionConfig(**network)),
         metadata=metadata,
         env_steps=metadata["env_steps"],
         path=folder,
     )
-
-
-def _teacher_arrays(teacher: FrozenPolicy) -> dict[str, Any]:
-    return {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}

@@ -15,14 +15,9 @@ _LIMIT_M = 10.0
 
 
 def floor_shift(foot_heights: np.ndarray, percentile: float = DEFAULT_PERCENTILE) -> float:
-    """Metres to add to z so that the percentile of the lowest foot lies on the floor.
+    """Metres to add to z so that the percentile of the lowest foot lies on the floor; 0 without any frame.
 
-    Args:
-        foot_heights: [frame, feet] over the floor, metres; frames with NaN do not count.
-        percentile: of the frames, in [0, 100]: that many are left below the floor.
-
-    Returns:
-        Metres, positive upward; 0 where no frame counts.
+    `foot_heights` [frame, feet] are metres over the floor; frames with NaN do not count.
     """
     lowest = _lowest(foot_heights)
     return -float(np.percentile(lowest, percentile)) if lowest.size else 0.0

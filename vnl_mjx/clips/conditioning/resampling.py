@@ -31,14 +31,9 @@ def num_resampled(num_in: int, rate_in: float, rate_out: float) -> int:
 
 
 def input_rows(first_out: int, num_out: int, num_in: int, rate_in: float, rate_out: float) -> slice:
-    """The input frames that `resample_block` needs for a block of output frames, with margins.
+    """The input frames, with margins, that `resample_block` needs for `num_out` output frames (at least 1).
 
-    Args:
-        first_out: first output frame of the block.
-        num_out: output frames in the block, at least 1.
-        num_in: input frames of the whole take.
-        rate_in: Hz.
-        rate_out: Hz.
+    `num_in` counts the input frames of the whole take; rates are in Hz.
     """
     base, _ = _places(np.array([first_out, first_out + num_out - 1]), rate_in, rate_out)
     start = max(int(base[0]) - MARGIN_FRAMES, 0)

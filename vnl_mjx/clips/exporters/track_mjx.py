@@ -100,12 +100,7 @@ def export_stac(
 def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, walker: Walker) -> None:
     """Writes the group `all_clips` of the eight ReferenceClip fields, [clip, frame, ...].
 
-    What the file tells beyond track-mjx's fields (names and rate) is in attributes.
-
-    Args:
-        path: of the file to write.
-        clips: all of one length.
-        walker: as of every exporter; not needed here.
+    Names and rate, which track-mjx has no fields for, are attributes. `walker` is as of every exporter.
 
     Raises:
         UserError: the clips differ in length, or the file cannot be written.

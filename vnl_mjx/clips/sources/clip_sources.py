@@ -1,6 +1,6 @@
 """Files that already hold clips, as recordings with one take per clip.
 
-Layouts: track-mjx `io/load.py` (group `all_clips`, ReferenceClip) and our own (`clip_file.py`).
+Layouts: track-mjx `io/load.py` (group `all_clips`, ReferenceClip) and our own (`clips/file.py`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from rich.console import Console
 from vnl_mjx.commands import tables
 from vnl_mjx.commands.data import student_tables
 from vnl_mjx.commands.data.inspect_clips import describe_file
-from vnl_mjx.commands.data.recognise import recognise
+from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.compat.track_mjx_loader import load_teacher
 from vnl_mjx.utils.vae_checkpointing import load_student
 
@@ -54,7 +54,7 @@ def describe(path: Path) -> Description:
     Raises:
         UserError: nothing is there, nothing known, or it is damaged.
     """
-    kind, found = recognise(path)
+    kind, found = find_stored(path)
     if kind == "teacher":
         return _describe_teacher(found)
     if kind == "student":

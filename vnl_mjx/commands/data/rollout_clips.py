@@ -12,11 +12,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
 from vnl_mjx.commands import tables
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment, name_of
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
 from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
     source = args.clips.expanduser() if args.clips else DEMO_CLIPS
     check_output(args.output, [source], args.overwrite)
     prepare_jax()
-    experiment = load_experiment(args.checkpoint, args.clips, args.mjcf)
+    experiment = load_stored_teacher(args.checkpoint, args.clips, args.mjcf)
     console, clips = Console(), experiment.clips
     for message in experiment.teacher.warnings:
         tables.warn(console, message)
-    played_by, task = name_of(experiment, args.checkpoint), experiment.env.task
+    played_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
             player = EpisodeRunner(task)

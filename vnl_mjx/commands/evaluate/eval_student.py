@@ -39,10 +39,10 @@ def run(config: EvaluationConfig) -> int:
     with terminate_cleanly(), _video_queue(config, evaluated) as queue:
         evaluation.play()
         if queue is not None:
-            evaluation.film_clips(queue, folder)
+            evaluation.draw_clips(queue, folder)
         evaluation.measure()
         if queue is not None:
-            evaluation.film_latent(queue, folder)
+            evaluation.draw_latent(queue, folder)
         document = evaluation.assemble(time.perf_counter() - started)
         drawn = DrawnVideos([], [NO_VIDEOS_ASKED])
         if queue is not None:

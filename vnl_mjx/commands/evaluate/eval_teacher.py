@@ -11,10 +11,10 @@ from rich.table import Table
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.commands import tables
-from vnl_mjx.commands.evaluate.teacher_setup import choose_clips, load_experiment, name_of
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.evaluation.teacher_targets import judge
@@ -51,14 +51,14 @@ def run(args: argparse.Namespace) -> int:
     if args.video is not None:
         _check_video(args.video)
     prepare_jax()
-    experiment = load_experiment(
+    experiment = load_stored_teacher(
         args.checkpoint, args.clips, args.mjcf, nominal_body=not args.randomized
     )
     clips, teacher = choose_clips(experiment.clips, args.which), experiment.teacher
     console = Console()
     for message in teacher.warnings:
         tables.warn(console, message)
-    name = name_of(experiment, args.checkpoint)
+    name = name_of_teacher(experiment, args.checkpoint)
     console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
     evaluator = TeacherEvaluator(experiment.env.task)
     with terminate_cleanly(), frame_progress(console, "control steps") as progress:

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.data.recognise import recognise
-from vnl_mjx.commands.evaluate.student_setup import StoredStudent, load_stored_student
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment
+from vnl_mjx.commands.stored import (
+    StoredStudent,
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+)
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.protocol import Subject, policy_subject, student_and_teacher
+from vnl_mjx.evaluation.protocol import EvaluatedPolicy, evaluated_teacher, student_and_teacher
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,13 @@ class Evaluated:
 
     Attributes:
         stored: the student that it is about.
-        subjects: it, its teacher, and the further ones; names are unique.
+        policies: it, its teacher, and the further ones; names are unique.
         clips: that are followed.
         sets: of each clip "train", "held_out" or "other".
     """
 
     stored: StoredStudent
-    subjects: tuple[Subject, ...]
+    policies: tuple[EvaluatedPolicy, ...]
     clips: ReferenceClips
     sets: tuple[str, ...]
 
@@ -36,7 +39,7 @@ def load_evaluated(config: EvaluationConfig) -> Evaluated:
         UserError: something is missing, damaged or does not fit, or is no student.
     """
     path = Path(str(config.checkpoint_path)).expanduser()
-    kind, _ = recognise(path)
+    kind, _ = find_stored(path)
     if kind == "teacher":
         raise UserError(
             f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
@@ -53,16 +56,16 @@ def load_evaluated(config: EvaluationConfig) -> Evaluated:
     )
     chosen = _choose(config.eval_config.clips, stored)
     loaded = stored.loaded
-    subjects = [
+    policies = [
         *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
         *(s for other in config.compare_with for s in _further(other, stored, config)),
     ]
-    names = [subject.name for subject in subjects]
+    names = [policy.name for policy in policies]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
     return Evaluated(
         stored=stored,
-        subjects=tuple(subjects),
+        policies=tuple(policies),
         clips=stored.clips.select(chosen),
         sets=tuple(stored.set_of(clip) for clip in chosen),
     )
@@ -79,10 +82,10 @@ def _choose(which: str, stored: StoredStudent) -> list[int]:
     return chosen
 
 
-def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[Subject]:
+def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
     """A student without its teacher, or a teacher, on the clips of `stored`."""
     path = Path(given).expanduser()
-    kind, found = recognise(path)
+    kind, found = find_stored(path)
     name = path.resolve().name
     body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
     if kind == "student":
@@ -92,13 +95,15 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
         student, _ = student_and_teacher(
             task, loaded.student, loaded.params, loaded.teacher, name=name
         )
-        subjects = [student]
+        policies = [student]
     elif kind == "teacher":
-        experiment = load_experiment(found, stored.clips_file, body, reference=cut, physics=where)
+        experiment = load_stored_teacher(
+            found, stored.clips_file, body, reference=cut, physics=where
+        )
         task, walker = experiment.env.task, experiment.walker
-        subjects = [policy_subject(task, experiment.teacher.policy, name)]
+        policies = [evaluated_teacher(task, experiment.teacher.policy, name)]
     else:
         raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")
     if walker.joint_names != stored.walker.joint_names:
         raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
-    return subjects
+    return policies

@@ -13,9 +13,9 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import num_cores
-from vnl_mjx.commands.evaluate.student_setup import StoredStudent
 from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
-from vnl_mjx.commands.train.training_run import METRICS_FILE
+from vnl_mjx.commands.stored import StoredStudent
+from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.versions import installed_versions

@@ -18,7 +18,7 @@ from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_figures import in_order, metric
+from vnl_mjx.evaluation.episode_metrics import in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
 from vnl_mjx.evaluation.protocol import (
@@ -33,16 +33,16 @@ from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
 from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
-from vnl_mjx.report.findings import (
-    action_section,
-    all_figures,
-    measure_latent,
-    set_mean,
-)
-from vnl_mjx.report.footage import Footage, followed, latent_footage, prior_footage
 from vnl_mjx.report.html import Extras, write_report
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
+from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
+from vnl_mjx.report.results import (
+    action_section,
+    all_metrics,
+    measure_latent,
+    set_mean,
+)
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
@@ -70,7 +70,7 @@ class EvaluationRun:
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
             self.rollouts = play_all(
-                self.evaluated.subjects,
+                self.evaluated.policies,
                 self.clips,
                 protocol.starts_per_clip,
                 acting,
@@ -85,7 +85,7 @@ class EvaluationRun:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_figures(self.rollouts, self.evaluated.subjects, self.clips)
+            self.figures = all_metrics(self.rollouts, self.evaluated.policies, self.clips)
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
@@ -96,21 +96,21 @@ class EvaluationRun:
                 config.latent_config,
             )
 
-    def film_clips(self, queue: VideoQueue, folder: Path) -> None:
-        """Asks for videos of who followed the clips, which another process draws meanwhile."""
+    def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
+        """Asks for videos of who clip_videos the clips, which another process draws meanwhile."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
-        self._ask(queue, folder, followed(shown, self.clips, self.config.video_config))
+        self._ask(queue, folder, clip_videos(shown, self.clips, self.config.video_config))
 
-    def film_latent(self, queue: VideoQueue, folder: Path) -> None:
+    def draw_latent(self, queue: VideoQueue, folder: Path) -> None:
         """Asks for videos of what follows no clip."""
         section = self.config.video_config
         if self.prior is not None:
-            self._ask(queue, folder, prior_footage(self.prior, section))
-        self._ask(queue, folder, latent_footage(self.latent, section))
+            self._ask(queue, folder, prior_videos(self.prior, section))
+        self._ask(queue, folder, latent_videos(self.latent, section))
 
-    def _ask(self, queue: VideoQueue, folder: Path, footage: Footage) -> None:
+    def _ask(self, queue: VideoQueue, folder: Path, videos: NamedVideos) -> None:
         (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
-        for name, motions in footage:
+        for name, motions in videos:
             self._num_videos += 1  # what clips are called may be alike, as file names at least
             file = f"{self._num_videos:02d}_{file_name(name)}.mp4"
             queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)

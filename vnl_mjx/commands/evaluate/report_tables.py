@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.commands.tables import warn
-from vnl_mjx.report.lookup import figures_of, metric_label
+from vnl_mjx.report.lookup import metric_label, metrics_of
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
 
 _SHOWN = (
@@ -44,7 +44,7 @@ def print_document(console: Console, document: Mapping[str, Any]) -> None:
 def _figures(document: Mapping[str, Any]) -> Table:
     sets = ["all"]
     policies = list(document["policies"])
-    if all(figures_of(document, policy, "held_out") for policy in policies):
+    if all(metrics_of(document, policy, "held_out") for policy in policies):
         sets.append("held_out")
     table = Table(title="Means over episodes", title_justify="left")
     table.add_column("")
@@ -54,7 +54,7 @@ def _figures(document: Mapping[str, Any]) -> Table:
             table.add_column(head, justify="right")
     for name in _SHOWN:
         cells = [
-            _cell(figures_of(document, policy, which).get(name))
+            _cell(metrics_of(document, policy, which).get(name))
             for which in sets
             for policy in policies
         ]

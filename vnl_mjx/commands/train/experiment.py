@@ -1,6 +1,6 @@
-"""From a configuration to the objects of a run: teacher, walker, physics, clips, task, student."""
+"""From a configuration to what is trained or played: body, task, clips, and the teacher that is given."""
 
-import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,79 +15,74 @@ from vnl_mjx.clips.container import (
     split_clips,
 )
 from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.operations import merge
 from vnl_mjx.commands.runtime import simulation
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, load_teacher
-from vnl_mjx.config.imitation import RODENT_SOURCE
-from vnl_mjx.config.schema import DistillationConfig, VaeSection
+from vnl_mjx.config.computing import PhysicsSection
+from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
+from vnl_mjx.config.schema import DistillationConfig, ReferenceSection, VaeSection
+from vnl_mjx.config.teacher import NetworkSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.evaluation.conformance import check_sizes
+from vnl_mjx.models.actor_critic import ActorCritic
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
+from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
-from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker, build_walker
-
-_RECORDED_PACKAGES = (
-    "vnl-mjx",
-    "mujoco",
-    "mujoco-mjx",
-    "jax",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that training and evaluation share.
+    """What training, evaluation and viewing share.
 
     Attributes:
-        teacher: the loaded teacher with its notes.
         walker: the body.
-        env: the teacher's environment.
-        clips: all clips of the reference file.
+        env: the task, batched.
+        evaluation_task: the task of an evaluation, which is one device's work.
+        clips: all clips.
         split: which of them are trained on.
+        given: the teacher that is distilled or played; None where a teacher is trained.
     """
 
-    teacher: LoadedTeacher
     walker: Walker
     env: ImitationEnvironment
+    evaluation_task: ImitationTask
     clips: ReferenceClips
     split: ClipSplit
+    given: LoadedTeacher | None = None
+
+    @property
+    def teacher(self) -> LoadedTeacher:
+        """The teacher that is given, where there is one."""
+        assert self.given is not None
+        return self.given
 
     def clips_of(self, which: str) -> ReferenceClips:
-        """The "train", "held_out" or "all" clips, see `reference.clips.clips_of_split`."""
+        """Returns the "train", "held_out" or "all" clips, see `clips.container.clips_of_split`."""
         return clips_of_split(self.clips, self.split, which)
 
-    def student(self, section: VaeSection) -> StudentVAE:
-        """A student sized for this task."""
-        layout = self.env.task.layout
-        return StudentVAE(
-            VaeConfig(
-                reference_size=layout.reference_size,
-                proprioception_size=layout.proprioception_size,
-                action_size=self.env.action_size,
-                **asdict(section),
-            )
-        )
-
-    def evaluation_task(self) -> ImitationTask:
-        """The task for an evaluation, which is one device's work."""
-        return for_one_device(self.env.task)
-
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on: JSON-able, without paths."""
-        shared = task_identity(self.env.task, self.clips, self.split)
-        return {"teacher_sha256": self.teacher.sha256, **shared}
+        """Returns what must be the same for a run to go on: JSON-able, without paths."""
+        task = self.env.task
+        config = asdict(task.config)
+        # Its hash says what the body is; which file it came from is no part of an identity.
+        config["walker"]["source"] = RODENT_SOURCE
+        return {
+            "clips_sha256": self.clips.sha256,
+            "walker_sha256": self.walker.fingerprint()["sha256"],
+            "observation": {k: list(v) for k, v in task.layout.slices().items()},
+            "task": config,
+            "split": self.split.to_dict(),
+        }
 
 
 def build_experiment(
     config: DistillationConfig, nominal_body: bool = False, mesh: Mesh | None = None
 ) -> Experiment:
-    """Loads and builds everything up to the task.
+    """Loads and builds what a distillation needs, up to the student.
 
     Args:
         config: of the run.
@@ -98,63 +93,143 @@ def build_experiment(
         UserError: a file is missing, damaged or does not fit the others.
     """
     wanted, training = config.teacher_config, config.training_config
-    teacher = load_teacher(
-        wanted.checkpoint_path or DEMO_TEACHER,
-        wanted.step,
-        wanted.activation,
-    )
+    teacher = load_teacher(wanted.checkpoint_path or DEMO_TEACHER, wanted.step, wanted.activation)
     if wanted.observation_clip is not None:
         network = replace(teacher.policy.config, observation_clip=wanted.observation_clip)
         teacher = replace(teacher, policy=teacher.policy.replace(config=network))
-    if config.walker_config.mjcf_path is not None:
-        body = replace(teacher.task.walker, source=config.walker_config.mjcf_path)
-        teacher = replace(teacher, task=replace(teacher.task, walker=body))
-    if solver := config.solver_config.changes():
-        physics = replace(teacher.task.physics, **solver)
-        teacher = replace(teacher, task=replace(teacher.task, physics=physics))
+    task_config = with_body(teacher.task, config.walker_config.mjcf_path)
+    physics = replace(task_config.physics, **config.solver_config.changes())
+    task_config = replace(task_config, physics=physics)
     if nominal_body:
-        teacher = replace(teacher, task=on_nominal_body(teacher.task))
-    walker = build_walker(teacher.task.walker)
-    clips = read_clips(
-        wanted.reference_data_path or DEMO_CLIPS,
+        task_config = on_nominal_body(task_config)
+    walker = build_walker(task_config.walker)
+    task, clips = build_task_and_clips(
+        task_config,
         walker,
-        clip_length=config.reference_config.clip_length,
-        rate_hz=config.reference_config.rate_hz,
+        [wanted.reference_data_path or DEMO_CLIPS],
+        config.reference_config,
+        config.physics_config,
+        teacher.policy,
+        mesh,
     )
-    task = build_task(teacher.task, walker, **simulation(config.physics_config), mesh=mesh)
-    check_sizes(task, teacher.policy)
-    task.check_clips(clips)
     return Experiment(
-        teacher=teacher,
         walker=walker,
         env=ImitationEnvironment(task, training.failure_weighting, training.failure_memory),
+        evaluation_task=for_one_device(task),
         clips=clips,
-        split=marked_split(clips, training.seed)
-        or split_clips(clips.num_clips, training.held_out_fraction, training.seed),
+        split=_split(clips, training.held_out_fraction, training.seed),
+        given=replace(teacher, task=task_config),
     )
 
 
-def task_identity(task: ImitationTask, clips: ReferenceClips, split: ClipSplit) -> dict[str, Any]:
-    """What of task and clips must be the same for a run to go on: JSON-able, without paths."""
-    config = asdict(task.config)
-    # What the body is, its hash says; which file it came from is no part of an identity.
-    config["walker"]["source"] = RODENT_SOURCE
-    return {
-        "clips_sha256": clips.sha256,
-        "walker_sha256": task.walker.fingerprint()["sha256"],
-        "observation": {k: list(v) for k, v in task.layout.slices().items()},
-        "task": config,
-        "split": split.to_dict(),
-    }
+def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:
+    """Loads and builds what a teacher's training needs, up to the networks.
+
+    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too.
+
+    Args:
+        config: of the run.
+        mesh: of the devices to train on; None: one.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    section, sampling = config.reference_config, config.sampling
+    files = section.paths or (DEMO_CLIPS,)
+    walker = build_walker(config.task.walker)
+    task, clips = build_task_and_clips(
+        config.task, walker, files, section, config.physics_config, mesh=mesh
+    )
+    evaluation_task = for_one_device(task)
+    if task.physics.num_variants:
+        nominal = on_nominal_body(task.config)
+        evaluation_task = build_task(nominal, walker, **simulation(config.physics_config))
+    return Experiment(
+        walker=walker,
+        env=ImitationEnvironment(task, sampling.failure_weighting, sampling.failure_memory),
+        evaluation_task=evaluation_task,
+        clips=clips,
+        split=_split(clips, section.held_out_fraction, config.ppo.seed, section.use_held_out_marks),
+    )
 
 
-def versions() -> dict[str, str]:
-    """Versions that a checkpoint records."""
-    return installed_versions(_RECORDED_PACKAGES)
+def build_task_and_clips(
+    config: ImitationConfig,
+    walker: Walker,
+    files: Sequence[str | Path],
+    cut: ReferenceSection,
+    physics: PhysicsSection,
+    policy: FrozenPolicy | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[ImitationTask, ReferenceClips]:
+    """Builds a task, and reads clips that it can follow.
+
+    Args:
+        config: of the task.
+        walker: built from `config.walker`.
+        files: of clips.
+        cut: how they are cut.
+        physics: where the simulation runs.
+        policy: that has to fit the task.
+        mesh: of the devices to train on; None: one.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    clips = merge(
+        [
+            read_clips(file, walker, clip_length=cut.clip_length, rate_hz=cut.rate_hz)
+            for file in files
+        ]
+    )
+    task = build_task(config, walker, **simulation(physics), mesh=mesh)
+    if policy is not None:
+        check_sizes(task, policy)
+    task.check_clips(clips)
+    return task, clips
 
 
-def relative_source(path: str | None, run_dir: Path) -> str | None:
-    """A path as a checkpoint may record it: relative to the run folder; None for the bundled one."""
-    if path is None:
-        return None
-    return os.path.relpath(Path(path).expanduser().resolve(), run_dir.resolve())
+def with_body(config: ImitationConfig, mjcf: str | Path | None) -> ImitationConfig:
+    """Returns the task with the body of an MJCF file, where one is given."""
+    if mjcf is None:
+        return config
+    return replace(config, walker=replace(config.walker, source=str(mjcf)))
+
+
+def build_student(env: ImitationEnvironment, section: VaeSection) -> StudentVAE:
+    """Returns a student sized for the observation and action of `env`."""
+    return StudentVAE(VaeConfig(**_sizes(env), **asdict(section)))
+
+
+def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> ActorCritic:
+    """Returns policy and value network sized for the observation and action of `env`."""
+    is_recurrent = network.lstm_num_layers > 0
+    policy = IntentionConfig(
+        **_sizes(env),
+        latent_dim=network.latent_dim,
+        encoder_hidden_sizes=network.encoder_hidden_sizes,
+        decoder_hidden_sizes=network.decoder_hidden_sizes,
+        activation=network.activation,
+        lstm_hidden_size=network.lstm_hidden_size if is_recurrent else 0,
+        lstm_num_layers=network.lstm_num_layers,
+        observation_clip=network.observation_clip,
+    )
+    value = ValueConfig(
+        observation_size=policy.observation_size,
+        hidden_sizes=network.value_hidden_sizes,
+        activation=network.activation,
+        layer_norm=network.value_layer_norm,
+    )
+    return ActorCritic(policy, value, network.initial_action_std)
+
+
+def _sizes(env: ImitationEnvironment) -> dict[str, int]:
+    observation = {f"{name}_size": size for name, size in env.observation_sizes.items()}
+    return observation | {"action_size": env.action_size}
+
+
+def _split(
+    clips: ReferenceClips, held_out_fraction: float, seed: int, use_marks: bool = True
+) -> ClipSplit:
+    marked = marked_split(clips, seed) if use_marks else None
+    return marked or split_clips(clips.num_clips, held_out_fraction, seed)

@@ -1,6 +1,6 @@
 """Every logger that a run asks for, as one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from vnl_mjx.commands.train.optional_loggers import OptionalLogger, TensorBoardL
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+
+Warn = Callable[[str], None]
 
 
 class Loggers:

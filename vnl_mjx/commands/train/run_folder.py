@@ -1,24 +1,47 @@
 """The folder of a run: what it records about itself, and whether it may be continued."""
 
 import json
+import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vnl_mjx.checkpoints.run import FORMAT_VERSION
 from vnl_mjx.commands.runtime import describe_runtime
 from vnl_mjx.commands.train import processes
-from vnl_mjx.commands.train.experiment import Experiment, relative_source, versions
+from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.vae import VaeConfig
+from vnl_mjx.versions import installed_versions
 
-# Sections that decide a run's numbers, and the settings in them that do not. What it computes on is no
-# part of them: a run may go on on another machine, with numbers that are alike and not the same.
-_DECISIVE_SECTIONS = ("vae_config", "training_config", "reference_config")
-_FREE_TO_CHANGE = ("training_config.num_steps",)
+METRICS_FILE = "metrics.jsonl"
+_PACKAGES = (
+    "vnl-mjx",
+    "mujoco",
+    "mujoco-mjx",
+    "jax",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+)
+# Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
+# do not. A run may go on on another machine, with numbers that are close and not bit-identical.
+_DECISIVE_SECTIONS = (
+    "vae_config",
+    "training_config",
+    "network",
+    "ppo",
+    "sampling",
+    "reference_config",
+)
+_FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
+# Recorded as paths relative to the run folder, or as part of the identity.
+_NOT_RECORDED = ("run_dir", "init_from", "task", "teacher_config", "walker_config")
 
 
 def new_run_dir(name: str) -> str:
@@ -52,65 +75,96 @@ def _make_run_dir(run_dir: Path) -> None:
         ) from error
 
 
-def run_metadata(
-    config: DistillationConfig, experiment: Experiment, vae: VaeConfig, run_dir: Path
-) -> dict[str, Any]:
-    """What a run and each of its checkpoints record; JSON-able and without absolute paths.
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that a checkpoint records."""
+    return installed_versions(_PACKAGES)
 
-    Keys: `config` (without paths), `vae`, `identity` (see `Experiment.identity`), `walker`,
-    `actuator_names`, `teacher_source`, `walker_source` and `reference_source` (relative to the run folder,
-    null for the bundled ones), `teacher_step`, `reference_name`, `clip_names`, `runtime` (see
+
+def relative_source(path: str | None, run_dir: Path) -> str | None:
+    """Returns a path relative to the run folder, as a checkpoint may record it; None for a bundled file."""
+    if path is None:
+        return None
+    return os.path.relpath(Path(path).expanduser().resolve(), run_dir.resolve())
+
+
+def run_metadata(
+    config: DistillationConfig | TeacherTrainingConfig,
+    experiment: Experiment,
+    run_dir: Path,
+    identity: Mapping[str, Any],
+    **own: Any,
+) -> dict[str, Any]:
+    """Returns what a run and each of its checkpoints record; JSON-able and without absolute paths.
+
+    Keys: `config` (without paths and task), `identity`, `walker`, `actuator_names`, `walker_source` (relative
+    to the run folder, null for the bundled one), `reference_name`, `clip_names`, `runtime` (see
     `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
+
+    Args:
+        config: of the run.
+        experiment: what is trained on.
+        run_dir: folder of the run.
+        identity: what must be the same for a run to go on, besides `Experiment.identity`.
+        **own: further keys.
     """
-    sections = to_dict(config)
-    teacher = sections.pop("teacher_config")
-    del sections["run_dir"], sections["walker_config"]
+    sections = {k: v for k, v in to_dict(config).items() if k not in _NOT_RECORDED}
+    sections["reference_config"].pop("paths", None)
     body = experiment.walker.config.source
     document = {
         "config": sections,
-        "vae": vae.to_dict(),
-        "identity": experiment.identity(),
+        "identity": {**identity, **experiment.identity()},
         "walker": experiment.walker.fingerprint(),
         "actuator_names": experiment.walker.actuator_names,
-        "teacher_source": relative_source(teacher["checkpoint_path"], run_dir),
         "walker_source": relative_source(None if body == RODENT_SOURCE else body, run_dir),
-        "teacher_step": experiment.teacher.step,
-        "reference_source": relative_source(teacher["reference_data_path"], run_dir),
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
         "runtime": describe_runtime(config.physics_config),
         "versions": versions(),
+        **own,
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.
     return json.loads(json.dumps(document))
 
 
-def check_same_run(
-    stored: dict[str, Any],
-    current: dict[str, Any],
-    run_dir: Path,
-    sections: Sequence[str] = _DECISIVE_SECTIONS,
-    free: Collection[str] = _FREE_TO_CHANGE,
-) -> None:
+def check_format(stored: Mapping[str, Any], run_dir: Path, instead: str) -> None:
+    """Checks that the training state of a checkpoint can be read.
+
+    Args:
+        stored: metadata of the checkpoint.
+        run_dir: its folder, for the message.
+        instead: what to do with a run of an older format.
+
+    Raises:
+        UserError: an older version wrote it.
+    """
+    found = stored["format_version"]
+    if found < FORMAT_VERSION:
+        raise UserError(
+            f"cannot resume {run_dir}: expected checkpoints of format {FORMAT_VERSION}, found format "
+            f"{found} of an older vnl-mjx, whose training state is laid out differently; {instead}"
+        )
+
+
+def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Path) -> None:
     """Compares the metadata of a checkpoint with those of the run that would continue it.
 
     Args:
         stored: of the checkpoint.
         current: of the run.
         run_dir: its folder, for the message.
-        sections: of the configuration, which decide a run's numbers.
-        free: keys in them that may differ.
 
     Raises:
         UserError: anything that decides the numbers differs; says what.
     """
-    differences = []
-    for section in sections:
-        old, new = stored["config"][section], current["config"][section]
-        differences += _differences(old, new, section, free)
-    # settings that a newer version added are at their defaults in an older run
-    task = to_dict(from_dict(ImitationConfig, stored["identity"]["task"], f"{run_dir}: "))
-    differences += _differences(stored["identity"] | {"task": task}, current["identity"], "", free)
+    old, new = (_with_defaults(document, run_dir) for document in (stored, current))
+    differences = [
+        difference
+        for section in _DECISIVE_SECTIONS
+        for difference in _differences(
+            old["config"].get(section), new["config"].get(section), section
+        )
+    ]
+    differences += _differences(old["identity"], new["identity"], "")
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
         raise UserError(
@@ -119,13 +173,23 @@ def check_same_run(
         )
 
 
-def _differences(stored: Any, current: Any, where: str, free: Collection[str]) -> list[str]:
-    if where in free or stored == current:
+def _with_defaults(document: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """Gives the settings that a newer version added their defaults, as they were in an older run."""
+    kind = TeacherTrainingConfig if "ppo" in document["config"] else DistillationConfig
+    task = from_dict(ImitationConfig, document["identity"]["task"], f"{run_dir}: ")
+    return {
+        "config": to_dict(from_dict(kind, document["config"], f"{run_dir}: ")),
+        "identity": document["identity"] | {"task": to_dict(task)},
+    }
+
+
+def _differences(stored: Any, current: Any, where: str) -> list[str]:
+    if where in _FREE_TO_CHANGE or stored == current:
         return []
     if isinstance(stored, dict) and isinstance(current, dict):
         found = []
         for key in sorted(stored.keys() | current.keys()):
             name = f"{where}.{key}" if where else key
-            found += _differences(stored.get(key), current.get(key), name, free)
+            found += _differences(stored.get(key), current.get(key), name)
         return found
     return [f"{where} was {stored}, now {current}"]

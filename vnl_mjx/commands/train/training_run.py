@@ -1,114 +1,151 @@
 """One training on disk, whatever is trained: run folder, checkpoints, logs, signals."""
 
 import signal
-from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.runtime import runtime_rows
+from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.tables import print_table, warn
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
-from vnl_mjx.commands.train.local_loggers import CONSOLE_METRICS
-from vnl_mjx.commands.train.loggers import Loggers
-from vnl_mjx.commands.train.run_folder import make_run_dir
+from vnl_mjx.commands.train.distillation import Distillation
+from vnl_mjx.commands.train.loggers import Loggers, Warn
+from vnl_mjx.commands.train.run_folder import (
+    check_format,
+    check_same_run,
+    make_run_dir,
+    new_run_dir,
+)
+from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.commands.train.training_devices import describe_mesh
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
-from vnl_mjx.training.trainer import Trainer
-
-METRICS_FILE = "metrics.jsonl"
+from vnl_mjx.training.trainer import Trainer, TrainState, Update
 
 
-class TrainingRun(ABC):
-    """Holds a run's objects; `execute` does the work. What is trained, a subclass says."""
+class Training(Protocol):
+    """What differs between trainings: what is built, stored, measured and shown."""
 
-    console_metrics = CONSOLE_METRICS  # label and name of what the console shows
-    checkpointer: Any  # of `open_checkpointer`
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer of the networks."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the run and each of its checkpoints record, JSON-able."""
+        ...
+
+    @property
+    def console_metrics(self) -> Sequence[tuple[str, str]]:
+        """Label and name of what the console shows of a row of metrics."""
+        ...
+
+    @property
+    def instead(self) -> str:
+        """What to do with a run of an older format, of which {run} is the folder."""
+        ...
+
+    def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
+        """Opens the checkpoints of the run folder, which exists."""
+        ...
+
+    def initial_state(self) -> TrainState:
+        """Returns the state of a new run."""
+        ...
+
+    def introduce(self, state: TrainState, console: Console) -> None:
+        """Shows what is about to be trained."""
+        ...
+
+    def note_update(self, update: Update, warn: Warn) -> None:
+        """Takes the statistics of an update."""
+        ...
+
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+        """Returns the metrics of an interval of updates, and warnings by name."""
+        ...
+
+    def evaluate(self, state: TrainState, env_steps: int, since: int) -> tuple[Any, dict[str, Any]]:
+        """Returns an evaluation and the row of it that is logged; the one before was at `since`."""
+        ...
+
+    def exported(self, state: TrainState, env_steps: int) -> Any:
+        """Returns what the checkpointer's export writes of the state; None without one."""
+        ...
+
+    def checkpoint(self, state: TrainState) -> dict[str, Any]:
+        """Returns `items` and `metric` of `RunCheckpointer.save`."""
+        ...
+
+    def conclude(self, evaluation: Any, env_steps: int, run_dir: Path, console: Console) -> None:
+        """Shows and writes the last evaluation and the curves; the checkpoint is written."""
+        ...
+
+
+def build_training(
+    config: DistillationConfig | TeacherTrainingConfig, run_dir: Path
+) -> Distillation | TeacherTraining:
+    """Loads and builds what is trained; nothing is written.
+
+    Raises:
+        UserError: an input is missing, damaged or does not fit.
+    """
+    if isinstance(config, TeacherTrainingConfig):
+        return TeacherTraining(config, run_dir)
+    return Distillation(config, run_dir)
+
+
+def train(config: DistillationConfig | TeacherTrainingConfig) -> int:
+    """Trains what is configured and returns the exit status."""
+    processes.join()
+    prepare_jax(config.device, config.matmul_precision)
+    given = processes.of_first(config.run_dir or new_run_dir(config.wandb_config.exp_name))
+    run_dir, console = Path(given).expanduser(), Console(quiet=not processes.is_first())
+    return TrainingRun(config, build_training(config, run_dir), run_dir, console).execute()
+
+
+class TrainingRun:
+    """Holds a run's objects; `execute` does the work."""
+
+    checkpointer: RunCheckpointer
     loggers: Loggers
 
     def __init__(
         self,
         config: DistillationConfig | TeacherTrainingConfig,
+        training: Training,
         run_dir: Path,
         console: Console,
-        trainer: Trainer,
-        metadata: dict[str, Any],
     ):
-        """Takes what the subclass has built; nothing is written yet.
+        """Takes what was built; nothing is written yet.
 
         Args:
             config: of the run.
+            training: what is trained.
             run_dir: folder of the run.
             console: where progress and warnings go.
-            trainer: of the networks.
-            metadata: what the run and each of its checkpoints record, JSON-able.
         """
-        self.run_dir, self.console, self.trainer = run_dir, console, trainer
-        self.metadata = metadata
+        self.run_dir, self.console, self.training = run_dir, console, training
+        self.trainer, self.metadata = training.trainer, training.metadata
         self._config = config
         self._leads = processes.is_first()
         self._stop_signal: int | None = None
-        self._log_window: list[Any] = []
+        self._log_window: list[Update] = []
         self._saved_at, self._has_logged = 0, False
         self._evaluated_at, self._evaluation = 0, None
         self._raised_alarms: set[str] = set()
 
-    # What a subclass says.
-
-    @abstractmethod
-    def open_checkpointer(self) -> RunCheckpointer:
-        """The checkpoints of the run folder, which exists."""
-
-    @abstractmethod
-    def check_same_run(self, stored: dict[str, Any]) -> None:
-        """Raises UserError where the run that recorded `stored` is not this one."""
-
-    @abstractmethod
-    def initial_state(self) -> Any:
-        """The state of a new run."""
-
-    @abstractmethod
-    def introduce(self, state: Any) -> None:
-        """Says what is about to be trained, before a new run."""
-
-    @abstractmethod
-    def log_row(self, results: list[Any]) -> tuple[dict[str, float], dict[str, str]]:
-        """Metrics of an interval of updates, and warnings by name."""
-
-    @abstractmethod
-    def new_evaluation(self, state: Any, env_steps: int) -> Any:
-        """Evaluates and logs the figures."""
-
-    @abstractmethod
-    def save(self, state: Any, env_steps: int) -> None:
-        """Writes a checkpoint."""
-
-    @abstractmethod
-    def conclude(self, state: Any, env_steps: int) -> None:
-        """What follows the last update of a run that was not stopped; the checkpoint is written."""
-
-    # What a subclass may add to.
-
-    def restore(self, state: Any, env_steps: int) -> Any:
-        """The state of a checkpoint, in the structure of `state`."""
-        return self.checkpointer.restore(state, env_steps)
-
-    def note_update(self, result: Any) -> None:
-        """Takes the statistics of an update."""
-        self._log_window.append(result)
-
-    # What is the same for all.
-
     def execute(self) -> int:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
         make_run_dir(self.run_dir)
-        self.checkpointer = self.open_checkpointer()
+        self.checkpointer = self.training.open_checkpointer(self.run_dir)
         try:
             latest = processes.number_of_first(self.checkpointer.latest_step())
             self._check_resume(latest)
@@ -131,19 +168,21 @@ class TrainingRun(ABC):
         progress = self._config.logging_config.progress
         with CompileProgress(self.trainer, self.console, progress) as self._compiling:
             self.trainer.start_compiling()
-            state = self.initial_state()
+            state = self.training.initial_state()
             if latest is None:
-                processes.first_does(lambda: self.introduce(state))
+                processes.first_does(lambda: self.training.introduce(state, self.console))
             else:
                 self.console.print(f"resuming at {latest:,} environment steps")
-                state, self._saved_at = self.restore(state, latest), latest
+                state = self.checkpointer.restore(state, latest)
+                self.checkpointer.resume_export(latest, self.training.exported(state, latest))
+                self._saved_at = self._evaluated_at = latest
             self._compiling.wait()
             self.loggers = Loggers(
                 self._config,
                 self.run_dir,
                 self.console,
                 latest,
-                self.console_metrics,
+                self.training.console_metrics,
                 writes=self._leads,
             )
             try:
@@ -167,7 +206,8 @@ class TrainingRun(ABC):
                 "'never'; choose another run_dir, or give resume=auto to go on with it"
             )
         stored = self.checkpointer.metadata(latest)
-        self.check_same_run(stored)
+        check_format(stored, self.run_dir, self.training.instead.format(run=self.run_dir))
+        check_same_run(stored, self.metadata, self.run_dir)
         for name, now in self.metadata["runtime"].items():
             before = stored.get("runtime", {}).get(name, now)
             if before != now:
@@ -180,16 +220,17 @@ class TrainingRun(ABC):
             raise KeyboardInterrupt  # a second Ctrl-C does not wait
         self._stop_signal = number
 
-    def _on_update(self, state: Any, env_steps: int, result: Any) -> bool:
-        self.note_update(result)
+    def _on_update(self, state: TrainState, env_steps: int, result: Update) -> bool:
+        self._log_window.append(result)
+        self.training.note_update(result, self.loggers.warn)
         if "compiled" not in self.metadata:
             self.metadata["compiled"] = self._compiling.figures()
         config = self._config
-        if self.crossed(config.logging_config.interval_steps, env_steps):
+        if self._crossed(config.logging_config.interval_steps, env_steps):
             self._log(env_steps)
-        if self._leads and self.crossed(config.eval_config.interval_steps, env_steps):
-            self.evaluate(state, env_steps)
-        if self.crossed(config.checkpoint_config.interval_steps, env_steps):
+        if self._leads and self._crossed(config.eval_config.interval_steps, env_steps):
+            self._evaluate(state, env_steps)
+        if self._crossed(config.checkpoint_config.interval_steps, env_steps):
             self._save(state, env_steps)
         return self._is_stopped()
 
@@ -200,21 +241,22 @@ class TrainingRun(ABC):
             self._stop_signal = number
         return number > 0
 
-    def evaluate(self, state: Any, env_steps: int) -> Any:
-        """The evaluation of `state`, made once per number of steps."""
+    def _evaluate(self, state: TrainState, env_steps: int) -> Any:
+        """The evaluation of `state`, made and logged once per number of steps."""
         if self._evaluation is None or self._evaluated_at != env_steps:
-            self._evaluation = self.new_evaluation(state, env_steps)
+            self._evaluation, row = self.training.evaluate(state, env_steps, self._evaluated_at)
             self._evaluated_at = env_steps
+            self.loggers.log(env_steps, row)
         return self._evaluation
 
-    def crossed(self, interval: int, env_steps: int) -> bool:
+    def _crossed(self, interval: int, env_steps: int) -> bool:
         """Whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""
         before = env_steps - self.trainer.steps_per_update
         return interval > 0 and env_steps // interval > before // interval
 
     def _log(self, env_steps: int) -> None:
         window, self._log_window = self._log_window, []
-        row, found = self.log_row(window)
+        row, found = self.training.log_row(window)
         if not self._has_logged:
             row, self._has_logged = self.metadata["compiled"] | row, True
         self.loggers.log(env_steps, row)
@@ -224,11 +266,17 @@ class TrainingRun(ABC):
             self.loggers.warn(found[name])
         self._raised_alarms = set(found)
 
-    def _save(self, state: Any, env_steps: int) -> None:
-        self.save(state, env_steps)
+    def _save(self, state: TrainState, env_steps: int) -> None:
+        self.checkpointer.save(
+            env_steps,
+            state,
+            self.metadata,
+            exported=self.training.exported(state, env_steps),
+            **self.training.checkpoint(state),
+        )
         self._saved_at = env_steps
 
-    def _finish(self, state: Any) -> int:
+    def _finish(self, state: TrainState) -> int:
         env_steps = self.trainer.env_steps(state)
         if self._log_window:
             self._log(env_steps)
@@ -237,8 +285,13 @@ class TrainingRun(ABC):
         self.checkpointer.wait()
         if self._is_stopped():
             return self._say_stopped(env_steps)
-        processes.first_does(lambda: self.conclude(state, env_steps))
+        processes.first_does(lambda: self._conclude(state, env_steps))
         return 0
+
+    def _conclude(self, state: TrainState, env_steps: int) -> None:
+        evaluation = self._evaluate(state, env_steps)
+        self.loggers.finish()
+        self.training.conclude(evaluation, env_steps, self.run_dir, self.console)
 
     def _say_stopped(self, env_steps: int) -> int:
         self.loggers.finish()

@@ -10,27 +10,30 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.data.recognise import recognise
-from vnl_mjx.commands.evaluate.student_setup import load_stored_student
-from vnl_mjx.commands.evaluate.teacher_setup import load_experiment, name_of
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.stored import (
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+    name_of_teacher,
+)
 from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
 from vnl_mjx.report.rendering.episode_panes import following
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.live_page import Cast, LivePage
-from vnl_mjx.report.rendering.performers import (
-    Performer,
-    student_performers,
-    teacher_performer,
-)
+from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
 from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
 from vnl_mjx.report.rendering.video import default_fps
+from vnl_mjx.report.rendering.viewed_policies import (
+    ViewedPolicy,
+    viewed_student_policies,
+    viewed_teacher,
+)
 from vnl_mjx.tasks.imitation import ImitationTask
 
 REFERENCE = "reference"
@@ -45,13 +48,13 @@ class Shown:
         name: of the checkpoint, without the folders of this machine.
         task: that is played.
         clips: that are followed.
-        performers: who can act, by name.
+        policies: who can act, by name.
     """
 
     name: str
     task: ImitationTask
     clips: ReferenceClips
-    performers: dict[str, Performer]
+    policies: dict[str, ViewedPolicy]
 
 
 def run(path: Path | None, options: ViewOptions) -> int:
@@ -98,24 +101,26 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
     Raises:
         UserError: something is missing, damaged or does not fit.
     """
-    kind, found = recognise(path) if path is not None else ("teacher", None)
+    kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
         clips = None if options.clips is None else str(options.clips)
         stored = load_stored_student(str(found), clips=clips, mjcf=options.mjcf)
         loaded, task = stored.loaded, stored.task
-        performers = student_performers(
+        policies = viewed_student_policies(
             task, stored.clips, loaded.student, loaded.params, loaded.teacher
         )
         name = f"{stored.run_dir.name} at {loaded.env_steps:,} environment steps"
-        return Shown(name, task, stored.clips, performers)
-    experiment = load_experiment(found, options.clips, options.mjcf)
-    performers = {"teacher": teacher_performer(experiment.teacher.policy)}
-    return Shown(name_of(experiment, found), experiment.env.task, experiment.clips, performers)
+        return Shown(name, task, stored.clips, policies)
+    experiment = load_stored_teacher(found, options.clips, options.mjcf)
+    policies = {"teacher": viewed_teacher(experiment.teacher.policy)}
+    return Shown(
+        name_of_teacher(experiment, found), experiment.env.task, experiment.clips, policies
+    )
 
 
 def _who(options: ViewOptions, shown: Shown) -> list[str]:
     """Who is shown, in this order; the reference last where it is not named."""
-    known = [*shown.performers, REFERENCE]
+    known = [*shown.policies, REFERENCE]
     who = list(options.who or [name for name in known if name != "prior"])
     for name in who:
         if name not in known or who.count(name) > 1:
@@ -170,9 +175,9 @@ def _play(
         for name in who:
             if name == REFERENCE:
                 continue
-            performer = shown.performers[name]
-            rollouts[name] = EpisodeRunner(shown.task, performer.ending).play(
-                performer.actor(),
+            policy = shown.policies[name]
+            rollouts[name] = EpisodeRunner(shown.task, policy.ending).run(
+                policy.actor(),
                 clips,
                 episodes,
                 _SEED,
@@ -201,7 +206,7 @@ def _motions(
         beside=REFERENCE in who,
         ghosts=options.ghost,
         pane_size=(width, height),
-        without_reward=[name for name, p in shown.performers.items() if not p.follows],
+        without_reward=[name for name, p in shown.policies.items() if not p.follows],
     )
     fps = options.fps or default_fps(motions.rate_hz, options.speed)
     return replace(motions, fps=fps, speed=options.speed, quick=False)
@@ -217,17 +222,19 @@ def _serve(
 ) -> int:
     """The page of a policy, with all who can act; the first of `who` begins."""
     first = next(name for name in who if name != REFERENCE)
-    names = [first, *(name for name in shown.performers if name != first)]
+    names = [first, *(name for name in shown.policies if name != first)]
     episode, activity = LiveEpisode(shown.task, shown.clips, _SEED), {}
     with frame_progress(console, "policies") as progress:
         for rank, name in enumerate(names):
             progress("compiling", rank, len(names))
-            activity[name] = latent_activity(episode, shown.performers[name])
+            activity[name] = latent_activity(episode, shown.policies[name])
         progress("compiling", len(names), len(names))
-    cast = Cast({name: shown.performers[name] for name in names}, activity)
+    policies = ViewedPolicies({name: shown.policies[name] for name in names}, activity)
 
     def open_page(server: Any) -> LivePage:
         scene = build_scene(shown.task.walker)
-        return LivePage(server, scene, episode, shown.clips, cast, shown.name, clip, start_frame)
+        return LivePage(
+            server, scene, episode, shown.clips, policies, shown.name, clip, start_frame
+        )
 
     return serve_page(open_page, shown.name, options.port)

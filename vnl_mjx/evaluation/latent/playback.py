@@ -168,10 +168,10 @@ def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
     return np.argsort(-np.asarray(kl_per_dim), kind="stable")[:num].tolist()
 
 
-def interpolation_figures(
+def interpolation_metrics(
     interpolation: Interpolation, given: Rollout, clips: ReferenceClips, reader: MotionReader
 ) -> dict[str, Any]:
-    """JSON-able: names of the two clips, `weights` and `motion_figures`.
+    """JSON-able: names of the two clips, `weights` and `motion_metrics`.
 
     Args:
         interpolation: what was played.
@@ -187,20 +187,20 @@ def interpolation_figures(
         "first": clips.names[first],
         "second": clips.names[second],
         "weights": list(interpolation.weights),
-        **motion_figures(interpolation.rollout, reader),
+        **motion_metrics(interpolation.rollout, reader),
     }
 
 
-def traversal_figures(traversal: Traversal, reader: MotionReader) -> dict[str, Any]:
-    """JSON-able: `dimension`, `sigma` and `motion_figures`, [episode] each."""
+def traversal_metrics(traversal: Traversal, reader: MotionReader) -> dict[str, Any]:
+    """JSON-able: `dimension`, `sigma` and `motion_metrics`, [episode] each."""
     return {
         "dimension": list(traversal.dimension),
         "sigma": list(traversal.sigma),
-        **motion_figures(traversal.rollout, reader),
+        **motion_metrics(traversal.rollout, reader),
     }
 
 
-def motion_figures(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:
+def motion_metrics(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:
     """What each episode did, [episode] lists; None where it was too short to tell.
 
     Returns:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from vnl_mjx.report.pictures.style import (
     BLUE,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     logarithmic,
     policy_color,
@@ -66,16 +66,13 @@ def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]
     return pictures
 
 
-def over_time(
-    values: Mapping[str, np.ndarray], control_hz: float, label: str, most: float | None = None
-) -> Picture:
+def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -> Picture:
     """An error along the episodes: median and quartiles over those that still go on.
 
     Args:
         values: [time, episode] of each policy, NaN where the episode has ended.
         control_hz: steps per second.
         label: of the error, with its unit.
-        most: upper end of the axis; None for what the quartiles need.
     """
     caption = (
         f"{upper_first(quantity(label))} against time in the episode: median, and the quartiles as "
@@ -92,9 +89,9 @@ def over_time(
         for name, (low, middle, high) in curves.items():
             seconds = (1 + np.arange(len(middle))) / control_hz
             color = policy_color(name, tuple(values))
-            draw_band(axis, seconds, Spread(middle, low, high), color, name)
+            draw_band(axis, seconds, Estimates(middle, low, high), color, name)
         axis.set(xlabel="time in the episode, s", ylabel=label)
-        axis.set_ylim(0.0, most)
+        axis.set_ylim(bottom=0.0)
         axis.set_xlim(left=0.0)
         axis.grid()
         legend_above(axis)
@@ -103,9 +100,8 @@ def over_time(
 
 def success_curve(
     thresholds: np.ndarray,
-    shares: Mapping[str, Spread],
+    shares: Mapping[str, Estimates],
     label: str,
-    body_length: float | None = None,
 ) -> Picture:
     """Share of episodes that never exceed a threshold, against the threshold.
 
@@ -113,7 +109,6 @@ def success_curve(
         thresholds: [threshold], of the unit in `label`.
         shares: [threshold] in [0, 1] of each policy.
         label: what must stay below the threshold, with its unit.
-        body_length: in the same unit; a second axis then reads in body lengths.
     """
     what = quantity(label)
     caption = (
@@ -131,19 +126,12 @@ def success_curve(
         axis.set(xlabel=f"threshold: {label}", ylabel="share of episodes", ylim=(0.0, 1.02))
         axis.set_xlim(0.0, thresholds[-1])
         axis.grid()
-        if body_length is None:
-            legend_above(axis)
-        else:
-            lengths = (lambda x: x / body_length, lambda x: x * body_length)
-            above = axis.secondary_xaxis("top", functions=lengths)
-            above.set_xlabel("body lengths")
-            above.xaxis.set_major_locator(ticker.MaxNLocator(5))
-            axis.legend(loc="lower right")
+        legend_above(axis)
     return drawn.picture
 
 
 def draw_band(
-    axis: Axes, x: np.ndarray, spread: Spread, color: str, label: str, linestyle: Any = "-"
+    axis: Axes, x: np.ndarray, spread: Estimates, color: str, label: str, linestyle: Any = "-"
 ) -> None:
     """A curve with its interval, where it has one; of many points as many as one sees."""
     rows = np.unique(

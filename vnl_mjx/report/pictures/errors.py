@@ -9,8 +9,8 @@ from vnl_mjx.report.pictures.style import (
     GRID,
     INK,
     MUTED,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     policy_color,
     policy_style,
@@ -26,20 +26,15 @@ _BARS = "Bars: 95 % bootstrap intervals."
 
 
 def by_clip(
-    values: Mapping[str, Spread],
+    values: Mapping[str, Estimates],
     clips: Sequence[str],
     label: str,
     sets: Sequence[str] | None = None,
     target: float | None = None,
 ) -> Picture:
-    """One figure of every clip and policy; the distribution over clips where there are many.
+    """A metric of every clip, [clip] of each policy; the distribution over clips where there are many.
 
-    Args:
-        values: [clip] of each policy.
-        clips: names.
-        label: of the figure, with its unit.
-        sets: of each clip, "train" or "held_out"; sets are drawn apart.
-        target: drawn as a line.
+    Clips of different `sets` ("train", "held_out") are drawn apart; see `by_name`.
     """
     caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
     return by_name(
@@ -48,7 +43,7 @@ def by_clip(
 
 
 def by_name(
-    values: Mapping[str, Spread],
+    values: Mapping[str, Estimates],
     names: Sequence[str],
     label: str,
     *,
@@ -151,7 +146,7 @@ def _ordered_rows(first: np.ndarray, groups: Sequence[str] | None, sort: bool) -
 def _draw_dots(
     axis: Axes,
     rows: Sequence[int | str],
-    spread: Spread,
+    spread: Estimates,
     offset: float,
     policy: str,
     policies: tuple[str, ...],
@@ -182,7 +177,7 @@ def _name_rows(axis: Axes, rows: Sequence[int | str], names: Sequence[str]) -> N
     axis.spines["left"].set_color(GRID)
 
 
-def _ranges(values: Mapping[str, Spread]) -> str:
+def _ranges(values: Mapping[str, Estimates]) -> str:
     said = []
     for policy, spread in values.items():
         finite = spread.value[np.isfinite(spread.value)]

@@ -13,8 +13,8 @@ from vnl_mjx.report.pictures.style import (
     INK,
     MUTED,
     SEQUENTIAL,
+    Estimates,
     Picture,
-    Spread,
     group_colors,
     legend_above,
     logarithmic,
@@ -114,7 +114,7 @@ def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
 
 
 def autocorrelation(
-    lags_s: np.ndarray, correlation: Spread, time_constant_s: float | None = None
+    lags_s: np.ndarray, correlation: Estimates, time_constant_s: float | None = None
 ) -> Picture:
     """Autocorrelation of the posterior mean against the lag.
 

@@ -12,8 +12,8 @@ from vnl_mjx.report.pictures.style import (
     ORANGE,
     PURPLE,
     SKY,
+    Estimates,
     Picture,
-    Spread,
     legend_above,
     quantity,
     sheet,
@@ -32,7 +32,7 @@ _BINS = 40
 
 def survival_curves(
     seconds: np.ndarray,
-    alive: Mapping[str, Spread],
+    alive: Mapping[str, Estimates],
     start: str,
     target: tuple[float, float] | None = None,
 ) -> Picture:
@@ -65,16 +65,13 @@ def survival_curves(
     return drawn.picture
 
 
-def against_data(
-    rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: str, distance: str = ""
-) -> Picture:
+def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: str) -> Picture:
     """Histograms of a quantity in prior rollouts and in the data.
 
     Args:
         rollouts: [any] values of each mode; NaN is left out.
         data: [any] values of the clips.
         label: the quantity, with its unit.
-        distance: a sentence on how far they are apart, for the caption.
     """
     data = data[np.isfinite(data)]
     finite = {mode: value[np.isfinite(value)] for mode, value in rollouts.items()}
@@ -82,9 +79,8 @@ def against_data(
     low, high = np.quantile(everything, (0.002, 0.998))
     edges = np.linspace(low, high, _BINS + 1)
     caption = (
-        f"{upper_first(quantity(label))} in prior rollouts (lines) and in the data (grey area). "
-        f"{distance}"
-    ).strip()
+        f"{upper_first(quantity(label))} in prior rollouts (lines) and in the data (grey area)."
+    )
     middles = ", ".join(f"{mode} {np.median(v):.3g}" for mode, v in finite.items() if len(v))
     alt = f"Histogram of {label}: medians data {np.median(data):.3g}, {middles}."
     with sheet(2.0, caption, alt) as drawn:

@@ -91,7 +91,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Estimates:
     """Values with their 95 % intervals, arrays of one shape.
 
     Attributes:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.rendering.browser_meshes import Stage, add_floor
+from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
 from vnl_mjx.report.rendering.scene import Scene, build_scene
 from vnl_mjx.report.rendering.video import metric, time_and_speed
@@ -46,24 +46,17 @@ def serve(
     port: int = 8080,
     seconds: float | None = None,
 ) -> int:
-    """Shows a motion on a page of this machine until Ctrl-C; returns the exit status.
+    """Shows a motion, qpos [frame, nq], on a page of this machine; returns the exit status.
 
-    Args:
-        walker: who moves.
-        qpos: [frame, nq].
-        rate_hz: frames per second.
-        title: above the controls.
-        note: below the title, as that the motion is synthetic.
-        port: of the page.
-        seconds: to serve for; default: until Ctrl-C.
+    It serves until Ctrl-C, or for so many seconds. `note` stands below the title.
 
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.
     """
     title = title or "the motion"
 
-    def open_page(server: Any) -> EpisodeRunner:
-        return EpisodeRunner(server, build_scene(walker), qpos, rate_hz, title, note)
+    def open_page(server: Any) -> MotionPage:
+        return MotionPage(server, build_scene(walker), qpos, rate_hz, title, note)
 
     return serve_page(open_page, title, port, seconds)
 
@@ -113,7 +106,7 @@ def serve_page(
     return 0
 
 
-class EpisodeRunner:
+class MotionPage:
     """The scene and the controls of one page.
 
     Attributes:
@@ -137,7 +130,7 @@ class EpisodeRunner:
         self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
         self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
         (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)
-        self._stage = Stage(server, scene.model)
+        self._walker = WalkerMesh(server, scene.model)
         self._floor = add_floor(server, scene)
         self._time = 0.0
         self.frame, self.playing = 0, True
@@ -160,10 +153,10 @@ class EpisodeRunner:
     def show(self, frame: int) -> None:
         """Shows one frame; the followed point lies at the page's origin."""
         self.frame = frame
-        self._stage.pose(self._qpos[frame])
+        self._walker.pose(self._qpos[frame])
         middle = self._path.lookat[frame if self._follow.value else 0]
         with self._server.atomic():
-            self._stage.show(middle)
+            self._walker.show(middle)
             self._floor.position = np.array([0.0, 0.0, self._scene.floor_height]) - middle
             self._text.content = self._texts[frame]
 

@@ -12,7 +12,7 @@ _SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
 _BONES_PER_VERTEX = 4  # that the page's renderer takes into account
 
 
-class Stage:
+class WalkerMesh:
     """One walker on a page.
 
     Attributes:
@@ -22,13 +22,9 @@ class Stage:
     def __init__(
         self, server: Any, model: mujoco.MjModel, name: str = "walker", is_ghost: bool = False
     ):
-        """Sends what does not change.
+        """Sends what does not change of a scene's model to a `viser.ViserServer`.
 
-        Args:
-            server: a `viser.ViserServer`.
-            model: of a scene without ghosts.
-            name: of the walker, unlike those of the page's others.
-            is_ghost: a translucent one in the colour of the first ghost.
+        `name` is unlike those of the page's other walkers; a ghost is translucent.
         """
         self._server, self._model, self.data = server, model, mujoco.MjData(model)
         look = {"color": _rgb(GHOST_RGBA[0]), "opacity": GHOST_RGBA[0][3]} if is_ghost else {}

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 _TEXT_RGB = (45, 52, 60)
 _ALARM_RGB = (176, 32, 20)
 _STRIP_RGBA = (255, 255, 255, 175)
-_GAP = 2  # pixels between the pictures of a film strip
+_GAP = 2  # pixels between the pictures of a row of pictures
 _HEAD = 22  # pixels above them
 
 
@@ -78,7 +78,7 @@ def contact_sheet(
     return sheet
 
 
-def film_strips(
+def picture_rows(
     rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], times: Sequence[str], width: int
 ) -> Image.Image:
     """One row of pictures for each motion; what stands in one column is of one time.

@@ -123,15 +123,7 @@ class Drawer:
 def open_drawer(
     scene: Scene, width: int, height: int, panes: Sequence[mujoco.MjrRect], backend: str
 ) -> Iterator[Drawer]:
-    """A `Drawer` with a GL context of its own, until the block ends.
-
-    Args:
-        scene: built for pictures of at least this size.
-        width: of the whole picture, pixels.
-        height: of the whole picture, pixels.
-        panes: as of `Drawer`.
-        backend: as from `gl.choose_backend`.
-    """
+    """A `Drawer` for pictures of this size, with a GL context of its own, until the block ends."""
     with gl_context(backend, width, height):
         drawer = Drawer(scene, width, height, panes)
         try:
@@ -145,11 +137,7 @@ def pane_rects(
 ) -> list[mujoco.MjrRect]:
     """Where each pane lies in the picture: row by row from the top left.
 
-    Args:
-        width: of the picture, pixels.
-        height: of the picture, pixels.
-        num_panes: how many.
-        columns: default: side by side in a wide picture, one above the other in a high one.
+    By default side by side in a wide picture, one above the other in a high one.
     """
     columns = columns or (num_panes if width >= height else 1)
     wide, high = width // columns, height // -(-num_panes // columns)

@@ -113,13 +113,7 @@ def first_that_works(backends: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def gl_context(backend: str, width: int, height: int) -> Iterator[None]:
-    """Makes an off-screen GL context of `backend` current until the block ends.
-
-    Args:
-        backend: as from `choose_backend`.
-        width: pixels.
-        height: pixels.
-    """
+    """Makes an off-screen GL context of a `choose_backend` current until the block ends; sizes in pixels."""
     context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
     try:
         context.make_current()

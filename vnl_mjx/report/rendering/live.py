@@ -10,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeEnvironment, EpisodeRunner
-from vnl_mjx.report.rendering.performers import Performer
+from vnl_mjx.report.rendering.viewed_policies import ViewedPolicy
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.policies import Policy, PriorRecord
 from vnl_mjx.training.rollout import RolloutState, begin, rollout
@@ -66,32 +66,30 @@ class LiveEpisode:
         self._reset = jax.jit(partial(_reset, task))
         self._steps: dict[EndFunction | None, Any] = {}
         self._state: RolloutState | None = None
-        self._performer: Performer | None = None
+        self._policy: ViewedPolicy | None = None
 
     def start(self, clip: int, start_frame: int = 0) -> LiveStep:
         """Begins at a frame of a clip."""
         self._key, key = jax.random.split(self._key)
         self._environment = self._reset(self._clips, clip, start_frame, key)
-        self._performer, self.num_steps, self._clip = None, 0, clip
+        self._policy, self.num_steps, self._clip = None, 0, clip
         return self._told(start_frame, 0.0, False, False)
 
-    def step(self, performer: Performer, actor: Policy) -> LiveStep:
+    def step(self, policy: ViewedPolicy, actor: Policy) -> LiveStep:
         """Goes on by one control step.
 
         Args:
-            performer: who acts, for its ending.
+            policy: who acts, for its ending.
             actor: of it, with one episode.
         """
-        if self._performer is not performer:  # whose memory begins here
-            self._performer = performer
+        if self._policy is not policy:  # whose memory begins here
+            self._policy = policy
             self._state = begin(self._environment, actor, 1)
-        if performer.ending not in self._steps:
-            env = EpisodeEnvironment(self._task, performer.ending)
-            self._steps[performer.ending] = jax.jit(partial(_step, env))
+        if policy.ending not in self._steps:
+            env = EpisodeEnvironment(self._task, policy.ending)
+            self._steps[policy.ending] = jax.jit(partial(_step, env))
         self._key, key = jax.random.split(self._key)
-        self._state, told, extra = self._steps[performer.ending](
-            actor, self._clips, self._state, key
-        )
+        self._state, told, extra = self._steps[policy.ending](actor, self._clips, self._state, key)
         assert self._state is not None
         self._environment = self._state.environments
         self.num_steps += 1
@@ -106,13 +104,13 @@ class LiveEpisode:
         return LiveStep(qpos, self._qpos[row], reward, failed, over, extra)
 
 
-def latent_activity(episode: LiveEpisode, performer: Performer) -> np.ndarray:
-    """Standard deviation [latent] of the mean that a performer decodes, over parts of some clips."""
-    actor, means = performer.actor(noise=0.0), []
+def latent_activity(episode: LiveEpisode, policy: ViewedPolicy) -> np.ndarray:
+    """Standard deviation [latent] of the mean that a policy decodes, over parts of some clips."""
+    actor, means = policy.actor(noise=0.0), []
     for clip in range(min(episode.num_clips, _ACTIVITY_CLIPS)):
         episode.start(clip)
         for _ in range(round(_ACTIVITY_S * episode.control_hz)):
-            step = episode.step(performer, actor)
+            step = episode.step(policy, actor)
             seen = step.extra.prior.mode() if isinstance(step.extra, PriorRecord) else step.extra
             means.append(np.asarray(seen)[0])
             if step.failed or step.over:

@@ -12,12 +12,12 @@ import numpy as np
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.report.rendering.browser import SPEEDS, place_camera
-from vnl_mjx.report.rendering.browser_meshes import Stage, add_floor
+from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import camera_paths
 from vnl_mjx.report.rendering.live import LiveEpisode
-from vnl_mjx.report.rendering.performers import Performer
 from vnl_mjx.report.rendering.scene import Scene, top_body
 from vnl_mjx.report.rendering.video import metric
+from vnl_mjx.report.rendering.viewed_policies import ViewedPolicy
 
 NUM_SLIDERS = 8
 _RANGE_STD = 3.0  # of a slider, in standard deviations of its dimension
@@ -29,15 +29,15 @@ _SPEED_OVER_S = 0.5
 
 
 @dataclass(frozen=True)
-class Cast:
+class ViewedPolicies:
     """Who can be watched.
 
     Attributes:
-        performers: by name; the first acts first.
+        by_name: the policies; the first acts first.
         activity: name to the standard deviation of each latent dimension, [latent].
     """
 
-    performers: Mapping[str, Performer]
+    by_name: Mapping[str, ViewedPolicy]
     activity: Mapping[str, np.ndarray]
 
 
@@ -54,7 +54,7 @@ class LivePage:
         scene: Scene,
         episode: LiveEpisode,
         clips: ReferenceClips,
-        cast: Cast,
+        policies: ViewedPolicies,
         title: str,
         clip: int = 0,
         start_frame: int = 0,
@@ -66,15 +66,15 @@ class LivePage:
             scene: without ghosts.
             episode: what is watched.
             clips: that it follows.
-            cast: who can act.
+            policies: who can act.
             title: above the controls.
             clip: to begin with.
             start_frame: of that clip; of others the first.
         """
         self._server, self._scene, self._episode, self._clips = server, scene, episode, clips
-        self._cast, self._first = cast, (clip, start_frame)
-        self._walker = Stage(server, scene.model)
-        self._reference = Stage(server, scene.model, "reference", is_ghost=True)
+        self._policies, self._first = policies, (clip, start_frame)
+        self._walker = WalkerMesh(server, scene.model)
+        self._reference = WalkerMesh(server, scene.model, "reference", is_ghost=True)
         self._floor = add_floor(server, scene)
         self._sliders: dict[int, Any] = {}
         self._folder: Any = None
@@ -99,10 +99,10 @@ class LivePage:
             return
         self._due += min(seconds, _MAX_BEHIND_S) * float(self._speed.value)
         period = 1.0 / self._episode.control_hz
-        actor = self._performer.actor_fn(self._offset(), self._noise_scale())
+        actor = self._policy.actor_fn(self._offset(), self._noise_scale())
         while self._due >= period and self._waiting <= 0.0:
             self._due -= period
-            self._step = self._episode.step(self._performer, actor)
+            self._step = self._episode.step(self._policy, actor)
             position, _ = root_pose(self._step.qpos, self._scene.layout)
             self._places.append(position[:2])
             if self._step.failed or self._step.over:
@@ -110,9 +110,9 @@ class LivePage:
         self._show(seconds)
 
     @property
-    def _performer(self) -> Performer:
+    def _policy(self) -> ViewedPolicy:
         # not of the control's value, which another thread may change at any time
-        return self._cast.performers[self._shown_who]
+        return self._policies.by_name[self._shown_who]
 
     def _heed(self) -> None:
         """Does what was asked for since the last time."""
@@ -144,7 +144,7 @@ class LivePage:
         center = self._center(self._step.qpos)
         if self._follow.value:
             self._middle[:2] += min(1.0, seconds / _FOLLOW_S) * (center - self._middle)[:2]
-        follows = self._performer.follows
+        follows = self._policy.follows
         with self._server.atomic():
             self._walker.show(self._middle)
             self._reference.set_visible(follows and self._with_reference.value)
@@ -161,7 +161,7 @@ class LivePage:
         if len(self._places) > 1:
             way = np.linalg.norm(self._places[-1] - self._places[0])
             words.append(f"{100 * way * hz / (len(self._places) - 1):.0f} cm/s")
-        if self._performer.follows:
+        if self._policy.follows:
             words.append(f"reward {step.reward:.2f}")
         if step.failed:
             words.append("**failed**")
@@ -170,7 +170,7 @@ class LivePage:
         return ", ".join(words)
 
     def _offset(self) -> Any:
-        offset = np.zeros((1, self._performer.latent_dim), np.float32)
+        offset = np.zeros((1, self._policy.latent_dim), np.float32)
         for dimension, slider in self._sliders.items():
             offset[0, dimension] = slider.value
         return jnp.asarray(offset)
@@ -179,7 +179,7 @@ class LivePage:
         return float(self._noise.value) if self._noise is not None else 0.0
 
     def _add_controls(self, title: str, clip: int) -> None:
-        gui, names = self._server.gui, list(self._cast.performers)
+        gui, names = self._server.gui, list(self._policies.by_name)
         gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
         gui.add_markdown(f"**{title}**\n\nfloor squares {metric(self._scene.square)}")
         self._text = gui.add_markdown("")
@@ -203,10 +203,10 @@ class LivePage:
         if self._folder is not None:
             self._folder.remove()
         gui, self._sliders, self._noise = self._server.gui, {}, None
-        activity = self._cast.activity[self._shown_who]
+        activity = self._policies.activity[self._shown_who]
         self._folder = gui.add_folder("Added to the latent")
         with self._folder:
-            if not self._performer.follows:
+            if not self._policy.follows:
                 self._noise = gui.add_slider(
                     "Noise", min=0.0, max=2.0, step=0.05, initial_value=1.0
                 )

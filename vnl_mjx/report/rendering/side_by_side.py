@@ -11,12 +11,12 @@ from PIL import Image
 
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import film_strips, write_caption
+from vnl_mjx.report.rendering.captions import picture_rows, write_caption
 from vnl_mjx.report.rendering.drawing import pane_rects
-from vnl_mjx.report.rendering.film import Film, Video, write_film
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
 from vnl_mjx.report.rendering.video import check_size, pace, squares
+from vnl_mjx.report.rendering.video_writing import Video, VideoContent, write_video
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
@@ -132,7 +132,7 @@ def render_side_by_side(
         bodies = np.concatenate([bodies, ghosts], axis=-1)
     rects = pane_rects(*size, len(panes), motions.columns)
     labels = _Labels(motions, scene, rects, [len(qpos) for qpos in moving])
-    film = Film(
+    content = VideoContent(
         scene,
         size,
         rects,
@@ -142,7 +142,7 @@ def render_side_by_side(
         motions.fps,
         labels.write,
     )
-    return write_film(film, output, backend, sheet, labels.sheet, progress)
+    return write_video(content, output, backend, sheet, labels.sheet, progress)
 
 
 def _held(values: np.ndarray, num_frames: int) -> np.ndarray:
@@ -209,7 +209,7 @@ class _Labels:
             for rank, place in enumerate(self._places)
         ]
         names = [pane.name for pane in self._motions.panes]
-        return film_strips(rows, names, [self._time(frame) for frame in frames], SHEET_WIDTH)
+        return picture_rows(rows, names, [self._time(frame) for frame in frames], SHEET_WIDTH)
 
     def _is_over(self, rank: int, frame: int) -> bool:
         return frame >= self._lengths[rank] and bool(self._motions.panes[rank].end)

@@ -11,9 +11,9 @@ from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.report.rendering.cameras import camera_paths, smooth
 from vnl_mjx.report.rendering.captions import contact_sheet, write_caption
 from vnl_mjx.report.rendering.drawing import pane_rects
-from vnl_mjx.report.rendering.film import Film, Video, write_film
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
+from vnl_mjx.report.rendering.video_writing import Video, VideoContent, write_video
 from vnl_mjx.walkers.walker import Walker
 
 MAX_FPS = 60
@@ -73,7 +73,7 @@ def render_qpos(
     right = "   ".join(filter(None, [note, pace(speed), squares(scene)]))
     panes = pane_rects(*size, len(views))
     aspect = panes[0].width / panes[0].height
-    film = Film(
+    content = VideoContent(
         scene,
         size,
         panes,
@@ -87,7 +87,7 @@ def render_qpos(
     def pictures_with_captions(pictures, frames):
         return contact_sheet(pictures, [captions[frame] for frame in frames], note, max(size))
 
-    return write_film(film, output, backend, sheet, pictures_with_captions, progress)
+    return write_video(content, output, backend, sheet, pictures_with_captions, progress)
 
 
 def default_fps(rate_hz: float, speed: float) -> float:

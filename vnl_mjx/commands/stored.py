@@ -1,0 +1,247 @@
+"""What lies at a path that a user gave, and a stored teacher or student with its body, task and clips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vnl_mjx.clips.container import ClipSplit, ReferenceClips, clips_of_split, marked_split
+from vnl_mjx.commands.train.experiment import (
+    Experiment,
+    build_experiment,
+    build_task_and_clips,
+    with_body,
+)
+from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER
+from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.config.computing import PhysicsSection
+from vnl_mjx.config.conversion import from_dict
+from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.schema import (
+    DistillationConfig,
+    ReferenceSection,
+    TeacherSection,
+    WalkerSection,
+)
+from vnl_mjx.demo import DEMO_CLIPS
+from vnl_mjx.errors import UserError
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
+from vnl_mjx.walkers.walker import Walker, build_walker
+
+EXPECTED = (
+    "a run folder or student checkpoint of vnl-mjx, a track-mjx checkpoint (a folder holding "
+    f"{STEP_PREFIX}_<step>), or a file of reference clips or of recorded poses"
+)
+
+
+def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path]:
+    """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`.
+
+    Raises:
+        UserError: nothing is there, or nothing known.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: does not exist; expected {EXPECTED}")
+    if path.is_file():
+        return "file", path
+    for folder in (path, path / TEACHER_FOLDER):
+        if _is_teacher(folder):
+            return "teacher", folder
+    if _is_student(path):
+        return "student", path
+    if (path / "config.json").is_file() and (path / CHECKPOINT_FOLDER).is_dir():
+        raise UserError(f"{path}: a run folder without a complete checkpoint yet")
+    names = sorted(child.name for child in path.iterdir())
+    found = ", ".join(names[:6]) + (" and more" if len(names) > 6 else "")
+    raise UserError(f"{path}: expected {EXPECTED}; found a folder with {found or 'nothing in it'}")
+
+
+def _is_teacher(path: Path) -> bool:
+    own = path.resolve().name.startswith(f"{STEP_PREFIX}_")
+    return own or any(path.glob(f"{STEP_PREFIX}_*"))
+
+
+def _is_student(path: Path) -> bool:
+    if (path / "student").is_dir() and (path / "metadata").is_dir():
+        return True
+    folders = [path / CHECKPOINT_FOLDER, *([path] if path.name == CHECKPOINT_FOLDER else [])]
+    return any(p.name.isdigit() for f in folders if f.is_dir() for p in f.iterdir())
+
+
+def load_stored_teacher(
+    checkpoint: Path | None,
+    clips: Path | None,
+    mjcf: str | None,
+    nominal_body: bool = True,
+    reference: ReferenceSection | None = None,
+    physics: PhysicsSection | None = None,
+) -> Experiment:
+    """Loads a teacher, and builds body, task and clips; the bundled ones where None is given.
+
+    Args:
+        checkpoint: the teacher's.
+        clips: clip file.
+        mjcf: another body than the teacher's.
+        nominal_body: leave out the domain randomisation that the teacher was trained with.
+        reference: how the clips are cut; as their file says where it is None.
+        physics: the simulation; MuJoCo C where it is None.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    teacher = TeacherSection(
+        checkpoint_path=None if checkpoint is None else str(checkpoint),
+        reference_data_path=None if clips is None else str(clips.expanduser()),
+    )
+    config = DistillationConfig(
+        teacher_config=teacher,
+        walker_config=WalkerSection(mjcf_path=mjcf),
+        reference_config=reference or ReferenceSection(),
+        physics_config=physics or PhysicsSection("mujoco"),
+    )
+    return build_experiment(config, nominal_body)
+
+
+def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
+    """Returns the clips that the file marks as held out, those that it does not, or "all".
+
+    Raises:
+        UserError: some are wanted and none is marked.
+    """
+    if which == "all":
+        return clips
+    split = marked_split(clips, seed=0)
+    if split is None:
+        raise UserError(
+            f"--{which}: {clips.source} does not mark some of its clips as held out; mark them with "
+            "vnl-mjx clips hold-out, or evaluate --all"
+        )
+    return clips_of_split(clips, split, which.replace("-", "_"))
+
+
+def name_of_teacher(experiment: Experiment, checkpoint: Path | None) -> str:
+    """Returns what the teacher is called, without the folders of this machine."""
+    if checkpoint is None:
+        return "the bundled teacher"
+    teacher = experiment.teacher
+    name = checkpoint.expanduser().resolve().name
+    return f"{name} at step {teacher.step} (sha256 {teacher.sha256[:8]})"
+
+
+@dataclass(frozen=True)
+class StoredStudent:
+    """A student and what it was trained in.
+
+    Attributes:
+        loaded: the student and the teacher that it carries.
+        run_dir: folder of the run; of the checkpoint, where that stands alone.
+        walker: the body.
+        task: the teacher's.
+        clips: all clips of the reference file.
+        clips_file: that file.
+        reference: how it was cut.
+        split: which of them the student was trained on; None where these are other clips, whose file
+            marks none.
+        same_clips: they are those of the run.
+    """
+
+    loaded: LoadedStudent
+    run_dir: Path
+    walker: Walker
+    task: ImitationTask
+    clips: ReferenceClips
+    clips_file: Path
+    reference: ReferenceSection
+    split: ClipSplit | None
+    same_clips: bool
+
+    def set_of(self, clip: int) -> str:
+        """Either "train" or "held_out"; "other" where nothing is known of the clip."""
+        if self.split is None:
+            return "other"
+        return "held_out" if clip in self.split.held_out else "train"
+
+
+def load_stored_student(
+    checkpoint: str,
+    step: int | None = None,
+    clips: str | None = None,
+    mjcf: str | None = None,
+    reference: ReferenceSection | None = None,
+    physics: PhysicsSection | None = None,
+) -> StoredStudent:
+    """Loads a student and builds what it was trained in.
+
+    Args:
+        checkpoint: run folder of a distillation, or its folder of checkpoints.
+        step: of the checkpoint; None for the latest.
+        clips: other clips than the run's, or where these are now.
+        mjcf: the body's file, where it is no longer where the run found it.
+        reference: how the clips are cut; as in the run where it is None.
+        physics: the simulation; MuJoCo C where it is None.
+
+    Raises:
+        UserError: the checkpoint, the body or the clips are missing, damaged or do not fit each other.
+    """
+    loaded = load_student(checkpoint, step)
+    run_dir, metadata = _run_dir(loaded.path), loaded.metadata
+    identity = metadata["identity"]
+    config = from_dict(ImitationConfig, identity["task"], f"{loaded.path}: ")
+    body = _locate(mjcf, metadata["walker_source"], run_dir, "walker_config.mjcf_path")
+    config = with_body(config, body)
+    walker = build_walker(config.walker)
+    _check_walker(walker, loaded)
+    key = "teacher_config.reference_data_path"
+    file = _locate(clips, metadata["reference_source"], run_dir, key) or DEMO_CLIPS
+    cut = _cut(reference or ReferenceSection(), loaded)
+    task, read = build_task_and_clips(
+        config,
+        walker,
+        [file],
+        cut,
+        physics or PhysicsSection("mujoco"),
+        loaded.teacher,
+    )
+    same = read.sha256 == identity["clips_sha256"]
+    split = ClipSplit.from_dict(identity["split"]) if same else marked_split(read, seed=0)
+    return StoredStudent(loaded, run_dir, walker, task, read, file, cut, split, same)
+
+
+def _run_dir(checkpoint: Path) -> Path:
+    parent = checkpoint.resolve().parent
+    return parent.parent if parent.name == CHECKPOINT_FOLDER else checkpoint.resolve()
+
+
+def _check_walker(walker: Walker, loaded: LoadedStudent) -> None:
+    recorded, found = loaded.metadata["walker"], walker.fingerprint()
+    for name, value in recorded.items():
+        if found.get(name) != value and name != "sha256":
+            raise UserError(
+                f"{loaded.path}: the walker built here differs from the student's in {name}; install the "
+                f"recorded versions ({_versions(loaded.metadata)})"
+            )
+
+
+def _versions(metadata: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {metadata['versions'][name]}" for name in ("mujoco", "vnl-mjx"))
+
+
+def _locate(given: str | None, recorded: str | None, run_dir: Path, key: str) -> Path | None:
+    """The file given now, else the one that the run recorded, else None (the bundled one)."""
+    if given is not None:
+        return Path(given).expanduser()
+    if recorded is None:
+        return None
+    path = run_dir / recorded
+    if not path.exists():
+        raise UserError(f"the run's {path.name} is not at {path}; give {key}=FILE")
+    return path
+
+
+def _cut(given: ReferenceSection, loaded: LoadedStudent) -> ReferenceSection:
+    """How the clips are cut: as given now, else as in the run."""
+    stored = loaded.metadata["config"]["reference_config"]
+    return ReferenceSection(
+        clip_length=given.clip_length or stored["clip_length"],
+        rate_hz=given.rate_hz or stored["rate_hz"],
+    )

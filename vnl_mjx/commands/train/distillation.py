@@ -1,0 +1,188 @@
+"""What a distillation trains, stores, measures and shows, for `TrainingRun`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from vnl_mjx import devices
+from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
+from vnl_mjx.commands.tables import clip_rows, print_table, warn
+from vnl_mjx.commands.train.experiment import build_experiment, build_student
+from vnl_mjx.commands.train.local_loggers import CONSOLE_METRICS
+from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
+from vnl_mjx.commands.train.training_devices import training_mesh
+from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.evaluation import conformance, metrics
+from vnl_mjx.evaluation.comparison import Evaluator
+from vnl_mjx.files import write_json
+from vnl_mjx.training.alarms import student_alarms
+from vnl_mjx.training.metrics import interval_metrics
+from vnl_mjx.training.trainer import TrainState, Update
+from vnl_mjx.training.vae_distillation import VaeDistillation
+from vnl_mjx.utils.vae_checkpointing import open_vae_checkpointer, student_items
+
+
+class Distillation:
+    """See `training_run.Training`."""
+
+    console_metrics = CONSOLE_METRICS
+    instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
+
+    def __init__(self, config: DistillationConfig, run_dir: Path):
+        """Loads and builds everything; nothing is written yet.
+
+        Raises:
+            UserError: an input is missing, damaged or does not fit.
+        """
+        self.config = config
+        training, given = config.training_config, config.teacher_config
+        mesh = training_mesh(
+            config.num_devices, training.num_envs, training.batch_size, "training_config.num_envs"
+        )
+        self.experiment = experiment = build_experiment(config, mesh=mesh)
+        self.student = build_student(experiment.env, config.vae_config)
+        self.teacher = experiment.teacher
+        self.trainer = VaeDistillation(
+            experiment.env,
+            self.student,
+            self.teacher.policy,
+            experiment.clips_of("train"),
+            training,
+            mesh,
+        )
+        self.metadata = run_metadata(
+            config,
+            experiment,
+            run_dir,
+            {"teacher_sha256": self.teacher.sha256},
+            vae=self.student.config.to_dict(),
+            teacher_network=asdict(self.teacher.policy.config),
+            teacher_source=relative_source(given.checkpoint_path, run_dir),
+            teacher_step=self.teacher.step,
+            reference_source=relative_source(given.reference_data_path, run_dir),
+        )
+        self._eval_clips = experiment.clips_of(config.eval_config.clips)
+        self._evaluator = Evaluator(experiment.evaluation_task, self.student)
+        self._losses_since_save: list[Any] = []
+
+    def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
+        """See `Training`."""
+        kept = self.config.checkpoint_config
+        return open_vae_checkpointer(run_dir, kept.keep_last, kept.keep_best)
+
+    def initial_state(self) -> TrainState:
+        """See `Training`."""
+        return self.trainer.init(self.config.training_config.seed)
+
+    def introduce(self, state: TrainState, console: Console) -> None:
+        """Plays the teacher, and shows it, the clips and what does not conform."""
+        experiment, section = self.experiment, self.config.eval_config
+        replay = self._evaluator.rollout(
+            devices.on_one_device(state.params),
+            self.teacher.policy,
+            self._eval_clips,
+            section.num_episodes,
+            section.seed,
+            teacher_acts=True,
+        )
+        replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
+        print_table(console, "Teacher", self.teacher.summary | replayed)
+        print_table(console, "Reference clips", clip_rows(experiment.clips, experiment.split))
+        for warning in (*self.teacher.warnings, *warnings):
+            warn(console, warning)
+
+    def note_update(self, update: Update, warn: Warn) -> None:
+        """See `Training`."""
+        self._losses_since_save.append(update.learning.loss["action_mse"])
+
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+        """See `Training`."""
+        steps_per_update = self.trainer.steps_per_update
+        groups = self.experiment.walker.actuator_groups
+        row = interval_metrics(updates, groups, steps_per_update)
+        steps = len(updates) * steps_per_update
+        return row, student_alarms(row, self.student.config.latent_dim, steps)
+
+    def evaluate(
+        self, state: TrainState, env_steps: int, since: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Compares student and teacher."""
+        section, walker = self.config.eval_config, self.experiment.walker
+        comparison = self._evaluator.compare(
+            devices.on_one_device(state.params),
+            self.teacher.policy,
+            self._eval_clips,
+            section.num_episodes,
+            section.seed,
+            section.deterministic,
+        )
+        summary = metrics.summarize(comparison, walker.actuator_names, walker.actuator_groups)
+        row = {f"eval/{name}": value for name, value in metrics.headline(summary).items()}
+        return summary, row
+
+    def exported(self, state: TrainState, env_steps: int) -> None:
+        """See `Training`."""
+
+    def checkpoint(self, state: TrainState) -> dict[str, Any]:
+        """See `Training`; the metric is the mean action error since the checkpoint before."""
+        losses, self._losses_since_save = self._losses_since_save, []
+        items = student_items(state.params, self.teacher.policy)
+        return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
+
+    def conclude(
+        self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
+    ) -> None:
+        """See `Training`."""
+        # here, for Matplotlib takes a second to import
+        from vnl_mjx.report.pictures.training import training_curves
+
+        write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
+        training_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        _print_evaluation(console, evaluation)
+        for line in (
+            f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
+            f"figures and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
+            f"report with pictures and videos: vnl-mjx eval {run_dir}",
+        ):
+            console.print(line, soft_wrap=True, highlight=False)
+
+
+def _print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:
+    """Student and teacher side by side, then the action error and the latent."""
+    table = Table(title="Student against teacher", title_justify="left")
+    table.add_column("")
+    table.add_column("student", justify="right")
+    table.add_column("teacher", justify="right")
+    for name, label in {
+        "episode_reward": "reward per episode",
+        "reward_per_step": "reward per step",
+        "episode_steps": "episode length (control steps)",
+        "survival": "survival",
+    }.items():
+        values = (summary[who][name] for who in ("student", "teacher"))
+        table.add_row(label, *(f"{value:.3f}" for value in values))
+    console.print(table)
+    action, latent = summary["action"], summary["latent"]
+    ratio = summary["reward_ratio"]
+    print_table(
+        console,
+        f"Over {summary['num_episodes']} episodes, on the states that the student visits",
+        {
+            "reward ratio": "undefined (teacher's reward is not above 0)"
+            if ratio is None
+            else f"{ratio:.3f}",
+            "action MSE": f"{action['mse']:.5f}",
+            "action MAE": f"{action['mae']:.4f}",
+            "action R2": "undefined" if action["r2"] is None else f"{action['r2']:.3f}",
+            "MAE by part": ", ".join(f"{k} {v['mae']:.3f}" for k, v in action["per_group"].items()),
+            "KL to the prior": f"{latent['kl']:.2f} nats",
+            "active units": f"{latent['active_units']} of {latent['latent_dim']}",
+            "diverged steps": str(summary["nan_steps"]),
+        },
+    )

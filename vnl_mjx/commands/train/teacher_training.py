@@ -1,0 +1,266 @@
+"""What a teacher's training by PPO trains, stores, measures and shows, for `TrainingRun`."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from vnl_mjx import devices
+from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.commands.tables import (
+    clip_rows,
+    listed,
+    num_parameters,
+    policy_rows,
+    print_table,
+    warn,
+)
+from vnl_mjx.commands.train.experiment import build_actor_critic, build_teacher_experiment
+from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
+from vnl_mjx.commands.train.teacher_video import TeacherVideos
+from vnl_mjx.commands.train.training_devices import training_mesh
+from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER, open_teacher_checkpointer
+from vnl_mjx.compat.teacher_start import TeacherStart, read_start
+from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.compat.track_mjx_writer import track_mjx_config
+from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.files import write_json
+from vnl_mjx.models.actor_critic import ActorCriticParams
+from vnl_mjx.tasks.guidance import PoseGuide
+from vnl_mjx.training.alarms import ppo_alarms
+from vnl_mjx.training.metrics import ppo_metrics
+from vnl_mjx.training.ppo import Ppo
+from vnl_mjx.training.track_mjx_state import track_mjx_state
+from vnl_mjx.training.trainer import TrainState, Update
+
+# A checkpoint that no evaluation has judged since the one before is never among the best.
+NOT_EVALUATED = -1.0
+
+
+class TeacherTraining:
+    """See `training_run.Training`."""
+
+    console_metrics = (
+        ("reward", "rollout/reward_fraction"),
+        ("steps", "episode/steps"),
+        ("survival", "episode/survival"),
+        ("kl", "loss/policy_kl"),
+        ("std", "loss/action_std"),
+        ("rate", "loss/learning_rate"),
+    )
+    instead = (
+        "evaluate the teacher as it is (vnl-mjx eval-teacher {run}), or start a new run from it "
+        f"(init_from={{run}}/{TEACHER_FOLDER}) with another run_dir"
+    )
+
+    def __init__(self, config: TeacherTrainingConfig, run_dir: Path):
+        """Loads and builds everything; nothing is written yet.
+
+        Raises:
+            UserError: an input is missing, damaged or does not fit.
+        """
+        self.config, ppo = config, config.ppo
+        rows = ppo.num_envs // ppo.num_minibatches
+        mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
+        self.experiment = experiment = build_teacher_experiment(config, mesh)
+        self.model = build_actor_critic(experiment.env, config.network)
+        self.start: TeacherStart | None = None
+        if config.init_from is not None:
+            shapes = jax.eval_shape(self.model.init, jax.random.PRNGKey(0))
+            self.start = read_start(config.init_from, self.model.policy_config, shapes.value)
+        self.trainer = Ppo(
+            experiment.env,
+            self.model,
+            experiment.clips_of("train"),
+            ppo,
+            mesh,
+            PoseGuide(experiment.env.task) if config.has_guidance else None,
+        )
+        files = config.reference_config.paths
+        self.metadata = run_metadata(
+            config,
+            experiment,
+            run_dir,
+            {"init_sha256": self.start.teacher.sha256 if self.start else None},
+            policy=asdict(self.model.policy_config),
+            value=asdict(self.model.value_config),
+            init_source=relative_source(config.init_from, run_dir),
+            reference_sources=[relative_source(path, run_dir) for path in files],
+        )
+        self._eval_clips = experiment.clips_of(config.eval_config.clips)
+        self._evaluator = TeacherEvaluator(experiment.evaluation_task)
+        self._videos = TeacherVideos(experiment.walker.config, run_dir / "videos")
+        self._metric_since_save = NOT_EVALUATED
+
+    def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
+        """See `Training`."""
+        kept = self.config.checkpoint_config
+        return open_teacher_checkpointer(
+            run_dir, self.track_mjx_config(), kept.keep_last, kept.keep_best
+        )
+
+    def track_mjx_config(self) -> dict[str, Any]:
+        """Returns the configuration that the teacher is stored with, in track-mjx's keys."""
+        ppo, task, clips = self.config.ppo, self.config.task, self.experiment.clips
+        if task.walker.source != RODENT_SOURCE:  # a checkpoint names no folder of this machine
+            file = Path(task.walker.source).name
+            task = replace(task, walker=replace(task.walker, source=file))
+        longest = int(clips.lengths.max())
+        return track_mjx_config(
+            task,
+            self.model.policy_config,
+            clip_length=max(longest, task.traj_length + task.episode_frames),
+            critic_hidden_sizes=self.model.value_config.hidden_sizes,
+            # track-mjx means over latent dimensions, we sum
+            kl_weight=(ppo.latent_ar1_kl.value or ppo.latent_kl.value)
+            * self.config.network.latent_dim,
+            train_config={
+                "num_envs": ppo.num_envs,
+                "num_timesteps": ppo.num_steps,
+                "batch_size": ppo.num_envs // ppo.num_minibatches,
+                "num_minibatches": ppo.num_minibatches,
+                "num_updates_per_batch": ppo.num_epochs,
+                "learning_rate": ppo.learning_rate.value,
+                "clipping_epsilon": ppo.clip_epsilon,
+                "discounting": ppo.discount,
+                "action_repeat": ppo.action_repeat,
+                "entropy_cost": ppo.entropy.value,
+                "reward_scaling": ppo.reward_scale,
+                "unroll_length": ppo.unroll_length,
+                "seed": ppo.seed,
+            },
+            reference_name=clips.source,
+        )
+
+    def initial_state(self) -> TrainState:
+        """Returns fresh networks, or those of `init_from` with its observation statistics."""
+        state, start = self.trainer.init(self.config.ppo.seed), self.start
+        if start is None:
+            return state
+        value = state.params.value if start.value is None else start.value
+        # Copies: an update consumes what it is given.
+        policy, value = jax.tree.map(jnp.array, (start.teacher.policy.params, value))
+        statistics = {name: jnp.array(x) for name, x in start.statistics.items()}
+        return state.replace(
+            params=ActorCriticParams(policy, value),
+            extra=state.extra.replace(**statistics),
+        )
+
+    def introduce(self, state: TrainState, console: Console) -> None:
+        """Shows task, networks and clips."""
+        experiment = self.experiment
+        print_table(console, "Task", self._task_rows())
+        print_table(console, "Networks", self._network_rows(state.params))
+        print_table(console, "Reference clips", clip_rows(experiment.clips, experiment.split))
+        for warning in self._start_warnings():
+            warn(console, warning)
+
+    def note_update(self, update: Update, warn: Warn) -> None:
+        """See `Training`; a video that was begun is finished."""
+        self._videos.poll(warn)
+
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+        """See `Training`."""
+        row = ppo_metrics(updates, self.config.task.reward)
+        return row, ppo_alarms(row, len(updates) * self.trainer.steps_per_update)
+
+    def evaluate(
+        self, state: TrainState, env_steps: int, since: int
+    ) -> tuple[TeacherEvaluation, dict[str, float]]:
+        """Plays the evaluation clips, and films one of them from time to time."""
+        section = self.config.eval_config
+        evaluation = self._evaluator.run(
+            devices.on_one_device(self.trainer.frozen_policy(state)),
+            self._eval_clips,
+            section.num_random_starts,
+            section.seed,
+            section.deterministic,
+        )
+        fraction = evaluation.pooled()["completed_fraction"]
+        self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
+        interval = section.video_interval_steps
+        if interval > 0 and env_steps // interval > since // interval:
+            self._videos.start(evaluation, self._eval_clips, env_steps)
+        return evaluation, evaluation.headline()
+
+    def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
+        """See `Training`."""
+        return track_mjx_state(state, env_steps)
+
+    def checkpoint(self, state: TrainState) -> dict[str, Any]:
+        """See `Training`; the metric is the reward evaluated since the checkpoint before."""
+        metric, self._metric_since_save = self._metric_since_save, NOT_EVALUATED
+        return {"metric": metric}
+
+    def conclude(
+        self, evaluation: TeacherEvaluation, env_steps: int, run_dir: Path, console: Console
+    ) -> None:
+        """See `Training`; draws the last video too."""
+        # here, for Matplotlib takes a second to import
+        from vnl_mjx.report.pictures.training import teacher_curves
+
+        summary = evaluation.summary() | {"env_steps": env_steps}
+        write_json(run_dir / "eval" / "metrics.json", summary)
+        teacher_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        title = f"On {self._eval_clips.num_clips} clips, each from its first frame"
+        rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in evaluation.headline().items()}
+        print_table(console, title, rows)
+        if self.config.eval_config.video_at_end:
+            self._videos.start(evaluation, self._eval_clips, env_steps)
+            self._videos.finish(lambda text: warn(console, text))
+        teacher = run_dir / TEACHER_FOLDER
+        for line in (
+            f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
+            f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
+            f"evaluate: vnl-mjx eval-teacher {teacher}",
+            f"distil: vnl-mjx distill teacher_config.checkpoint_path={teacher}",
+        ):
+            console.print(line, soft_wrap=True, highlight=False)
+
+    def _task_rows(self) -> dict[str, str]:
+        """Body, simulation and episodes."""
+        task, walker, env = self.config.task, self.config.task.walker, self.experiment.env
+        sizes = env.observation_sizes
+        parts = " + ".join(f"{name} {size}" for name, size in sizes.items())
+        start = "in motion" if task.initial_velocity == "reference" else "at rest"
+        return {
+            "body": f"{walker.source.rpartition('/')[2]}, "
+            f"{'torque' if walker.torque_actuators else 'position'} actuators",
+            "simulation": f"{1e3 * task.physics.timestep:g} ms, control at "
+            f"{1 / task.physics.control_timestep:g} Hz",
+            "observation": f"{sum(sizes.values())} = {parts}",
+            "action": str(env.action_size),
+            "reward": task.reward.family.replace("_", "-"),
+            "episode": f"at most {task.episode_frames} frames, starts {start}",
+        }
+
+    def _network_rows(self, params: ActorCriticParams) -> dict[str, str]:
+        """Sizes, and where the parameters come from."""
+        value, start = self.model.value_config, self.start
+        layer_norm = ", layer norm" if value.layer_norm else ""
+        return policy_rows(self.model.policy_config) | {
+            "value": listed(value.hidden_sizes) + layer_norm,
+            "parameters": f"{num_parameters(params.policy):,} + "
+            f"{num_parameters(params.value):,} of the value",
+            "start": "fresh" if start is None else f"init_from, step {start.teacher.step:,}",
+        }
+
+    def _start_warnings(self) -> list[str]:
+        if self.start is None:
+            return []
+        found = list(self.start.teacher.warnings)
+        if self.start.value is None:
+            found.append("init_from holds no value network of these sizes; it is learnt anew")
+        if self.config.has_guidance:
+            found.append(
+                "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
+                "give ppo.guidance=0 to go on from what it can do"
+            )
+        return found

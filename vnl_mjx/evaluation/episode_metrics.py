@@ -1,0 +1,221 @@
+"""Every figure of every episode: reward, survival, tracking, smoothness, contact and success."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
+from vnl_mjx.evaluation.contact import contact_metrics
+from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.path_length import path_lengths
+from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.smoothness import smoothness_metrics
+from vnl_mjx.evaluation.success import (
+    BODY_LENGTH_SHARES,
+    DISTANCES_M,
+    body_length,
+    success_metrics,
+)
+from vnl_mjx.evaluation.tracking import step_errors
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.walkers.walker import Walker
+
+BLOCK_EPISODES = 128  # measured together; bounds the memory
+_TERM = "term_"
+
+
+class Metric(NamedTuple):
+    """What a figure is called.
+
+    Attributes:
+        label: for a person.
+        unit: empty where there is none; "share" is of 1.
+        better: "higher" or "lower"; None where neither is.
+    """
+
+    label: str
+    unit: str
+    better: str | None
+
+
+def _success_metrics() -> dict[str, Metric]:
+    limits = {f"{1000 * m:.0f}mm": f"{1000 * m:.0f} mm" for m in DISTANCES_M}
+    limits |= {
+        f"{100 * share:.0f}_percent": f"{100 * share:.0f} % of the body's length"
+        for share in BODY_LENGTH_SHARES
+    }
+    parts = {"root": "root", "bodies": "mean of the bodies"}
+    return {
+        f"success_{part}_{name}": Metric(f"success: {what} within {text}", "share", "higher")
+        for part, what in parts.items()
+        for name, text in limits.items()
+    }
+
+
+_MPJPE = {
+    "mpjpe_global_mm": "MPJPE, global",
+    "mpjpe_root_relative_mm": "MPJPE, root-relative",
+    "mpjpe_procrustes_mm": "MPJPE, Procrustes (rotation and translation)",
+}
+METRICS = {
+    "episode_reward": Metric("reward of an episode", "", "higher"),
+    "reward_per_step": Metric("reward per step", "", "higher"),
+    "reward_fraction": Metric("imitation reward of its maximum", "share", "higher"),
+    "completed_fraction": Metric(
+        "imitation reward of its maximum, 0 after a failure", "share", "higher"
+    ),
+    "survival": Metric("survival to the end of the clip", "share", "higher"),
+    "episode_seconds": Metric("length of an episode", "s", "higher"),
+    "diverged": Metric("simulation diverged", "share", "lower"),
+    "speed_ratio": Metric("speed over the clip's", "", None),
+    "root_error_mm": Metric("root position error", "mm", "lower"),
+    "root_error_max_mm": Metric("root position error, greatest", "mm", "lower"),
+    "root_angle_deg": Metric("root orientation error", "deg", "lower"),
+    "joint_error_rad": Metric("joint error", "rad", "lower"),
+    "joint_distance_rad": Metric("joint error, Euclidean norm", "rad", "lower"),
+    **{name: Metric(label, "mm", "lower") for name, label in _MPJPE.items()},
+    "mpjpe_global_max_mm": Metric("MPJPE, global, greatest", "mm", "lower"),
+    **{
+        f"{name}_successes": Metric(f"{label}, successes only", "mm", "lower")
+        for name, label in _MPJPE.items()
+    },
+    "end_effector_error_mm": Metric("end-effector error, root-relative", "mm", "lower"),
+    "velocity_error_m_per_s": Metric("velocity error of the bodies", "m/s", "lower"),
+    "acceleration_error_m_per_s2": Metric("acceleration error of the bodies", "m/s²", "lower"),
+    "normalized_jerk": Metric("normalised jerk", "", "lower"),
+    "reference_normalized_jerk": Metric("normalised jerk of the reference", "", None),
+    "action_change": Metric("change of the action", "", "lower"),
+    "action_second_difference": Metric("second difference of the action", "", "lower"),
+    "power_w": Metric("mechanical power", "W", "lower"),
+    "energy_per_metre": Metric("mechanical energy per metre", "J/m", "lower"),
+    "foot_slip_mm_per_s": Metric("foot slip", "mm/s", "lower"),
+    "contact_agreement": Metric("contact agreement", "share", "higher"),
+    "contact_f1": Metric("contact F1", "", "higher"),
+    **_success_metrics(),
+    "success_joints": Metric("success: joints within 4.5 rad", "share", "higher"),
+    "success_rotation": Metric("success: root within 60 deg", "share", "higher"),
+    "success": Metric("success: joints, rotation and root within 100 mm", "share", "higher"),
+}
+
+
+def metric(name: str) -> Metric:
+    """What a figure of `episode_metrics` is; also of the reward's terms, which tasks name."""
+    if name.startswith(_TERM):
+        return Metric(f"reward term {name.removeprefix(_TERM)}, per step", "", "higher")
+    return METRICS[name]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Figures in the order of `METRICS`, the reward's terms by name after them."""
+    rank = {name: place for place, name in enumerate(METRICS)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def episode_metrics(
+    rollout: Rollout, clips: ReferenceClips, walker: Walker, reward_config: RewardConfig
+) -> dict[str, np.ndarray]:
+    """The figures of `METRICS`, and `term_..` for each term of the reward, [episode] each.
+
+    Nothing after an episode's first end counts, and no error of a step that diverged.
+
+    Args:
+        rollout: what was played.
+        clips: what was followed.
+        walker: who played.
+        reward_config: the task's.
+
+    Returns:
+        float64; NaN where there is nothing to measure.
+    """
+    computer, foot_slip = FeatureComputer(walker), FootSlip(walker)
+    length = body_length(walker)
+    blocks = []
+    for first in range(0, rollout.num_episodes, BLOCK_EPISODES):
+        block = _episodes(rollout, slice(first, first + BLOCK_EPISODES))
+        simulated, reference = (
+            simulated_motion(block, computer),
+            reference_motion(block, clips, walker),
+        )
+        errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
+        clip_speed = np.where(went.moving, went.clip_path / np.maximum(went.clip_seconds, 1e-9), 0)
+        blocks.append(
+            reward_metrics(block, reward_config)
+            | {"speed_ratio": ratio(ratio(went.path, went.seconds), clip_speed)}
+            | error_metrics(errors)
+            | smoothness_metrics(block, clips, simulated, reference, went)
+            | contact_metrics(block, clips, simulated, reference, foot_slip)
+            | success_metrics(block.survived, errors, length)
+        )
+    figures = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    success = figures["success"] > 0
+    return figures | {
+        f"{name}_successes": np.where(success, figures[name], np.nan) for name in _MPJPE
+    }
+
+
+def reward_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarray]:
+    """Figures of reward and length, [episode] each."""
+    steps, alive = rollout.steps, rollout.steps.alive
+    terms = {name: np.asarray(term, np.float64) for name, term in steps.terms.items()}
+    lived, rewards = alive.sum(axis=0), np.asarray(steps.reward, np.float64)
+    possible = np.maximum(rollout.possible_steps, np.maximum(lived, 1))
+    maximum = imitation_reward_maximum(config)
+    wanted = sum((terms[name] for name in imitation_terms(config)), np.zeros(alive.shape))
+    share = wanted / maximum if maximum > 0 else np.full(alive.shape, np.nan)
+    return {
+        "episode_reward": np.where(alive, rewards, 0.0).sum(axis=0),
+        "reward_per_step": episode_mean(rewards, alive),
+        "reward_fraction": episode_mean(share, alive),
+        "completed_fraction": np.where(alive, share, 0.0).sum(axis=0) / possible,
+        **{_TERM + name: episode_mean(term, alive) for name, term in terms.items()},
+        "survival": rollout.survived.astype(np.float64),
+        "episode_seconds": lived / rollout.control_hz,
+        "diverged": (steps.diverged & alive).any(axis=0).astype(np.float64),
+    }
+
+
+def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Means of `tracking.step_errors` over each episode, and the greatest of two, [episode] each."""
+    return {name: episode_mean(error) for name, error in errors.items()} | {
+        "root_error_max_mm": episode_max(errors["root_error_mm"]),
+        "mpjpe_global_max_mm": episode_max(errors["mpjpe_global_mm"]),
+    }
+
+
+def reward_ratio(
+    student: np.ndarray, teacher: np.ndarray, clip: np.ndarray
+) -> dict[int, float | None]:
+    """Student's over teacher's reward of each clip: of the sums over its episodes.
+
+    Args:
+        student: [episode] rewards of episodes.
+        teacher: [episode], of the same clips and starts.
+        clip: int [episode].
+
+    Returns:
+        By clip; None where the teacher's is not above 0 (below, a ratio says nothing of which is
+        better) or either is not finite.
+    """
+    ratios: dict[int, float | None] = {}
+    for own in np.unique(clip).tolist():
+        earned, possible = (float(values[clip == own].sum()) for values in (student, teacher))
+        usable = np.isfinite(earned) and np.isfinite(possible) and possible > 0
+        ratios[own] = earned / possible if usable else None
+    return ratios
+
+
+def _episodes(rollout: Rollout, rows: slice) -> Rollout:
+    """A part of the episodes, without what the actor saw."""
+    return rollout.replace(
+        episodes=jax.tree.map(lambda values: values[rows], rollout.episodes),
+        start_qpos=rollout.start_qpos[rows],
+        start_qvel=rollout.start_qvel[rows],
+        possible_steps=rollout.possible_steps[rows],
+        steps=jax.tree.map(lambda values: values[:, rows], rollout.steps.replace(extra=())),
+    )

@@ -1,0 +1,85 @@
+"""Cells and tables of the report's page, and numbers as a person reads them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NOTHING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        text: what is read.
+        sort: what the column is sorted by, a number or a text; None sorts last.
+        detail: under the text, smaller: an interval.
+        tone: "good", "bad" or "" for the colour; the text says the same.
+        header: whether it names the row.
+    """
+
+    text: str
+    sort: float | str | None = None
+    detail: str = ""
+    tone: str = ""
+    header: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: of the table.
+        columns: headings; a row's cells are in the same order.
+        rows: of cells.
+        note: under the table, may be empty.
+        folded: whether it is opened by a click.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    folded: bool = False
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number to read: `digits` significant ones, without an exponent where that is short."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return NOTHING
+    if isinstance(value, bool | int) or value == 0:
+        return f"{value:,}" if value else "0"
+    if 1e-4 <= abs(value) < 1e6:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{decimals}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 to read, not broken before the sign."""
+    shown = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval to read, empty where there is none."""
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def name_cell(text: str) -> Cell:
+    """The cell that names a row."""
+    return Cell(text, text.lower(), header=True)
+
+
+def number_cell(value: float | None, digits: int = 3) -> Cell:
+    """A cell with a number."""
+    return Cell(number(value, digits), value)
+
+
+def metric_cell(figure: Mapping[str, float | None] | None, key: str = "mean") -> Cell:
+    """A cell with a value and its interval."""
+    if not figure or figure.get(key) is None:
+        return Cell(NOTHING)
+    return Cell(number(figure[key]), figure[key], interval(figure.get("low"), figure.get("high")))
