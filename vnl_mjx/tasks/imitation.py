@@ -11,6 +11,7 @@ from fractions import Fraction
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips, check_clips_cover
@@ -73,7 +74,9 @@ class ImitationTask:
         self._failures = termination_terms(config.termination)
         self.action_size = physics.model.nu
         self._pose_control = None
-        if config.initial_activation == "pose":
+        # Of the actuators that have an activation; those of a body may have none.
+        self._activated = np.flatnonzero(physics.model.actuator_actnum)
+        if config.initial_activation == "pose" and len(self._activated):
             self._pose_control = PoseControl(physics.model)
         self.layout = self._observations.layout(jax.eval_shape(physics.zeros))
         self.observation_sizes = {
@@ -167,7 +170,7 @@ class ImitationTask:
             qvel += frame.qvel()
         act = None
         if self._pose_control is not None:
-            act = jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)
+            act = jnp.clip(self._pose_control.hold(frame.joints), -1.0, 1.0)[self._activated]
         physics = self.physics.reset(qpos, qvel, where, variant, act)
         return ImitationState(
             physics=physics,
