@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.tables import (
+from vnl_mjx.commands.console import (
     clip_rows,
     listed,
     num_parameters,

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.commands.console import print_table, warn
 from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
-from vnl_mjx.commands.tables import print_table, warn
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.commands.console import frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.view.view_options import ViewOptions, check_options, clip_of_name, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import browser
