@@ -9,7 +9,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
-from vnl_mjx.evaluation.episode_metrics import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
@@ -127,7 +127,7 @@ class Illustrator:
             if self.how not in ways:
                 continue
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
-            ratio = reward_ratio(own, other, self.sets.clip)
+            ratio = reward_ratio_by_clip(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
             found[policy] = Estimates(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found

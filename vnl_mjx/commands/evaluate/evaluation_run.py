@@ -27,7 +27,7 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     STUDENT,
     TEACHER,
-    play_all,
+    PolicyEvaluator,
 )
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
@@ -69,10 +69,10 @@ class EvaluationRun:
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
-            self.rollouts = play_all(
+            self.rollouts = PolicyEvaluator().run(
                 self.evaluated.policies,
                 self.clips,
-                protocol.starts_per_clip,
+                self.clips.num_clips * protocol.starts_per_clip,
                 acting,
                 protocol.seed,
                 progress,
