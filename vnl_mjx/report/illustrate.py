@@ -229,12 +229,6 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
     return drawn
 
 
-def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]:
-    """Of the run's `metrics.jsonl`."""
-    found = curves.training_pictures(rows)
-    return {f"training/{name.replace('/', '_')}": picture for name, picture in found.items()}
-
-
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
     """One figure of every row, NaN for None."""
     return np.array([row.get(name) for row in rows.values()], np.float64)
