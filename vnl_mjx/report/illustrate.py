@@ -15,7 +15,7 @@ from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
-from vnl_mjx.report.lookup import metric_label
+from vnl_mjx.report.document import metric_label
 from vnl_mjx.report.pictures import curves, errors, latent, prior
 from vnl_mjx.report.pictures.style import Estimates, Picture
 from vnl_mjx.report.results import LatentResults, Rollouts

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.commands.tables import warn
-from vnl_mjx.report.lookup import metric_label, metrics_of
+from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
 
 _SHOWN = (
