@@ -7,13 +7,13 @@ from rollouts_on_clips import made_rollout
 
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation import episode_metrics as module
+from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.episode_metrics import (
     METRICS,
     episode_metrics,
     metric,
     reward_ratio_by_clip,
 )
-from vnl_mjx.evaluation.foot_slip import FootSlip
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
 
 STEPS = 30

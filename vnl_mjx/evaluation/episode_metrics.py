@@ -10,8 +10,7 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import contact_metrics
-from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.contact import FootSlip, contact_metrics
 from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout

@@ -8,6 +8,7 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.episode_metrics import (
     TERM,
     counted_steps,
@@ -15,7 +16,6 @@ from vnl_mjx.evaluation.episode_metrics import (
     outcome_metrics,
     speed_ratio,
 )
-from vnl_mjx.evaluation.foot_slip import FootSlip
 from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_mean
 from vnl_mjx.evaluation.protocol import (
