@@ -17,7 +17,7 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.lookup import metric_label, metrics_of
+from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import DrawnVideos, VideoQueue
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
 

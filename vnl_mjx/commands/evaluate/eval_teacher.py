@@ -20,7 +20,7 @@ from vnl_mjx.evaluation.teacher_targets import judge
 from vnl_mjx.files import file_name, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.video import render_qpos
+from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
 # Figure to the head of its column and its format.
@@ -133,14 +133,17 @@ def _film(
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
             output = folder / f"{file_name(name)}.mp4"
-            render_qpos(
-                walker,
+            motion = one_motion(
                 qpos,
                 rollout.control_hz,
-                output,
                 ghost_qpos=reference_qpos(clips, clip, 0, rollout.control_hz, len(qpos)),
                 title=name,
                 note="translucent is the reference",
+            )
+            render_side_by_side(
+                walker,
+                motion,
+                output,
                 sheet=output.with_suffix(".png"),
                 progress=lambda done, total, name=name: progress(name, done, total),
             )

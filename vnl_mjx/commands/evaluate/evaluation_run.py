@@ -27,7 +27,7 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     STUDENT,
     TEACHER,
-    play_all,
+    PolicyEvaluator,
 )
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
@@ -35,6 +35,7 @@ from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
 from vnl_mjx.report.html import Extras, write_report
 from vnl_mjx.report.pictures.style import Picture
+from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
 from vnl_mjx.report.results import (
@@ -69,10 +70,10 @@ class EvaluationRun:
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
-            self.rollouts = play_all(
+            self.rollouts = PolicyEvaluator().run(
                 self.given.policies,
                 self.clips,
-                protocol.starts_per_clip,
+                self.clips.num_clips * protocol.starts_per_clip,
                 acting,
                 protocol.seed,
                 progress,
@@ -222,4 +223,5 @@ class EvaluationRun:
         drawn |= illustrate.latent_pictures(self.latent, self.clips)
         if self.prior is not None:
             drawn |= illustrate.prior_pictures(self.prior)
-        return drawn | illustrate.training_pictures(training_rows(self.stored.run_dir))
+        training = training_pictures(training_rows(self.stored.run_dir))
+        return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}

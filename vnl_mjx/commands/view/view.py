@@ -16,7 +16,7 @@ from vnl_mjx.commands.view.view_options import ViewOptions, check_options, clip_
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.video import Video, render_qpos
+from vnl_mjx.report.rendering.side_by_side import Video, one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -128,19 +128,22 @@ def _note(clips: ReferenceClips, clip: int) -> str:
 def _film(
     walker: Walker, shot: Shot, output: Path, options: ViewOptions, console: Console
 ) -> Video:
+    motion = one_motion(
+        shot.qpos,
+        shot.rate_hz,
+        views=options.views,
+        size=options.size,
+        fps=options.fps,
+        speed=options.speed,
+        title=shot.title,
+        note=shot.note,
+        first_time=shot.first_time,
+    )
     with terminate_cleanly(), frame_progress(console) as progress:
-        return render_qpos(
+        return render_side_by_side(
             walker,
-            shot.qpos,
-            shot.rate_hz,
+            motion,
             output,
-            views=options.views,
-            size=options.size,
-            fps=options.fps,
-            speed=options.speed,
-            title=shot.title,
-            note=shot.note,
-            first_time=shot.first_time,
             sheet=options.sheet,
             progress=lambda done, total: progress(shot.title, done, total),
         )
