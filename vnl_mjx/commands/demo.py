@@ -40,7 +40,7 @@ class Step:
 def steps(run_dir: Path, quick: bool) -> list[Step]:
     """The demonstration, in order."""
     teacher, run = _shown(DEMO_TEACHER), str(run_dir)
-    film = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
+    video = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
     num_steps = QUICK_STEPS if quick else NUM_STEPS
     distil = (
         "distill",
@@ -66,7 +66,7 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
         )
     return [
         Step("the bundled teacher", ("inspect", teacher)),
-        *([] if quick else [Step("what it does on a clip", film, needs_gl=True)]),
+        *([] if quick else [Step("what it does on a clip", video, needs_gl=True)]),
         Step("a student learns from it", distil),
         Step("student, teacher and prior are measured", evaluate),
     ]
