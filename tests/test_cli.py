@@ -45,6 +45,10 @@ def test_each_command_reaches_its_module(calls):
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
     assert cli.main(["distill", "--show-config", "training_config.seed=3"]) == 0
     assert "  seed: 3\n" in capsys.readouterr().out
+    smooth = "training_config.loss_terms.smooth"
+    own = [f"{smooth}.function=lab/terms.py:smooth", f"{smooth}.weight=0.5"]
+    assert cli.main(["distill", "--show-config", *own]) == 0
+    assert "      function: lab/terms.py:smooth\n" in capsys.readouterr().out
     assert not calls
 
 

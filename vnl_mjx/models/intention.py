@@ -256,6 +256,16 @@ class FrozenPolicy:
         clip = self.config.observation_clip
         return jax.lax.stop_gradient(normalized(obs, self.obs_mean, self.obs_std, clip))
 
+    def normalize_part(self, values: jax.Array, part: str) -> jax.Array:
+        """Returns what the network reads of a raw "reference" or "proprioception" [..., size]."""
+        size = self.config.reference_size
+        rows = {"reference": slice(size), "proprioception": slice(size, None)}[part]
+        mean, std = self.obs_mean[rows], self.obs_std[rows]
+        if values.shape[-1:] != mean.shape:
+            raise ValueError(f"{part}: shape {values.shape} must end in {mean.shape[0]}")
+        clip = self.config.observation_clip
+        return jax.lax.stop_gradient(normalized(values, mean, std, clip))
+
     def split(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Reference [..., reference] and proprioception [..., proprioception] of an observation."""
         size = self.config.reference_size

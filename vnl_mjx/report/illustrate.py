@@ -223,9 +223,9 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
             mode: factor * getattr(motions["clips"], name)
             for mode, motions in found.motions.items()
         }
-        drawn[f"prior/{name}"] = prior.against_data(
-            values, factor * getattr(found.data, name), label
-        )
+        data = factor * getattr(found.data, name)
+        if np.nanstd(np.concatenate([data, *values.values()])) > 0:  # 0 without a free root
+            drawn[f"prior/{name}"] = prior.against_data(values, data, label)
     return drawn
 
 
