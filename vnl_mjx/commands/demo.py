@@ -40,7 +40,7 @@ class DemoStep:
 def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
     """The demonstration, in order."""
     teacher, run = _shown(DEMO_TEACHER), str(run_dir)
-    film = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
+    video = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
     num_steps = QUICK_STEPS if quick else NUM_STEPS
     distil = (
         "distill",
@@ -66,7 +66,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
         )
     return [
         DemoStep("the bundled teacher", ("inspect", teacher)),
-        *([] if quick else [DemoStep("what it does on a clip", film, needs_gl=True)]),
+        *([] if quick else [DemoStep("what it does on a clip", video, needs_gl=True)]),
         DemoStep("a student learns from it", distil),
         DemoStep("student, teacher and prior are measured", evaluate),
     ]

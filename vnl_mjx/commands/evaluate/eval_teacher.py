@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
     if args.video is not None:
-        _film(experiment.walker, evaluation, clips, args.video, console)
+        _draw_videos(experiment.walker, evaluation, clips, args.video, console)
     return 0
 
 
@@ -120,7 +120,7 @@ def _check_video(folder: Path) -> None:
         raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
 
 
-def _film(
+def _draw_videos(
     walker: Walker,
     evaluation: TeacherEvaluation,
     clips: ReferenceClips,

@@ -12,9 +12,9 @@ from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput
 from vnl_mjx.commands.evaluate.evaluation_origin import (
     clips_section,
     made_section,
-    training_rows,
     without_paths,
 )
+from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
@@ -223,5 +223,5 @@ class EvaluationRun:
         drawn |= illustrate.latent_pictures(self.latent, self.clips)
         if self.prior is not None:
             drawn |= illustrate.prior_pictures(self.prior)
-        training = training_pictures(training_rows(self.stored.run_dir))
+        training = training_pictures(read_metrics(self.stored.run_dir))
         return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}

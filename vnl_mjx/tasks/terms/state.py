@@ -117,7 +117,9 @@ def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> BodyPose:
     if root := walker.root:
         return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
     body = walker.root_body
-    return BodyPose(physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos])
+    return BodyPose(
+        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos]
+    )
 
 
 def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[str, Term]:
