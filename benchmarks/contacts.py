@@ -20,7 +20,7 @@ from timing import exit_status, table
 from trainings import TeacherTraining, clips_of, task_of
 
 from vnl_mjx.demo import DEMO_TEACHER
-from vnl_mjx.physics.sizes import largest_possible, met
+from vnl_mjx.physics.contact_counts import counted, largest_possible
 
 RANDOM = ("network.initial_action_std=null",)
 
@@ -44,7 +44,7 @@ def main() -> None:
     columns = ("poses", "contacts, most", "mean", "rows, most", "mean")
     rows = table("Contacts and constraint rows of one environment", *columns)
     for name, qpos in poses.items():
-        sizes = met(model, qpos)
+        sizes = counted(model, qpos)
         cells = [f"{f}" for n in (sizes.contacts, sizes.rows) for f in (n.max(), f"{n.mean():.1f}")]
         rows.add_row(name, f"{len(qpos):,}", *cells)
     bound = largest_possible(model)

@@ -34,7 +34,7 @@ def main() -> None:
         busy, started = physics.busy_seconds, time.perf_counter()
         found = evaluator.compare(loaded.params, loaded.teacher, stored.clips, num_episodes, 0)
         seconds = time.perf_counter() - started
-        steps = sum(r.steps.alive.size for r in (found.student, found.teacher))
+        steps = sum(r.steps.alive.size for r in found.values())
         return steps, seconds, physics.busy_seconds - busy
 
     compiled = []

@@ -19,7 +19,7 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.physics.sizes import met
+from vnl_mjx.physics.contact_counts import counted
 
 OTHERS = ("mjx", "warp")
 TRACK_MJX = PhysicsConfig()  # CG, 5 iterations of 5
@@ -40,7 +40,7 @@ def toy_poses(toy_walker):
     poses[2, 2:7] = [0.006, np.cos(0.15), np.sin(0.15), 0.0, 0.0]
     poses[3, 2], poses[3, 7:9] = -0.003, [0.9, -0.85]
     poses[4, 2] += 0.05
-    sizes = met(toy_walker.model, poses)
+    sizes = counted(toy_walker.model, poses)
     np.testing.assert_array_equal(sizes.contacts, [4, 4, 2, 2, 0])
     assert sizes.rows[3] == 2 * 4 + 2
     return poses

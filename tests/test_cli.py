@@ -9,7 +9,7 @@ from vnl_mjx import __version__, cli
 from vnl_mjx.commands import doctor
 from vnl_mjx.commands.data import inspect
 from vnl_mjx.commands.evaluate import eval_student as evaluate
-from vnl_mjx.commands.train import distill
+from vnl_mjx.commands.train import training_run
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.report.rendering import gl
@@ -19,8 +19,8 @@ from vnl_mjx.report.rendering import gl
 def calls(monkeypatch):
     """Stands in for the sub-commands and records their arguments."""
     seen = []
-    for module in (distill, evaluate, inspect):
-        monkeypatch.setattr(module, "run", lambda *a, **k: seen.append((a, k)) or 0)
+    for module, name in ((training_run, "train"), (evaluate, "run"), (inspect, "run")):
+        monkeypatch.setattr(module, name, lambda *a, **k: seen.append((a, k)) or 0)
     return seen
 
 
@@ -45,6 +45,10 @@ def test_each_command_reaches_its_module(calls):
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
     assert cli.main(["distill", "--show-config", "training_config.seed=3"]) == 0
     assert "  seed: 3\n" in capsys.readouterr().out
+    smooth = "training_config.loss_terms.smooth"
+    own = [f"{smooth}.function=lab/terms.py:smooth", f"{smooth}.weight=0.5"]
+    assert cli.main(["distill", "--show-config", *own]) == 0
+    assert "      function: lab/terms.py:smooth\n" in capsys.readouterr().out
     assert not calls
 
 
@@ -81,12 +85,12 @@ def test_exit_statuses_of_a_command(monkeypatch, capsys):
 
         return run
 
-    monkeypatch.setattr(distill, "run", raises(UserError("two\nlines")))
+    monkeypatch.setattr(training_run, "train", raises(UserError("two\nlines")))
     assert cli.main(["distill"]) == 2
     assert capsys.readouterr().err == "vnl-mjx: error: two lines\n"
-    monkeypatch.setattr(distill, "run", raises(KeyboardInterrupt()))
+    monkeypatch.setattr(training_run, "train", raises(KeyboardInterrupt()))
     assert cli.main(["distill"]) == 130
-    monkeypatch.setattr(distill, "run", lambda config: 7)
+    monkeypatch.setattr(training_run, "train", lambda config: 7)
     assert cli.main(["distill"]) == 7
 
 

@@ -8,8 +8,7 @@ from video_helpers import walking
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import contact_agreement, contact_metrics
-from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.contact import FootSlip, contact_agreement, contact_metrics
 
 
 def figures(walker, clips, **told) -> dict[str, np.ndarray]:

@@ -7,15 +7,14 @@ from rollouts_on_clips import made_rollout
 
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation import episode_metrics as module
+from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.episode_metrics import (
     METRICS,
     episode_metrics,
     metric,
-    reward_ratio,
+    reward_ratio_by_clip,
 )
-from vnl_mjx.evaluation.foot_slip import FootSlip
-from vnl_mjx.evaluation.path_length import path_lengths
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, track
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
 
 STEPS = 30
 ONLY_POSITION = RewardConfig(
@@ -113,13 +112,7 @@ def test_blocks_change_nothing(toy_walker, clips, monkeypatch):
 
 def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
     rollout = made_rollout(clips, STEPS, (0, 1), (0, 4), move=off(4.0), late=1)
-    evaluation = TeacherEvaluation(
-        clip_names=clips.names,
-        rollout=rollout,
-        tracking=track(rollout, clips, ONLY_POSITION),
-        paths=path_lengths(rollout, clips),
-        foot_slip=FootSlip(toy_walker).of_rollout(rollout),
-    )
+    evaluation = TeacherEvaluation.of(rollout, clips, FootSlip(toy_walker), ONLY_POSITION)
     found = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
     for row, figures in enumerate(evaluation.per_episode()):
         shared = set(figures) & set(found)
@@ -132,9 +125,9 @@ def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
 def test_reward_ratios_are_those_of_the_clips():
     clip = np.array([0, 1, 0, 1, 2])
     student, teacher = np.array([1.0, 4.0, 2.0, 4.0, 5.0]), np.array([2.0, 4.0, 2.0, 6.0, -1.0])
-    assert reward_ratio(student, teacher, clip) == {0: 0.75, 1: 0.8, 2: None}
-    assert reward_ratio(np.array([np.nan]), np.array([1.0]), np.array([7])) == {7: None}
-    assert reward_ratio(np.array([1.0]), np.array([0.0]), np.array([0])) == {0: None}
+    assert reward_ratio_by_clip(student, teacher, clip) == {0: 0.75, 1: 0.8, 2: None}
+    assert reward_ratio_by_clip(np.array([np.nan]), np.array([1.0]), np.array([7])) == {7: None}
+    assert reward_ratio_by_clip(np.array([1.0]), np.array([0.0]), np.array([0])) == {0: None}
 
 
 def test_a_reward_without_imitation_has_no_share(toy_walker, clips):

@@ -13,9 +13,9 @@ from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.environment import StepOutcome
-from vnl_mjx.tasks.guidance import PoseGuide
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment, ImitationEnvironmentState
+from vnl_mjx.tasks.pose_guide import PoseGuide
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 NUM_ENVS = 400

@@ -19,8 +19,8 @@ from vnl_mjx.config.evaluation import LatentSection, VideoSection
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator, PriorMode
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
+    PolicyEvaluator,
     evaluated_teacher,
-    play_all,
     student_and_teacher,
 )
 from vnl_mjx.evaluation.summary import ClipSets, differences, policies
@@ -161,7 +161,7 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
         *student_and_teacher(task, student, params, teacher),
         evaluated_teacher(task, teacher, "alone"),
     ]
-    played = play_all(subjects, toy_clips, starts_per_clip=1, acting=(DETERMINISTIC,))
+    played = PolicyEvaluator().run(subjects, toy_clips, 2, (DETERMINISTIC,))
     own, alone = (played[name][DETERMINISTIC].steps for name in ("teacher", "alone"))
     np.testing.assert_allclose(own.action[:10], alone.action[:10], atol=1e-3)
     np.testing.assert_array_equal(own.action, own.extra.teacher_action)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -194,6 +196,19 @@ def test_normalize_floors_std_and_does_not_clip():
     expected = (obs[0] - policy.obs_mean[0]) / np.float32(1e-6)
     assert normalized[0] == expected and expected > 1
     np.testing.assert_allclose(normalized[1], 1e6 / policy.obs_std[1], rtol=1e-6)
+
+
+def test_observations_are_clipped_where_the_policy_was_trained_so():
+    policy = make_policy(MLP)
+    obs = policy.obs_mean + jnp.array([-9.0, -1.0, 3.0, 9.0] * 3) * policy.obs_std
+    clipping = policy.replace(config=replace(policy.config, observation_clip=5.0))
+    expected = np.clip(policy.normalize(obs), -5.0, 5.0)
+    np.testing.assert_array_equal(clipping.normalize(obs), expected)
+    assert np.abs(policy.normalize(obs)).max() > 8.9
+    # and acts on what it sees so
+    seen = policy.obs_mean + expected * policy.obs_std
+    np.testing.assert_allclose(clipping.act(obs).action, policy.act(seen).action, atol=1e-5)
+    assert np.abs(clipping.act(obs).action - policy.act(obs).action).max() > 1e-4
 
 
 def test_latent_can_be_given(policy, obs):

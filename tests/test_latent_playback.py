@@ -15,12 +15,10 @@ from vnl_mjx.evaluation.latent.playback import (
     LatentPlayback,
     contrasting_episodes,
     interpolated,
-    interpolation_metrics,
     most_active,
     motion_metrics,
     posterior_means,
     repeated_start,
-    traversal_metrics,
 )
 from vnl_mjx.evaluation.motion_statistics import MotionReader
 from vnl_mjx.evaluation.prior_rollouts import fallen
@@ -65,7 +63,7 @@ def test_weights_mix_two_sequences_as_long_as_the_shorter():
     np.testing.assert_allclose(found[:, :, 0], np.tile([0.0, 0.25, 1.0], (3, 1)))
 
 
-def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_clips, toy_walker):
+def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_walker):
     played = playback.interpolate(rollout, 0, 1, (0.0, 0.5, 1.0))
     assert played.rollout.num_episodes == 3
     np.testing.assert_array_equal(played.rollout.start_qpos, np.tile(rollout.start_qpos[0], (3, 1)))
@@ -78,8 +76,7 @@ def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_c
         latents[both, 2], posterior_means(rollout, 1)[: both.sum()], atol=1e-6
     )
     np.testing.assert_allclose(latents[:, 1], 0.5 * (latents[:, 0] + latents[:, 2]), atol=1e-6)
-    reader = MotionReader(toy_walker)
-    figures = interpolation_metrics(played, rollout, toy_clips, reader)
+    figures = played.metrics(MotionReader(toy_walker))
     assert (figures["first"], figures["second"]) == ("sway_0", "sway_1")
     assert figures["weights"] == [0.0, 0.5, 1.0]
     assert json.loads(json.dumps(figures)) == figures
@@ -88,8 +85,8 @@ def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_c
 def test_a_traversal_moves_one_dimension_by_so_many_deviations(playback, rollout, toy_walker):
     std = np.array([0.1, 0.2, 0.3])
     played = playback.traverse(rollout.episodes, 1, [2, 0], std, 10, sigmas=(-2.0, 0.0, 2.0))
-    assert played.dimension == (2, 2, 2, 0, 0, 0)
-    assert played.sigma == (-2.0, 0.0, 2.0) * 2
+    assert played.inputs["dimension"] == [2, 2, 2, 0, 0, 0]
+    assert played.inputs["sigma"] == [-2.0, 0.0, 2.0] * 2
     seen = played.rollout.steps.extra
     moved = (seen.latent - seen.prior.mean)[0]
     expected = np.zeros((6, 3))
@@ -100,7 +97,7 @@ def test_a_traversal_moves_one_dimension_by_so_many_deviations(playback, rollout
     assert (
         np.abs(played.rollout.steps.action[:, 0] - played.rollout.steps.action[:, 2]).max() > 1e-3
     )
-    figures = traversal_metrics(played, MotionReader(toy_walker))
+    figures = played.metrics(MotionReader(toy_walker))
     assert figures["dimension"] == [2, 2, 2, 0, 0, 0]
     assert json.loads(json.dumps(figures)) == figures
 

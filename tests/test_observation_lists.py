@@ -123,6 +123,7 @@ def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
     assert set(described) == {*reference_terms(toy_walker), *own}
     sizes = {
         "T": 5,
+        "joints": len(toy_walker.joint_names),
         "J": len(toy_walker.tracked_joints),
         "B": len(toy_walker.tracked_bodies),
         "E": len(toy_walker.end_effectors),
@@ -135,9 +136,8 @@ def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
     def size_of(shape: str) -> int:
         total = 1
         for axis in shape.split(","):
-            length, _, less = axis.partition("-")
-            length = length.strip()
-            total *= (sizes[length] if length in sizes else int(length)) - int(less or 0)
+            length = axis.strip()
+            total *= sizes[length] if length in sizes else int(length)
         return total
 
     functions = functions_of(

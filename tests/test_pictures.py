@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from report_example import NASTY, example_arrays, example_rows
 
-from vnl_mjx.report.pictures import curves, errors, latent, prior, style
+from vnl_mjx.report.pictures import curves, errors, latent, prior, style, training
 from vnl_mjx.report.pictures.style import Estimates
 
 PNG = b"\x89PNG\r\n"
@@ -129,11 +129,11 @@ def test_success_at_each_threshold():
 
 
 def test_training_curves_of_what_the_run_recorded():
-    pictures = curves.training_pictures(example_rows(1000))
+    pictures = training.training_pictures(example_rows(1000))
     assert "loss/kl" in pictures and "eval/reward_ratio" not in pictures
     assert "8 at" in pictures["loss/kl"].alt  # the last row is drawn, however many there are
     assert {"0.01", "0.005", "6M"} < set(texts(pictures["loss/action_mse"]))
-    assert curves.training_pictures(example_rows(1)) == {}
+    assert training.training_pictures(example_rows(1)) == {}
 
 
 def test_kl_counts_the_active_dimensions():

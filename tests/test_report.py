@@ -20,7 +20,7 @@ from vnl_mjx.report.document import (
 )
 from vnl_mjx.report.html import Extras, report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
-from vnl_mjx.report.metric_tables import metric_group
+from vnl_mjx.report.page_tables import metric_group
 from vnl_mjx.report.pictures.errors import by_clip
 from vnl_mjx.report.pictures.style import INK, Estimates, Picture
 from vnl_mjx.report.sections import NOT_MEASURED

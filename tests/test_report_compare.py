@@ -4,8 +4,7 @@ import pytest
 from report_example import NASTY, example_document
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.compare import compare_html, write_comparison
-from vnl_mjx.report.differences import differences
+from vnl_mjx.report.compare import compare_html, differences, write_comparison
 
 
 @pytest.fixture(scope="module")

@@ -183,6 +183,41 @@ def test_row_shifts_are_track_mjxs_own(evaluate):
     assert float(plain.terms["endeff_reward"]) != float(other.terms["endeff_reward"])
 
 
+def test_terms_of_ones_own_are_added_to_the_family_or_stand_alone(evaluate, tmp_path):
+    file = tmp_path / "own_reward.py"
+    file.write_text(
+        "def height_error(state, reference, walker, power=1):\n"
+        "    return abs(state.root_height - reference.position[2]) ** power\n"
+    )
+    given = {
+        "lift": {"function": f"{file}:height_error", "weight": -2, "arguments": {"power": 2}},
+        "effort": {"function": "control", "weight": -0.1},  # a built-in one under another name
+        "height_within": {"arguments": {"low": 0.0, "high": 0.5}},  # by its own name
+    }
+    raised = evaluate.qpos.copy()
+    raised[2] += 0.01
+    for family in ("none", "track_mjx"):
+        config = from_dict(ImitationConfig, {"reward": {"family": family, "terms": given}})
+        check_bounds(config)
+        plain = evaluate.of(family, raised, action=0.5)
+        own = evaluate.of(family, raised, action=0.5, config={"reward": config.reward})
+        terms = {name: float(own.terms[name]) for name in own.terms if name not in plain.terms}
+        assert terms == pytest.approx({"lift": -2e-4, "effort": -0.1, "height_within": 1.0})
+        assert all(float(own.terms[name]) == float(plain.terms[name]) for name in plain.terms)
+        assert float(own.reward - plain.reward) == pytest.approx(sum(terms.values()), abs=1e-6)
+        assert imitation_reward_maximum(config.reward) == (0.0 if family == "none" else 4.0)
+
+
+def test_an_unknown_term_is_refused_by_its_key(evaluate):
+    for given, words in (
+        ({"contrl": {}}, r"reward\.terms\.contrl\.function: .*'contrl'.*'control'"),
+        ({"a": {"function": "math:nothing"}}, r"reward\.terms\.a\.function: 'math' has no 'noth"),
+    ):
+        reward = from_dict(ImitationConfig, {"reward": {"terms": given}}).reward
+        with pytest.raises(UserError, match=words):
+            evaluate.of(config={"reward": reward})
+
+
 def test_actions_are_kept_for_the_family_that_reads_them():
     assert RewardConfig().num_actions_read == 50
     assert RewardConfig(action_variance_weight=0, action_jerk_weight=0).num_actions_read == 0

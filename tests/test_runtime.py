@@ -23,7 +23,7 @@ from vnl_mjx.config.loading import load_distillation_config
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics import backends
 from vnl_mjx.physics.backends import resolve_backend
-from vnl_mjx.training.programs import Program
+from vnl_mjx.training.compiled import CompileCost
 
 _SET = ("jax_platforms", "jax_default_matmul_precision", "jax_compilation_cache_dir")
 
@@ -258,7 +258,7 @@ class _Compiling:
                 if self.seconds is None:
                     raise RuntimeError("out of memory")
                 is_ready = time.monotonic() - started > self.seconds
-                return Program(self.seconds, 2_000_000, 0, 2_000_000) if is_ready else None
+                return CompileCost(self.seconds, 2_000_000, 0, 2_000_000) if is_ready else None
 
         self.programs = {name: Stage(seconds) for name, seconds in ready_after.items()}
 

@@ -19,7 +19,7 @@ from vnl_mjx.clips.feet import foot_heights
 from vnl_mjx.clips.hdf5 import write_clips
 from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.evaluation.teacher_targets import judge
 from vnl_mjx.physics.backends import make_physics

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -165,6 +166,19 @@ def test_resuming_with_other_settings(capsys, finished, change, expected):
     change = change.format(run=run_dir)
     assert expected in refused(capsys, f"run_dir={run_dir}", *overrides, change)
     assert digest(run_dir) == before
+
+
+def test_a_run_of_an_older_format_starts_anew_from_its_teacher(capsys, finished, tmp_path):
+    run_dir, overrides = finished
+    old = tmp_path / "old"
+    shutil.copytree(run_dir, old)
+    for path in old.glob("checkpoints/*/metadata/metadata"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 1}))
+    line = refused(capsys, f"run_dir={old}", *overrides)
+    assert "expected checkpoints of format 2, found format 1" in line
+    (start,) = (word.strip("()") for word in line.split() if word.startswith("(init_from="))
+    training = build([*overrides, start], tmp_path / "new")
+    assert training.start is not None and training.start.teacher.step == 96
 
 
 def test_a_start_from_a_teacher(finished, tmp_path):

@@ -8,7 +8,12 @@ from observation_helpers import state_of
 from scipy.spatial.transform import Rotation
 
 from vnl_mjx.config.imitation import UpstreamQuirks
-from vnl_mjx.config.rewards import TerminationConfig, VnlPlaygroundTermination
+from vnl_mjx.config.rewards import (
+    TerminationConfig,
+    TerminationTermSection,
+    VnlPlaygroundTermination,
+)
+from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
 from vnl_mjx.tasks.terms.state import TermState, term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
@@ -105,3 +110,26 @@ def test_families_of_reward_and_termination_are_chosen_apart(errors_of, raised):
     mimic = TerminationConfig(family="mimic")
     assert raised(errors_of((0.0, 0.5, 0.0)), mimic) == set()  # 1/12 m per coordinate of a body
     assert raised(errors_of(joints=0.61), mimic) == {"termination_error"}
+
+
+def test_terms_of_ones_own_end_an_episode_too(errors_of, raised, tmp_path):
+    file = tmp_path / "own_terminations.py"
+    file.write_text(
+        "def far_away(state, reference, walker, limit):\n"
+        "    return abs(state.pose.root_position[1]) > limit\n"
+    )
+    terms = {
+        "fallen": TerminationTermSection(arguments={"lowest": 0.03, "tilt_deg": 60.0}),
+        "gone": TerminationTermSection(f"{file}:far_away", {"limit": 0.3}),
+    }
+    own = TerminationConfig(family="none", terms=terms)
+    assert raised(errors_of(), own) == set()
+    assert raised(errors_of(), own, height=0.029) == {"fallen"}
+    assert raised(errors_of(turn_deg=50.0), own) == set()
+    assert raised(errors_of(turn_deg=70.0), own) == {"fallen"}
+    assert raised(errors_of((0.0, 0.5, 0.0)), own) == {"gone"}
+    both = replace(VNL_PLAYGROUND, terms=terms)
+    assert raised(errors_of((0.0, 0.5, 0.0)), both) == {"gone", "root_too_far"}
+    wrong = TerminationConfig(terms={"falen": TerminationTermSection()})
+    with pytest.raises(UserError, match=r"termination\.terms\.falen\.function: .*'fallen'"):
+        raised(errors_of(), wrong)

@@ -89,7 +89,7 @@ def test_our_own_section_holds_any_task(tmp_path):
         mocap_hz=60.0,
         episode_frames=90,
     )
-    network = IntentionConfig(12, 5, 2, 3, (8,), (8,), activation="tanh")
+    network = IntentionConfig(12, 5, 2, 3, (8,), (8,), activation="tanh", observation_clip=6.5)
     config = track_mjx_config(task, network, clip_length=100)
     teacher = load_teacher(write(tmp_path, config, network))
     assert teacher.task == task
@@ -321,6 +321,8 @@ def test_own_section_errors(tmp_path):
 
     set_own(activation="swish")
     refused(tmp_path, "vnl_mjx.activation", "'swish'")
+    set_own(observation_clip=-1.0)
+    refused(tmp_path, "vnl_mjx.observation_clip", "a positive number", "-1.0")
     set_own(task={"generatoin": "x"})
     refused(tmp_path, "unknown key generatoin", "did you mean generation?")
     set_own(task={"physics": {"timestep": "fast"}})

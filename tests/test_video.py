@@ -21,6 +21,7 @@ from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
 from vnl_mjx.report.rendering.captions import picture_rows, write_caption
 from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
 from vnl_mjx.report.rendering.scene import FLOOR_NAME, build_scene, round_length
+from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import build_walker
 
 # --- GL back ends -------------------------------------------------------------------------------
@@ -325,14 +326,10 @@ def test_ghosts_are_drawn(backend, toy_walker, tmp_path):
     shifted = qpos + np.r_[0.0, 0.1, np.zeros(qpos.shape[1] - 2)]
     calls = []
     for name, ghost in (("with", shifted), ("without", None)):
-        done = video.render_qpos(
+        done = render_side_by_side(
             toy_walker,
-            qpos,
-            50.0,
+            one_motion(qpos, 50.0, ghost_qpos=ghost, size=(96, 96), views=("top",)),
             tmp_path / f"{name}.mp4",
-            ghost_qpos=ghost,
-            size=(96, 96),
-            views=("top",),
             sheet=tmp_path / f"{name}.png",
             progress=lambda *a: calls.append(a),
         )

@@ -175,7 +175,7 @@ def test_a_clip_by_number_name_and_part(rodent, rodent_file):
 def test_refusals(arguments, message, rodent_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(view, "choose_backend", lambda: "egl")
-    monkeypatch.setattr(view, "render_qpos", lambda *a, **k: pytest.fail("drew something"))
+    monkeypatch.setattr(view, "render_side_by_side", lambda *a, **k: pytest.fail("drew something"))
     assert cli.main(["view", str(rodent_file), *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1

@@ -16,8 +16,8 @@ from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.physics.contact_counts import counted, largest_possible
 from vnl_mjx.physics.randomization import draw_variants
-from vnl_mjx.physics.sizes import largest_possible, met
 
 CONFIG = PhysicsConfig(num_substeps=2, solver="newton", iterations=20, ls_iterations=20)
 NUM = 6  # simulations
@@ -92,7 +92,7 @@ def test_zeros_have_the_shapes_of_a_state(physics, stepped):
 
 
 def test_there_is_room_for_what_the_model_can_have(physics, toy_walker, stepped):
-    assert physics.sizes == largest_possible(toy_walker.model)
+    assert physics.room == largest_possible(toy_walker.model)
     assert not np.any(stepped.overflowed)
 
 
@@ -169,7 +169,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(toy_walker, monkeypatch):
 
 def test_sizes_met_are_those_of_mujoco(toy_walker, qpos):
     model = toy_walker.model
-    sizes = met(model, np.asarray(qpos))
+    sizes = counted(model, np.asarray(qpos))
     np.testing.assert_array_equal(sizes.contacts, [4, 0, 0, 0, 0, 0])
     np.testing.assert_array_equal(sizes.rows, [16, 0, 0, 0, 0, 0])
     bound = largest_possible(model)  # and four joints have limits

@@ -86,7 +86,7 @@ def gathered(tree: Tree) -> Tree:
     return jax.tree.map(whole, tree)
 
 
-def spread(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+def sharded(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """`function` of one environment that under `vmap` computes on each device the environments it holds.
 
     For what the compiler cannot split: callbacks and foreign functions. Without it, each device would

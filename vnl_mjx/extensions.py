@@ -51,7 +51,12 @@ def _module(name: str) -> Any:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(file.stem, module)  # pickling and dataclasses look modules up there
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:  # half a module is not to be found by the next attempt
+            if sys.modules.get(file.stem) is module:
+                del sys.modules[file.stem]
+            raise
         return module
     try:
         return importlib.import_module(name)

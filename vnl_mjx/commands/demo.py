@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vnl_mjx.commands.console import warn
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
-from vnl_mjx.commands.tables import warn
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError

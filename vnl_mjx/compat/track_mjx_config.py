@@ -116,6 +116,7 @@ def _network(reader: JsonReader, activation: str) -> IntentionConfig:
             "lstm_hidden_size": reader.size("network_config.hidden_state_size"),
             "lstm_num_layers": reader.size("network_config.hidden_layer_num"),
         }
+    clip_key = f"{OWN_KEY}.observation_clip"
     return IntentionConfig(
         reference_size=reference_size,
         proprioception_size=proprioception_size,
@@ -124,6 +125,7 @@ def _network(reader: JsonReader, activation: str) -> IntentionConfig:
         encoder_hidden_sizes=reader.sizes("network_config.encoder_layer_sizes"),
         decoder_hidden_sizes=reader.sizes("network_config.decoder_layer_sizes"),
         activation=activation,
+        observation_clip=reader.number(clip_key, positive=True) if reader.has(clip_key) else None,
         **lstm,
     )
 

@@ -158,7 +158,11 @@ def track_mjx_config(
             "body_names": task.walker.body_names,
             "end_eff_names": task.walker.end_effector_names,
         },
-        OWN_KEY: {"activation": network.activation, "task": dataclasses.asdict(task)},
+        OWN_KEY: {
+            "activation": network.activation,
+            "observation_clip": network.observation_clip,
+            "task": dataclasses.asdict(task),
+        },
     }
     # JSON makes the tuples lists, as they are when read back.
     return json.loads(json.dumps(config))

@@ -1,34 +1,28 @@
-"""Student against teacher: the same clips, start frames and noise."""
+"""Student and teacher of a distillation, evaluated during training."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import flax.struct
-import jax.numpy as jnp
-
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
+from vnl_mjx.evaluation.protocol import (
+    DETERMINISTIC,
+    SAMPLED,
+    STUDENT,
+    TEACHER,
+    PolicyEvaluator,
+    student_and_teacher,
+)
+from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.vae_distillation import StudentPolicy
-
-
-@flax.struct.dataclass
-class Comparison:
-    """The two rollouts of one evaluation: the student acts in one, the teacher in the other."""
-
-    student: Rollout
-    teacher: Rollout
 
 
 class Evaluator:
-    """Compiles once for deterministic and once for sampled acting, and serves every evaluation."""
+    """`PolicyEvaluator` for one student and its teacher, whose parameters come with each call."""
 
     def __init__(self, task: ImitationTask, student: StudentVAE):
-        """Takes the functions; parameters, policies and clips come with each call."""
-        self._student, self._player = student, EpisodeRunner(task)
+        """Takes what does not change during training."""
+        self._task, self._student, self._evaluator = task, student, PolicyEvaluator()
 
     def compare(
         self,
@@ -38,49 +32,48 @@ class Evaluator:
         num_episodes: int,
         seed: int,
         deterministic: bool = True,
-    ) -> Comparison:
-        """Runs `num_episodes` with the student acting, then the same with the teacher."""
-        episodes = self._player.draw(clips, num_episodes, seed)
-        play = partial(
-            self.rollout, params, teacher, clips, episodes, seed, deterministic=deterministic
-        )
-        return Comparison(student=play(teacher_acts=False), teacher=play(teacher_acts=True))
+    ) -> dict[str, Rollout]:
+        """Returns the rollouts "student" and "teacher"; arguments as of `rollout`."""
+        return {
+            name: self.rollout(
+                params,
+                teacher,
+                clips,
+                num_episodes,
+                seed,
+                teacher_acts=name == TEACHER,
+                deterministic=deterministic,
+            )
+            for name in (STUDENT, TEACHER)
+        }
 
     def rollout(
         self,
         params: Any,
         teacher: FrozenPolicy,
         clips: ReferenceClips,
-        episodes: Episodes | int,
+        num_episodes: int,
         seed: int,
         *,
         teacher_acts: bool,
         deterministic: bool = True,
-        progress: Callable[[int, int], None] | None = None,
     ) -> Rollout:
-        """Plays with one of the two acting; `rollout.steps.extra` is `Visited`.
+        """Runs one of the two; `rollout.steps.extra` holds the actions and latents of both.
 
         Args:
             params: the student's.
-            teacher: who labels, and acts where `teacher_acts`.
+            teacher: acts if `teacher_acts`, labels in any case.
             clips: what is followed.
-            episodes: where they begin, or how many `seed` draws.
-            seed: of the noise.
-            teacher_acts: else the student does.
-            deterministic: act at the posterior mean (the mode), else at a sample.
-            progress: see `EpisodeRunner.play`.
+            num_episodes: see `PolicyEvaluator.run`.
+            seed: of start frames and noise.
+            teacher_acts: else the student acts.
+            deterministic: act at the mode, else sample.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
-        if isinstance(episodes, int):
-            episodes = self._player.draw(clips, episodes, seed)
-        actor = StudentPolicy(
-            params,
-            teacher,
-            jnp.bool_(teacher_acts),
-            self._student,
-            not deterministic,
-            not deterministic,
-        )
-        return self._player.run(actor, clips, episodes, seed + 1, progress=progress)
+        both = student_and_teacher(self._task, self._student, params, teacher)
+        how = DETERMINISTIC if deterministic else SAMPLED
+        policy = both[int(teacher_acts)]
+        played = self._evaluator.run([policy], clips, num_episodes, (how,), seed)
+        return played[policy.name][how]

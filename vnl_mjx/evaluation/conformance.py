@@ -3,7 +3,6 @@
 import numpy as np
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.metrics import episode_statistics
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -50,7 +49,6 @@ def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], 
             "teacher: its actions are not finite; the checkpoint's parameters are unusable"
         )
     best = imitation_reward_maximum(task.config.reward)
-    episodes = episode_statistics(replay)
     reward = steps.reward[alive].mean()
     far_share = steps.extra.far_share[alive].mean()
     longest = replay.possible_steps.mean()
@@ -59,7 +57,7 @@ def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], 
         "replayed": f"{alive.sum():,} control steps in {alive.shape[1]} episodes",
         "reward per step": f"{reward:.3f} (perfect tracking without costs: {best:g})",
         "episode length": f"{alive.sum(axis=0).mean():.0f} of {longest:.0f} control steps",
-        "survival": f"{100 * episodes['survival'].mean():.0f} % of episodes",
+        "survival": f"{100 * replay.survived.mean():.0f} % of episodes",
         "observations beyond 10 sigma": f"{100 * far_share:.2f} %",
         "diverged simulations": str(diverged),
     }

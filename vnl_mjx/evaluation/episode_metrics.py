@@ -10,9 +10,8 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import contact_metrics
-from vnl_mjx.evaluation.foot_slip import FootSlip
-from vnl_mjx.evaluation.path_length import path_lengths
+from vnl_mjx.evaluation.contact import FootSlip, contact_metrics
+from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import smoothness_metrics
@@ -27,7 +26,7 @@ from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_term
 from vnl_mjx.walkers.walker import Walker
 
 BLOCK_EPISODES = 128  # measured together; bounds the memory
-_TERM = "term_"
+TERM = "term_"
 
 
 class Metric(NamedTuple):
@@ -106,8 +105,8 @@ METRICS = {
 
 def metric(name: str) -> Metric:
     """What a figure of `episode_metrics` is; also of the reward's terms, which tasks name."""
-    if name.startswith(_TERM):
-        return Metric(f"reward term {name.removeprefix(_TERM)}, per step", "", "higher")
+    if name.startswith(TERM):
+        return Metric(f"reward term {name.removeprefix(TERM)}, per step", "", "higher")
     return METRICS[name]
 
 
@@ -143,10 +142,10 @@ def episode_metrics(
             reference_motion(block, clips, walker),
         )
         errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
-        clip_speed = np.where(went.moving, went.clip_path / np.maximum(went.clip_seconds, 1e-9), 0)
         blocks.append(
-            reward_metrics(block, reward_config)
-            | {"speed_ratio": ratio(ratio(went.path, went.seconds), clip_speed)}
+            outcome_metrics(block)
+            | imitation_metrics(block, reward_config)
+            | {"speed_ratio": speed_ratio(went)}
             | error_metrics(errors)
             | smoothness_metrics(block, clips, simulated, reference, went)
             | contact_metrics(block, clips, simulated, reference, foot_slip)
@@ -159,55 +158,79 @@ def episode_metrics(
     }
 
 
-def reward_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarray]:
-    """Figures of reward and length, [episode] each."""
+def outcome_metrics(rollout: Rollout) -> dict[str, np.ndarray]:
+    """Returns reward, its terms, survival and length of each episode, [episode] each."""
     steps, alive = rollout.steps, rollout.steps.alive
-    terms = {name: np.asarray(term, np.float64) for name, term in steps.terms.items()}
-    lived, rewards = alive.sum(axis=0), np.asarray(steps.reward, np.float64)
-    possible = np.maximum(rollout.possible_steps, np.maximum(lived, 1))
-    maximum = imitation_reward_maximum(config)
-    wanted = sum((terms[name] for name in imitation_terms(config)), np.zeros(alive.shape))
-    share = wanted / maximum if maximum > 0 else np.full(alive.shape, np.nan)
+    rewards = np.asarray(steps.reward, np.float64)
     return {
         "episode_reward": np.where(alive, rewards, 0.0).sum(axis=0),
         "reward_per_step": episode_mean(rewards, alive),
-        "reward_fraction": episode_mean(share, alive),
-        "completed_fraction": np.where(alive, share, 0.0).sum(axis=0) / possible,
-        **{_TERM + name: episode_mean(term, alive) for name, term in terms.items()},
+        **{
+            TERM + name: episode_mean(np.asarray(term, np.float64), alive)
+            for name, term in steps.terms.items()
+        },
         "survival": rollout.survived.astype(np.float64),
-        "episode_seconds": lived / rollout.control_hz,
+        "episode_seconds": alive.sum(axis=0) / rollout.control_hz,
         "diverged": (steps.diverged & alive).any(axis=0).astype(np.float64),
     }
 
 
-def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Means of `tracking.step_errors` over each episode, and the greatest of two, [episode] each."""
-    return {name: episode_mean(error) for name, error in errors.items()} | {
-        "root_error_max_mm": episode_max(errors["root_error_mm"]),
-        "mpjpe_global_max_mm": episode_max(errors["mpjpe_global_mm"]),
+def imitation_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.ndarray]:
+    """Returns the imitation terms as a fraction of their maximum, [episode] each; NaN if that is 0."""
+    steps, alive = rollout.steps, rollout.steps.alive
+    terms = (np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
+    maximum = imitation_reward_maximum(config)
+    share = sum(terms, np.zeros(alive.shape)) / (maximum if maximum > 0 else np.nan)
+    return {
+        "reward_fraction": episode_mean(share, alive),
+        "completed_fraction": np.where(alive, share, 0.0).sum(axis=0) / counted_steps(rollout),
     }
 
 
-def reward_ratio(
+def counted_steps(rollout: Rollout) -> np.ndarray:
+    """Returns the control steps that each episode could have lived, or lived if these are more, [episode]."""
+    lived = rollout.steps.alive.sum(axis=0)
+    return np.maximum(rollout.possible_steps, np.maximum(lived, 1))
+
+
+def speed_ratio(paths: PathLengths) -> np.ndarray:
+    """Returns each episode's speed over that of its clip [episode]; NaN where the clip stands still."""
+    moving = np.where(paths.moving, paths.clip_path, 0.0)
+    return ratio(ratio(paths.path, paths.seconds), ratio(moving, paths.clip_seconds))
+
+
+def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns means of `tracking.step_errors` over each episode, and the greatest of two, [episode] each."""
+    greatest = {"root_error_mm": "root_error_max_mm", "mpjpe_global_mm": "mpjpe_global_max_mm"}
+    return {name: episode_mean(error) for name, error in errors.items()} | {
+        to: episode_max(errors[name]) for name, to in greatest.items()
+    }
+
+
+def reward_ratio_by_clip(
     student: np.ndarray, teacher: np.ndarray, clip: np.ndarray
 ) -> dict[int, float | None]:
-    """Student's over teacher's reward of each clip: of the sums over its episodes.
+    """Returns `reward_ratio_of_means` of each clip's episodes; None also where either is not finite.
 
     Args:
         student: [episode] rewards of episodes.
         teacher: [episode], of the same clips and starts.
         clip: int [episode].
-
-    Returns:
-        By clip; None where the teacher's is not above 0 (below, a ratio says nothing of which is
-        better) or either is not finite.
     """
-    ratios: dict[int, float | None] = {}
-    for own in np.unique(clip).tolist():
-        earned, possible = (float(values[clip == own].sum()) for values in (student, teacher))
-        usable = np.isfinite(earned) and np.isfinite(possible) and possible > 0
-        ratios[own] = earned / possible if usable else None
-    return ratios
+    return {
+        own: reward_ratio_of_means(student[clip == own], teacher[clip == own])
+        for own in np.unique(clip).tolist()
+    }
+
+
+def reward_ratio_of_means(student: np.ndarray, teacher: np.ndarray) -> float | None:
+    """Returns the student's mean reward over the teacher's; None if the latter is not above 0.
+
+    Below 0, a ratio does not tell which of the two is better.
+    """
+    earned, possible = float(student.mean()), float(teacher.mean())
+    usable = np.isfinite(earned) and np.isfinite(possible) and possible > 0
+    return earned / possible if usable else None
 
 
 def _episodes(rollout: Rollout, rows: slice) -> Rollout:

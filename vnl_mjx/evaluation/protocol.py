@@ -1,6 +1,6 @@
-"""The field's protocol: everyone plays the same clips from the same starts, at the mode and sampled.
+"""The evaluator: policies run on the same clips from the same starts, at the mode and sampled.
 
-Each clip is played once from its first frame and from drawn ones, to its end or the first failure.
+Episodes last to the end of the clip or to the first failure.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """Someone who follows clips.
+    """A policy that follows clips.
 
     Attributes:
         name: unique in an evaluation.
         task: that it was trained in.
-        actor_fn: of whether it samples.
+        actor_fn: returns the `Policy`, given whether it samples.
     """
 
     name: str
@@ -47,7 +47,7 @@ def student_and_teacher(
     teacher: FrozenPolicy,
     name: str = STUDENT,
 ) -> tuple[EvaluatedPolicy, EvaluatedPolicy]:
-    """A student and its teacher; in both rollouts each says what it would do in the states visited."""
+    """Returns a student and its teacher; both rollouts hold the actions of both in the visited states."""
 
     def actor(teacher_acts: bool, sampled: bool) -> Policy:
         return StudentPolicy(params, teacher, jnp.bool_(teacher_acts), student, sampled, sampled)
@@ -61,45 +61,55 @@ def student_and_teacher(
 
 
 def evaluated_teacher(task: ImitationTask, policy: FrozenPolicy, name: str) -> EvaluatedPolicy:
-    """A teacher without a student."""
+    """Returns a teacher without a student."""
     return EvaluatedPolicy(name, task, partial(TeacherPolicy, policy))
 
 
-def play_all(
-    policies: Sequence[EvaluatedPolicy],
-    clips: ReferenceClips,
-    starts_per_clip: int = 2,
-    acting: Sequence[str] = ACTING,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> dict[str, dict[str, Rollout]]:
-    """Rollouts by policy and way of acting; episode `e` starts alike in all of them.
+class PolicyEvaluator:
+    """Runs policies on the same clips from the same starts; compiles once per task and kind of policy."""
 
-    Args:
-        policies: whose tasks have the same walker; those that share a task share its programs.
-        clips: what is followed.
-        starts_per_clip: the first of each clip is its first frame.
-        acting: out of `ACTING`.
-        seed: of frames, noise at the starts and what is sampled.
-        progress: called with what is played, the control steps done and the most that can come.
+    def __init__(self):
+        """Makes the runner of a task when a policy first needs it."""
+        self._runners: dict[ImitationTask, EpisodeRunner] = {}
 
-    Raises:
-        UserError: a clip is too short, or of another rate than a task's.
-    """
-    players = {id(s.task): EpisodeRunner(s.task) for s in policies}
-    # who looks furthest ahead needs most of a clip: its frames serve everyone
-    furthest = max(players.values(), key=lambda player: player.task.frames_needed)
-    episodes = furthest.draw(clips, clips.num_clips * starts_per_clip, seed)
-    return {
-        policy.name: {
-            how: players[id(policy.task)].run(
-                policy.actor_fn(how == SAMPLED),
-                clips,
-                episodes,
-                seed + 1,
-                progress=progress and partial(progress, f"{policy.name}, {how}"),
-            )
-            for how in acting
+    def run(
+        self,
+        policies: Sequence[EvaluatedPolicy],
+        clips: ReferenceClips,
+        num_episodes: int,
+        acting: Sequence[str] = ACTING,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> dict[str, dict[str, Rollout]]:
+        """Returns rollouts by policy and way of acting; episode `e` starts alike in all of them.
+
+        Args:
+            policies: whose tasks have the same walker.
+            clips: what is followed.
+            num_episodes: the first of each clip starts at its first frame, the others at drawn ones.
+            acting: out of `ACTING`.
+            seed: of frames, noise at the starts and what is sampled.
+            progress: called with what is run, the control steps done and the most that can come.
+
+        Raises:
+            UserError: a clip is too short, or of another rate than a task's.
+        """
+        for task in (policy.task for policy in policies):
+            self._runners.setdefault(task, EpisodeRunner(task))
+        runners = [self._runners[policy.task] for policy in policies]
+        # the task that looks furthest ahead needs most of a clip: its start frames serve all
+        furthest = max(runners, key=lambda runner: runner.task.frames_needed)
+        episodes = furthest.draw(clips, num_episodes, seed)
+        return {
+            policy.name: {
+                how: runner.run(
+                    policy.actor_fn(how == SAMPLED),
+                    clips,
+                    episodes,
+                    seed + 1,
+                    progress=progress and partial(progress, f"{policy.name}, {how}"),
+                )
+                for how in acting
+            }
+            for policy, runner in zip(policies, runners, strict=True)
         }
-        for policy in policies
-    }

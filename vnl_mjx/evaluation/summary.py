@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import difference, interval, median_of_clips
-from vnl_mjx.evaluation.episode_metrics import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.protocol import TEACHER
 
@@ -90,7 +90,7 @@ def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
 
 
 def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str, Any]:
-    ratio = reward_ratio(values["episode_reward"], teacher["episode_reward"], sets.clip)
+    ratio = reward_ratio_by_clip(values["episode_reward"], teacher["episode_reward"], sets.clip)
     found = {}
     for name, clips in sets.members.items():
         own = np.isin(sets.clip, clips)

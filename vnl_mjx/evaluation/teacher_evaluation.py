@@ -8,23 +8,35 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation.foot_slip import FootSlip
+from vnl_mjx.evaluation.contact import FootSlip
+from vnl_mjx.evaluation.episode_metrics import (
+    TERM,
+    counted_steps,
+    imitation_metrics,
+    outcome_metrics,
+    speed_ratio,
+)
 from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
-from vnl_mjx.evaluation.per_episode import mean_or_none
-from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
-from vnl_mjx.evaluation.tracking import pose_errors
+from vnl_mjx.evaluation.per_episode import episode_mean
+from vnl_mjx.evaluation.protocol import (
+    DETERMINISTIC,
+    SAMPLED,
+    TEACHER,
+    PolicyEvaluator,
+    evaluated_teacher,
+)
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.tracking import pose_step_errors
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import TeacherPolicy
-from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 
 
 class TeacherEvaluator:
-    """Compiles once and serves every evaluation of a run."""
+    """`PolicyEvaluator` for one task; compiles once and serves every evaluation of a run."""
 
     def __init__(self, task: ImitationTask):
         """Takes the task, whose time limit does not hold: episodes run to the end of their clip."""
-        self._player = EpisodeRunner(task)
+        self._task, self._evaluator = task, PolicyEvaluator()
         self._foot_slip = FootSlip(task.walker)
 
     def run(
@@ -36,10 +48,10 @@ class TeacherEvaluator:
         deterministic: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> "TeacherEvaluation":
-        """Plays each clip once from its first frame, then as many episodes more from drawn frames.
+        """Runs each clip once from its first frame, then as many episodes more from drawn frames.
 
         Args:
-            policy: who acts.
+            policy: what acts.
             clips: what is followed.
             num_random_starts: episodes from frames that a reset of the task may draw.
             seed: of those frames, of the noise at each start and of actions that are drawn.
@@ -49,33 +61,17 @@ class TeacherEvaluator:
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
-        episodes = self._player.draw(clips, clips.num_clips + num_random_starts, seed)
-        actor = TeacherPolicy(policy, sampled=not deterministic)
-        rollout = self._player.run(actor, clips, episodes, seed + 1, progress=progress)
-        return TeacherEvaluation(
-            clip_names=clips.names,
-            rollout=rollout,
-            tracking=track(rollout, clips, self._player.task.config.reward),
-            paths=path_lengths(rollout, clips),
-            foot_slip=self._foot_slip.of_rollout(rollout),
+        how = DETERMINISTIC if deterministic else SAMPLED
+        played = self._evaluator.run(
+            [evaluated_teacher(self._task, policy, TEACHER)],
+            clips,
+            clips.num_clips + num_random_starts,
+            (how,),
+            seed,
+            progress and (lambda _, done, total: progress(done, total)),
         )
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """Distance from the reference frame that the reward read, [time, episode] each.
-
-    Attributes:
-        imitation: sum of the imitation terms over the greatest that it can be.
-        root_error_mm: of the root's position.
-        root_angle_deg: between the orientations of the root.
-        joint_error_rad: mean over joints of the absolute difference.
-    """
-
-    imitation: np.ndarray
-    root_error_mm: np.ndarray
-    root_angle_deg: np.ndarray
-    joint_error_rad: np.ndarray
+        reward = self._task.config.reward
+        return TeacherEvaluation.of(played[TEACHER][how], clips, self._foot_slip, reward)
 
 
 @dataclass(frozen=True)
@@ -85,53 +81,77 @@ class TeacherEvaluation:
     Attributes:
         clip_names: of the clips that were followed.
         rollout: what the simulation did.
-        tracking: per step.
+        metrics: [episode] each, as of `episode_metrics`; those that need no positions of bodies.
+        root_error_mm: [time, episode]; NaN where the step did not happen or diverged.
         paths: per episode.
-        foot_slip: [episode] mean speed of what touches the floor along it, mm/s; NaN: nothing did.
     """
 
     clip_names: tuple[str, ...]
     rollout: Rollout
-    tracking: Tracking
+    metrics: dict[str, np.ndarray]
+    root_error_mm: np.ndarray
     paths: PathLengths
-    foot_slip: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rollout: Rollout, clips: ReferenceClips, foot_slip: FootSlip, config: RewardConfig
+    ) -> "TeacherEvaluation":
+        """Measures a rollout on `clips`; `config` is the task's reward."""
+        errors, paths = pose_step_errors(rollout, clips), path_lengths(rollout, clips)
+        metrics = outcome_metrics(rollout) | imitation_metrics(rollout, config)
+        metrics |= {name: episode_mean(error) for name, error in errors.items()}
+        metrics |= {
+            "speed_ratio": speed_ratio(paths),
+            "foot_slip_mm_per_s": foot_slip.of_rollout(rollout),
+        }
+        return cls(clips.names, rollout, metrics, errors["root_error_mm"], paths)
 
     def per_episode(self) -> list[dict[str, Any]]:
-        """Figures of each episode, with its clip and first frame."""
+        """Returns the numbers of each episode, with its clip and first frame."""
         episodes = self.rollout.episodes
         starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
         return [
-            {"clip": self.clip_names[clip], "start_frame": frame} | self._figures(np.array([row]))
+            {"clip": self.clip_names[clip], "start_frame": frame} | self._pooled(np.array([row]))
             for row, (clip, frame) in enumerate(starts)
         ]
 
     def per_clip(self) -> dict[str, dict[str, Any]]:
-        """Figures of all episodes of each clip."""
+        """Returns the numbers of all episodes of each clip."""
         clip = self.rollout.episodes.clip
         rows = {name: np.flatnonzero(clip == i) for i, name in enumerate(self.clip_names)}
-        return {name: self._figures(own) for name, own in rows.items()}
+        return {name: self._pooled(own) for name, own in rows.items()}
 
     def pooled(self) -> dict[str, Any]:
-        """Figures of all episodes; every control step counts alike."""
-        return self._figures(np.arange(self.rollout.num_episodes))
+        """Returns the numbers of all episodes; every control step counts alike."""
+        return self._pooled(np.arange(self.rollout.num_episodes))
 
     def summary(self) -> dict[str, Any]:
-        """Everything, JSON-able: `all`, `clips` by name, `episodes`."""
+        """Returns everything, JSON-able: `all`, `clips` by name, `episodes`."""
         return {"all": self.pooled(), "clips": self.per_clip(), "episodes": self.per_episode()}
 
     def headline(self) -> dict[str, float]:
-        """The few figures worth a line in a training log."""
+        """Returns the few numbers that a training log holds."""
         pooled = self.pooled()
         names = ("survival", "reward_fraction", "completed_fraction", "root_error_mm")
         values = {f"eval/{name}": pooled[name] for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _figures(self, rows: np.ndarray) -> dict[str, Any]:
-        """Figures of the episodes `rows`; None where there is nothing to measure."""
-        steps, paths = self.rollout.steps, self.paths
-        alive, diverged = steps.alive[:, rows], steps.diverged[:, rows]
-        valid = alive & ~diverged
-        root_error = self.tracking.root_error_mm[:, rows][valid]
+    def _pooled(self, rows: np.ndarray) -> dict[str, Any]:
+        """Returns numbers of the episodes `rows`; None where there is nothing to measure.
+
+        A mean over control steps is that of the episodes weighted by their numbers of steps.
+        """
+        rollout, paths = self.rollout, self.paths
+        lived, valid = rollout.steps.alive.sum(axis=0), rollout.valid.sum(axis=0)
+        slip = self.metrics["foot_slip_mm_per_s"]
+
+        def mean(name: str, weights: np.ndarray) -> float | None:
+            values, own = self.metrics[name][rows], weights[rows]
+            counted = own > 0
+            return float(np.average(values[counted], weights=own[counted])) if own.any() else None
+
+        root_error = self.root_error_mm[:, rows]
+        root_error = root_error[np.isfinite(root_error)]
         moving = rows[paths.moving[rows]]
         speed, clip_speed = (
             float(path[moving].sum() / seconds[moving].sum()) if len(moving) else None
@@ -140,46 +160,25 @@ class TeacherEvaluation:
                 (paths.clip_path, paths.clip_seconds),
             )
         )
-        slip = self.foot_slip[rows]
         return {
             "num_episodes": len(rows),
-            "survival": float(self.rollout.survived[rows].mean()),
-            "steps": float(alive.sum(axis=0).mean()),
-            "reward_per_step": mean_or_none(steps.reward[:, rows][alive]),
-            "reward_fraction": mean_or_none(self.tracking.imitation[:, rows][alive]),
-            "completed_fraction": self._completed(rows),
-            "root_error_mm": mean_or_none(root_error),
+            "survival": float(self.metrics["survival"][rows].mean()),
+            "steps": float(lived[rows].mean()),
+            "reward_per_step": mean("reward_per_step", lived),
+            "reward_fraction": mean("reward_fraction", lived),
+            "completed_fraction": mean("completed_fraction", counted_steps(rollout)),
+            "root_error_mm": mean("root_error_mm", valid),
             "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
-            "root_angle_deg": mean_or_none(self.tracking.root_angle_deg[:, rows][valid]),
-            "joint_error_rad": mean_or_none(self.tracking.joint_error_rad[:, rows][valid]),
+            "root_angle_deg": mean("root_angle_deg", valid),
+            "joint_error_rad": mean("joint_error_rad", valid),
             "speed": speed,
             "clip_speed": clip_speed,
             "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
-            "foot_slip_mm_per_s": mean_or_none(slip[np.isfinite(slip)]),
-            "diverged": int((diverged & alive).sum()),
+            "foot_slip_mm_per_s": mean("foot_slip_mm_per_s", np.isfinite(slip)),
+            "diverged": int(self.metrics["diverged"][rows].sum()),
             "terms": {
-                name: mean_or_none(term[:, rows][alive]) for name, term in steps.terms.items()
+                name.removeprefix(TERM): mean(name, lived)
+                for name in self.metrics
+                if name.startswith(TERM)
             },
         }
-
-    def _completed(self, rows: np.ndarray) -> float:
-        """As the reward fraction, with nothing for the steps that failures left undone."""
-        alive = self.rollout.steps.alive[:, rows]
-        lived = np.maximum(alive.sum(axis=0), 1)
-        possible = np.maximum(self.rollout.possible_steps[rows], lived)
-        earned = np.where(alive, self.tracking.imitation[:, rows], 0.0).sum(axis=0)
-        return float(earned.sum() / possible.sum())
-
-
-def track(rollout: Rollout, clips: ReferenceClips, config: RewardConfig) -> Tracking:
-    """Compares every step of a rollout with the frame that its reward read."""
-    steps = rollout.steps
-    reference = np.asarray(clips.qpos())[rollout.reference_rows(clips)]
-    errors = pose_errors(steps.qpos, reference, clips.layout)
-    imitation = sum(np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
-    return Tracking(
-        imitation=np.asarray(imitation) / imitation_reward_maximum(config),
-        root_error_mm=errors["root_error_mm"],
-        root_angle_deg=errors["root_angle_deg"],
-        joint_error_rad=errors["joint_error_rad"],
-    )

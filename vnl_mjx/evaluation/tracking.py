@@ -62,6 +62,16 @@ def body_errors(simulated: BodyMotion, reference: BodyMotion) -> dict[str, np.nd
     return {name: 1e3 * error for name, error in metres.items()}
 
 
+def pose_step_errors(rollout: Rollout, clips: ReferenceClips) -> dict[str, np.ndarray]:
+    """Returns `pose_errors` of every step, [time, episode]; NaN where it did not happen or diverged."""
+    reference = np.asarray(clips.qpos())[rollout.reference_rows(clips)]
+    return _of_valid(rollout, pose_errors(rollout.steps.qpos, reference, clips.layout))
+
+
+def _of_valid(rollout: Rollout, errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.where(rollout.valid, error, np.nan) for name, error in errors.items()}
+
+
 def step_errors(
     rollout: Rollout, clips: ReferenceClips, simulated: BodyMotion, reference: BodyMotion
 ) -> dict[str, np.ndarray]:
@@ -74,10 +84,8 @@ def step_errors(
         reference: of `reference_motion`.
     """
     state = compared_state(rollout, clips)
-    clip_qpos = np.asarray(clips.qpos(), np.float64)[rollout.reference_rows(clips)]
     after = np.broadcast_to(np.arange(1, len(state) + 1)[:, None], state.shape)
-    errors = pose_errors(rollout.steps.qpos, clip_qpos, clips.layout)
-    errors |= body_errors(simulated.at(after), reference.at(state))
+    errors = body_errors(simulated.at(after), reference.at(state))
     own, clips_own = strides(rollout.control_hz, clips.rate_hz)
     moving = rates_of_change(simulated.bodies_w, simulated.present, own, rollout.control_hz)
     asked = rates_of_change(reference.bodies_w, reference.present, clips_own, clips.rate_hz)
@@ -85,7 +93,7 @@ def step_errors(
     names = "velocity_error_m_per_s", "acceleration_error_m_per_s2"
     for name, values, clip_values in zip(names, moving, asked, strict=True):
         errors[name] = mean_distance(values[1:], clip_values[state, episode])
-    return {name: np.where(rollout.valid, error, np.nan) for name, error in errors.items()}
+    return pose_step_errors(rollout, clips) | _of_valid(rollout, errors)
 
 
 def all_step_errors(

@@ -18,9 +18,9 @@ from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.physics.batching import batched
+from vnl_mjx.physics.contact_counts import ContactCounts, largest_possible
 from vnl_mjx.physics.mjx import MjxPhysics, mjx, own_device
 from vnl_mjx.physics.randomization import ModelVariants
-from vnl_mjx.physics.sizes import Sizes, largest_possible
 
 
 class WarpPhysics(MjxPhysics):
@@ -53,9 +53,9 @@ class WarpPhysics(MjxPhysics):
             UserError: Warp is not installed, or the model has what it cannot simulate.
         """
         self._warp = _installed_warp()
-        most = largest_possible(model) if None in (naconmax_per_env, njmax) else Sizes(0, 0)
+        most = largest_possible(model) if None in (naconmax_per_env, njmax) else ContactCounts(0, 0)
         # Arrays of no length are none that Warp expects.
-        self.sizes = Sizes(
+        self.room = ContactCounts(
             max(1, most.contacts if naconmax_per_env is None else naconmax_per_env),
             max(1, most.rows if njmax is None else njmax),
         )
@@ -79,7 +79,7 @@ class WarpPhysics(MjxPhysics):
                 f"physics_config.backend: expected a model that MuJoCo Warp can simulate, found: {error}"
             ) from error
         self._data = mjx.make_data(
-            model, own_device(), impl="warp", naconmax=1, njmax=self.sizes.rows
+            model, own_device(), impl="warp", naconmax=1, njmax=self.room.rows
         )
         # Its kernels would print, among the rest that CG's few iterations are not enough.
         options = put.opt._impl.replace(warn_overflow=0)
@@ -95,7 +95,7 @@ class WarpPhysics(MjxPhysics):
 
     def _make_data(self, num: int = 1) -> mjx.Data:
         """One simulation's data, with room for the contacts of `num`."""
-        room = num * self.sizes.contacts
+        room = num * self.room.contacts
         data = self._data._impl
         contacts = {
             field.name: jnp.broadcast_to(value, (room, *value.shape[1:]))

@@ -12,9 +12,8 @@ import jinja2
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
-from vnl_mjx.report.document import document_files, validate
+from vnl_mjx.report.document import Document, document_files, main_policy, validate
 from vnl_mjx.report.inlining import data_uri, poster
-from vnl_mjx.report.lookup import Document, main_policy
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.sections import picture_files, sections
 from vnl_mjx.report.verdicts import tiles, verdict_line

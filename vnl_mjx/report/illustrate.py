@@ -9,13 +9,13 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
-from vnl_mjx.evaluation.episode_metrics import reward_ratio
+from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
-from vnl_mjx.report.lookup import metric_label
+from vnl_mjx.report.document import metric_label
 from vnl_mjx.report.pictures import curves, errors, latent, prior
 from vnl_mjx.report.pictures.style import Estimates, Picture
 from vnl_mjx.report.results import LatentResults, Rollouts
@@ -127,7 +127,7 @@ class Illustrator:
             if self.how not in ways:
                 continue
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
-            ratio = reward_ratio(own, other, self.sets.clip)
+            ratio = reward_ratio_by_clip(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
             found[policy] = Estimates(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found
@@ -227,12 +227,6 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         if np.nanstd(np.concatenate([data, *values.values()])) > 0:  # 0 without a free root
             drawn[f"prior/{name}"] = prior.against_data(values, data, label)
     return drawn
-
-
-def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]:
-    """Of the run's `metrics.jsonl`."""
-    found = curves.training_pictures(rows)
-    return {f"training/{name.replace('/', '_')}": picture for name, picture in found.items()}
 
 
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:

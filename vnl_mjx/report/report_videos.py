@@ -44,18 +44,15 @@ def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
 
 def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
     """Latents between those of two clips, and dimensions moved one by one."""
-    if latent.interpolation is not None:
-        weights = latent.interpolation.weights
-        names = [f"{100 * (1 - w):.0f} : {100 * w:.0f}" for w in weights]
-        figures = latent.statistics["interpolation"]
-        title = f"latents from {figures['first']} to {figures['second']}"
-        yield "interpolation", _all(latent.interpolation.rollout, names, len(names), config, title)
-    if latent.traversal is not None:
-        found = latent.traversal
-        names = [f"z{d} {s:+g} sd" for d, s in zip(found.dimension, found.sigma, strict=True)]
-        columns = len(set(found.sigma))
+    if (found := latent.interpolation) is not None:
+        names = [f"{100 * (1 - w):.0f} : {100 * w:.0f}" for w in found.inputs["weights"]]
+        title = f"latents from {found.inputs['first']} to {found.inputs['second']}"
+        yield "interpolation", _all(found.rollout, names, len(names), config, title)
+    if (found := latent.traversal) is not None:
+        dimension, sigma = found.inputs["dimension"], found.inputs["sigma"]
+        names = [f"z{d} {s:+g} sd" for d, s in zip(dimension, sigma, strict=True)]
         title = "the prior mean, one dimension moved"
-        yield "traversal", _all(found.rollout, names, columns, config, title)
+        yield "traversal", _all(found.rollout, names, len(set(sigma)), config, title)
 
 
 def various_clips(clips: ReferenceClips, num: int) -> list[int]:

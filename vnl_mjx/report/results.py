@@ -12,13 +12,10 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.episode_metrics import episode_metrics
 from vnl_mjx.evaluation.latent.embedding import Embedding, principal_components, umap_embedding
 from vnl_mjx.evaluation.latent.playback import (
-    Interpolation,
+    DecodedLatents,
     LatentPlayback,
-    Traversal,
     contrasting_episodes,
-    interpolation_metrics,
     most_active,
-    traversal_metrics,
 )
 from vnl_mjx.evaluation.latent.points import LatentPoints, latent_points
 from vnl_mjx.evaluation.latent.probe import probe_latent
@@ -82,8 +79,8 @@ class LatentResults:
     statistics: dict[str, Any]
     points: LatentPoints
     embeddings: tuple[Embedding, ...]
-    interpolation: Interpolation | None
-    traversal: Traversal | None
+    interpolation: DecodedLatents | None
+    traversal: DecodedLatents | None
     missing: str = ""
 
 
@@ -125,8 +122,7 @@ def measure_latent(
     interpolation = traversal = None
     if is_gaussian and config.interpolate and rollout.num_episodes > 1:
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
-        figures = interpolation_metrics(interpolation, rollout, clips, reader)
-        statistics["interpolation"] = figures
+        statistics["interpolation"] = interpolation.metrics(reader)
     if is_gaussian and config.num_traversals:
         traversal = playback.traverse(
             rollout.episodes,
@@ -135,7 +131,7 @@ def measure_latent(
             np.asarray(statistics["prior_std_per_dim"]),
             round(_TRAVERSAL_SECONDS * rollout.control_hz),
         )
-        statistics["traversal"] = traversal_metrics(traversal, reader)
+        statistics["traversal"] = traversal.metrics(reader)
     statistics["probe"] = probe_latent(points, clips)
     return LatentResults(
         statistics, points, tuple(embeddings), interpolation, traversal, " ".join(missing)

@@ -6,14 +6,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vnl_mjx.report.document import Document, main_acting
 from vnl_mjx.report.inlining import inline_picture
-from vnl_mjx.report.latent_tables import latent_tables, prior_table
-from vnl_mjx.report.lookup import Document, main_acting
-from vnl_mjx.report.metric_tables import (
+from vnl_mjx.report.page_tables import (
     GROUP_TITLES,
     action_tables,
     clips_table,
+    latent_tables,
     metric_tables,
+    prior_table,
 )
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.table_cells import Table

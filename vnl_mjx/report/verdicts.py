@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
-from vnl_mjx.report.lookup import (
+from vnl_mjx.report.document import (
     Document,
     main_acting,
     main_policy,

@@ -8,7 +8,7 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.randomization import draw_variants
-from vnl_mjx.physics.spread import SpreadPhysics
+from vnl_mjx.physics.sharded import ShardedPhysics
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.walkers.walker import Walker
 
@@ -41,13 +41,13 @@ def build_task(
         walker.model, config.physics, backend, num_threads, variants, naconmax_per_env, njmax
     )
     if mesh is not None and mesh.size > 1:
-        physics = SpreadPhysics(physics, mesh)
+        physics = ShardedPhysics(physics, mesh)
     return ImitationTask(config, walker, physics)
 
 
 def for_one_device(task: ImitationTask) -> ImitationTask:
     """The same task, for batches that lie on one device."""
-    if not isinstance(task.physics, SpreadPhysics):
+    if not isinstance(task.physics, ShardedPhysics):
         return task
     return ImitationTask(task.config, task.walker, task.physics.of_one_device)
 

@@ -124,22 +124,29 @@ class Environment(Protocol):
         action_size: of an action in (-1, 1).
     """
 
-    observation_sizes: Mapping[str, int]
-    action_size: int
+    @property
+    def observation_sizes(self) -> Mapping[str, int]:
+        """See above."""
+        ...
 
-    def reset(self, key: jax.Array, num_envs: int, data: Any) -> Any:
+    @property
+    def action_size(self) -> int:
+        """See above."""
+        ...
+
+    def reset(self, key: jax.Array, num_envs: int, data: Any, /) -> Any:
         """Starts `num_envs` environments."""
         ...
 
-    def observe(self, state: Any, data: Any) -> Observation:
+    def observe(self, state: Any, data: Any, /) -> Observation:
         """Returns what a policy sees, parts of [num_envs, size]."""
         ...
 
-    def step(self, state: Any, action: jax.Array, data: Any) -> tuple[Any, StepOutcome]:
+    def step(self, state: Any, action: jax.Array, data: Any, /) -> tuple[Any, StepOutcome]:
         """Makes one control step with `action` [num_envs, action_size]; resets nothing."""
         ...
 
-    def reset_finished(self, state: Any, outcome: StepOutcome, data: Any) -> Any:
+    def reset_finished(self, state: Any, outcome: StepOutcome, data: Any, /) -> Any:
         """Restarts the environments whose episode `outcome` ended."""
         ...
 
@@ -150,18 +157,25 @@ class Task(Protocol):
     Its state has a field `key` [2] uint32: the environment's own random key, which resets draw from.
     """
 
-    observation_sizes: Mapping[str, int]
-    action_size: int
+    @property
+    def observation_sizes(self) -> Mapping[str, int]:
+        """See `Environment`."""
+        ...
 
-    def reset(self, key: jax.Array, data: Any, where: jax.Array | bool = True) -> Any:
+    @property
+    def action_size(self) -> int:
+        """See `Environment`."""
+        ...
+
+    def reset(self, key: jax.Array, data: Any, where: jax.Array | bool = True, /) -> Any:
         """Starts an episode; where `where` [] is false the result is not used, and may cost nothing."""
         ...
 
-    def observe(self, state: Any, data: Any) -> Observation:
+    def observe(self, state: Any, data: Any, /) -> Observation:
         """Returns what a policy sees, parts of [size]."""
         ...
 
-    def step(self, state: Any, action: jax.Array, data: Any) -> tuple[Any, StepOutcome]:
+    def step(self, state: Any, action: jax.Array, data: Any, /) -> tuple[Any, StepOutcome]:
         """Makes one control step with `action` [action_size]."""
         ...
 

@@ -1,6 +1,6 @@
 """The student's loss by named terms. Every term is [time, env]; the learner weights and reduces them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.schedules import LossTermSection
+from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import load_object
 from vnl_mjx.models.vae import StudentVAE, VaeOutput
 from vnl_mjx.training.schedules import Schedule, schedule
@@ -74,17 +75,21 @@ def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def user_terms(
-    sections: Mapping[str, LossTermSection], key: str
+    sections: Mapping[str, LossTermSection], key: str, built_in: Collection[str]
 ) -> tuple[dict[str, LossTerm], dict[str, Schedule]]:
     """Returns the functions and the weights of the loss terms that a configuration names.
 
     Args:
         sections: by name.
         key: of the configuration, for messages.
+        built_in: names of the loss's own terms.
 
     Raises:
-        UserError: a function cannot be found.
+        UserError: a function cannot be found, or a name is one of `built_in`.
     """
+    for name in sections:
+        if name in built_in:
+            raise UserError(f"{key}.{name}: is the name of a term of the loss; give it another one")
     terms = {
         name: partial(load_object(section.function, f"{key}.{name}.function"), **section.arguments)
         for name, section in sections.items()

@@ -96,7 +96,6 @@ class Ppo(Trainer):
         if config.action_repeat > 1:
             env = RepeatedAction(env, config.action_repeat)
         self.model, self.config, self._guide = model, config, guide
-        self._terms, extra_weights = user_terms(config.loss_terms, "ppo.loss_terms")
         weights = {
             "policy": constant(1.0),
             "value": constant(config.value_weight),
@@ -104,10 +103,11 @@ class Ppo(Trainer):
             "latent_kl": schedule(config.latent_kl),
             "latent_ar1_kl": schedule(config.latent_ar1_kl),
             "action_std_distance": schedule(config.action_std),
-            **extra_weights,
         }
         if guide is not None:
             weights["guidance"] = schedule(config.guidance)
+        self._terms, extra = user_terms(config.loss_terms, "ppo.loss_terms", weights)
+        weights |= extra
         learner = Learner(
             weights,
             ActorCriticAdam(config.max_grad_norm, config.value_learning_rate),

@@ -19,8 +19,8 @@ from vnl_mjx import devices
 from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.environment import Environment
 from vnl_mjx.tasks.policies import Policy
+from vnl_mjx.training.compiled import CompiledFunction
 from vnl_mjx.training.learner import Learner, LearningStatistics, LossFunction
-from vnl_mjx.training.programs import Stage
 from vnl_mjx.training.rollout import RolloutState, RolloutStatistics, Step, begin, rollout
 from vnl_mjx.training.segments import Segment
 
@@ -210,13 +210,15 @@ class Trainer(ABC):
         return whole.replace(rollout=split)
 
     @cached_property
-    def programs(self) -> dict[str, "Stage"]:
+    def programs(self) -> dict[str, CompiledFunction]:
         """The compiled functions by name, in the order of an update."""
         whole, visited = devices.replicated(self.mesh), devices.split(self.mesh, axis=1)
         state = self.placement
         return {
-            "rollout": Stage(self.rollout, (state, whole, whole), (state, visited, whole)),
-            "update": Stage(self.learn, (state, visited, whole), (state, whole)),
+            "rollout": CompiledFunction(
+                self.rollout, (state, whole, whole), (state, visited, whole)
+            ),
+            "update": CompiledFunction(self.learn, (state, visited, whole), (state, whole)),
         }
 
     def init(self, seed: int) -> TrainState:

@@ -55,8 +55,9 @@ class VaeDistillation(Trainer):
                 f"multiple of {config.segment_length=}"
             )
         self.student, self.config = student, config
-        terms, weights = user_terms(config.loss_terms, "training_config.loss_terms")
-        weights |= {"action_mse": constant(config.action_weight), "kl": schedule(config.kl_weight)}
+        weights = {"action_mse": constant(config.action_weight), "kl": schedule(config.kl_weight)}
+        terms, extra = user_terms(config.loss_terms, "training_config.loss_terms", weights)
+        weights |= extra
         self._loss = distillation_loss(student, terms)
         self._teacher_fraction = schedule(config.teacher_fraction)
         learner = Learner(

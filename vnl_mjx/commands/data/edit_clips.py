@@ -30,8 +30,7 @@ from vnl_mjx.clips.streams import (
     stored_metadata,
 )
 from vnl_mjx.commands.data.bodies import body_of_file
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.output import check_output
+from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker

@@ -1,6 +1,7 @@
 """`vnl-mjx inspect`: what a checkpoint, a run folder or a reference file holds."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,25 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.commands import tables
-from vnl_mjx.commands.data import student_tables
+from vnl_mjx.commands.console import listed, num_parameters, policy_rows, print_table, warn
 from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
+from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.compat.track_mjx_loader import load_teacher
-from vnl_mjx.utils.vae_checkpointing import load_student
+from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
+from vnl_mjx.walkers.groups import actuator_groups
+
+_SHOWN_METRICS = (
+    "loss/total",
+    "loss/action_mse",
+    "loss/kl",
+    "latent/active_units",
+    "episode/reward",
+    "episode/steps",
+    "episode/survival",
+    "nan/count",
+    "time/env_steps_per_second",
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +56,9 @@ def run(path: Path, as_json: bool = False) -> int:
         return 0
     console = Console()
     for title, rows in description.tables.items():
-        tables.print_table(console, title, rows)
+        print_table(console, title, rows)
     for warning in description.warnings:
-        tables.warn(console, warning)
+        warn(console, warning)
     return 0
 
 
@@ -76,9 +90,131 @@ def _describe_teacher(path: Path) -> Description:
 
 def _describe_student(path: Path) -> Description:
     loaded = load_student(path)
-    last = student_tables.last_metrics(loaded)
+    last = _last_metrics(loaded)
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loaded.params))
     warnings = () if finite else ("the student's parameters are not all finite",)
     # The walker's arrays are long and of no use to a reader.
     details = {k: v for k, v in loaded.metadata.items() if k != "walker"} | {"last_metrics": last}
-    return Description("student", student_tables.student_tables(loaded, last), warnings, details)
+    return Description("student", _student_tables(loaded, last), warnings, details)
+
+
+def _student_tables(loaded: LoadedStudent, last: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Title to rows; `last` as `_last_metrics` gives it. What was not recorded is left out."""
+    metadata = loaded.metadata
+    sections = {
+        "Student": _student_rows(loaded),
+        "Observation and action": _contract_rows(loaded),
+        "Teacher": _teacher_rows(loaded),
+        "Walker": _walker_rows(metadata.get("walker", {})),
+        "Clips": _clip_rows(metadata),
+        "Versions": {name: str(v) for name, v in metadata.get("versions", {}).items()},
+        "Metrics at the checkpoint": {
+            name: f"{last[name]:.6g}"
+            for name in _SHOWN_METRICS
+            if isinstance(last.get(name), int | float)
+        },
+    }
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
+    vae = loaded.student.config
+    folder = loaded.path.resolve().parent
+    kept = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+    training = loaded.metadata.get("config", {}).get("training_config", {})
+    names = ("num_envs", "unroll_length", "batch_size", "learning_rate", "kl_weight", "seed")
+    return {
+        "environment steps": f"{loaded.env_steps:,}",
+        "checkpoints here": ", ".join(f"{step:,}" for step in kept),
+        "latent": str(vae.latent_dim),
+        "encoder": listed(vae.encoder_hidden_sizes),
+        "prior": listed(vae.prior_hidden_sizes),
+        "decoder": listed(vae.decoder_hidden_sizes),
+        "activation": vae.activation + (", layer norm" if vae.layer_norm else ""),
+        "parameters": f"{num_parameters(loaded.params):,}",
+        "training": ", ".join(f"{n} {_number(training[n])}" for n in names if n in training),
+    }
+
+
+def _contract_rows(loaded: LoadedStudent) -> dict[str, str]:
+    vae, metadata = loaded.student.config, loaded.metadata
+    size = vae.reference_size
+    rows = {}
+    for name, (start, stop) in metadata.get("identity", {}).get("observation", {}).items():
+        part = "reference" if stop <= size else "proprioception"
+        rows[name] = f"[{start}:{stop}] {part}"
+    names = metadata.get("actuator_names", ())
+    walker = metadata.get("identity", {}).get("task", {}).get("walker", {})
+    named = actuator_groups(names, walker.get("actuator_groups", ()))
+    groups = (f"{name} {len(ids)}" for name, ids in named.items())
+    return {
+        "observation": f"{size + vae.proprioception_size} = reference {size} + proprioception "
+        f"{vae.proprioception_size}, normalised by the teacher's statistics",
+        **rows,
+        "action": f"{vae.action_size} in [-1, 1]: {', '.join(groups)}",
+    }
+
+
+def _teacher_rows(loaded: LoadedStudent) -> dict[str, str]:
+    metadata = loaded.metadata
+    identity = metadata.get("identity", {})
+    return {
+        "source": metadata.get("teacher_source") or "the bundled demonstration teacher",
+        "generation": str(identity.get("task", {}).get("generation", "unknown")),
+        "step": str(metadata.get("teacher_step", "unknown")),
+        **policy_rows(loaded.teacher.config),
+        "parameters": f"{num_parameters(loaded.teacher.params):,}",
+        "sha256": str(identity.get("teacher_sha256", "unknown")),
+    }
+
+
+def _walker_rows(walker: Mapping[str, Any]) -> dict[str, str]:
+    if not walker:
+        return {}
+    return {
+        "scale": f"{walker['scale']:g}",
+        "actuators": f"{walker['sizes']['nu']} "
+        + ("torque" if walker["torque_actuators"] else "position"),
+        "joints, bodies": f"{len(walker['joint_names'])}, {walker['sizes']['nbody']}",
+        "end effectors": ", ".join(walker["end_effectors"]),
+        "mass": f"{1000 * sum(walker['body_mass_kg']):.1f} g",
+        "sha256": walker["sha256"],
+    }
+
+
+def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
+    names = metadata.get("clip_names", ())
+    split = metadata.get("identity", {}).get("split", {})
+
+    def listed(which: str, most: int = 8) -> Iterator[str]:
+        rows = split.get(which, ())
+        yield from (names[row] for row in rows[:most])
+        if len(rows) > most:
+            yield f"{len(rows) - most} more"
+
+    return {
+        "file": f"{metadata.get('reference_name', 'unknown')}, {len(names)} clips",
+        "trained on": ", ".join(listed("train")),
+        "held out": ", ".join(listed("held_out")) or "none",
+        "split seed": str(split.get("seed", "unknown")),
+        "sha256": str(metadata.get("identity", {}).get("clips_sha256", "unknown")),
+    }
+
+
+def _last_metrics(loaded: LoadedStudent) -> dict[str, Any]:
+    """The run's last row of training metrics up to the checkpoint, {} where there is none."""
+    path = loaded.path.resolve().parent.parent / METRICS_FILE
+    last: dict[str, Any] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if row["env_steps"] <= loaded.env_steps and "loss/total" in row:
+                last = row
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a run folder that was moved, or a line that is being written
+    return last
+
+
+def _number(value: Any) -> Any:
+    """What a number that may change with training ends at."""
+    return value["value"] if isinstance(value, dict) else value

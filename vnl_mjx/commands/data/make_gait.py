@@ -8,11 +8,9 @@ from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
-from vnl_mjx.commands import tables
+from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.output import check_output
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.gait import GaitConfig, configs_from, make_gait
@@ -55,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             rows[name] = _summary(measure(walker, motion))
             done += len(motion.qpos)
         progress("synthetic clips", done, total)
-    tables.print_table(console, "Made motion (synthetic, no animal was recorded)", rows)
+    print_table(console, "Made motion (synthetic, no animal was recorded)", rows)
     console.print(f"{len(configs)} clips, {done} frames: {output}", soft_wrap=True)
     return 0
 

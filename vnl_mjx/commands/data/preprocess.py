@@ -10,11 +10,9 @@ from rich.console import Console
 
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessReport
-from vnl_mjx.commands import tables
+from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.output import check_output
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.quality import QualityLimits
 from vnl_mjx.files import replacing
@@ -41,7 +39,7 @@ def _print(console: Console, report: PreprocessReport) -> None:
         frames = Counter[str]()
         for piece in own:
             frames[piece.status] += piece.frames
-        tables.print_table(
+        print_table(
             console,
             recording.name,
             {
@@ -60,7 +58,7 @@ def _print(console: Console, report: PreprocessReport) -> None:
     )
     if reasons:
         rows = {f"{s}: {what}": f"{n} stretches" for (s, what), n in reasons.most_common(12)}
-        tables.print_table(console, "Not kept, and why", rows)
+        print_table(console, "Not kept, and why", rows)
     seconds = report.num_frames / report.rate_hz
     console.print(
         f"{report.num_clips} clips, {report.num_frames} frames, {seconds:.1f} s at "

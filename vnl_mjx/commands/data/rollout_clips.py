@@ -11,10 +11,8 @@ from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
-from vnl_mjx.commands import tables
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.output import check_output
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
 from vnl_mjx.commands.train.experiment import Experiment
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = load_stored_teacher(args.checkpoint, args.clips, args.mjcf)
     console, clips = Console(), experiment.clips
     for message in experiment.teacher.warnings:
-        tables.warn(console, message)
+        warn(console, message)
     played_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
@@ -127,9 +125,9 @@ def _report(
         + ("" if len(clip.qpos) >= wanted else ", to the end of what it follows")
         for clip in made
     }
-    tables.print_table(console, "Simulated motion (a policy acted, no animal)", rows)
+    print_table(console, "Simulated motion (a policy acted, no animal)", rows)
     for name, reason in left_out.items():
-        tables.warn(console, f"{name}: left out, {reason}")
+        warn(console, f"{name}: left out, {reason}")
     frames = int(np.sum([len(clip.qpos) for clip in made]))
     size = args.output.stat().st_size / 1e6
     console.print(

@@ -3,23 +3,38 @@
 import contextlib
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from vnl_mjx.commands import tables
-from vnl_mjx.commands.evaluate import report_tables
-from vnl_mjx.commands.evaluate.evaluated import Evaluated, load_evaluated
+from vnl_mjx.commands.console import frame_progress, warn
+from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput, load_evaluation_input
 from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import DrawnVideos, VideoQueue
+from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
 
 REPORT_FOLDER = "report"
 NO_VIDEOS_ASKED = "Left out: video_config.num_clips is 0."
+_SHOWN = (
+    "episode_reward",
+    "reward_fraction",
+    "survival",
+    "success",
+    "root_error_mm",
+    "root_angle_deg",
+    "joint_error_rad",
+    "mpjpe_root_relative_mm",
+    "foot_slip_mm_per_s",
+)
+_MARKS = {MET: "met", MISSED: "NOT met"}
 
 
 def run(config: EvaluationConfig) -> int:
@@ -31,12 +46,12 @@ def run(config: EvaluationConfig) -> int:
     """
     started, console = time.perf_counter(), Console()
     prepare_jax(config.device, config.matmul_precision)
-    evaluated = load_evaluated(config)
-    folder = Path(config.output_dir or evaluated.stored.run_dir / REPORT_FOLDER).expanduser()
+    given = load_evaluation_input(config)
+    folder = Path(config.output_dir or given.stored.run_dir / REPORT_FOLDER).expanduser()
     _check_writable(folder)  # now, and not after minutes of work
-    _introduce(evaluated, console)
-    evaluation = EvaluationRun(config, evaluated, console)
-    with terminate_cleanly(), _video_queue(config, evaluated) as queue:
+    _introduce(given, console)
+    evaluation = EvaluationRun(config, given, console)
+    with terminate_cleanly(), _video_queue(config, given) as queue:
         evaluation.play()
         if queue is not None:
             evaluation.draw_clips(queue, folder)
@@ -50,8 +65,8 @@ def run(config: EvaluationConfig) -> int:
                 drawn = queue.finish(lambda done, total: progress("drawing", done, total))
         page = evaluation.write(folder, document, drawn.videos, " ".join(drawn.errors))
     for error in drawn.errors if queue is not None else ():
-        tables.warn(console, error)
-    report_tables.print_document(console, document)
+        warn(console, error)
+    _print_document(console, document)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0
 
@@ -68,22 +83,66 @@ def _check_writable(folder: Path) -> None:
 
 
 def _video_queue(
-    config: EvaluationConfig, evaluated: Evaluated
+    config: EvaluationConfig, given: EvaluationInput
 ) -> contextlib.AbstractContextManager[VideoQueue | None]:
     """Starts looking for a way to draw at once; None where no video is wanted."""
     if not config.video_config.num_clips:
         return contextlib.nullcontext()
-    return VideoQueue(evaluated.stored.walker.config)
+    return VideoQueue(given.stored.walker.config)
 
 
-def _introduce(evaluated: Evaluated, console: Console) -> None:
-    stored, clips = evaluated.stored, evaluated.clips
+def _introduce(given: EvaluationInput, console: Console) -> None:
+    stored, clips = given.stored, given.clips
     console.print(
         f"student: {stored.loaded.path} at {stored.loaded.env_steps:,} environment steps",
         soft_wrap=True,
     )
-    counts = {name: evaluated.sets.count(name) for name in ("train", "held_out", "other")}
+    counts = {name: given.sets.count(name) for name in ("train", "held_out", "other")}
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
     console.print(f"clips: {clips.num_clips} of {clips.source} ({found})", soft_wrap=True)
     if not stored.same_clips:
-        tables.warn(console, "these are not the clips of the run")
+        warn(console, "these are not the clips of the run")
+
+
+def _print_document(console: Console, document: Mapping[str, Any]) -> None:
+    """Figures side by side, the deciding ones against their targets, and alarms."""
+    console.print(_means(document))
+    table = Table(title="What decides", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    shown = tiles(document)
+    for tile in shown:
+        verdict = _MARKS.get(tile.verdict, "")
+        parts = (tile.value, tile.detail, tile.target and f"({tile.target})", verdict)
+        table.add_row(tile.label, "  ".join(part for part in parts if part))
+    console.print(table)
+    console.print(verdict_line(shown))
+    for alarm in document["alarms"]:
+        warn(console, f"{alarm['what']}: {alarm['found']}. {alarm['change']}")
+
+
+def _means(document: Mapping[str, Any]) -> Table:
+    sets = ["all"]
+    policies = list(document["policies"])
+    if all(metrics_of(document, policy, "held_out") for policy in policies):
+        sets.append("held_out")
+    table = Table(title="Means over episodes", title_justify="left")
+    table.add_column("")
+    for which in sets:
+        for policy in policies:
+            head = policy if which == "all" else f"{policy}, held out"
+            table.add_column(head, justify="right")
+    for name in _SHOWN:
+        cells = [
+            _cell(metrics_of(document, policy, which).get(name))
+            for which in sets
+            for policy in policies
+        ]
+        table.add_row(metric_label(document, name), *cells)
+    return table
+
+
+def _cell(figure: Mapping[str, float | None] | None) -> str:
+    if figure is None or figure.get("mean") is None:
+        return ""
+    return f"{figure['mean']:.4g}"

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands import tables
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
@@ -21,7 +20,7 @@ from vnl_mjx.evaluation.teacher_targets import judge
 from vnl_mjx.files import file_name, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.video import render_qpos
+from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
 # Figure to the head of its column and its format.
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     clips, teacher = choose_clips(experiment.clips, args.which), experiment.teacher
     console = Console()
     for message in teacher.warnings:
-        tables.warn(console, message)
+        warn(console, message)
     name = name_of_teacher(experiment, args.checkpoint)
     console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
     evaluator = TeacherEvaluator(experiment.env.task)
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     summary = evaluation.summary()
     judged = judge(summary)
     console.print(_table(summary))
-    tables.print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
+    print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
     if args.json is not None:
         document = {"teacher": name, "sha256": teacher.sha256, "clips_sha256": clips.sha256}
         document |= {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
@@ -134,14 +133,17 @@ def _film(
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
             output = folder / f"{file_name(name)}.mp4"
-            render_qpos(
-                walker,
+            motion = one_motion(
                 qpos,
                 rollout.control_hz,
-                output,
                 ghost_qpos=reference_qpos(clips, clip, 0, rollout.control_hz, len(qpos)),
                 title=name,
                 note="translucent is the reference",
+            )
+            render_side_by_side(
+                walker,
+                motion,
+                output,
                 sheet=output.with_suffix(".png"),
                 progress=lambda done, total, name=name: progress(name, done, total),
             )

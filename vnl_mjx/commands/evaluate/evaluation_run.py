@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from vnl_mjx.commands.evaluate.evaluated import Evaluated
+from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput
 from vnl_mjx.commands.evaluate.evaluation_origin import (
     clips_section,
     made_section,
     training_rows,
     without_paths,
 )
-from vnl_mjx.commands.progress import frame_progress
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
@@ -27,7 +27,7 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     STUDENT,
     TEACHER,
-    play_all,
+    PolicyEvaluator,
 )
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
@@ -35,6 +35,7 @@ from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
 from vnl_mjx.report.html import Extras, write_report
 from vnl_mjx.report.pictures.style import Picture
+from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
 from vnl_mjx.report.results import (
@@ -53,10 +54,10 @@ _NO_PRIOR = "Left out: prior_config.seconds is 0."
 class EvaluationRun:
     """Holds what is evaluated and what was found; its methods are called in order."""
 
-    def __init__(self, config: EvaluationConfig, evaluated: Evaluated, console: Console):
+    def __init__(self, config: EvaluationConfig, given: EvaluationInput, console: Console):
         """Takes what is evaluated; nothing is played yet."""
-        self.config, self.evaluated, self.console = config, evaluated, console
-        self.stored, self.clips = evaluated.stored, evaluated.clips
+        self.config, self.given, self.console = config, given, console
+        self.stored, self.clips = given.stored, given.clips
         self.walker = self.stored.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
@@ -64,15 +65,15 @@ class EvaluationRun:
         self._num_videos = 0
 
     def play(self) -> None:
-        """Everyone follows the clips."""
+        """Runs every policy on the clips."""
         protocol = self.config.eval_config
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
-            self.rollouts = play_all(
-                self.evaluated.policies,
+            self.rollouts = PolicyEvaluator().run(
+                self.given.policies,
                 self.clips,
-                protocol.starts_per_clip,
+                self.clips.num_clips * protocol.starts_per_clip,
                 acting,
                 protocol.seed,
                 progress,
@@ -85,7 +86,7 @@ class EvaluationRun:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_metrics(self.rollouts, self.evaluated.policies, self.clips)
+            self.figures = all_metrics(self.rollouts, self.given.policies, self.clips)
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
@@ -97,7 +98,7 @@ class EvaluationRun:
             )
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
-        """Asks for videos of who clip_videos the clips, which another process draws meanwhile."""
+        """Asks for videos of what follows the clips, which another process draws meanwhile."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
         self._ask(queue, folder, clip_videos(shown, self.clips, self.config.video_config))
 
@@ -123,7 +124,7 @@ class EvaluationRun:
         """
         seed = self.config.eval_config.seed
         episodes = self.rollouts[STUDENT][self.how].episodes
-        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.evaluated.sets), seed)
+        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.given.sets), seed)
         self.sets = sets
         policies = summary.policies(self.figures, sets)
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
@@ -137,7 +138,7 @@ class EvaluationRun:
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
-            clips=clips_section(self.clips, self.evaluated.sets),
+            clips=clips_section(self.clips, self.given.sets),
             policies=policies,
             differences=summary.differences(self.figures, sets),
             metrics={name: metric(name)._asdict() for name in in_order(names)},
@@ -214,7 +215,7 @@ class EvaluationRun:
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(
-            document, self.figures, self.sets, self.evaluated.sets, self.how
+            document, self.figures, self.sets, self.given.sets, self.how
         )
         drawn = illustrator.reward()
         drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
@@ -222,4 +223,5 @@ class EvaluationRun:
         drawn |= illustrate.latent_pictures(self.latent, self.clips)
         if self.prior is not None:
             drawn |= illustrate.prior_pictures(self.prior)
-        return drawn | illustrate.training_pictures(training_rows(self.stored.run_dir))
+        training = training_pictures(training_rows(self.stored.run_dir))
+        return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}

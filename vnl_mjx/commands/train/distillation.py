@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
-from vnl_mjx.commands.tables import clip_rows, print_table, warn
+from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
 from vnl_mjx.commands.train.local_loggers import CONSOLE_METRICS
 from vnl_mjx.commands.train.loggers import Warn

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.tables import (
+from vnl_mjx.commands.console import (
     clip_rows,
     listed,
     num_parameters,
@@ -33,7 +33,7 @@ from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
-from vnl_mjx.tasks.guidance import PoseGuide
+from vnl_mjx.tasks.pose_guide import PoseGuide
 from vnl_mjx.training.alarms import ppo_alarms
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.commands.console import print_table, warn
 from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
-from vnl_mjx.commands.tables import print_table, warn
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
@@ -89,26 +89,13 @@ class Training(Protocol):
         ...
 
 
-def build_training(
-    config: DistillationConfig | TeacherTrainingConfig, run_dir: Path
-) -> Distillation | TeacherTraining:
-    """Loads and builds what is trained; nothing is written.
-
-    Raises:
-        UserError: an input is missing, damaged or does not fit.
-    """
-    if isinstance(config, TeacherTrainingConfig):
-        return TeacherTraining(config, run_dir)
-    return Distillation(config, run_dir)
-
-
 def train(config: DistillationConfig | TeacherTrainingConfig) -> int:
     """Trains what is configured and returns the exit status."""
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
     given = processes.of_first(config.run_dir or new_run_dir(config.wandb_config.exp_name))
     run_dir, console = Path(given).expanduser(), Console(quiet=not processes.is_first())
-    return TrainingRun(config, build_training(config, run_dir), run_dir, console).execute()
+    return TrainingRun(config, run_dir, console).execute()
 
 
 class TrainingRun:
@@ -120,20 +107,26 @@ class TrainingRun:
     def __init__(
         self,
         config: DistillationConfig | TeacherTrainingConfig,
-        training: Training,
         run_dir: Path,
         console: Console,
     ):
-        """Takes what was built; nothing is written yet.
+        """Loads and builds what is trained; nothing is written yet.
 
         Args:
             config: of the run.
-            training: what is trained.
             run_dir: folder of the run.
             console: where progress and warnings go.
+
+        Raises:
+            UserError: an input is missing, damaged or does not fit.
         """
-        self.run_dir, self.console, self.training = run_dir, console, training
-        self.trainer, self.metadata = training.trainer, training.metadata
+        self.training: Training
+        if isinstance(config, TeacherTrainingConfig):
+            self.training = TeacherTraining(config, run_dir)
+        else:
+            self.training = Distillation(config, run_dir)
+        self.run_dir, self.console = run_dir, console
+        self.trainer, self.metadata = self.training.trainer, self.training.metadata
         self._config = config
         self._leads = processes.is_first()
         self._stop_signal: int | None = None
@@ -141,6 +134,10 @@ class TrainingRun:
         self._saved_at, self._has_logged = 0, False
         self._evaluated_at, self._evaluation = 0, None
         self._raised_alarms: set[str] = set()
+
+    def initial_state(self) -> TrainState:
+        """Returns the state of a new run."""
+        return self.training.initial_state()
 
     def execute(self) -> int:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
@@ -168,7 +165,7 @@ class TrainingRun:
         progress = self._config.logging_config.progress
         with CompileProgress(self.trainer, self.console, progress) as self._compiling:
             self.trainer.start_compiling()
-            state = self.training.initial_state()
+            state = self.initial_state()
             if latest is None:
                 processes.first_does(lambda: self.training.introduce(state, self.console))
             else:

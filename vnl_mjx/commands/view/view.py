@@ -9,14 +9,14 @@ from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.commands.console import frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.view.view_options import ViewOptions, check_options, clip_of_name, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.video import Video, render_qpos
+from vnl_mjx.report.rendering.side_by_side import Video, one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
 
@@ -128,19 +128,22 @@ def _note(clips: ReferenceClips, clip: int) -> str:
 def _film(
     walker: Walker, shot: Shot, output: Path, options: ViewOptions, console: Console
 ) -> Video:
+    motion = one_motion(
+        shot.qpos,
+        shot.rate_hz,
+        views=options.views,
+        size=options.size,
+        fps=options.fps,
+        speed=options.speed,
+        title=shot.title,
+        note=shot.note,
+        first_time=shot.first_time,
+    )
     with terminate_cleanly(), frame_progress(console) as progress:
-        return render_qpos(
+        return render_side_by_side(
             walker,
-            shot.qpos,
-            shot.rate_hz,
+            motion,
             output,
-            views=options.views,
-            size=options.size,
-            fps=options.fps,
-            speed=options.speed,
-            title=shot.title,
-            note=shot.note,
-            first_time=shot.first_time,
             sheet=options.sheet,
             progress=lambda done, total: progress(shot.title, done, total),
         )

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.interrupts import terminate_cleanly
-from vnl_mjx.commands.progress import frame_progress
+from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import (
     find_stored,

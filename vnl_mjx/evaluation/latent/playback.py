@@ -21,35 +21,22 @@ SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 
 @dataclass(frozen=True)
-class Interpolation:
-    """Latents between those of two clips, decoded; one episode for each weight.
+class DecodedLatents:
+    """Made-up latents, decoded into motion.
 
     Attributes:
-        first: episode, of the rollout that was given, whose latents weight 0 repeats.
-        second: episode whose latents weight 1 repeats.
-        weights: [episode] of the second.
-        rollout: what came of it; all begin where `first` began.
+        inputs: JSON-able. Of an interpolation: `first` and `second`, names of the clips, and `weights`
+            [episode] of the second. Of a traversal: `dimension` [episode] that is moved, and `sigma`
+            [episode], how far, in standard deviations of the prior.
+        rollout: what came of it; all episodes start alike.
     """
 
-    first: int
-    second: int
-    weights: tuple[float, ...]
+    inputs: dict[str, Any]
     rollout: Rollout
 
-
-@dataclass(frozen=True)
-class Traversal:
-    """The prior mean moved along single dimensions, decoded; one episode for each.
-
-    Attributes:
-        dimension: [episode] that is moved.
-        sigma: [episode] how far, in standard deviations of the prior.
-        rollout: what came of it; all begin alike.
-    """
-
-    dimension: tuple[int, ...]
-    sigma: tuple[float, ...]
-    rollout: Rollout
+    def metrics(self, reader: MotionReader) -> dict[str, Any]:
+        """Returns `inputs` and `motion_metrics`, JSON-able."""
+        return self.inputs | motion_metrics(self.rollout, reader)
 
 
 class LatentPlayback:
@@ -77,7 +64,7 @@ class LatentPlayback:
 
     def interpolate(
         self, rollout: Rollout, first: int, second: int, weights: Sequence[float] = WEIGHTS
-    ) -> Interpolation:
+    ) -> DecodedLatents:
         """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
         Args:
@@ -92,7 +79,9 @@ class LatentPlayback:
         actor = LatentPolicy(self._params, self._teacher, latents, self._student)
         episodes = repeated_start(rollout.episodes, first, len(weights))
         played = self._player.run(actor, self._clips, episodes, seed=0, num_steps=len(latents))
-        return Interpolation(first, second, tuple(weights), played)
+        names = [self._clips.names[rollout.episodes.clip[row]] for row in (first, second)]
+        inputs = {"first": names[0], "second": names[1], "weights": list(weights)}
+        return DecodedLatents(inputs, played)
 
     def traverse(
         self,
@@ -102,7 +91,7 @@ class LatentPlayback:
         prior_std: np.ndarray,
         num_steps: int,
         sigmas: Sequence[float] = SIGMAS,
-    ) -> Traversal:
+    ) -> DecodedLatents:
         """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
 
         Args:
@@ -122,7 +111,8 @@ class LatentPlayback:
         )
         starts = repeated_start(episodes, episode, len(pairs))
         played = self._player.run(actor, self._clips, starts, seed=0, num_steps=num_steps)
-        return Traversal(tuple(d for d, _ in pairs), tuple(s for _, s in pairs), played)
+        dimension, sigma = map(list, zip(*pairs, strict=True))
+        return DecodedLatents({"dimension": dimension, "sigma": sigma}, played)
 
 
 def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:
@@ -166,38 +156,6 @@ def repeated_start(episodes: Episodes, episode: int, count: int) -> Episodes:
 def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
     """The `num` dimensions that carry most KL, the first of them first."""
     return np.argsort(-np.asarray(kl_per_dim), kind="stable")[:num].tolist()
-
-
-def interpolation_metrics(
-    interpolation: Interpolation, given: Rollout, clips: ReferenceClips, reader: MotionReader
-) -> dict[str, Any]:
-    """JSON-able: names of the two clips, `weights` and `motion_metrics`.
-
-    Args:
-        interpolation: what was played.
-        given: the rollout that its latents are from.
-        clips: of both.
-        reader: of the walker's motions.
-    """
-    first, second = (
-        given.episodes.clip[interpolation.first],
-        given.episodes.clip[interpolation.second],
-    )
-    return {
-        "first": clips.names[first],
-        "second": clips.names[second],
-        "weights": list(interpolation.weights),
-        **motion_metrics(interpolation.rollout, reader),
-    }
-
-
-def traversal_metrics(traversal: Traversal, reader: MotionReader) -> dict[str, Any]:
-    """JSON-able: `dimension`, `sigma` and `motion_metrics`, [episode] each."""
-    return {
-        "dimension": list(traversal.dimension),
-        "sigma": list(traversal.sigma),
-        **motion_metrics(traversal.rollout, reader),
-    }
 
 
 def motion_metrics(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:

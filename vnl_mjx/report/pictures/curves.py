@@ -1,69 +1,25 @@
-"""Curves: training, errors along an episode, success against how strict one is."""
+"""Curves: errors along an episode, and success against the threshold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from vnl_mjx.report.pictures.style import (
-    BLUE,
     Estimates,
     Picture,
     legend_above,
-    logarithmic,
     policy_color,
     quantity,
     sheet,
     upper_first,
 )
 
-# Names of `metrics.jsonl`: label, whether the axis is logarithmic.
-_TRAINING = {
-    "loss/action_mse": ("action MSE, squared tanh units", True),
-    "loss/kl": ("KL(posterior ‖ prior), nats", False),
-    "latent/active_units": ("active units", False),
-    "rollout/reward_per_step": ("reward per step", False),
-    "episode/steps": ("episode length, control steps", False),
-    "eval/reward_ratio": ("reward ratio, student / teacher", False),
-}
-_MOST_POINTS = 400
 _MOST_CURVE_POINTS = 125
 _FEW_POINTS = 10
 # Quartiles of fewer episodes than this are no quartiles.
 _FEWEST_EPISODES = 4
-
-
-def training_pictures(rows: Sequence[Mapping[str, float]]) -> dict[str, Picture]:
-    """Curves of a distillation by their metric; none where a run has no rows of it.
-
-    Args:
-        rows: of the run's `metrics.jsonl`.
-    """
-    pictures = {}
-    for name, (label, in_decades) in _TRAINING.items():
-        points = [(row["env_steps"], row[name]) for row in rows if row.get(name) is not None]
-        if len(points) < 2:
-            continue
-        thin = points[:: -(-len(points) // _MOST_POINTS)]
-        steps, values = np.array(thin if thin[-1] == points[-1] else [*thin, points[-1]]).T
-        caption = f"Training: {label}, against environment steps."
-        alt = f"{label}: {values[0]:.3g} at first, {values[-1]:.3g} at {steps[-1]:.3g} steps."
-        with sheet(1.7, caption, alt) as drawn:
-            axis = drawn.axis
-            axis.plot(steps, values, color=BLUE, marker="." if len(steps) < 30 else None)
-            axis.set_xlabel("environment steps")
-            axis.set_title(label, loc="left")
-            axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
-            axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
-            if in_decades and values.min() > 0:
-                logarithmic(axis)
-            else:
-                axis.set_ylim(bottom=min(0.0, float(values.min())))
-            axis.grid()
-        pictures[name] = drawn.picture
-    return pictures
 
 
 def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -> Picture:

@@ -107,11 +107,16 @@ class Estimates:
 
 @dataclass
 class Sheet:
-    """A figure being drawn on `axis` inside the block of `sheet`; the picture after it."""
+    """A figure being drawn on `axes` inside the block of `sheet`; the picture after it."""
 
     figure: matplotlib.figure.Figure
-    axis: Axes
+    axes: Sequence[Axes]
     finished: Picture | None = None
+
+    @property
+    def axis(self) -> Axes:
+        """The first of the axes."""
+        return self.axes[0]
 
     @property
     def picture(self) -> Picture:
@@ -122,20 +127,25 @@ class Sheet:
 
 
 @contextlib.contextmanager
-def sheet(height: float, caption: str, alt: str) -> Iterator[Sheet]:
-    """A figure of one column's width, drawn and written within this style alone.
+def sheet(
+    height: float, caption: str, alt: str, rows: int = 1, columns: int = 1
+) -> Iterator[Sheet]:
+    """A figure, drawn and written within this style alone.
 
     Args:
         height: inches.
         caption: of the picture.
         alt: of the picture.
+        rows: of axes.
+        columns: of axes, each as wide as a column of a paper.
     """
     with matplotlib.rc_context(_STYLE):
         # Browsers set text a little wider than Matplotlib does.
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.04)
-        figure = matplotlib.figure.Figure(figsize=(COLUMN_INCHES, height), layout=layout)
+        figure = matplotlib.figure.Figure(figsize=(columns * COLUMN_INCHES, height), layout=layout)
         matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
-        drawn = Sheet(figure, figure.subplots())
+        axes = figure.subplots(rows, columns, squeeze=False)
+        drawn = Sheet(figure, axes.ravel().tolist())
         yield drawn
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once for both files

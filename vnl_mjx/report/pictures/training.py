@@ -1,16 +1,19 @@
-"""Training curves of a run."""
+"""Training curves of a run: the picture in its folder, and those of the report."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-import matplotlib.backends.backend_agg
-import matplotlib.figure
+import numpy as np
 from matplotlib import ticker
+from matplotlib.axes import Axes
 
+from vnl_mjx.report.pictures.style import BLUE, Picture, logarithmic, sheet
+
+# Names of `metrics.jsonl` and their labels.
 _STUDENT_CURVES = {
-    "loss/action_mse": "action MSE",
-    "loss/kl": "KL(posterior || prior), nats",
+    "loss/action_mse": "action MSE, squared tanh units",
+    "loss/kl": "KL(posterior ‖ prior), nats",
     "latent/active_units": "active units",
     "rollout/reward_per_step": "reward per step",
     "episode/steps": "episode length, control steps",
@@ -24,41 +27,74 @@ _TEACHER_CURVES = {
     "loss/explained_variance": "returns explained by the value",
     "time/env_steps_per_second": "environment steps per second",
 }
+_REPORT_CURVES = {k: label for k, label in _STUDENT_CURVES.items() if not k.startswith("time/")} | {
+    "eval/reward_ratio": "ratio of mean episode rewards, student / teacher"
+}
+_LOGARITHMIC = {"loss/action_mse"}
+_MOST_POINTS = 400
 
-
-def _figure(rows: int, columns: int, size: tuple[float, float]):
-    # The Agg canvas draws without a display and leaves the user's own backend alone.
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
+Rows = Sequence[Mapping[str, float]]
 
 
 def training_curves(metrics_file: Path, folder: Path) -> None:
-    """Draws `training.png` from the JSONL metrics of a distillation; nothing before the first row."""
-    _draw_curves(metrics_file, folder, _STUDENT_CURVES)
+    """Draws `training.png` from the JSONL metrics of a distillation; nothing before the first update."""
+    _draw_run(metrics_file, folder, _STUDENT_CURVES)
 
 
 def teacher_curves(metrics_file: Path, folder: Path) -> None:
     """Draws `training.png` from the JSONL metrics of a teacher's training; as `training_curves`."""
-    _draw_curves(metrics_file, folder, _TEACHER_CURVES)
+    _draw_run(metrics_file, folder, _TEACHER_CURVES)
 
 
-def _draw_curves(metrics_file: Path, folder: Path, curves: dict[str, str]) -> None:
+def training_pictures(rows: Rows) -> dict[str, Picture]:
+    """Returns a picture of each curve of a distillation by its metric; none of fewer than two rows.
+
+    Args:
+        rows: of the run's `metrics.jsonl`.
+    """
+    pictures = {}
+    for name, label in _REPORT_CURVES.items():
+        steps, values = _points(rows, name)
+        if len(steps) < 2:
+            continue
+        caption = f"Training: {label}, against environment steps."
+        alt = f"{label}: {values[0]:.3g} at first, {values[-1]:.3g} at {steps[-1]:.3g} steps."
+        with sheet(1.7, caption, alt) as drawn:
+            _draw(drawn.axis, rows, name, label)
+        pictures[name] = drawn.picture
+    return pictures
+
+
+def _draw_run(metrics_file: Path, folder: Path, curves: Mapping[str, str]) -> None:
     rows = [json.loads(line) for line in metrics_file.read_text().splitlines() if line]
-    rows = [row for row in rows if "loss/total" in row]
-    if not rows:
+    if not any("loss/total" in row for row in rows):
         return
-    steps = [row["env_steps"] for row in rows]
-    figure, axes = _figure(2, 3, (12, 6))
-    for axis, (name, label) in zip(axes.flat, curves.items(), strict=True):
-        axis.plot(steps, [row[name] for row in rows], marker="." if len(rows) < 30 else None)
-        axis.set(xlabel="environment steps", title=label)
-        axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
-        axis.xaxis.set_major_formatter(ticker.EngFormatter())
-        if name == "loss/action_mse":
-            axis.set_yscale("log")
-        else:
-            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
-        axis.grid(alpha=0.3)
+    with sheet(4.0, "", "", rows=2, columns=3) as drawn:
+        for axis, (name, label) in zip(drawn.axes, curves.items(), strict=True):
+            _draw(axis, rows, name, label)
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "training.png", dpi=120)
+    (folder / "training.png").write_bytes(drawn.picture.png)
+
+
+def _draw(axis: Axes, rows: Rows, name: str, label: str) -> None:
+    steps, values = _points(rows, name)
+    axis.plot(steps, values, color=BLUE, marker="." if len(steps) < 30 else None)
+    axis.set_xlabel("environment steps")
+    axis.set_title(label, loc="left")
+    axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    if name in _LOGARITHMIC and values.min(initial=np.inf) > 0:
+        logarithmic(axis)
+    else:
+        axis.set_ylim(bottom=min(0.0, float(np.nanmin(values, initial=0.0))))
+    axis.grid()
+
+
+def _points(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns environment steps and values [point] of a metric, of many points as many as one sees."""
+    points = [(row["env_steps"], row[name]) for row in rows if row.get(name) is not None]
+    thin = points[:: -(-len(points) // _MOST_POINTS) or 1]
+    if points and thin[-1] != points[-1]:
+        thin.append(points[-1])
+    steps, values = np.array(thin, np.float64).reshape(-1, 2).T
+    return steps, values

@@ -1,9 +1,14 @@
-"""Several motions in one video: who moves is written above each, and who stops first stands still."""
+"""Videos of one motion or of several: resampled to the video's rate, drawn, captioned, encoded as H.264.
+
+Names stand above the panes; a motion that ends before the others stands still.
+"""
 
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -11,21 +16,42 @@ from PIL import Image
 
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import picture_rows, write_caption
-from vnl_mjx.report.rendering.drawing import pane_rects
+from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, write_caption
+from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
+from vnl_mjx.report.rendering.encoding import mp4_writer, write_png
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import check_size, pace, squares
-from vnl_mjx.report.rendering.video_writing import Video, VideoContent, write_video
+from vnl_mjx.report.rendering.video import default_fps, pace, squares, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
+_SHEET_PICTURES = 8
 _PANE_SHARE = 20  # of a pane's edge that its letters are high
 _STRIP_SHARE = 24  # of a pane's edge, those of the strip below all
+_BARE_STRIP_SHARE = 30  # of the whole picture, where no names stand above the panes
 _FADED = 0.45  # of the picture of a motion that has ended is white
 _HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
 _MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
 _NEAREST = 0.75  # of the distance that `camera_paths` takes, where a pane is wide enough
+
+
+@dataclass(frozen=True)
+class Video:
+    """What was written.
+
+    Attributes:
+        path: of the mp4.
+        num_frames: of the video.
+        fps: frames per second of the video.
+        seconds: that it plays for.
+        backend: GL back end that drew it.
+    """
+
+    path: Path
+    num_frames: int
+    fps: float
+    seconds: float
+    backend: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +59,7 @@ class Pane:
     """One motion of a video.
 
     Attributes:
-        name: who moves, above the picture.
+        name: of what moves, above the picture; empty: nothing is written there.
         qpos: [frame, nq]; where it is shorter than another pane's, its last pose stays, faded.
         ghost_qpos: [frame, nq] of a translucent copy, or None; it stays too.
         view: out of `cameras.VIEWS`.
@@ -64,6 +90,7 @@ class SideBySide:
         speed: 1 is true speed, 0.5 slow motion.
         first_time: in the caption, seconds.
         one_direction: all cameras look as suits the first pane; else each as suits its own.
+        show_speed: of the first pane's root, after the time.
         quick: see `scene.build_scene`.
     """
 
@@ -77,6 +104,7 @@ class SideBySide:
     speed: float = 1.0
     first_time: float = 0.0
     one_direction: bool = True
+    show_speed: bool = False
     quick: bool = True
 
     @property
@@ -85,6 +113,43 @@ class SideBySide:
         columns = self.columns or len(self.panes)
         rows = -(-len(self.panes) // columns)
         return columns * self.pane_size[0], rows * self.pane_size[1]
+
+
+def one_motion(
+    qpos: np.ndarray,
+    rate_hz: float,
+    *,
+    ghost_qpos: np.ndarray | None = None,
+    views: tuple[str, ...] = ("side", "top"),
+    size: tuple[int, int] = (960, 480),
+    fps: float | None = None,
+    speed: float = 1.0,
+    **more: Any,
+) -> SideBySide:
+    """Returns one motion seen in one or more views.
+
+    Args:
+        qpos: [frame, nq].
+        rate_hz: frames per second of `qpos`.
+        ghost_qpos: [frame, nq] of a translucent copy.
+        views: out of `cameras.VIEWS`, side by side in a wide picture, else one above the other.
+        size: width and height of the whole picture, pixels, even.
+        fps: of the video; None: `default_fps`.
+        speed: 1 is true speed, 0.5 slow motion.
+        **more: further fields of `SideBySide`.
+    """
+    columns = len(views) if size[0] >= size[1] else 1
+    return SideBySide(
+        panes=tuple(Pane("", qpos, ghost_qpos, view) for view in views),
+        rate_hz=rate_hz,
+        columns=columns,
+        pane_size=(size[0] // columns, size[1] * columns // len(views)),
+        fps=fps or default_fps(rate_hz, speed),
+        speed=speed,
+        show_speed=True,
+        quick=False,
+        **more,
+    )
 
 
 def render_side_by_side(
@@ -98,10 +163,10 @@ def render_side_by_side(
     """Draws the motions into an mp4, which appears complete or not at all.
 
     Args:
-        walker: who moves in every pane.
+        walker: what moves in every pane.
         motions: what is shown.
         output: the mp4.
-        sheet: PNG to write as well: eight pictures of each pane in a row.
+        sheet: PNG of eight pictures to write as well; of named panes, eight of each in a row.
         progress: called with the number of frames drawn and of all.
 
     Raises:
@@ -124,25 +189,31 @@ def render_side_by_side(
         len(qpos) + round(_HOLD_S * motions.fps * bool(pane.end))
         for pane, qpos in zip(panes, moving, strict=True)
     )
-    bodies = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
+    poses = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
     if scene.num_ghosts:
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
         resampled = [resample(qpos, walker.layout, motions.rate_hz, shown_hz) for qpos in own]
         ghosts = np.stack([_held(qpos, num_frames) for qpos in resampled], axis=1)
-        bodies = np.concatenate([bodies, ghosts], axis=-1)
+        poses = np.concatenate([poses, ghosts], axis=-1)
     rects = pane_rects(*size, len(panes), motions.columns)
-    labels = _Labels(motions, scene, rects, [len(qpos) for qpos in moving])
-    content = VideoContent(
-        scene,
-        size,
-        rects,
-        bodies,
-        cameras(scene, motions, moving, num_frames),
-        with_ghosts,
-        motions.fps,
-        labels.write,
-    )
-    return write_video(content, output, backend, sheet, labels.sheet, progress)
+    labels = _Labels(motions, scene, rects, moving)
+    paths = cameras(scene, motions, moving, num_frames)
+    wanted = np.linspace(0, num_frames - 1, _SHEET_PICTURES).round().astype(int).tolist()
+    kept: dict[int, np.ndarray] = {}
+    with (
+        open_drawer(scene, *size, rects, backend) as drawer,
+        mp4_writer(output, size, motions.fps) as write,
+    ):
+        for frame in range(num_frames):
+            picture = drawer.draw(poses[frame], paths, frame, with_ghosts)
+            if sheet is not None and frame in wanted:
+                kept[frame] = picture
+            write(labels.write(picture, frame))
+            if progress is not None:
+                progress(frame + 1, num_frames)
+        if sheet is not None:  # before the video is there: both or none
+            write_png(sheet, labels.sheet(list(kept.values()), list(kept)))
+    return Video(Path(output), num_frames, motions.fps, num_frames / motions.fps, backend)
 
 
 def _held(values: np.ndarray, num_frames: int) -> np.ndarray:
@@ -163,23 +234,29 @@ def cameras(
         paths.append(replace(path, lookat=_held(path.lookat, num_frames)))
     distances = [path.distance for path in paths]
     distance = min(max(distances), _MAX_ZOOM * min(distances))
-    distance *= min(1.0, max(_NEAREST, 1.0 / aspect))  # a body is longer than it is high
+    if not motions.show_speed:
+        distance *= min(1.0, max(_NEAREST, 1.0 / aspect))  # a body is longer than it is high
     return [replace(path, distance=distance) for path in paths]
 
 
 class _Labels:
-    """What is written on the pictures of `motions`, whose panes move for `lengths` frames."""
+    """What is written on the pictures of `motions`, whose panes move as `moving`."""
 
     def __init__(
         self,
         motions: SideBySide,
         scene: Scene,
         rects: Sequence[mujoco.MjrRect],
-        lengths: Sequence[int],
+        moving: Sequence[np.ndarray],
     ):
-        self._motions, self._lengths = motions, lengths
+        self._motions, self._lengths = motions, [len(qpos) for qpos in moving]
         self._right = "   ".join(filter(None, [motions.note, pace(motions.speed), squares(scene)]))
-        self._strip_share = round(_STRIP_SHARE * min(motions.size) / min(motions.pane_size))
+        self._named = any(pane.name for pane in motions.panes)
+        share = round(_STRIP_SHARE * min(motions.size) / min(motions.pane_size))
+        self._strip_share = share if self._named else _BARE_STRIP_SHARE
+        shown_hz = motions.fps / motions.speed
+        times = motions.first_time + np.arange(self._lengths[0]) / shown_hz
+        self._clocks = time_and_speed(moving[0], times, shown_hz, scene)
         tops = [motions.size[1] - rect.bottom - rect.height for rect in rects]
         self._places = [
             (slice(top, top + rect.height), slice(rect.left, rect.left + rect.width))
@@ -187,20 +264,24 @@ class _Labels:
         ]
 
     def write(self, picture: np.ndarray, frame: int) -> np.ndarray:
-        """The picture of one frame with all its words."""
+        """Returns the picture of one frame with all its words."""
         written = picture.copy()
         for rank, (pane, place) in enumerate(zip(self._motions.panes, self._places, strict=True)):
             own, text, ended = self._faded(picture[place], rank, frame), pane.end, True
             if not self._is_over(rank, frame):
                 text, ended = self._text(pane, frame), False
-            written[place] = write_caption(
-                own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=ended
-            )
-        left = "   ".join(filter(None, [self._motions.title, self._time(frame)]))
-        return write_caption(written, left, self._right, share=self._strip_share)
+            if pane.name or text:
+                own = write_caption(
+                    own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=ended
+                )
+            written[place] = own
+        return write_caption(written, self._left(frame), self._right, share=self._strip_share)
 
     def sheet(self, pictures: list[np.ndarray], frames: list[int]) -> Image.Image:
-        """Each pane's pictures in a row."""
+        """Returns each pane's pictures in a row; of panes without a name, whole pictures."""
+        if not self._named:
+            captions = [self._left(frame) for frame in frames]
+            return contact_sheet(pictures, captions, self._motions.note, max(self._motions.size))
         rows = [
             [
                 self._faded(picture[place], rank, frame)
@@ -210,6 +291,10 @@ class _Labels:
         ]
         names = [pane.name for pane in self._motions.panes]
         return picture_rows(rows, names, [self._time(frame) for frame in frames], SHEET_WIDTH)
+
+    def _left(self, frame: int) -> str:
+        clock = self._clocks[frame] if self._motions.show_speed else self._time(frame)
+        return "   ".join(filter(None, [self._motions.title, clock]))
 
     def _is_over(self, rank: int, frame: int) -> bool:
         return frame >= self._lengths[rank] and bool(self._motions.panes[rank].end)
@@ -244,4 +329,7 @@ def _check(walker: Walker, motions: SideBySide) -> None:
                 )
     if not (motions.rate_hz > 0 and motions.speed > 0 and motions.fps > 0):
         raise ValueError(f"{motions.rate_hz=}, {motions.speed=} and {motions.fps=} must be above 0")
-    check_size(motions.pane_size)
+    if min(motions.size) < 2 or any(pixels % 2 for pixels in motions.size):
+        raise ValueError(
+            f"{motions.size=} must be even: a video stores colours for two pixels by two"
+        )

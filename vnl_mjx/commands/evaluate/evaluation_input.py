@@ -16,7 +16,7 @@ from vnl_mjx.evaluation.protocol import EvaluatedPolicy, evaluated_teacher, stud
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationInput:
     """What an evaluation plays.
 
     Attributes:
@@ -32,7 +32,7 @@ class Evaluated:
     sets: tuple[str, ...]
 
 
-def load_evaluated(config: EvaluationConfig) -> Evaluated:
+def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
     """Loads and builds everything.
 
     Raises:
@@ -63,7 +63,7 @@ def load_evaluated(config: EvaluationConfig) -> Evaluated:
     names = [policy.name for policy in policies]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
-    return Evaluated(
+    return EvaluationInput(
         stored=stored,
         policies=tuple(policies),
         clips=stored.clips.select(chosen),

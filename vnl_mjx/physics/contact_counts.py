@@ -31,7 +31,7 @@ _EQUALITY_ROWS = {
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ContactCounts:
     """Of one simulation, or of several.
 
     Attributes:
@@ -43,7 +43,7 @@ class Sizes:
     rows: Any
 
 
-def largest_possible(model: mujoco.MjModel) -> Sizes:
+def largest_possible(model: mujoco.MjModel) -> ContactCounts:
     """What no pose of `model` exceeds: each pair of geoms that may touch does, and each limit is met.
 
     Raises:
@@ -54,10 +54,10 @@ def largest_possible(model: mujoco.MjModel) -> Sizes:
         points = _points(model, geom_1, geom_2)
         contacts += points
         rows += points * _contact_rows(model, dimensions)
-    return Sizes(contacts, rows)
+    return ContactCounts(contacts, rows)
 
 
-def met(model: mujoco.MjModel, qpos: np.ndarray) -> Sizes:
+def counted(model: mujoco.MjModel, qpos: np.ndarray) -> ContactCounts:
     """What each of the poses `qpos` [pose, nq] has by MuJoCo C, int [pose]."""
     data = mujoco.MjData(model)
     contacts, rows = np.zeros((2, len(qpos)), int)
@@ -65,7 +65,7 @@ def met(model: mujoco.MjModel, qpos: np.ndarray) -> Sizes:
         data.qpos[:] = pose
         mujoco.mj_fwdPosition(model, data)
         contacts[i], rows[i] = data.ncon, data.nefc
-    return Sizes(contacts, rows)
+    return ContactCounts(contacts, rows)
 
 
 def _touching(model: mujoco.MjModel) -> list[tuple[int, int, int]]:

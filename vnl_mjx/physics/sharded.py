@@ -6,11 +6,11 @@ import mujoco
 from jax.sharding import Mesh
 
 from vnl_mjx.config.imitation import PhysicsConfig
-from vnl_mjx.devices import spread
+from vnl_mjx.devices import sharded
 from vnl_mjx.physics.base import Physics, PhysicsState
 
 
-class SpreadPhysics:
+class ShardedPhysics:
     """A back end of which each device of a mesh runs its share. See `physics.base.Physics`.
 
     A callback into C and a call into Warp are closed to the compiler: it cannot split them.
@@ -25,7 +25,7 @@ class SpreadPhysics:
         self.model: mujoco.MjModel = physics.model
         self.config: PhysicsConfig = physics.config
         self.num_variants = physics.num_variants
-        self._reset, self._step = spread(physics.reset, mesh), spread(physics.step, mesh)
+        self._reset, self._step = sharded(physics.reset, mesh), sharded(physics.step, mesh)
 
     @property
     def busy_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""The compiled functions of a trainer: ahead of time, in place of what they consume, and what they cost."""
+"""Ahead-of-time compiled training functions with donated buffers, and their compile time and memory."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import jax
 
 
 @dataclass(frozen=True)
-class Program:
+class CompileCost:
     """What compiling one function of a trainer took, and what memory it needs on each device.
 
     Attributes:
@@ -31,7 +31,7 @@ class Program:
         return self.argument_bytes + self.output_bytes + self.temporary_bytes
 
 
-class Stage:
+class CompiledFunction:
     """A function of a state, which it consumes; compiled at its first call, or ahead of it."""
 
     def __init__(self, function: Callable[..., Any], in_shardings: Any, out_shardings: Any):
@@ -51,12 +51,12 @@ class Stage:
         return lowered.out_info
 
     @property
-    def program(self) -> Program | None:
+    def program(self) -> CompileCost | None:
         """What compiling took; None before it is done."""
         if self._compiled is None or not self._compiled.done():
             return None
         memory = self._compiled.result().memory_analysis()
-        return Program(
+        return CompileCost(
             seconds=self._seconds,
             argument_bytes=memory.argument_size_in_bytes,
             output_bytes=memory.output_size_in_bytes - memory.alias_size_in_bytes,

@@ -1,10 +1,12 @@
-"""Tables and warnings on the console."""
+"""Tables, warnings and progress bars on the console."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
@@ -58,3 +60,20 @@ def listed(sizes: tuple[int, ...]) -> str:
 def num_parameters(params: Any) -> int:
     """How many numbers a tree of arrays holds."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@contextlib.contextmanager
+def frame_progress(
+    console: Console, unit: str = "frames"
+) -> Iterator[Callable[[str, int, int], None]]:
+    """Gives a function (name, done, total) that draws one bar per name."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TextColumn(unit), TimeRemainingColumn(), console=console) as bars:
+        known = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in known:
+                known[name] = bars.add_task(name, total=total)
+            bars.update(known[name], completed=done)
+
+        yield show

@@ -1,0 +1,272 @@
+"""Tables of the report's page, made of the document of an evaluation."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from vnl_mjx.report.document import Document, main_acting, metric_label
+from vnl_mjx.report.table_cells import (
+    NOTHING,
+    Cell,
+    Table,
+    metric_cell,
+    name_cell,
+    number_cell,
+)
+
+# Which table a metric stands in, by a part of its name; first match wins.
+_GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("reward", ("term_", "reward", "completed")),
+    ("errors", ("error", "mpjpe", "angle", "distance")),
+    ("contact", ("slip", "contact")),
+    ("smoothness", ("jerk", "action_", "power", "energy", "speed")),
+    ("success", ("success", "survival", "seconds", "diverged")),
+)
+GROUP_TITLES = {
+    "reward": "Reward and its terms",
+    "success": "Survival and success",
+    "errors": "Tracking errors",
+    "smoothness": "Smoothness and energy",
+    "contact": "Feet and contact",
+    "other": "Further figures",
+}
+_CLIP_METRICS = ("survival", "reward_per_step", "root_error_mm", "mpjpe_root_relative_mm")
+_ERRORS = {"mse": "MSE", "mae": "MAE", "r2": "R²"}
+# Paths in `document["latent"]`, as `evaluation.latent.statistics` makes it.
+_LATENT_NUMBERS = {
+    "KL(posterior ‖ prior), nats": ("kl",),
+    "latent dimensions": ("latent_dim",),
+    "active dimensions, by KL": ("active_units",),
+    "varying dimensions, by variance of the posterior mean": ("varying_units",),
+    "standard deviation of the posterior": ("posterior_std",),
+    "standard deviation of the prior": ("prior_std",),
+    "KL(aggregate posterior ‖ aggregate prior), nats": ("aggregate", "kl"),
+    "variance of the posterior mean that the prior mean explains": ("prior_explains",),
+    "time constant of the posterior mean, s": ("autocorrelation", "time_constant_s"),
+}
+_FEATURES = {
+    "posterior_mean": "posterior mean",
+    "prior_mean": "prior mean",
+    "body": "posture and motion of the body",
+}
+_MOTION = {
+    "seconds": "lasted, s",
+    "speed": "speed, m/s",
+    "turning_rate": "turning, rad/s",
+    "torso_height": "torso height, m",
+}
+
+
+def metric_group(name: str) -> str:
+    """Key of `GROUP_TITLES` under which a metric stands."""
+    matches = (group for group, words in _GROUPS if any(word in name for word in words))
+    return next(matches, "other")
+
+
+def metric_tables(document: Document, acting: str, folded: bool = False) -> dict[str, Table]:
+    """A table for each group of metrics: rows of metrics, columns of policies and sets of clips."""
+    columns = [
+        (policy, which)
+        for policy, played in document["policies"].items()
+        for which in _sets(played.get(acting, {}))
+    ]
+    tables = {}
+    for group, title in GROUP_TITLES.items():
+        names = [name for name in document["metrics"] if metric_group(name) == group]
+        rows = []
+        for name in names:
+            cells = [metric_cell(_figure(document, *column, acting, name)) for column in columns]
+            if any(cell.sort is not None for cell in cells):
+                rows.append([name_cell(metric_label(document, name)), *cells])
+        if rows:
+            heads = [_column_head(*column) for column in columns]
+            tables[group] = Table(
+                title,
+                ["", *heads],
+                rows,
+                "Mean over episodes, 95 % bootstrap interval over clips.",
+                folded,
+            )
+    return tables
+
+
+def _sets(played: Mapping[str, Any]) -> list[str]:
+    """Sets to show: train and held out where both are there, else all."""
+    sets = list(played.get("sets", {}))
+    apart = [name for name in ("train", "held_out") if name in sets]
+    return apart if len(apart) == 2 else [name for name in sets if name == "all"] or sets
+
+
+def _column_head(policy: str, which: str) -> str:
+    return policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
+
+
+def _figure(document: Document, policy: str, which: str, acting: str, name: str) -> Any:
+    played = document["policies"][policy].get(acting, {})
+    return played.get("sets", {}).get(which, {}).get("figures", {}).get(name)
+
+
+def clips_table(document: Document) -> Table:
+    """The clips and what the policies reached on each."""
+    acting = main_acting(document)
+    policies = document["policies"]
+    shown = [name for name in _CLIP_METRICS if name in document["metrics"]]
+    heads = ["clip", "set", "behaviour", "length, s", "made by"]
+    pairs = [(policy, name) for name in shown for policy in policies]
+    heads += [f"{metric_label(document, name)}: {policy}" for policy, name in pairs]
+    rows = []
+    for clip in document["clips"]:
+        cells = [name_cell(clip["name"])]
+        about = (clip.get("set"), clip.get("label"))
+        cells += [Cell((text or NOTHING).replace("_", " "), text or None) for text in about]
+        made_by = clip.get("made_by")
+        cells += [number_cell(clip.get("seconds")), Cell(made_by or NOTHING, made_by)]
+        for policy, name in pairs:
+            played = policies[policy].get(acting, {}).get("clips", {})
+            cells.append(number_cell(played.get(clip["name"], {}).get(name)))
+        rows.append(cells)
+    kept = [c for c in range(len(heads)) if c == 0 or any(r[c].sort is not None for r in rows)]
+    rows = [[row[c] for c in kept] for row in rows]
+    return Table(f"{len(rows)} clips", [heads[c] for c in kept], rows, "All metrics: per_clip.csv.")
+
+
+def action_tables(document: Document) -> list[Table]:
+    """Errors of the student's action by part of the body, and by actuator."""
+    states = {
+        "on_student_states": "student's states",
+        "on_teacher_states": "teacher's states",
+    }
+    tables = []
+    for part, title, folded in (
+        ("per_group", "By part of the body", False),
+        ("per_actuator", "By actuator", True),
+    ):
+        found = {k: document["action"].get(k, {}).get(part) or {} for k in states}
+        names = list(dict.fromkeys(name for errors in found.values() for name in errors))
+        if not names:
+            continue
+        keys = [(k, e) for k in states for e in ("mse", "mae", "r2") if found[k]]
+        keys = [(k, e) for k, e in keys if any(e in row for row in found[k].values())]
+        heads = ["", *(f"{_ERRORS[e]}: {states[k]}" for k, e in keys)]
+        rows = [
+            [name_cell(name), *(number_cell(found[k].get(name, {}).get(e)) for k, e in keys)]
+            for name in names
+        ]
+        note = "Difference from the teacher's action in [-1, 1], on the same states."
+        tables.append(Table(title, heads, rows, note, folded))
+    return tables
+
+
+def latent_tables(document: Document) -> list[Table]:
+    """Figures of the latent space, probes of it, and what changed latents make the body do."""
+    latent = document["latent"]
+    found = [
+        _figures_table(latent),
+        _probe_table(latent.get("probe") or {}),
+        _played_table(
+            "From one clip's latents to another's",
+            latent.get("interpolation") or {},
+            {"weights": "weight of the second clip"},
+        ),
+        _played_table(
+            "Along single latent dimensions",
+            latent.get("traversal") or {},
+            {"dimension": "dimension", "sigma": "offset, prior standard deviations"},
+        ),
+    ]
+    return [table for table in found if table is not None]
+
+
+def _figures_table(latent: Mapping[str, Any]) -> Table | None:
+    values = {label: _inside(*path)(latent) for label, path in _LATENT_NUMBERS.items()}
+    rows = [[name_cell(k), number_cell(v)] for k, v in values.items() if v is not None]
+    note = "Over the states that the student visits."
+    return Table("Figures", ["", "value"], rows, note) if rows else None
+
+
+def _probe_table(probe: Mapping[str, Any]) -> Table | None:
+    """What a linear readout finds in the latent, beside what it finds in the body alone."""
+    behaviour, speed = probe.get("behaviour") or {}, probe.get("speed") or {}
+    accuracy, r2 = behaviour.get("balanced_accuracy") or {}, speed.get("r2") or {}
+    names = [name for name in _FEATURES if name in accuracy or name in r2]
+    why = [
+        f"{what}: {part['why']}"
+        for what, part in (("Behaviour", behaviour), ("Speed", speed))
+        if part.get("why")
+    ]
+    if not names and not why:
+        return None
+    rows = [
+        [name_cell(_FEATURES[name]), number_cell(accuracy.get(name)), number_cell(r2.get(name))]
+        for name in names
+    ]
+    if behaviour.get("chance") is not None:
+        rows.append([name_cell("chance"), number_cell(behaviour["chance"]), number_cell(0.0)])
+    left_out = behaviour.get("left_out") or []
+    notes = ["Linear probes, cross-validated with whole clips held out.", *why]
+    notes += (
+        [f"Behaviours of a single clip are left out: {', '.join(left_out)}."] if left_out else []
+    )
+    heads = ["read from", "behaviour: balanced accuracy", "speed: R²"]
+    return Table("What can be read from the latent", heads, rows, " ".join(notes))
+
+
+def _played_table(title: str, played: Mapping[str, Any], inputs: Mapping[str, str]) -> Table | None:
+    first = next(iter(inputs))
+    if not played.get(first):
+        return None
+    columns = {k: label for k, label in {**inputs, **_MOTION}.items() if played.get(k)}
+    rows = []
+    for i in range(len(played[first])):
+        cells = [number_cell(played[key][i]) for key in columns]
+        fell = bool(played["fell"][i]) if played.get("fell") else False
+        rows.append([*cells, Cell("fell" if fell else "stayed up", int(fell))])
+    clips = [played[key] for key in ("first", "second") if key in played]
+    note = f"From {clips[0]} (0) to {clips[1]} (1)." if len(clips) == 2 else ""
+    return Table(title, [*columns.values(), "end"], rows, note, folded=True)
+
+
+def prior_table(document: Document) -> Table | None:
+    """A row for each way to draw latents and each start."""
+    rows, heads = [], ["latent drawn", "start"]
+    parts = [(m, s, f) for m, starts in document["prior"].items() for s, f in _objects(starts)]
+    parts = [(mode, start, figures) for mode, start, figures in parts if "survival" in figures]
+    if not parts:
+        return None
+    seconds = sorted({t for _, _, figures in parts for t in figures["survival"]}, key=float)
+    heads += [f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds] + list(_PRIOR_NUMBERS)
+    for mode, start, figures in parts:
+        intervals = figures.get("survival_interval", {})
+        cells = [name_cell(mode), Cell(start, start)]
+        for t in seconds:
+            ends = intervals.get(t) or {}
+            cells.append(metric_cell({"mean": figures["survival"].get(t), **ends}))
+        cells += [number_cell(read(figures)) for read in _PRIOR_NUMBERS.values()]
+        rows.append(cells)
+    return Table(
+        "Prior rollouts", heads, rows, "Overlap of histograms with the data's: 1 is equal."
+    )
+
+
+def _objects(value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    items = value.items() if isinstance(value, Mapping) else ()
+    return [(key, item) for key, item in items if isinstance(item, Mapping)]
+
+
+def _inside(*path: str) -> Callable[[Mapping[str, Any]], Any]:
+    def read(figures: Any) -> Any:
+        for key in path:
+            figures = figures.get(key) if isinstance(figures, Mapping) else None
+        return figures if isinstance(figures, int | float) else None
+
+    return read
+
+
+_PRIOR_NUMBERS = {
+    "mean speed, m/s": _inside("speed", "mean"),
+    "speed / data's": _inside("speed_ratio"),
+    "speed overlap": _inside("speed", "overlap"),
+    "height overlap": _inside("torso_height", "overlap"),
+    "joint angle overlap": _inside("joint_angles", "overlap"),
+    "joint variance / data's": _inside("joint_variance_reached"),
+    "diversity / data's": _inside("diversity_ratio"),
+}
