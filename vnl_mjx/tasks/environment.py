@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx import masking
+from vnl_mjx.physics.base import PhysicsState
 
 
 @flax.struct.dataclass
@@ -62,6 +63,44 @@ class StepOutcome:
     truncated: jax.Array
     overflowed: jax.Array
     num_steps: jax.Array
+
+    @classmethod
+    def of(
+        cls,
+        physics: PhysicsState,
+        terms: dict[str, jax.Array],
+        failures: dict[str, jax.Array],
+        truncated: jax.Array,
+        distances: dict[str, jax.Array] | None = None,
+    ) -> "StepOutcome":
+        """Builds the outcome of one control step in one environment.
+
+        A simulation that diverged earns and measures nothing, and fails by "nan" alone: its zeroed state
+        has no meaning, and that it lies below every height limit is no fall.
+
+        Args:
+            physics: after the step.
+            terms: named, weighted, signed reward terms.
+            failures: named failure flags besides "nan".
+            truncated: the episode is over; does not count where it failed.
+            distances: named distances to the reference.
+        """
+        terms, distances = jax.tree.map(
+            lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distances or {})
+        )
+        failed = {name: failure & ~physics.diverged for name, failure in failures.items()}
+        failed["nan"] = physics.diverged
+        terminated = jnp.any(jnp.stack(list(failed.values())))
+        return cls(
+            reward=jnp.sum(jnp.stack(list(terms.values()))) if terms else jnp.float32(0),
+            terms=terms,
+            distances=distances,
+            failures=failed,
+            terminated=terminated,
+            truncated=truncated & ~terminated,
+            overflowed=physics.overflowed,
+            num_steps=jnp.int32(1),
+        )
 
     @property
     def done(self) -> jax.Array:

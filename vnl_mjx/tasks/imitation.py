@@ -204,6 +204,21 @@ class ImitationTask:
             state.physics, clips, state.clip, self.frame(state), state.previous_qpos, actions
         )
 
+    def proprioception(
+        self,
+        physics: PhysicsState,
+        previous_qpos: jax.Array | None = None,
+        actions: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns what a policy sees of its own body [size]; no clip is read, so that other tasks may use it.
+
+        Args:
+            physics: of this body.
+            previous_qpos: see `ObservationFunctions.observe`.
+            actions: see there.
+        """
+        return self._observations.proprioception(physics, previous_qpos, actions)
+
     def step(
         self, state: ImitationState, action: jax.Array, clips: ReferenceClips
     ) -> tuple[ImitationState, StepOutcome]:
@@ -243,29 +258,14 @@ class ImitationTask:
         )
         errors = tracking_errors(state, reference, walker, self._upstream_rows)
         state = state.replace(errors=errors, distances=distances(errors, self.config.termination))
-        # The zeroed state of a diverged simulation has no meaningful error; none may reach a sum, and that
-        # it lies below every height limit is no fall.
-        terms, distance = jax.tree.map(
-            lambda x: jnp.where(physics.diverged, 0.0, x),
-            (self._reward(state, reference, walker), state.distances),
-        )
-        failed = {
-            name: failure(state, reference, walker) & ~physics.diverged
-            for name, failure in self._failures.items()
-        }
-        failed["nan"] = physics.diverged
-        terminated = jnp.any(jnp.stack(list(failed.values())))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps
-        return StepOutcome(
-            reward=jnp.sum(jnp.stack(list(terms.values()))) if terms else jnp.float32(0),
-            terms=terms,
-            distances=distance,
-            failures=failed,
-            terminated=terminated,
-            truncated=(clip_ended | time_is_up) & ~terminated,
-            overflowed=physics.overflowed,
-            num_steps=jnp.int32(1),
+        return StepOutcome.of(
+            physics,
+            terms=self._reward(state, reference, walker),
+            failures={n: term(state, reference, walker) for n, term in self._failures.items()},
+            truncated=clip_ended | time_is_up,
+            distances=state.distances,
         )
 
     def reset_where(

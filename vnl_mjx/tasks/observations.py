@@ -23,7 +23,7 @@ from vnl_mjx.tasks.terms.observations import (
     sensor_rows,
     track_mjx_terms,
 )
-from vnl_mjx.tasks.terms.state import Term, find_terms, frames_ahead, term_state
+from vnl_mjx.tasks.terms.state import Term, TermState, find_terms, frames_ahead, term_state
 from vnl_mjx.walkers.walker import Walker
 
 _ACTIONS_READ = {"last_action": 1, "previous_action": 2}
@@ -123,26 +123,38 @@ class ObservationFunctions:
             actions: [at least `num_actions_read`, nu] last controls, oldest first, zeros before the
                 episode. Only needed where `num_actions_read` > 0.
         """
+        seen = self._seen(state, previous_qpos, actions)
+        ahead = clips.window(clip, frame + 1, self._traj_length)
+        reference = _flat([term(seen, ahead, self._walker) for term in self._reference.values()])
+        body = _flat([term(seen, ahead, self._walker) for term in self._proprioception.values()])
+        parts = Observation.of(reference=reference, proprioception=body)
+        return jax.tree.map(jnp.nan_to_num, parts)
+
+    def proprioception(
+        self,
+        state: PhysicsState,
+        previous_qpos: jax.Array | None = None,
+        actions: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns the proprioception [size] without reading a clip; arguments as of `observe`."""
+        seen = self._seen(state, previous_qpos, actions)
+        terms = self._proprioception.values()
+        return jnp.nan_to_num(_flat([term(seen, None, self._walker) for term in terms]))
+
+    def _seen(
+        self, state: PhysicsState, previous_qpos: jax.Array | None, actions: jax.Array | None
+    ) -> TermState:
         if previous_qpos is None and self.needs_previous:
             raise ValueError("these terms need previous_qpos, the pose one control step ago")
         if actions is None and self.num_actions_read:
             raise ValueError(f"these terms need the last {self.num_actions_read} controls")
-        seen = term_state(
+        return term_state(
             state,
             self._walker,
             self.control_timestep,
             previous_qpos=previous_qpos,
             actions=actions,
         )
-        ahead = clips.window(clip, frame + 1, self._traj_length)
-        parts = {
-            name: _flat([term(seen, ahead, self._walker) for term in terms.values()])
-            for name, terms in (
-                ("reference", self._reference),
-                ("proprioception", self._proprioception),
-            )
-        }
-        return jax.tree.map(jnp.nan_to_num, Observation.of(**parts))
 
 
 def _flat(parts: Sequence[jax.Array]) -> jax.Array:
