@@ -12,8 +12,7 @@ from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.file import write_clip_file
-from vnl_mjx.clips.hdf5 import write_clips
-from vnl_mjx.clips.streams import append_clips
+from vnl_mjx.clips.hdf5 import append_clips, write_clips
 
 
 @pytest.fixture(scope="module")
