@@ -123,7 +123,7 @@ def test_clips_of_another_kind_of_root_are_refused(arm, clips, toy_walker, tmp_p
     with h5py.File(path, "a") as file:  # as files of a body with a free root
         del file.attrs["free_root"]
     with pytest.raises(
-        UserError, match="11 columns of qpos with a free root.*walker, which has no free root"
+        UserError, match="11 columns of qpos with a free root.*which has no free root"
     ):
         read_clips(path, arm)
 
