@@ -106,7 +106,7 @@ def test_our_own_clip_file(rodent, tmp_path, capsys):
     rows = found["tables"]["Clip file"]
     assert (rows["clips"], rows["seconds"], rows["from"]) == ("1", "0.1", "day.h5")
     assert "synthetic" in rows["made motion"]
-    assert found["tables"]["Quality"]["feet below the floor"] == "at most 1.5 mm (rest)"
+    assert found["tables"]["Quality"]["below the floor, mm (feet)"] == "at most 1.5 (rest)"
     assert found["details"]["clips"][0]["made_by"] == "by hand"
 
 

@@ -15,8 +15,7 @@ from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.interrupts import terminate_cleanly
 from vnl_mjx.commands.output import check_output
 from vnl_mjx.commands.progress import frame_progress
-from vnl_mjx.config.preprocessing import PreprocessConfig
-from vnl_mjx.config.quality import QualityLimits
+from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
 
