@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals with the clip as the resampling unit.
+"""Bootstrap intervals with the clip as the resampling unit.
 
 Frames of an episode, and episodes of a clip, are no independent observations; clips are taken to be.
 The intervals are Hesterberg's expanded percentile intervals ("What Teachers Should Know About the

@@ -25,7 +25,7 @@ def latent_statistics(
     clip: np.ndarray,
     control_hz: float,
 ) -> dict[str, Any]:
-    """All figures of this file, JSON-able; empty where no step is valid.
+    """Returns all numbers of this file, JSON-able; empty if no step is valid.
 
     Args:
         posterior: of the student.
