@@ -37,7 +37,7 @@ _COLUMNS = {
 _LEGEND = (
     "alive: episodes that reached the clip's end; reward: share of the maximum of the imitation terms; "
     "mm, 95 %, deg: the root's distance (mean, 95th percentile) and angle; rad: joints; speed: of the "
-    "clip's; slip: of paws on the floor, mm/s"
+    "clip's; slip: of paws on the floor, mm/s. Every control step counts alike."
 )
 
 

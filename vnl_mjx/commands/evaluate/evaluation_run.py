@@ -65,7 +65,7 @@ class EvaluationRun:
         self._num_videos = 0
 
     def play(self) -> None:
-        """Runs every policy on the clips."""
+        """Runs all policies on the clips."""
         protocol = self.config.eval_config
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
@@ -98,7 +98,7 @@ class EvaluationRun:
             )
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
-        """Asks for videos of what follows the clips, which another process draws meanwhile."""
+        """Queues videos of the policies on the clips, which another process draws meanwhile."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
         self._ask(queue, folder, clip_videos(shown, self.clips, self.config.video_config))
 
