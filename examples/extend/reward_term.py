@@ -2,7 +2,8 @@
 
     python examples/extend/reward_term.py [key=value ...]
 
-Trains for one tiny update; the log has the term as rollout/tail_up.
+Trains for two tiny updates; the log has the term as rollout/tail_up. Its arguments are configuration too:
+task.reward.terms.tail_up.arguments.height=0.05.
 """
 
 import os
@@ -16,9 +17,9 @@ HERE = os.path.relpath(__file__)
 TINY = "ppo.num_envs=8 ppo.unroll_length=8 ppo.num_steps=128 ppo.num_epochs=1 eval_config.video_at_end=false"
 
 
-def tail_up(state, reference, walker, *, height=0.1):
-    """Height [] of the tip of the tail over the floor, as a share of `height` metres, at most 1."""
-    tip = walker.body_names.index("vertebra_C30")
+def tail_up(state, reference, walker, *, body="vertebra_C30", height=0.1):
+    """Height [] of `body` (the tip of the tail) over the floor, as a share of `height` metres, at most 1."""
+    tip = walker.body_names.index(body)
     return jnp.clip((state.physics.xpos[tip, 2] - walker.floor_height) / height, 0.0, 1.0)
 
 
