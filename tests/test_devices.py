@@ -65,4 +65,4 @@ def test_what_is_as_long_as_there_are_environments_is_split():
 
 
 def test_one_device_needs_no_spreading():
-    assert devices.spread(np.sin, devices.single_device()) is np.sin
+    assert devices.sharded(np.sin, devices.single_device()) is np.sin

@@ -105,8 +105,8 @@ def test_the_first_gradient_is_taken_at_the_policy_that_acted():
     once = trainer_of(MLP, replace(CONFIG, num_minibatches=1, num_epochs=1))
     _, updates = solved(once, probes.observed_reward(NUM_ENVS), num_updates=2)
     for _, learning in updates:
-        assert abs(learning.loss.policy_kl) < 1e-6
-        assert learning.loss.clip_fraction == 0.0
+        assert abs(learning.loss["policy_kl"]) < 1e-6
+        assert learning.loss["clip_fraction"] == 0.0
 
 
 def test_a_value_that_is_observed(trainer):

@@ -13,6 +13,7 @@ from toy_trainers import TRAINING, toy_distillation
 from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.training.metrics import interval_metrics
+from vnl_mjx.training.rollout import begin, rollout
 from vnl_mjx.training.vae_distillation import VaeDistillation
 
 
@@ -154,23 +155,47 @@ def test_clip_end_is_truncation_not_failure(toy):
     assert not any(bool(outcome.terminated) for outcome in until_end)
 
 
+class EndsIn:
+    """Environments, of which those where `ended` [env] is true fail in every step."""
+
+    def __init__(self, env, ended):
+        self.env, self.ended = env, ended
+        self.observe, self.reset_finished = env.observe, env.reset_finished
+
+    def step(self, state, action, data):
+        state, outcome = self.env.step(state, action, data)
+        no = jnp.zeros_like(self.ended)
+        return state, outcome.replace(terminated=self.ended, truncated=no)
+
+
 def test_a_reset_forgets_what_the_teacher_remembers(toy):
     """In the environment that ended, and in no other; so does the sum of the episode's rewards."""
-    task, _, _, clips = toy
-    teacher = untrained_policy(task.imitation, lstm_num_layers=1)
-    state = jax.jit(task.reset, static_argnums=1)(jax.random.PRNGKey(0), 3, teacher, clips)
-    state, _ = jax.jit(task.label)(state, teacher, clips)
-    ended = np.array([False, True, False])
-    _, outcome = jax.jit(task.step)(state, jnp.zeros((3, task.imitation.action_size)), clips)
-    outcome = outcome.replace(terminated=ended, truncated=np.zeros(3, bool))
-    state = state.replace(episode_reward=jnp.ones(3))
-    after, end = jax.jit(task.reset_finished)(state, outcome, teacher, clips)
-    for before, now in zip(state.memory, after.memory, strict=True):
+    env, _, student, clips = toy
+    key, ended = jax.random.PRNGKey(0), np.array([False, True, False])
+    teacher = untrained_policy(env.task, lstm_num_layers=1)
+    policy = StudentPolicy(student.init(key), teacher, jnp.bool_(True), student)
+    started = jax.jit(env.reset, static_argnums=1)(key, 3, clips)
+    state = begin(started, policy, 3).replace(episode_reward=jnp.ones(3))
+    after, seen, sums = jax.jit(
+        lambda state: rollout(
+            EndsIn(env, jnp.asarray(ended)),
+            policy,
+            state,
+            clips,
+            key,
+            1,
+            lambda step: (step.acted.memory[0], step.outcome.reward),
+        )
+    )(state)
+    memory, reward = jax.tree.map(lambda x: np.asarray(x[0]), seen)
+    for before, now in zip(memory, after.memory[0], strict=True):
         assert np.abs(before[1]).max() > 1e-3
         np.testing.assert_array_equal(now[1], 0.0)
         np.testing.assert_array_equal(now[~ended], before[~ended])
-    np.testing.assert_array_equal(after.episode_reward, [1.0, 0.0, 1.0])
-    np.testing.assert_array_equal(end.episode_reward, [0.0, 1.0, 0.0])
+    expected = np.where(ended, 0.0, 1.0 + reward)
+    np.testing.assert_allclose(after.episode_reward, expected, rtol=1e-6)
+    np.testing.assert_allclose(sums.episode_reward, 1.0 + reward[1], rtol=1e-6)
+    np.testing.assert_array_equal(after.starts, ended)
 
 
 def test_batch_size_must_divide(toy):
