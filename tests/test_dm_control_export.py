@@ -12,12 +12,12 @@ from dm_control_tasks import locomotion, physics_of, tracking_environment, walki
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.clips.exporters.dm_control import clip_identifiers, export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.clips.file import atomic_hdf5, fixed_length
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.config.imitation import WalkerConfig

@@ -227,4 +227,6 @@ def test_summary_by_hand():
     assert pair["train"]["reward_ratio"]["median"] == 1.0
     assert pair["held_out"]["reward_ratio"]["median"] is None  # an episode has no reward
     assert pair["all"]["x"]["mean"] == 0.5
+    assert pair["train"]["reward_ratio_of_means"]["mean"] == 1.0
+    assert pair["all"]["reward_ratio_of_means"]["mean"] is None
     assert "teacher vs teacher" not in differences(figures, sets)

@@ -116,11 +116,15 @@ def test_metrics_of_a_fixed_body(arm, arm_poses, clips):
 def test_clips_of_another_kind_of_root_are_refused(arm, clips, toy_walker, tmp_path):
     path = tmp_path / "arm.h5"
     write_clips(path, slice_clip(clips, 0, 0, 40))
-    with pytest.raises(UserError, match="expected poses of a body with a free root.*found"):
+    with pytest.raises(
+        UserError, match="4 columns of qpos and no free root, expected 7.*another body"
+    ):
         read_clips(path, toy_walker)
     with h5py.File(path, "a") as file:  # as files of a body with a free root
         del file.attrs["free_root"]
-    with pytest.raises(UserError, match="expected poses of a body without a free root"):
+    with pytest.raises(
+        UserError, match="11 columns of qpos with a free root.*which has no free root"
+    ):
         read_clips(path, arm)
 
 

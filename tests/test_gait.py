@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.gait import measure
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.gait import (
@@ -20,14 +21,11 @@ from vnl_mjx.gait import (
     gait_suite,
     make_gait,
     parameters,
-    smoothing,
 )
-from vnl_mjx.gait import posture as gait_posture
 from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, solve
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, solve, solve_smooth
 from vnl_mjx.gait.limbs import rodent_limbs
-from vnl_mjx.gait.measure import measure
-from vnl_mjx.gait.posture import REAL_POSTURE, symmetric_medians
+from vnl_mjx.gait.posture import REAL_POSTURE, unsided
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
 from vnl_mjx.walkers.walker import Walker, build_walker
 
@@ -136,7 +134,7 @@ def test_smoothing_finds_the_minimum_of_a_quadratic(rodent: Walker) -> None:
     posture = np.random.default_rng(1).uniform(-0.2, 0.2, (frames, joints))
     base = Pose(np.zeros((frames, 3)), np.tile(np.eye(3), (frames, 1, 1)))
     asked = PointTask(0, np.zeros(3), np.zeros((frames, 3)), np.zeros(3))
-    angles = smoothing.solve_smooth(chain, base, [asked], posture, weight, posture, smoothness)
+    angles = solve_smooth(chain, base, [asked], posture, weight, posture, smoothness)
     difference = np.diff(np.eye(frames), n=2, axis=0)
     matrix = weight**2 * np.eye(frames) + smoothness**2 * difference.T @ difference
     expected = np.linalg.solve(matrix, weight**2 * posture)
@@ -349,30 +347,15 @@ def test_bad_options_are_refused(words: list[str]) -> None:
         configs_from(options(*words))
 
 
-def test_medians_join_left_and_right_and_drop_lateral_joints() -> None:
-    names = ("knee_L", "hip_L_extend", "knee_R", "vertebra_2_bend", "atlas")
-    joints = np.tile([1.0, 5, 3, 9, 7], (3, 1))
-    assert symmetric_medians(joints, names) == {"knee": 2.0, "hip_extend": 5.0, "atlas": 7.0}
-
-
 def test_the_posture_is_that_of_the_real_clips(rodent: Walker, shared_data) -> None:
     with h5py.File(shared_data / "reference" / "rodent_mocap_4x250.h5") as file:
-        medians = symmetric_medians(np.asarray(file["qpos"], float)[:, 7:], rodent.joint_names)
+        joints = np.asarray(file["qpos"], float)[:, 7:]
+    sides: dict[str, list[np.ndarray]] = {}  # left and right together
+    for name, angles in zip(rodent.joint_names, joints.T, strict=True):
+        if not name.endswith(("_bend", "_twist")):
+            sides.setdefault(unsided(name), []).append(angles)
+    medians = {name: float(np.median(np.stack(angles))) for name, angles in sides.items()}
     assert {name: round(x, 3) for name, x in medians.items() if abs(x) > 5e-4} == REAL_POSTURE
-
-
-def test_the_posture_of_a_file_is_printed(tmp_path, capsys) -> None:
-    qpos = np.zeros((4, 74))
-    qpos[:, 7] = 0.25  # the first joint, vertebra_1_extend
-    with h5py.File(tmp_path / "clips.h5", "w") as file:
-        file["qpos"] = qpos
-    assert gait_posture.main([str(tmp_path / "clips.h5")]) == 0
-    assert capsys.readouterr().out.strip() == '"vertebra_1_extend": 0.250,'
-    with h5py.File(tmp_path / "short.h5", "w") as file:
-        file["qpos"] = qpos[:, :30]
-    assert gait_posture.main([str(tmp_path / "short.h5")]) == 2
-    assert "expected qpos of 74" in capsys.readouterr().err
-    assert gait_posture.main([]) == 2
 
 
 def test_another_scale_moves_as_well() -> None:

@@ -43,7 +43,10 @@ def test_stac_file_is_read_whole(stac, equal_toy_clips, toy_walker):
         equal_toy_clips.sha256,
     )
     np.testing.assert_array_equal(found.lengths, [CLIP_LENGTH] * 2)
-    assert found.notes == ("no frame rate in the file: 50 Hz assumed",)
+    assert found.notes == (
+        "STAC files have no frame rate (RENDER_FPS, of its videos, is 50)",
+        "no frame rate in the file: 50 Hz assumed",
+    )
     assert read_clips(stac(), toy_walker, rate_hz=RATE_HZ).notes == ()
 
 
@@ -264,7 +267,11 @@ def test_real_recording(shared_data, rodent):
     path = shared_data / "reference" / "rodent_mocap_4x250.h5"
     clips = read_clips(path, rodent)
     # Nothing else is assumed: what the file stores is kept, not computed anew.
-    assert clips.notes == ("no frame rate in the file: 50 Hz assumed",)
+    assert clips.notes == (
+        "STAC files have no frame rate (RENDER_FPS, of its videos, is 50)",
+        "no frame rate in the file: 50 Hz assumed",
+        "no joint names: the columns are taken to be in the walker's order",
+    )
     np.testing.assert_array_equal(clips.lengths, [250] * 4)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(clips.qpos(), file["qpos"][:])
@@ -288,6 +295,12 @@ def test_real_stac_output_is_one_clip(shared_data, rodent, name, frames, atol_m)
     positions = forward_kinematics(rodent.model, np.asarray(clips.qpos())).positions
     np.testing.assert_allclose(clips.body_positions, positions, rtol=0, atol=atol_m)
     assert "velocities by finite differences" in clips.notes
+
+
+def test_real_stac_pickle_is_the_same_clip(shared_data, rodent):
+    folder = shared_data / "reference"
+    old, new = (read_clips(folder / f"stac_rodent_50f{kind}", rodent) for kind in (".p", ".h5"))
+    np.testing.assert_allclose(old.qpos(), new.qpos(), atol=1e-6)
 
 
 def test_real_recording_against_a_larger_rodent_is_noted(shared_data):

@@ -27,13 +27,15 @@ def test_what_is_not_a_clip_file_is_refused(toy_walker, tmp_path):
     assert "is a directory" in refusal(tmp_path, toy_walker)
     for name, content, expected in (
         ("empty.h5", b"", "is empty"),
-        ("text.h5", b"hello", "not an HDF5 file"),
-        ("keypoints.mat", b"MATLAB 5.0 MAT-file, made on", "MATLAB v5"),
-        ("clips.p", b"\x80\x04}.", "pickle"),
+        ("text.h5", b"hello", "truncated or not HDF5 at all; poses are read from stac-mjx output"),
+        ("keypoints.mat", b"MATLAB 5.0 MAT-file, made on", "damaged MATLAB file"),
+        ("clips.p", b"\x80\x04}.", "the pickle has no 'qpos'"),
     ):
         (tmp_path / name).write_bytes(content)
-        message = refusal(tmp_path / name, toy_walker)
-        assert expected in message and "'qpos'" in message and "'all_clips'" in message
+        assert expected in refusal(tmp_path / name, toy_walker)
+    np.save(tmp_path / "poses.npy", np.ones((5, 11)))
+    message = refusal(tmp_path / "poses.npy", toy_walker)
+    assert "'qpos'" in message and "'all_clips'" in message and "vnl-mjx preprocess" in message
 
 
 def test_hdf5_without_clips_says_what_it_found(toy_walker, tmp_path):
@@ -87,13 +89,18 @@ def test_zero_quaternion_is_located(stac, equal_toy_clips, toy_walker):
     ("changes", "expected"),
     [
         ({"qpos": np.zeros((0, 11))}, "'qpos' is empty"),
-        ({"qpos": np.zeros((24, 4))}, r"shape (24, 4), expected (frames, 11)"),
+        ({"qpos": np.zeros((24, 4))}, "'names_qpos' has 11 names"),
         ({"qpos": np.zeros(24)}, "shape (24,)"),
         ({"qpos": np.array([b"a", b"b"])}, "expected numbers"),
-        ({"qvel": np.zeros((23, 10))}, "'qvel' has shape (23, 10), expected (24, 10)"),
+        (
+            {"qpos": np.zeros((24, 4)), "names_qpos": None, "qvel": None},
+            "4 columns of qpos, expected 11",
+        ),
+        ({"qvel": np.zeros((24, 9))}, "'qvel' has shape (24, 9), expected (24, 10)"),
+        ({"qvel": np.zeros((23, 10))}, "'qvel' has shape (23, 10), expected (24 frames"),
         ({"xpos": np.zeros((23, 6, 3))}, "'xpos' has shape (23, 6, 3)"),
-        ({"xquat": np.zeros((24, 5, 4))}, "'xquat' has shape (24, 5, 4)"),
-        ({"names_xpos": np.array([b"torso"])}, "1 body names for the 7 bodies"),
+        ({"xquat": np.zeros((24, 5, 4))}, "7 body names in 'names_xpos' for the 5 of 'xquat'"),
+        ({"names_xpos": np.array([b"torso"])}, "1 body names in 'names_xpos' for the 7"),
         ({"names_xpos": np.array([b"Torso"] * 7)}, "'torso' (nearest: 'Torso')"),
         ({"names_qpos": np.array([b"root"] * 7)}, "'names_qpos' has 7 names"),
         (
@@ -137,5 +144,6 @@ def test_bad_rate_attribute_is_refused(equal_toy_clips, toy_walker, tmp_path, ra
 def test_real_files_of_other_kinds_are_refused(shared_data, rodent):
     folder = shared_data / "reference"
     assert "another body" in refusal(folder / "stac_mouse_arm_1clip.h5", rodent)
-    assert "MATLAB v5" in refusal(folder / "rodent_keypoints_1000f.mat", rodent)
-    assert "pickle" in refusal(folder / "stac_rodent_50f.p", rodent)
+    assert "fit the keypoints with stac-mjx" in refusal(
+        folder / "rodent_keypoints_1000f.mat", rodent
+    )

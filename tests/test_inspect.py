@@ -12,8 +12,7 @@ from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.file import write_clip_file
-from vnl_mjx.clips.hdf5 import write_clips
-from vnl_mjx.clips.streams import append_clips
+from vnl_mjx.clips.hdf5 import append_clips, write_clips
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_our_own_clip_file(rodent, tmp_path, capsys):
     rows = found["tables"]["Clip file"]
     assert (rows["clips"], rows["seconds"], rows["from"]) == ("1", "0.1", "day.h5")
     assert "synthetic" in rows["made motion"]
-    assert found["tables"]["Quality"]["feet below the floor"] == "at most 1.5 mm (rest)"
+    assert found["tables"]["Quality"]["below the floor, mm (feet)"] == "at most 1.5 (rest)"
     assert found["details"]["clips"][0]["made_by"] == "by hand"
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.sides import partners
+from vnl_mjx.clips.conditioning.mirror import Mirror, partners
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.velocities import finite_difference_qvel

@@ -146,6 +146,9 @@ def test_figures_of_a_clip_are_those_of_its_episodes(task, toy_clips):
     for name in ("reward_per_step", "root_error_mm", "joint_error_rad", "reward_fraction"):
         assert figures[name] == pytest.approx(np.average([r[name] for r in own], weights=weights))
     assert pooled["num_episodes"] == 4 and figures["num_episodes"] == 2
+    over_episodes = evaluation.summary()["means_over_episodes"]
+    for name in ("reward_per_step", "root_error_mm", "completed_fraction"):
+        assert over_episodes[name] == pytest.approx(np.mean([r[name] for r in episodes]))
     terms = pooled["terms"]
     assert sum(terms.values()) == pytest.approx(pooled["reward_per_step"], rel=1e-5)
     imitation = sum(terms[f"{name}_reward"] for name in ("pos", "quat", "joint", "endeff"))

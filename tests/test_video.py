@@ -65,20 +65,20 @@ def test_choosing_late_leaves_the_environment_and_exits_cleanly(backend, tmp_pat
 
 
 def test_the_scene_has_the_walkers_bodies_where_the_walker_has_them(rodent):
-    scene = build_scene(rodent, num_ghosts=2)
+    scene = build_scene(rodent, with_ghost=True)
     rng = np.random.default_rng(0)
-    qpos = rodent.model.qpos0 + 0.1 * rng.standard_normal((3, rodent.model.nq))
+    qpos = rodent.model.qpos0 + 0.1 * rng.standard_normal((2, rodent.model.nq))
     data, own = mujoco.MjData(scene.model), mujoco.MjData(rodent.model)
     data.qpos[:] = qpos.ravel()
     mujoco.mj_forward(scene.model, data)
-    for prefix, pose in zip(("", "ghost_0/", "ghost_1/"), qpos, strict=True):
+    for prefix, pose in zip(("", "ghost/"), qpos, strict=True):
         own.qpos[:] = pose
         mujoco.mj_kinematics(rodent.model, own)
         for name in ("torso", "skull", "hand_L", "vertebra_C30"):
             shown, expected = data.body(prefix + name), own.body(name)
             np.testing.assert_allclose(shown.xpos, expected.xpos, atol=1e-12)
             np.testing.assert_allclose(shown.xmat, expected.xmat, atol=1e-12)
-    assert data.ncon == 0 and scene.model.nskin == 3
+    assert data.ncon == 0 and scene.model.nskin == 2
     floor = scene.model.geom(FLOOR_NAME)
     assert floor.pos[2] == rodent.floor_height == -0.005
     assert scene.square == 0.02
@@ -107,15 +107,13 @@ def test_the_skin_is_scaled_with_the_bones_that_it_covers(rodent):
 
 
 def test_a_scene_of_another_walker_keeps_its_geoms_on_a_floor_of_ours(toy_walker):
-    scene = build_scene(toy_walker, num_ghosts=1)
+    scene = build_scene(toy_walker, with_ghost=True)
     model = scene.model
     planes = np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)
     assert [model.geom(plane).name for plane in planes] == [FLOOR_NAME]
     np.testing.assert_array_equal(model.geom(FLOOR_NAME).rgba, [0.5, 0.5, 0.5, 1])  # the material's
-    assert model.geom("torso").rgba[3] == 1.0 and model.geom("ghost_0/torso").rgba[3] < 0.5
+    assert model.geom("torso").rgba[3] == 1.0 and model.geom("ghost/torso").rgba[3] < 0.5
     assert model.nq == 2 * toy_walker.model.nq and not model.geom_contype.any()
-    with pytest.raises(ValueError, match="num_ghosts=9"):
-        build_scene(toy_walker, num_ghosts=9)
 
 
 @given(st.floats(1e-4, 1e3))

@@ -136,7 +136,7 @@ def test_what_is_said_of_made_and_mirrored_clips(rodent, rodent_file, monkeypatc
     clips = clips_from_poses(rodent, walking(rodent, 6), [2, 2, 2], 50.0)
     info = (ClipInfo(), ClipInfo(made_by="gait"), ClipInfo(made_by="gait", mirrored=True))
     monkeypatch.setattr(view, "read_clips", lambda *a, **k: clips.replace(info=info))
-    shots = list(view.read_shots(rodent_file, rodent, view.ViewOptions(all_clips=True)))
+    shots = list(view.read_parts(rodent_file, rodent, view.ViewOptions(all_clips=True)))
     notes = [shot.note for shot in shots]
     assert notes == ["", "synthetic motion", "synthetic motion, mirrored"]
     assert all(shot.qpos.shape == (2, rodent.model.nq) for shot in shots)
@@ -144,8 +144,8 @@ def test_what_is_said_of_made_and_mirrored_clips(rodent, rodent_file, monkeypatc
 
 def test_a_clip_by_number_name_and_part(rodent, rodent_file):
     options = view.ViewOptions(clip="1", start=0.04, seconds=0.1)
-    (by_number,) = view.read_shots(rodent_file, rodent, options)
-    (by_name,) = view.read_shots(rodent_file, rodent, replace(options, clip="two [b]"))
+    (by_number,) = view.read_parts(rodent_file, rodent, options)
+    (by_name,) = view.read_parts(rodent_file, rodent, replace(options, clip="two [b]"))
     np.testing.assert_array_equal(by_number.qpos, by_name.qpos)
     np.testing.assert_allclose(by_number.qpos, walking(rodent, 24)[14:19], atol=1e-6)
     assert by_number.first_time == pytest.approx(0.04)

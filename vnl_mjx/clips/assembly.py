@@ -1,81 +1,260 @@
-"""From what a file holds to `ReferenceClips`: check, put in the walker's order, complete.
-
-Readers of single layouts (`layouts.py`) fill `UnorderedClips`; everything that does not depend on the
-layout happens here.
-"""
+"""From a recording to `ReferenceClips` of a walker: check, put in its order, complete."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.clips.columns import VELOCITY, join_qpos, join_qvel, split_qpos, split_qvel
+from vnl_mjx.clips.columns import POSE, VELOCITY, split_qpos, split_qvel
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, content_sha256
 from vnl_mjx.clips.features import FeatureComputer, root_features
-from vnl_mjx.clips.joint_matching import joint_order, with_nearest
-from vnl_mjx.clips.kinematics import BodyPoses, static_bodies
-from vnl_mjx.clips.unordered import (
-    UnorderedClips,
-    check_finite,
-    check_root,
-    check_shapes,
-    unit_quaternions,
-)
+from vnl_mjx.clips.kinematics import static_bodies
+from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, with_nearest
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
+_DERIVED = ("end_effectors", "appendages", "contacts")
+_SAMPLES = 200  # frames whose stored body poses are compared with the walker's
+_NORM_TOLERANCE = 1e-5  # unit to float32 round-off; left as stored, so that copies are exact
+_ZERO_NORM = 1e-3
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
 
 def assemble(
-    raw: UnorderedClips, walker: Walker, source: str, computer: FeatureComputer | None = None
+    recording: Recording,
+    walker: Walker,
+    takes: Sequence[int] | None = None,
+    computer: FeatureComputer | None = None,
 ) -> ReferenceClips:
-    """Checked, reordered and complete clips; raises UserError for data that cannot be used.
+    """Returns the takes of a recording as clips: checked, in the walker's order, complete.
+
+    What the recording lacks is computed from its poses; `notes` of the result says which.
 
     Args:
-        raw: is used up: its features and notes are edited.
+        recording: that is open, with a frame rate or a usual one.
         walker: whose clips they are.
-        source: name of the file.
+        takes: which of its takes; default: all.
         computer: of the walker, where it is at hand already.
+
+    Raises:
+        UserError: the recording is damaged or of another body, or has no such take.
     """
-    layout = walker.layout
-    check_root(raw, layout.free_root)
-    check_shapes(raw, layout.num_joints)
-    check_finite(raw)
-    _reorder_joints(raw, walker)
-    for name in ("quaternion", "body_quaternions"):
-        if name in raw.features:
-            raw.features[name] = unit_quaternions(raw, name)
-    features = raw.features
-    qpos = join_qpos(features, layout)
-    lengths = raw.lengths.astype(np.int32)
-    computer = computer or FeatureComputer(walker)
-    poses = computer.kinematics(qpos)
-    _complete_bodies(raw, walker, poses)
-    if not layout.free_root:
-        features |= root_features(walker, poses.positions, poses.quaternions)
-    _complete_velocities(raw, qpos, layout)
-    bodies = features["body_positions"], features["body_quaternions"]
-    pose = features["position"], features["quaternion"], features["joints"]
-    computed = computer.derived(*bodies, lengths, raw.rate_hz)
-    complete = computed | {"center_of_mass": poses.center_of_mass} | features
-    return ReferenceClips(
-        **{name: np.ascontiguousarray(complete[name], np.float32) for name in FEATURES},
-        starts=clip_starts(lengths),
-        lengths=lengths,
-        names=raw.clip_names,
-        rate_hz=raw.rate_hz,
-        source=source,
-        joint_names=walker.joint_names,
-        body_names=walker.body_names,
-        sha256=content_sha256(*pose, lengths),
-        notes=tuple(raw.notes),
-        info=raw.info,
-        free_root=layout.free_root,
-    )
+    return _Assembly(recording, walker, takes, computer).clips()
+
+
+class _Assembly:
+    """The takes of a recording on their way to clips; arrays are float32 [frame, ...]."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        walker: Walker,
+        takes: Sequence[int] | None,
+        computer: FeatureComputer | None,
+    ):
+        self.recording, self.walker, self.layout = recording, walker, walker.layout
+        self.computer = computer or FeatureComputer(walker)
+        self.takes = _chosen(recording, takes)
+        lengths = np.asarray(recording.take_lengths)
+        self.lengths = lengths[self.takes].astype(np.int32)
+        self._firsts = None if takes is None else (np.cumsum(lengths) - lengths)[self.takes]
+        self.rate_hz = float(recording.rate_hz or recording.usual_rate_hz or np.nan)
+        self.notes = list(recording.notes)
+        if recording.rate_hz is None:
+            self.notes.append(f"no frame rate in the file: {self.rate_hz:g} Hz assumed")
+
+    def clips(self) -> ReferenceClips:
+        recording, walker = self.recording, self.walker
+        order, note = match_joints(recording, walker)
+        self.notes += [note] if note else []
+        qpos = self._read(recording.qpos)
+        if order is not None:
+            joints = self.layout.joint_qpos
+            qpos[:, joints] = qpos[:, joints][:, order]
+        features = split_qpos(qpos, self.layout)
+        self._check_finite(features)
+        if self.layout.root:
+            self._normalise(features, "quaternion")
+        features |= self._stored() | self._velocities(qpos, order)
+        features |= self._bodies(qpos, features)
+        if not self.layout.free_root:
+            bodies = features["body_positions"], features["body_quaternions"]
+            features |= root_features(walker, *bodies)
+        if any(name not in features for name in _DERIVED):
+            bodies = features["body_positions"], features["body_quaternions"]
+            features = self.computer.derived(*bodies, self.lengths, self.rate_hz) | features
+        position, quaternion, joints = (features[name] for name in POSE)
+        return ReferenceClips(
+            **{name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES},
+            starts=clip_starts(self.lengths),
+            lengths=self.lengths,
+            names=tuple(recording.take_names[take] for take in self.takes),
+            rate_hz=self.rate_hz,
+            source=Path(recording.path).name,
+            joint_names=walker.joint_names,
+            body_names=walker.body_names,
+            sha256=content_sha256(position, quaternion, joints, self.lengths),
+            notes=tuple(self.notes),
+            info=tuple(recording.info[take] for take in self.takes) if recording.info else (),
+            free_root=self.layout.free_root,
+        )
+
+    def _read(self, array: FrameArray) -> np.ndarray:
+        """The frames of the chosen takes."""
+        with np.errstate(over="ignore"):  # becomes infinity, which is reported with its place
+            if self._firsts is None:
+                return np.array(array[:], np.float32)
+            spans = zip(self._firsts, self.lengths, strict=True)
+            return np.concatenate([np.array(array[a : a + n], np.float32) for a, n in spans])
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        """Further features that the file holds, where their rows are the walker's."""
+        recording, walker = self.recording, self.walker
+        rows = {
+            "end_effectors": walker.end_effectors,
+            "appendages": walker.appendages,
+            "contacts": walker.feet,
+        }
+        names = {name: tuple(walker.body_names[b] for b in ids) for name, ids in rows.items()}
+        found = {}
+        for name, array in recording.features.items():
+            if name in names and recording.feature_rows.get(name) != names[name]:
+                continue
+            expected = (3,) if name not in rows else (len(rows[name]), 3)
+            self._check_shape(name, array, expected[:1] if name == "contacts" else expected)
+            found[name] = self._read(array)
+        self._check_finite(found)
+        return found
+
+    def _velocities(self, qpos: np.ndarray, order: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Stored velocities, or finite differences where there are none or they cannot be right."""
+        expected = finite_difference_qvel(qpos, self.layout, self.lengths, self.rate_hz)
+        if self.recording.stored_qvel is None:
+            self.notes.append("velocities by finite differences")
+            return split_qvel(expected, self.layout)
+        self._check_shape(VELOCITY[-1], self.recording.stored_qvel, (self.layout.nv,))
+        stored = self._read(self.recording.stored_qvel)
+        if order is not None:
+            joints = self.layout.joint_qvel
+            stored[:, joints] = stored[:, joints][:, order]
+        features = split_qvel(stored, self.layout)
+        self._check_finite(features)
+        moving = np.repeat(self.lengths > 1, self.lengths)  # a single frame has no difference
+        if not moving.any():
+            return features
+        # The median frame, so that a few jumps of the recording do not decide.
+        typical, usual = (
+            float(np.median(np.linalg.norm(qvel[moving], axis=-1))) for qvel in (stored, expected)
+        )
+        floor = 1e-4  # a recording of a still animal has no ratio
+        ratio = max(typical, floor) / max(usual, floor)
+        if 1.0 / _MAX_VELOCITY_RATIO <= ratio <= _MAX_VELOCITY_RATIO:
+            return features
+        found = f"velocities are {ratio:.3g} times the finite differences at {self.rate_hz:g} Hz"
+        if self.recording.trust_velocities:
+            self.notes.append(f"{found}: kept as stored")
+            return features
+        self.notes.append(f"{found}: recomputed")
+        return split_qvel(expected, self.layout)
+
+    def _bodies(self, qpos: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Body poses and centre of mass in the walker's rows; by kinematics what the file lacks."""
+        recording, walker = self.recording, self.walker
+        stored = {
+            "body_positions": recording.stored_xpos,
+            "body_quaternions": recording.stored_xquat,
+        }
+        given = {name: array for name, array in stored.items() if array is not None}
+        ids, rows = [], []
+        if given:
+            num_rows = next(iter(given.values())).shape[1]
+            for name, array in given.items():
+                self._check_shape(name, array, (num_rows, 3 if name == "body_positions" else 4))
+            ids, rows = match_bodies(recording, walker, num_rows)
+        read = {name: self._read(array) for name, array in given.items()}
+        self._check_finite(read)
+        if "body_quaternions" in read:
+            self._normalise(read, "body_quaternions")
+        absent = np.setdiff1d(np.arange(len(walker.body_names)), ids)
+        complete = len(given) == 2 and not len(absent) and "center_of_mass" in features
+        step = max(len(qpos) // _SAMPLES, 1) if complete else 1
+        poses = self.computer.kinematics(qpos[::step])
+        found = {}
+        if not complete:
+            found = {"body_positions": poses.positions, "body_quaternions": poses.quaternions}
+            if "center_of_mass" not in features:
+                found["center_of_mass"] = poses.center_of_mass
+        if "body_positions" in read:
+            self._compare_bodies(poses.positions[:, ids], read["body_positions"][::step, rows], ids)
+        for name in stored:
+            if name not in read:
+                self.notes.append(f"{name} by forward kinematics")
+            elif complete:
+                found[name] = read[name][:, rows]
+            else:
+                found[name][:, ids] = read[name][:, rows]
+        moving = int((~static_bodies(walker.model)[absent]).sum())
+        if given and moving:
+            self.notes.append(f"{moving} bodies that the file lacks by forward kinematics")
+        return found
+
+    def _compare_bodies(self, expected: np.ndarray, given: np.ndarray, ids: list[int]) -> None:
+        """Notes body positions that belong to another body, as after a different rescaling."""
+        errors = np.linalg.norm(given - expected, axis=-1)
+        if errors.max() > _MAX_POSE_DIFFERENCE_M:
+            body = self.walker.body_names[ids[int(np.argmax(errors.max(axis=0)))]]
+            self.notes.append(
+                f"body_positions differ from the walker's forward kinematics by up to "
+                f"{1000 * errors.max():.1f} mm ({body}): another model or scale (walker: "
+                f"rescale_factor {self.walker.config.rescale_factor:g})?"
+            )
+
+    def _check_shape(self, name: str, array: FrameArray, expected: tuple[int, ...]) -> None:
+        expected = (self.recording.num_frames, *expected)
+        if array.shape != expected:
+            raise UserError(
+                f"{self.recording.path}: {self._dataset(name)!r} has shape {array.shape}, expected "
+                f"{expected} for a walker with {self.layout.num_joints} joints"
+            )
+
+    def _check_finite(self, features: dict[str, np.ndarray]) -> None:
+        """Raises UserError for NaN or infinity, with the first place."""
+        for name, array in features.items():
+            bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            if bad.any():
+                raise UserError(
+                    f"{self.recording.path}: {self._dataset(name)!r} holds NaN or infinity in "
+                    f"{self._place(int(np.argmax(bad)))} ({int(bad.sum())} such frames); "
+                    "repair or leave out that stretch of the recording"
+                )
+
+    def _normalise(self, features: dict[str, np.ndarray], name: str) -> None:
+        """Makes the quaternions of a feature unit, in place; UserError where one is nearly zero."""
+        quaternions = features[name]
+        norms = np.linalg.norm(quaternions.astype(np.float64), axis=-1)
+        near_zero = norms < _ZERO_NORM
+        if near_zero.any():
+            raise UserError(
+                f"{self.recording.path}: {self._dataset(name)!r} holds a quaternion of norm "
+                f"{norms[near_zero][0]:.2g} in {self._place(int(np.argwhere(near_zero)[0, 0]))}, "
+                "expected unit quaternions (w x y z)"
+            )
+        off = np.abs(norms - 1.0) > _NORM_TOLERANCE
+        if off.any():
+            self.notes.append(f"{int(off.sum())} quaternions of {self._dataset(name)} normalised")
+            quaternions[off] /= norms[off][:, None]
+
+    def _dataset(self, feature: str) -> str:
+        return self.recording.datasets.get(feature, feature)
+
+    def _place(self, row: int) -> str:
+        starts = clip_starts(self.lengths)
+        clip = int(np.searchsorted(starts, row, side="right")) - 1
+        take = self.takes[clip]
+        return f"clip {take} ({self.recording.take_names[take]!r}), frame {row - int(starts[clip])}"
 
 
 def clips_from_poses(
@@ -100,63 +279,30 @@ def clips_from_poses(
     frames = np.asarray(lengths, np.int32)
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
-    features = split_qpos(np.asarray(qpos, np.float32), walker.layout)
-    raw = UnorderedClips(
+    recording = Recording(
         path=source,
-        features=features,
-        datasets={name: name for name in features},
-        lengths=frames,
-        clip_names=tuple(names or (f"clip_{clip}" for clip in range(len(frames)))),
-        joint_names=None,
-        body_names=None,
+        qpos=np.asarray(qpos, np.float32),
         rate_hz=float(rate_hz),
-        trust_velocities=True,
-        free_root=walker.layout.free_root,
+        take_lengths=frames,
+        take_names=tuple(names or (f"clip_{clip}" for clip in range(len(frames)))),
+        joint_names=walker.joint_names,
+        has_root=walker.layout.free_root,
     )
-    return assemble(raw, walker, source)
+    return assemble(recording, walker).replace(source=source)
 
 
-def _reorder_joints(raw: UnorderedClips, walker: Walker) -> None:
-    if raw.joint_names is None:
-        return
-    order = joint_order(raw.path, raw.joint_names, walker.joint_names)
-    if order is None:
-        return
-    raw.notes.append("joints reordered by name")
-    for name in ("joints", "joints_velocity"):
-        if name in raw.features:
-            raw.features[name] = raw.features[name][:, order]
-
-
-def _complete_bodies(raw: UnorderedClips, walker: Walker, poses: BodyPoses) -> None:
-    """Leaves body features in the walker's rows; what the file lacks comes from its kinematics."""
-    given = [name for name in ("body_positions", "body_quaternions") if name in raw.features]
-    ids, rows = _match_bodies(raw, walker, raw.features[given[0]].shape[1]) if given else ([], [])
-    absent = np.setdiff1d(np.arange(len(walker.body_names)), ids)
-    moving = [int(body) for body in absent if not static_bodies(walker.model)[body]]
-    computed = {"body_positions": poses.positions, "body_quaternions": poses.quaternions}
-    for name, values in computed.items():
-        if name not in given:
-            raw.notes.append(f"{name} by forward kinematics")
-            raw.features[name] = values
-            continue
-        merged = values.copy()
-        merged[:, ids] = raw.features[name][:, rows]
-        raw.features[name] = merged
-    if given and moving:
-        raw.notes.append(f"{len(moving)} bodies that the file lacks by forward kinematics")
-    if "body_positions" in given:
-        _compare_bodies(raw, walker, poses.positions)
-
-
-def _match_bodies(
-    raw: UnorderedClips, walker: Walker, num_rows: int
+def match_bodies(
+    recording: Recording, walker: Walker, num_rows: int
 ) -> tuple[list[int], list[int]]:
-    """Body ids of the walker and the file's rows that hold them."""
-    names = raw.body_names
+    """Returns the body ids of the walker that stored body poses hold, and the rows of each.
+
+    Raises:
+        UserError: the bodies are not the walker's.
+    """
+    names = recording.body_names
     if names is not None and len(names) != num_rows:
         raise UserError(
-            f"{raw.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
+            f"{recording.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
         )
     if names is None:
         names = walker.body_names
@@ -164,7 +310,7 @@ def _match_bodies(
             names = tuple(name for name in names if name != _FLOOR)
         if num_rows != len(names):
             raise UserError(
-                f"{raw.path}: body poses of {num_rows} bodies without names, expected "
+                f"{recording.path}: body poses of {num_rows} bodies without names, expected "
                 f"{len(walker.body_names)} as the walker has; add the dataset "
                 "'names_xpos' to match by name"
             )
@@ -172,46 +318,19 @@ def _match_bodies(
     ids = [body for body, name in enumerate(walker.body_names) if name in row_of]
     if walker.body_names[walker.root_body] not in row_of:
         raise UserError(
-            f"{raw.path}: the body names do not match the walker's; not in the file: "
+            f"{recording.path}: the body names do not match the walker's; not in the file: "
             f"{with_nearest([walker.body_names[walker.root_body]], names)}"
         )
     return ids, [row_of[walker.body_names[body]] for body in ids]
 
 
-def _compare_bodies(raw: UnorderedClips, walker: Walker, expected: np.ndarray) -> None:
-    """Notes body positions that belong to another body, as after a different rescaling."""
-    errors = np.linalg.norm(raw.features["body_positions"] - expected, axis=-1)
-    if errors.max() > _MAX_POSE_DIFFERENCE_M:
-        body = walker.body_names[int(np.argmax(errors.max(axis=0)))]
-        raw.notes.append(
-            f"body_positions differ from the walker's forward kinematics by up to "
-            f"{1000 * errors.max():.1f} mm ({body}): another model or scale (walker: "
-            f"rescale_factor {walker.config.rescale_factor:g})?"
+def _chosen(recording: Recording, takes: Sequence[int] | None) -> list[int]:
+    num_takes = len(recording.take_lengths)
+    chosen = list(range(num_takes) if takes is None else map(int, takes))
+    outside = [take for take in chosen if not 0 <= take < num_takes]
+    if outside or not chosen:
+        found = f"clip {outside[0]}" if outside else "no clip"
+        raise UserError(
+            f"{recording.path}: {found} was asked for, expected clips out of 0 ... {num_takes - 1}"
         )
-
-
-def _complete_velocities(raw: UnorderedClips, qpos: np.ndarray, layout: Layout) -> None:
-    qvel = finite_difference_qvel(qpos, layout, raw.lengths, raw.rate_hz)
-    differences = split_qvel(qvel, layout)
-    if not all(name in raw.features for name in VELOCITY):
-        raw.notes.append("velocities by finite differences")
-        raw.features.update(differences)
-        return
-    stored = join_qvel(raw.features, layout)
-    moving = np.repeat(raw.lengths > 1, raw.lengths)  # a single frame has no difference
-    if not moving.any():
-        return
-    # The median frame, so that a few jumps of the recording do not decide.
-    typical, expected = (
-        float(np.median(np.linalg.norm(values[moving], axis=-1))) for values in (stored, qvel)
-    )
-    floor = 1e-4  # a recording of a still animal has no ratio
-    ratio = max(typical, floor) / max(expected, floor)
-    if 1.0 / _MAX_VELOCITY_RATIO <= ratio <= _MAX_VELOCITY_RATIO:
-        return
-    found = f"velocities are {ratio:.3g} times the finite differences at {raw.rate_hz:g} Hz"
-    if raw.trust_velocities:
-        raw.notes.append(f"{found}: kept as stored")
-    else:
-        raw.notes.append(f"{found}: recomputed")
-        raw.features.update(differences)
+    return chosen

@@ -1,27 +1,27 @@
-"""Clip files on disk: opening, reading and writing HDF5."""
+"""Clip files: any layout to clips in memory, whole or one at a time, and writing."""
 
-import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import h5py
 import numpy as np
 
 from vnl_mjx.clips.assembly import assemble
-from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
-from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES, ReferenceClips
-from vnl_mjx.clips.file import HDF5_ERRORS, is_own_file, open_clip_file
-from vnl_mjx.clips.layouts import (
-    ALL_CLIPS,
-    FORMATS,
-    STAC_DATASETS,
-    FileContents,
-    read_all_clips_layout,
-    read_stac_layout,
+from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.file import (
+    ClipRow,
+    ClipWriter,
+    atomic_hdf5,
+    fixed_length,
+    is_own_file,
+    open_clip_file,
 )
-from vnl_mjx.clips.own_layout import unordered_clips
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
 _NAMES = ("names", "joint_names", "body_names")  # root attributes of an `all_clips` file
@@ -40,7 +40,7 @@ def read_clips(
     Features that the file lacks are computed from its poses; `notes` of the result says which.
 
     Args:
-        path: an HDF5 file, see `FORMATS`.
+        path: a clip file of vnl_mjx, an `all_clips` file (ReferenceClip) or the output of stac-mjx.
         walker: whose joints and bodies the rows are put in order of.
         clip_length: frames per clip; default: what the file says, else the file is one clip. The
             last clip is shorter where frames are left over.
@@ -50,20 +50,93 @@ def read_clips(
     Raises:
         UserError: the file is missing, not in a known layout, damaged, or not of this walker.
     """
-    if clip_length is not None and clip_length < 1:
-        raise UserError(f"clip_length: expected at least 1 frame, found {clip_length}")
-    if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise UserError(f"rate_hz: expected a positive number, found {rate_hz}")
-    if is_own_file(path):
-        with open_clip_file(path) as file:
-            raw = unordered_clips(file, walker, clip_length, rate_hz, clips)
-        return assemble(raw, walker, Path(path).name)
-    contents = _load(Path(path))
-    grouped = any(name.startswith(f"{ALL_CLIPS}/") for name in contents.found)
-    read_layout = read_all_clips_layout if grouped else read_stac_layout
-    raw = read_layout(contents, walker, clip_length, rate_hz)
-    found = assemble(raw, walker, Path(path).name)
-    return found if clips is None else found.select(clips)
+    with _open(path, walker, clip_length, rate_hz) as recording:
+        if clips is not None and not recording.trust_velocities:
+            return assemble(recording, walker).select(clips)  # all clips tell whether to trust
+        return assemble(recording, walker, clips)
+
+
+def _open(
+    path: str | os.PathLike[str],
+    walker: Walker,
+    clip_length: int | None = None,
+    rate_hz: float | None = None,
+) -> Recording:
+    """Opens a file whose layout defines the units of its poses."""
+    recording = open_recording(
+        path,
+        rate_hz=rate_hz,
+        take_length=clip_length,
+        has_root=walker.layout.free_root,
+        part="clip",
+    )
+    if recording.usual_rate_hz is None:
+        recording.close()
+        raise UserError(
+            f"{path}: is {recording.layout}, expected the output of stac-mjx (dataset 'qpos') or clips "
+            "(group 'all_clips'); make clips of it: vnl-mjx preprocess IN OUT"
+        )
+    return recording
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """One clip as its file has it.
+
+    Attributes:
+        clips: that clip alone.
+        quality: its measures, where the file has them.
+    """
+
+    clips: ReferenceClips
+    quality: Mapping[str, float]
+
+    @property
+    def info(self) -> ClipInfo:
+        """Where it is from; the file where nothing else is known."""
+        return self.clips.info[0] if self.clips.info else ClipInfo(source=self.clips.source)
+
+
+def stored_clips(
+    path: str | os.PathLike[str], walker: Walker, indices: Sequence[int] | None = None
+) -> Iterator[StoredClip]:
+    """Reads the clips of a file one at a time, so that it may be larger than memory.
+
+    Raises:
+        UserError: as `read_clips`.
+    """
+    computer = FeatureComputer(walker)
+    with _open(path, walker) as recording:
+        # whether STAC's velocities are right is decided over all of its clips
+        whole = None if recording.trust_velocities else assemble(recording, walker)
+        for take in range(len(recording.take_lengths)) if indices is None else indices:
+            one = whole.select([take]) if whole else assemble(recording, walker, [take], computer)
+            quality = {name: float(column[take]) for name, column in recording.quality.items()}
+            yield StoredClip(one, quality)
+
+
+def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the writer of a file of our own format recorded; {} for other files."""
+    if not is_own_file(path):
+        return {}
+    with open_clip_file(path) as file:
+        return file.metadata
+
+
+def append_clips(
+    writer: ClipWriter,
+    clips: ReferenceClips,
+    quality: Mapping[str, float] | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Writes each of `clips`; `quality` is that of the clip that they are parts of."""
+    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
+    for clip, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        rows = slice(int(start), int(start + length))
+        features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
+        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source)
+        name = (names or clips.names)[clip]
+        writer.append(features, ClipRow(name, int(length), info, quality or {}))
 
 
 def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
@@ -100,49 +173,3 @@ def common_length(path: str | os.PathLike[str], clips: ReferenceClips, layout: s
             f"{layout} holds clips of one length; cut them first: vnl-mjx clips split IN OUT --seconds S"
         )
     return int(lengths[0])
-
-
-def _load(path: Path) -> FileContents:
-    if not path.exists():
-        raise UserError(f"{path}: no such file; give the path of a clip file ({FORMATS})")
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; give the path of a clip file in it ({FORMATS})")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
-    if not h5py.is_hdf5(path):
-        raise UserError(f"{path}: {_kind(path, head)}; clips are read from {FORMATS}")
-    try:
-        with h5py.File(path, "r") as file:
-            found = list(file)
-            names = list(STAC_DATASETS)
-            group = file.get(ALL_CLIPS)
-            if isinstance(group, h5py.Group):
-                found += [f"{ALL_CLIPS}/{name}" for name in group]
-                names = [f"{ALL_CLIPS}/{name}" for name in REFERENCE_CLIP_FEATURES]
-            stored = {name: file.get(name) for name in names}
-            datasets = {
-                name: np.asarray(dataset[()])
-                for name, dataset in stored.items()
-                if isinstance(dataset, h5py.Dataset)
-            }
-            known = ("rate_hz", "free_root", *_NAMES)
-            attributes = {name: file.attrs[name] for name in known if name in file.attrs}
-            # str: a name that is not UTF-8 arrives as bytes
-            return FileContents(str(path), datasets, attributes, tuple(map(str, found)))
-    except HDF5_ERRORS as error:
-        raise UserError(
-            f"{path}: is truncated or damaged HDF5 ({first_line(error)}); copy it again"
-        ) from error
-
-
-def _kind(path: Path, head: bytes) -> str:
-    if not head:
-        return "is empty"
-    if head.startswith(b"MATLAB 5"):
-        return "is a MATLAB v5 file (keypoints are fitted by stac-mjx first), not HDF5"
-    if path.suffix in (".p", ".pkl", ".pickle") or head[:1] == b"\x80":
-        return "is a pickle, not HDF5; `vnl-mjx preprocess` reads it"
-    return "is not an HDF5 file"

@@ -15,7 +15,6 @@ from vnl_mjx.clips.conditioning.segments import Cut, cut_clips
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
 from vnl_mjx.clips.features import ContactRule, FeatureComputer
 from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
-from vnl_mjx.clips.markers import Markers
 from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.clips.preprocess_report import (
     CUT,
@@ -27,8 +26,8 @@ from vnl_mjx.clips.preprocess_report import (
 )
 from vnl_mjx.clips.quality import ClipQuality, assess, verdict
 from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.recording_fit import Markers, compare_stored_poses
 from vnl_mjx.clips.sources import match_joints, open_recording
-from vnl_mjx.clips.stored_poses import compare_stored_poses
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError

@@ -23,7 +23,7 @@ FINAL_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
-class Step:
+class DemoStep:
     """One command of the demonstration.
 
     Attributes:
@@ -37,10 +37,10 @@ class Step:
     needs_gl: bool = False
 
 
-def steps(run_dir: Path, quick: bool) -> list[Step]:
+def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
     """The demonstration, in order."""
     teacher, run = _shown(DEMO_TEACHER), str(run_dir)
-    film = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
+    video = ("view", teacher, "--clip", "walk_fast", "--output", str(run_dir / "teacher.mp4"))
     num_steps = QUICK_STEPS if quick else NUM_STEPS
     distil = (
         "distill",
@@ -65,10 +65,10 @@ def steps(run_dir: Path, quick: bool) -> list[Step]:
             "video_config.num_clips=1",
         )
     return [
-        Step("the bundled teacher", ("inspect", teacher)),
-        *([] if quick else [Step("what it does on a clip", film, needs_gl=True)]),
-        Step("a student learns from it", distil),
-        Step("student, teacher and prior are measured", evaluate),
+        DemoStep("the bundled teacher", ("inspect", teacher)),
+        *([] if quick else [DemoStep("what it does on a clip", video, needs_gl=True)]),
+        DemoStep("a student learns from it", distil),
+        DemoStep("student, teacher and prior are measured", evaluate),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals with the clip as the resampling unit.
+"""Bootstrap intervals with the clip as the resampling unit.
 
 Frames of an episode, and episodes of a clip, are no independent observations; clips are taken to be.
 The intervals are Hesterberg's expanded percentile intervals ("What Teachers Should Know About the
@@ -79,27 +79,19 @@ def difference(
     values: np.ndarray,
     others: np.ndarray,
     clip: np.ndarray,
-    statistic: Statistic = "mean",
-    num: int = NUM_RESAMPLES,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Interval:
     """Of `values` minus `others`, pair by pair: the same clip and start in the same place.
 
     A pair of which either is not finite is left out.
     """
-    return interval(_finite(values) - _finite(others), clip, statistic, num, seed, level)
+    return interval(_finite(values) - _finite(others), clip, seed=seed)
 
 
-def median_of_clips(
-    value: dict[int, float | None],
-    num: int = NUM_RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
+def median_of_clips(value: dict[int, float | None], seed: int = 0) -> Interval:
     """Median over clips of one value each, such as a ratio; None is left out."""
     numbers = _finite([np.nan if v is None else v for v in value.values()])
-    return interval(numbers, np.arange(len(numbers)), "median", num, seed, level)
+    return interval(numbers, np.arange(len(numbers)), "median", seed=seed)
 
 
 def _expanded_tail(num_clips: int, level: float) -> float:

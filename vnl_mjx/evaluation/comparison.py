@@ -6,8 +6,6 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
     SAMPLED,
-    STUDENT,
-    TEACHER,
     PolicyEvaluator,
     student_and_teacher,
 )
@@ -33,19 +31,23 @@ class Evaluator:
         seed: int,
         deterministic: bool = True,
     ) -> dict[str, Rollout]:
-        """Returns the rollouts "student" and "teacher"; arguments as of `rollout`."""
-        return {
-            name: self.rollout(
-                params,
-                teacher,
-                clips,
-                num_episodes,
-                seed,
-                teacher_acts=name == TEACHER,
-                deterministic=deterministic,
-            )
-            for name in (STUDENT, TEACHER)
-        }
+        """Returns the rollouts "student" and "teacher"; `steps.extra` holds actions and latents of both.
+
+        Args:
+            params: the student's.
+            teacher: acts in one of the rollouts, labels in both.
+            clips: what is followed.
+            num_episodes: see `PolicyEvaluator.run`.
+            seed: of start frames and noise.
+            deterministic: act at the mode, else sample.
+
+        Raises:
+            UserError: a clip is too short, or of another rate than the task's.
+        """
+        both = student_and_teacher(self._task, self._student, params, teacher)
+        how = DETERMINISTIC if deterministic else SAMPLED
+        played = self._evaluator.run(both, clips, num_episodes, (how,), seed)
+        return {name: ways[how] for name, ways in played.items()}
 
     def rollout(
         self,
@@ -56,24 +58,9 @@ class Evaluator:
         seed: int,
         *,
         teacher_acts: bool,
-        deterministic: bool = True,
     ) -> Rollout:
-        """Runs one of the two; `rollout.steps.extra` holds the actions and latents of both.
-
-        Args:
-            params: the student's.
-            teacher: acts if `teacher_acts`, labels in any case.
-            clips: what is followed.
-            num_episodes: see `PolicyEvaluator.run`.
-            seed: of start frames and noise.
-            teacher_acts: else the student acts.
-            deterministic: act at the mode, else sample.
-
-        Raises:
-            UserError: a clip is too short, or of another rate than the task's.
-        """
+        """Returns one of the two rollouts of `compare`, at the mode."""
         both = student_and_teacher(self._task, self._student, params, teacher)
-        how = DETERMINISTIC if deterministic else SAMPLED
         policy = both[int(teacher_acts)]
-        played = self._evaluator.run([policy], clips, num_episodes, (how,), seed)
-        return played[policy.name][how]
+        played = self._evaluator.run([policy], clips, num_episodes, (DETERMINISTIC,), seed)
+        return played[policy.name][DETERMINISTIC]

@@ -1,4 +1,4 @@
-"""Is this environment the one that the teacher was trained in? Checked before anything is learnt."""
+"""Checks, before training, that this environment is the one that the teacher was trained in."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def check_sizes(task: ImitationTask, teacher: FrozenPolicy) -> None:
 
 
 def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], list[str]]:
-    """What a replay of the teacher shows: table rows for a person, and what in them looks wrong.
+    """Returns table rows that describe a replay of the teacher, and warnings about them.
 
     Args:
         replay: the teacher acting (`evaluation.comparison.Evaluator.rollout`).

@@ -63,7 +63,7 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
 
 
 def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
-    """The `EndFunction` of those who follow nothing: it fails who has fallen, and is never over.
+    """Returns the `EndFunction` of free rollouts: a fall terminates, nothing truncates.
 
     Fallen is: the simulation diverged, the torso's z axis points below the horizontal, or the torso is
     lower over the floor than half of its lowest height in `clips`. A body without a free root cannot
@@ -179,7 +179,7 @@ class PriorEvaluator:
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> PriorEvaluation:
-        """Plays every mode from drawn frames of the clips and from the neutral pose.
+        """Runs every mode from drawn frames of the clips and from the neutral pose.
 
         Args:
             params: the student's.

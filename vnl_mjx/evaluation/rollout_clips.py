@@ -53,7 +53,8 @@ def cut_rollout(
     stride = _steps_per_frame(rollout.control_hz, clips.rate_hz)
     num_frames, left_out, made = round(seconds * clips.rate_hz), {}, []
     for episode, clip in enumerate(rollout.episodes.clip.tolist()):
-        reason = _failure(rollout, episode)
+        lived_s = rollout.steps.alive[:, episode].sum() / rollout.control_hz
+        reason = "" if rollout.survived[episode] else f"failed after {lived_s:.2f} s"
         # rounded up to a frame, so that the new clip's time in its source is known
         first = int(np.ceil(settle_s * clips.rate_hz - 1e-6))
         qpos = rollout.qpos_of(episode)[first * stride :: stride][:num_frames]
@@ -82,14 +83,6 @@ def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
             f"{rate_hz:g} Hz; resample the clips first (vnl-mjx preprocess)"
         )
     return steps
-
-
-def _failure(rollout: Rollout, episode: int) -> str:
-    steps = rollout.steps
-    alive = steps.alive[:, episode]
-    if (steps.truncated[:, episode] & alive).any():
-        return ""
-    return f"failed after {alive.sum() / rollout.control_hz:.2f} s"
 
 
 def _source_info(clips: ReferenceClips, clip: int) -> ClipInfo:

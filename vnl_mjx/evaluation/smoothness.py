@@ -46,9 +46,7 @@ def smoothness_metrics(
     )
 
 
-def normalized_jerk(
-    positions: np.ndarray, present: np.ndarray, rate_hz: float, window_s: float = JERK_WINDOW_S
-) -> np.ndarray:
+def normalized_jerk(positions: np.ndarray, present: np.ndarray, rate_hz: float) -> np.ndarray:
     """Median over bodies and sliding windows of the dimensionless squared jerk, [episode].
 
     Of a body in a window of D seconds it is D^5 / L^2 times the integral of its squared jerk, L being
@@ -63,12 +61,11 @@ def normalized_jerk(
         positions: [state, episode, body, 3] metres.
         present: bool [state, episode], of each episode a first part.
         rate_hz: states per second.
-        window_s: length of a window, seconds.
 
     Returns:
         NaN where no window is whole, or nothing moves.
     """
-    intervals = max(3, round(window_s * rate_hz))
+    intervals = max(3, round(JERK_WINDOW_S * rate_hz))
     if len(positions) <= intervals:
         return np.full(positions.shape[1], np.nan)
     seconds = intervals / rate_hz

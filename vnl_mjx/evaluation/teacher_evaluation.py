@@ -17,7 +17,7 @@ from vnl_mjx.evaluation.episode_metrics import (
     speed_ratio,
 )
 from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
-from vnl_mjx.evaluation.per_episode import episode_mean
+from vnl_mjx.evaluation.per_episode import episode_mean, mean_or_none
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
     SAMPLED,
@@ -126,8 +126,21 @@ class TeacherEvaluation:
         return self._pooled(np.arange(self.rollout.num_episodes))
 
     def summary(self) -> dict[str, Any]:
-        """Returns everything, JSON-able: `all`, `clips` by name, `episodes`."""
-        return {"all": self.pooled(), "clips": self.per_clip(), "episodes": self.per_episode()}
+        """Returns everything, JSON-able.
+
+        Returns:
+            `all` and `clips` by name, in which every control step counts alike; `episodes`; and
+            `means_over_episodes`, in which every episode does, as in the report of a student.
+        """
+        return {
+            "all": self.pooled(),
+            "means_over_episodes": {
+                name: mean_or_none(values[np.isfinite(values)])
+                for name, values in self.metrics.items()
+            },
+            "clips": self.per_clip(),
+            "episodes": self.per_episode(),
+        }
 
     def headline(self) -> dict[str, float]:
         """Returns the few numbers that a training log holds."""

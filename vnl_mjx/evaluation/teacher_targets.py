@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-MIN_SURVIVAL = 0.99
-MIN_REWARD_FRACTION = 0.9
-MAX_ROOT_ERROR_MM = 5.0
-MAX_SPEED_DEVIATION = 0.05
+_TARGETS = (
+    ("survival to the clip's end >= 99 %", "survival", "{:.1%}", lambda share: share >= 0.99),
+    (
+        "imitation reward >= 0.9 of its maximum",
+        "reward_fraction",
+        "{:.3f}",
+        lambda share: share >= 0.9,
+    ),
+    ("root position error <= 5 mm", "root_error_mm", "{:.1f} mm", lambda error: error <= 5.0),
+)
+_MAX_SPEED_DEVIATION = 0.05
 
 
 def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -20,24 +27,12 @@ def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         moves.
     """
     pooled = summary["all"]
-    survival, fraction = pooled["survival"], pooled["reward_fraction"]
-    error = pooled["root_error_mm"]
-    rows = [
-        _row("survival to the clip's end >= 99 %", survival, survival >= MIN_SURVIVAL, "{:.1%}"),
-        _row(
-            "imitation reward >= 0.9 of its maximum",
-            fraction,
-            fraction >= MIN_REWARD_FRACTION,
-            "{:.3f}",
-        ),
-        # no error was measured where every simulation diverged at once
-        _row(
-            "root position error <= 5 mm",
-            error,
-            error is not None and error <= MAX_ROOT_ERROR_MM,
-            "{:.1f} mm",
-        ),
-    ]
+    rows = []
+    for target, name, text, reached in _TARGETS:
+        value = pooled[name]  # None: every simulation diverged at once
+        found = "not measured" if value is None else text.format(value)
+        met = value is not None and reached(value)
+        rows.append({"target": target, "found": found, "value": value, "met": bool(met)})
     return [*rows, _speed(summary["clips"])]
 
 
@@ -51,10 +46,5 @@ def _speed(clips: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "target": target,
         "found": f"{off[worst]:+.1%} ({worst})",
         "value": off[worst],
-        "met": abs(off[worst]) <= MAX_SPEED_DEVIATION,
+        "met": abs(off[worst]) <= _MAX_SPEED_DEVIATION,
     }
-
-
-def _row(target: str, value: float | None, met: bool, text: str) -> dict[str, Any]:
-    found = "not measured" if value is None else text.format(value)
-    return {"target": target, "found": found, "value": value, "met": bool(met)}

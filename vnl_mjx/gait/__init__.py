@@ -1,9 +1,8 @@
 """Made motion: kinematic gaits of the rodent, from published facts and inverse kinematics."""
 
 from vnl_mjx.gait.generate import GaitMotion, make_gait
-from vnl_mjx.gait.options import add_arguments, configs_from
+from vnl_mjx.gait.options import add_arguments, configs_from, gait_suite
 from vnl_mjx.gait.profile import BEHAVIOURS, GaitConfig
-from vnl_mjx.gait.suite import gait_suite
 
 __all__ = [
     "BEHAVIOURS",

@@ -11,12 +11,11 @@ from vnl_mjx.gait.chains import Chain
 from vnl_mjx.gait.head_and_tail import neck_angles, tail_angles
 from vnl_mjx.gait.limb_motion import PawMotion, paw_motion
 from vnl_mjx.gait.limbs import Limb, rodent_limbs, solve_limb
-from vnl_mjx.gait.parameters import smooth_step
+from vnl_mjx.gait.parameters import smooth_step, wander
 from vnl_mjx.gait.posture import posture
 from vnl_mjx.gait.profile import GaitConfig, make_path
 from vnl_mjx.gait.style import GaitStyle, scaled, varied
 from vnl_mjx.gait.trunk import Trunk, TrunkBuilder
-from vnl_mjx.gait.variation import wander
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 

@@ -4,9 +4,14 @@ import numpy as np
 
 from vnl_mjx.gait import parameters
 from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Task, solve
+from vnl_mjx.gait.inverse_kinematics import (
+    OrientationTask,
+    PointTask,
+    Task,
+    solve,
+    solve_smooth,
+)
 from vnl_mjx.gait.profile import Path
-from vnl_mjx.gait.smoothing import solve_smooth
 from vnl_mjx.gait.style import GaitStyle
 from vnl_mjx.walkers.walker import Walker
 

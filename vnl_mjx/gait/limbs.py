@@ -14,10 +14,10 @@ from vnl_mjx.gait.inverse_kinematics import (
     PointTask,
     Task,
     solve,
+    solve_smooth,
 )
 from vnl_mjx.gait.limb_motion import PawMotion
 from vnl_mjx.gait.posture import unsided
-from vnl_mjx.gait.smoothing import solve_smooth
 from vnl_mjx.quaternions import matrix
 from vnl_mjx.walkers.walker import Walker
 

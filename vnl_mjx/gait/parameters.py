@@ -61,3 +61,18 @@ def smooth_step(x: np.ndarray) -> np.ndarray:
     """0 below 0, 1 above 1, and between them the polynomial whose ends have no slope or curvature."""
     x = np.clip(x, 0.0, 1.0)
     return x**3 * (10 - 15 * x + 6 * x**2)
+
+
+def wander(
+    rng: np.random.Generator, time: np.ndarray, low_hz: float, high_hz: float, columns: int
+) -> np.ndarray:
+    """Smooth irregular curves [frame, columns] around 0 with a standard deviation of about 1.
+
+    Each is the sum of five sinusoids of a band; three draws are taken for each, whatever the frames.
+    """
+    frequency = rng.uniform(low_hz, high_hz, (5, columns))
+    phase = rng.uniform(0, 2 * np.pi, (5, columns))
+    size = rng.uniform(0.5, 1.0, (5, columns))
+    size *= np.sqrt(2 / (size**2).sum(axis=0))
+    waves = size * np.sin(2 * np.pi * frequency * time[:, None, None] + phase)
+    return waves.sum(axis=1)

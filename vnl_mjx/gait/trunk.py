@@ -9,7 +9,6 @@ from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.rearing import Rearing
 from vnl_mjx.gait.style import TrunkStyle
-from vnl_mjx.gait.variation import wander
 from vnl_mjx.walkers.walker import Walker
 
 _BREATHING_HZ, _BREATHING_RISE = 1.6, 0.0004  # assumed: about 95 breaths a minute, at rest
@@ -138,7 +137,7 @@ class TrunkBuilder:
         bob = moving * (1 + _RUNNING_BOB * parameters.smooth_step((0.5 - duty) / 0.12))
         reach = moving * np.cos(2 * np.pi * phase)  # 1 when the left hindlimb is put down
         lean = slow * np.cos(2 * np.pi * (phase - middle))
-        drift = variation * wander(rng, time, 0.15, 0.6, 4) * (1 - 0.7 * moving)[:, None]
+        drift = variation * parameters.wander(rng, time, 0.15, 0.6, 4) * (1 - 0.7 * moving)[:, None]
         first_breath = min(variation, 1.0) * rng.uniform()
         breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + first_breath))
 

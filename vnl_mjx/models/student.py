@@ -36,9 +36,9 @@ class Student:
         return self.networks.config.latent_dim
 
     @property
-    def decoder(self) -> "Decoder":
+    def decoder(self) -> "PrimitiveDecoder":
         """The decoder alone, from a latent to an action."""
-        return Decoder(self)
+        return PrimitiveDecoder(self)
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Any:
         """Returns the memory at the start of an episode; () of a feed-forward student."""
@@ -77,7 +77,7 @@ class Student:
 
 
 @flax.struct.dataclass
-class Decoder:
+class PrimitiveDecoder:
     """The decoder of a student: the reusable motor primitives.
 
     Attributes:

@@ -32,16 +32,12 @@ class Extras:
     """What the page says beside the document.
 
     Attributes:
-        title: of the page; empty for one that names who was evaluated.
         missing: by section ("videos", "latent", "prior" ...) one sentence on what could not be made
             and what to do.
-        captions: of videos by their name.
         config: text of the configuration of the run, may be empty.
     """
 
-    title: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
-    captions: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
 
 
@@ -50,7 +46,6 @@ class ShownVideo:
     """A video in the page: inside it, or linked where the page would become too large."""
 
     name: str
-    caption: str
     source: str
     poster: str
     linked: bool
@@ -121,7 +116,7 @@ def report_html(
     extras = extras or Extras()
     deciding = tiles(document)
     context: dict[str, Any] = {
-        "title": extras.title or _title(document),
+        "title": _title(document),
         "document": document,
         "tiles": deciding,
         "verdict": verdict_line(deciding),
@@ -130,7 +125,7 @@ def report_html(
         "config": extras.config,
     }
     template = environment().get_template("report.html.j2")
-    shown = [_show(video, extras, folder or Path()) for video in videos]
+    shown = [_show(video, folder or Path()) for video in videos]
     bare = template.render(**context, videos=shown)
     room = most_bytes - len(bare.encode())
     embedded = []
@@ -139,7 +134,7 @@ def report_html(
         if size <= room:
             room -= size
             source = data_uri(video.path.read_bytes(), "video/mp4")
-            linked = ShownVideo(linked.name, linked.caption, source, linked.poster, linked=False)
+            linked = ShownVideo(linked.name, source, linked.poster, linked=False)
         embedded.append(linked)
     return template.render(**context, videos=embedded)
 
@@ -163,13 +158,11 @@ def _title(document: Document) -> str:
     return f"Evaluation: {main_policy(document)}{after}"
 
 
-def _show(video: "VideoFile", extras: Extras, folder: Path) -> ShownVideo:
-    caption = extras.captions.get(video.name, "")
+def _show(video: "VideoFile", folder: Path) -> ShownVideo:
     still = poster(video.path)
     relative = Path(os.path.relpath(video.path, folder)).as_posix()
     return ShownVideo(
         name=video.name,
-        caption=caption,
         source=urllib.parse.quote(relative),
         poster=data_uri(still, "image/jpeg") if still else "",
         linked=True,

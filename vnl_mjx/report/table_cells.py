@@ -73,13 +73,15 @@ def name_cell(text: str) -> Cell:
     return Cell(text, text.lower(), header=True)
 
 
-def number_cell(value: float | None, digits: int = 3) -> Cell:
+def number_cell(value: float | None) -> Cell:
     """A cell with a number."""
-    return Cell(number(value, digits), value)
+    return Cell(number(value), value)
 
 
-def metric_cell(figure: Mapping[str, float | None] | None, key: str = "mean") -> Cell:
-    """A cell with a value and its interval."""
-    if not figure or figure.get(key) is None:
+def metric_cell(figure: Mapping[str, float | None] | None) -> Cell:
+    """A cell with a mean and its interval."""
+    if not figure or figure.get("mean") is None:
         return Cell(NOTHING)
-    return Cell(number(figure[key]), figure[key], interval(figure.get("low"), figure.get("high")))
+    return Cell(
+        number(figure["mean"]), figure["mean"], interval(figure.get("low"), figure.get("high"))
+    )

@@ -72,10 +72,9 @@ def _reward_ratio(document: Document) -> Tile:
     label, target = "reward ratio, student / teacher", f"at least {TARGET_REWARD_RATIO:g}"
     differences = document["differences"].get(f"{main_policy(document)} vs teacher", {})
     found = differences.get(main_acting(document), {}).get("all", {}).get("reward_ratio") or {}
-    detail = interval(found.get("low"), found.get("high"))
-    return _tile(
-        label, found.get("median"), detail and f"95 %: {detail}", target, TARGET_REWARD_RATIO
-    )
+    ends = interval(found.get("low"), found.get("high"))
+    detail = f"median of clips; 95 %: {ends}" if ends else "median of clips"
+    return _tile(label, found.get("median"), detail, target, TARGET_REWARD_RATIO)
 
 
 def _survival(document: Document) -> Tile:

@@ -16,9 +16,9 @@ import h5py
 import mujoco
 import numpy as np
 
-from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.columns import join_qpos
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.file import atomic_hdf5, fixed_length
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import unique_name
 from vnl_mjx.config.imitation import RODENT_SOURCE

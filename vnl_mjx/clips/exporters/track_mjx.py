@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from vnl_mjx.clips.atomic import atomic_hdf5, fixed_length
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.file import atomic_hdf5, fixed_length
 from vnl_mjx.clips.hdf5 import common_length, write_clips
 from vnl_mjx.walkers.walker import Walker
 

@@ -1,6 +1,6 @@
 """Recordings of every kind of file that the package reads."""
 
-from vnl_mjx.clips.joint_matching import match_joints
+from vnl_mjx.clips.recording import match_joints
 from vnl_mjx.clips.sources.describe import describe_recording
 from vnl_mjx.clips.sources.open import READABLE, open_recording
 

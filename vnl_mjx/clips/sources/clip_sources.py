@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 
 from vnl_mjx.clips.columns import POSE, VELOCITY, columns_of
-from vnl_mjx.clips.file import open_clip_file
-from vnl_mjx.clips.layouts import ALL_CLIPS, listing
+from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.file import ClipFile
 from vnl_mjx.clips.recording import LazyFrames, Recording
-from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
 from vnl_mjx.clips.sources.options import (
     Found,
     SourceOptions,
@@ -22,15 +22,14 @@ from vnl_mjx.clips.sources.options import (
 )
 from vnl_mjx.errors import UserError
 
+ALL_CLIPS = "all_clips"
+_FRAMES = (*POSE, *VELOCITY, "body_positions", "body_quaternions")
 _SIZES = {"position": (3,), "quaternion": (4,), "velocity": (3,), "angular_velocity": (3,)}
 
 
 def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     """A file with the group `all_clips` of arrays [clip, frame, ...]."""
-    features = {
-        name: _clip_frames(source, f"{ALL_CLIPS}/{name}")
-        for name in (*POSE, *VELOCITY, "body_positions", "body_quaternions")
-    }
+    features = {name: _clip_frames(source, f"{ALL_CLIPS}/{name}") for name in _FRAMES}
     missing = [f"{ALL_CLIPS}/{name}" for name in POSE if features[name] is None]
     if missing:
         raise UserError(
@@ -50,25 +49,37 @@ def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     clip_names = tuple(f"clip_{clip}" for clip in range(clips))
     found.take_names = names if len(names) == clips else clip_names
     found.fields["body_names"] = texts(source.small("body_names"))
+    found.fields["datasets"] = {name: f"{ALL_CLIPS}/{name}" for name in _FRAMES}
     return make_recording(found, options)
 
 
 def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     """A clip file of this package."""
-    with open_clip_file(source.path) as clips:
-        features = {
-            name: source.frames(f"features/{name}")
-            for name in (*POSE, *VELOCITY, "body_positions", "body_quaternions")
-        }
-        found = _found(source.path, "clips of vnl_mjx", features, clips.free_root)
-        found.joint_names = clips.name_lists["joint_names"]
-        found.rate_hz = checked_rate(clips.rate_hz, f"{source.path}: attribute 'rate_hz'")
-        found.take_lengths, found.take_names = np.asarray(clips.lengths), clips.names
-        ways = sorted({info.made_by for info in clips.info} - {""})
-        found.fields["made_by"] = ", ".join(ways) or None
-        found.fields["body_names"] = clips.name_lists["body_names"]
-        if any(info.mirrored for info in clips.info):
-            found.notes.append("some clips are mirrored copies of others")
+    with source.reading():
+        clips = ClipFile(source.file, source.path)
+    features = {name: source.frames(f"features/{name}") for name in clips.stored}
+    stored = {name: features.get(name) for name in _FRAMES}
+    found = _found(source.path, "clips of vnl_mjx", stored, clips.free_root)
+    names = clips.name_lists
+    found.joint_names = names["joint_names"]
+    found.rate_hz = checked_rate(clips.rate_hz, f"{source.path}: attribute 'rate_hz'")
+    found.take_lengths, found.take_names = np.asarray(clips.lengths), clips.names
+    found.info = clips.info
+    ways = sorted({info.made_by for info in clips.info} - {""})
+    found.fields |= {
+        "made_by": ", ".join(ways) or None,
+        "body_names": names["body_names"],
+        "quality": clips.quality,
+        "features": {n: v for n, v in features.items() if n not in _FRAMES and v is not None},
+        "feature_rows": {
+            "end_effectors": names["end_effector_names"],
+            "appendages": names["appendage_names"],
+            "contacts": names["foot_names"],
+        },
+        "datasets": {name: f"features/{name}" for name in FEATURES},
+    }
+    if any(info.mirrored for info in clips.info):
+        found.notes.append("some clips are mirrored copies of others")
     return make_recording(found, options)
 
 
@@ -84,11 +95,9 @@ def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
     clips, length = map(int, data.shape[:2])
 
     def read(data: h5py.Dataset, first: int, stop: int) -> np.ndarray:
-        parts = [
-            data[clip, max(first - clip * length, 0) : min(stop - clip * length, length)]
-            for clip in range(first // length, -(-stop // length))
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        clip = first // length
+        frames = data[clip : -(-stop // length)].reshape(-1, *data.shape[2:])
+        return frames[first - clip * length : stop - clip * length]
 
     return source.frames(name, (clips * length, *data.shape[2:]), read)
 

@@ -114,3 +114,9 @@ def _text(value: object) -> str:
         return value.decode("utf-8", "replace")
     # a nested value could be endless when it is written out
     return str(value) if isinstance(value, str) else f"<{type(value).__name__}>"
+
+
+def listing(names: tuple[str, ...], most: int = 8) -> str:
+    """Names for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(repr(name) for name in names[:most]) or "nothing") + more

@@ -8,18 +8,17 @@ from pathlib import Path
 import h5py
 
 from vnl_mjx.clips.file import is_clip_file
-from vnl_mjx.clips.layouts import ALL_CLIPS, listing
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import arrays
-from vnl_mjx.clips.sources.clip_sources import open_all_clips, open_own_clips
-from vnl_mjx.clips.sources.hdf5_source import Hdf5Source
+from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS, open_all_clips, open_own_clips
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
 from vnl_mjx.clips.sources.nwb import open_nwb
 from vnl_mjx.clips.sources.options import SourceOptions
 from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
 from vnl_mjx.errors import UserError, first_line
 
 READABLE = (
-    "stac-mjx output (.h5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), poses "
+    "stac-mjx output (HDF5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), poses "
     "as .npz, .npy or .mat, or NWB"
 )
 
@@ -42,6 +41,8 @@ def open_recording(
     take_length: int | None = None,
     joint_names: Sequence[str] | None = None,
     angle_unit: str = "radians",
+    has_root: bool | None = None,
+    part: str = "take",
 ) -> Recording:
     """Opens a file of poses; use the result as a context manager, or `close` it.
 
@@ -55,12 +56,14 @@ def open_recording(
         joint_names: of the joint columns (or of all columns, the root's name seven times first);
             default: what the file says.
         angle_unit: "radians" or "degrees", of the joints of bare arrays and NWB.
+        has_root: of the body, for files that do not say; default: by the number of columns.
+        part: what the user calls a take: "take" or "clip".
 
     Raises:
         UserError: the file is missing, not of a known kind or damaged, or an option does not fit.
     """
     given = None if joint_names is None else tuple(joint_names)
-    options = SourceOptions(rate_hz, take_length, given, angle_unit)
+    options = SourceOptions(rate_hz, take_length, given, angle_unit, has_root, part)
     head = _head(Path(path))
     name, suffix = str(path), Path(path).suffix.lower()
     if head.startswith(b"MATLAB 7.3") or h5py.is_hdf5(name):

@@ -1,16 +1,16 @@
 """What the user says about a recording, and what every reader does with it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from vnl_mjx.clips.layouts import DEFAULT_RATE_HZ, cut
-from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording
+from vnl_mjx.clips.container import ClipInfo
+from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
 from vnl_mjx.errors import UserError
 
+DEFAULT_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
 _MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
 ANGLE_UNITS = ("radians", "degrees")
 
@@ -24,18 +24,23 @@ class SourceOptions:
         take_length: frames that belong together; takes are cut into so many.
         joint_names: of the joint columns, or of every column with the root's name seven times.
         angle_unit: of the joint columns of files that do not define it, one of `ANGLE_UNITS`.
+        has_root: of the body, for files that do not say.
+        part: what the user calls a take, for messages and names: "take" or "clip".
     """
 
     rate_hz: float | None = None
     take_length: int | None = None
     joint_names: tuple[str, ...] | None = None
     angle_unit: str = "radians"
+    has_root: bool | None = None
+    part: str = "take"
 
     def __post_init__(self) -> None:
         if self.rate_hz is not None:
             checked_rate(self.rate_hz, "rate_hz")
         if self.take_length is not None and self.take_length < 1:
-            raise UserError(f"take_length: expected at least 1 frame, found {self.take_length}")
+            found = f"expected at least 1 frame, found {self.take_length}"
+            raise UserError(f"{self.part}_length: {found}")
         if self.angle_unit not in ANGLE_UNITS:
             raise UserError(
                 f"angle_unit: expected {' or '.join(ANGLE_UNITS)}, found {self.angle_unit!r}"
@@ -56,6 +61,7 @@ class Found:
         rate_hz: what the file says, a number above 0.
         take_lengths: [take], None where the file does not say.
         take_names: one per take, or none.
+        info: one per take, or none.
         radians: the layout defines that angles are radians.
         degrees: the file itself says that angles are degrees.
         notes: for `Recording.notes`.
@@ -71,6 +77,7 @@ class Found:
     rate_hz: float | None = None
     take_lengths: np.ndarray | None = None
     take_names: tuple[str, ...] = ()
+    info: tuple[ClipInfo, ...] = ()
     radians: bool = False
     degrees: bool = False
     notes: list[str] = field(default_factory=list)
@@ -85,7 +92,7 @@ def make_recording(found: Found, options: SourceOptions) -> Recording:
     """
     check_qpos(found)
     joint_names, has_root = _joints(found, options)
-    lengths, names = _takes(found, options)
+    lengths, names, info = _takes(found, options)
     if options.rate_hz is not None and found.rate_hz not in (None, options.rate_hz):
         found.notes.append(f"{options.rate_hz:g} Hz as given; the file says {found.rate_hz:g}")
     return Recording(
@@ -95,6 +102,7 @@ def make_recording(found: Found, options: SourceOptions) -> Recording:
         take_lengths=lengths,
         take_names=names,
         joint_names=joint_names,
+        info=info,
         has_root=has_root,
         layout=found.layout,
         # the layouts that define their angles' unit are stac-mjx's and track-mjx's, at 50 Hz
@@ -143,6 +151,8 @@ def _joints(found: Found, options: SourceOptions) -> tuple[tuple[str, ...] | Non
     if names and len(names) >= ROOT_COLUMNS and len(set(names[:ROOT_COLUMNS])) == 1:
         names, has_root = names[ROOT_COLUMNS:], True
     if has_root is None:
+        has_root = options.has_root
+    if has_root is None:
         has_root = num_columns > ROOT_COLUMNS and (names is None or len(names) != num_columns)
         if has_root and names is None:
             found.notes.append("columns 0 to 6 are taken for the root's position and quaternion")
@@ -156,11 +166,14 @@ def _joints(found: Found, options: SourceOptions) -> tuple[tuple[str, ...] | Non
     return names, has_root
 
 
-def _takes(found: Found, options: SourceOptions) -> tuple[np.ndarray, tuple[str, ...]]:
+def _takes(
+    found: Found, options: SourceOptions
+) -> tuple[np.ndarray, tuple[str, ...], tuple[ClipInfo, ...]]:
+    """Lengths, names and origins of the takes, cut as the options say."""
     num_frames = found.qpos.shape[0]
     if found.take_lengths is None:
         lengths = cut(num_frames, options.take_length or num_frames)
-        return lengths, tuple(f"take_{take}" for take in range(len(lengths)))
+        return lengths, tuple(f"{options.part}_{take}" for take in range(len(lengths))), ()
     lengths = np.asarray(found.take_lengths)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any():
         raise UserError(f"{found.path}: lengths of takes must be whole numbers of at least 1")
@@ -173,17 +186,20 @@ def _takes(found: Found, options: SourceOptions) -> tuple[np.ndarray, tuple[str,
     if len(names) != len(lengths):
         raise UserError(f"{found.path}: {len(names)} names of takes for {len(lengths)} takes")
     if options.take_length is None:
-        return lengths.astype(np.int64), names
-    parts = [cut(int(length), options.take_length) for length in lengths]
-    return np.concatenate(parts).astype(np.int64), _part_names(names, parts)
-
-
-def _part_names(names: Sequence[str], parts: Sequence[np.ndarray]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}_part_{part}" if len(lengths) > 1 else name
-        for name, lengths in zip(names, parts, strict=True)
-        for part in range(len(lengths))
-    )
+        return lengths.astype(np.int64), names, found.info
+    parts, part_names, infos = [], [], []
+    for take, length in enumerate(lengths.tolist()):
+        own = cut(length, options.take_length)
+        parts.append(own)
+        part_names += [
+            f"{names[take]}_part_{p}" if len(own) > 1 else names[take] for p in range(len(own))
+        ]
+        if found.info and found.rate_hz:
+            info, firsts = found.info[take], np.cumsum(own) - own
+            infos += [
+                replace(info, start_s=info.start_s + float(f) / found.rate_hz) for f in firsts
+            ]
+    return np.concatenate(parts).astype(np.int64), tuple(part_names), tuple(infos)
 
 
 def _in_radians(found: Found, options: SourceOptions, has_root: bool) -> FrameArray:

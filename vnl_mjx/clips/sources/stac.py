@@ -5,16 +5,16 @@ configuration beside them.
 """
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import yaml
 
-from vnl_mjx.clips import stac_metadata
-from vnl_mjx.clips.layouts import cut, listing
-from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.columns import POSE, VELOCITY
+from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording, cut
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
 from vnl_mjx.clips.sources.options import Found, SourceOptions, check_qpos, make_recording
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
@@ -22,6 +22,12 @@ from vnl_mjx.errors import UserError
 _BY_FRAME = ("qpos", "qvel", "xpos", "xquat", "kp_data", "marker_sites")
 _SMALL = ("offsets", "kp_names", "names_qpos", "names_xpos")
 _OLD_MARKER_SITES = "walker_body_sites"
+_DATASETS = {
+    **dict.fromkeys(POSE, "qpos"),
+    **dict.fromkeys(VELOCITY, "qvel"),
+    "body_positions": "xpos",
+    "body_quaternions": "xquat",
+}
 
 
 def open_stac_hdf5(source: Hdf5Source, options: SourceOptions) -> Recording:
@@ -34,7 +40,7 @@ def open_stac_hdf5(source: Hdf5Source, options: SourceOptions) -> Recording:
         raise UserError(f"{source.path}: 'qpos' is empty, expected at least one frame")
     text = next(iter(texts(source.small("config")) or ()), None)
     needed = options.take_length is None
-    config = stac_metadata.parse_config(source.path, text, "take_length", needed)
+    config = _parse_config(source.path, text, f"{options.part}_length", needed)
     return _recording(source.path, "STAC HDF5", fields, config, options)
 
 
@@ -84,17 +90,18 @@ def _recording(
     num_frames, num_columns = found.qpos.shape
     names = texts(fields["names_qpos"])
     if names:
-        joint_names, has_root = stac_metadata.joint_names(path, names, num_columns)
+        joint_names, has_root = _joint_names(path, names, num_columns)
         found.joint_names, found.has_root = joint_names, has_root
     elif fields["qvel"] is not None:  # a quaternion has one component more than its velocity
         found.has_root = fields["qvel"].shape[-1] < num_columns
     model = config.get("model", {})
-    if options.take_length is None:
-        length = stac_metadata.clip_length(path, config, "take_length")
-        found.take_lengths = cut(num_frames, length or num_frames)
-        found.take_names = stac_metadata.clip_names(config, len(found.take_lengths))
-        if length and num_frames % length:
-            found.notes.append(f"the last take has {num_frames % length} frames, not {length}")
+    given = options.take_length
+    length = given or _clip_length(path, config, f"{options.part}_length")
+    found.take_lengths = cut(num_frames, length or num_frames)
+    part = options.part if given else "clip"
+    found.take_names = _clip_names(config, len(found.take_lengths), part)
+    if not given and length and num_frames % length:
+        found.notes.append(f"the last take has {num_frames % length} frames, not {length}")
     fps = _finite(model.get("RENDER_FPS"))
     if options.rate_hz is None and fps is not None:
         found.notes.append(f"STAC files have no frame rate (RENDER_FPS, of its videos, is {fps:g})")
@@ -105,6 +112,8 @@ def _recording(
         "stored_xpos": _by_body(path, "xpos", fields, num_frames, body_names, 3),
         "stored_xquat": _by_body(path, "xquat", fields, num_frames, body_names, 4),
         "stored_qvel": _qvel(path, fields["qvel"], num_frames),
+        "trust_velocities": False,
+        "datasets": _DATASETS,
         **_keypoints(path, fields, model, num_frames, found.notes),
     }
     return make_recording(found, options)
@@ -196,3 +205,67 @@ def _as_points(
         return np.asarray(values[first:stop]).reshape(stop - first, *shape[1:])
 
     return values if values.shape == shape else LazyFrames(shape, values.dtype, read)
+
+
+def _parse_config(path: str, text: str | None, option: str, needed: bool) -> dict[str, dict]:
+    """Groups of a STAC configuration, {} where there is none or (unless needed) it is unreadable.
+
+    Args:
+        path: of the file, for messages.
+        text: YAML, or None.
+        option: what the user can give in its place, for messages.
+        needed: refuse what is not a STAC configuration.
+    """
+    if not text:
+        return {}
+    try:
+        config = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        config = None
+    if isinstance(config, dict):
+        return {k: v for k, v in config.items() if isinstance(v, dict)}
+    if needed:
+        raise UserError(f"{path}: 'config' is not the YAML that stac-mjx writes; give {option}")
+    return {}
+
+
+def _clip_length(path: str, config: dict[str, dict], option: str) -> int | None:
+    """Frames per clip, None where the configuration does not say."""
+    frames = config.get("stac", {}).get("n_frames_per_clip")
+    if frames is None:
+        return None
+    is_whole = isinstance(frames, int | np.integer) and not isinstance(frames, bool)
+    if not is_whole or frames < 1:
+        # a nested value could be endless when it is written out
+        shown = repr(frames)[:40] if np.isscalar(frames) else type(frames).__name__
+        raise UserError(
+            f"{path}: config stac.n_frames_per_clip is {shown}, expected at least 1; give {option}"
+        )
+    return int(frames)
+
+
+def _clip_names(config: dict[str, dict], num_clips: int, part: str) -> tuple[str, ...]:
+    """One name per clip: the configuration's where it has as many, else "clip_0" or "take_0", ..."""
+    order = config.get("model", {}).get("snips_order")
+    order = order if isinstance(order, list) else []
+    if len(order) == num_clips and all(isinstance(name, str) for name in order):
+        # entries are files of the machine where they were made: keep their stems only
+        return tuple(PurePosixPath(PureWindowsPath(n).as_posix()).stem for n in order)
+    return tuple(f"{part}_{clip}" for clip in range(num_clips))
+
+
+def _joint_names(path: str, names: Sequence[str], num_columns: int) -> tuple[tuple[str, ...], bool]:
+    """Names of the joint columns of qpos, and whether root columns stand before them.
+
+    Args:
+        path: of the file, for messages.
+        names: `names_qpos`: one per column; those of a free root joint are its name seven times.
+        num_columns: of qpos.
+    """
+    has_root = len(names) >= 7 and len(set(names[:7])) == 1
+    if len(names) != num_columns:
+        raise UserError(
+            f"{path}: 'names_qpos' has {len(names)} names starting {tuple(names[:2])}, expected "
+            f"{num_columns}: the root joint's seven times, then one per joint"
+        )
+    return tuple(names[7:] if has_root else names), has_root

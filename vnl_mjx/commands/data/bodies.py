@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.clips.streams import stored_metadata
+from vnl_mjx.clips.hdf5 import stored_metadata
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.config.preprocessing import BodySection

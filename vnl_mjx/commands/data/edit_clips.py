@@ -13,22 +13,16 @@ from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
-from vnl_mjx.clips.file import (
-    POSES,
-    ClipWriter,
-    is_own_file,
-    open_clip_file,
-    write_clip_file,
-)
-from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
-from vnl_mjx.clips.streams import (
+from vnl_mjx.clips.file import POSES, ClipWriter, write_clip_file
+from vnl_mjx.clips.hdf5 import (
     StoredClip,
     append_clips,
+    read_clips,
     stored_clips,
-    stored_info,
     stored_metadata,
 )
+from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
+from vnl_mjx.clips.sources import open_recording
 from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.errors import UserError
@@ -118,11 +112,10 @@ def mirror(path: Path, output: Path, walker: Walker, only: bool) -> int:
 
 def hold_out(path: Path, output: Path, walker: Walker, fraction: float, by: str, seed: int) -> int:
     """Marks clips, or all clips of some recordings, as held out."""
-    groups = [
+    with open_recording(path) as recording:
         # a file that does not tell where its clips are from is one recording of different clips
-        info.group(by) if info else (path.name if by == "recording" else name)
-        for name, info in stored_info(path, walker)
-    ]
+        unknown = [path.name if by == "recording" else name for name in recording.take_names]
+        groups = [info.group(by) for info in recording.info] or unknown
     return _mark(path, output, walker, draw_held_out(groups, fraction, seed))
 
 
@@ -132,7 +125,8 @@ def hold_out_named(path: Path, output: Path, walker: Walker, patterns: Sequence[
     Raises:
         UserError: a pattern matches no clip.
     """
-    names = [name for name, _ in stored_info(path, walker)]
+    with open_recording(path) as recording:
+        names = recording.take_names
     for pattern in patterns:
         if not any(fnmatch.fnmatch(name, pattern) for name in names):
             raise UserError(
@@ -178,7 +172,7 @@ def _rewrite(
 ) -> int:
     """Streams the clips of `paths` through `change` into one file of our own format."""
     features = POSES if compact else FEATURES
-    rates = {path: _rate(path, walker) for path in paths}
+    rates = {path: _rate(path) for path in paths}
     if len(set(rates.values())) > 1:
         found = ", ".join(f"{path.name} {rate:g} Hz" for path, rate in rates.items())
         raise UserError(
@@ -222,8 +216,6 @@ def _check_any(writer: ClipWriter, operation: str, paths: Sequence[Path]) -> Non
         )
 
 
-def _rate(path: Path, walker: Walker) -> float:
-    if is_own_file(path):
-        with open_clip_file(path) as file:
-            return file.rate_hz
-    return read_clips(path, walker).rate_hz
+def _rate(path: Path) -> float:
+    with open_recording(path) as recording:
+        return recording.rate_hz or recording.usual_rate_hz or 0.0  # refused when it is read

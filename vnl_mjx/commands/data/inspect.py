@@ -13,7 +13,7 @@ from rich.console import Console
 from vnl_mjx.commands.console import listed, num_parameters, policy_rows, print_table, warn
 from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
-from vnl_mjx.commands.train.run_folder import METRICS_FILE
+from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.compat.track_mjx_loader import load_teacher
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 from vnl_mjx.walkers.groups import actuator_groups
@@ -203,16 +203,9 @@ def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def _last_metrics(loaded: LoadedStudent) -> dict[str, Any]:
     """The run's last row of training metrics up to the checkpoint, {} where there is none."""
-    path = loaded.path.resolve().parent.parent / METRICS_FILE
-    last: dict[str, Any] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if row["env_steps"] <= loaded.env_steps and "loss/total" in row:
-                last = row
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # a run folder that was moved, or a line that is being written
-    return last
+    rows = read_metrics(loaded.path.resolve().parent.parent)
+    found = [r for r in rows if r["env_steps"] <= loaded.env_steps and "loss/total" in r]
+    return found[-1] if found else {}
 
 
 def _number(value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips, describe_clips
 from vnl_mjx.clips.file import ClipFile, is_own_file, open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.clips.quality import assess_clips
+from vnl_mjx.clips.quality import assess_clips, measure_title
 from vnl_mjx.clips.sources import describe_recording, open_recording
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
@@ -18,17 +18,16 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 Tables = dict[str, dict[str, str]]
 _MOST_NAMES = 12
 # Measures on one screen: the rest is in the JSON.
-_WORST = {
-    "marker_rms_mm": ("marker error", "{:.1f} mm rms"),
-    "joint_limit_rad": ("beyond a joint's range", "{:.2g} rad"),
-    "penetration_mm": ("feet below the floor", "{:.1f} mm"),
-    "body_below_floor_mm": ("any body below the floor", "{:.0f} mm"),
-    "joint_speed": ("joint speed", "{:.1f} rad/s"),
-    "jump_m": ("root movement between frames", "{:.1f} mm"),
-    "frozen_s": ("without movement", "{:.2f} s"),
-    "filled_share": ("frames filled over gaps", "{:.1%}"),
-}
-_MM = ("jump_m",)  # shown in millimetres
+_SHOWN = (
+    "marker_rms_mm",
+    "joint_limit_rad",
+    "penetration_mm",
+    "body_below_floor_mm",
+    "joint_speed",
+    "jump_m",
+    "frozen_s",
+    "filled_share",
+)
 
 
 def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
@@ -69,7 +68,7 @@ def _clips_tables(clips: ReferenceClips, walker: Walker) -> Tables:
     measures = assess_clips(walker, clips)
     quality = {
         name: np.array([getattr(one, name) for one in measures], float)
-        for name in _WORST
+        for name in _SHOWN
         if isinstance(getattr(measures[0], name), int | float)
     }
     return {"Reference clips": rows, "Quality": _quality_rows(quality, clips.names)}
@@ -133,13 +132,13 @@ def _mean_speed(file: ClipFile, clip: int, position: np.ndarray) -> float:
 
 def _quality_rows(quality: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, str]:
     rows = {}
-    for name, (label, text) in _WORST.items():
+    for name in _SHOWN:
         values = quality.get(name)
         if values is None or not np.isfinite(values).any():
             continue
         clip = int(np.nanargmax(values))
-        worst = float(values[clip]) * (1000.0 if name in _MM else 1.0)
-        rows[label] = f"at most {text.format(worst)} ({names[clip]})" if worst else "none"
+        worst = float(values[clip])
+        rows[measure_title(name)] = f"at most {worst:.3g} ({names[clip]})" if worst else "none"
     return rows or {"quality": "not measured"}
 
 

@@ -7,14 +7,13 @@ from rich.console import Console
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import ClipRow, write_clip_file
-from vnl_mjx.clips.quality import assess
+from vnl_mjx.clips.quality import ClipQuality, assess
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import BodySection
-from vnl_mjx.gait import GaitConfig, configs_from, make_gait
-from vnl_mjx.gait.measure import GaitMeasures, measure
+from vnl_mjx.gait import GaitConfig, GaitMotion, configs_from, make_gait
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,15 +41,15 @@ def run(args: argparse.Namespace) -> int:
             progress("synthetic clips", done, total)
             motion = make_gait(walker, config)
             features = computer(motion.qpos, [len(motion.qpos)], rate)
-            quality = assess(walker, features, rate).numbers()
+            quality = assess(walker, features, rate)
             info = ClipInfo(
                 source=output.name,
                 start_s=done / rate,
                 label=_label(config),
                 made_by=motion.made_by,
             )
-            writer.append(features, ClipRow(name, len(motion.qpos), info, quality))
-            rows[name] = _summary(measure(walker, motion))
+            writer.append(features, ClipRow(name, len(motion.qpos), info, quality.numbers()))
+            rows[name] = _summary(motion, quality)
             done += len(motion.qpos)
         progress("synthetic clips", done, total)
     print_table(console, "Made motion (synthetic, no animal was recorded)", rows)
@@ -67,9 +66,9 @@ def _label(config: GaitConfig) -> str:
     return f"{config.behaviour}_turn_{'left' if config.turn > 0 else 'right'}"
 
 
-def _summary(found: GaitMeasures) -> str:
+def _summary(motion: GaitMotion, quality: ClipQuality) -> str:
+    below = max(quality.penetration_mm, quality.body_below_floor_mm)
     return (
-        f"{found.speed:.2f} m/s, {found.turn:+.2f} rad/s, slip {found.slip_mm:.1f} mm, below the floor "
-        f"{max(found.paw_below_mm, found.body_below_mm):.1f} mm, joints at most "
-        f"{found.joint_speed:.1f} rad/s"
+        f"{motion.speed.mean():.2f} m/s, {motion.turn.mean():+.2f} rad/s, below the floor {below:.1f} mm, "
+        f"joints at most {quality.joint_speed:.1f} rad/s"
     )

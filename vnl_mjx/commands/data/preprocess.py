@@ -13,8 +13,7 @@ from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessRepor
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
-from vnl_mjx.config.preprocessing import PreprocessConfig
-from vnl_mjx.config.quality import QualityLimits
+from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
 

@@ -40,21 +40,21 @@ def run(args: argparse.Namespace) -> int:
     console, clips = Console(), experiment.clips
     for message in experiment.teacher.warnings:
         warn(console, message)
-    played_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
+    made_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
-            player = EpisodeRunner(task)
-            rollout = player.run(
+            runner = EpisodeRunner(task)
+            rollout = runner.run(
                 TeacherPolicy(experiment.teacher.policy),
                 clips,
-                player.draw(clips, clips.num_clips, args.seed),
+                runner.draw(clips, clips.num_clips, args.seed),
                 args.seed,
                 progress=lambda done, total: progress("playing", done, total),
             )
         made, left_out = cut_rollout(
             rollout,
             clips,
-            played_by,
+            made_by,
             settle_s=args.settle,
             seconds=args.seconds,
             min_frames=task.frames_needed,
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             "options": {"walker_config": to_dict(_body(experiment.walker.config))},
             "rollout": {
                 **options,
-                "teacher": played_by,
+                "teacher": made_by,
                 "teacher_sha256": experiment.teacher.sha256,
                 "clips": Path(clips.source).name,
                 "clips_sha256": clips.sha256,

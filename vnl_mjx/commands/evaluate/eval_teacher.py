@@ -37,7 +37,7 @@ _COLUMNS = {
 _LEGEND = (
     "alive: episodes that reached the clip's end; reward: share of the maximum of the imitation terms; "
     "mm, 95 %, deg: the root's distance (mean, 95th percentile) and angle; rad: joints; speed: of the "
-    "clip's; slip: of paws on the floor, mm/s"
+    "clip's; slip: of paws on the floor, mm/s. Every control step counts alike."
 )
 
 
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
     if args.video is not None:
-        _film(experiment.walker, evaluation, clips, args.video, console)
+        _draw_videos(experiment.walker, evaluation, clips, args.video, console)
     return 0
 
 
@@ -120,7 +120,7 @@ def _check_video(folder: Path) -> None:
         raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
 
 
-def _film(
+def _draw_videos(
     walker: Walker,
     evaluation: TeacherEvaluation,
     clips: ReferenceClips,

@@ -1,4 +1,4 @@
-"""Who is evaluated: a student and its teacher, and further checkpoints on the same clips."""
+"""The policies of an evaluation: a student, its teacher, and further checkpoints."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,6 @@
 """What a report says of where it comes from: made with what, of which clips, after which training."""
 
 import hashlib
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import num_cores
 from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
 from vnl_mjx.commands.stored import StoredStudent
-from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.versions import installed_versions
@@ -86,15 +84,6 @@ def without_paths(config: EvaluationConfig, stored: StoredStudent) -> Evaluation
         walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
         teacher_config=replace(config.teacher_config, reference_data_path=data and Path(data).name),
     )
-
-
-def training_rows(run_dir: Path) -> list[dict[str, float]]:
-    """Metrics of the run; none of a checkpoint that stands alone, or while a line is being written."""
-    try:
-        lines = (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line]
-    except (OSError, ValueError):
-        return []
 
 
 def _sha256(params: Any) -> str:

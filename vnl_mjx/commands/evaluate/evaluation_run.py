@@ -12,9 +12,9 @@ from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput
 from vnl_mjx.commands.evaluate.evaluation_origin import (
     clips_section,
     made_section,
-    training_rows,
     without_paths,
 )
+from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
@@ -65,7 +65,7 @@ class EvaluationRun:
         self._num_videos = 0
 
     def play(self) -> None:
-        """Runs every policy on the clips."""
+        """Runs all policies on the clips."""
         protocol = self.config.eval_config
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
@@ -98,7 +98,7 @@ class EvaluationRun:
             )
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
-        """Asks for videos of what follows the clips, which another process draws meanwhile."""
+        """Queues videos of the policies on the clips, which another process draws meanwhile."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
         self._ask(queue, folder, clip_videos(shown, self.clips, self.config.video_config))
 
@@ -223,5 +223,5 @@ class EvaluationRun:
         drawn |= illustrate.latent_pictures(self.latent, self.clips)
         if self.prior is not None:
             drawn |= illustrate.prior_pictures(self.prior)
-        training = training_pictures(training_rows(self.stored.run_dir))
+        training = training_pictures(read_metrics(self.stored.run_dir))
         return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}

@@ -75,9 +75,15 @@ def _make_run_dir(run_dir: Path) -> None:
         ) from error
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of the packages that a checkpoint records."""
-    return installed_versions(_PACKAGES)
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a run's metrics, up to a line that is being written; none without a file."""
+    rows = []
+    try:
+        for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
+            rows.append(json.loads(line))
+    except (OSError, ValueError):
+        pass
+    return rows
 
 
 def relative_source(path: str | None, run_dir: Path) -> str | None:
@@ -119,7 +125,7 @@ def run_metadata(
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
         "runtime": describe_runtime(config.physics_config),
-        "versions": versions(),
+        "versions": installed_versions(_PACKAGES),
         **own,
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.

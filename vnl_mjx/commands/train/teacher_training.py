@@ -174,7 +174,7 @@ class TeacherTraining:
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
     ) -> tuple[TeacherEvaluation, dict[str, float]]:
-        """Plays the evaluation clips, and films one of them from time to time."""
+        """Runs the policy on the evaluation clips; draws a video of one of them from time to time."""
         section = self.config.eval_config
         evaluation = self._evaluator.run(
             devices.on_one_device(self.trainer.frozen_policy(state)),

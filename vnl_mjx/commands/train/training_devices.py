@@ -15,7 +15,7 @@ def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_k
         wanted: `num_devices` of the configuration; None: of those that JAX sees as many as find their
             share of every minibatch in their own memory. Several processes take all their devices.
         num_envs: environments of the run.
-        minibatch_rows: that a gradient step learns from, see `training.minibatches.num_groups`.
+        minibatch_rows: that a gradient step learns from, see `training.segments.num_groups`.
         envs_key: of `num_envs` in the configuration, for the message.
 
     Raises:

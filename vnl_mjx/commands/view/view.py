@@ -21,8 +21,8 @@ from vnl_mjx.walkers.walker import Walker
 
 
 @dataclass(frozen=True)
-class Shot:
-    """What is filmed of one clip.
+class ClipPart:
+    """What is shown of one clip.
 
     Attributes:
         title: name of the clip.
@@ -60,17 +60,17 @@ def run(path: Path | None, options: ViewOptions) -> int:
 
         return view_policy.run(path, options)
     walker = body_of_file(path, options.mjcf, options.scale, options.root_body)
-    shots = list(read_shots(path, walker, options))
+    parts = list(read_parts(path, walker, options))
     if options.browser:
-        (shot,) = shots
+        (part,) = parts
         return browser.serve(
-            walker, shot.qpos, shot.rate_hz, title=shot.title, note=shot.note, port=options.port
+            walker, part.qpos, part.rate_hz, title=part.title, note=part.note, port=options.port
         )
     console = Console()
     if options.all_clips and options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-    for shot in shots:
-        video = _film(walker, shot, output_path(path, shot.title, options), options, console)
+    for part in parts:
+        video = _draw(walker, part, output_path(path, part.title, options), options, console)
         console.print(
             f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with "
             f"{video.backend}",
@@ -81,7 +81,7 @@ def run(path: Path | None, options: ViewOptions) -> int:
     return 0
 
 
-def read_shots(path: Path, walker: Walker, options: ViewOptions) -> Iterator[Shot]:
+def read_parts(path: Path, walker: Walker, options: ViewOptions) -> Iterator[ClipPart]:
     """The clip that was asked for, or every clip.
 
     Raises:
@@ -98,7 +98,7 @@ def read_shots(path: Path, walker: Walker, options: ViewOptions) -> Iterator[Sho
     for clip in chosen:
         first, length = int(clips.starts[clip]), int(clips.lengths[clip])
         start, stop = _part(options, length, clips.rate_hz, clips.names[clip])
-        yield Shot(
+        yield ClipPart(
             title=clips.names[clip],
             note=_note(clips, clip),
             qpos=qpos[first + start : first + stop],
@@ -125,19 +125,19 @@ def _note(clips: ReferenceClips, clip: int) -> str:
     return ", ".join(text for text, holds in marks.items() if holds)
 
 
-def _film(
-    walker: Walker, shot: Shot, output: Path, options: ViewOptions, console: Console
+def _draw(
+    walker: Walker, part: ClipPart, output: Path, options: ViewOptions, console: Console
 ) -> Video:
     motion = one_motion(
-        shot.qpos,
-        shot.rate_hz,
+        part.qpos,
+        part.rate_hz,
         views=options.views,
         size=options.size,
         fps=options.fps,
         speed=options.speed,
-        title=shot.title,
-        note=shot.note,
-        first_time=shot.first_time,
+        title=part.title,
+        note=part.note,
+        first_time=part.first_time,
     )
     with terminate_cleanly(), frame_progress(console) as progress:
         return render_side_by_side(
@@ -145,5 +145,5 @@ def _film(
             motion,
             output,
             sheet=options.sheet,
-            progress=lambda done, total: progress(shot.title, done, total),
+            progress=lambda done, total: progress(part.title, done, total),
         )

@@ -1,4 +1,4 @@
-"""What in a report tells of a known trouble of a student, and what to change then.
+"""Alarms of a report: known problems of a student that it shows, and what to change.
 
 The thresholds of the latent and of the action error are those that training warns by.
 """
@@ -139,7 +139,8 @@ def _prior_alarms(latent: Mapping[str, Any], survival: float | None, seconds: fl
         Alarm(
             "the prior alone does not stay up",
             found,
-            f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: too "
-            "little leaves a prior that does not know, too much a decoder that cannot",
+            f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: "
+            "with too small a KL weight the prior is uninformative; with too large a one the decoder cannot "
+            "imitate the teacher",
         )
     ]

@@ -15,8 +15,8 @@ class Embedding:
 
     Attributes:
         method: "PCA" or "UMAP".
-        points: [point, num] coordinates.
-        explained: [num] share of the variance along each coordinate; None where there is no such share.
+        points: [point, 2] coordinates.
+        explained: [2] share of the variance along each coordinate; None where there is no such share.
     """
 
     method: str
@@ -31,15 +31,15 @@ class Embedding:
         return tuple(f"PC {1 + i} ({100 * s:.0f} %)" for i, s in enumerate(self.explained))
 
 
-def principal_components(latents: np.ndarray, num: int = 2) -> Embedding:
-    """Projects [point, dim] latents on their `num` directions of largest variance.
+def principal_components(latents: np.ndarray) -> Embedding:
+    """Projects [point, dim] latents on their two directions of largest variance.
 
     Directions that there are not, in a latent of fewer dimensions, explain nothing.
     """
     from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
 
-    found = min(num, *latents.shape)
-    points, explained = np.zeros((len(latents), num)), np.zeros(num)
+    found = min(2, *latents.shape)
+    points, explained = np.zeros((len(latents), 2)), np.zeros(2)
     if np.ptp(latents, axis=0).any():
         model = PCA(found, svd_solver="full")
         points[:, :found] = model.fit_transform(np.asarray(latents, np.float64))
@@ -47,7 +47,7 @@ def principal_components(latents: np.ndarray, num: int = 2) -> Embedding:
     return Embedding("PCA", points, explained)
 
 
-def umap_embedding(latents: np.ndarray, num: int = 2, seed: int = 0) -> Embedding:
+def umap_embedding(latents: np.ndarray, seed: int = 0) -> Embedding:
     """Places [point, dim] latents so that neighbours stay neighbours (McInnes et al. 2018).
 
     Raises:
@@ -66,5 +66,5 @@ def umap_embedding(latents: np.ndarray, num: int = 2, seed: int = 0) -> Embeddin
             "episodes (eval_config.starts_per_clip)"
         )
     # one thread: with a seed it is used alone in any case
-    model = UMAP(n_neighbors=_NEIGHBORS, n_components=num, random_state=seed, n_jobs=1)
+    model = UMAP(n_neighbors=_NEIGHBORS, n_components=2, random_state=seed, n_jobs=1)
     return Embedding("UMAP", np.asarray(model.fit_transform(latents), np.float64), None)

@@ -24,9 +24,8 @@ def latent_statistics(
     valid: np.ndarray,
     clip: np.ndarray,
     control_hz: float,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of this file, JSON-able; empty where no step is valid.
+    """Returns all numbers of this file, JSON-able; empty if no step is valid.
 
     Args:
         posterior: of the student.
@@ -34,7 +33,6 @@ def latent_statistics(
         valid: steps that count.
         clip: [episode] which clip each follows.
         control_hz: steps per second.
-        seed: of the intervals.
 
     Returns:
         `kl` and `kl_per_dim` (nats) and `active_units` by KL with `intervals` of both, `varying_units` by the
@@ -55,7 +53,7 @@ def latent_statistics(
         "kl_per_dim": kl.tolist(),
         "active_units": int(np.sum(kl > ACTIVE_UNIT_KL)),
         "active_unit_kl": ACTIVE_UNIT_KL,
-        "intervals": kl_intervals(posterior, prior, valid, clip, seed),
+        "intervals": kl_intervals(posterior, prior, valid, clip),
         "varying_units": int(np.sum(variance > ACTIVE_UNIT_VARIANCE)),
         "posterior_mean_variance_per_dim": variance.tolist(),
         **_gaussian_figures(posterior, prior, valid),
@@ -83,7 +81,7 @@ def kl_per_step(posterior: Latent, prior: Latent) -> np.ndarray:
 
 
 def kl_intervals(
-    posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray, seed: int = 0
+    posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
     """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
 
@@ -96,7 +94,7 @@ def kl_intervals(
     of_clip = (member == np.arange(len(names))[:, None]).astype(float)
     kl = np.where(valid[..., None], kl_per_step(posterior, prior), 0.0)
     sums, counts = of_clip @ kl.sum(axis=0), of_clip @ valid.sum(axis=0)
-    drawn = draws(len(names), NUM_RESAMPLES, seed)
+    drawn = draws(len(names), NUM_RESAMPLES, 0)
     resampled = (drawn @ sums) / np.maximum(drawn @ counts, 1)[:, None]  # [resample, dim]
     tail = 50.0 * (1.0 - LEVEL)
     figures = {

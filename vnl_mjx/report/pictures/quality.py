@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from vnl_mjx.clips.preprocess_report import KEPT, Piece
-from vnl_mjx.config.quality import QualityLimits
+from vnl_mjx.clips.quality import measure_title
+from vnl_mjx.config.preprocessing import QualityLimits
 
 _KEPT_COLOR, _CUT_COLOR = "#0072B2", "#D55E00"
 # Okabe and Ito's palette, without the blue of what was kept; then again, hatched.
@@ -22,18 +23,18 @@ _MAX_ROWS = 30  # of the timeline; more takes are laid end to end
 _MAX_SPANS = 150  # of one reason on a line, that are told apart by a white edge
 _MAX_NAMED = 16  # clips with a name under their bars
 _MAX_NAME = 28  # characters
-# What the bars show: names of `ClipQuality` and of `QualityLimits`.
-_MEASURES = {
-    "marker_rms_mm": "marker error, mm rms",
-    "joint_limit_rad": "beyond joint limits, rad",
-    "penetration_mm": "feet below the floor, mm",
-    "speed": "root speed, m/s",
-    "joint_speed": "joint speed, rad/s",
-    "jump_m": "root jump, m per frame",
-    "jump_joint_rad": "joint jump, rad per frame",
-    "frozen_s": "frozen, s",
-    "filled_share": "filled frames, share",
-}
+# Of `ClipQuality`, what the bars show.
+_SHOWN = (
+    "marker_rms_mm",
+    "joint_limit_rad",
+    "penetration_mm",
+    "speed",
+    "joint_speed",
+    "jump_m",
+    "jump_joint_rad",
+    "frozen_s",
+    "filled_share",
+)
 
 
 def save_quality_plot(
@@ -51,7 +52,7 @@ def save_quality_plot(
     takes = _takes(pieces)
     rows = _pack(takes)
     clips = [piece for piece in pieces if piece.quality is not None]
-    shown = [name for name in _MEASURES if np.isfinite(_values(clips, name)).any()]
+    shown = [name for name in _SHOWN if np.isfinite(_values(clips, name)).any()]
     timeline_inches = 1.4 + 0.28 * len(rows)
     bars_inches = -(-len(shown) // 3) * (3.0 if len(clips) <= _MAX_NAMED else 2.1)
     figure = matplotlib.figure.Figure(
@@ -201,7 +202,7 @@ def _draw_measure(axis: Axes, name: str, clips: Sequence[Piece], limits: Quality
     if limit is not None and limit <= 4.0 * top:
         axis.axhline(limit, color="black", ls="--", lw=1)
         top = max(top, limit)
-    title = _MEASURES[name] + (f" (limit {limit:g})" if limit is not None else "")
+    title = measure_title(name) + (f" (limit {limit:g})" if limit is not None else "")
     axis.set_title(title, fontsize="medium")
     axis.set_ylim(0.0, 1.12 * top if top > 0.0 else 1.0)
     axis.set_xlim(-0.6, len(clips) - 0.4)

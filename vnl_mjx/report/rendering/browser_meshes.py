@@ -27,7 +27,7 @@ class WalkerMesh:
         `name` is unlike those of the page's other walkers; a ghost is translucent.
         """
         self._server, self._model, self.data = server, model, mujoco.MjData(model)
-        look = {"color": _rgb(GHOST_RGBA[0]), "opacity": GHOST_RGBA[0][3]} if is_ghost else {}
+        look = {"color": _rgb(GHOST_RGBA), "opacity": GHOST_RGBA[3]} if is_ghost else {}
         self._bodies = _add_bodies(server, model, name, look)
         skins = range(model.nskin)
         self._skins = [_add_skin(server, model, skin, name, look) for skin in skins]

@@ -19,8 +19,6 @@ def following(
     beside: bool = True,
     ghosts: bool = False,
     pane_size: tuple[int, int] = (320, 240),
-    num_steps: int | None = None,
-    note: str = "",
     without_reward: Collection[str] = (),
 ) -> SideBySide:
     """The same episode of several policies, beside each other and beside the clip.
@@ -33,28 +31,25 @@ def following(
         beside: the clip gets a pane of its own.
         ghosts: the clip is a translucent copy in the others.
         pane_size: width and height, pixels.
-        num_steps: control steps to show at most.
-        note: at the right end of the caption.
-        without_reward: names of those who follow nothing.
+        without_reward: names of policies that follow nothing.
     """
     first = next(iter(rollouts.values()))
     clip, start = int(first.episodes.clip[episode]), int(first.episodes.start_frame[episode])
     longest = max(int(r.valid[:, episode].sum()) for r in rollouts.values())
-    count = 1 + (longest if num_steps is None else min(num_steps, longest))
-    reference = reference_qpos(clips, clip, start, first.control_hz, count)
+    reference = reference_qpos(clips, clip, start, first.control_hz, 1 + longest)
     panes = []
     for view in views:
         for name, rollout in rollouts.items():
             ghost = reference if ghosts else None
             rewarded = name not in without_reward
-            panes.append(episode_pane(name, rollout, episode, view, ghost, count - 1, rewarded))
+            panes.append(episode_pane(name, rollout, episode, view, ghost, with_reward=rewarded))
         if beside:
             panes.append(Pane("reference", reference, view=view))
     return SideBySide(
         panes=tuple(panes),
         rate_hz=first.control_hz,
         title=clips.names[clip],
-        note=", ".join(filter(None, [note, "translucent is the reference" if ghosts else ""])),
+        note="translucent is the reference" if ghosts else "",
         columns=len(panes) // len(views),
         pane_size=pane_size,
         first_time=start / clips.rate_hz,
@@ -70,7 +65,6 @@ def grid(
     pane_size: tuple[int, int] = (240, 180),
     num_steps: int | None = None,
     title: str = "",
-    note: str = "",
 ) -> SideBySide:
     """Several episodes of one policy that follows nothing, each seen from where suits it.
 
@@ -82,7 +76,6 @@ def grid(
         pane_size: width and height, pixels.
         num_steps: control steps to show at most.
         title: below the panes.
-        note: at the right end of the caption.
     """
     return SideBySide(
         panes=tuple(
@@ -91,7 +84,6 @@ def grid(
         ),
         rate_hz=rollout.control_hz,
         title=title,
-        note=note,
         columns=min(columns, len(episodes)),
         pane_size=pane_size,
         one_direction=False,

@@ -1,4 +1,4 @@
-"""An episode that goes on one control step at a time, for who watches it."""
+"""An episode that advances one control step at a time, for the live view."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +41,7 @@ class LiveStep:
 
 
 class LiveEpisode:
-    """One environment of a task; whoever acts may change from step to step.
+    """One environment of a task; the policy may change from step to step.
 
     Attributes:
         control_hz: steps per second.

@@ -18,10 +18,10 @@ from vnl_mjx.walkers.walker import Walker
 FOV_DEG = 30.0  # vertical
 FLOOR_NAME = "scene_floor"
 HIDDEN_GROUP = 4  # of geoms; MuJoCo shows 0, 1 and 2
-GHOST_GROUP = 3  # of what is seen of the ghosts, so that a pane can leave them out
+GHOST_GROUP = 3  # of what is seen of the ghost, so that a pane can leave it out
 
-# What the ghosts are coloured: the first, the second, ...
-GHOST_RGBA = ((0.16, 0.42, 0.78, 0.30), (0.85, 0.42, 0.10, 0.30), (0.20, 0.60, 0.30, 0.30))
+GHOST_PREFIX = "ghost/"  # of the names of its bodies, geoms and skin
+GHOST_RGBA = (0.16, 0.42, 0.78, 0.30)
 
 # MuJoCo's own: a geom shows another one in place of its material.
 MATERIAL_RGBA = (0.5, 0.5, 0.5, 1.0)
@@ -38,9 +38,9 @@ class Scene:
     """What is drawn.
 
     Attributes:
-        model: the walker first, then its ghosts; nothing collides. Its qpos is theirs in a row.
+        model: the walker first, then its ghost; nothing collides. Its qpos is theirs in a row.
         layout: of one walker's qpos.
-        num_ghosts: further walkers, translucent.
+        has_ghost: whether there is a second walker, translucent.
         reach: from the walker's centre of mass to its farthest tip in its resting pose, metres.
         square: edge of a floor square, metres.
         floor_height: z of the floor, metres.
@@ -48,7 +48,7 @@ class Scene:
 
     model: mujoco.MjModel
     layout: Layout
-    num_ghosts: int
+    has_ghost: bool
     reach: float
     square: float
     floor_height: float
@@ -62,7 +62,7 @@ class Scene:
 def build_scene(
     walker: Walker,
     *,
-    num_ghosts: int = 0,
+    with_ghost: bool = False,
     max_width: int = 3840,
     max_height: int = 2160,
     quick: bool = False,
@@ -71,21 +71,19 @@ def build_scene(
 
     Args:
         walker: who is drawn.
-        num_ghosts: translucent copies of it, at most `len(GHOST_RGBA)`.
+        with_ghost: add a translucent copy of it.
         max_width: of any picture of it, pixels.
         max_height: of any picture of it, pixels.
         quick: with jagged edges and coarse shadows: about three times as fast on a CPU.
     """
-    if not 0 <= num_ghosts <= len(GHOST_RGBA):
-        raise ValueError(f"{num_ghosts=} must be 0 ... {len(GHOST_RGBA)}")
     reach = reach_of(walker.model, walker.model.qpos0)
     square = round_length(reach / _SQUARES_PER_REACH)
     spec = _bare_spec(walker.config)
-    for rank in range(num_ghosts):
-        _add_ghost(spec, walker.config, f"ghost_{rank}/", GHOST_RGBA[rank])
+    if with_ghost:
+        _add_ghost(spec, walker.config)
     if walker.config.source == RODENT_SOURCE:
         fur = spec.add_material(name="fur", rgba=_FUR_RGBA, specular=0.15, shininess=0.2)
-        _add_rodent_skins(spec, walker.config.rescale_factor, num_ghosts, fur.name)
+        _add_rodent_skins(spec, walker.config.rescale_factor, with_ghost, fur.name)
     _add_floor(spec, walker.floor_height, square)
     _add_light(spec)
     visual = spec.visual
@@ -97,9 +95,9 @@ def build_scene(
     spec.stat.extent, spec.stat.center = 2.0 * reach, (0.0, 0.0, 0.0)
     model = spec.compile()
     nq = walker.nq
-    if model.nq != nq * (1 + num_ghosts):
-        raise ValueError(f"{model.nq=} of the scene, expected {nq} for each of {1 + num_ghosts}")
-    return Scene(model, walker.layout, num_ghosts, reach, square, walker.floor_height)
+    if model.nq != nq * (1 + with_ghost):
+        raise ValueError(f"{model.nq=} of the scene, expected {nq} for each of {1 + with_ghost}")
+    return Scene(model, walker.layout, with_ghost, reach, square, walker.floor_height)
 
 
 def reach_of(model: mujoco.MjModel, qpos: np.ndarray) -> float:
@@ -146,25 +144,22 @@ def _bare_spec(config: WalkerConfig) -> mujoco.MjSpec:
     return spec
 
 
-def _add_ghost(
-    spec: mujoco.MjSpec, config: WalkerConfig, prefix: str, rgba: tuple[float, ...]
-) -> None:
+def _add_ghost(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
     ghost = _bare_spec(config)
     for coloured in [*ghost.geoms, *ghost.skins]:
-        coloured.material, coloured.rgba = "", rgba
+        coloured.material, coloured.rgba = "", GHOST_RGBA
         if coloured.group < GHOST_GROUP:
             coloured.group = GHOST_GROUP
-    spec.attach(ghost, prefix=prefix, frame=spec.worldbody.add_frame())
+    spec.attach(ghost, prefix=GHOST_PREFIX, frame=spec.worldbody.add_frame())
 
 
-def _add_rodent_skins(spec: mujoco.MjSpec, scale: float, num_ghosts: int, material: str) -> None:
-    """Gives the rodent and its ghosts the skin of dm_control's, scaled as their bodies are."""
+def _add_rodent_skins(spec: mujoco.MjSpec, scale: float, with_ghost: bool, material: str) -> None:
+    """Gives the rodent and its ghost the skin of dm_control's, scaled as their bodies are."""
     source = mujoco.MjSpec.from_file(str(rodent.rodent_xml_path())).compile()
     first, count = source.skin_bonevertadr, source.skin_bonevertnum
     bones = [slice(a, a + n) for a, n in zip(first, count, strict=True)]
     bodies = [source.body(body).name for body in source.skin_bonebodyid]
-    for rank in range(-1, num_ghosts):
-        prefix = "" if rank < 0 else f"ghost_{rank}/"
+    for prefix in ("", GHOST_PREFIX) if with_ghost else ("",):
         skin = spec.add_skin(name=f"{prefix}skin")
         skin.vert = (source.skin_vert * scale).ravel().tolist()
         skin.face = source.skin_face.ravel().tolist()
@@ -173,10 +168,10 @@ def _add_rodent_skins(spec: mujoco.MjSpec, scale: float, num_ghosts: int, materi
         skin.bindquat = source.skin_bonebindquat.ravel().tolist()
         skin.vertid = [source.skin_bonevertid[bone].tolist() for bone in bones]
         skin.vertweight = [source.skin_bonevertweight[bone].tolist() for bone in bones]
-        if rank < 0:
-            skin.material = material
+        if prefix:
+            skin.rgba, skin.group = GHOST_RGBA, GHOST_GROUP
         else:
-            skin.rgba, skin.group = GHOST_RGBA[rank], GHOST_GROUP
+            skin.material = material
 
 
 def _add_floor(spec: mujoco.MjSpec, height: float, square: float) -> None:

@@ -178,7 +178,7 @@ def render_side_by_side(
     with_ghosts = [pane.ghost_qpos is not None for pane in panes]
     scene = build_scene(
         walker,
-        num_ghosts=int(any(with_ghosts)),
+        with_ghost=any(with_ghosts),
         max_width=size[0],
         max_height=size[1],
         quick=motions.quick,
@@ -190,7 +190,7 @@ def render_side_by_side(
         for pane, qpos in zip(panes, moving, strict=True)
     )
     poses = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
-    if scene.num_ghosts:
+    if scene.has_ghost:
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
         resampled = [resample(qpos, walker.layout, motions.rate_hz, shown_hz) for qpos in own]
         ghosts = np.stack([_held(qpos, num_frames) for qpos in resampled], axis=1)

@@ -1,4 +1,4 @@
-"""Who can be watched, with a latent that is moved by hand. All actors are pytrees."""
+"""Policies that can be viewed, with a latent that is moved by hand. All are pytrees."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class SteeredStudent:
 
 @dataclass(frozen=True)
 class ViewedPolicy:
-    """Someone to watch.
+    """A policy to view.
 
     Attributes:
         latent_dim: of what it decodes.

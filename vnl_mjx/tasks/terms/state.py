@@ -17,7 +17,7 @@ from vnl_mjx.quaternions import matrix_quaternion
 from vnl_mjx.walkers.walker import Walker
 
 
-class Pose(NamedTuple):
+class BodyPose(NamedTuple):
     """Where the root and the joints are.
 
     Attributes:
@@ -52,11 +52,11 @@ class TermState:
     """
 
     physics: PhysicsState
-    pose: Pose
+    pose: BodyPose
     root_velocity: jax.Array
     root_angular_velocity: jax.Array
     joint_velocities: jax.Array
-    previous: Pose
+    previous: BodyPose
     action: jax.Array
     previous_action: jax.Array
     actions: jax.Array
@@ -113,11 +113,13 @@ def term_state(
     )
 
 
-def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> Pose:
+def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> BodyPose:
     if root := walker.root:
-        return Pose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
+        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
     body = walker.root_body
-    return Pose(physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos])
+    return BodyPose(
+        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos]
+    )
 
 
 def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[str, Term]:

@@ -1,26 +1,99 @@
 """What a made motion is like: slip, penetration, limits, continuity, speed, balance.
 
-`python -m vnl_mjx.gait.measure [--seed N] [--seconds S]` prints the suite's table. Nothing
-here uses the generator's own targets: everything is read off qpos and the model's geometry, except
-which feet are meant to stand when, and the commanded speed and turn.
+    uv run python benchmarks/gait.py [--seed N] [--seconds S]
+
+Prints the suite's table. Nothing here uses the generator's own targets: everything is read off qpos
+and the model's geometry, except which feet are meant to stand when, and the commanded speed and turn.
 """
 
-import sys
+import argparse
 from dataclasses import dataclass, fields
 
+import mujoco
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.conditioning.segments import stretches
-from vnl_mjx.clips.kinematics import forward_kinematics
-from vnl_mjx.gait.generate import GaitMotion
-from vnl_mjx.gait.paw_geometry import PawParts, other_heights, paw_parts
+from vnl_mjx.clips.kinematics import BodyPoses, forward_kinematics
+from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.gait import GaitMotion, gait_suite, make_gait
 from vnl_mjx.quaternions import matrix
-from vnl_mjx.walkers.walker import Walker
+from vnl_mjx.walkers.walker import Walker, build_walker
+
+_GEOM = mujoco.mjtGeom
 
 _TOUCHING = 0.001  # metres above the floor at which a part of a planted paw counts as on it
 _CHORD_SECONDS = 0.25  # between the places that the distance travelled is measured over
+
+
+@dataclass(frozen=True)
+class PawParts:
+    """Lowest points of the parts of one paw.
+
+    Attributes:
+        points: [frame, part, 3] metres, z above the floor.
+    """
+
+    points: np.ndarray
+
+    @property
+    def height(self) -> np.ndarray:
+        """Of the lowest part above the floor [frame], metres."""
+        return self.points[:, :, 2].min(axis=1)
+
+
+def paw_parts(walker: Walker, poses: BodyPoses, foot: int) -> PawParts:
+    """The parts of a paw: both ends of each capsule, and the lowest point of each ellipsoid."""
+    model, points = walker.model, []
+    for geom in range(model.ngeom):
+        body = model.geom_bodyid[geom]
+        if body not in (foot, foot + 1) or not model.geom_contype[geom]:
+            continue
+        center, axes = _geom_frame(model, poses, geom)
+        size = model.geom_size[geom]
+        if model.geom_type[geom] == _GEOM.mjGEOM_CAPSULE:
+            ends = (center + size[1] * axes[:, :, 2], center - size[1] * axes[:, :, 2])
+            points += [end - [0, 0, size[0]] for end in ends]
+        else:
+            down = axes[:, 2] * size  # of the support point of an ellipsoid in the direction -z
+            down = down / np.linalg.norm(down, axis=1, keepdims=True)
+            points.append(center - ((axes * size) @ down[..., None])[..., 0])
+    parts = np.stack(points, axis=1)
+    parts[:, :, 2] -= walker.floor_height
+    return PawParts(parts)
+
+
+def other_heights(walker: Walker, poses: BodyPoses) -> np.ndarray:
+    """Height of the lowest point of each geom that is on no paw: [frame, geom]."""
+    model, heights = walker.model, []
+    paws = {body for foot in walker.feet for body in (foot, foot + 1)}
+    for geom in range(model.ngeom):
+        body = model.geom_bodyid[geom]
+        if body in paws or model.geom_type[geom] == _GEOM.mjGEOM_PLANE:
+            continue
+        center, axes = _geom_frame(model, poses, geom)
+        kind, size = model.geom_type[geom], model.geom_size[geom]
+        up = axes[:, 2]
+        if kind == _GEOM.mjGEOM_SPHERE:
+            extent = np.full(len(up), size[0])
+        elif kind == _GEOM.mjGEOM_CAPSULE:
+            extent = size[0] + size[1] * np.abs(up[:, 2])
+        elif kind == _GEOM.mjGEOM_ELLIPSOID:
+            extent = np.linalg.norm(up * size, axis=1)
+        else:
+            extent = np.abs(up) @ size
+        heights.append(center[:, 2] - extent - walker.floor_height)
+    return np.stack(heights, axis=1)
+
+
+def _geom_frame(
+    model: mujoco.MjModel, poses: BodyPoses, geom: int
+) -> tuple[np.ndarray, np.ndarray]:
+    body = model.geom_bodyid[geom]
+    rotation = matrix(poses.quaternions[:, body].astype(float))
+    own = matrix(model.geom_quat[geom])
+    return poses.positions[:, body] + rotation @ model.geom_pos[geom], rotation @ own
 
 
 @dataclass(frozen=True)
@@ -163,15 +236,9 @@ def _balance(center_of_mass: np.ndarray, paws: list[PawParts]) -> np.ndarray:
     return margins
 
 
-def _main() -> int:
-    import argparse
-
-    from vnl_mjx.config.imitation import WalkerConfig
-    from vnl_mjx.gait.generate import make_gait
-    from vnl_mjx.gait.suite import gait_suite
-    from vnl_mjx.walkers.walker import build_walker
-
-    parser = argparse.ArgumentParser(prog="python -m vnl_mjx.gait.measure")
+def main() -> None:
+    """Prints a row of measures for each clip of the suite."""
+    parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
@@ -179,8 +246,7 @@ def _main() -> int:
     print("\n".join(" " * 24 + line for line in GaitMeasures.header().split("\n")))
     for name, config in gait_suite(options.seed, options.seconds).items():
         print(f"{name:24}{measure(walker, make_gait(walker, config)).row()}", flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    main()
