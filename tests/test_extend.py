@@ -133,6 +133,8 @@ def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy
     run_example("extend/latent_task.py", tmp_path / "smooth")
     printed = capsys.readouterr().out
     assert "768 steps: reward 0." in printed and "at the mode: reward 0." in printed
+    run_example("load_and_use.py", tmp_path / "smooth")
+    assert "a latent from the prior is decoded: (4, 4)" in capsys.readouterr().out
 
 
 def test_a_discrete_latent(run_example, toy, tmp_path):

@@ -126,7 +126,8 @@ def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
     return {
         "environment steps": f"{loaded.env_steps:,}",
         "checkpoints here": ", ".join(f"{step:,}" for step in kept),
-        "latent": str(vae.latent_dim),
+        "latent": str(vae.latent_dim) + ("" if vae.latent == "gaussian" else f", {vae.latent}"),
+        **({} if vae.network == "mlp" else {"networks": vae.network}),
         "encoder": listed(vae.encoder_hidden_sizes),
         "prior": listed(vae.prior_hidden_sizes),
         "decoder": listed(vae.decoder_hidden_sizes),
