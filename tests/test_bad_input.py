@@ -191,6 +191,7 @@ def test_evaluating_what_is_no_student(capsys, finished, toy_run, tmp_path):
     assert "metadata" in refused(capsys, "eval", f"checkpoint_path={damaged}")
 
 
+@pytest.mark.slow
 def test_a_moved_run_is_evaluated_with_the_files_given(
     capsys, finished, toy_run, toy_config, tmp_path
 ):
@@ -207,6 +208,7 @@ def test_a_moved_run_is_evaluated_with_the_files_given(
     assert (moved / "report" / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_a_walker_of_ones_own(capsys, finished, toy_run, toy_config, tmp_path):
     """The same body from another file is the same run; a changed body is another walker."""
     _, overrides = toy_run

@@ -83,6 +83,7 @@ def test_clips_stand_on_the_floor_and_walk(clips: ReferenceClips, walker: Walker
     assert np.quantile(speed, 0.9) > 0.15
 
 
+@pytest.mark.slow
 def test_teacher_tracks_as_the_card_says(run_as_user, tmp_path: Path):
     run_as_user("eval-teacher", "--episodes", 0, "--json", tmp_path / "figures.json")
     pooled = json.loads((tmp_path / "figures.json").read_text())["all"]

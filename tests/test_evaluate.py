@@ -181,6 +181,7 @@ def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):
 
 
 @pytest.mark.render
+@pytest.mark.slow
 def test_videos_are_in_the_page(run_dir, tmp_path, backend):
     overrides = [o for o in QUICK_EVAL if not o.startswith("video_config")]
     small = ["video_config.num_clips=1", "video_config.width=64", "video_config.height=64"]

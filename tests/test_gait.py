@@ -169,6 +169,7 @@ CLIPS = {
 
 
 @pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.slow
 def test_made_motion_keeps_what_is_promised(rodent: Walker, name: str) -> None:
     found = measure(rodent, make_gait(rodent, CLIPS[name]))
     assert found.slip_mm <= 2
@@ -211,6 +212,7 @@ def test_measures_see_what_is_wrong(rodent: Walker, walk: GaitMotion) -> None:
     assert measure(rodent, changed(tail, -1.0)).body_below_mm > 10
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_motion(rodent: Walker, walk: GaitMotion) -> None:
     again = make_gait(rodent, walk.config)
     np.testing.assert_array_equal(again.qpos, walk.qpos)
@@ -219,6 +221,7 @@ def test_the_same_seed_makes_the_same_motion(rodent: Walker, walk: GaitMotion) -
 
 
 @pytest.mark.parametrize("behaviour", ["walk", "stand", "rear"])
+@pytest.mark.slow
 def test_without_variation_all_seeds_agree(rodent: Walker, behaviour) -> None:
     config = GaitConfig(behaviour, seconds=0.6, variation=0)
     first, second = (make_gait(rodent, replace(config, seed=seed)) for seed in (1, 2))
@@ -272,6 +275,7 @@ def test_a_turn_is_a_circle_of_the_commanded_curvature(rodent: Walker) -> None:
     assert b > 0, "positive turns go to the left"
 
 
+@pytest.mark.slow
 def test_rearing_lifts_the_forepaws_and_keeps_the_hindfeet(rodent: Walker) -> None:
     motion = make_gait(rodent, CLIPS["rear"])
     assert motion.contacts[:, [FOOT_L, FOOT_R]].all()

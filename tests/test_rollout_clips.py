@@ -172,6 +172,7 @@ def test_a_teacher_that_fails_everywhere_writes_nothing(toy_run, toy_walker, tmp
     assert not (tmp_path / "own.h5").exists()
 
 
+@pytest.mark.slow
 def test_the_bundled_teacher_makes_clips_of_the_rodent(run_as_user, tmp_path):
     walker = build_walker(load_teacher(DEMO_TEACHER).task.walker)
     output = tmp_path / "own.h5"

@@ -44,6 +44,7 @@ def test_one_video_at_a_time_with_the_clip_as_a_ghost(toy_config, toy_clips, tmp
 
 
 @pytest.mark.render
+@pytest.mark.slow
 def test_a_video_is_drawn(backend, toy_config, toy_clips, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_video, "PANE_SIZE", (64, 64))
     videos, said = TeacherVideos(toy_config, tmp_path / "videos"), []

@@ -22,6 +22,7 @@ def motions(walker, seconds=0.1) -> SideBySide:
 
 
 @pytest.mark.render
+@pytest.mark.slow
 def test_what_can_be_drawn_is_and_what_cannot_is_said(backend, toy_config, toy_walker, tmp_path):
     shown, steps = motions(toy_walker), []
     bad = replace(shown, panes=(Pane("bad", walking(toy_walker, 3)[:, :5]),))
@@ -80,6 +81,7 @@ def test_leaving_early_stops_the_process_and_leaves_no_file(
 
 
 @pytest.mark.render
+@pytest.mark.slow
 def test_the_process_ends_with_the_one_that_asked(backend, toy_config, tmp_path):
     code = """
 import multiprocessing, sys, time

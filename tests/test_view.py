@@ -100,6 +100,7 @@ def test_view_of_another_body(backend, toy_walker, toy_config, tmp_path):
 
 
 @pytest.mark.render
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(backend, rodent_file, tmp_path):
     arguments = [str(rodent_file), "--speed", "0.001", "--output", str(tmp_path / "a.mp4")]
     command = [sys.executable, "-m", "vnl_mjx.cli", "view", *arguments, "--size", "64x64"]
