@@ -32,7 +32,7 @@ SMALL_NETWORKS = (  # they are not what is measured
     "network.encoder_hidden_sizes=[16]",
     "network.decoder_hidden_sizes=[16]",
     "network.value_hidden_sizes=[16]",
-    "ppo.guidance.start_weight=null",
+    "ppo.guidance=0",
     "reference_config.held_out_fraction=0",
 )
 
@@ -73,11 +73,11 @@ def main() -> None:
             overrides = [*given, f"reference_config.paths=[{file}]"]
             found[name] = TeacherTraining(overrides, args.envs).open()
             if name == "many":
-                real = rollout(found[name].trainer, found[name].initial_state())
+                real = rollout(found[name].trainer, found[name].training.initial_state())
             task = task_of(found[name].trainer)
             task.physics = StandingStill(task.physics)
         step_ms = 1e3 * np.median([real() for _ in range(3)][1:])
-        still = {n: rollout(run.trainer, run.initial_state()) for n, run in found.items()}
+        still = {n: rollout(run.trainer, run.training.initial_state()) for n, run in found.items()}
         rows = np.array([[each() for each in still.values()] for _ in range(1 + REPETITIONS)])[1:]
     draw_ms = 1e3 * (rows[:, 0] - rows[:, 1])
     print(f"{args.envs} environments, {args.clips} clips of {args.frames} frames")

@@ -54,7 +54,7 @@ def main() -> None:
 
 def visited(run, num_updates: int) -> np.ndarray:
     """Poses [pose, nq] before each control step of as many rollouts of the first policy."""
-    state, poses = run.initial_state(), []
+    state, poses = run.training.initial_state(), []
     rollout = run.trainer.programs["rollout"]
     for i in range(num_updates):
         key = jax.random.PRNGKey(i)

@@ -164,7 +164,7 @@ def measure(training: Training, repetitions: int) -> dict[str, Any]:
     run = training.open()
     trainer = run.trainer
     trainer.start_compiling()
-    state = run.initial_state()
+    state = run.training.initial_state()
     for _ in range(WARM_UP_UPDATES):
         state, _ = trainer.update(state)
     program = trainer.programs["update"]

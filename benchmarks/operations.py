@@ -53,7 +53,7 @@ def main() -> None:
 def profile(training: Any) -> dict[str, Any]:
     """The operations of one update, the longest first, and the parts' shares; JSON-able."""
     run = training.open()
-    trainer, state = run.trainer, run.initial_state()
+    trainer, state = run.trainer, run.training.initial_state()
     for _ in range(WARM_UP_UPDATES):
         state, _ = trainer.update(state)
     origins: dict[Operation, tuple[str, str]] = {}

@@ -42,7 +42,7 @@ def child(num_devices: int, envs_per_device: int, overrides: list[str]) -> None:
     num_envs = num_devices * envs_per_device
     sizes = [f"training_config.num_envs={num_envs}", f"training_config.batch_size={num_envs}"]
     run = Distillation([*sizes, f"num_devices={num_devices}", "device=cpu", *overrides]).open()
-    trainer, state, seconds = run.trainer, run.initial_state(), []
+    trainer, state, seconds = run.trainer, run.training.initial_state(), []
     for _ in range(WARM_UP_UPDATES + UPDATES):
         state, update = trainer.update(state)
         seconds.append(update.seconds)

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from rich.console import Console
 
 from vnl_mjx.commands.runtime import prepare_jax
-from vnl_mjx.commands.train.training_run import build_training
+from vnl_mjx.commands.train.training_run import TrainingRun
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.physics.base import PhysicsState
@@ -73,7 +74,7 @@ class Training:
             UserError: a file is missing, damaged or does not fit the others.
         """
         prepare_jax(self.config.device, self.config.matmul_precision)
-        return build_training(self.config, folder)
+        return TrainingRun(self.config, folder, Console(quiet=True))
 
     def with_envs(self, num_envs: int) -> list[str]:
         """Overrides for another number of environments."""
