@@ -14,6 +14,7 @@ from vnl_mjx.models.intention import (
     IntentionOutput,
     Memory,
 )
+from vnl_mjx.models.layers import as_batch, as_segment
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 
 FIRST_OUTPUT_SCALE = 0.01
@@ -87,7 +88,8 @@ class ActorCritic:
             noise: [time, env, latent] standard normal, that the latents were drawn with.
         """
         if not self.policy_config.is_recurrent:
-            return self.act(params, obs, (), noise)
+            output = self.act(params, as_batch(obs), (), as_batch(noise))
+            return jax.tree.map(lambda x: as_segment(x, starts), output)
 
         def step(memory, inputs):
             obs, starts, noise = inputs
@@ -100,7 +102,8 @@ class ActorCritic:
 
     def value(self, params: ActorCriticParams, obs: jax.Array) -> jax.Array:
         """Expected return [...]."""
-        return cast(jax.Array, self._value.apply(params.value, obs))
+        batch = obs.reshape(-1, obs.shape[-1])  # see `layers.as_batch`
+        return cast(jax.Array, self._value.apply(params.value, batch)).reshape(obs.shape[:-1])
 
 
 def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:

@@ -17,7 +17,7 @@ from vnl_mjx import masking
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.models.latents import Gaussian, Latent, build_family
-from vnl_mjx.models.layers import ACTIVATIONS
+from vnl_mjx.models.layers import ACTIVATIONS, as_batch, as_segment
 
 
 @dataclass(frozen=True)
@@ -245,17 +245,19 @@ class StudentVAE:
             memory: [env, ...] before the first step.
             starts: [time, env] bool, the first step of an episode, before which memory is forgotten.
         """
-        if not self.is_recurrent:
-            return self.forward(params, proprioception, reference, key)
+        if self.is_recurrent:
 
-        def step(memory: Any, inputs: tuple[jax.Array, jax.Array]):
-            proprioception, starts = inputs
-            memory = masking.where(starts, self.initial_memory(starts.shape), memory)
+            def step(memory: Any, inputs: tuple[jax.Array, jax.Array]):
+                proprioception, starts = inputs
+                memory = masking.where(starts, self.initial_memory(starts.shape), memory)
+                context, memory = self.context(params, proprioception, memory)
+                return memory, context
+
+            memory, context = jax.lax.scan(step, memory, (proprioception, starts))
+        else:
             context, memory = self.context(params, proprioception, memory)
-            return memory, context
-
-        memory, context = jax.lax.scan(step, memory, (proprioception, starts))
-        return self._finish(params, context, reference, key, memory)
+        output = self._finish(params, *map(as_batch, (context, reference)), key, ())
+        return jax.tree.map(lambda x: as_segment(x, starts), output).replace(memory=memory)
 
     def _finish(
         self,
