@@ -55,7 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process for each core, or this one alone (0) where more would be in the way or idle."""
     files = {argument.partition("::")[0] for argument in config.args}
-    if wants_the_machine(config) or (len(files) == 1 and files.pop().endswith(".py")):
+    if re.search(r"(?<!not )\b(gpu|warp)\b", config.option.markexpr) or (
+        len(files) == 1 and files.pop().endswith(".py")
+    ):
         return 0
     return min(os.cpu_count() or 1, MOST_WORKERS)
 

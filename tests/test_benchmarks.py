@@ -14,8 +14,6 @@ from tests.toy_teacher import toy_overrides
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 QUICK = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # no numbers are compared
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory, toy_config) -> dict[str, list[str]]:
@@ -35,6 +33,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(("script", "kind"), [("distillation", "distill"), ("ppo", "teacher")])
+@pytest.mark.slow
 def test_end_to_end_over_the_floor(script, kind, overrides, tmp_path):
     given = ("--quick", f"--json={tmp_path / 'found.json'}", *overrides[kind])
     assert "end to end / floor" in run(f"{script}.py", *given)
@@ -46,27 +45,32 @@ def test_end_to_end_over_the_floor(script, kind, overrides, tmp_path):
     assert seconds["physics"] < seconds["physics calls"] < seconds["end to end"]
 
 
+@pytest.mark.bench
 def test_floor_where_jax_simulates(overrides):
     given = (*overrides["distill"], "physics_config.backend=mjx", "--repetitions=1")
     assert "on mjx" in run("distillation.py", "--quick", "--envs=4", *given)
 
 
+@pytest.mark.slow
 def test_start_of_a_process(overrides):
     printed = run("start.py", "--teacher", "--envs=4", *overrides["teacher"])
     assert printed.startswith("4 environments: imports") and "first update" in printed
 
 
+@pytest.mark.slow
 def test_compile(overrides):
     given = ("--envs=4", *overrides["distill"], "training_config.unroll_length=2")
     found = json.loads(run("compile.py", *given, "--program", "ours", "first states"))
     assert all(value > 0 for value in found.values())
 
 
+@pytest.mark.bench
 def test_scaling(overrides):
     printed = run("scaling.py", "--devices=1,2", "--envs=64", *overrides["distill"])
     assert "exchanged by all-reduce" in printed
 
 
+@pytest.mark.bench
 def test_gpu_jobs(overrides, tmp_path):
     given = (*overrides["distill"], f"--out={tmp_path}", "--num-envs=8", "--backends=mujoco")
     run("gpu.py", "--jobs=operations,target", *given, "training_config.num_steps=64")
@@ -81,20 +85,24 @@ def test_gpu_jobs(overrides, tmp_path):
     assert "operations/mujoco/8" in (tmp_path / "gpu.md").read_text()
 
 
+@pytest.mark.slow
 def test_clip_draw(overrides):
     given = [text for text in overrides["teacher"] if "held_out" not in text]
     assert "of a control step" in run("clip_draw.py", "--envs=16", "--clips=20", *given)
 
 
+@pytest.mark.slow
 def test_contacts():
     sizes = ("--envs=2", "--updates=1", "ppo.unroll_length=2", "ppo.num_minibatches=2")
     assert "bound of the model" in run("contacts.py", *sizes)
 
 
+@pytest.mark.slow
 def test_features():
     assert "features / loop" in run("features.py", "--frames=3250")
 
 
+@pytest.mark.bench
 def test_evaluation(overrides, tmp_path, run_as_user):
     given = ("training_config.num_steps=32", f"run_dir={tmp_path}")
     run_as_user("distill", *overrides["distill"], *given)
@@ -102,6 +110,7 @@ def test_evaluation(overrides, tmp_path, run_as_user):
     assert "programs compiled after the first: 0" in printed
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line():
     command = [sys.executable, str(BENCHMARKS / "ppo.py"), "num_env=3"]
     done = subprocess.run(command, capture_output=True, text=True)
