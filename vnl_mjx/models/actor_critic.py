@@ -102,8 +102,10 @@ class ActorCritic:
 
     def value(self, params: ActorCriticParams, obs: jax.Array) -> jax.Array:
         """Expected return [...]."""
-        batch = obs.reshape(-1, obs.shape[-1])  # see `layers.as_batch`
-        return cast(jax.Array, self._value.apply(params.value, batch)).reshape(obs.shape[:-1])
+        if obs.ndim == 3:  # [time, env, observation]
+            value = self._value.apply(params.value, as_batch(obs))
+            return as_segment(cast(jax.Array, value), obs[..., 0])
+        return cast(jax.Array, self._value.apply(params.value, obs))
 
 
 def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:
