@@ -256,7 +256,7 @@ class StudentVAE:
             memory, context = jax.lax.scan(step, memory, (proprioception, starts))
         else:
             context, memory = self.context(params, proprioception, memory)
-        output = self._finish(params, *map(as_batch, (context, reference)), key, ())
+        output = self._finish(params, as_batch(context), as_batch(reference), key, ())
         return jax.tree.map(lambda x: as_segment(x, starts), output).replace(memory=memory)
 
     def _finish(
