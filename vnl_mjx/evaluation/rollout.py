@@ -253,8 +253,8 @@ class EpisodeRunner:
 
 def _start(task: ImitationTask, clips: ReferenceClips, episodes: Episodes) -> ImitationState:
     def one(episode: Episodes) -> ImitationState:
-        key, noise_key = jax.random.split(episode.key)
-        return task.reset_to(key, clips, episode.clip, episode.start_frame, noise_key)
+        key = jax.random.fold_in(episode.key, 1)  # the noise at the start has `episode.key` to itself
+        return task.reset_to(key, clips, episode.clip, episode.start_frame, episode.key)
 
     return jax.vmap(one)(episodes)
 
