@@ -1,6 +1,7 @@
 """The two trainings that benchmarks measure. What benchmarks know of the package's core stands here."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.physics.base import PhysicsState
 
 
-class Training:
+class Training(ABC):
     """A training as its command would run it.
 
     Attributes:
@@ -76,17 +77,17 @@ class Training:
         prepare_jax(self.config.device, self.config.matmul_precision)
         return TrainingRun(self.config, folder, Console(quiet=True))
 
+    @abstractmethod
     def with_envs(self, num_envs: int) -> list[str]:
         """Overrides for another number of environments."""
-        raise NotImplementedError
 
+    @abstractmethod
     def controls(self, visited: Any) -> jax.Array:
         """Controls [time, env, nu] that a rollout applied, or would apply were the teacher acting."""
-        raise NotImplementedError
 
+    @abstractmethod
     def networks(self, trainer: Any, state: Any, visited: Any) -> Callable[[], Any]:
         """The networks' arithmetic of a rollout: step by step on the observations in `visited`."""
-        raise NotImplementedError
 
 
 class Distillation(Training):
