@@ -253,7 +253,8 @@ class EpisodeRunner:
 
 def _start(task: ImitationTask, clips: ReferenceClips, episodes: Episodes) -> ImitationState:
     def one(episode: Episodes) -> ImitationState:
-        key = jax.random.fold_in(episode.key, 1)  # the noise at the start has `episode.key` to itself
+        # `episode.key` itself draws the noise at the start.
+        key = jax.random.fold_in(episode.key, 1)
         return task.reset_to(key, clips, episode.clip, episode.start_frame, episode.key)
 
     return jax.vmap(one)(episodes)
