@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 from dm_control_tasks import walking_about
 from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_h5
-from toy_run import toy_task
+from toy_run import toy_task, write_toy_run
 from toy_student import ToyStudent, untrained_student
 
+from vnl_mjx.cli import main
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import WalkerConfig
@@ -46,10 +49,17 @@ def wants_the_machine(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Quick tests compile quickly, here and in what they start; the others as a user's run does."""
-    os.environ.setdefault("VNL_MJX_CACHE", "off")  # the user's folder is no place for tests
+    """Quick tests compile quickly, here and in what they start; the others as a user's run does.
+
+    Slow tests start many processes that run the same programs: each is compiled once, in a folder of this
+    session. The user's folder is no place for tests.
+    """
     if not wants_the_machine(config):
+        os.environ.setdefault("VNL_MJX_CACHE", "off")
         os.environ.setdefault("XLA_FLAGS", QUICK_COMPILING)
+    elif "VNL_MJX_CACHE" not in os.environ:
+        os.environ["VNL_MJX_CACHE"] = tempfile.mkdtemp(prefix="compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ["VNL_MJX_CACHE"], ignore_errors=True))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -146,6 +156,19 @@ def toy_clips(toy_walker: Walker) -> ReferenceClips:
 def toy_motion(toy_walker: Walker) -> ReferenceClips:
     """Two clips of the toy walker walking about, of different lengths."""
     return walking_about(toy_walker, [20, 12])
+
+
+@pytest.fixture(scope="session")
+def distilled(toy_config: WalkerConfig, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder with `teacher`, `clips.h5` and `run`, a distillation of two updates; and its overrides.
+
+    Copy `run` before you change anything in it.
+    """
+    folder = tmp_path_factory.mktemp("distilled")
+    overrides = [*write_toy_run(folder, toy_config), "training_config.num_steps=64"]
+    overrides += ["checkpoint_config.interval_steps=32", "logging_config.interval_steps=32"]
+    assert main(["distill", f"run_dir={folder / 'run'}", *overrides]) == 0
+    return folder, overrides
 
 
 @pytest.fixture(scope="module")

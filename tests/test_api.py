@@ -6,10 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_run import write_toy_run
 
 import vnl_mjx
-from vnl_mjx.cli import main
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.student import Student
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -19,13 +17,9 @@ NUM_ENVS = 3
 
 
 @pytest.fixture(scope="module")
-def folder(toy_config, tmp_path_factory):
+def folder(distilled):
     """A toy teacher and a run of a student of it."""
-    folder = tmp_path_factory.mktemp("toy")
-    toy = write_toy_run(folder, toy_config)
-    steps = "training_config.num_steps=64"
-    assert main(["distill", f"run_dir={folder / 'run'}", *toy, steps]) == 0
-    return folder
+    return distilled[0]
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,11 @@ def toy_run(tmp_path_factory, toy_config):
 
 
 @pytest.fixture(scope="module")
-def finished(toy_run):
-    """A short finished run."""
-    folder, overrides = toy_run
-    short = [*overrides, "training_config.num_steps=64", "checkpoint_config.interval_steps=32"]
-    assert main(["distill", f"run_dir={folder / 'done'}", *short]) == 0
-    return folder / "done", short
+def finished(toy_run, distilled):
+    """A short finished run, a copy of its own, and its overrides."""
+    (own, _), (folder, overrides) = toy_run, distilled
+    shutil.copytree(folder / "run", own / "done")
+    return own / "done", overrides
 
 
 def refused(capsys, *argv: str) -> str:

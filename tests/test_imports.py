@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import vnl_mjx
 
 PACKAGE = Path(vnl_mjx.__file__).parent
@@ -30,6 +32,7 @@ def test_no_module_beside_the_scripts_bears_a_standard_name():
     assert not names & sys.stdlib_module_names
 
 
+@pytest.mark.slow
 def test_importing_changes_no_environment_variable():
     modules = sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)

@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.toy_run import write_toy_run
 from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
@@ -16,13 +15,9 @@ from vnl_mjx.clips.hdf5 import append_clips, write_clips
 
 
 @pytest.fixture(scope="module")
-def toy_run(tmp_path_factory, toy_config):
+def toy_run(distilled):
     """A folder with teacher, clips and a finished run of two updates."""
-    folder = tmp_path_factory.mktemp("inspected")
-    overrides = [*write_toy_run(folder, toy_config), "training_config.num_steps=64"]
-    overrides += ["checkpoint_config.interval_steps=32", "logging_config.interval_steps=32"]
-    assert cli.main(["distill", f"run_dir={folder / 'run'}", *overrides]) == 0
-    return folder
+    return distilled[0]
 
 
 def inspect_json(path, capsys) -> dict:

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toy_run import write_toy_run
 from vnl_mjx.cli import main
 from vnl_mjx.commands.stored import load_stored_student
 from vnl_mjx.errors import UserError
 from vnl_mjx.utils.vae_checkpointing import load_student
-
-SHORT = ["checkpoint_config.interval_steps=0", "eval_config.interval_steps=0"]
 
 
 def made_old(run_dir: Path) -> Path:
@@ -31,12 +28,14 @@ def made_old(run_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory, toy_config):
+def student(distilled):
     """A run of two updates, the same as an older version left it, and the overrides."""
-    folder = tmp_path_factory.mktemp("student")
-    overrides = [*write_toy_run(folder, toy_config), *SHORT, "training_config.num_steps=64"]
-    assert main(["distill", f"run_dir={folder / 'run'}", *overrides]) == 0
-    return folder / "run", made_old(folder / "run"), overrides
+    folder, overrides = distilled
+    return (
+        folder / "run",
+        made_old(folder / "run"),
+        overrides,
+    )
 
 
 def test_an_old_student_is_read(student, capsys):
