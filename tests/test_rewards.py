@@ -15,14 +15,20 @@ from toy_run import toy_task
 
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import ImitationConfig, UpstreamQuirks
-from vnl_mjx.config.rewards import MimicReward, RewardConfig, VnlPlaygroundReward
+from vnl_mjx.config.rewards import (
+    MimicReward,
+    RewardConfig,
+    RewardTermSection,
+    TerminationConfig,
+    VnlPlaygroundReward,
+)
 from vnl_mjx.config.task_presets import COMIC_TASK, VNL_PLAYGROUND_TASK
 from vnl_mjx.config.validation import check_bounds
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.environment import StepOutcome
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
+from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms, reward_terms
 
 FAMILIES = ("track_mjx", "vnl_playground", "mimic")
 VNL_PLAYGROUND_TERMS = {
@@ -250,3 +256,9 @@ def test_wrong_settings_are_refused_by_name():
     zero = from_dict(ImitationConfig, {"reward": {"vnl_playground": {"joints_scale": 0}}})
     with pytest.raises(UserError, match="reward.vnl_playground.joints_scale: .*above 0"):
         check_bounds(zero)
+
+
+def test_a_term_of_ones_own_does_not_take_the_place_of_another():
+    own = {"pos_reward": RewardTermSection("height_within", 1.0, {"low": 0.0, "high": 1.0})}
+    with pytest.raises(UserError, match=r"reward\.terms\.pos_reward: .*another name"):
+        reward_terms(RewardConfig(terms=own), TerminationConfig())

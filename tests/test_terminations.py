@@ -133,3 +133,6 @@ def test_terms_of_ones_own_end_an_episode_too(errors_of, raised, tmp_path):
     wrong = TerminationConfig(terms={"falen": TerminationTermSection()})
     with pytest.raises(UserError, match=r"termination\.terms\.falen\.function: .*'fallen'"):
         raised(errors_of(), wrong)
+    twice = TerminationConfig(terms={"too_far": TerminationTermSection("fallen", {"lowest": 0.03})})
+    with pytest.raises(UserError, match=r"termination\.terms\.too_far: .*another name"):
+        raised(errors_of(), twice)

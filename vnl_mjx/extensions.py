@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from vnl_mjx.errors import UserError
 def is_path(name: str) -> bool:
     """Whether `name` is a path to a user's own object, and not the name of a built-in one."""
     return ":" in name
+
+
+def check_own_name(name: str, key: str, built_in: Collection[str]) -> None:
+    """Raises UserError if a user's own term, configured at `key`, has the name of a `built_in` one."""
+    if name in built_in:
+        raise UserError(
+            f"{key}: {name!r} is the name of a built-in term in use; give yours another name"
+        )
 
 
 def load_object(path: str, key: str) -> Any:

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.schedules import LossTermSection
-from vnl_mjx.errors import UserError
-from vnl_mjx.extensions import load_object
+from vnl_mjx.extensions import check_own_name, load_object
 from vnl_mjx.models.vae import StudentVAE, VaeOutput
 from vnl_mjx.training.schedules import Schedule, schedule
 from vnl_mjx.training.segments import Segment
@@ -88,8 +87,7 @@ def user_terms(
         UserError: a function cannot be found, or a name is one of `built_in`.
     """
     for name in sections:
-        if name in built_in:
-            raise UserError(f"{key}.{name}: is the name of a term of the loss; give it another one")
+        check_own_name(name, f"{key}.{name}", built_in)
     terms = {
         name: partial(load_object(section.function, f"{key}.{name}.function"), **section.arguments)
         for name, section in sections.items()

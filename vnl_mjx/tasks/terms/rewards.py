@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.rewards import MimicTermination, RewardConfig, TerminationConfig
+from vnl_mjx.extensions import check_own_name
 from vnl_mjx.tasks.terms.state import Term, TermState, find_terms
 from vnl_mjx.tasks.terms.terminations import termination_error
 from vnl_mjx.walkers.walker import Walker
@@ -122,10 +123,12 @@ def reward_terms(
         termination: whose `mimic` section the term `termination` of the family "mimic" is measured in.
 
     Raises:
-        UserError: a term of `config.terms` is unknown or cannot be imported.
+        UserError: a term of `config.terms` is unknown, cannot be imported or has the name of a family's term.
     """
     terms = _family(config, termination)
+    built_in = frozenset(terms)
     for name, section in config.terms.items():
+        check_own_name(name, f"reward.terms.{name}", built_in)
         key = f"reward.terms.{name}.function"
         wanted = section.function or name
         function = find_terms(key, [wanted], BUILT_IN)[wanted]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.rewards import MimicTermination, TerminationConfig
+from vnl_mjx.extensions import check_own_name
 from vnl_mjx.tasks.terms.errors import TrackingErrors
 from vnl_mjx.tasks.terms.state import Term, TermState, find_terms
 from vnl_mjx.walkers.walker import Walker
@@ -77,10 +78,12 @@ def termination_terms(config: TerminationConfig) -> dict[str, Term]:
     """Returns the terms that end an episode as failed, by name: the family's and the user's own.
 
     Raises:
-        UserError: a term of `config.terms` is unknown or cannot be imported.
+        UserError: a term of `config.terms` is unknown, cannot be imported or has the name of a family's term.
     """
     terms = {name: partial(term, **arguments) for name, term, arguments in _family(config)}
+    built_in = frozenset({*terms, "nan"})
     for name, section in config.terms.items():
+        check_own_name(name, f"termination.terms.{name}", built_in)
         key = f"termination.terms.{name}.function"
         wanted = section.function or name
         terms[name] = partial(find_terms(key, [wanted], BUILT_IN)[wanted], **section.arguments)
