@@ -1,5 +1,7 @@
+import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,31 @@ def test_importing_changes_no_environment_variable():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@cache
+def _names_in(module: Path) -> set[str]:
+    """What can be imported from a module: its own names and, of a package, its modules."""
+    names = {path.stem for path in module.parent.glob("*") if module.name == "__init__.py"}
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def test_what_is_imported_exists():
+    """Also in scripts that no other test runs."""
+    root, missing = PACKAGE.parent, []
+    scripts = [path for part in ("benchmarks", "examples") for path in (root / part).rglob("*.py")]
+    for path in [*PACKAGE.rglob("*.py"), *scripts]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vnl_mjx"):
+                source = root.joinpath(*node.module.split("."))
+                file = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
+                names = {alias.name for alias in node.names}
+                missing += [(path.name, name) for name in names - _names_in(file)]
+    assert not missing
