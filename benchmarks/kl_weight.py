@@ -15,7 +15,7 @@ from rich.table import Table
 
 from vnl_mjx.cli import main as vnl_mjx
 from vnl_mjx.report.document import read_document
-from vnl_mjx.report.pictures.style import BLUE, Spread, sheet
+from vnl_mjx.report.pictures.style import BLUE, Estimates, sheet
 
 EVALUATION = (
     "eval_config.acting=deterministic",
@@ -84,7 +84,7 @@ def show(rows: list[tuple[float, dict[str, float]]], picture: Path) -> None:
     )
     caption = "Reward ratio and survival of prior rollouts against the KL weight."
     with sheet(2.2, caption, caption) as drawn:
-        axis, spread = drawn.axis, Spread(up, low, high)
+        axis, spread = drawn.axis, Estimates(up, low, high)
         axis.fill_between(weights, spread.low, spread.high, color=BLUE, alpha=0.2, linewidth=0)
         axis.plot(weights, up, "o-", color=BLUE, label="prior up at 10 s, learned variance")
         axis.plot(weights, ratio, "s--", color="black", label="reward ratio, held-out clips")

@@ -25,7 +25,7 @@ def summarize(
     """Returns all numbers of one evaluation during a distillation.
 
     Args:
-        rollouts: of `comparison.Evaluator.compare`.
+        rollouts: `STUDENT` and `TEACHER` in the same episodes (`student_and_teacher`).
         actuator_names: [nu] names, in the action's order.
         groups: named actuator indices, for errors per group.
 

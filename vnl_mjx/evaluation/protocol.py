@@ -113,3 +113,15 @@ class PolicyEvaluator:
             }
             for policy, runner in zip(policies, runners, strict=True)
         }
+
+    def run_one(
+        self,
+        policy: EvaluatedPolicy,
+        clips: ReferenceClips,
+        num_episodes: int,
+        how: str = DETERMINISTIC,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Rollout:
+        """Returns the rollout of one policy in one way of acting; see `run`."""
+        return self.run([policy], clips, num_episodes, (how,), seed, progress)[policy.name][how]
