@@ -1,6 +1,6 @@
 """One evaluation of a student, from the rollouts to the files of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
 from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
-from vnl_mjx.report.html import Extras, write_report
+from vnl_mjx.report.html import write_report
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
-from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
+from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
 from vnl_mjx.report.results import (
     action_section,
@@ -159,7 +159,7 @@ class EvaluationRun:
         )
 
     def write(
-        self, folder: Path, document: dict[str, Any], videos: Sequence[VideoFile], no_videos: str
+        self, folder: Path, document: dict[str, Any], videos: Mapping[str, Path], no_videos: str
     ) -> Path:
         """Draws the pictures and writes the report; returns the page.
 
@@ -178,10 +178,9 @@ class EvaluationRun:
                 missing["prior"] = self._prior_missing
             if self.latent.missing:
                 missing["latent"] = self.latent.missing
-            extras = Extras(
-                missing=missing, config=to_yaml(without_paths(self.config, self.stored))
-            )
-            return write_report(folder, document, self._pictures(document), videos, extras)
+            config = to_yaml(without_paths(self.config, self.stored))
+            pictures = self._pictures(document)
+            return write_report(folder, document, pictures, videos, missing=missing, config=config)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
         section, loaded = self.config.prior_config, self.stored.loaded

@@ -58,8 +58,8 @@ class TeacherVideos:
         if self._queue is None:
             return
         with self._queue as queue:
-            drawn = queue.finish(timeout_s=FINISH_TIMEOUT_S)
+            _, errors = queue.finish(timeout_s=FINISH_TIMEOUT_S)
         self._queue = None
-        for error in drawn.errors:
+        for error in errors:
             self._is_off = True
             warn(f"no videos in this run: {error}")

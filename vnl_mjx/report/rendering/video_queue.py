@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,34 +21,6 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 
 _LOWEST_PRIORITY = 19
 _STOP_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class VideoFile:
-    """A video that was written.
-
-    Attributes:
-        name: that it was given.
-        path: of the mp4.
-        seconds: that it plays for.
-    """
-
-    name: str
-    path: Path
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DrawnVideos:
-    """What became of a queue.
-
-    Attributes:
-        videos: in the order in which they were asked for.
-        errors: one sentence each: why there is no video, or not that one.
-    """
-
-    videos: list[VideoFile]
-    errors: list[str]
 
 
 class VideoQueue:
@@ -71,7 +42,7 @@ class VideoQueue:
         self._pool = ProcessPoolExecutor(1, context, _begin, (parent_end,))
         self._walker = walker
         self._files: dict[str, Path] = {}
-        self._drawn: dict[str, Future[float]] = {}
+        self._drawn: dict[str, Future[None]] = {}
         self._pool.submit(_prepare, walker)
 
     def __enter__(self) -> "VideoQueue":
@@ -97,7 +68,7 @@ class VideoQueue:
                 _draw, self._walker, motions, path.absolute(), sheet and sheet.absolute()
             )
         except BrokenProcessPool as error:
-            job = Future[float]()
+            job = Future[None]()
             job.set_exception(error)
         self._drawn[name] = job
 
@@ -110,37 +81,43 @@ class VideoQueue:
         self,
         progress: Callable[[int, int], None] | None = None,
         timeout_s: float | None = None,
-    ) -> DrawnVideos:
+    ) -> tuple[dict[str, Path], list[str]]:
         """Waits for all videos.
 
         Args:
             progress: called with the number of videos done and of all.
             timeout_s: give up the rest after so many seconds.
+
+        Returns:
+            The mp4s by name, as they were asked for, and a sentence for each reason why one is missing.
         """
         jobs = self._drawn.values()
         with contextlib.suppress(TimeoutError):
             for done, _ in enumerate(as_completed(jobs, timeout_s), 1):
                 if progress is not None:
                     progress(done, len(jobs))
-        drawn, missing = DrawnVideos([], []), {}
+        drawn: dict[str, Path] = {}
+        errors: list[str] = []
+        missing: dict[str, str] = {}
         for name, job in self._drawn.items():
             path = self._files[name]
             try:
-                drawn.videos.append(VideoFile(name, path, job.result(timeout=0)))
+                job.result(timeout=0)
+                drawn[name] = path
             except TimeoutError:
                 missing[name] = f"not drawn within {timeout_s:g} s"
             except BrokenProcessPool:
                 missing[name] = "the process that draws was killed or has crashed"
             except UserError as error:
-                if str(error) not in drawn.errors:  # a machine that cannot draw is told of once
-                    drawn.errors.append(str(error))
+                if str(error) not in errors:  # a machine that cannot draw is told of once
+                    errors.append(str(error))
             except Exception as error:
-                drawn.errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
+                errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
         if missing:
             reason = next(iter(missing.values()))
-            drawn.errors.append(f"videos: {', '.join(missing)} left out: {reason}")
+            errors.append(f"videos: {', '.join(missing)} left out: {reason}")
         self.stop()
-        return drawn
+        return drawn, errors
 
     def stop(self) -> None:
         """Ends the process, drawn or not, and removes what it left."""
@@ -186,12 +163,11 @@ def _walker(config: WalkerConfig) -> Walker | UserError:
         return error
 
 
-def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> float:
-    """Draws a video; gives the seconds that it plays for."""
+def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> None:
     try:
         walker = _walker(config)
         if isinstance(walker, UserError):
             raise walker
-        return render_side_by_side(walker, motions, path, sheet=sheet).seconds
+        render_side_by_side(walker, motions, path, sheet=sheet)
     except SystemExit as error:  # the pool would go on
         os._exit(int(str(error.code)))
