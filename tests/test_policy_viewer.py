@@ -139,15 +139,16 @@ def test_activity_is_of_each_latent_dimension(policies, episode):
 def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, policies, episode):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
+    from vnl_mjx.report.rendering.live_page import LivePage
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
-    policies = ViewedPolicies(policies, {name: np.array([0.1, 0.5, 0.3]) for name in policies})
+    activity = {name: np.array([0.1, 0.5, 0.3]) for name in policies}
     try:
-        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, policies, "toy", 0, 3)
+        scene = build_scene(toy_walker)
+        page = LivePage(server, scene, episode, toy_clips, policies, activity, "toy", 0, 3)
         assert page.num_episodes == 1 and list(page._sliders) == [1, 2, 0]  # the most active first
         period = 1.0 / episode.control_hz
         page.advance(3.5 * period)

@@ -147,7 +147,7 @@ def test_a_grid_has_a_pane_for_each_episode(toy_clips):
     rollout = perfect_rollout(toy_clips, fails_after=3)
     cut = grid(rollout, [1], ["a"], num_steps=2).panes
     assert [len(pane.qpos) for pane in cut] == [3]
-    shown = grid(rollout, [1, 0, 1], ["a", "b", "c"], columns=2, title="prior")
+    shown = grid(rollout, [1, 0, 1], ["a", "b", "c"], columns=2, pane_size=(240, 180))
     assert [pane.end for pane in shown.panes] == ["", "failed after 0.06 s", ""]
     assert shown.columns == 2 and shown.size == (480, 360) and not shown.one_direction
     assert len(pane_rects(*shown.size, 3, 2)) == 3

@@ -183,8 +183,10 @@ class EpisodeRunner:
             1.0 / (config.mocap_hz * config.physics.control_timestep) - 1e-6
         )
         self._draw = jax.jit(partial(draw_episodes, self.task), static_argnums=1)
-        self._start = jax.jit(partial(_start, self.task))
-        self._advance = jax.jit(partial(_advance, self.env))
+        # Not yet compiled: of the clips and the episodes, the environments at their start; and of policy,
+        # clips, `RolloutState`, key and (static) number of steps, the state afterwards and `Steps`.
+        self.start = jax.jit(partial(_start, self.task))
+        self.advance = jax.jit(partial(_advance, self.env), static_argnums=4)
 
     def draw(self, clips: ReferenceClips, num_episodes: int, seed: int) -> Episodes:
         """See `draw_episodes`.
@@ -219,7 +221,7 @@ class EpisodeRunner:
         """
         self.task.check_clips(clips)
         on_device = jax.tree.map(jnp.asarray, clips)
-        state = self._start(on_device, episodes)
+        state = self.start(on_device, episodes)
         start_qpos, start_qvel = np.asarray(state.physics.qpos), np.asarray(state.physics.qvel)
         state = begin(state, policy, len(start_qpos))
         possible_steps = self._possible_steps(clips, episodes)
@@ -228,7 +230,7 @@ class EpisodeRunner:
         chunks = []
         keys = jax.random.split(jax.random.PRNGKey(seed), math.ceil(num_steps / CHUNK_STEPS))
         for chunk, key in enumerate(keys):
-            state, steps = self._advance(policy, on_device, state, key)
+            state, steps = self.advance(policy, on_device, state, key, CHUNK_STEPS)
             chunks.append(jax.device_get(steps))
             if progress is not None:
                 progress(min((chunk + 1) * CHUNK_STEPS, num_steps), num_steps)
@@ -266,8 +268,9 @@ def _advance(
     clips: ReferenceClips,
     state: RolloutState,
     key: jax.Array,
+    num_steps: int,
 ) -> tuple[RolloutState, Steps]:
-    """Makes `CHUNK_STEPS` control steps of all episodes."""
+    """Makes control steps of all episodes."""
 
     def record(step: Step) -> Steps:
         outcome, physics = step.outcome, step.after.physics
@@ -287,5 +290,5 @@ def _advance(
             extra=step.acted.extra,
         )
 
-    state, steps, _ = rollout(env, policy, state, clips, key, CHUNK_STEPS, record, reset=False)
+    state, steps, _ = rollout(env, policy, state, clips, key, num_steps, record, reset=False)
     return state, steps

@@ -38,13 +38,14 @@ class TeacherVideos:
             beside=False,
             ghosts=True,
             pane_size=PANE_SIZE,
+            quick=False,
         )
         title = f"{motions.title}, {env_steps:,} steps"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._queue = VideoQueue(self._walker)
         self._queue.add(
             "video",
-            replace(motions, title=title, columns=len(_VIEWS), quick=False),
+            replace(motions, title=title, columns=len(_VIEWS)),
             self._folder / f"{env_steps}.mp4",
         )
 

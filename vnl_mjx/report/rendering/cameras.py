@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.quaternions import matrix
-from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, top_body
+from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, center_and_reach
 from vnl_mjx.walkers.layout import Layout
 
 # View to its direction from the walker's mean heading and its elevation, degrees; a little from the
@@ -103,17 +103,8 @@ def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
 
 def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:
     """Centre of mass [frame, 3] of the first walker, and how far it reaches from there, metres."""
-    model, data = scene.model, mujoco.MjData(scene.model)
-    root = top_body(model)
-    own = model.body_rootid[model.geom_bodyid] == root
+    data = mujoco.MjData(scene.model)
+    found = [center_and_reach(scene.model, data, pose) for pose in qpos]
+    centers, reaches = zip(*found, strict=True)
     every = max(1, len(qpos) // _MAX_POSES)
-    centers, reaches = np.empty((len(qpos), 3)), []
-    for frame, pose in enumerate(qpos):  # drawing it takes a thousand times longer
-        data.qpos[: scene.nq] = pose
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        centers[frame] = data.subtree_com[root]
-        if frame % every == 0:
-            away = np.linalg.norm(data.geom_xpos[own] - centers[frame], axis=-1)
-            reaches.append(np.max(away + model.geom_rbound[own], initial=1e-3))
-    return centers, float(np.percentile(reaches, 95))
+    return np.array(centers), float(np.percentile(reaches[::every], 95))

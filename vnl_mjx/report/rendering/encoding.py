@@ -9,7 +9,6 @@ from fractions import Fraction
 
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
@@ -64,16 +63,6 @@ def mp4_writer(
             ffmpeg.wait()
             with contextlib.suppress(OSError):
                 pipe.close()
-
-
-def write_png(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Writes a picture.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with replacing(path) as partial:
-        image.save(partial, format="png")
 
 
 def ffmpeg_exe() -> str:

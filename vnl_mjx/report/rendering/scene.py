@@ -76,7 +76,8 @@ def build_scene(
         max_height: of any picture of it, pixels.
         quick: with jagged edges and coarse shadows: about three times as fast on a CPU.
     """
-    reach = reach_of(walker.model, walker.model.qpos0)
+    at_rest = mujoco.MjData(walker.model)
+    _, reach = center_and_reach(walker.model, at_rest, walker.model.qpos0)
     square = round_length(reach / _SQUARES_PER_REACH)
     spec = _bare_spec(walker.config)
     if with_ghost:
@@ -100,21 +101,17 @@ def build_scene(
     return Scene(model, walker.layout, with_ghost, reach, square, walker.floor_height)
 
 
-def reach_of(model: mujoco.MjModel, qpos: np.ndarray) -> float:
-    """Distance from the centre of mass to the farthest tip of the walker in one pose, metres.
-
-    Args:
-        model: whose first joint is the walker's.
-        qpos: [nq].
-    """
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
+def center_and_reach(
+    model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Puts the first walker into a pose [nq]; returns its centre of mass [3] and how far it reaches, m."""
+    data.qpos[: len(qpos)] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     root = top_body(model)
-    own = model.body_rootid[model.geom_bodyid] == root
-    away = np.linalg.norm(data.geom_xpos[own] - data.subtree_com[root], axis=-1)
-    return float(np.max(away + model.geom_rbound[own], initial=1e-3))
+    own, center = model.body_rootid[model.geom_bodyid] == root, data.subtree_com[root].copy()
+    away = np.linalg.norm(data.geom_xpos[own] - center, axis=-1)
+    return center, float(np.max(away + model.geom_rbound[own], initial=1e-3))
 
 
 def top_body(model: mujoco.MjModel) -> int:

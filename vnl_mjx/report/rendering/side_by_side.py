@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 from PIL import Image
 
 from vnl_mjx.clips.conditioning.resampling import resample
+from vnl_mjx.files import replacing
 from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
 from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, write_caption
 from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
-from vnl_mjx.report.rendering.encoding import mp4_writer, write_png
+from vnl_mjx.report.rendering.encoding import mp4_writer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import default_fps, pace, squares, time_and_speed
+from vnl_mjx.report.rendering.video import default_fps, squares, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
@@ -37,15 +37,7 @@ _NEAREST = 0.75  # of the distance that `camera_paths` takes, where a pane is wi
 
 @dataclass(frozen=True)
 class Video:
-    """What was written.
-
-    Attributes:
-        path: of the mp4.
-        num_frames: of the video.
-        fps: frames per second of the video.
-        seconds: that it plays for.
-        backend: GL back end that drew it.
-    """
+    """An mp4 that was written, and the GL back end that drew it."""
 
     path: Path
     num_frames: int
@@ -126,17 +118,9 @@ def one_motion(
     speed: float = 1.0,
     **more: Any,
 ) -> SideBySide:
-    """Returns one motion seen in one or more views.
+    """Returns one motion qpos [frame, nq] in one or more views: side by side if wide, else in a column.
 
-    Args:
-        qpos: [frame, nq].
-        rate_hz: frames per second of `qpos`.
-        ghost_qpos: [frame, nq] of a translucent copy.
-        views: out of `cameras.VIEWS`, side by side in a wide picture, else one above the other.
-        size: width and height of the whole picture, pixels, even.
-        fps: of the video; None: `default_fps`.
-        speed: 1 is true speed, 0.5 slow motion.
-        **more: further fields of `SideBySide`.
+    `size` is that of the whole picture; fps None is `default_fps`. See `Pane` and `SideBySide`.
     """
     columns = len(views) if size[0] >= size[1] else 1
     return SideBySide(
@@ -184,7 +168,11 @@ def render_side_by_side(
         quick=motions.quick,
     )
     shown_hz = motions.fps / motions.speed
-    moving = [resample(pane.qpos, walker.layout, motions.rate_hz, shown_hz) for pane in panes]
+
+    def shown(qpos: np.ndarray) -> np.ndarray:
+        return resample(qpos, walker.layout, motions.rate_hz, shown_hz)
+
+    moving = [shown(pane.qpos) for pane in panes]
     num_frames = max(
         len(qpos) + round(_HOLD_S * motions.fps * bool(pane.end))
         for pane, qpos in zip(panes, moving, strict=True)
@@ -192,8 +180,7 @@ def render_side_by_side(
     poses = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
     if scene.has_ghost:
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
-        resampled = [resample(qpos, walker.layout, motions.rate_hz, shown_hz) for qpos in own]
-        ghosts = np.stack([_held(qpos, num_frames) for qpos in resampled], axis=1)
+        ghosts = np.stack([_held(shown(qpos), num_frames) for qpos in own], axis=1)
         poses = np.concatenate([poses, ghosts], axis=-1)
     rects = pane_rects(*size, len(panes), motions.columns)
     labels = _Labels(motions, scene, rects, moving)
@@ -212,7 +199,8 @@ def render_side_by_side(
             if progress is not None:
                 progress(frame + 1, num_frames)
         if sheet is not None:  # before the video is there: both or none
-            write_png(sheet, labels.sheet(list(kept.values()), list(kept)))
+            with replacing(sheet) as partial:
+                labels.sheet(list(kept.values()), list(kept)).save(partial, format="png")
     return Video(Path(output), num_frames, motions.fps, num_frames / motions.fps, backend)
 
 
@@ -243,14 +231,11 @@ class _Labels:
     """What is written on the pictures of `motions`, whose panes move as `moving`."""
 
     def __init__(
-        self,
-        motions: SideBySide,
-        scene: Scene,
-        rects: Sequence[mujoco.MjrRect],
-        moving: Sequence[np.ndarray],
+        self, motions: SideBySide, scene: Scene, rects: Sequence[Any], moving: Sequence[np.ndarray]
     ):
         self._motions, self._lengths = motions, [len(qpos) for qpos in moving]
-        self._right = "   ".join(filter(None, [motions.note, pace(motions.speed), squares(scene)]))
+        pace = "" if motions.speed == 1.0 else f"shown at {motions.speed:g}x"
+        self._right = "   ".join(filter(None, [motions.note, pace, squares(scene)]))
         self._named = any(pane.name for pane in motions.panes)
         share = round(_STRIP_SHARE * min(motions.size) / min(motions.pane_size))
         self._strip_share = share if self._named else _BARE_STRIP_SHARE
@@ -267,12 +252,11 @@ class _Labels:
         """Returns the picture of one frame with all its words."""
         written = picture.copy()
         for rank, (pane, place) in enumerate(zip(self._motions.panes, self._places, strict=True)):
-            own, text, ended = self._faded(picture[place], rank, frame), pane.end, True
-            if not self._is_over(rank, frame):
-                text, ended = self._text(pane, frame), False
+            own, over = self._faded(picture[place], rank, frame), self._is_over(rank, frame)
+            text = pane.end if over else self._text(pane, frame)
             if pane.name or text:
                 own = write_caption(
-                    own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=ended
+                    own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=over
                 )
             written[place] = own
         return write_caption(written, self._left(frame), self._right, share=self._strip_share)
@@ -282,11 +266,9 @@ class _Labels:
         if not self._named:
             captions = [self._left(frame) for frame in frames]
             return contact_sheet(pictures, captions, self._motions.note, max(self._motions.size))
+        shown = list(zip(pictures, frames, strict=True))
         rows = [
-            [
-                self._faded(picture[place], rank, frame)
-                for picture, frame in zip(pictures, frames, strict=True)
-            ]
+            [self._faded(picture[place], rank, frame) for picture, frame in shown]
             for rank, place in enumerate(self._places)
         ]
         names = [pane.name for pane in self._motions.panes]
@@ -311,9 +293,8 @@ class _Labels:
     def _text(self, pane: Pane, frame: int) -> str:
         if not len(pane.texts):
             return ""
-        row = math.floor(
-            frame * self._motions.speed / self._motions.fps * self._motions.rate_hz + 1e-6
-        )
+        frames_per_frame = self._motions.speed / self._motions.fps * self._motions.rate_hz
+        row = math.floor(frame * frames_per_frame + 1e-6)
         return pane.texts[min(row, len(pane.texts) - 1)]
 
 
@@ -321,12 +302,10 @@ def _check(walker: Walker, motions: SideBySide) -> None:
     if not motions.panes:
         raise ValueError("panes: expected at least one")
     for pane in motions.panes:
-        ghosts = () if pane.ghost_qpos is None else (pane.ghost_qpos,)
-        for qpos in (pane.qpos, *ghosts):
-            if not len(qpos) or qpos.shape[1:] != (walker.nq,):
-                raise ValueError(
-                    f"{pane.name}: qpos of shape {qpos.shape}, expected (frames, {walker.nq})"
-                )
+        if not len(pane.qpos) or pane.qpos.shape[1:] != (walker.nq,):
+            raise ValueError(
+                f"{pane.name}: qpos of shape {pane.qpos.shape}, expected (frames, {walker.nq})"
+            )
     if not (motions.rate_hz > 0 and motions.speed > 0 and motions.fps > 0):
         raise ValueError(f"{motions.rate_hz=}, {motions.speed=} and {motions.fps=} must be above 0")
     if min(motions.size) < 2 or any(pixels % 2 for pixels in motions.size):

@@ -49,11 +49,6 @@ def metric(length: float) -> str:
     return f"{100 * length:g} cm" if length >= 0.01 else f"{1000 * length:g} mm"
 
 
-def pace(speed: float) -> str:
-    """What has to be said of a video that does not play at true speed."""
-    return "" if speed == 1.0 else f"shown at {speed:g}x"
-
-
 def squares(scene: Scene) -> str:
-    """What gives the picture its scale."""
+    """What gives a picture its scale."""
     return f"floor squares {metric(scene.square)}"
