@@ -45,10 +45,7 @@ class BodyMotion:
 
 
 def simulated_motion(rollout: Rollout, computer: FeatureComputer) -> BodyMotion:
-    """The states of the simulation: before the first step, then after each.
-
-    Bodies are computed from the poses. The task's own lag one physics step behind them.
-    """
+    """The states of the simulation, before the first step and after each; bodies are computed from poses."""
     present = np.concatenate([np.ones((1, rollout.num_episodes), bool), rollout.valid])
     qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
     own = present.T  # an episode after the other, as features of clips are computed

@@ -19,12 +19,7 @@ Statistic = Literal["mean", "median"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and where it may lie; NaN: not known.
-
-    Attributes:
-        value: of the data.
-        low, high: bounds; NaN with fewer than two clips, which say nothing of others.
-    """
+    """A figure and where it may lie; NaN: not known, as the bounds are with fewer than two clips."""
 
     value: float
     low: float
@@ -81,10 +76,7 @@ def difference(
     clip: np.ndarray,
     seed: int = 0,
 ) -> Interval:
-    """Of `values` minus `others`, pair by pair: the same clip and start in the same place.
-
-    A pair of which either is not finite is left out.
-    """
+    """Of `values` minus `others`, pair by pair, of the same clips and starts, where both are finite."""
     return interval(_finite(values) - _finite(others), clip, seed=seed)
 
 
@@ -117,11 +109,8 @@ def _statistic(
 ) -> np.ndarray:
     """Of each resample, [resample].
 
-    Args:
-        values: [episode] ascending.
-        member: int [episode], column of its clip.
-        drawn: int [resample, clip], how often each was drawn.
-        statistic: which.
+    `values` [episode] are ascending, `member` is the column of each one's clip in `drawn`, int
+    [resample, clip], how often each was drawn.
     """
     if statistic == "mean":
         sums, counts = (np.bincount(member, weights=w) for w in (values, None))

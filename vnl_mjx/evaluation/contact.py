@@ -31,8 +31,7 @@ class FootSlip:
     def __call__(self, qpos: np.ndarray, rate_hz: float) -> float:
         """Mean speed along the floor, m/s, of feet [frame, nq] that touch it in two frames in turn.
 
-        Taken is the point of the foot's body that is lowest in the first of the two: a foot that
-        rolls on it does not slip.
+        It is that of the lowest point of the foot in the first: a foot that rolls on it does not slip.
         """
         poses = self._kinematics(qpos)
         heights, moved = zip(*(self._lowest(poses, geom) for geom in self._geoms), strict=True)
@@ -84,9 +83,7 @@ def contact_metrics(
 def contact_agreement(
     contacts: np.ndarray, reference: np.ndarray, valid: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How well feet stand and swing with the reference's.
-
-    Both are found by the same rule (`clips.features.ContactRule`).
+    """How well feet stand and swing with the reference's, both found by `clips.features.ContactRule`.
 
     Args:
         contacts: bool [time, episode, foot], of the simulation.
@@ -94,9 +91,8 @@ def contact_agreement(
         valid: bool [time, episode], what counts.
 
     Returns:
-        [episode] each: `contact_agreement` share of feet and steps in which both stand or neither
-        does; `contact_f1` harmonic mean of precision and recall of the contacts of the simulation;
-        NaN where no foot stands in either.
+        [episode] each: `contact_agreement` share of feet and steps in which both stand or neither does;
+        `contact_f1` of the contacts of the simulation; NaN where no foot stands in either.
     """
     counted = np.broadcast_to(valid[..., None], contacts.shape)
 

@@ -30,13 +30,7 @@ TERM = "term_"
 
 
 class Metric(NamedTuple):
-    """What a figure is called.
-
-    Attributes:
-        label: for a person.
-        unit: empty where there is none; "share" is of 1.
-        better: "higher" or "lower"; None where neither is.
-    """
+    """What a figure is called; `better` is "higher", "lower", or None where neither is."""
 
     label: str
     unit: str
@@ -119,18 +113,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 def episode_metrics(
     rollout: Rollout, clips: ReferenceClips, walker: Walker, reward_config: RewardConfig
 ) -> dict[str, np.ndarray]:
-    """The figures of `METRICS`, and `term_..` for each term of the reward, [episode] each.
+    """Returns `METRICS`, and `term_..` of each reward term: float64 [episode] each; NaN: not measured.
 
     Nothing after an episode's first end counts, and no error of a step that diverged.
-
-    Args:
-        rollout: what was played.
-        clips: what was followed.
-        walker: who played.
-        reward_config: the task's.
-
-    Returns:
-        float64; NaN where there is nothing to measure.
     """
     computer, foot_slip = FeatureComputer(walker), FootSlip(walker)
     length = body_length(walker)
@@ -210,13 +195,7 @@ def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def reward_ratio_by_clip(
     student: np.ndarray, teacher: np.ndarray, clip: np.ndarray
 ) -> dict[int, float | None]:
-    """Returns `reward_ratio_of_means` of each clip's episodes; None also where either is not finite.
-
-    Args:
-        student: [episode] rewards of episodes.
-        teacher: [episode], of the same clips and starts.
-        clip: int [episode].
-    """
+    """Returns `reward_ratio_of_means` of each clip, of rewards [episode] of the same clips and starts."""
     return {
         own: reward_ratio_of_means(student[clip == own], teacher[clip == own])
         for own in np.unique(clip).tolist()
@@ -224,7 +203,7 @@ def reward_ratio_by_clip(
 
 
 def reward_ratio_of_means(student: np.ndarray, teacher: np.ndarray) -> float | None:
-    """Returns the student's mean reward over the teacher's; None if the latter is not above 0.
+    """Returns the student's mean reward over the teacher's; None if that is not above 0, or not finite.
 
     Below 0, a ratio does not tell which of the two is better.
     """

@@ -106,20 +106,13 @@ def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarra
 def compare_motions(
     motions: Motions, data: Motions, joint_names: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Distances of distributions, and how varied the motions are.
-
-    Args:
-        motions: what is judged.
-        data: what they should be like.
-        joint_names: of the columns of `joints`; gives `joint_angles.per_joint`.
+    """Distances of distributions, and how varied the motions are beside `data`, JSON-able.
 
     Returns:
-        JSON-able: for `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles`
-        (radians; means over joints) the mean of both sides, their 1-Wasserstein distance and the
-        overlap of their histograms in [0, 1]; `speed_ratio` of the means; `joint_variance_reached`, the
-        share of the data's variance of joint angles that the motions have too; `diversity`, the
-        mean RMS distance between the joint angles of two trajectories in radians, `data_diversity`
-        and `diversity_ratio`. None where there is nothing to measure.
+        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles` (radians; means over
+        joints) the mean of both sides, their 1-Wasserstein distance and the overlap of their histograms
+        in [0, 1]; `joint_variance_reached`, the share of the data's variance of joint angles that the
+        motions have too; `diversity`. None where there is nothing to measure.
     """
     scalars = {
         name: _distances(getattr(motions, name), getattr(data, name))
@@ -162,8 +155,7 @@ def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
 def diversity(motions: Motions) -> float | None:
     """Mean over pairs of trajectories of the RMS difference of their joint angles, radians.
 
-    Two trajectories are compared from their starts to where the shorter one ends. None where no two
-    last for half a second.
+    Each from the start to where the shorter one ends; None where no two last for half a second.
     """
     shortest = _MIN_COMMON_SECONDS * motions.rate_hz
     lasting = [joints for joints in motions.joints if len(joints) >= shortest]

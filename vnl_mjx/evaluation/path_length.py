@@ -15,12 +15,7 @@ _CHORD_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class PathLengths:
-    """How far the root went over the floor, [episode] each; metres and seconds.
-
-    Attributes:
-        path, seconds: of the simulation.
-        clip_path, clip_seconds: of the part of the clip that the episode saw.
-    """
+    """How far the root went over the floor in simulation and in what the episode saw of the clip; m, s."""
 
     path: np.ndarray
     seconds: np.ndarray

@@ -27,12 +27,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """A policy that follows clips.
+    """A policy that follows clips in the task that it was trained in; names are unique in an evaluation.
 
-    Attributes:
-        name: unique in an evaluation.
-        task: that it was trained in.
-        actor_fn: returns the `Policy`, given whether it samples.
+    `actor_fn` returns the `Policy`, given whether it samples.
     """
 
     name: str

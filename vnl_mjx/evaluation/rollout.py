@@ -27,13 +27,7 @@ _NO_TIME_LIMIT = 10**8  # frames
 
 @flax.struct.dataclass
 class Episodes:
-    """Where episodes start, [episode] each.
-
-    Attributes:
-        clip: int32, index into the clips.
-        start_frame: int32, frame of the clip.
-        key: [episode, 2] uint32, of the start's noise.
-    """
+    """Where episodes start, [episode] each: int32 clip and frame, and the key of the start's noise."""
 
     clip: Any
     start_frame: Any
@@ -51,10 +45,10 @@ class Steps:
         distances: named distances to the reference (`tasks.terminations.distances`).
         terminated: bool, this step failed.
         truncated: bool, this step ended the episode otherwise: at the end of the clip.
-        diverged: bool, this step's simulation met NaN.
+        diverged: bool, this step's simulation met NaN; its `qpos` and `qvel` are zeros.
         frame: int32, the reference frame that the reward of this step read.
-        qpos: [.., nq] pose after the step; zeros where it diverged.
-        qvel: [.., nv] velocity after the step; zeros where it diverged.
+        qpos: [.., nq] pose after the step.
+        qvel: [.., nv] velocity after the step.
         action: [.., nu] of this step, in [-1, 1].
         power: mechanical power of the actuators, sum of |force * velocity| over joints, W.
         extra: what the policy gave besides (`Acted.extra`).
@@ -116,10 +110,9 @@ class Rollout:
         return np.concatenate([self.start_qpos[None, episode], self.steps.qpos[kept, episode]])
 
     def reference_rows(self, clips: ReferenceClips) -> np.ndarray:
-        """Row of `clips` that each step is compared with, [time, episode].
+        """Row of `clips` that each step is compared with [time, episode]: the frame that the reward read.
 
-        It is the frame that the reward read. Steps that mean nothing may lie beyond the clip; they get
-        its last frame.
+        Steps that mean nothing may lie beyond the clip; they get its last frame.
         """
         clip = self.episodes.clip
         last = np.asarray(clips.lengths)[clip] - 1
@@ -170,12 +163,7 @@ class EpisodeRunner:
     """Runs policies in episodes; compiles once for each kind of policy, whatever its parameters."""
 
     def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
-        """Takes the task and when episodes end.
-
-        Args:
-            task: its time limit does not hold here, episodes run to the end of the clip.
-            end_fn: see `EpisodeEnvironment`.
-        """
+        """Takes the task, without its time limit, and when episodes end (`EpisodeEnvironment`)."""
         config = replace(task.config, episode_frames=_NO_TIME_LIMIT)
         self.task = ImitationTask(config, task.walker, task.physics)
         self.env = EpisodeEnvironment(self.task, end_fn)

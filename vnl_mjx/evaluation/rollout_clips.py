@@ -12,13 +12,7 @@ from vnl_mjx.walkers.layout import Layout
 
 @dataclass(frozen=True)
 class RolledOutClip:
-    """One clip that was played to its end.
-
-    Attributes:
-        name: of the clip that was followed.
-        qpos: float32 [frame, nq] at that clip's rate; the first frame is at x = y = 0.
-        info: where it is from.
-    """
+    """One clip that was played to its end: qpos, float32 [frame, nq], at the rate of what it followed."""
 
     name: str
     qpos: np.ndarray
@@ -34,7 +28,7 @@ def cut_rollout(
     seconds: float = 5.0,
     min_frames: int = 2,
 ) -> tuple[list[RolledOutClip], dict[str, str]]:
-    """Poses at the clips' rate of the episodes that survived.
+    """Poses at the clips' rate of the episodes that survived; and the reason why, of each clip left out.
 
     Args:
         rollout: each of `clips` once, from its first frame.
@@ -43,9 +37,6 @@ def cut_rollout(
         settle_s: left out at the start, where the actuators are still slack.
         seconds: of each new clip, at most.
         min_frames: a shorter rest makes no clip.
-
-    Returns:
-        The clips, and the name of each that was left out with the reason.
 
     Raises:
         UserError: control steps do not fall on the frames of the clips.

@@ -57,13 +57,8 @@ def normalized_jerk(positions: np.ndarray, present: np.ndarray, rate_hz: float) 
     (`protomotions/agents/evaluators/smoothness_calculator.py`), which takes the mean and adds a constant
     to L; here windows of too little motion are left out.
 
-    Args:
-        positions: [state, episode, body, 3] metres.
-        present: bool [state, episode], of each episode a first part.
-        rate_hz: states per second.
-
-    Returns:
-        NaN where no window is whole, or nothing moves.
+    `positions` [state, episode, body, 3] are metres; `present`, bool [state, episode], is of each episode a
+    first part. NaN where no window is whole, or nothing moves.
     """
     intervals = max(3, round(JERK_WINDOW_S * rate_hz))
     if len(positions) <= intervals:

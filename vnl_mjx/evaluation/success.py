@@ -40,12 +40,7 @@ def body_length(walker: Walker) -> float:
 def success_metrics(
     survived: np.ndarray, errors: Mapping[str, np.ndarray], length: float
 ) -> dict[str, np.ndarray]:
-    """1 or 0 for each episode, [episode] each.
-
-    Args:
-        survived: bool [episode], reached the end without failing.
-        errors: of `tracking.step_errors`.
-        length: of the body, metres.
+    """1 or 0 for each episode, [episode] each, from `tracking.step_errors` and the body's length in metres.
 
     Returns:
         `success_root_10mm`, `success_root_5_percent` (of the body's length) and so on: the root was

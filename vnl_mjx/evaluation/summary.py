@@ -1,7 +1,6 @@
 """From figures of episodes to the sections "policies" and "differences" of `metrics.json`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,32 @@ from vnl_mjx.evaluation.protocol import TEACHER
 Figures = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
 class ClipSets:
     """What the episodes of an evaluation belong to.
 
     Attributes:
         clip: [episode] index of the clip.
         names: of the clips.
-        members: "all", "train", "held_out" to indices of clips; those without any are left out.
+        set_of_clip: "train", "held_out" or "other" of each clip.
         seed: of the intervals.
+        members: "all", "train", "held_out" to indices of clips; those without any are left out.
     """
 
-    clip: np.ndarray
-    names: tuple[str, ...]
-    members: Mapping[str, np.ndarray]
-    seed: int = 0
-
-    @classmethod
-    def of(
-        cls, clip: np.ndarray, names: tuple[str, ...], set_of_clip: list[str], seed: int
-    ) -> "ClipSets":
-        """Groups clips by `set_of_clip`, one of "train", "held_out" and "other" each."""
+    def __init__(
+        self, clip: np.ndarray, names: Sequence[str], set_of_clip: Sequence[str], seed: int = 0
+    ):
+        """Groups the clips."""
+        self.clip, self.names, self.set_of_clip, self.seed = clip, names, set_of_clip, seed
         sets = np.array(set_of_clip)
         members = {"all": np.arange(len(names))}
         members |= {name: np.flatnonzero(sets == name) for name in ("train", "held_out")}
-        return cls(clip, names, {k: v for k, v in members.items() if len(v)}, seed)
+        self.members = {name: clips for name, clips in members.items() if len(clips)}
 
 
 def policies(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Means with intervals by policy, way of acting and set; and by clip.
-
-    Args:
-        figures: policy to way of acting to metric to [episode].
-        sets: what the episodes belong to.
-    """
+    """Means with intervals by policy, way of acting and set; and by clip. Figures are [episode] each."""
     return {
         name: {how: _played(values, sets) for how, values in ways.items()}
         for name, ways in figures.items()

@@ -38,14 +38,9 @@ _MAX_SPEED_DEVIATION = 0.05
 
 @dataclass(frozen=True)
 class TeacherEvaluation:
-    """One evaluation.
+    """One evaluation; its metrics, [episode] each, are those of `episode_metrics` without bodies' positions.
 
-    Attributes:
-        clip_names: of the clips that were followed.
-        rollout: what the simulation did.
-        metrics: [episode] each, as of `episode_metrics`; those that need no positions of bodies.
-        root_error_mm: [time, episode]; NaN where the step did not happen or diverged.
-        paths: per episode.
+    `root_error_mm` is [time, episode], NaN where the step did not happen or diverged.
     """
 
     clip_names: tuple[str, ...]
@@ -71,9 +66,8 @@ class TeacherEvaluation:
     def summary(self) -> dict[str, Any]:
         """Returns everything, JSON-able.
 
-        Returns:
-            `all` and `clips` by name, in which every control step counts alike; `episodes`; and
-            `means_over_episodes`, in which every episode does, as in the report of a student.
+        In `all` and `clips` every control step counts alike; in `means_over_episodes` every episode does, as
+        in the report of a student.
         """
         episodes = self.rollout.episodes
         starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)

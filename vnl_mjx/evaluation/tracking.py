@@ -24,10 +24,8 @@ from vnl_mjx.walkers.layout import Layout
 def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     """Errors of poses [..., nq] in the world, [...] each; of a root that is not free, zero.
 
-    Returns:
-        `root_error_mm` distance of the root; `root_angle_deg` angle of the rotation between the
-        orientations of the root; `joint_error_rad` mean absolute difference of the joints;
-        `joint_distance_rad` Euclidean norm of it.
+    Distance of the root, angle of the rotation between its orientations, mean absolute difference of the
+    joints and its Euclidean norm.
     """
     qpos, reference = np.asarray(qpos, np.float64), np.asarray(reference, np.float64)
     position, quaternion = root_pose(qpos, layout)
@@ -45,10 +43,8 @@ def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict
 def body_errors(simulated: BodyMotion, reference: BodyMotion) -> dict[str, np.ndarray]:
     """Errors of body positions, mm, of states that correspond.
 
-    Returns:
-        `mpjpe_global_mm` mean distance in the world; `mpjpe_root_relative_mm` the same, each in the
-        frame of its own root body; `mpjpe_procrustes_mm` the same after `aligned`;
-        `end_effector_error_mm` mean distance of the end effectors, each in the frame of its own root.
+    `mpjpe_root_relative_mm` and `end_effector_error_mm` are in the frame of each one's own root body,
+    `mpjpe_procrustes_mm` after `aligned`.
     """
     bodies_w, reference_w = simulated.bodies_w, reference.bodies_w
     metres = {
@@ -75,14 +71,7 @@ def _of_valid(rollout: Rollout, errors: dict[str, np.ndarray]) -> dict[str, np.n
 def step_errors(
     rollout: Rollout, clips: ReferenceClips, simulated: BodyMotion, reference: BodyMotion
 ) -> dict[str, np.ndarray]:
-    """Every error of every step, [time, episode]; NaN where the step did not happen or diverged.
-
-    Args:
-        rollout: what was played.
-        clips: what was followed.
-        simulated: of `simulated_motion`.
-        reference: of `reference_motion`.
-    """
+    """Every error of every step, [time, episode]; NaN where the step did not happen or diverged."""
     state = compared_state(rollout, clips)
     after = np.broadcast_to(np.arange(1, len(state) + 1)[:, None], state.shape)
     errors = body_errors(simulated.at(after), reference.at(state))
@@ -127,7 +116,7 @@ def aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def rates_of_change(
     positions: np.ndarray, present: np.ndarray, stride: int, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Velocities and accelerations by central differences within each episode.
+    """Velocities and accelerations by central differences within each episode, m/s and m/s^2.
 
     Args:
         positions: [state, episode, ...] metres.
@@ -136,7 +125,7 @@ def rates_of_change(
         rate_hz: states per second.
 
     Returns:
-        Two arrays as `positions`, m/s and m/s^2; NaN where a state lacks one of the two others.
+        Two arrays as `positions`; NaN where a state lacks one of the two others.
     """
     velocity, acceleration = (np.full(positions.shape, np.nan) for _ in range(2))
     if len(positions) > 2 * stride:

@@ -30,7 +30,7 @@ def write_report(
     videos: Mapping[str, Path] | None = None,
     **more: Any,
 ) -> Path:
-    """Writes `report.html`, `metrics.json`, the CSVs and the pictures: all of them or none.
+    """Writes `report.html`, `metrics.json`, the CSVs and the pictures: all or none; returns the page's path.
 
     Args:
         folder: of the report, made where it is missing.
@@ -38,9 +38,6 @@ def write_report(
         pictures: by "SECTION/NAME", sections being those of `report.sections`.
         videos: mp4s by what they are called, best in `folder`.
         **more: see `report_html`.
-
-    Returns:
-        The path of the page.
 
     Raises:
         UserError: the folder cannot be written.
@@ -84,15 +81,9 @@ def report_html(
 ) -> str:
     """Returns the text of the page; see `write_report`.
 
-    Args:
-        document: see `write_report`.
-        pictures: see `write_report`.
-        videos: see `write_report`; what does not fit into the page is linked.
-        missing: by section ("videos", "latent", "prior" ...) one sentence on what could not be made
-            and what to do.
-        config: text of the configuration of the run, may be empty.
-        folder: that addresses of files are relative to.
-        most_bytes: of the page.
+    `missing` says by section ("videos", "latent", "prior" ...) what could not be made and what to do;
+    `config` is the text of the run's configuration. Videos that would make the page larger than
+    `most_bytes` are linked, relative to `folder`.
     """
     videos, missing, deciding = videos or {}, missing or {}, tiles(document)
     context: dict[str, Any] = {

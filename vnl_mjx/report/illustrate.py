@@ -31,18 +31,13 @@ _SUCCESS_MM = np.linspace(0.0, 60.0, 61)
 class Illustrator:
     """Draws what was found of one evaluation.
 
-    Attributes:
-        document: with "policies" and "differences".
-        figures: by policy, way of acting and metric, [episode].
-        sets: what episodes belong to.
-        set_of_clip: "train", "held_out" or "other" of each clip.
-        how: the way of acting that is drawn.
+    `document` has "policies" and "differences", `figures` are [episode] by policy, way of acting and metric;
+    of the ways of acting, `how` is drawn.
     """
 
     document: Mapping[str, Any]
     figures: Figures
     sets: ClipSets
-    set_of_clip: Sequence[str]
     how: str = DETERMINISTIC
 
     def reward(self) -> dict[str, Picture]:
@@ -59,7 +54,7 @@ class Illustrator:
                 ratios,
                 self.sets.names,
                 "reward of the teacher's, ratio",
-                self.set_of_clip,
+                self.sets.set_of_clip,
                 target=TARGET_REWARD_RATIO,
             )
         return drawn
@@ -118,7 +113,7 @@ class Illustrator:
             for policy, ways in self.document["policies"].items()
             if self.how in ways
         }
-        return errors.by_clip(values, self.sets.names, self._label(name), self.set_of_clip)
+        return errors.by_clip(values, self.sets.names, self._label(name), self.sets.set_of_clip)
 
     def _ratios(self) -> dict[str, Estimates]:
         found = {}

@@ -11,12 +11,8 @@ NOTHING = "\N{EN DASH}"
 class Cell:
     """One cell of a table.
 
-    Attributes:
-        text: what is read.
-        sort: what the column is sorted by, a number or a text; None sorts last.
-        detail: under the text, smaller: an interval.
-        tone: "good", "bad" or "" for the colour; the text says the same.
-        header: whether it names the row.
+    `sort` is what the column is sorted by, None last; `detail` stands under the text, smaller; `tone` is
+    "good", "bad" or "", for the colour; a header names its row.
     """
 
     text: str
@@ -28,15 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        title: of the table.
-        columns: headings; a row's cells are in the same order.
-        rows: of cells.
-        note: under the table, may be empty.
-        folded: whether it is opened by a click.
-    """
+    """A table whose rows have their cells in the order of `columns`; a click opens a folded one."""
 
     title: str
     columns: Sequence[str]

@@ -25,15 +25,7 @@ START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 @dataclass(frozen=True)
 class Tile:
-    """One deciding figure.
-
-    Attributes:
-        label: what it is.
-        value: as it is read.
-        detail: its interval, or another figure beside it.
-        target: what it is held against; empty where there is none.
-        verdict: `MET`, `MISSED`, `UNDECIDED` or `UNMEASURED`.
-    """
+    """One deciding figure as it is read, with its target and one of the four verdicts above."""
 
     label: str
     value: str

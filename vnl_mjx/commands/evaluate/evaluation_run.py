@@ -18,8 +18,9 @@ from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_metrics import in_order, metric
+from vnl_mjx.evaluation.episode_metrics import episode_metrics, in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
+from vnl_mjx.evaluation.metrics import seen_action_errors
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
 from vnl_mjx.evaluation.protocol import (
     ACTING,
@@ -38,12 +39,7 @@ from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
-from vnl_mjx.report.results import (
-    action_section,
-    all_metrics,
-    measure_latent,
-    set_mean,
-)
+from vnl_mjx.report.results import measure_latent
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
@@ -86,7 +82,15 @@ class EvaluationRun:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_metrics(self.rollouts, self.given.policies, self.clips)
+            self.figures = {
+                policy.name: {
+                    how: episode_metrics(
+                        rollout, self.clips, policy.task.walker, policy.task.config.reward
+                    )
+                    for how, rollout in self.rollouts[policy.name].items()
+                }
+                for policy in self.given.policies
+            }
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
@@ -124,16 +128,17 @@ class EvaluationRun:
         """
         seed = self.config.eval_config.seed
         episodes = self.rollouts[STUDENT][self.how].episodes
-        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.given.sets), seed)
+        sets = ClipSets(episodes.clip, self.clips.names, self.given.sets, seed)
         self.sets = sets
         policies = summary.policies(self.figures, sets)
+        teacher = policies[TEACHER][self.how]["sets"]["all"]["figures"]
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
-        action = action_section(
-            self.rollouts[STUDENT][self.how],
-            self.rollouts[TEACHER][self.how],
-            self.walker.actuator_names,
-            self.groups,
-        )
+        action = {
+            f"on_{name}_states": seen_action_errors(
+                self.rollouts[name][self.how], self.walker.actuator_names, self.groups
+            )
+            for name in (STUDENT, TEACHER)
+        }
         prior = {} if self.prior is None else self.prior.summary()
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
@@ -151,8 +156,8 @@ class EvaluationRun:
                 action_noise(self.rollouts[TEACHER][SAMPLED])
                 if SAMPLED in self.rollouts[TEACHER]
                 else None,
-                set_mean(policies, TEACHER, self.how, "survival"),
-                set_mean(policies, TEACHER, self.how, "reward_fraction"),
+                teacher["survival"]["mean"],
+                teacher["reward_fraction"]["mean"],
                 self._prior_survival(prior),
                 self.config.prior_config.seconds,
             ),
@@ -213,9 +218,7 @@ class EvaluationRun:
         return figures["survival"][f"{figures['seconds']:g}"]
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
-        illustrator = illustrate.Illustrator(
-            document, self.figures, self.sets, self.given.sets, self.how
-        )
+        illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)
         drawn = illustrator.reward()
         drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
         drawn |= illustrator.action(self.groups, self.walker.actuator_names)

@@ -33,7 +33,7 @@ def report_alarms(
     prior_survival: float | None = None,
     prior_seconds: float = 10.0,
 ) -> list[dict[str, str]]:
-    """Alarms of an evaluation; None where something was not measured.
+    """Returns `what`, `found` and `change` of each alarm; None: not measured.
 
     Args:
         latent: of `statistics.latent_statistics`; may be empty.
@@ -43,9 +43,6 @@ def report_alarms(
         teacher_reward_share: the teacher's reward of imitation over the largest possible.
         prior_survival: share of the prior's rollouts, at the learned variance, that stand at the end.
         prior_seconds: of those rollouts.
-
-    Returns:
-        `what`, `found` and `change` of each.
     """
     found = [
         *_teacher_alarms(teacher_survival, teacher_reward_share),
@@ -57,11 +54,7 @@ def report_alarms(
 
 
 def action_noise(rollout: Rollout) -> float | None:
-    """Mean squared difference of a sampling teacher's actions from its deterministic ones; None: no steps.
-
-    Args:
-        rollout: of an `StudentPolicy` with `teacher_acts` and `sampled`.
-    """
+    """Mean squared difference of a teacher's sampled actions from its deterministic ones; None: no steps."""
     steps, valid = rollout.steps, rollout.valid
     if not valid.any():
         return None

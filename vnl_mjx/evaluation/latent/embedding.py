@@ -11,7 +11,7 @@ _NEIGHBORS = 15
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points of the latent space in fewer dimensions.
+    """Points of the latent space in two dimensions.
 
     Attributes:
         method: "PCA" or "UMAP".
@@ -32,10 +32,7 @@ class Embedding:
 
 
 def principal_components(latents: np.ndarray) -> Embedding:
-    """Projects [point, dim] latents on their two directions of largest variance.
-
-    Directions that there are not, in a latent of fewer dimensions, explain nothing.
-    """
+    """Projects [point, dim] latents on their two directions of largest variance, as far as there are two."""
     from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
 
     found = min(2, *latents.shape)

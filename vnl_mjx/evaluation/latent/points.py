@@ -20,9 +20,8 @@ class LatentPoints:
     Attributes:
         posterior_mean: [point, dim]; the mode of a latent that is not Gaussian.
         prior_mean: [point, dim], likewise.
-        body: [point, feature] posture and motion of the body when the latent was inferred, blind to place
-            and heading: root height, the vertical in the root's frame, velocities of the root in its
-            frame, joint angles and velocities.
+        body: [point, feature] when the latent was inferred, blind to place and heading: root height, the
+            vertical and the root's velocities in the root's frame, joint angles and velocities.
         speed: horizontal speed of the root then, m/s, over 0.1 s.
         seconds: time in the clip.
         clip: index into the clips.
@@ -71,8 +70,7 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
 def speed_before_steps(rollout: Rollout, layout: Layout) -> np.ndarray:
     """Horizontal speed of the root in the state that each step began in, m/s [time, episode].
 
-    It is that of the chord over 0.1 s about the state; shorter at both ends of the episode. Entries of
-    steps that are not valid mean nothing.
+    It is that of the chord over 0.1 s about the state, shorter at both ends; of valid steps only.
     """
     qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
     position = root_pose(qpos, layout)[0][..., :2]

@@ -25,7 +25,10 @@ def latent_statistics(
     clip: np.ndarray,
     control_hz: float,
 ) -> dict[str, Any]:
-    """Returns all numbers of this file, JSON-able; empty if no step is valid.
+    """Returns all numbers of this file, JSON-able, in nats and seconds; empty if no step is valid.
+
+    `active_units` are told by KL, `varying_units` by the variance of the posterior mean, which
+    `autocorrelation` is of too. Standard deviations and `aggregate` are there for Gaussians only.
 
     Args:
         posterior: of the student.
@@ -33,13 +36,6 @@ def latent_statistics(
         valid: steps that count.
         clip: [episode] which clip each follows.
         control_hz: steps per second.
-
-    Returns:
-        `kl` and `kl_per_dim` (nats) and `active_units` by KL with `intervals` of both, `varying_units` by the
-        variance of the posterior mean, standard deviations of both distributions, `aggregate`
-        (`aggregate_statistics`), `prior_explains` and `autocorrelation` of the posterior mean: `lag_s`,
-        `mean` and quartiles over dimensions, `time_constant_s`. Standard deviations and `aggregate` are
-        there for Gaussians only.
     """
     if not valid.any():
         return {}
@@ -83,10 +79,10 @@ def kl_per_step(posterior: Latent, prior: Latent) -> np.ndarray:
 def kl_intervals(
     posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
-    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
+    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; None for fewer than two clips.
 
     The draws are those of `evaluation.bootstrap`, but a resample has a KL per dimension rather than one
-    number, and the intervals are plain percentiles. None for fewer than two clips.
+    number, and the intervals are plain percentiles.
     """
     names, member = np.unique(clip, return_inverse=True)
     if len(names) < 2:
@@ -118,8 +114,8 @@ def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray
     """Does the prior, over all visited states, cover what the posterior uses?
 
     Returns:
-        `posterior` and `prior` with `mean` and `std` [dim] of both mixtures, and `kl_per_dim` and `kl`, nats,
-        from the Gaussian with the moments of the one to the Gaussian with those of the other.
+        `mean` and `std` [dim] of both mixtures, and the KL in nats from the Gaussian with the moments of the
+        posterior's to the Gaussian with those of the prior's.
     """
     q_mean, q_variance = aggregate(posterior, valid)
     p_mean, p_variance = aggregate(prior, valid)
@@ -138,10 +134,7 @@ def prior_explains(
     """Share of the posterior mean's variance that the prior mean, taken as its prediction, explains.
 
     1 where the body alone decides the latent, about 0 where only the reference does, below 0 where the
-    prior mean is worse than a constant.
-
-    Returns:
-        The share of all dimensions together, and of each; None where the posterior mean is constant.
+    prior mean is worse than a constant. Of all dimensions, and of each; None where the mean is constant.
     """
     mean = _float64(posterior.mode(), valid)
     variance = mean.var(axis=0)

@@ -59,13 +59,7 @@ def success_curve(
     shares: Mapping[str, Estimates],
     label: str,
 ) -> Picture:
-    """Share of episodes that never exceed a threshold, against the threshold.
-
-    Args:
-        thresholds: [threshold], of the unit in `label`.
-        shares: [threshold] in [0, 1] of each policy.
-        label: what must stay below the threshold, with its unit.
-    """
+    """Share of episodes [threshold] that never exceed a threshold, which has the unit in `label`."""
     what = quantity(label)
     caption = (
         f"Success: share of episodes that reach the end of the clip and in which the {what} stays "

@@ -32,10 +32,7 @@ def by_clip(
     sets: Sequence[str] | None = None,
     target: float | None = None,
 ) -> Picture:
-    """A metric of every clip, [clip] of each policy; the distribution over clips where there are many.
-
-    Clips of different `sets` ("train", "held_out") are drawn apart; see `by_name`.
-    """
+    """A metric of every clip, [clip] of each policy, clips of different `sets` apart; see `by_name`."""
     caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
     return by_name(
         values, clips, label, groups=sets, target=target, caption=caption, of_what="clips"
@@ -98,14 +95,7 @@ def by_name(
 def distribution(
     values: Mapping[str, np.ndarray], label: str, of_what: str, target: float | None = None
 ) -> Picture:
-    """Share of clips (or episodes, or joints) at or below each value, of each policy.
-
-    Args:
-        values: [any] of each policy; NaN is left out.
-        label: of the figure, with its unit.
-        of_what: "clips", "episodes" or "actuators".
-        target: drawn as a line.
-    """
+    """Share of `of_what`, such as "clips", at or below each value, [any] of each policy without NaN."""
     finite = {name: np.sort(value[np.isfinite(value)]) for name, value in values.items()}
     num = max((len(value) for value in finite.values()), default=0)
     caption = (

@@ -32,14 +32,9 @@ _FLOOR_NATS = 1e-4
 def latent_by_group(
     points: np.ndarray, groups: Sequence[str], axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means in two dimensions, coloured by clip or label.
+    """Posterior means [state, 2] in two dimensions, coloured by clip or label, `groups` [state].
 
-    Args:
-        points: [state, 2].
-        groups: [state] name of each state's clip or label.
-        axes: names of the two dimensions, for instance "PC 1 (31 %)".
-        what: "clip" or "behaviour".
-        method: by which the latent was reduced.
+    `axes` are names of the two dimensions, for instance "PC 1 (31 %)"; `what` is "clip" or "behaviour".
     """
     kept = _thin(len(points))
     points, of_point = points[kept], np.asarray(groups)[kept]
@@ -62,15 +57,7 @@ def latent_by_group(
 def latent_by_value(
     points: np.ndarray, values: np.ndarray, axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means in two dimensions, coloured by a number such as time or speed.
-
-    Args:
-        points: [state, 2].
-        values: [state].
-        axes: names of the two dimensions.
-        what: the number, with its unit.
-        method: by which the latent was reduced.
-    """
+    """Posterior means [state, 2], coloured by a number [state]; `what` says which, with its unit."""
     kept = _thin(len(points))
     points, values = points[kept], values[kept]
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
@@ -86,12 +73,7 @@ def latent_by_value(
 
 
 def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
-    """KL of posterior and prior of each latent dimension, sorted.
-
-    Args:
-        kl: [dim] mean over visited states, nats.
-        threshold: above which a dimension counts as active, nats.
-    """
+    """KL of posterior and prior [dim], nats, sorted; above `threshold` a dimension counts as active."""
     ordered = np.maximum(np.sort(kl)[::-1], _FLOOR_NATS)
     num_active = int(np.sum(kl > threshold))
     caption = (
@@ -116,13 +98,7 @@ def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
 def autocorrelation(
     lags_s: np.ndarray, correlation: Estimates, time_constant_s: float | None = None
 ) -> Picture:
-    """Autocorrelation of the posterior mean against the lag.
-
-    Args:
-        lags_s: [lag] seconds.
-        correlation: [lag] mean over dimensions; its ends are quartiles over them.
-        time_constant_s: where it has fallen to 1 / e; drawn as a line.
-    """
+    """Autocorrelation [lag] of the posterior mean with its quartiles over dimensions, against the lag."""
     caption = "Autocorrelation of the posterior mean, averaged over latent dimensions."
     if correlation.low is not None:
         caption += " Band: quartiles over dimensions."
@@ -145,12 +121,7 @@ def autocorrelation(
 def aggregate_posterior(
     posterior: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
 ) -> Picture:
-    """Mean and spread of each dimension over all visited states, of posterior and prior.
-
-    Args:
-        posterior: "mean" and "std", [dim] each, of the aggregate.
-        prior: the same of the prior.
-    """
+    """ "mean" and "std" [dim] of each dimension over all visited states, of posterior and prior."""
     order = np.argsort(-posterior["std"])[:_MOST_DIMENSIONS]
     left_out = len(posterior["std"]) - len(order)
     caption = (

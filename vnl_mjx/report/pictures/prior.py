@@ -36,13 +36,9 @@ def survival_curves(
     start: str,
     target: tuple[float, float] | None = None,
 ) -> Picture:
-    """Share of prior rollouts still up against time, for each way to draw the latent.
+    """Share [time] of prior rollouts still up, for each way to draw the latent.
 
-    Args:
-        seconds: [time].
-        alive: [time] in [0, 1] of each mode: "mean", "learned", "fixed".
-        start: where the rollouts began, for instance "clip states".
-        target: seconds and the share that should be up then.
+    `start` is where they began, for instance "clip states"; `target`, seconds and share, is marked.
     """
     caption = (
         f"Prior rollouts from {start}: share of episodes still up. The latent is the prior's mean, "
@@ -66,13 +62,7 @@ def survival_curves(
 
 
 def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: str) -> Picture:
-    """Histograms of a quantity in prior rollouts and in the data.
-
-    Args:
-        rollouts: [any] values of each mode; NaN is left out.
-        data: [any] values of the clips.
-        label: the quantity, with its unit.
-    """
+    """Histograms of a quantity in prior rollouts, by mode, and in the data; NaN is left out."""
     data = data[np.isfinite(data)]
     finite = {mode: value[np.isfinite(value)] for mode, value in rollouts.items()}
     everything = np.concatenate([data, *finite.values()])

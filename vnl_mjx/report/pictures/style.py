@@ -75,14 +75,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture.
-
-    Attributes:
-        svg: text of the SVG file.
-        png: bytes of the PNG file.
-        caption: what is drawn and how to read it, a sentence or two.
-        alt: what one sees, for those who do not.
-    """
+    """A drawn picture: text of the SVG file, bytes of the PNG, a caption, and what one sees in words."""
 
     svg: str
     png: bytes
@@ -92,13 +85,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Values with their 95 % intervals, arrays of one shape.
-
-    Attributes:
-        value: NaN where there is nothing to draw.
-        low: lower ends; None where there are no intervals.
-        high: upper ends.
-    """
+    """Values, NaN where there is nothing to draw, with their 95 % intervals, if any: arrays of one shape."""
 
     value: np.ndarray
     low: np.ndarray | None = None
@@ -132,12 +119,7 @@ def sheet(
 ) -> Iterator[Sheet]:
     """A figure, drawn and written within this style alone.
 
-    Args:
-        height: inches.
-        caption: of the picture.
-        alt: of the picture.
-        rows: of axes.
-        columns: of axes, each as wide as a column of a paper.
+    `height` is in inches; each of the axes is as wide as a column of a paper.
     """
     with matplotlib.rc_context(_STYLE):
         # Browsers set text a little wider than Matplotlib does.
@@ -160,9 +142,7 @@ def sheet(
 def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
     """Colour and marker of a policy, the same in every picture of a report.
 
-    Args:
-        name: "student", "teacher", "reference", "data", "prior", or of a further checkpoint.
-        names: all policies of the report, by which further ones are told apart.
+    `names` are all policies of the report, by which those that are not in `_POLICIES` are told apart.
     """
     if name not in _POLICIES:
         others = [other for other in names if other not in _POLICIES]

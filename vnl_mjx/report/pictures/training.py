@@ -47,11 +47,7 @@ def teacher_curves(metrics_file: Path, folder: Path) -> None:
 
 
 def training_pictures(rows: Rows) -> dict[str, Picture]:
-    """Returns a picture of each curve of a distillation by its metric; none of fewer than two rows.
-
-    Args:
-        rows: of the run's `metrics.jsonl`.
-    """
+    """Returns a picture of each curve of a run's `metrics.jsonl`; none of fewer than two rows."""
     pictures = {}
     for name, label in _REPORT_CURVES.items():
         steps, values = _points(rows, name)

@@ -48,10 +48,7 @@ def serve(
 ) -> int:
     """Shows a motion, qpos [frame, nq], on a page of this machine; returns the exit status.
 
-    It serves until Ctrl-C, or for so many seconds. `note` stands below the title.
-
-    Raises:
-        UserError: the extra `viewer` is not installed, or the port is taken.
+    See `serve_page`; `note` stands below the title.
     """
     motion = build_scene(walker), qpos, rate_hz, title, note
     return serve_page(lambda server: MotionPage(server, *motion).advance, title, port, seconds)
@@ -63,13 +60,9 @@ def serve_page(
     port: int,
     seconds: float | None = None,
 ) -> int:
-    """Keeps a page of this machine going until Ctrl-C; returns the exit status.
+    """Keeps a page of this machine going until Ctrl-C, or for so many seconds; returns the exit status.
 
-    Args:
-        open_page: builds it on a `viser.ViserServer`; gives what goes on by so many seconds.
-        title: what it shows.
-        port: of the page.
-        seconds: to serve for; default: until Ctrl-C.
+    `open_page` builds it on a `viser.ViserServer`, and gives what goes on by so much time of the spectator.
 
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.
@@ -98,26 +91,12 @@ def serve_page(
 
 
 class MotionPage:
-    """The scene and the controls of one page.
-
-    Attributes:
-        frame: of the motion that is shown; between two frames, the earlier.
-        playing: whether time goes on.
-    """
+    """The scene and the controls of one page; `frame` of the motion is shown, of two the earlier."""
 
     def __init__(
         self, server: Any, scene: Scene, qpos: np.ndarray, rate_hz: float, title: str, note: str
     ):
-        """Builds the page.
-
-        Args:
-            server: a `viser.ViserServer`.
-            scene: without ghosts.
-            qpos: [frame, nq].
-            rate_hz: frames per second.
-            title: above the controls.
-            note: below it.
-        """
+        """Builds the page of qpos [frame, nq] on a `viser.ViserServer`; the scene has no ghosts."""
         self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
         self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
         (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)

@@ -49,16 +49,10 @@ class CameraPath:
 def camera_paths(
     scene: Scene, qpos: np.ndarray, rate_hz: float, views: tuple[str, ...], aspect: float
 ) -> list[CameraPath]:
-    """One camera per view, which follows the first walker of the scene.
+    """One camera per view, which follows the first walker of the scene, qpos [frame, nq].
 
-    Directions are fixed over a motion, so that a turn is seen as one.
-
-    Args:
-        scene: what is filmed.
-        qpos: [frame, scene.nq] of the first walker.
-        rate_hz: frames per second.
-        views: out of `VIEWS`.
-        aspect: width of one view's picture over its height.
+    Directions are fixed over a motion, so that a turn is seen as one; `aspect` is the width of one view's
+    picture over its height.
     """
     unknown = [view for view in views if view not in VIEWS]
     if unknown or not views:
@@ -77,13 +71,7 @@ def camera_paths(
 
 
 def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
-    """Low-passed copy of `values` [frame, ...]; steady motion stays as it is, also at the ends.
-
-    Args:
-        values: [frame, ...], world coordinates.
-        rate_hz: frames per second.
-        seconds: sigma of the Gaussian.
-    """
+    """Low-passed `values` [frame, ...], by a Gaussian of sigma `seconds`; steady motion stays as it is."""
     sigma = seconds * rate_hz
     margin = min(math.ceil(4 * sigma), len(values) - 1)
     if margin < 1:

@@ -25,15 +25,8 @@ def write_caption(
     """A copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
 
     Text that does not fit is set smaller, then cut: first the left one, for the right one says what
-    has to be known, as that a motion is synthetic.
-
-    Args:
-        picture: what is written on.
-        left: text at the left.
-        right: text at the right.
-        share: the letters are so many times smaller than the picture.
-        at_top: along the upper edge in place of the lower.
-        alarm: the right text says what must not be missed.
+    has to be known, as that a motion is synthetic. The letters are `share` times smaller than the picture;
+    an alarm is what must not be missed.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
@@ -58,13 +51,9 @@ def write_caption(
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], note: str, width: int
 ) -> Image.Image:
-    """Pictures in two columns (four where they are high), each with its caption.
+    """Pictures, uint8 [height, width, 3] of one size, in two columns (four where they are high).
 
-    Args:
-        pictures: uint8 [height, width, 3] each, of one size.
-        captions: one per picture.
-        note: at the right of each caption.
-        width: of the sheet, pixels.
+    Each has its caption, with the note at the right; `width` is of the sheet, pixels.
     """
     high, wide = pictures[0].shape[:2]
     columns = min(len(pictures), 2 if wide > high else 4)
@@ -81,13 +70,9 @@ def contact_sheet(
 def picture_rows(
     rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], times: Sequence[str], width: int
 ) -> Image.Image:
-    """One row of pictures for each motion; what stands in one column is of one time.
+    """One row of pictures, uint8 [height, width, 3], for each motion; a column is of one time.
 
-    Args:
-        rows: uint8 [height, width, 3] each, of one size; as many in each row as `times`.
-        names: of the rows, written on their first picture.
-        times: of the columns, written on the first row.
-        width: of the sheet, pixels.
+    Names are written on the first picture of a row, times above the columns; `width` is of the sheet, pixels.
     """
     high, wide = rows[0][0].shape[:2]
     cell_width = (width + _GAP) // len(times) - _GAP

@@ -21,14 +21,7 @@ class Drawer:
     """Draws one scene into pictures of one size; made by `open_drawer`."""
 
     def __init__(self, scene: Scene, width: int, height: int, panes: Sequence[mujoco.MjrRect]):
-        """Needs a current GL context of at least this size.
-
-        Args:
-            scene: what is drawn.
-            width: of the whole picture, pixels.
-            height: of the whole picture, pixels.
-            panes: where each camera's picture lies in it, see `pane_rects`.
-        """
+        """Needs a current GL context of at least this size, pixels; `panes` are of `pane_rects`."""
         self._scene, self._data = scene, mujoco.MjData(scene.model)
         self._panes = panes
         self._whole = mujoco.MjrRect(0, 0, width, height)
@@ -50,16 +43,13 @@ class Drawer:
         frame: int,
         with_ghosts: Sequence[bool] | None = None,
     ) -> np.ndarray:
-        """One picture.
+        """One picture, uint8 [height, width, 3].
 
         Args:
             qpos: [model.nq], the walker and its ghosts in all panes, or [pane, model.nq].
-            paths: one per pane.
+            paths: one camera per pane.
             frame: row of the paths.
             with_ghosts: panes that show the ghosts; default: all.
-
-        Returns:
-            uint8 [height, width, 3].
         """
         if not self._covered:
             mujoco.mjr_rectangle(self._whole, 1.0, 1.0, 1.0, 1.0)

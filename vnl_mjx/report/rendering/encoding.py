@@ -20,12 +20,8 @@ def mp4_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Gives a function that appends one picture, uint8 [height, width, 3], to a new mp4.
 
-    The video replaces `path` when the block ends without an error, and leaves nothing otherwise.
-
-    Args:
-        path: of the mp4.
-        size: width and height, pixels, even.
-        fps: frames per second.
+    The video replaces `path` when the block ends without an error, and leaves nothing otherwise. `size`,
+    width and height in pixels, is even.
 
     Raises:
         UserError: no ffmpeg here, or it cannot write the file.

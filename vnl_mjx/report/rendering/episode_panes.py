@@ -68,13 +68,7 @@ def grid(
 ) -> SideBySide:
     """Several episodes of one policy that follows nothing, each seen from where suits it.
 
-    Args:
-        rollout: what was played.
-        episodes: rows to show.
-        names: of those, above the panes.
-        columns: of panes.
-        num_steps: control steps to show at most.
-        **more: further fields of `SideBySide`.
+    `names` stand above the panes; at most `num_steps` control steps are shown; see `SideBySide`.
     """
     return SideBySide(
         panes=tuple(

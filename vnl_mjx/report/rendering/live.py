@@ -20,15 +20,10 @@ _ACTIVITY_S = 1.5
 
 @dataclass(frozen=True)
 class LiveStep:
-    """What a control step led to.
+    """What a control step led to: poses [nq] of simulation and reference, and whether it ended the episode.
 
-    Attributes:
-        qpos: [nq].
-        reference_qpos: [nq] of the frame that the reward read; the clip's last once it is over.
-        reward: of this step.
-        failed: the episode ended so.
-        over: the episode ended otherwise.
-        extra: what the policy gave of the step (`Acted.extra`), [1, ...] each; None at the start.
+    `reference_qpos` is of the frame that the reward read, the clip's last once it is over; `extra` is what
+    the policy gave of the step, [1, ...] each (`Acted.extra`).
     """
 
     qpos: np.ndarray
@@ -40,13 +35,7 @@ class LiveStep:
 
 
 class LiveEpisode:
-    """One environment of a task; the policy may change from step to step.
-
-    Attributes:
-        control_hz: steps per second.
-        num_clips: that can be started from.
-        num_steps: since the start.
-    """
+    """One environment of a task; the policy, with one episode, may change from step to step."""
 
     def __init__(self, task: ImitationTask, clips: ReferenceClips, seed: int = 0):
         """Compiles nothing yet: that comes with the first step of each kind of actor.
@@ -74,12 +63,7 @@ class LiveEpisode:
         return LiveStep(qpos, self._reference(start_frame), 0.0, False, False)
 
     def step(self, policy: ViewedPolicy, actor: Policy) -> LiveStep:
-        """Goes on by one control step.
-
-        Args:
-            policy: who acts, for its ending.
-            actor: of it, with one episode.
-        """
+        """Goes on by one control step; `actor` is one of `policy`, whose ending counts."""
         if self._policy is not policy:  # whose memory begins here
             self._policy = policy
             self._state = begin(self._environments, actor, 1)

@@ -27,11 +27,7 @@ _SPEED_OVER_S = 0.5
 
 
 class LivePage:
-    """The scene and the controls of one page.
-
-    Attributes:
-        num_episodes: that were begun.
-    """
+    """The scene and the controls of one page; `num_episodes` were begun."""
 
     def __init__(
         self,

@@ -67,14 +67,10 @@ def build_scene(
     max_height: int = 2160,
     quick: bool = False,
 ) -> Scene:
-    """Compiles the scene of one walker.
+    """Compiles the scene of one walker, with a translucent copy of it if asked.
 
-    Args:
-        walker: who is drawn.
-        with_ghost: add a translucent copy of it.
-        max_width: of any picture of it, pixels.
-        max_height: of any picture of it, pixels.
-        quick: with jagged edges and coarse shadows: about three times as fast on a CPU.
+    No picture of it is larger than the sizes, pixels; `quick`, with jagged edges and coarse shadows, is
+    about three times as fast on a CPU.
     """
     at_rest = mujoco.MjData(walker.model)
     _, reach = center_and_reach(walker.model, at_rest, walker.model.qpos0)

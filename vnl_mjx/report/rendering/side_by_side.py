@@ -144,7 +144,7 @@ def render_side_by_side(
     sheet: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Video:
-    """Draws the motions into an mp4, which appears complete or not at all.
+    """Draws the motions of a walker into an mp4, which appears complete or not at all.
 
     Args:
         walker: what moves in every pane.

@@ -21,14 +21,7 @@ def default_fps(rate_hz: float, speed: float) -> float:
 
 
 def time_and_speed(qpos: np.ndarray, times: np.ndarray, rate_hz: float, scene: Scene) -> list[str]:
-    """For each frame of qpos [frame, nq]: its time and horizontal speed of the root.
-
-    Args:
-        qpos: [frame, nq] of the first walker, or of all in a row.
-        times: [frame], seconds.
-        rate_hz: frames per second.
-        scene: what is filmed.
-    """
+    """Time, s, and horizontal speed of the root at each frame of the first walker's qpos [frame, nq]."""
     position, _ = root_pose(qpos, scene.layout)
     position = smooth(position[:, :2], rate_hz, _SPEED_SMOOTHING_S)
     if len(position) > 1:

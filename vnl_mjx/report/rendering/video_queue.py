@@ -31,11 +31,7 @@ class VideoQueue:
     """
 
     def __init__(self, walker: WalkerConfig):
-        """Starts the process, which first looks for a way to draw.
-
-        Args:
-            walker: who moves in all videos.
-        """
+        """Starts the process, which first looks for a way to draw; `walker` moves in all videos."""
         context = multiprocessing.get_context("spawn")
         # The worker never gets anything from this pipe: its end closes with this process, or in `stop`.
         parent_end, self._open_end = context.Pipe(duplex=False)
@@ -52,14 +48,7 @@ class VideoQueue:
         self.stop()
 
     def add(self, name: str, motions: SideBySide, path: Path, sheet: Path | None = None) -> None:
-        """Asks for one more video.
-
-        Args:
-            name: of the video, unlike the others'.
-            motions: what is shown.
-            path: of the mp4.
-            sheet: PNG of some pictures to write as well.
-        """
+        """Asks for one more mp4, with a name unlike the others', and for a PNG of some pictures of it."""
         if name in self._files:
             raise ValueError(f"{name=} is asked for already")
         self._files[name] = path
@@ -82,11 +71,9 @@ class VideoQueue:
         progress: Callable[[int, int], None] | None = None,
         timeout_s: float | None = None,
     ) -> tuple[dict[str, Path], list[str]]:
-        """Waits for all videos.
+        """Waits for all videos, and gives up the rest after so many seconds.
 
-        Args:
-            progress: called with the number of videos done and of all.
-            timeout_s: give up the rest after so many seconds.
+        `progress` is called with the number of videos done and of all.
 
         Returns:
             The mp4s by name, as they were asked for, and a sentence for each reason why one is missing.

@@ -20,12 +20,7 @@ from vnl_mjx.tasks.policies import Acted, Policy, prior_policy
 
 @flax.struct.dataclass
 class SteeredTeacher:
-    """A teacher that decodes its posterior mean and an offset; `extra` is the mean.
-
-    Attributes:
-        policy: who acts.
-        offset: [episode, latent].
-    """
+    """A teacher that decodes its posterior mean and an offset [episode, latent]; `extra` is the mean."""
 
     policy: FrozenPolicy
     offset: jax.Array
@@ -44,14 +39,7 @@ class SteeredTeacher:
 
 @flax.struct.dataclass
 class SteeredStudent:
-    """A student that decodes its posterior mean and an offset; `extra` is the mean.
-
-    Attributes:
-        params: the student's.
-        teacher: its statistics normalise what is seen.
-        offset: [episode, latent].
-        student: static; the student's functions.
-    """
+    """A student that decodes its posterior mean and an offset [episode, latent]; `extra` is the mean."""
 
     params: Any
     teacher: FrozenPolicy
