@@ -38,10 +38,9 @@ class Metric(NamedTuple):
 
 
 def _success_metrics() -> dict[str, Metric]:
-    limits = {f"{1000 * m:.0f}mm": f"{1000 * m:.0f} mm" for m in DISTANCES_M}
+    limits = {name: name.replace("mm", " mm") for name in DISTANCES_M}
     limits |= {
-        f"{100 * share:.0f}_percent": f"{100 * share:.0f} % of the body's length"
-        for share in BODY_LENGTH_SHARES
+        name: name.replace("_percent", " % of the body's length") for name in BODY_LENGTH_SHARES
     }
     parts = {"root": "root", "bodies": "mean of the bodies"}
     return {

@@ -72,7 +72,7 @@ def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
             for name, clips in sets.members.items()
         },
         "clips": {
-            name: {metric: _mean(value[sets.clip == i]) for metric, value in values.items()}
+            name: {metric: mean_or_none(value[sets.clip == i]) for metric, value in values.items()}
             for i, name in enumerate(sets.names)
         },
     }
@@ -99,10 +99,6 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
             **pairs,
         }
     return found
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return mean_or_none(values[np.isfinite(values)])
 
 
 def _means(values: Figures, sets: ClipSets, clips: np.ndarray) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class TeacherEvaluation:
         return {
             "all": self.pooled(),
             "means_over_episodes": {
-                name: mean_or_none(values[np.isfinite(values)])
-                for name, values in self.metrics.items()
+                name: mean_or_none(values) for name, values in self.metrics.items()
             },
             "clips": {
                 name: self.pooled(np.flatnonzero(episodes.clip == clip))

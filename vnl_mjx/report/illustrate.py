@@ -16,7 +16,7 @@ from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
 from vnl_mjx.report.document import metric_label
-from vnl_mjx.report.pictures import curves, errors, latent, prior
+from vnl_mjx.report.pictures import curves, errors, latent
 from vnl_mjx.report.pictures.style import Estimates, Picture
 from vnl_mjx.report.results import LatentResults, Rollouts
 from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
@@ -42,22 +42,19 @@ class Illustrator:
 
     def reward(self) -> dict[str, Picture]:
         """Reward, its ratio and terms, survival and success."""
-        drawn = {
+        return {
             "reward/fraction": self._by_clip("reward_fraction"),
             "reward/survival": self._by_clip("survival"),
             "reward/terms": self._terms(),
             "reward/success": self._success(),
-        }
-        ratios = self._ratios()
-        if ratios:
-            drawn["reward/ratio"] = errors.by_clip(
-                ratios,
+            "reward/ratio": errors.by_clip(
+                self._ratios(),
                 self.sets.names,
                 "reward of the teacher's, ratio",
                 self.sets.set_of_clip,
                 target=TARGET_REWARD_RATIO,
-            )
-        return drawn
+            ),
+        }
 
     def errors(
         self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
@@ -72,7 +69,8 @@ class Illustrator:
         drawn = {"errors/root_by_clip": self._by_clip("root_error_mm")}
         for name in ("root_error_mm", "mpjpe_root_relative_mm", "joint_error_rad"):
             values = {policy: found[name] for policy, found in along.items()}
-            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, self._label(name))
+            label = metric_label(self.document, name)
+            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, label)
         return drawn
 
     def action(
@@ -111,35 +109,30 @@ class Illustrator:
         values = {
             policy: Estimates(_column(ways[self.how]["clips"], name))
             for policy, ways in self.document["policies"].items()
-            if self.how in ways
         }
-        return errors.by_clip(values, self.sets.names, self._label(name), self.sets.set_of_clip)
+        label = metric_label(self.document, name)
+        return errors.by_clip(values, self.sets.names, label, self.sets.set_of_clip)
 
     def _ratios(self) -> dict[str, Estimates]:
         found = {}
-        for pair, ways in self.document["differences"].items():
+        for pair in self.document["differences"]:
             policy, _, teacher = pair.partition(" vs ")
-            if self.how not in ways:
-                continue
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
             ratio = reward_ratio_by_clip(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
             found[policy] = Estimates(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found
 
-    def _label(self, name: str) -> str:
-        return metric_label(self.document, name)
-
     def _terms(self) -> Picture:
         played = {
             policy: ways[self.how]["sets"]["all"]["figures"]
             for policy, ways in self.document["policies"].items()
-            if self.how in ways
         }
         names = [name for name in next(iter(played.values())) if name.startswith("term_")]
         values = {
-            policy: _spread([figures.get(name, {}) for name in names])
+            policy: Estimates(*(_column(rows, key) for key in ("mean", "low", "high")))
             for policy, figures in played.items()
+            for rows in [{name: figures.get(name, {}) for name in names}]
         }
         shown = [name.removeprefix("term_").removesuffix("_reward") for name in names]
         return errors.by_name(values, shown, "reward per step", sort=False)
@@ -209,7 +202,7 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         seconds = next(iter(found_curves.values())).seconds
         target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
         words = START_WORDS[start]
-        drawn[f"prior/survival_{start}"] = prior.survival_curves(seconds, alive, words, target)
+        drawn[f"prior/survival_{start}"] = curves.survival_curves(seconds, alive, words, target)
     for name, label, factor in (
         ("speed", "horizontal speed, m/s", 1.0),
         ("torso_height", "height of the torso, mm", 1000.0),
@@ -220,15 +213,10 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         }
         data = factor * getattr(found.data, name)
         if np.nanstd(np.concatenate([data, *values.values()])) > 0:  # 0 without a free root
-            drawn[f"prior/{name}"] = prior.against_data(values, data, label)
+            drawn[f"prior/{name}"] = curves.against_data(values, data, label)
     return drawn
 
 
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
     """One figure of every row, NaN for None."""
     return np.array([row.get(name) for row in rows.values()], np.float64)
-
-
-def _spread(rows: Sequence[Mapping[str, float | None]]) -> Estimates:
-    keys = ("mean", "low", "high")
-    return Estimates(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))

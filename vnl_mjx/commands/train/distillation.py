@@ -143,10 +143,10 @@ class Distillation:
     ) -> None:
         """See `Training`."""
         # here, for Matplotlib takes a second to import
-        from vnl_mjx.report.pictures.training import training_curves
+        from vnl_mjx.report.pictures.training import STUDENT_CURVES, draw_curves
 
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
-        training_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        draw_curves(run_dir / METRICS_FILE, run_dir / "plots", STUDENT_CURVES)
         _print_evaluation(console, evaluation)
         for line in (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",

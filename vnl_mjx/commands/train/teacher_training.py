@@ -215,11 +215,11 @@ class TeacherTraining:
     ) -> None:
         """See `Training`; draws the last video too."""
         # here, for Matplotlib takes a second to import
-        from vnl_mjx.report.pictures.training import teacher_curves
+        from vnl_mjx.report.pictures.training import TEACHER_CURVES, draw_curves
 
         summary = evaluation.summary() | {"env_steps": env_steps}
         write_json(run_dir / "eval" / "metrics.json", summary)
-        teacher_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        draw_curves(run_dir / METRICS_FILE, run_dir / "plots", TEACHER_CURVES)
         title = f"On {self._eval_clips.num_clips} clips, each from its first frame"
         rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in evaluation.headline().items()}
         print_table(console, title, rows)

@@ -121,7 +121,7 @@ def autocorrelation(
 def aggregate_posterior(
     posterior: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
 ) -> Picture:
-    """ "mean" and "std" [dim] of each dimension over all visited states, of posterior and prior."""
+    """Mean and deviation, `mean` and `std` [dim], over all visited states, of posterior and prior."""
     order = np.argsort(-posterior["std"])[:_MOST_DIMENSIONS]
     left_out = len(posterior["std"]) - len(order)
     caption = (

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,25 +93,14 @@ class Estimates:
     high: np.ndarray | None = None
 
 
-@dataclass
 class Sheet:
-    """A figure being drawn on `axes` inside the block of `sheet`; the picture after it."""
+    """A figure being drawn on `axes` inside the block of `sheet`; the picture is there after it."""
 
-    figure: matplotlib.figure.Figure
-    axes: Sequence[Axes]
-    finished: Picture | None = None
+    picture: Picture
 
-    @property
-    def axis(self) -> Axes:
-        """The first of the axes."""
-        return self.axes[0]
-
-    @property
-    def picture(self) -> Picture:
-        """What was drawn."""
-        if self.finished is None:
-            raise ValueError("the picture is there after the block of `sheet`")
-        return self.finished
+    def __init__(self, figure: matplotlib.figure.Figure, axes: Sequence[Axes]):
+        """Takes the figure; `axis` is the first of its axes."""
+        self.figure, self.axes, self.axis = figure, axes, axes[0]
 
 
 @contextlib.contextmanager
@@ -136,7 +126,7 @@ def sheet(
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
         text = svg.getvalue().replace("'DejaVu Sans'", _SVG_FONTS)
-        drawn.finished = Picture(text, png.getvalue(), caption, alt)
+        drawn.picture = Picture(text, png.getvalue(), caption, alt)
 
 
 def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
@@ -144,12 +134,9 @@ def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
 
     `names` are all policies of the report, by which those that are not in `_POLICIES` are told apart.
     """
-    if name not in _POLICIES:
-        others = [other for other in names if other not in _POLICIES]
-        rank = others.index(name) if name in others else 0
-        color, marker = _OTHERS[rank % len(_OTHERS)]
-    else:
-        color, marker = _POLICIES[name]
+    others = [other for other in names if other not in _POLICIES]
+    rank = others.index(name) if name in others else 0
+    color, marker = _POLICIES.get(name) or _OTHERS[rank % len(_OTHERS)]
     return {"color": color, "marker": marker}
 
 
@@ -160,9 +147,7 @@ def policy_color(name: str, names: Sequence[str] = ()) -> str:
 
 def group_colors(groups: Sequence[str]) -> Mapping[str, str]:
     """Colours of the groups, most frequent first; beyond the palette all are grey."""
-    counts: dict[str, int] = {}
-    for group in groups:
-        counts[group] = counts.get(group, 0) + 1
+    counts = Counter(groups)
     ordered = sorted(counts, key=lambda group: (-counts[group], group))
     return {group: PALETTE[i] if i < len(PALETTE) else MUTED for i, group in enumerate(ordered)}
 

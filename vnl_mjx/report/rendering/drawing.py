@@ -114,12 +114,11 @@ def open_drawer(
     scene: Scene, width: int, height: int, panes: Sequence[mujoco.MjrRect], backend: str
 ) -> Iterator[Drawer]:
     """A `Drawer` for pictures of this size, with a GL context of its own, until the block ends."""
-    with gl_context(backend, width, height):
-        drawer = Drawer(scene, width, height, panes)
-        try:
-            yield drawer
-        finally:
-            drawer.close()
+    with (
+        gl_context(backend, width, height),
+        contextlib.closing(Drawer(scene, width, height, panes)) as drawer,
+    ):
+        yield drawer
 
 
 def pane_rects(

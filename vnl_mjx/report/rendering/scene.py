@@ -53,11 +53,6 @@ class Scene:
     square: float
     floor_height: float
 
-    @property
-    def nq(self) -> int:
-        """Columns of one walker's qpos."""
-        return self.layout.nq
-
 
 def build_scene(
     walker: Walker,
