@@ -70,12 +70,7 @@ def interval(
     return Interval(float(once[0]), float(low), float(high))
 
 
-def difference(
-    values: np.ndarray,
-    others: np.ndarray,
-    clip: np.ndarray,
-    seed: int = 0,
-) -> Interval:
+def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0) -> Interval:
     """Of `values` minus `others`, pair by pair, of the same clips and starts, where both are finite."""
     return interval(_finite(values) - _finite(others), clip, seed=seed)
 

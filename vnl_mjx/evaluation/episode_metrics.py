@@ -15,12 +15,7 @@ from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import smoothness_metrics
-from vnl_mjx.evaluation.success import (
-    BODY_LENGTH_SHARES,
-    DISTANCES_M,
-    body_length,
-    success_metrics,
-)
+from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M, body_length, success_metrics
 from vnl_mjx.evaluation.tracking import step_errors
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker

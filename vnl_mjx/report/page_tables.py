@@ -4,14 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vnl_mjx.report.document import Document, main_acting, metric_label
-from vnl_mjx.report.table_cells import (
-    NOTHING,
-    Cell,
-    Table,
-    metric_cell,
-    name_cell,
-    number_cell,
-)
+from vnl_mjx.report.table_cells import NOTHING, Cell, Table, metric_cell, name_cell, number_cell
 
 # Which table a metric stands in, by a part of its name; first match wins.
 _GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (

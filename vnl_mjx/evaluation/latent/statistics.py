@@ -19,11 +19,7 @@ _CONSTANT_VARIANCE = 1e-10
 
 
 def latent_statistics(
-    posterior: Latent,
-    prior: Latent,
-    valid: np.ndarray,
-    clip: np.ndarray,
-    control_hz: float,
+    posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray, control_hz: float
 ) -> dict[str, Any]:
     """Returns all numbers of this file, JSON-able, in nats and seconds; empty if no step is valid.
 

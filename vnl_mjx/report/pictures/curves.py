@@ -68,11 +68,7 @@ def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -
     return drawn.picture
 
 
-def success_curve(
-    thresholds: np.ndarray,
-    shares: Mapping[str, Estimates],
-    label: str,
-) -> Picture:
+def success_curve(thresholds: np.ndarray, shares: Mapping[str, Estimates], label: str) -> Picture:
     """Share of episodes [threshold] that never exceed a threshold, which has the unit in `label`."""
     what = quantity(label)
     caption = (

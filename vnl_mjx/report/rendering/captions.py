@@ -1,4 +1,4 @@
-"""Words on pictures, and sheets of pictures with words."""
+"""Words on pictures, and pictures put together."""
 
 import functools
 from collections.abc import Sequence
@@ -46,6 +46,21 @@ def write_caption(
     draw.text((size, middle), left, _TEXT_RGB, font, anchor="lm")
     draw.text((width - size, middle), right, _ALARM_RGB if alarm else _TEXT_RGB, font, anchor="rm")
     return np.asarray(image)
+
+
+def tiled(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """One picture of several, uint8 [height, width, 3] of one size: row by row, white lines between."""
+    high, wide = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    whole = np.full((rows * high, columns * wide, 3), 255, np.uint8)
+    for rank, picture in enumerate(pictures):
+        top, left = rank // columns * high, rank % columns * wide
+        whole[top : top + high, left : left + wide] = picture
+    for row in range(1, rows):
+        whole[row * high - 1 : row * high + 1] = 255
+    for column in range(1, columns):
+        whole[:, column * wide - 1 : column * wide + 1] = 255
+    return whole
 
 
 def contact_sheet(

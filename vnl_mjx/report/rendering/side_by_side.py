@@ -5,7 +5,7 @@ Names stand above the panes; a motion that ends before the others stands still.
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from PIL import Image
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.files import replacing
 from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, write_caption
-from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
+from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, tiled, write_caption
+from vnl_mjx.report.rendering.drawing import open_drawer
 from vnl_mjx.report.rendering.encoding import mp4_writer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
@@ -102,9 +102,13 @@ class SideBySide:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the whole picture, pixels."""
-        columns = self.columns or len(self.panes)
-        rows = -(-len(self.panes) // columns)
-        return columns * self.pane_size[0], rows * self.pane_size[1]
+        rows = -(-len(self.panes) // self.num_columns)
+        return self.num_columns * self.pane_size[0], rows * self.pane_size[1]
+
+    @property
+    def num_columns(self) -> int:
+        """Of panes."""
+        return self.columns or len(self.panes)
 
 
 def one_motion(
@@ -158,14 +162,11 @@ def render_side_by_side(
     """
     _check(walker, motions)
     backend = choose_backend()
-    panes, size = motions.panes, motions.size
+    panes = motions.panes
     with_ghosts = [pane.ghost_qpos is not None for pane in panes]
+    width, height = motions.pane_size
     scene = build_scene(
-        walker,
-        with_ghost=any(with_ghosts),
-        max_width=size[0],
-        max_height=size[1],
-        quick=motions.quick,
+        walker, with_ghost=any(with_ghosts), max_width=width, max_height=height, quick=motions.quick
     )
     shown_hz = motions.fps / motions.speed
 
@@ -182,25 +183,26 @@ def render_side_by_side(
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
         ghosts = np.stack([_held(shown(qpos), num_frames) for qpos in own], axis=1)
         poses = np.concatenate([poses, ghosts], axis=-1)
-    rects = pane_rects(*size, len(panes), motions.columns)
-    labels = _Labels(motions, scene, rects, moving)
+    labels = _Labels(motions, scene, moving)
     paths = cameras(scene, motions, moving, num_frames)
     wanted = np.linspace(0, num_frames - 1, _SHEET_PICTURES).round().astype(int).tolist()
-    kept: dict[int, np.ndarray] = {}
+    kept: dict[int, list[np.ndarray]] = {}
     with (
-        open_drawer(scene, *size, rects, backend) as drawer,
-        mp4_writer(output, size, motions.fps) as write,
+        open_drawer(scene, width, height, backend) as drawer,
+        mp4_writer(output, motions.size, motions.fps) as write,
     ):
         for frame in range(num_frames):
-            picture = drawer.draw(poses[frame], paths, frame, with_ghosts)
+            shot = zip(poses[frame], paths, with_ghosts, strict=True)
+            pictures = [drawer.draw(qpos, path, frame, ghost) for qpos, path, ghost in shot]
+            pictures = [labels.faded(picture, rank, frame) for rank, picture in enumerate(pictures)]
             if sheet is not None and frame in wanted:
-                kept[frame] = picture
-            write(labels.write(picture, frame))
+                kept[frame] = pictures
+            write(labels.write(pictures, frame))
             if progress is not None:
                 progress(frame + 1, num_frames)
         if sheet is not None:  # before the video is there: both or none
             with replacing(sheet) as partial:
-                labels.sheet(list(kept.values()), list(kept)).save(partial, format="png")
+                labels.sheet(kept).save(partial, format="png")
     return Video(Path(output), num_frames, motions.fps, num_frames / motions.fps, backend)
 
 
@@ -230,9 +232,7 @@ def cameras(
 class _Labels:
     """What is written on the pictures of `motions`, whose panes move as `moving`."""
 
-    def __init__(
-        self, motions: SideBySide, scene: Scene, rects: Sequence[Any], moving: Sequence[np.ndarray]
-    ):
+    def __init__(self, motions: SideBySide, scene: Scene, moving: Sequence[np.ndarray]):
         self._motions, self._lengths = motions, [len(qpos) for qpos in moving]
         pace = "" if motions.speed == 1.0 else f"shown at {motions.speed:g}x"
         self._right = "   ".join(filter(None, [motions.note, pace, squares(scene)]))
@@ -242,37 +242,34 @@ class _Labels:
         shown_hz = motions.fps / motions.speed
         times = motions.first_time + np.arange(self._lengths[0]) / shown_hz
         self._clocks = time_and_speed(moving[0], times, shown_hz, scene)
-        tops = [motions.size[1] - rect.bottom - rect.height for rect in rects]
-        self._places = [
-            (slice(top, top + rect.height), slice(rect.left, rect.left + rect.width))
-            for top, rect in zip(tops, rects, strict=True)
-        ]
 
-    def write(self, picture: np.ndarray, frame: int) -> np.ndarray:
-        """Returns the picture of one frame with all its words."""
-        written = picture.copy()
-        for rank, (pane, place) in enumerate(zip(self._motions.panes, self._places, strict=True)):
-            own, over = self._faded(picture[place], rank, frame), self._is_over(rank, frame)
+    def write(self, pictures: Sequence[np.ndarray], frame: int) -> np.ndarray:
+        """Returns the picture of one frame, of those of its panes, with all its words."""
+        written = list(pictures)
+        for rank, pane in enumerate(self._motions.panes):
+            over = self._is_over(rank, frame)
             text = pane.end if over else self._text(pane, frame)
             if pane.name or text:
-                own = write_caption(
-                    own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=over
-                )
-            written[place] = own
-        return write_caption(written, self._left(frame), self._right, share=self._strip_share)
+                look = {"share": _PANE_SHARE, "at_top": True, "alarm": over}
+                written[rank] = write_caption(pictures[rank], pane.name, text, **look)
+        whole = tiled(written, self._motions.num_columns)
+        return write_caption(whole, self._left(frame), self._right, share=self._strip_share)
 
-    def sheet(self, pictures: list[np.ndarray], frames: list[int]) -> Image.Image:
-        """Returns each pane's pictures in a row; of panes without a name, whole pictures."""
+    def sheet(self, kept: Mapping[int, list[np.ndarray]]) -> Image.Image:
+        """Returns each pane's pictures by frame in a row; of panes without a name, whole pictures."""
         if not self._named:
-            captions = [self._left(frame) for frame in frames]
-            return contact_sheet(pictures, captions, self._motions.note, max(self._motions.size))
-        shown = list(zip(pictures, frames, strict=True))
-        rows = [
-            [self._faded(picture[place], rank, frame) for picture, frame in shown]
-            for rank, place in enumerate(self._places)
-        ]
+            wholes = [tiled(pictures, self._motions.num_columns) for pictures in kept.values()]
+            captions = [self._left(frame) for frame in kept]
+            return contact_sheet(wholes, captions, self._motions.note, max(self._motions.size))
         names = [pane.name for pane in self._motions.panes]
-        return picture_rows(rows, names, [self._time(frame) for frame in frames], SHEET_WIDTH)
+        rows = list(zip(*kept.values(), strict=True))
+        return picture_rows(rows, names, [self._time(frame) for frame in kept], SHEET_WIDTH)
+
+    def faded(self, picture: np.ndarray, rank: int, frame: int) -> np.ndarray:
+        """Returns the picture of a pane, paler once its motion is over."""
+        if not self._is_over(rank, frame):
+            return picture
+        return (picture * (1.0 - _FADED) + 255.0 * _FADED).astype(np.uint8)
 
     def _left(self, frame: int) -> str:
         clock = self._clocks[frame] if self._motions.show_speed else self._time(frame)
@@ -280,11 +277,6 @@ class _Labels:
 
     def _is_over(self, rank: int, frame: int) -> bool:
         return frame >= self._lengths[rank] and bool(self._motions.panes[rank].end)
-
-    def _faded(self, picture: np.ndarray, rank: int, frame: int) -> np.ndarray:
-        if not self._is_over(rank, frame):
-            return picture
-        return (picture * (1.0 - _FADED) + 255.0 * _FADED).astype(np.uint8)
 
     def _time(self, frame: int) -> str:
         seconds = self._motions.first_time + frame * self._motions.speed / self._motions.fps

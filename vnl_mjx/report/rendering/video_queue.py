@@ -67,9 +67,7 @@ class VideoQueue:
         return all(job.done() for job in self._drawn.values())
 
     def finish(
-        self,
-        progress: Callable[[int, int], None] | None = None,
-        timeout_s: float | None = None,
+        self, progress: Callable[[int, int], None] | None = None, timeout_s: float | None = None
     ) -> tuple[dict[str, Path], list[str]]:
         """Waits for all videos, and gives up the rest after so many seconds.
 

@@ -84,9 +84,7 @@ class ViewedPolicy:
 def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
     """A teacher."""
     return ViewedPolicy(
-        policy.config.latent_dim,
-        lambda offset, noise: SteeredTeacher(policy, offset),
-        None,
+        policy.config.latent_dim, lambda offset, noise: SteeredTeacher(policy, offset), None
     )
 
 
@@ -115,9 +113,7 @@ def viewed_student_policies(
 
     return {
         "student": ViewedPolicy(
-            size,
-            lambda offset, noise: SteeredStudent(params, teacher, offset, student),
-            None,
+            size, lambda offset, noise: SteeredStudent(params, teacher, offset, student), None
         ),
         "teacher": viewed_teacher(teacher),
         "prior": ViewedPolicy(size, prior, fallen(task.walker, clips), follows=False),
