@@ -16,13 +16,14 @@ from vnl_mjx import cli
 from vnl_mjx.commands.view import view_options
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.viewed_policies import (
+from vnl_mjx.report.rendering.live import (
+    LiveEpisode,
     SteeredStudent,
     SteeredTeacher,
+    latent_activity,
     viewed_student_policies,
 )
+from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.vae_distillation import StudentPolicy

@@ -16,7 +16,7 @@ from video_helpers import probe_video, walking
 
 from vnl_mjx.clips.conditioning.resampling import num_resampled
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.rendering import encoding, gl, video
+from vnl_mjx.report.rendering import captions, encoding, gl
 from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
 from vnl_mjx.report.rendering.captions import picture_rows, tiled, write_caption
 from vnl_mjx.report.rendering.drawing import open_drawer
@@ -156,7 +156,7 @@ def test_cameras_follow_smoothly_and_look_across_the_heading(toy_walker):
     ],
 )
 def test_default_fps(rate, speed, fps):
-    assert video.default_fps(rate, speed) == pytest.approx(fps)
+    assert encoding.default_fps(rate, speed) == pytest.approx(fps)
 
 
 @given(
@@ -166,7 +166,7 @@ def test_default_fps(rate, speed, fps):
 )
 @settings(max_examples=30, deadline=None)
 def test_a_video_lasts_as_long_as_its_motion(num_frames, rate, speed):
-    fps = video.default_fps(rate, speed)
+    fps = encoding.default_fps(rate, speed)
     shown = num_resampled(num_frames, rate, fps / speed)
     last = (num_frames - 1) / rate
     assert (shown - 1) * speed / fps <= last + 1e-6 < shown * speed / fps * 1.001 + 1e-5
@@ -174,12 +174,12 @@ def test_a_video_lasts_as_long_as_its_motion(num_frames, rate, speed):
 
 def test_clock_shows_time_and_true_speed(toy_walker):
     scene = build_scene(toy_walker)
-    texts = video.time_and_speed(walking(toy_walker, 50), 1.0 + np.arange(50) / 50, 50.0, scene)
+    texts = captions.time_and_speed(walking(toy_walker, 50), 1.0 + np.arange(50) / 50, 50.0, scene)
     assert (texts[0], texts[25]) == ("1.00 s   20 cm/s", "1.50 s   20 cm/s")
-    assert video.time_and_speed(walking(toy_walker, 1), np.zeros(1), 50.0, scene) == [
+    assert captions.time_and_speed(walking(toy_walker, 1), np.zeros(1), 50.0, scene) == [
         "0.00 s   0 cm/s"
     ]
-    assert [video.metric(x) for x in (0.005, 0.02, 0.1, 2.0)] == ["5 mm", "2 cm", "10 cm", "2 m"]
+    assert [captions.metric(x) for x in (0.005, 0.02, 0.1, 2.0)] == ["5 mm", "2 cm", "10 cm", "2 m"]
 
 
 # --- Files --------------------------------------------------------------------------------------

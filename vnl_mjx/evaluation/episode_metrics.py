@@ -11,10 +11,9 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
 from vnl_mjx.evaluation.contact import FootSlip, contact_metrics
-from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.smoothness import smoothness_metrics
+from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths, smoothness_metrics
 from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M, body_length, success_metrics
 from vnl_mjx.evaluation.tracking import step_errors
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms

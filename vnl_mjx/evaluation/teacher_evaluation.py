@@ -16,9 +16,9 @@ from vnl_mjx.evaluation.episode_metrics import (
     outcome_metrics,
     speed_ratio,
 )
-from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_mean, mean_or_none
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths
 from vnl_mjx.evaluation.tracking import pose_step_errors
 from vnl_mjx.walkers.walker import Walker
 

@@ -9,14 +9,19 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.latent.embedding import Embedding, principal_components, umap_embedding
 from vnl_mjx.evaluation.latent.playback import (
     DecodedLatents,
     LatentPlayback,
     contrasting_episodes,
     most_active,
 )
-from vnl_mjx.evaluation.latent.points import LatentPoints, latent_points
+from vnl_mjx.evaluation.latent.points import (
+    Embedding,
+    LatentPoints,
+    latent_points,
+    principal_components,
+    umap_embedding,
+)
 from vnl_mjx.evaluation.latent.probe import probe_latent
 from vnl_mjx.evaluation.metrics import seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator

@@ -23,17 +23,18 @@ from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
+from vnl_mjx.report.rendering.encoding import default_fps
 from vnl_mjx.report.rendering.episode_panes import following
-from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.live_page import LivePage
-from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
-from vnl_mjx.report.rendering.video import default_fps
-from vnl_mjx.report.rendering.viewed_policies import (
+from vnl_mjx.report.rendering.live import (
+    LiveEpisode,
     ViewedPolicy,
+    latent_activity,
     viewed_student_policies,
     viewed_teacher,
 )
+from vnl_mjx.report.rendering.live_page import LivePage
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
 from vnl_mjx.tasks.imitation import ImitationTask
 
 REFERENCE = "reference"

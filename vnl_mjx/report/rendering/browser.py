@@ -17,8 +17,8 @@ import numpy as np
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
+from vnl_mjx.report.rendering.captions import squares, time_and_speed
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import squares, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 HOST = "127.0.0.1"  # the page has no password

@@ -1,6 +1,7 @@
 """Videos and pictures on disk, which appear complete or not at all."""
 
 import contextlib
+import math
 import os
 import subprocess
 import tempfile
@@ -12,6 +13,9 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
+
+MAX_FPS = 60
+MIN_FPS = 20  # below it motion is seen as single pictures
 
 
 @contextlib.contextmanager
@@ -59,6 +63,13 @@ def mp4_writer(
             ffmpeg.wait()
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def default_fps(rate_hz: float, speed: float) -> float:
+    """Frames per second of a video that shows whole steps of the motion's frames where it can."""
+    shown = rate_hz * speed
+    shown /= max(1, math.ceil(shown / MAX_FPS))
+    return shown * max(1, math.ceil(MIN_FPS / shown))
 
 
 def ffmpeg_exe() -> str:

@@ -13,9 +13,8 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.report.rendering.browser import SPEEDS, add_head, place_camera
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import camera_paths
-from vnl_mjx.report.rendering.live import LiveEpisode
+from vnl_mjx.report.rendering.live import LiveEpisode, ViewedPolicy
 from vnl_mjx.report.rendering.scene import Scene, top_body
-from vnl_mjx.report.rendering.viewed_policies import ViewedPolicy
 
 NUM_SLIDERS = 8
 _RANGE_STD = 3.0  # of a slider, in standard deviations of its dimension

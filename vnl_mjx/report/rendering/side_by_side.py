@@ -16,12 +16,18 @@ from PIL import Image
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.files import replacing
 from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, tiled, write_caption
+from vnl_mjx.report.rendering.captions import (
+    contact_sheet,
+    picture_rows,
+    squares,
+    tiled,
+    time_and_speed,
+    write_caption,
+)
 from vnl_mjx.report.rendering.drawing import open_drawer
-from vnl_mjx.report.rendering.encoding import mp4_writer
+from vnl_mjx.report.rendering.encoding import default_fps, mp4_writer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import default_fps, squares, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
