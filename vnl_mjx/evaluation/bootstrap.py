@@ -72,12 +72,12 @@ def interval(
 
 def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0) -> Interval:
     """Of `values` minus `others`, pair by pair, of the same clips and starts, where both are finite."""
-    return interval(_finite(values) - _finite(others), clip, seed=seed)
+    return interval(np.subtract(values, others), clip, seed=seed)
 
 
 def median_of_clips(value: dict[int, float | None], seed: int = 0) -> Interval:
     """Median over clips of one value each, such as a ratio; None is left out."""
-    numbers = _finite([np.nan if v is None else v for v in value.values()])
+    numbers = np.array([*value.values()], np.float64)  # NaN for None
     return interval(numbers, np.arange(len(numbers)), "median", seed=seed)
 
 
@@ -92,11 +92,6 @@ def draws(num_clips: int, num: int, seed: int) -> np.ndarray:
     """How often each resample holds each clip, int [resample, clip]; kept for the next figure."""
     even = np.full(num_clips, 1.0 / num_clips)
     return np.random.default_rng(seed).multinomial(num_clips, even, size=num)
-
-
-def _finite(values: np.ndarray | list[float]) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _statistic(

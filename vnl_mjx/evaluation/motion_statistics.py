@@ -65,12 +65,10 @@ class MotionReader:
     def of_rollout(self, rollout: Rollout, rate_hz: float) -> Motions:
         """Each episode a trajectory while it lives, at `rate_hz`, or as it is where that is slower."""
         skip = max(rollout.control_hz / rate_hz, 1.0)
-        trajectories = []
-        for episode in range(rollout.num_episodes):
-            qpos = rollout.qpos_of(episode)
-            rows = np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int)
-            trajectories.append(qpos[rows])
-        return self(trajectories, rollout.control_hz / skip)
+        whole = [rollout.qpos_of(episode) for episode in range(rollout.num_episodes)]
+        rows = [np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int) for qpos in whole]
+        thinned = [qpos[own] for qpos, own in zip(whole, rows, strict=True)]
+        return self(thinned, rollout.control_hz / skip)
 
     def __call__(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> Motions:
         """Of qpos [frame, nq] each."""
@@ -145,9 +143,7 @@ def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
     """
     low, high = float(b.min()), float(b.max())
     margin = 1e-6 * max(abs(low), abs(high), 1.0)  # of data that is the same everywhere
-    edges = np.concatenate(
-        [[-np.inf], np.linspace(low - margin, high + margin, _BINS + 1), [np.inf]]
-    )
+    edges = np.r_[-np.inf, np.linspace(low - margin, high + margin, _BINS + 1), np.inf]
     shares = [np.histogram(samples, edges)[0] / len(samples) for samples in (a, b)]
     return float(np.minimum(*shares).sum())
 

@@ -147,11 +147,11 @@ class PriorEvaluation:
     def summary(self) -> dict[str, Any]:
         """JSON-able, by mode and start: survival at some seconds, and `compare_motions`."""
         return {
-            mode: {start: self._figures(mode, start) for start in starts}
+            mode: {start: self._summary_of(mode, start) for start in starts}
             for mode, starts in self.rollouts.items()
         }
 
-    def _figures(self, mode: str, start: str) -> dict[str, Any]:
+    def _summary_of(self, mode: str, start: str) -> dict[str, Any]:
         rollout, curve = self.rollouts[mode][start], self.survival_curve(mode, start)
         length = float(curve.seconds[-1])
         asked = sorted({float(s) for s in SURVIVAL_SECONDS if s < length} | {length})

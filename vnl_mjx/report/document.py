@@ -191,9 +191,11 @@ def main_acting(document: Document) -> str:
     return "deterministic" if "deterministic" in actings or not actings else actings[0]
 
 
-def metrics_of(document: Document, policy: str, which: str = "all") -> Mapping[str, Any]:
+def metrics_of(
+    document: Document, policy: str, which: str = "all", acting: str | None = None
+) -> Mapping[str, Any]:
     """Figures of a policy on a set of clips; empty where it was not evaluated."""
-    played = document["policies"].get(policy, {}).get(main_acting(document), {})
+    played = document["policies"].get(policy, {}).get(acting or main_acting(document), {})
     return played.get("sets", {}).get(which, {}).get("figures", {})
 
 

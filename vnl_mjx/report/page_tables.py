@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vnl_mjx.report.document import Document, main_acting, metric_label
+from vnl_mjx.report.document import Document, main_acting, metric_label, metrics_of
 from vnl_mjx.report.table_cells import NOTHING, Cell, Table, metric_cell, name_cell, number_cell
 
 # Which table a metric stands in, by a part of its name; first match wins.
@@ -71,12 +71,13 @@ def metric_tables(document: Document, acting: str) -> dict[str, Table]:
         for policy, played in document["policies"].items()
         for which in _sets(played.get(acting, {}))
     ]
-    rows = {
-        name: [metric_cell(_figure(document, *column, acting, name)) for column in columns]
-        for name in document["metrics"]
-    }
+    figures = [metrics_of(document, *column, acting) for column in columns]
+    rows = {name: [metric_cell(own.get(name)) for own in figures] for name in document["metrics"]}
     labels = {name: metric_label(document, name) for name in rows}
-    heads = [_column_head(*column) for column in columns]
+    heads = [
+        policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
+        for policy, which in columns
+    ]
     note = "Mean over episodes, 95 % bootstrap interval over clips."
     return grouped_tables(rows, labels, heads, note)
 
@@ -102,15 +103,6 @@ def _sets(played: Mapping[str, Any]) -> list[str]:
     sets = list(played.get("sets", {}))
     apart = [name for name in ("train", "held_out") if name in sets]
     return apart if len(apart) == 2 else [name for name in sets if name == "all"] or sets
-
-
-def _column_head(policy: str, which: str) -> str:
-    return policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
-
-
-def _figure(document: Document, policy: str, which: str, acting: str, name: str) -> Any:
-    played = document["policies"][policy].get(acting, {})
-    return played.get("sets", {}).get(which, {}).get("figures", {}).get(name)
 
 
 def clips_table(document: Document) -> Table:

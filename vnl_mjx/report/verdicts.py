@@ -1,9 +1,7 @@
 """The tiles at the top of the report: the figures that decide, each against its target."""
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
@@ -57,44 +55,42 @@ def _reward_ratio(document: Document) -> Tile:
     detail = "; ".join(filter(None, ["median of clips", _interval(found, number)]))
     label, least = "reward ratio, student / teacher", TARGET_REWARD_RATIO
     target = f"at least {least:g}"
-    return _tile(label, found.get("median"), number, detail, target, lambda ratio: ratio >= least)
+    return _tile(label, found.get("median"), number, detail, target, least)
 
 
 def _survival(document: Document) -> Tile:
     own, teacher = _student_and_teacher(document, "survival")
-    target, judge = "", None
+    target, least = "", None
     if teacher is not None:
         target = f"teacher: {percent(teacher)}, at most {percent(_SURVIVAL_MARGIN)} less"
-        judge = partial(operator.le, teacher - _SURVIVAL_MARGIN)
+        least = teacher - _SURVIVAL_MARGIN
     label = "episodes that reach the end of the clip"
-    return _tile(label, own.get("mean"), percent, _interval(own, percent), target, judge)
+    return _tile(label, own.get("mean"), percent, _interval(own, percent), target, least)
 
 
 def _root_error(document: Document) -> Tile:
     own, teacher = _student_and_teacher(document, "root_error_mm")
-    target, judge = "", None
+    label, target, most = "root position error", "", None
     if teacher is not None:
         target = f"teacher: {number(teacher)} mm, at most {_ERROR_FACTOR:g} times that"
-        judge = partial(operator.ge, _ERROR_FACTOR * teacher)
+        most = _ERROR_FACTOR * teacher
     detail = _interval(own, number)
-    return _tile("root position error", own.get("mean"), _millimetres, detail, target, judge)
+    return _tile(label, own.get("mean"), _millimetres, detail, target, most=most)
 
 
 def _action(document: Document) -> Tile:
     errors = document["action"].get("on_student_states") or {}
     detail = f"MSE {number(errors['mse'])}" if errors.get("mse") is not None else ""
     label, target = "action R², on the student's states", f"at least {TARGET_ACTION_R2:g}"
-    judge = partial(operator.le, TARGET_ACTION_R2)
-    return _tile(label, errors.get("r2"), number, detail, target, judge)
+    return _tile(label, errors.get("r2"), number, detail, target, TARGET_ACTION_R2)
 
 
 def _latent(document: Document) -> Tile:
     active, dim, kl = (document["latent"].get(k) for k in ("active_units", "latent_dim", "kl"))
     detail = "" if kl is None else f"KL {number(kl)} nats in all"
     least = ACTIVE_UNITS_ALARM * (dim or 0)
-    target, judge = f"at least {number(least, 2)}", partial(operator.le, least)
-    label = "active latent dimensions"
-    return _tile(label, active, lambda units: f"{units} of {dim}", detail, target, judge)
+    label, target = "active latent dimensions", f"at least {number(least, 2)}"
+    return _tile(label, active, lambda units: f"{units} of {dim}", detail, target, least)
 
 
 def _prior(document: Document) -> Tile:
@@ -110,9 +106,8 @@ def _prior(document: Document) -> Tile:
     ends = (first.get("survival_interval") or {}).get(second) or {}
     parts = [f"from {start}", _interval(ends, percent)]
     parts += [f"from {name}: {percent(value)}" for name, value in others]
-    judge = partial(operator.le, PRIOR_SURVIVAL_ALARM)
-    target = f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
-    return _tile(label, share, percent, "; ".join(filter(None, parts)), target, judge)
+    detail, target = "; ".join(filter(None, parts)), f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
+    return _tile(label, share, percent, detail, target, PRIOR_SURVIVAL_ALARM)
 
 
 def _tile(
@@ -121,13 +116,16 @@ def _tile(
     shown: Callable[[Any], str],
     detail: str,
     target: str,
-    judge: Callable[[Any], bool] | None,
+    least: float | None = None,
+    most: float | None = None,
 ) -> Tile:
-    """A tile of `value` as `shown` says it; `judge` tells whether it meets the target, where there is one."""
+    """A tile of `value`, as `shown` says it, that should be at least, or at most, so much."""
     if value is None:
         return Tile(label, NOTHING, "", target, UNMEASURED)
-    verdict = UNDECIDED if judge is None else MET if judge(value) else MISSED
-    return Tile(label, shown(value), detail, target, verdict)
+    if least is None and most is None:
+        return Tile(label, shown(value), detail, target)
+    is_met = (least is None or value >= least) and (most is None or value <= most)
+    return Tile(label, shown(value), detail, target, MET if is_met else MISSED)
 
 
 def _student_and_teacher(

@@ -35,7 +35,7 @@ def latent_statistics(
     """
     if not valid.any():
         return {}
-    kl = kl_per_step(posterior, prior)[valid].mean(axis=0)
+    kl = _float64(posterior.kl(prior), valid).mean(axis=0)
     variance = _float64(posterior.mode(), valid).var(axis=0)
     explained, per_dim = prior_explains(posterior, prior, valid)
     return {
@@ -58,18 +58,12 @@ def latent_statistics(
 def _gaussian_figures(posterior: Latent, prior: Latent, valid: np.ndarray) -> dict[str, Any]:
     if not (isinstance(posterior, Gaussian) and isinstance(prior, Gaussian)):
         return {}
-    return {
-        "posterior_std": float(_std(posterior, valid).mean()),
-        "posterior_std_per_dim": _std(posterior, valid).mean(axis=0).tolist(),
-        "prior_std": float(_std(prior, valid).mean()),
-        "prior_std_per_dim": _std(prior, valid).mean(axis=0).tolist(),
-        "aggregate": aggregate_statistics(posterior, prior, valid),
-    }
-
-
-def kl_per_step(posterior: Latent, prior: Latent) -> np.ndarray:
-    """KL(posterior || prior) of each step and dimension, nats [time, episode, dim], float64."""
-    return np.asarray(posterior.kl(prior), np.float64)
+    figures: dict[str, Any] = {}
+    for name, gaussian in (("posterior", posterior), ("prior", prior)):
+        std = _std(gaussian, valid)
+        figures[f"{name}_std"] = float(std.mean())
+        figures[f"{name}_std_per_dim"] = std.mean(axis=0).tolist()
+    return figures | {"aggregate": aggregate_statistics(posterior, prior, valid)}
 
 
 def kl_intervals(
@@ -84,17 +78,17 @@ def kl_intervals(
     if len(names) < 2:
         return {name: {"low": None, "high": None} for name in ("kl", "active_units")}
     of_clip = (member == np.arange(len(names))[:, None]).astype(float)
-    kl = np.where(valid[..., None], kl_per_step(posterior, prior), 0.0)
+    kl = np.where(valid[..., None], np.asarray(posterior.kl(prior), np.float64), 0.0)
     sums, counts = of_clip @ kl.sum(axis=0), of_clip @ valid.sum(axis=0)
     drawn = draws(len(names), NUM_RESAMPLES, 0)
     resampled = (drawn @ sums) / np.maximum(drawn @ counts, 1)[:, None]  # [resample, dim]
     tail = 50.0 * (1.0 - LEVEL)
-    figures = {
-        "kl": resampled.sum(axis=1),
-        "active_units": (resampled > ACTIVE_UNIT_KL).sum(axis=1),
-    }
-    bounds = {name: np.percentile(values, [tail, 100.0 - tail]) for name, values in figures.items()}
-    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in bounds.items()}
+    active = (resampled > ACTIVE_UNIT_KL).sum(axis=1)
+    found = {}
+    for name, values in (("kl", resampled.sum(axis=1)), ("active_units", active)):
+        low, high = np.percentile(values, [tail, 100.0 - tail]).tolist()
+        found[name] = {"low": low, "high": high}
+    return found
 
 
 def aggregate(gaussian: Gaussian, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,19 +173,15 @@ def time_constant(lag_s: np.ndarray, correlation: np.ndarray) -> float | None:
 def _autocorrelation_figures(
     posterior: Latent, valid: np.ndarray, control_hz: float
 ) -> dict[str, Any]:
-    curves = autocorrelation(
-        np.asarray(posterior.mode()), valid, round(_LONGEST_LAG_S * control_hz)
-    )
+    longest = round(_LONGEST_LAG_S * control_hz)
+    curves = autocorrelation(np.asarray(posterior.mode()), valid, longest)
     if not len(curves):
         return {"lag_s": [], "mean": [], "lower": [], "upper": [], "time_constant_s": None}
     lag_s, mean = np.arange(curves.shape[1]) / control_hz, curves.mean(axis=0)
     lower, upper = np.quantile(curves, (0.25, 0.75), axis=0)
-    return {
-        "lag_s": lag_s.tolist(),
-        "mean": mean.tolist(),
-        "lower": lower.tolist(),
-        "upper": upper.tolist(),
-        "time_constant_s": time_constant(lag_s, mean),
+    found = {"lag_s": lag_s, "mean": mean, "lower": lower, "upper": upper}
+    return {name: values.tolist() for name, values in found.items()} | {
+        "time_constant_s": time_constant(lag_s, mean)
     }
 
 

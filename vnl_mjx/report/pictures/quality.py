@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.backends.backend_agg
 import matplotlib.figure
 import matplotlib.patches
 import numpy as np
@@ -14,10 +13,11 @@ from matplotlib.figure import SubFigure
 from vnl_mjx.clips.preprocess_report import KEPT, Piece
 from vnl_mjx.clips.quality import measure_title
 from vnl_mjx.config.preprocessing import QualityLimits
+from vnl_mjx.report.pictures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
-_KEPT_COLOR, _CUT_COLOR = "#0072B2", "#D55E00"
-# Okabe and Ito's palette, without the blue of what was kept; then again, hatched.
-_COLORS = ("#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#F0E442", "#555555")
+_KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
+# Without the blue of what was kept; then again, hatched.
+_COLORS = (ORANGE, VERMILLION, PURPLE, GREEN, SKY, YELLOW, "#555555")
 _HATCHES = ("", "////", "xxxx", "....")
 _MAX_ROWS = 30  # of the timeline; more takes are laid end to end
 _MAX_SPANS = 150  # of one reason on a line, that are told apart by a white edge
@@ -52,7 +52,6 @@ def save_quality_plot(
     figure = matplotlib.figure.Figure(
         figsize=(13, timeline_inches + bars_inches), layout="constrained"
     )
-    matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     heights = [timeline_inches, bars_inches] if shown else [1.0]
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_timeline(parts[0].subplots(), rows, takes)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-import matplotlib.backends.backend_agg
 import matplotlib.figure
 import numpy as np
 from matplotlib import ticker
@@ -115,7 +114,6 @@ def sheet(
         # Browsers set text a little wider than Matplotlib does.
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.04)
         figure = matplotlib.figure.Figure(figsize=(columns * COLUMN_INCHES, height), layout=layout)
-        matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
         drawn = Sheet(figure, axes.ravel().tolist())
         yield drawn

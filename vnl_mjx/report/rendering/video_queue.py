@@ -37,8 +37,7 @@ class VideoQueue:
         parent_end, self._open_end = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(1, context, _begin, (parent_end,))
         self._walker = walker
-        self._files: dict[str, Path] = {}
-        self._drawn: dict[str, Future[None]] = {}
+        self._jobs: dict[str, tuple[Path, Future[None]]] = {}
         self._pool.submit(_prepare, walker)
 
     def __enter__(self) -> "VideoQueue":
@@ -49,9 +48,8 @@ class VideoQueue:
 
     def add(self, name: str, motions: SideBySide, path: Path, sheet: Path | None = None) -> None:
         """Asks for one more mp4, with a name unlike the others', and for a PNG of some pictures of it."""
-        if name in self._files:
+        if name in self._jobs:
             raise ValueError(f"{name=} is asked for already")
-        self._files[name] = path
         try:
             job = self._pool.submit(
                 _draw, self._walker, motions, path.absolute(), sheet and sheet.absolute()
@@ -59,12 +57,12 @@ class VideoQueue:
         except BrokenProcessPool as error:
             job = Future[None]()
             job.set_exception(error)
-        self._drawn[name] = job
+        self._jobs[name] = path, job
 
     @property
     def is_done(self) -> bool:
         """Whether all that was asked for is drawn, or has failed."""
-        return all(job.done() for job in self._drawn.values())
+        return all(job.done() for _, job in self._jobs.values())
 
     def finish(
         self, progress: Callable[[int, int], None] | None = None, timeout_s: float | None = None
@@ -76,7 +74,7 @@ class VideoQueue:
         Returns:
             The mp4s by name, as they were asked for, and a sentence for each reason why one is missing.
         """
-        jobs = self._drawn.values()
+        jobs = [job for _, job in self._jobs.values()]
         with contextlib.suppress(TimeoutError):
             for done, _ in enumerate(as_completed(jobs, timeout_s), 1):
                 if progress is not None:
@@ -84,8 +82,7 @@ class VideoQueue:
         drawn: dict[str, Path] = {}
         errors: list[str] = []
         missing: dict[str, str] = {}
-        for name, job in self._drawn.items():
-            path = self._files[name]
+        for name, (path, job) in self._jobs.items():
             try:
                 job.result(timeout=0)
                 drawn[name] = path
