@@ -17,7 +17,7 @@ from video_helpers import probe_video, walking
 from vnl_mjx.clips.conditioning.resampling import num_resampled
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import captions, encoding, gl
-from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
+from vnl_mjx.report.rendering.cameras import camera_path, mean_heading_deg
 from vnl_mjx.report.rendering.captions import picture_rows, tiled, write_caption
 from vnl_mjx.report.rendering.drawing import open_drawer
 from vnl_mjx.report.rendering.scene import FLOOR_NAME, build_scene, round_length
@@ -131,13 +131,13 @@ def test_cameras_follow_smoothly_and_look_across_the_heading(toy_walker):
     qpos[:, 3], qpos[:, 6] = np.cos(half), np.sin(half)
     assert mean_heading_deg(qpos, scene.layout) == pytest.approx(90.0)
     qpos[100:, 0] += 0.05  # a jump
-    side, top = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
+    side, top = (camera_path(scene, qpos, 50.0, view) for view in ("side", "top"))
     assert (side.azimuth, top.azimuth, top.elevation) == pytest.approx((195.0, 180.0, -90.0))
     jump = 0.05 + 0.2 / 50
     assert np.abs(np.diff(side.lookat, axis=0)).max() < 0.25 * jump
     np.testing.assert_allclose(np.diff(side.lookat[:50, 0]), 0.2 / 50, rtol=1e-6)
-    with pytest.raises(ValueError, match="views"):
-        camera_paths(scene, qpos, 50.0, ("below",), 1.0)
+    with pytest.raises(ValueError, match="view="):
+        camera_path(scene, qpos, 50.0, "below")
 
 
 # --- Timeline -----------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_panes_fill_the_picture_row_by_row():
 def test_side_and_top_show_the_walker_in_the_middle_on_squares(backend, toy_walker):
     scene = build_scene(toy_walker, max_width=400, max_height=200)
     qpos = walking(toy_walker, 20)
-    paths = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
+    paths = [camera_path(scene, qpos, 50.0, view) for view in ("side", "top")]
     with open_drawer(scene, 200, 200, backend) as drawer:
         first, last, again = (
             np.hstack([drawer.draw(qpos[frame], path, frame) for path in paths])
@@ -299,7 +299,7 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
     scene = build_scene(toy_walker, max_width=400, max_height=400)
     qpos = walking(toy_walker, 1)
     qpos[:, 2] += 50.0  # out of sight
-    (path,) = camera_paths(scene, qpos, 50.0, ("top",), 1.0)
+    path = camera_path(scene, qpos, 50.0, "top")
     path.lookat[:, 2] = scene.floor_height
     path = replace(path, azimuth=90.0)
     with open_drawer(scene, 400, 400, backend) as drawer:
@@ -314,7 +314,7 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
 def test_the_skinned_rodent_is_drawn_in_fur_not_in_geoms(backend, rodent):
     scene = build_scene(rodent, max_width=200, max_height=200)
     qpos = walking(rodent, 1)
-    (path,) = camera_paths(scene, qpos, 50.0, ("side",), 1.0)
+    path = camera_path(scene, qpos, 50.0)
     with open_drawer(scene, 200, 200, backend) as drawer:
         picture = drawer.draw(qpos[0], path, 0)
     brown = picture[..., 0].astype(int) - picture[..., 2]

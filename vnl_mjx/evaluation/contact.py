@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.feet import FootGeom, foot_geoms
 from vnl_mjx.clips.kinematics import BodyPoses, Kinematics
-from vnl_mjx.evaluation.body_motion import BodyMotion, compared_state
 from vnl_mjx.evaluation.per_episode import ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import matrix
@@ -64,20 +62,6 @@ class FootSlip:
             for rows in (slice(None, -1), slice(1, None))
         )
         return height, np.linalg.norm((after - before)[:, :2], axis=1)
-
-
-def contact_metrics(
-    rollout: Rollout,
-    clips: ReferenceClips,
-    simulated: BodyMotion,
-    reference: BodyMotion,
-    foot_slip: FootSlip,
-) -> dict[str, np.ndarray]:
-    """Figures of each episode, [episode] each; NaN where there is nothing to measure."""
-    wanted = reference.at(compared_state(rollout, clips)).contacts
-    return contact_agreement(simulated.contacts[1:], wanted, rollout.valid) | {
-        "foot_slip_mm_per_s": foot_slip.of_rollout(rollout)
-    }
 
 
 def contact_agreement(

@@ -9,13 +9,17 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import FootSlip, contact_metrics
+from vnl_mjx.evaluation.contact import FootSlip, contact_agreement
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths, smoothness_metrics
 from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M, body_length, success_metrics
-from vnl_mjx.evaluation.tracking import step_errors
+from vnl_mjx.evaluation.tracking import (
+    compared_state,
+    reference_motion,
+    simulated_motion,
+    step_errors,
+)
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
@@ -119,6 +123,7 @@ def episode_metrics(
             simulated_motion(block, computer),
             reference_motion(block, clips, walker),
         )
+        followed = reference.at(compared_state(block, clips))
         errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
         blocks.append(
             outcome_metrics(block)
@@ -126,7 +131,8 @@ def episode_metrics(
             | {"speed_ratio": speed_ratio(went)}
             | error_metrics(errors)
             | smoothness_metrics(block, clips, simulated, reference, went)
-            | contact_metrics(block, clips, simulated, reference, foot_slip)
+            | contact_agreement(simulated.contacts[1:], followed.contacts, block.valid)
+            | {"foot_slip_mm_per_s": foot_slip.of_rollout(block)}
             | success_metrics(block.survived, errors, length)
         )
     figures = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -6,9 +6,9 @@ import numpy as np
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.evaluation.body_motion import BodyMotion, frames_seen, strides
 from vnl_mjx.evaluation.per_episode import episode_mean, episode_median, ratio
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.tracking import BodyMotion, frames_seen, strides
 
 MOVING_SPEED = 0.05  # m/s, of a motion whose speed or path means something
 # It is measured over chords of so long, which leave out the sway within a stride.

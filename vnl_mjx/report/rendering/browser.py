@@ -16,7 +16,7 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
-from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
+from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_path
 from vnl_mjx.report.rendering.captions import squares, time_and_speed
 from vnl_mjx.report.rendering.scene import Scene, build_scene
 from vnl_mjx.walkers.walker import Walker
@@ -99,7 +99,7 @@ class MotionPage:
         """Builds the page of qpos [frame, nq] on a `viser.ViserServer`; the scene has no ghosts."""
         self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
         self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
-        (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)
+        self._path = camera_path(scene, qpos, rate_hz)
         self._walker = WalkerMesh(server, scene.model)
         self._floor = add_floor(server, scene)
         self._time = 0.0

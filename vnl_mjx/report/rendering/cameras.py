@@ -46,17 +46,16 @@ class CameraPath:
         camera.elevation = self.elevation
 
 
-def camera_paths(
-    scene: Scene, qpos: np.ndarray, rate_hz: float, views: tuple[str, ...], aspect: float
-) -> list[CameraPath]:
-    """One camera per view, which follows the first walker of the scene, qpos [frame, nq].
+def camera_path(
+    scene: Scene, qpos: np.ndarray, rate_hz: float, view: str = "side", aspect: float = 1.0
+) -> CameraPath:
+    """A camera that follows the first walker of the scene, qpos [frame, nq]; `view` is out of `VIEWS`.
 
-    Directions are fixed over a motion, so that a turn is seen as one; `aspect` is the width of one view's
+    Its direction is fixed over a motion, so that a turn is seen as one; `aspect` is the width of its
     picture over its height.
     """
-    unknown = [view for view in views if view not in VIEWS]
-    if unknown or not views:
-        raise ValueError(f"{views=} must be out of {', '.join(VIEWS)}")
+    if view not in VIEWS:
+        raise ValueError(f"{view=} must be out of {', '.join(VIEWS)}")
     centers, reach = _centers_and_reach(scene, qpos)
     lookat = np.empty_like(centers)
     lookat[:, :2] = smooth(centers[:, :2], rate_hz, _SMOOTHING_S)
@@ -64,10 +63,8 @@ def camera_paths(
     lag = np.linalg.norm(centers - lookat, axis=-1).max(initial=0.0)
     half = (_FILLED * reach + lag) / min(1.0, aspect)
     distance = half / math.tan(math.radians(FOV_DEG / 2))
-    heading = mean_heading_deg(qpos, scene.layout)
-    return [
-        CameraPath(lookat, distance, heading + VIEWS[view][0], VIEWS[view][1]) for view in views
-    ]
+    azimuth, elevation = VIEWS[view]
+    return CameraPath(lookat, distance, mean_heading_deg(qpos, scene.layout) + azimuth, elevation)
 
 
 def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.report.rendering.browser import SPEEDS, add_head, place_camera
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
-from vnl_mjx.report.rendering.cameras import camera_paths
+from vnl_mjx.report.rendering.cameras import camera_path
 from vnl_mjx.report.rendering.live import LiveEpisode, ViewedPolicy
 from vnl_mjx.report.rendering.scene import Scene, top_body
 
@@ -67,8 +67,7 @@ class LivePage:
         self._shown_who, self._begun = "", ("", -1)
         self._heed()
         first = np.asarray(clips.qpos(), np.float64)[int(clips.starts[clip]) + start_frame]
-        (path,) = camera_paths(scene, first[None], clips.rate_hz, ("side",), 1.0)
-        place_camera(server, path)
+        place_camera(server, camera_path(scene, first[None], clips.rate_hz))
 
     def advance(self, seconds: float) -> None:
         """Goes on by so much time of the spectator."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.files import replacing
-from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
+from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_path, mean_heading_deg
 from vnl_mjx.report.rendering.captions import (
     contact_sheet,
     picture_rows,
@@ -38,7 +38,7 @@ _BARE_STRIP_SHARE = 30  # of the whole picture, where no names stand above the p
 _FADED = 0.45  # of the picture of a motion that has ended is white
 _HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
 _MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
-_NEAREST = 0.75  # of the distance that `camera_paths` takes, where a pane is wide enough
+_NEAREST = 0.75  # of the distance that `camera_path` takes, where a pane is wide enough
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def cameras(
     rate_hz, aspect = motions.fps / motions.speed, motions.pane_size[0] / motions.pane_size[1]
     heading, paths = mean_heading_deg(moving[0], scene.layout), []
     for pane, qpos in zip(motions.panes, moving, strict=True):
-        (path,) = camera_paths(scene, qpos, rate_hz, (pane.view,), aspect)
+        path = camera_path(scene, qpos, rate_hz, pane.view, aspect)
         if motions.one_direction:
             path = replace(path, azimuth=heading + VIEWS[pane.view][0])
         paths.append(replace(path, lookat=_held(path.lookat, num_frames)))
