@@ -19,13 +19,13 @@ from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering.live import (
     LiveEpisode,
     SteeredStudent,
-    SteeredTeacher,
     latent_activity,
     viewed_student_policies,
 )
 from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 
@@ -73,7 +73,7 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
     steered = SteeredStudent(toy.params, toy.teacher, zero, toy.student).act(observation, (), key)
     np.testing.assert_allclose(steered.action, expected.action, atol=1e-6)
     np.testing.assert_allclose(steered.extra, expected.extra.posterior.mean, atol=1e-6)
-    teacher = SteeredTeacher(toy.teacher, zero).act(observation, (), key)
+    teacher = TeacherPolicy(toy.teacher, offset=zero).act(observation, (), key)
     np.testing.assert_allclose(teacher.action, expected.extra.teacher_action, atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_an_offset_is_added_to_the_latent(toy, task):
     observation, key = jnp.ones((1, size)), jnp.zeros(2, jnp.uint32)
     seen, offset = Observation.of(everything=observation), jnp.array([[0.0, 1.5, 0.0]])
     mean = toy.teacher.act(observation).latent_mean
-    teacher = SteeredTeacher(toy.teacher, offset).act(seen, (), key)
+    teacher = TeacherPolicy(toy.teacher, offset=offset).act(seen, (), key)
     expected = toy.teacher.act(observation, latent=mean + offset).action
     np.testing.assert_array_equal(teacher.action, expected)
     assert np.abs(expected - toy.teacher.act(observation).action).max() > 1e-3

@@ -13,6 +13,8 @@ from vnl_mjx.evaluation.tracking import BodyMotion, frames_seen, strides
 MOVING_SPEED = 0.05  # m/s, of a motion whose speed or path means something
 # It is measured over chords of so long, which leave out the sway within a stride.
 _CHORD_SECONDS = 0.25
+JERK_WINDOW_S = 0.4
+_LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next to nothing
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,6 @@ def path_length(position: np.ndarray, rate_hz: float) -> float:
     step = max(1, round(_CHORD_SECONDS * rate_hz))
     places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1)]
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
-
-
-JERK_WINDOW_S = 0.4
-_LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next to nothing
 
 
 def smoothness_metrics(

@@ -170,11 +170,10 @@ def _between(found: Difference | None) -> Cell:
         return Cell(NOTHING)
     said = {True: " better", False: " worse", None: ""}[found.better]
     sign = "+" if found.interval.value > 0 else ""
-    low, high = (None if np.isnan(e) else e for e in (found.interval.low, found.interval.high))
     return Cell(
         f"{sign}{number(found.interval.value)}{said}",
         found.interval.value,
-        interval(low, high),
+        interval(found.interval.as_dict()),
         {True: "good", False: "bad", None: ""}[found.better],
     )
 

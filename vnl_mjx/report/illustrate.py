@@ -17,7 +17,7 @@ from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
 from vnl_mjx.report.document import metric_label
 from vnl_mjx.report.pictures import curves, errors, latent
-from vnl_mjx.report.pictures.style import Estimates, Picture
+from vnl_mjx.report.pictures.style import Estimates, Picture, quantity
 from vnl_mjx.report.results import LatentResults, Rollouts
 from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
 from vnl_mjx.walkers.walker import Walker
@@ -79,13 +79,14 @@ class Illustrator:
         """Action errors by part of the body, and R2 by actuator."""
         found = self.document["action"]
         states = {"student's states": "on_student_states", "teacher's states": "on_teacher_states"}
+
+        def of(part: str, error: str) -> dict[str, Estimates]:
+            return {k: Estimates(_column(found[v][part], error)) for k, v in states.items()}
+
         of_actuator = {names[row]: group for group, rows in groups.items() for row in rows}
         return {
             "action/groups": errors.by_name(
-                {
-                    label: Estimates(_column(found[key]["per_group"], "mae"))
-                    for label, key in states.items()
-                },
+                of("per_group", "mae"),
                 list(groups),
                 "mean absolute action error, tanh units",
                 bounds=(0.0, None),
@@ -93,10 +94,7 @@ class Illustrator:
                 of_what="parts",
             ),
             "action/r2": errors.by_name(
-                {
-                    label: Estimates(_column(found[key]["per_actuator"], "r2"))
-                    for label, key in states.items()
-                },
+                of("per_actuator", "r2"),
                 list(names),
                 "R² of the action",
                 groups=[of_actuator.get(name, "other") for name in names],
@@ -129,11 +127,10 @@ class Illustrator:
             for policy, ways in self.document["policies"].items()
         }
         names = [name for name in next(iter(played.values())) if name.startswith("term_")]
-        values = {
-            policy: Estimates(*(_column(rows, key) for key in ("mean", "low", "high")))
-            for policy, figures in played.items()
-            for rows in [{name: figures.get(name, {}) for name in names}]
-        }
+        values = {}
+        for policy, figures in played.items():
+            rows = {name: figures.get(name, {}) for name in names}
+            values[policy] = Estimates(*(_column(rows, key) for key in ("mean", "low", "high")))
         shown = [name.removeprefix("term_").removesuffix("_reward") for name in names]
         return errors.by_name(values, shown, "reward per step", sort=False)
 
@@ -157,23 +154,20 @@ def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Pi
     statistics, points = found.statistics, found.points
     if not statistics:
         return {}
-    names = np.array(clips.names)[points.clip]
+    labels = np.array([info.label or "?" for info in clips.info] or ["?"] * clips.num_clips)
+    groups = {"clip": np.array(clips.names)[points.clip]}
+    if len(set(labels)) > 1:
+        groups["behaviour"] = labels[points.clip]
+    numbers = {"speed, m/s": points.speed, "time in clip, s": points.seconds}
     drawn = {}
-    for embedding in found.embeddings:
-        method, axes = embedding.method, embedding.axes
+    for found_plane in found.embeddings:
+        plane, axes, method = found_plane.points, found_plane.axes, found_plane.method
         where = f"latent/{method.lower()}"
-        plane = embedding.points
-        drawn[f"{where}_clip"] = latent.latent_by_group(plane, names, axes, "clip", method)
-        labels = np.array([info.label or "?" for info in clips.info] or ["?"] * clips.num_clips)
-        if len(set(labels)) > 1:
-            of_point = labels[points.clip]
-            drawn[f"{where}_behaviour"] = latent.latent_by_group(
-                plane, of_point, axes, "behaviour", method
-            )
-        for values, what in ((points.speed, "speed, m/s"), (points.seconds, "time in clip, s")):
-            drawn[f"{where}_{what.partition(',')[0].replace(' ', '_')}"] = latent.latent_by_value(
-                plane, values, axes, what, method
-            )
+        for what, of_point in groups.items():
+            drawn[f"{where}_{what}"] = latent.latent_by_group(plane, of_point, axes, what, method)
+        for what, values in numbers.items():
+            name = f"{where}_{quantity(what).replace(' ', '_')}"
+            drawn[name] = latent.latent_by_value(plane, values, axes, what, method)
     drawn["latent/kl"] = latent.kl_per_dimension(
         np.array(statistics["kl_per_dim"]), statistics["active_unit_kl"]
     )

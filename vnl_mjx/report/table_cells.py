@@ -1,7 +1,7 @@
 """Cells and tables of the report's page, and numbers as a person reads them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 NOTHING = "\N{EN DASH}"
@@ -51,9 +51,10 @@ def percent(share: float) -> str:
     return f"{shown}\N{NO-BREAK SPACE}%"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """An interval to read, empty where there is none."""
-    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+def interval(figure: Mapping[str, float | None], shown: Callable[[float], str] = number) -> str:
+    """The interval of a figure to read, empty where there is none."""
+    low, high = figure.get("low"), figure.get("high")
+    return "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
 
 
 def name_cell(text: str) -> Cell:
@@ -70,6 +71,4 @@ def metric_cell(figure: Mapping[str, float | None] | None) -> Cell:
     """A cell with a mean and its interval."""
     if not figure or figure.get("mean") is None:
         return Cell(NOTHING)
-    return Cell(
-        number(figure["mean"]), figure["mean"], interval(figure.get("low"), figure.get("high"))
-    )
+    return Cell(number(figure["mean"]), figure["mean"], interval(figure))

@@ -6,7 +6,7 @@ from typing import Any
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.report.document import Document, main_acting, main_policy, metrics_of
-from vnl_mjx.report.table_cells import NOTHING, number, percent
+from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"
@@ -141,5 +141,5 @@ def _millimetres(value: float) -> str:
 
 
 def _interval(figure: Mapping[str, float | None], shown: Callable[[float], str]) -> str:
-    low, high = figure.get("low"), figure.get("high")
-    return "" if low is None or high is None else f"95 %: {shown(low)} to {shown(high)}"
+    ends = interval(figure, shown)
+    return ends and f"95 %: {ends}"

@@ -13,6 +13,8 @@ from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import into_frame
 from vnl_mjx.walkers.layout import Layout
 
+_NEIGHBORS = 15  # of UMAP
+
 
 @dataclass(frozen=True)
 class LatentPoints:
@@ -107,9 +109,6 @@ def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.nda
     velocity = into_frame(qvel[:, root.velocity], quaternion)
     height, turning = qpos[:, root.position][:, 2:], qvel[:, root.angular_velocity]
     return np.concatenate([height, vertical, velocity, turning, *joints], axis=-1)
-
-
-_NEIGHBORS = 15
 
 
 @dataclass(frozen=True)

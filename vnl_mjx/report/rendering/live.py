@@ -16,27 +16,11 @@ from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.tasks.policies import Acted, Policy, PriorRecord, prior_policy
+from vnl_mjx.tasks.policies import Acted, Policy, PriorRecord, TeacherPolicy, prior_policy
 from vnl_mjx.training.rollout import begin
 
-
-@flax.struct.dataclass
-class SteeredTeacher:
-    """A teacher that decodes its posterior mean and an offset [episode, latent]; `extra` is the mean."""
-
-    policy: FrozenPolicy
-    offset: jax.Array
-
-    def initial_memory(self, num_episodes: int) -> Any:
-        """See `Policy`."""
-        return self.policy.initial_memory((num_episodes,))
-
-    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
-        """See `Policy`."""
-        flat = observation.flat()
-        mean = self.policy.act(flat, memory).latent_mean
-        output = self.policy.act(flat, memory, latent=mean + self.offset)
-        return Acted(output.action, output.memory, mean)
+_ACTIVITY_CLIPS = 4
+_ACTIVITY_S = 1.5
 
 
 @flax.struct.dataclass
@@ -86,7 +70,7 @@ class ViewedPolicy:
 def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
     """A teacher."""
     return ViewedPolicy(
-        policy.config.latent_dim, lambda offset, noise: SteeredTeacher(policy, offset), None
+        policy.config.latent_dim, lambda offset, noise: TeacherPolicy(policy, offset=offset), None
     )
 
 
@@ -120,10 +104,6 @@ def viewed_student_policies(
         "teacher": viewed_teacher(teacher),
         "prior": ViewedPolicy(size, prior, fallen(task.walker, clips), follows=False),
     }
-
-
-_ACTIVITY_CLIPS = 4
-_ACTIVITY_S = 1.5
 
 
 @dataclass(frozen=True)

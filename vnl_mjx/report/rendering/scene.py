@@ -194,26 +194,20 @@ def _add_floor(spec: mujoco.MjSpec, height: float, square: float) -> None:
 
 def _add_light(spec: mujoco.MjSpec) -> None:
     """A sun with a shadow, a weak light from the other side, and a pale sky that fades into haze."""
-    directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     black = (0.0, 0.0, 0.0)
-    spec.worldbody.add_light(
-        name="scene_sun",
-        type=directional,
-        dir=(-0.3, 0.35, -1.0),
-        castshadow=True,
-        diffuse=(0.50, 0.50, 0.48),
-        ambient=black,
-        specular=(0.2, 0.2, 0.2),
-    )
-    spec.worldbody.add_light(
-        name="scene_fill",
-        type=directional,
-        dir=(0.4, 0.6, -0.35),
-        castshadow=False,
-        diffuse=(0.20, 0.21, 0.22),
-        ambient=black,
-        specular=black,
-    )
+    for name, direction, has_shadow, diffuse, specular in (
+        ("scene_sun", (-0.3, 0.35, -1.0), True, (0.50, 0.50, 0.48), (0.2, 0.2, 0.2)),
+        ("scene_fill", (0.4, 0.6, -0.35), False, (0.20, 0.21, 0.22), black),
+    ):
+        spec.worldbody.add_light(
+            name=name,
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            dir=direction,
+            castshadow=has_shadow,
+            diffuse=diffuse,
+            ambient=black,
+            specular=specular,
+        )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = (0.38,) * 3, (0.12,) * 3, black
     spec.visual.map.haze = 0.5
