@@ -124,12 +124,15 @@ def compare_motions(
     }
     if joint_names:
         angles["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
+    # a joint that varies more than the data's does not make up for one that is still
+    wanted = data_joints.var(axis=0)
+    reached = float(np.minimum(joints.var(axis=0), wanted).sum())
     own, datas = diversity(motions), diversity(data)
     return {
         **scalars,
         "joint_angles": angles,
         "speed_ratio": _ratio(scalars["speed"]["mean"], scalars["speed"]["data_mean"]),
-        "joint_variance_reached": _variance_reached(joints, data_joints),
+        "joint_variance_reached": _ratio(reached, float(wanted.sum())),
         "diversity": own,
         "data_diversity": datas,
         "diversity_ratio": _ratio(own, datas),
@@ -173,13 +176,6 @@ def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]
         "wasserstein": float(wasserstein_distance(samples, data)),
         "overlap": histogram_overlap(samples, data),
     }
-
-
-def _variance_reached(joints: np.ndarray, data: np.ndarray) -> float | None:
-    """A joint that varies more than the data's does not make up for one that is still."""
-    variances, wanted = joints.var(axis=0), data.var(axis=0)
-    total = float(wanted.sum())
-    return float(np.minimum(variances, wanted).sum()) / total if total > 0 else None
 
 
 def _ratio(a: float | None, b: float | None) -> float | None:

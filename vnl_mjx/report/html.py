@@ -86,8 +86,10 @@ def report_html(
     `most_bytes` are linked, relative to `folder`.
     """
     videos, missing, deciding = videos or {}, missing or {}, tiles(document)
+    steps = document["made"].get("env_steps")
+    after = f" after {steps:,} environment steps" if isinstance(steps, int) else ""
     context: dict[str, Any] = {
-        "title": _title(document),
+        "title": f"Evaluation: {main_policy(document)}{after}",
         "document": document,
         "tiles": deciding,
         "verdict": verdict_line(deciding),
@@ -117,12 +119,6 @@ def environment() -> jinja2.Environment:
     )
     loaded.filters["words"] = lambda name: str(name).replace("_", " ")
     return loaded
-
-
-def _title(document: Document) -> str:
-    steps = document["made"].get("env_steps")
-    after = f" after {steps:,} environment steps" if isinstance(steps, int) else ""
-    return f"Evaluation: {main_policy(document)}{after}"
 
 
 def _linked_video(name: str, path: Path, folder: Path) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def _root_error(document: Document) -> Tile:
         target = f"teacher: {number(teacher)} mm, at most {_ERROR_FACTOR:g} times that"
         most = _ERROR_FACTOR * teacher
     detail = _interval(own, number)
-    return _tile(label, own.get("mean"), _millimetres, detail, target, most=most)
+    value = own.get("mean")
+    return _tile(label, value, lambda error: f"{number(error)} mm", detail, target, most=most)
 
 
 def _action(document: Document) -> Tile:
@@ -134,10 +135,6 @@ def _student_and_teacher(
     """What was found of the student, and the teacher's mean."""
     own = metrics_of(document, main_policy(document)).get(metric) or {}
     return own, (metrics_of(document, "teacher").get(metric) or {}).get("mean")
-
-
-def _millimetres(value: float) -> str:
-    return f"{number(value)} mm"
 
 
 def _interval(figure: Mapping[str, float | None], shown: Callable[[float], str]) -> str:

@@ -99,8 +99,12 @@ def probe_speed(
     elif not np.ptp(speed) > 0.0:
         document["why"] = "the speed is the same everywhere"
     else:
+        from sklearn.linear_model import Ridge
+
         folds = _folds(clip, [""] * len(groups), groups)
-        document["r2"] = {n: _speed_r2(values, speed, folds) for n, values in features.items()}
+        for name, values in features.items():
+            missed = speed - _predict(Ridge(), {"alpha": _RIDGE_ALPHA}, values, speed, folds)
+            document["r2"][name] = float(1.0 - np.square(missed).mean() / speed.var())
     return document
 
 
@@ -135,13 +139,6 @@ def _recalls(
     model = LogisticRegression(class_weight="balanced", max_iter=_MAX_ITERATIONS)
     predicted = _predict(model, {"C": _LOGISTIC_C}, values, labels, folds)
     return {name: float(np.mean(predicted[labels == name] == name)) for name in names}
-
-
-def _speed_r2(values: np.ndarray, speed: np.ndarray, folds: np.ndarray) -> float:
-    from sklearn.linear_model import Ridge
-
-    predicted = _predict(Ridge(), {"alpha": _RIDGE_ALPHA}, values, speed, folds)
-    return float(1.0 - np.square(speed - predicted).mean() / speed.var())
 
 
 def _predict(

@@ -56,7 +56,10 @@ def camera_path(
     """
     if view not in VIEWS:
         raise ValueError(f"{view=} must be out of {', '.join(VIEWS)}")
-    centers, reach = _centers_and_reach(scene, qpos)
+    data, every = mujoco.MjData(scene.model), max(1, len(qpos) // _MAX_POSES)
+    found = [center_and_reach(scene.model, data, pose) for pose in qpos]
+    centers = np.array([center for center, _ in found])
+    reach = float(np.percentile([reach for _, reach in found[::every]], 95))
     lookat = np.empty_like(centers)
     lookat[:, :2] = smooth(centers[:, :2], rate_hz, _SMOOTHING_S)
     lookat[:, 2] = smooth(centers[:, 2], rate_hz, _HEIGHT_SMOOTHING_S)
@@ -84,12 +87,3 @@ def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
     _, quaternion = root_pose(qpos, layout)
     forward = matrix(quaternion)[:, :, 0].mean(axis=0)
     return math.degrees(math.atan2(forward[1], forward[0]))
-
-
-def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre of mass [frame, 3] of the first walker, and how far it reaches from there, metres."""
-    data = mujoco.MjData(scene.model)
-    found = [center_and_reach(scene.model, data, pose) for pose in qpos]
-    centers, reaches = zip(*found, strict=True)
-    every = max(1, len(qpos) // _MAX_POSES)
-    return np.array(centers), float(np.percentile(reaches[::every], 95))

@@ -5,6 +5,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -110,7 +111,7 @@ class VideoQueue:
 def _begin(parent_end: Connection) -> None:
     """Makes the process ready to be ended, and silent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, args=(parent_end,), daemon=True).start()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_LOWEST_PRIORITY)
@@ -125,10 +126,6 @@ def _end_with_parent(parent_end: Connection) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_STOP_TIMEOUT_S)
     os._exit(1)  # a driver hangs
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def _prepare(config: WalkerConfig) -> None:
