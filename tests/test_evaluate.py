@@ -175,7 +175,7 @@ def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):
     rollout = made_rollout(upright(np.zeros((6, 2, 3))), np.array([5, 5]), np.zeros((5, 2, 3)))
     rollout = rollout.replace(steps=rollout.steps.replace(diverged=np.ones((5, 2), bool)))
     nobody: Any = None
-    found = measure_latent(rollout, toy_clips, nobody, nobody, nobody, nobody, LatentSection())
+    found = measure_latent(rollout, toy_clips, nobody, nobody, LatentSection())
     assert found.statistics == {} and "diverged" in found.missing
     assert latent_pictures(found, toy_clips) == {}
 

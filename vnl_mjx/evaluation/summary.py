@@ -62,20 +62,19 @@ def differences(
 
 
 def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
-    return {
-        "sets": {
-            name: {
-                "num_clips": len(clips),
-                "num_episodes": int(np.isin(sets.clip, clips).sum()),
-                "figures": _means(values, sets, clips),
-            }
-            for name, clips in sets.members.items()
-        },
-        "clips": {
-            name: {metric: mean_or_none(value[sets.clip == i]) for metric, value in values.items()}
-            for i, name in enumerate(sets.names)
-        },
+    by_set = {}
+    for name, clips in sets.members.items():
+        own = np.isin(sets.clip, clips)
+        figures = {
+            metric: interval(value[own], sets.clip[own], seed=sets.seed).as_dict()
+            for metric, value in values.items()
+        }
+        by_set[name] = {"num_clips": len(clips), "num_episodes": int(own.sum()), "figures": figures}
+    by_clip = {
+        name: {metric: mean_or_none(value[sets.clip == i]) for metric, value in values.items()}
+        for i, name in enumerate(sets.names)
     }
+    return {"sets": by_set, "clips": by_clip}
 
 
 def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str, Any]:
@@ -86,9 +85,9 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
         own = np.isin(sets.clip, clips)
         pairs = {
             metric: difference(
-                values[metric][own], teacher[metric][own], sets.clip[own], seed=sets.seed
+                value[own], teacher[metric][own], sets.clip[own], sets.seed
             ).as_dict()
-            for metric in values
+            for metric, value in values.items()
             if metric in teacher
         }
         ratios = median_of_clips({int(i): ratio[int(i)] for i in clips}, seed=sets.seed)
@@ -99,11 +98,3 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
             **pairs,
         }
     return found
-
-
-def _means(values: Figures, sets: ClipSets, clips: np.ndarray) -> dict[str, Any]:
-    own = np.isin(sets.clip, clips)
-    return {
-        metric: interval(value[own], sets.clip[own], seed=sets.seed).as_dict()
-        for metric, value in values.items()
-    }

@@ -26,11 +26,10 @@ from vnl_mjx.evaluation.latent.probe import probe_latent
 from vnl_mjx.evaluation.metrics import seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 
 _TRAVERSAL_SECONDS = 4.0
-_MOST_EMBEDDED = 6000  # neighbouring states hardly differ
+_MOST_EMBEDDED = 6000  # neighbouring states hardly differ, and more points only cover one another
 _NOT_GAUSSIAN = (
     "Left out, for the latent is not Gaussian: standard deviations, the aggregate posterior, interpolation "
     "and traversal."
@@ -60,9 +59,7 @@ def measure_latent(
     rollout: Rollout,
     clips: ReferenceClips,
     prior: PriorEvaluator,
-    student: StudentVAE,
-    params: Any,
-    teacher: FrozenPolicy,
+    loaded: LoadedStudent,
     config: LatentSection,
 ) -> LatentResults:
     """Statistics, embeddings, probes, and what comes of latents that are made up.
@@ -71,9 +68,7 @@ def measure_latent(
         rollout: of the student, at the posterior's mean where that was played.
         clips: that it followed.
         prior: whose player, that knows when a body has fallen, is used.
-        student: the student's functions.
-        params: its parameters.
-        teacher: whose statistics normalise what it sees.
+        loaded: the student.
         config: what of it is wanted.
     """
     statistics = seen_latent_statistics(rollout)
@@ -89,12 +84,13 @@ def measure_latent(
     is_gaussian = "prior_std" in statistics
     if not is_gaussian:
         missing.append(_NOT_GAUSSIAN)
-    playback = LatentPlayback(prior.player, prior.clips, student, params, teacher)
-    reader = prior.reader
+    playback = LatentPlayback(
+        prior.player, prior.clips, loaded.student, loaded.params, loaded.teacher
+    )
     interpolation = traversal = None
     if is_gaussian and config.interpolate and rollout.num_episodes > 1:
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
-        statistics["interpolation"] = interpolation.metrics(reader)
+        statistics["interpolation"] = interpolation.metrics(prior.reader)
     if is_gaussian and config.num_traversals:
         traversal = playback.traverse(
             rollout.episodes,
@@ -103,7 +99,7 @@ def measure_latent(
             np.asarray(statistics["prior_std_per_dim"]),
             round(_TRAVERSAL_SECONDS * rollout.control_hz),
         )
-        statistics["traversal"] = traversal.metrics(reader)
+        statistics["traversal"] = traversal.metrics(prior.reader)
     statistics["probe"] = probe_latent(points, clips)
     return LatentResults(
         statistics, points, tuple(embeddings), interpolation, traversal, " ".join(missing)

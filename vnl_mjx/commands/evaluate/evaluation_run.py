@@ -95,9 +95,7 @@ class EvaluationRun:
                 self.rollouts[STUDENT][self.how],
                 self.clips,
                 evaluator,
-                loaded.student,
-                loaded.params,
-                loaded.teacher,
+                loaded,
                 config.latent_config,
             )
 

@@ -145,8 +145,8 @@ def _draw_dots(
     position = np.array([y for y, row in enumerate(rows) if isinstance(row, int)]) + offset
     index = [row for row in rows if isinstance(row, int)]
     value, look = spread.value[index], policy_style(policy, policies)
-    low, high = (-np.inf if bounds[0] is None else bounds[0]), bounds[1]
-    high = np.inf if high is None else high
+    low = -np.inf if bounds[0] is None else bounds[0]
+    high = np.inf if bounds[1] is None else bounds[1]
     if spread.low is not None and spread.high is not None:
         ends = np.clip(spread.low[index], low, high), np.clip(spread.high[index], low, high)
         axis.hlines(position, *ends, color=look["color"], linewidth=1.1)

@@ -23,7 +23,6 @@ from vnl_mjx.report.pictures.style import (
     short,
 )
 
-_MOST_POINTS = 6000  # more only cover one another
 _MOST_DIMENSIONS = 40  # of the aggregate posterior, most active first
 _MOST_NAMED = 7
 _FLOOR_NATS = 1e-4
@@ -36,8 +35,7 @@ def latent_by_group(
 
     `axes` are names of the two dimensions, for instance "PC 1 (31 %)"; `what` is "clip" or "behaviour".
     """
-    kept = _thin(len(points))
-    points, of_point = points[kept], np.asarray(groups)[kept]
+    of_point = np.asarray(groups)
     colors = group_colors(of_point.tolist())
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states in {len(colors)} groups by {quantity(what)}."
@@ -58,8 +56,6 @@ def latent_by_value(
     points: np.ndarray, values: np.ndarray, axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
     """Posterior means [state, 2], coloured by a number [state]; `what` says which, with its unit."""
-    kept = _thin(len(points))
-    points, values = points[kept], values[kept]
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states by {quantity(what)}."
     low, high = np.nanquantile(values, (0.02, 0.98))  # a few outliers take no colour from the rest
@@ -151,10 +147,3 @@ def _scatter(axis: Axes, points: np.ndarray, **look: object):
 def _plane(axis: Axes, axes: Sequence[str]) -> None:
     axis.set(xlabel=axes[0], ylabel=axes[1], xticks=[], yticks=[])
     axis.spines[["left", "bottom"]].set_color(GRID)
-
-
-def _thin(num: int) -> np.ndarray:
-    """Which of many points to draw, evenly spread and always the same."""
-    if num <= _MOST_POINTS:
-        return np.arange(num)
-    return np.random.default_rng(0).choice(num, _MOST_POINTS, replace=False)

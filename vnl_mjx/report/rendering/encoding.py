@@ -31,7 +31,12 @@ def mp4_writer(
         UserError: no ffmpeg here, or it cannot write the file.
     """
     with replacing(path) as partial, tempfile.TemporaryFile() as messages:
-        command = [ffmpeg_exe(), *_ffmpeg_arguments(size, fps), str(partial)]
+        # raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first
+        rate = str(Fraction(fps).limit_denominator(100_000))
+        read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
+        encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
+        arguments = f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()
+        command = [ffmpeg_exe(), *arguments, str(partial)]
         # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
         ffmpeg = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
@@ -84,11 +89,3 @@ def ffmpeg_exe() -> str:
         raise UserError(
             "video: there is no ffmpeg for this machine; install ffmpeg, or set IMAGEIO_FFMPEG_EXE to one"
         ) from error
-
-
-def _ffmpeg_arguments(size: tuple[int, int], fps: float) -> list[str]:
-    """Raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first."""
-    rate = str(Fraction(fps).limit_denominator(100_000))
-    read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
-    encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
-    return f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()
