@@ -69,14 +69,9 @@ def contact_agreement(
 ) -> dict[str, np.ndarray]:
     """How well feet stand and swing with the reference's, both found by `clips.features.ContactRule`.
 
-    Args:
-        contacts: bool [time, episode, foot], of the simulation.
-        reference: bool, as `contacts`.
-        valid: bool [time, episode], what counts.
-
-    Returns:
-        [episode] each: `contact_agreement` share of feet and steps in which both stand or neither does;
-        `contact_f1` of the contacts of the simulation; NaN where no foot stands in either.
+    Contacts are bool [time, episode, foot]; `valid`, bool [time, episode], is what counts. Returns the share
+    of feet and steps in which both stand or neither does, and F1 of the contacts of the simulation, NaN
+    where no foot stands in either, [episode] each.
     """
     counted = np.broadcast_to(valid[..., None], contacts.shape)
 

@@ -23,16 +23,10 @@ def summarize(
     actuator_names: Sequence[str],
     groups: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    """Returns all numbers of one evaluation during a distillation.
+    """Returns all numbers of an evaluation of `STUDENT` and `TEACHER` in the same episodes of a distillation.
 
-    Args:
-        rollouts: `STUDENT` and `TEACHER` in the same episodes (`student_and_teacher`).
-        actuator_names: [nu] names, in the action's order.
-        groups: named actuator indices, for errors per group.
-
-    Returns:
-        Means over episodes of `outcome_metrics` of both; `action` (on the student's states) and
-        `action_on_teacher_states` are in squared tanh units, `latent` in nats.
+    Means are over episodes; `action` (on the student's states) and `action_on_teacher_states` are in squared
+    tanh units, `latent` in nats. `groups` are named actuator indices, for errors per group.
     """
     student, teacher = rollouts[STUDENT], rollouts[TEACHER]
     own, others = outcome_metrics(student), outcome_metrics(teacher)

@@ -16,12 +16,8 @@ Figures = Mapping[str, np.ndarray]
 class ClipSets:
     """What the episodes of an evaluation belong to.
 
-    Attributes:
-        clip: [episode] index of the clip.
-        names: of the clips.
-        set_of_clip: "train", "held_out" or "other" of each clip.
-        seed: of the intervals.
-        members: "all", "train", "held_out" to indices of clips; those without any are left out.
+    `clip` is the index of each episode's clip, `set_of_clip` says "train", "held_out" or "other" of each,
+    and `members` has the clips of "all", "train" and "held_out", where there are any.
     """
 
     def __init__(

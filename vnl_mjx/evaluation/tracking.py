@@ -207,16 +207,10 @@ def aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def rates_of_change(
     positions: np.ndarray, present: np.ndarray, stride: int, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Velocities and accelerations by central differences within each episode, m/s and m/s^2.
+    """Velocities and accelerations, m/s and m/s^2, of positions [state, episode, ...], m, in each episode.
 
-    Args:
-        positions: [state, episode, ...] metres.
-        present: bool [state, episode], of each episode a first part.
-        stride: states from the middle to either end.
-        rate_hz: states per second.
-
-    Returns:
-        Two arrays as `positions`; NaN where a state lacks one of the two others.
+    By central differences from `stride` states before to as many after; NaN where one of these is not
+    `present`, bool [state, episode], of each episode a first part.
     """
     velocity, acceleration = (np.full(positions.shape, np.nan) for _ in range(2))
     if len(positions) > 2 * stride:

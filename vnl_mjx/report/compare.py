@@ -39,13 +39,7 @@ _ALWAYS_DIFFERENT = {"seconds", "params_sha256", "command", "checkpoint"}
 
 
 class Difference(NamedTuple):
-    """What a run has more than the first, on the clips that both were evaluated on.
-
-    Attributes:
-        interval: of the mean over clips.
-        num_clips: that both have.
-        better: True, False, or None where the interval holds 0 or neither direction is better.
-    """
+    """What a run has more than the first on their common clips; better is None where that is not known."""
 
     interval: Interval
     num_clips: int
@@ -85,10 +79,7 @@ def common_clips(first: Document, other: Document) -> list[str]:
 
 
 def compare_html(documents: Mapping[str, Document]) -> str:
-    """Text of a page that compares evaluations, the first being what others are held against.
-
-    Args:
-        documents: of `document.read_document` by the name of the run, two or more.
+    """Text of a page that compares two or more evaluations, by their names, with the first.
 
     Raises:
         UserError: a document is not of this schema, there is only one, or no clip is common.

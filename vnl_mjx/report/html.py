@@ -32,12 +32,8 @@ def write_report(
 ) -> Path:
     """Writes `report.html`, `metrics.json`, the CSVs and the pictures: all or none; returns the page's path.
 
-    Args:
-        folder: of the report, made where it is missing.
-        document: of `document.assemble`.
-        pictures: by "SECTION/NAME", sections being those of `report.sections`.
-        videos: mp4s by what they are called, best in `folder`.
-        **more: see `report_html`.
+    Pictures are by "SECTION/NAME", sections being those of `report.sections`; videos are mp4s by what they
+    are called, best in `folder`, which is made where it is missing. For more see `report_html`.
 
     Raises:
         UserError: the folder cannot be written.

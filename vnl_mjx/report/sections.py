@@ -48,10 +48,7 @@ def sections(
 ) -> list[dict[str, Any]]:
     """Returns all sections in order, for the template.
 
-    Args:
-        document: of the evaluation.
-        pictures: by "SECTION/NAME".
-        missing: by section, one sentence on what could not be made and why.
+    Pictures are named "SECTION/NAME"; `missing` says by section what could not be made and why.
 
     Raises:
         ValueError: a picture names no section.

@@ -56,11 +56,8 @@ class LatentPlayback:
     ) -> DecodedLatents:
         """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
-        Args:
-            rollout: of the student at the mode (`StudentPolicy`).
-            first: episode of a; all start as it did.
-            second: episode of b.
-            weights: of b, one episode each.
+        `rollout` is of the student at the mode (`StudentPolicy`); there is an episode for each weight, and
+        all start as the first did.
         """
         latents = interpolated(
             posterior_means(rollout, first), posterior_means(rollout, second), weights
@@ -83,13 +80,8 @@ class LatentPlayback:
     ) -> DecodedLatents:
         """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
 
-        Args:
-            episodes: one of which is where all start.
-            episode: which one.
-            dimensions: moved one by one (`most_active`).
-            prior_std: [dim] typical standard deviation of the prior.
-            num_steps: control steps.
-            sigmas: how far; each dimension is moved by each.
+        Each of the dimensions (`most_active`) is moved by each of the sigmas, in an episode that starts as
+        one of `episodes`; `prior_std` [dim] is the prior's typical standard deviation.
         """
         pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
         offset = np.zeros((len(pairs), len(prior_std)), np.float32)

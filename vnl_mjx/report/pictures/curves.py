@@ -37,12 +37,9 @@ _BINS = 40
 
 
 def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -> Picture:
-    """An error along the episodes: median and quartiles over those that still go on.
+    """An error [time, episode] along the episodes: median and quartiles over those that still go on.
 
-    Args:
-        values: [time, episode] of each policy, NaN where the episode has ended.
-        control_hz: steps per second.
-        label: of the error, with its unit.
+    It is NaN where the episode has ended; `label` has its unit.
     """
     caption = (
         f"{upper_first(quantity(label))} against time in the episode: median, and the quartiles as "

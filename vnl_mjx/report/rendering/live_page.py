@@ -40,18 +40,10 @@ class LivePage:
         clip: int = 0,
         start_frame: int = 0,
     ):
-        """Builds the page and begins.
+        """Builds the page on a `viser.ViserServer` and begins at a frame of a clip; the scene has no ghosts.
 
-        Args:
-            server: a `viser.ViserServer`.
-            scene: without ghosts.
-            episode: what is watched.
-            clips: that it follows.
-            policies: who can act, by name; the first acts first.
-            activity: by the same names, the standard deviation of each latent dimension, [latent].
-            title: above the controls.
-            clip: to begin with.
-            start_frame: of that clip; of others the first.
+        `policies` are who can act, the first of them first; `activity` has, by the same names, the standard
+        deviation of each latent dimension, [latent].
         """
         self._server, self._scene, self._episode, self._clips = server, scene, episode, clips
         self._policies, self._activity = policies, activity

@@ -156,12 +156,8 @@ def render_side_by_side(
 ) -> Video:
     """Draws the motions of a walker into an mp4, which appears complete or not at all.
 
-    Args:
-        walker: what moves in every pane.
-        motions: what is shown.
-        output: the mp4.
-        sheet: PNG of eight pictures to write as well; of named panes, eight of each in a row.
-        progress: called with the number of frames drawn and of all.
+    `sheet` is a PNG of eight pictures to write as well; of named panes, eight of each in a row. `progress`
+    is called with the number of frames drawn and of all.
 
     Raises:
         UserError: nothing can draw here, or a file cannot be written.
