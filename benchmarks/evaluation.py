@@ -16,7 +16,7 @@ import numpy as np
 from timing import exit_status
 
 from vnl_mjx.commands.stored import load_stored_student
-from vnl_mjx.evaluation.comparison import Evaluator
+from vnl_mjx.evaluation.protocol import DETERMINISTIC, PolicyEvaluator, student_and_teacher
 
 
 def main() -> None:
@@ -27,14 +27,15 @@ def main() -> None:
     args = parser.parse_args()
     stored = load_stored_student(str(args.run))
     loaded, physics = stored.loaded, stored.task.physics
-    evaluator = Evaluator(stored.task, loaded.student)
+    evaluator = PolicyEvaluator()
+    both = student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher)
     num_episodes = stored.clips.num_clips * args.starts_per_clip
 
     def evaluate() -> tuple[int, float, float]:
         busy, started = physics.busy_seconds, time.perf_counter()
-        found = evaluator.compare(loaded.params, loaded.teacher, stored.clips, num_episodes, 0)
+        found = evaluator.run(both, stored.clips, num_episodes, (DETERMINISTIC,))
         seconds = time.perf_counter() - started
-        steps = sum(r.steps.alive.size for r in found.values())
+        steps = sum(r.steps.alive.size for ways in found.values() for r in ways.values())
         return steps, seconds, physics.busy_seconds - busy
 
     compiled = []

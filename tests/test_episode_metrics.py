@@ -7,7 +7,6 @@ from rollouts_on_clips import made_rollout
 
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation import episode_metrics as module
-from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.episode_metrics import (
     METRICS,
     episode_metrics,
@@ -112,9 +111,9 @@ def test_blocks_change_nothing(toy_walker, clips, monkeypatch):
 
 def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
     rollout = made_rollout(clips, STEPS, (0, 1), (0, 4), move=off(4.0), late=1)
-    evaluation = TeacherEvaluation.of(rollout, clips, FootSlip(toy_walker), ONLY_POSITION)
+    evaluation = TeacherEvaluation.of(rollout, clips, toy_walker, ONLY_POSITION)
     found = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
-    for row, figures in enumerate(evaluation.per_episode()):
+    for row, figures in enumerate(evaluation.summary()["episodes"]):
         shared = set(figures) & set(found)
         assert len(shared) >= 9
         for name in shared:

@@ -175,7 +175,7 @@ def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):
     rollout = made_rollout(upright(np.zeros((6, 2, 3))), np.array([5, 5]), np.zeros((5, 2, 3)))
     rollout = rollout.replace(steps=rollout.steps.replace(diverged=np.ones((5, 2), bool)))
     nobody: Any = None
-    found = measure_latent(rollout, toy_clips, nobody, nobody, nobody, nobody, LatentSection())
+    found = measure_latent(rollout, toy_clips, nobody, nobody, LatentSection())
     assert found.statistics == {} and "diverged" in found.missing
     assert latent_pictures(found, toy_clips) == {}
 
@@ -214,7 +214,7 @@ def test_what_cannot_be_written_or_read_is_said_before_anything_is_played(
 
 def test_summary_by_hand():
     """Two clips of two episodes each; the second is held out."""
-    sets = ClipSets.of(np.array([0, 1, 0, 1]), ("a", "b"), ["train", "held_out"], seed=0)
+    sets = ClipSets(np.array([0, 1, 0, 1]), ("a", "b"), ["train", "held_out"], seed=0)
     student = {"episode_reward": np.array([1.0, 4.0, 3.0, np.nan]), "x": np.full(4, 2.0)}
     teacher = {"episode_reward": np.array([2.0, 4.0, 2.0, 4.0]), "x": np.full(4, 1.5)}
     figures = {"student": {"deterministic": student}, "teacher": {"deterministic": teacher}}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.latent.embedding import principal_components, umap_embedding
+from vnl_mjx.evaluation.latent.points import principal_components, umap_embedding
 
 
 def test_principal_components_are_the_directions_of_largest_variance():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from report_example import NASTY, example_arrays, example_rows
 
-from vnl_mjx.report.pictures import curves, errors, latent, prior, style, training
+from vnl_mjx.report.pictures import curves, errors, latent, style, training
 from vnl_mjx.report.pictures.style import Estimates
 
 PNG = b"\x89PNG\r\n"
@@ -176,10 +176,10 @@ def test_aggregate_posterior_keeps_the_widest():
 def test_prior_survival_and_histograms():
     seconds = np.arange(501) / 50
     alive = {mode: Estimates(np.exp(-seconds / s)) for mode, s in (("learned", 20), ("mystery", 5))}
-    picture = prior.survival_curves(seconds, alive, "clip states", (10.0, 0.8))
+    picture = curves.survival_curves(seconds, alive, "clip states", (10.0, 0.8))
     assert "learned 61 %" in picture.alt
     assert {"learned", "mystery", "target"} < set(texts(picture))
     rng = np.random.default_rng(0)
     values = {"learned": np.r_[rng.normal(1, 0.1, 500), np.nan], "fell at once": np.array([])}
-    drawn = prior.against_data(values, rng.normal(2, 0.1, 500), "speed, m/s")
+    drawn = curves.against_data(values, rng.normal(2, 0.1, 500), "speed, m/s")
     assert "medians data 1.99, learned 0.995." in drawn.alt

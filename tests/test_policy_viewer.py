@@ -16,15 +16,16 @@ from vnl_mjx import cli
 from vnl_mjx.commands.view import view_options
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
-from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.viewed_policies import (
+from vnl_mjx.report.rendering.live import (
+    LiveEpisode,
     SteeredStudent,
-    SteeredTeacher,
+    latent_activity,
     viewed_student_policies,
 )
+from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
 
@@ -72,7 +73,7 @@ def test_without_an_offset_they_act_as_in_an_evaluation(toy, task):
     steered = SteeredStudent(toy.params, toy.teacher, zero, toy.student).act(observation, (), key)
     np.testing.assert_allclose(steered.action, expected.action, atol=1e-6)
     np.testing.assert_allclose(steered.extra, expected.extra.posterior.mean, atol=1e-6)
-    teacher = SteeredTeacher(toy.teacher, zero).act(observation, (), key)
+    teacher = TeacherPolicy(toy.teacher, offset=zero).act(observation, (), key)
     np.testing.assert_allclose(teacher.action, expected.extra.teacher_action, atol=1e-6)
 
 
@@ -81,7 +82,7 @@ def test_an_offset_is_added_to_the_latent(toy, task):
     observation, key = jnp.ones((1, size)), jnp.zeros(2, jnp.uint32)
     seen, offset = Observation.of(everything=observation), jnp.array([[0.0, 1.5, 0.0]])
     mean = toy.teacher.act(observation).latent_mean
-    teacher = SteeredTeacher(toy.teacher, offset).act(seen, (), key)
+    teacher = TeacherPolicy(toy.teacher, offset=offset).act(seen, (), key)
     expected = toy.teacher.act(observation, latent=mean + offset).action
     np.testing.assert_array_equal(teacher.action, expected)
     assert np.abs(expected - toy.teacher.act(observation).action).max() > 1e-3
@@ -139,15 +140,16 @@ def test_activity_is_of_each_latent_dimension(policies, episode):
 def test_the_page_plays_and_heeds_its_controls(toy_clips, toy_walker, policies, episode):
     viser = pytest.importorskip("viser", reason="needs the extra `viewer`")
     pytest.importorskip("mjviser", reason="needs the extra `viewer`")
-    from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
+    from vnl_mjx.report.rendering.live_page import LivePage
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
-    policies = ViewedPolicies(policies, {name: np.array([0.1, 0.5, 0.3]) for name in policies})
+    activity = {name: np.array([0.1, 0.5, 0.3]) for name in policies}
     try:
-        page = LivePage(server, build_scene(toy_walker), episode, toy_clips, policies, "toy", 0, 3)
+        scene = build_scene(toy_walker)
+        page = LivePage(server, scene, episode, toy_clips, policies, activity, "toy", 0, 3)
         assert page.num_episodes == 1 and list(page._sliders) == [1, 2, 0]  # the most active first
         period = 1.0 / episode.control_hz
         page.advance(3.5 * period)

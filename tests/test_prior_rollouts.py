@@ -20,9 +20,10 @@ from vnl_mjx.evaluation.prior_rollouts import (
     fallen,
     neutral_clip,
     prior_modes,
+    survival_curve,
+    wilson,
 )
 from vnl_mjx.evaluation.rollout import EpisodeRunner
-from vnl_mjx.evaluation.survival import survival_curve, wilson
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import prior_policy
 

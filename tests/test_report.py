@@ -3,7 +3,6 @@ import csv
 import io
 import json
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from vnl_mjx.report.document import (
     read_document,
     validate,
 )
-from vnl_mjx.report.html import Extras, report_html, write_report, write_together
+from vnl_mjx.report.html import report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
 from vnl_mjx.report.page_tables import metric_group
 from vnl_mjx.report.pictures.errors import by_clip
@@ -59,7 +58,7 @@ class Page(HTMLParser):
 def video(path, content=b"mp4" * 100):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return SimpleNamespace(name=f"video {path.stem}", path=path, seconds=2.0)
+    return path
 
 
 def test_the_document_is_plain_json_without_nan(document):
@@ -134,7 +133,7 @@ def test_tables_hold_every_figure(document):
 def test_a_report_is_whole_and_stands_alone(document, picture, tmp_path):
     folder = tmp_path / "new" / "report"
     pictures = {"reward/per_clip": picture, "errors/per_clip": picture}
-    page = write_report(folder, document, pictures, extras=Extras(config="a: 1"))
+    page = write_report(folder, document, pictures, config="a: 1")
     assert read_document(folder) == document
     parsed = Page(page.read_text())
     for reference in parsed.references:
@@ -151,15 +150,15 @@ def test_what_is_shown_is_never_run(picture):
     names = [NASTY, *"bcd"]
     document = example_document(4, names=names, sampled=False)
     document["made"]["command"] = document["alarms"][0]["found"] = NASTY
-    extras = Extras(missing={"prior": NASTY}, config=NASTY)
-    text = report_html(document, {"reward/a": picture}, extras=extras)
+    extras = {"missing": {"prior": NASTY}, "config": NASTY}
+    text = report_html(document, {"reward/a": picture}, **extras)
     assert Page(text).tags.count("script") == 1
     assert text.count("alert(") == text.count("alert(&#39;x") + text.count("alert('x')&lt;") > 4
 
 
 def test_sections_say_why_they_are_empty(document, picture):
     bare = copy.deepcopy(document) | {"latent": {}, "prior": {}, "action": {}, "alarms": []}
-    text = report_html(bare, {}, extras=Extras(missing={"latent": "UMAP: install it."}))
+    text = report_html(bare, {}, missing={"latent": "UMAP: install it."})
     assert "UMAP: install it." in text
     assert text.count(NOT_MEASURED) == 3  # action, prior and training
     assert "No videos were made." in text and "No alarm was raised." in text
@@ -170,18 +169,19 @@ def test_sections_say_why_they_are_empty(document, picture):
 
 def test_videos_are_inside_as_far_as_they_fit(document, tmp_path):
     folder = tmp_path / "report"
-    videos = [
-        video(folder / "videos" / "first one.mp4"),
-        video(folder / "videos" / "large.mp4", b"x" * 400_000),
-        video(folder / "videos" / "last.mp4"),
-    ]
+    first = video(folder / "videos" / "first one.mp4")
+    videos = {
+        "a": first,
+        "b": video(folder / "videos" / "large.mp4", b"x" * 400_000),
+        "c": video(folder / "videos" / "last.mp4"),
+    }
     room = len(report_html(document, {}, videos, folder=folder, most_bytes=0).encode()) + 5_000
     page = write_report(folder, document, {}, videos, most_bytes=room)
     text = page.read_text()
     assert len(text) <= room
     assert text.count("data:video/mp4") == 2
     assert 'src="videos/large.mp4"' in text
-    linked = report_html(document, {}, videos[:1], folder=folder, most_bytes=0)
+    linked = report_html(document, {}, {"a": first}, folder=folder, most_bytes=0)
     assert 'src="videos/first%20one.mp4"' in linked
 
 

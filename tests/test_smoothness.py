@@ -7,13 +7,14 @@ from video_helpers import walking
 
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.features import FeatureComputer
-from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.path_length import path_length, path_lengths
 from vnl_mjx.evaluation.smoothness import (
     action_changes,
     normalized_jerk,
+    path_length,
+    path_lengths,
     smoothness_metrics,
 )
+from vnl_mjx.evaluation.tracking import reference_motion, simulated_motion
 
 
 def along_x(x: np.ndarray) -> np.ndarray:

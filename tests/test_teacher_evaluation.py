@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,13 @@ from vnl_mjx.clips.hdf5 import write_clips
 from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.contact import FootSlip
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
-from vnl_mjx.evaluation.teacher_targets import judge
+from vnl_mjx.evaluation.protocol import (
+    SAMPLED,
+    PolicyEvaluator,
+    evaluated_teacher,
+)
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, judge
+from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
 
@@ -41,13 +47,31 @@ def clip(toy_walker) -> ReferenceClips:
     return walking_about(toy_walker, [LENGTH])
 
 
+def played(
+    task: ImitationTask,
+    policy: FrozenPolicy,
+    clips: ReferenceClips,
+    num_random_starts: int = 0,
+    evaluator: PolicyEvaluator | None = None,
+    **how,
+) -> TeacherEvaluation:
+    """Each clip from its first frame, then as many episodes from drawn ones."""
+    rollout = (evaluator or PolicyEvaluator()).run_one(
+        evaluated_teacher(task, policy, "teacher"),
+        clips,
+        clips.num_clips + num_random_starts,
+        **how,
+    )
+    return TeacherEvaluation.of(rollout, clips, task.walker, task.config.reward)
+
+
 def evaluate(task: ImitationTask, clip: ReferenceClips, **told: float | bool) -> TeacherEvaluation:
     """Of a simulation that is told where to be."""
     physics = OnTheReference(task.physics, clip, **told)
     termination = replace(task.config.termination, healthy_z_range=(-1.0, 1.0))
     config = replace(task.config, termination=termination)
     stub = ImitationTask(config, task.walker, physics)
-    return TeacherEvaluator(stub).run(untrained_policy(stub), clip)
+    return played(stub, untrained_policy(stub), clip)
 
 
 def test_a_simulation_on_the_reference_has_no_error(task, clip):
@@ -108,22 +132,23 @@ def test_a_diverged_step_is_counted_and_leaves_no_trace_in_the_errors(task, clip
 
 
 def test_each_clip_from_its_first_frame_then_from_drawn_ones(task, toy_clips, monkeypatch):
-    evaluator, policy = TeacherEvaluator(task), untrained_policy(task)
-    calls = []
-    first = evaluator.run(policy, toy_clips, 6, seed=3, progress=lambda *x: calls.append(x))
+    policy, calls = untrained_policy(task), []
+    run = partial(played, task, clips=toy_clips, num_random_starts=6, seed=3)
+    run = partial(run, evaluator=PolicyEvaluator())
+    first = run(policy=policy, progress=lambda _, *x: calls.append(x))
     episodes = first.rollout.episodes
     np.testing.assert_array_equal(episodes.clip, [0, 1] * 4)
     np.testing.assert_array_equal(episodes.start_frame[:2], 0)
     starts = episodes.start_frame[2:]
     assert len(set(starts.tolist())) > 1 and starts.max() < task.config.start_frame_range
     assert calls[-1][0] <= calls[-1][1] and len(calls) > 1
-    again = evaluator.run(policy, toy_clips, 6, seed=3)
+    again = run(policy=policy)
     jax.tree.map(np.testing.assert_array_equal, first.rollout, again.rollout)
     with monkeypatch.context() as patch:  # other parameters compile nothing
         patch.setattr(task.physics, "step", None)
-        other = evaluator.run(untrained_policy(task, seed=1), toy_clips, 6, seed=3)
+        other = run(policy=untrained_policy(task, seed=1))
     assert np.abs(other.rollout.steps.qpos - first.rollout.steps.qpos).max() > 1e-4
-    sampled = evaluator.run(policy, toy_clips, 6, seed=3, deterministic=False)
+    sampled = run(policy=policy, how=SAMPLED)
     assert np.abs(sampled.rollout.steps.qpos[0] - first.rollout.steps.qpos[0]).max() > 1e-6
     summary = json.loads(json.dumps(first.summary()))
     assert set(summary["clips"]) == set(toy_clips.names)
@@ -138,15 +163,15 @@ def test_each_clip_from_its_first_frame_then_from_drawn_ones(task, toy_clips, mo
 
 
 def test_figures_of_a_clip_are_those_of_its_episodes(task, toy_clips):
-    evaluation = TeacherEvaluator(task).run(untrained_policy(task), toy_clips, 2)
-    episodes, pooled = evaluation.per_episode(), evaluation.pooled()
+    summary = played(task, untrained_policy(task), toy_clips, 2).summary()
+    episodes, pooled = summary["episodes"], summary["all"]
     own = [row for row in episodes if row["clip"] == toy_clips.names[1]]
     weights = [row["steps"] for row in own]
-    figures = evaluation.per_clip()[toy_clips.names[1]]
+    figures = summary["clips"][toy_clips.names[1]]
     for name in ("reward_per_step", "root_error_mm", "joint_error_rad", "reward_fraction"):
         assert figures[name] == pytest.approx(np.average([r[name] for r in own], weights=weights))
     assert pooled["num_episodes"] == 4 and figures["num_episodes"] == 2
-    over_episodes = evaluation.summary()["means_over_episodes"]
+    over_episodes = summary["means_over_episodes"]
     for name in ("reward_per_step", "root_error_mm", "completed_fraction"):
         assert over_episodes[name] == pytest.approx(np.mean([r[name] for r in episodes]))
     terms = pooled["terms"]
@@ -158,7 +183,7 @@ def test_figures_of_a_clip_are_those_of_its_episodes(task, toy_clips):
 def test_a_recurrent_policy_keeps_its_memory_from_step_to_step(task, toy_clips):
     policy = untrained_policy(task, lstm_num_layers=1)
     one = toy_clips.select([0])
-    rollout = TeacherEvaluator(task).run(policy, one).rollout
+    rollout = played(task, policy, one).rollout
     clips, key = jax.tree.map(jnp.asarray, one), rollout.episodes.key[0]
     state = task.reset_to(key, clips, jnp.int32(0), jnp.int32(0), key)
     memory = policy.initial_memory()
@@ -190,7 +215,7 @@ def test_sliding_feet_slip_at_the_speed_of_the_slide_and_feet_in_the_air_do_not(
 def test_clips_that_are_too_short_are_refused(task, toy_walker):
     short = walking_about(toy_walker, [LENGTH, 5])
     with pytest.raises(UserError, match="has 5 frames"):
-        TeacherEvaluator(task).run(untrained_policy(task), short)
+        played(task, untrained_policy(task), short)
 
 
 def test_targets_are_judged_by_the_worst_clip_for_speed():

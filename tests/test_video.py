@@ -16,10 +16,10 @@ from video_helpers import probe_video, walking
 
 from vnl_mjx.clips.conditioning.resampling import num_resampled
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.rendering import encoding, gl, video
-from vnl_mjx.report.rendering.cameras import camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import picture_rows, write_caption
-from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
+from vnl_mjx.report.rendering import captions, encoding, gl
+from vnl_mjx.report.rendering.cameras import camera_path, mean_heading_deg
+from vnl_mjx.report.rendering.captions import picture_rows, tiled, write_caption
+from vnl_mjx.report.rendering.drawing import open_drawer
 from vnl_mjx.report.rendering.scene import FLOOR_NAME, build_scene, round_length
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import build_walker
@@ -131,13 +131,13 @@ def test_cameras_follow_smoothly_and_look_across_the_heading(toy_walker):
     qpos[:, 3], qpos[:, 6] = np.cos(half), np.sin(half)
     assert mean_heading_deg(qpos, scene.layout) == pytest.approx(90.0)
     qpos[100:, 0] += 0.05  # a jump
-    side, top = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
+    side, top = (camera_path(scene, qpos, 50.0, view) for view in ("side", "top"))
     assert (side.azimuth, top.azimuth, top.elevation) == pytest.approx((195.0, 180.0, -90.0))
     jump = 0.05 + 0.2 / 50
     assert np.abs(np.diff(side.lookat, axis=0)).max() < 0.25 * jump
     np.testing.assert_allclose(np.diff(side.lookat[:50, 0]), 0.2 / 50, rtol=1e-6)
-    with pytest.raises(ValueError, match="views"):
-        camera_paths(scene, qpos, 50.0, ("below",), 1.0)
+    with pytest.raises(ValueError, match="view="):
+        camera_path(scene, qpos, 50.0, "below")
 
 
 # --- Timeline -----------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_cameras_follow_smoothly_and_look_across_the_heading(toy_walker):
     ],
 )
 def test_default_fps(rate, speed, fps):
-    assert video.default_fps(rate, speed) == pytest.approx(fps)
+    assert encoding.default_fps(rate, speed) == pytest.approx(fps)
 
 
 @given(
@@ -166,7 +166,7 @@ def test_default_fps(rate, speed, fps):
 )
 @settings(max_examples=30, deadline=None)
 def test_a_video_lasts_as_long_as_its_motion(num_frames, rate, speed):
-    fps = video.default_fps(rate, speed)
+    fps = encoding.default_fps(rate, speed)
     shown = num_resampled(num_frames, rate, fps / speed)
     last = (num_frames - 1) / rate
     assert (shown - 1) * speed / fps <= last + 1e-6 < shown * speed / fps * 1.001 + 1e-5
@@ -174,12 +174,12 @@ def test_a_video_lasts_as_long_as_its_motion(num_frames, rate, speed):
 
 def test_clock_shows_time_and_true_speed(toy_walker):
     scene = build_scene(toy_walker)
-    texts = video.time_and_speed(walking(toy_walker, 50), 1.0 + np.arange(50) / 50, 50.0, scene)
+    texts = captions.time_and_speed(walking(toy_walker, 50), 1.0 + np.arange(50) / 50, 50.0, scene)
     assert (texts[0], texts[25]) == ("1.00 s   20 cm/s", "1.50 s   20 cm/s")
-    assert video.time_and_speed(walking(toy_walker, 1), np.zeros(1), 50.0, scene) == [
+    assert captions.time_and_speed(walking(toy_walker, 1), np.zeros(1), 50.0, scene) == [
         "0.00 s   0 cm/s"
     ]
-    assert [video.metric(x) for x in (0.005, 0.02, 0.1, 2.0)] == ["5 mm", "2 cm", "10 cm", "2 m"]
+    assert [captions.metric(x) for x in (0.005, 0.02, 0.1, 2.0)] == ["5 mm", "2 cm", "10 cm", "2 m"]
 
 
 # --- Files --------------------------------------------------------------------------------------
@@ -262,10 +262,11 @@ def test_film_strips_have_a_row_for_each_motion_and_a_column_for_each_time():
 
 
 def test_panes_fill_the_picture_row_by_row():
-    rects = pane_rects(90, 60, 5, columns=3)
-    places = [(r.left, r.bottom, r.width, r.height) for r in rects]
-    assert places[0] == (0, 30, 30, 30) and places[2] == (60, 30, 30, 30)
-    assert places[3:] == [(0, 0, 30, 30), (30, 0, 30, 30)]
+    whole = tiled([np.full((30, 40, 3), shade, np.uint8) for shade in range(5)], 3)
+    assert whole.shape == (60, 120, 3)
+    assert whole[15, [20, 60, 100], 0].tolist() == [0, 1, 2]
+    assert whole[45, [20, 60, 100], 0].tolist() == [3, 4, 255]  # nothing is left white
+    assert (whole[:, [39, 40, 79, 80]] == 255).all() and (whole[29:31] == 255).all()
 
 
 # --- Drawing ------------------------------------------------------------------------------------
@@ -275,10 +276,12 @@ def test_panes_fill_the_picture_row_by_row():
 def test_side_and_top_show_the_walker_in_the_middle_on_squares(backend, toy_walker):
     scene = build_scene(toy_walker, max_width=400, max_height=200)
     qpos = walking(toy_walker, 20)
-    paths = camera_paths(scene, qpos, 50.0, ("side", "top"), 1.0)
-    with open_drawer(scene, 400, 200, pane_rects(400, 200, 2), backend) as drawer:
-        first, last = (drawer.draw(qpos[frame], paths, frame) for frame in (0, 19))
-        again = drawer.draw(qpos[0], paths, 0)
+    paths = [camera_path(scene, qpos, 50.0, view) for view in ("side", "top")]
+    with open_drawer(scene, 200, 200, backend) as drawer:
+        first, last, again = (
+            np.hstack([drawer.draw(qpos[frame], path, frame) for path in paths])
+            for frame in (0, 19, 0)
+        )
     assert (
         np.abs(first.astype(int) - again).max() <= 2
     )  # rasterisers with threads round differently
@@ -296,11 +299,11 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
     scene = build_scene(toy_walker, max_width=400, max_height=400)
     qpos = walking(toy_walker, 1)
     qpos[:, 2] += 50.0  # out of sight
-    (path,) = camera_paths(scene, qpos, 50.0, ("top",), 1.0)
+    path = camera_path(scene, qpos, 50.0, "top")
     path.lookat[:, 2] = scene.floor_height
     path = replace(path, azimuth=90.0)
-    with open_drawer(scene, 400, 400, pane_rects(400, 400, 1), backend) as drawer:
-        picture = drawer.draw(qpos[0], [path], 0).astype(float).mean(-1)
+    with open_drawer(scene, 400, 400, backend) as drawer:
+        picture = drawer.draw(qpos[0], path, 0).astype(float).mean(-1)
     seen = 2 * path.distance * np.tan(np.radians(15.0))
     row = picture[3] - picture[3].mean()
     cycles = np.argmax(np.abs(np.fft.rfft(row * np.hanning(len(row)), 8 * len(row)))) / 8
@@ -311,8 +314,9 @@ def test_floor_squares_have_the_size_that_the_caption_says(backend, toy_walker):
 def test_the_skinned_rodent_is_drawn_in_fur_not_in_geoms(backend, rodent):
     scene = build_scene(rodent, max_width=200, max_height=200)
     qpos = walking(rodent, 1)
-    with open_drawer(scene, 200, 200, pane_rects(200, 200, 1), backend) as drawer:
-        picture = drawer.draw(qpos[0], camera_paths(scene, qpos, 50.0, ("side",), 1.0), 0)
+    path = camera_path(scene, qpos, 50.0)
+    with open_drawer(scene, 200, 200, backend) as drawer:
+        picture = drawer.draw(qpos[0], path, 0)
     brown = picture[..., 0].astype(int) - picture[..., 2]
     assert (brown > 15).mean() > 0.03
     assert not (brown < -60).any()  # the geoms are blue

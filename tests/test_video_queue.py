@@ -33,14 +33,11 @@ def test_what_can_be_drawn_is_and_what_cannot_is_said(backend, toy_config, toy_w
         queue.add("last", shown, tmp_path / "4.mp4")
         with pytest.raises(ValueError, match="asked for already"):
             queue.add("last", shown, tmp_path / "5.mp4")
-        drawn = queue.finish(lambda *told: steps.append(told))
-    assert [(video.name, video.path) for video in drawn.videos] == [
-        ("first", tmp_path / "1.mp4"),
-        ("last", tmp_path / "4.mp4"),
-    ]
-    assert drawn.videos[0].seconds == pytest.approx(3 / 25)
-    assert re.search(r"frame=\s*3\b", probe_video(tmp_path / "4.mp4"))
-    wrong, nowhere = drawn.errors
+        drawn, errors = queue.finish(lambda *told: steps.append(told))
+    assert list(drawn.items()) == [("first", tmp_path / "1.mp4"), ("last", tmp_path / "4.mp4")]
+    for path in drawn.values():
+        assert re.search(r"frame=\s*3\b", probe_video(path))
+    wrong, nowhere = errors
     assert "2.mp4: ValueError: bad: qpos of shape (3, 5)" in wrong and "no folder" in nowhere
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.mp4", "1.png", "4.mp4"]
     assert steps[-1] == (4, 4)
@@ -51,9 +48,9 @@ def test_without_a_way_to_draw_there_is_one_sentence(toy_config, toy_walker, tmp
     with VideoQueue(toy_config) as queue:
         for name in "abc":
             queue.add(name, motions(toy_walker), tmp_path / f"{name}.mp4")
-        drawn = queue.finish()
-    assert not drawn.videos and len(drawn.errors) == 1
-    assert "MUJOCO_GL" in drawn.errors[0] and list(tmp_path.iterdir()) == []
+        drawn, errors = queue.finish()
+    assert not drawn and len(errors) == 1
+    assert "MUJOCO_GL" in errors[0] and list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_dies_costs_its_videos(toy_config, toy_walker, tmp_path):
@@ -62,8 +59,8 @@ def test_a_process_that_dies_costs_its_videos(toy_config, toy_walker, tmp_path):
         process.kill()
         process.join()
         queue.add("lost", motions(toy_walker), tmp_path / "a.mp4")
-        drawn = queue.finish()
-    assert not drawn.videos and "lost left out" in drawn.errors[0] and "killed" in drawn.errors[0]
+        drawn, errors = queue.finish()
+    assert not drawn and "lost left out" in errors[0] and "killed" in errors[0]
 
 
 @pytest.mark.render

@@ -19,12 +19,7 @@ Statistic = Literal["mean", "median"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and where it may lie; NaN: not known.
-
-    Attributes:
-        value: of the data.
-        low, high: bounds; NaN with fewer than two clips, which say nothing of others.
-    """
+    """A figure and where it may lie; NaN: not known, as the bounds are with fewer than two clips."""
 
     value: float
     low: float
@@ -75,22 +70,14 @@ def interval(
     return Interval(float(once[0]), float(low), float(high))
 
 
-def difference(
-    values: np.ndarray,
-    others: np.ndarray,
-    clip: np.ndarray,
-    seed: int = 0,
-) -> Interval:
-    """Of `values` minus `others`, pair by pair: the same clip and start in the same place.
-
-    A pair of which either is not finite is left out.
-    """
-    return interval(_finite(values) - _finite(others), clip, seed=seed)
+def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0) -> Interval:
+    """Of `values` minus `others`, pair by pair, of the same clips and starts, where both are finite."""
+    return interval(np.subtract(values, others), clip, seed=seed)
 
 
 def median_of_clips(value: dict[int, float | None], seed: int = 0) -> Interval:
     """Median over clips of one value each, such as a ratio; None is left out."""
-    numbers = _finite([np.nan if v is None else v for v in value.values()])
+    numbers = np.array([*value.values()], np.float64)  # NaN for None
     return interval(numbers, np.arange(len(numbers)), "median", seed=seed)
 
 
@@ -107,21 +94,13 @@ def draws(num_clips: int, num: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(num_clips, even, size=num)
 
 
-def _finite(values: np.ndarray | list[float]) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
 def _statistic(
     values: np.ndarray, member: np.ndarray, drawn: np.ndarray, statistic: Statistic
 ) -> np.ndarray:
     """Of each resample, [resample].
 
-    Args:
-        values: [episode] ascending.
-        member: int [episode], column of its clip.
-        drawn: int [resample, clip], how often each was drawn.
-        statistic: which.
+    `values` [episode] are ascending, `member` is the column of each one's clip in `drawn`, int
+    [resample, clip], how often each was drawn.
     """
     if statistic == "mean":
         sums, counts = (np.bincount(member, weights=w) for w in (values, None))

@@ -34,11 +34,7 @@ def check_sizes(task: ImitationTask, teacher: FrozenPolicy) -> None:
 
 
 def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], list[str]]:
-    """Returns table rows that describe a replay of the teacher, and warnings about them.
-
-    Args:
-        replay: the teacher acting (`evaluation.comparison.Evaluator.rollout`).
-        task: the task it acted in.
+    """Returns table rows that describe a rollout of the acting teacher, and warnings about them.
 
     Raises:
         UserError: the teacher's actions are not finite.

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.feet import FootGeom, foot_geoms
 from vnl_mjx.clips.kinematics import BodyPoses, Kinematics
-from vnl_mjx.evaluation.body_motion import BodyMotion, compared_state
 from vnl_mjx.evaluation.per_episode import ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import matrix
@@ -31,8 +29,7 @@ class FootSlip:
     def __call__(self, qpos: np.ndarray, rate_hz: float) -> float:
         """Mean speed along the floor, m/s, of feet [frame, nq] that touch it in two frames in turn.
 
-        Taken is the point of the foot's body that is lowest in the first of the two: a foot that
-        rolls on it does not slip.
+        It is that of the lowest point of the foot in the first: a foot that rolls on it does not slip.
         """
         poses = self._kinematics(qpos)
         heights, moved = zip(*(self._lowest(poses, geom) for geom in self._geoms), strict=True)
@@ -67,36 +64,14 @@ class FootSlip:
         return height, np.linalg.norm((after - before)[:, :2], axis=1)
 
 
-def contact_metrics(
-    rollout: Rollout,
-    clips: ReferenceClips,
-    simulated: BodyMotion,
-    reference: BodyMotion,
-    foot_slip: FootSlip,
-) -> dict[str, np.ndarray]:
-    """Figures of each episode, [episode] each; NaN where there is nothing to measure."""
-    wanted = reference.at(compared_state(rollout, clips)).contacts
-    return contact_agreement(simulated.contacts[1:], wanted, rollout.valid) | {
-        "foot_slip_mm_per_s": foot_slip.of_rollout(rollout)
-    }
-
-
 def contact_agreement(
     contacts: np.ndarray, reference: np.ndarray, valid: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How well feet stand and swing with the reference's.
+    """How well feet stand and swing with the reference's, both found by `clips.features.ContactRule`.
 
-    Both are found by the same rule (`clips.features.ContactRule`).
-
-    Args:
-        contacts: bool [time, episode, foot], of the simulation.
-        reference: bool, as `contacts`.
-        valid: bool [time, episode], what counts.
-
-    Returns:
-        [episode] each: `contact_agreement` share of feet and steps in which both stand or neither
-        does; `contact_f1` harmonic mean of precision and recall of the contacts of the simulation;
-        NaN where no foot stands in either.
+    Contacts are bool [time, episode, foot]; `valid`, bool [time, episode], is what counts. Returns the share
+    of feet and steps in which both stand or neither does, and F1 of the contacts of the simulation, NaN
+    where no foot stands in either, [episode] each.
     """
     counted = np.broadcast_to(valid[..., None], contacts.shape)
 

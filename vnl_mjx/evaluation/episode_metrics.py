@@ -9,19 +9,17 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation.body_motion import reference_motion, simulated_motion
-from vnl_mjx.evaluation.contact import FootSlip, contact_metrics
-from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
+from vnl_mjx.evaluation.contact import FootSlip, contact_agreement
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.smoothness import smoothness_metrics
-from vnl_mjx.evaluation.success import (
-    BODY_LENGTH_SHARES,
-    DISTANCES_M,
-    body_length,
-    success_metrics,
+from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths, smoothness_metrics
+from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M, body_length, success_metrics
+from vnl_mjx.evaluation.tracking import (
+    compared_state,
+    reference_motion,
+    simulated_motion,
+    step_errors,
 )
-from vnl_mjx.evaluation.tracking import step_errors
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
@@ -30,13 +28,7 @@ TERM = "term_"
 
 
 class Metric(NamedTuple):
-    """What a figure is called.
-
-    Attributes:
-        label: for a person.
-        unit: empty where there is none; "share" is of 1.
-        better: "higher" or "lower"; None where neither is.
-    """
+    """What a figure is called; `better` is "higher", "lower", or None where neither is."""
 
     label: str
     unit: str
@@ -44,10 +36,9 @@ class Metric(NamedTuple):
 
 
 def _success_metrics() -> dict[str, Metric]:
-    limits = {f"{1000 * m:.0f}mm": f"{1000 * m:.0f} mm" for m in DISTANCES_M}
+    limits = {name: name.replace("mm", " mm") for name in DISTANCES_M}
     limits |= {
-        f"{100 * share:.0f}_percent": f"{100 * share:.0f} % of the body's length"
-        for share in BODY_LENGTH_SHARES
+        name: name.replace("_percent", " % of the body's length") for name in BODY_LENGTH_SHARES
     }
     parts = {"root": "root", "bodies": "mean of the bodies"}
     return {
@@ -119,18 +110,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 def episode_metrics(
     rollout: Rollout, clips: ReferenceClips, walker: Walker, reward_config: RewardConfig
 ) -> dict[str, np.ndarray]:
-    """The figures of `METRICS`, and `term_..` for each term of the reward, [episode] each.
+    """Returns `METRICS`, and `term_..` of each reward term: float64 [episode] each; NaN: not measured.
 
     Nothing after an episode's first end counts, and no error of a step that diverged.
-
-    Args:
-        rollout: what was played.
-        clips: what was followed.
-        walker: who played.
-        reward_config: the task's.
-
-    Returns:
-        float64; NaN where there is nothing to measure.
     """
     computer, foot_slip = FeatureComputer(walker), FootSlip(walker)
     length = body_length(walker)
@@ -141,6 +123,7 @@ def episode_metrics(
             simulated_motion(block, computer),
             reference_motion(block, clips, walker),
         )
+        followed = reference.at(compared_state(block, clips))
         errors, went = step_errors(block, clips, simulated, reference), path_lengths(block, clips)
         blocks.append(
             outcome_metrics(block)
@@ -148,7 +131,8 @@ def episode_metrics(
             | {"speed_ratio": speed_ratio(went)}
             | error_metrics(errors)
             | smoothness_metrics(block, clips, simulated, reference, went)
-            | contact_metrics(block, clips, simulated, reference, foot_slip)
+            | contact_agreement(simulated.contacts[1:], followed.contacts, block.valid)
+            | {"foot_slip_mm_per_s": foot_slip.of_rollout(block)}
             | success_metrics(block.survived, errors, length)
         )
     figures = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -210,13 +194,7 @@ def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def reward_ratio_by_clip(
     student: np.ndarray, teacher: np.ndarray, clip: np.ndarray
 ) -> dict[int, float | None]:
-    """Returns `reward_ratio_of_means` of each clip's episodes; None also where either is not finite.
-
-    Args:
-        student: [episode] rewards of episodes.
-        teacher: [episode], of the same clips and starts.
-        clip: int [episode].
-    """
+    """Returns `reward_ratio_of_means` of each clip, of rewards [episode] of the same clips and starts."""
     return {
         own: reward_ratio_of_means(student[clip == own], teacher[clip == own])
         for own in np.unique(clip).tolist()
@@ -224,7 +202,7 @@ def reward_ratio_by_clip(
 
 
 def reward_ratio_of_means(student: np.ndarray, teacher: np.ndarray) -> float | None:
-    """Returns the student's mean reward over the teacher's; None if the latter is not above 0.
+    """Returns the student's mean reward over the teacher's; None if that is not above 0, or not finite.
 
     Below 0, a ratio does not tell which of the two is better.
     """

@@ -1,11 +1,10 @@
-"""Summary of student and teacher that an evaluation during training writes and logs."""
+"""Student against teacher: errors of the action, and what an evaluation during training logs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from vnl_mjx.evaluation.action_errors import action_errors
 from vnl_mjx.evaluation.bootstrap import median_of_clips
 from vnl_mjx.evaluation.episode_metrics import (
     outcome_metrics,
@@ -16,24 +15,18 @@ from vnl_mjx.evaluation.latent.statistics import latent_statistics
 from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
 from vnl_mjx.evaluation.rollout import Rollout
 
+_LEAST_VARIANCE = 1e-12  # of an action that never changed: there is nothing to explain
+
 
 def summarize(
     rollouts: Mapping[str, Rollout],
     actuator_names: Sequence[str],
     groups: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    """Returns all numbers of one evaluation during a distillation.
+    """Returns all numbers of an evaluation of `STUDENT` and `TEACHER` in the same episodes of a distillation.
 
-    Args:
-        rollouts: of `comparison.Evaluator.compare`.
-        actuator_names: [nu] names, in the action's order.
-        groups: named actuator indices, for errors per group.
-
-    Returns:
-        Nested dict: `student` and `teacher` (means over episodes of `outcome_metrics`, and
-        `episode_steps`), `reward_ratio` (`reward_ratio_of_means`), `reward_ratio_median_of_clips`,
-        `action` (errors on student-visited states; squared tanh units), `action_on_teacher_states`,
-        `latent` (nats), `num_episodes`, `nan_steps` (of the student).
+    Means are over episodes; `action` (on the student's states) and `action_on_teacher_states` are in squared
+    tanh units, `latent` in nats. `groups` are named actuator indices, for errors per group.
     """
     student, teacher = rollouts[STUDENT], rollouts[TEACHER]
     own, others = outcome_metrics(student), outcome_metrics(teacher)
@@ -50,6 +43,57 @@ def summarize(
         "action_on_teacher_states": seen_action_errors(teacher, actuator_names, groups),
         "latent": seen_latent_statistics(student),
         "nan_steps": int(own["diverged"].sum()),  # an episode ends where it diverges
+    }
+
+
+def action_errors(
+    student_action: np.ndarray,
+    teacher_action: np.ndarray,
+    mask: np.ndarray,
+    actuator_names: Sequence[str],
+    groups: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Difference of the student's from the teacher's action after tanh, over the states of `mask`.
+
+    Args:
+        student_action: [..., nu] in [-1, 1].
+        teacher_action: [..., nu], of the same states.
+        mask: bool [...], which states count.
+        actuator_names: [nu], in the action's order.
+        groups: named actuator indices.
+
+    Returns:
+        JSON-able `mse`, `mae`, `r2` over all actuators, and by name in `per_actuator` and `per_group`;
+        None where no state counts. `r2` is 1 - mean squared error / variance of the teacher's action,
+        both averaged over the actuators first; None where that never changes.
+    """
+    mask = np.asarray(mask, bool)
+    target = np.asarray(teacher_action)[mask]
+    error = np.asarray(student_action)[mask] - target
+    names, count = list(actuator_names), len(target)
+    if error.shape != (count, len(names)):
+        raise ValueError(f"{error.shape=}, expected {(count, len(names))}: one per actuator name")
+    target, error = np.asarray(target, np.float64), np.asarray(error, np.float64)
+    mse = mae = variance = np.full(len(names), np.nan)
+    if count:
+        mse, mae = np.square(error).mean(axis=0), np.abs(error).mean(axis=0)
+        variance = np.square(target - target.mean(axis=0)).mean(axis=0)
+
+    def figures(rows: Sequence[int]) -> dict[str, float | None]:
+        own = list(rows)
+        if not count or not own:
+            return {"mse": None, "mae": None, "r2": None}
+        known, unexplained = variance[own].mean(), mse[own].mean()
+        varies = known > _LEAST_VARIANCE
+        return {
+            "mse": float(unexplained),
+            "mae": float(mae[own].mean()),
+            "r2": float(1.0 - unexplained / known) if varies else None,
+        }
+
+    return figures(range(len(names))) | {
+        "per_actuator": {name: figures([i]) for i, name in enumerate(names)},
+        "per_group": {name: figures(rows) for name, rows in groups.items()},
     }
 
 

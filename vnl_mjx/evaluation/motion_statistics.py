@@ -65,12 +65,10 @@ class MotionReader:
     def of_rollout(self, rollout: Rollout, rate_hz: float) -> Motions:
         """Each episode a trajectory while it lives, at `rate_hz`, or as it is where that is slower."""
         skip = max(rollout.control_hz / rate_hz, 1.0)
-        trajectories = []
-        for episode in range(rollout.num_episodes):
-            qpos = rollout.qpos_of(episode)
-            rows = np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int)
-            trajectories.append(qpos[rows])
-        return self(trajectories, rollout.control_hz / skip)
+        whole = [rollout.qpos_of(episode) for episode in range(rollout.num_episodes)]
+        rows = [np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int) for qpos in whole]
+        thinned = [qpos[own] for qpos, own in zip(whole, rows, strict=True)]
+        return self(thinned, rollout.control_hz / skip)
 
     def __call__(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> Motions:
         """Of qpos [frame, nq] each."""
@@ -106,20 +104,13 @@ def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarra
 def compare_motions(
     motions: Motions, data: Motions, joint_names: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Distances of distributions, and how varied the motions are.
-
-    Args:
-        motions: what is judged.
-        data: what they should be like.
-        joint_names: of the columns of `joints`; gives `joint_angles.per_joint`.
+    """Distances of distributions, and how varied the motions are beside `data`, JSON-able.
 
     Returns:
-        JSON-able: for `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles`
-        (radians; means over joints) the mean of both sides, their 1-Wasserstein distance and the
-        overlap of their histograms in [0, 1]; `speed_ratio` of the means; `joint_variance_reached`, the
-        share of the data's variance of joint angles that the motions have too; `diversity`, the
-        mean RMS distance between the joint angles of two trajectories in radians, `data_diversity`
-        and `diversity_ratio`. None where there is nothing to measure.
+        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles` (radians; means over
+        joints) the mean of both sides, their 1-Wasserstein distance and the overlap of their histograms
+        in [0, 1]; `joint_variance_reached`, the share of the data's variance of joint angles that the
+        motions have too; `diversity`. None where there is nothing to measure.
     """
     scalars = {
         name: _distances(getattr(motions, name), getattr(data, name))
@@ -133,12 +124,15 @@ def compare_motions(
     }
     if joint_names:
         angles["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
+    # a joint that varies more than the data's does not make up for one that is still
+    wanted = data_joints.var(axis=0)
+    reached = float(np.minimum(joints.var(axis=0), wanted).sum())
     own, datas = diversity(motions), diversity(data)
     return {
         **scalars,
         "joint_angles": angles,
         "speed_ratio": _ratio(scalars["speed"]["mean"], scalars["speed"]["data_mean"]),
-        "joint_variance_reached": _variance_reached(joints, data_joints),
+        "joint_variance_reached": _ratio(reached, float(wanted.sum())),
         "diversity": own,
         "data_diversity": datas,
         "diversity_ratio": _ratio(own, datas),
@@ -152,9 +146,7 @@ def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
     """
     low, high = float(b.min()), float(b.max())
     margin = 1e-6 * max(abs(low), abs(high), 1.0)  # of data that is the same everywhere
-    edges = np.concatenate(
-        [[-np.inf], np.linspace(low - margin, high + margin, _BINS + 1), [np.inf]]
-    )
+    edges = np.r_[-np.inf, np.linspace(low - margin, high + margin, _BINS + 1), np.inf]
     shares = [np.histogram(samples, edges)[0] / len(samples) for samples in (a, b)]
     return float(np.minimum(*shares).sum())
 
@@ -162,8 +154,7 @@ def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
 def diversity(motions: Motions) -> float | None:
     """Mean over pairs of trajectories of the RMS difference of their joint angles, radians.
 
-    Two trajectories are compared from their starts to where the shorter one ends. None where no two
-    last for half a second.
+    Each from the start to where the shorter one ends; None where no two last for half a second.
     """
     shortest = _MIN_COMMON_SECONDS * motions.rate_hz
     lasting = [joints for joints in motions.joints if len(joints) >= shortest]
@@ -185,13 +176,6 @@ def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]
         "wasserstein": float(wasserstein_distance(samples, data)),
         "overlap": histogram_overlap(samples, data),
     }
-
-
-def _variance_reached(joints: np.ndarray, data: np.ndarray) -> float | None:
-    """A joint that varies more than the data's does not make up for one that is still."""
-    variances, wanted = joints.var(axis=0), data.var(axis=0)
-    total = float(wanted.sum())
-    return float(np.minimum(variances, wanted).sum()) / total if total > 0 else None
 
 
 def _ratio(a: float | None, b: float | None) -> float | None:

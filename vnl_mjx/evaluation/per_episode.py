@@ -18,18 +18,14 @@ def episode_max(values: np.ndarray) -> np.ndarray:
 
 def episode_median(values: np.ndarray) -> np.ndarray:
     """Median [episode] over all axes but the second of [any, episode, ...]; NaN: see above."""
-    found = np.full(values.shape[1], np.nan)
-    for episode in range(len(found)):
-        own = values[:, episode]
-        own = own[np.isfinite(own)]
-        if own.size:
-            found[episode] = np.median(own)
-    return found
+    finite = [own[np.isfinite(own)] for own in np.moveaxis(values, 1, 0)]
+    return np.array([np.median(own) if own.size else np.nan for own in finite])
 
 
 def mean_or_none(values: np.ndarray) -> float | None:
-    """Mean of [any] values; None where there is none."""
-    return float(values.mean()) if len(values) else None
+    """Mean of the finite of [any] values; None where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

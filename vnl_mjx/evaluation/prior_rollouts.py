@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,6 @@ from vnl_mjx.clips.kinematics import forward_kinematics
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
-from vnl_mjx.evaluation.survival import SurvivalCurve, survival_curve
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
@@ -26,6 +25,8 @@ from vnl_mjx.walkers.walker import Walker
 SURVIVAL_SECONDS = (1, 2, 5, 10)
 STARTS = ("clips", "neutral")
 _LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
+
+_NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,40 @@ def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceCl
     )
 
 
+class SurvivalCurve(NamedTuple):
+    """Share of the episodes that still stand with its 95 % interval, [1 + control step] each."""
+
+    seconds: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def survival_curve(rollout: Rollout, num_steps: int) -> SurvivalCurve:
+    """After 0 ... `num_steps` control steps of a rollout that was to last as long."""
+    stands = (rollout.steps.alive & ~rollout.steps.terminated).mean(axis=1)
+    # the rollout ends early where none stands
+    share = np.concatenate([[1.0], stands, np.zeros(num_steps - len(stands))])
+    low, high = wilson(share, rollout.num_episodes)
+    return SurvivalCurve(np.arange(1 + num_steps) / rollout.control_hz, share, low, high)
+
+
+def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of shares of `count` episodes (Wilson, J. Am. Stat. Assoc. 22, 1927, p. 209).
+
+    Each episode has a start of its own. A bootstrap would be sure of what all of them do alike.
+    """
+    squared = _NORMAL_95**2 / count
+    center = (share + squared / 2) / (1 + squared)
+    half = _NORMAL_95 * np.sqrt(share * (1 - share) / count + squared / (4 * count)) / (1 + squared)
+    return np.maximum(center - half, 0.0), np.minimum(center + half, 1.0)
+
+
 @dataclass(frozen=True)
 class PriorEvaluation:
-    """Rollouts of the prior and the data that they are judged by.
+    """Rollouts of the prior by mode and start, at the clips' rate, and the data that they are judged by.
 
-    Attributes:
-        clips: what episodes started from: the data's and, last, the neutral pose.
-        rollouts: of each mode from each of `STARTS`.
-        motions: of those rollouts, at the clips' rate.
-        data: the clips' motions.
-        num_steps: control steps that an episode had, had it not fallen.
+    `clips` holds the data's and, last, the neutral pose; `num_steps` an episode has that does not fall.
     """
 
     clips: ReferenceClips
@@ -122,11 +147,11 @@ class PriorEvaluation:
     def summary(self) -> dict[str, Any]:
         """JSON-able, by mode and start: survival at some seconds, and `compare_motions`."""
         return {
-            mode: {start: self._figures(mode, start) for start in starts}
+            mode: {start: self._summary_of(mode, start) for start in starts}
             for mode, starts in self.rollouts.items()
         }
 
-    def _figures(self, mode: str, start: str) -> dict[str, Any]:
+    def _summary_of(self, mode: str, start: str) -> dict[str, Any]:
         rollout, curve = self.rollouts[mode][start], self.survival_curve(mode, start)
         length = float(curve.seconds[-1])
         asked = sorted({float(s) for s in SURVIVAL_SECONDS if s < length} | {length})
@@ -145,13 +170,7 @@ class PriorEvaluation:
 
 
 class PriorEvaluator:
-    """Compiles once; other parameters of the same sizes, modes and starts compile nothing more.
-
-    Attributes:
-        clips: the data and, as the last clip, the neutral pose.
-        player: of episodes that end where the body falls.
-        reader: of the walker's motions.
-    """
+    """Compiles once; other parameters of the same sizes, modes and starts compile nothing more."""
 
     def __init__(self, task: ImitationTask, student: StudentVAE, clips: ReferenceClips):
         """Takes the functions and the data: where episodes start and what motions are compared with.

@@ -27,12 +27,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """A policy that follows clips.
+    """A policy that follows clips in the task that it was trained in; names are unique in an evaluation.
 
-    Attributes:
-        name: unique in an evaluation.
-        task: that it was trained in.
-        actor_fn: returns the `Policy`, given whether it samples.
+    `actor_fn` returns the `Policy`, given whether it samples.
     """
 
     name: str
@@ -113,3 +110,15 @@ class PolicyEvaluator:
             }
             for policy, runner in zip(policies, runners, strict=True)
         }
+
+    def run_one(
+        self,
+        policy: EvaluatedPolicy,
+        clips: ReferenceClips,
+        num_episodes: int,
+        how: str = DETERMINISTIC,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Rollout:
+        """Returns the rollout of one policy in one way of acting; see `run`."""
+        return self.run([policy], clips, num_episodes, (how,), seed, progress)[policy.name][how]

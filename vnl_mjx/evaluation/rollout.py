@@ -27,13 +27,7 @@ _NO_TIME_LIMIT = 10**8  # frames
 
 @flax.struct.dataclass
 class Episodes:
-    """Where episodes start, [episode] each.
-
-    Attributes:
-        clip: int32, index into the clips.
-        start_frame: int32, frame of the clip.
-        key: [episode, 2] uint32, of the start's noise.
-    """
+    """Where episodes start, [episode] each: int32 clip and frame, and the key of the start's noise."""
 
     clip: Any
     start_frame: Any
@@ -51,10 +45,10 @@ class Steps:
         distances: named distances to the reference (`tasks.terminations.distances`).
         terminated: bool, this step failed.
         truncated: bool, this step ended the episode otherwise: at the end of the clip.
-        diverged: bool, this step's simulation met NaN.
+        diverged: bool, this step's simulation met NaN; its `qpos` and `qvel` are zeros.
         frame: int32, the reference frame that the reward of this step read.
-        qpos: [.., nq] pose after the step; zeros where it diverged.
-        qvel: [.., nv] velocity after the step; zeros where it diverged.
+        qpos: [.., nq] pose after the step.
+        qvel: [.., nv] velocity after the step.
         action: [.., nu] of this step, in [-1, 1].
         power: mechanical power of the actuators, sum of |force * velocity| over joints, W.
         extra: what the policy gave besides (`Acted.extra`).
@@ -116,10 +110,9 @@ class Rollout:
         return np.concatenate([self.start_qpos[None, episode], self.steps.qpos[kept, episode]])
 
     def reference_rows(self, clips: ReferenceClips) -> np.ndarray:
-        """Row of `clips` that each step is compared with, [time, episode].
+        """Row of `clips` that each step is compared with [time, episode]: the frame that the reward read.
 
-        It is the frame that the reward read. Steps that mean nothing may lie beyond the clip; they get
-        its last frame.
+        Steps that mean nothing may lie beyond the clip; they get its last frame.
         """
         clip = self.episodes.clip
         last = np.asarray(clips.lengths)[clip] - 1
@@ -170,12 +163,7 @@ class EpisodeRunner:
     """Runs policies in episodes; compiles once for each kind of policy, whatever its parameters."""
 
     def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
-        """Takes the task and when episodes end.
-
-        Args:
-            task: its time limit does not hold here, episodes run to the end of the clip.
-            end_fn: see `EpisodeEnvironment`.
-        """
+        """Takes the task, without its time limit, and when episodes end (`EpisodeEnvironment`)."""
         config = replace(task.config, episode_frames=_NO_TIME_LIMIT)
         self.task = ImitationTask(config, task.walker, task.physics)
         self.env = EpisodeEnvironment(self.task, end_fn)
@@ -183,8 +171,10 @@ class EpisodeRunner:
             1.0 / (config.mocap_hz * config.physics.control_timestep) - 1e-6
         )
         self._draw = jax.jit(partial(draw_episodes, self.task), static_argnums=1)
-        self._start = jax.jit(partial(_start, self.task))
-        self._advance = jax.jit(partial(_advance, self.env))
+        # Not yet compiled: of the clips and the episodes, the environments at their start; and of policy,
+        # clips, `RolloutState`, key and (static) number of steps, the state afterwards and `Steps`.
+        self.start = jax.jit(partial(_start, self.task))
+        self.advance = jax.jit(partial(_advance, self.env), static_argnums=4)
 
     def draw(self, clips: ReferenceClips, num_episodes: int, seed: int) -> Episodes:
         """See `draw_episodes`.
@@ -219,7 +209,7 @@ class EpisodeRunner:
         """
         self.task.check_clips(clips)
         on_device = jax.tree.map(jnp.asarray, clips)
-        state = self._start(on_device, episodes)
+        state = self.start(on_device, episodes)
         start_qpos, start_qvel = np.asarray(state.physics.qpos), np.asarray(state.physics.qvel)
         state = begin(state, policy, len(start_qpos))
         possible_steps = self._possible_steps(clips, episodes)
@@ -228,7 +218,7 @@ class EpisodeRunner:
         chunks = []
         keys = jax.random.split(jax.random.PRNGKey(seed), math.ceil(num_steps / CHUNK_STEPS))
         for chunk, key in enumerate(keys):
-            state, steps = self._advance(policy, on_device, state, key)
+            state, steps = self.advance(policy, on_device, state, key, CHUNK_STEPS)
             chunks.append(jax.device_get(steps))
             if progress is not None:
                 progress(min((chunk + 1) * CHUNK_STEPS, num_steps), num_steps)
@@ -266,8 +256,9 @@ def _advance(
     clips: ReferenceClips,
     state: RolloutState,
     key: jax.Array,
+    num_steps: int,
 ) -> tuple[RolloutState, Steps]:
-    """Makes `CHUNK_STEPS` control steps of all episodes."""
+    """Makes control steps of all episodes."""
 
     def record(step: Step) -> Steps:
         outcome, physics = step.outcome, step.after.physics
@@ -287,5 +278,5 @@ def _advance(
             extra=step.acted.extra,
         )
 
-    state, steps, _ = rollout(env, policy, state, clips, key, CHUNK_STEPS, record, reset=False)
+    state, steps, _ = rollout(env, policy, state, clips, key, num_steps, record, reset=False)
     return state, steps

@@ -7,18 +7,11 @@ import numpy as np
 from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.walkers.layout import Layout
 
 
 @dataclass(frozen=True)
 class RolledOutClip:
-    """One clip that was played to its end.
-
-    Attributes:
-        name: of the clip that was followed.
-        qpos: float32 [frame, nq] at that clip's rate; the first frame is at x = y = 0.
-        info: where it is from.
-    """
+    """One clip that was played to its end: qpos, float32 [frame, nq], at the rate of what it followed."""
 
     name: str
     qpos: np.ndarray
@@ -34,7 +27,7 @@ def cut_rollout(
     seconds: float = 5.0,
     min_frames: int = 2,
 ) -> tuple[list[RolledOutClip], dict[str, str]]:
-    """Poses at the clips' rate of the episodes that survived.
+    """Poses at the clips' rate of the episodes that survived; and the reason why, of each clip left out.
 
     Args:
         rollout: each of `clips` once, from its first frame.
@@ -43,9 +36,6 @@ def cut_rollout(
         settle_s: left out at the start, where the actuators are still slack.
         seconds: of each new clip, at most.
         min_frames: a shorter rest makes no clip.
-
-    Returns:
-        The clips, and the name of each that was left out with the reason.
 
     Raises:
         UserError: control steps do not fall on the frames of the clips.
@@ -63,7 +53,11 @@ def cut_rollout(
         if reason:
             left_out[clips.names[clip]] = reason
             continue
-        info = _source_info(clips, clip)
+        qpos = np.array(qpos, np.float32)
+        if root := clips.layout.root:
+            qpos[:, root.position][:, :2] -= qpos[0, root.position][:2].copy()
+        start_s = int(np.asarray(clips.starts)[clip]) / clips.rate_hz
+        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source, start_s=start_s)
         info = replace(
             info,
             start_s=info.start_s + first / clips.rate_hz,
@@ -71,7 +65,7 @@ def cut_rollout(
             made_by=f"rollout of {played_by} on {clips.names[clip]}"
             + (f" ({info.made_by})" if info.made_by else ""),
         )
-        made.append(RolledOutClip(clips.names[clip], _recentred(qpos, clips.layout), info))
+        made.append(RolledOutClip(clips.names[clip], qpos, info))
     return made, left_out
 
 
@@ -83,18 +77,3 @@ def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
             f"{rate_hz:g} Hz; resample the clips first (vnl-mjx preprocess)"
         )
     return steps
-
-
-def _source_info(clips: ReferenceClips, clip: int) -> ClipInfo:
-    if clips.info:
-        return clips.info[clip]
-    start = int(np.asarray(clips.starts)[clip])
-    return ClipInfo(source=clips.source, start_s=start / clips.rate_hz)
-
-
-def _recentred(qpos: np.ndarray, layout: Layout) -> np.ndarray:
-    moved = np.array(qpos, np.float32)
-    if root := layout.root:
-        position = moved[:, root.position]
-        position[:, :2] -= position[0, :2]
-    return moved

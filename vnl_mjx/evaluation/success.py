@@ -12,8 +12,8 @@ import numpy as np
 from vnl_mjx.evaluation.per_episode import episode_max
 from vnl_mjx.walkers.walker import Walker
 
-DISTANCES_M = (0.01, 0.02, 0.05, 0.1)
-BODY_LENGTH_SHARES = (0.05, 0.1, 0.2, 0.5)
+DISTANCES_M = {f"{mm}mm": mm / 1000 for mm in (10, 20, 50, 100)}
+BODY_LENGTH_SHARES = {f"{percent}_percent": percent / 100 for percent in (5, 10, 20, 50)}
 # Of track-mjx and its successors: 4.5 rad is the root of `bad_pose_dist` 20 (rounded), 0.1 m of
 # `too_far_dist` 0.01. Theirs for the rotation is half of the angle between the orientations.
 MAX_ROOT_M = 0.1
@@ -40,12 +40,7 @@ def body_length(walker: Walker) -> float:
 def success_metrics(
     survived: np.ndarray, errors: Mapping[str, np.ndarray], length: float
 ) -> dict[str, np.ndarray]:
-    """1 or 0 for each episode, [episode] each.
-
-    Args:
-        survived: bool [episode], reached the end without failing.
-        errors: of `tracking.step_errors`.
-        length: of the body, metres.
+    """1 or 0 for each episode, [episode] each, from `tracking.step_errors` and the body's length in metres.
 
     Returns:
         `success_root_10mm`, `success_root_5_percent` (of the body's length) and so on: the root was
@@ -57,8 +52,8 @@ def success_metrics(
         part: 1e-3 * episode_max(errors[name])
         for part, name in (("root", "root_error_mm"), ("bodies", "mpjpe_global_mm"))
     }
-    limits = {f"{1000 * metres:.0f}mm": metres for metres in DISTANCES_M}
-    limits |= {f"{100 * share:.0f}_percent": share * length for share in BODY_LENGTH_SHARES}
+    limits = dict(DISTANCES_M)
+    limits |= {name: share * length for name, share in BODY_LENGTH_SHARES.items()}
     figures = {
         f"success_{part}_{name}": survived & (distance <= limit)
         for part, distance in farthest.items()

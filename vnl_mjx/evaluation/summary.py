@@ -1,7 +1,6 @@
 """From figures of episodes to the sections "policies" and "differences" of `metrics.json`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,28 @@ from vnl_mjx.evaluation.protocol import TEACHER
 Figures = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
 class ClipSets:
     """What the episodes of an evaluation belong to.
 
-    Attributes:
-        clip: [episode] index of the clip.
-        names: of the clips.
-        members: "all", "train", "held_out" to indices of clips; those without any are left out.
-        seed: of the intervals.
+    `clip` is the index of each episode's clip, `set_of_clip` says "train", "held_out" or "other" of each,
+    and `members` has the clips of "all", "train" and "held_out", where there are any.
     """
 
-    clip: np.ndarray
-    names: tuple[str, ...]
-    members: Mapping[str, np.ndarray]
-    seed: int = 0
-
-    @classmethod
-    def of(
-        cls, clip: np.ndarray, names: tuple[str, ...], set_of_clip: list[str], seed: int
-    ) -> "ClipSets":
-        """Groups clips by `set_of_clip`, one of "train", "held_out" and "other" each."""
+    def __init__(
+        self, clip: np.ndarray, names: Sequence[str], set_of_clip: Sequence[str], seed: int = 0
+    ):
+        """Groups the clips."""
+        self.clip, self.names, self.set_of_clip, self.seed = clip, names, set_of_clip, seed
         sets = np.array(set_of_clip)
         members = {"all": np.arange(len(names))}
         members |= {name: np.flatnonzero(sets == name) for name in ("train", "held_out")}
-        return cls(clip, names, {k: v for k, v in members.items() if len(v)}, seed)
+        self.members = {name: clips for name, clips in members.items() if len(clips)}
 
 
 def policies(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Means with intervals by policy, way of acting and set; and by clip.
-
-    Args:
-        figures: policy to way of acting to metric to [episode].
-        sets: what the episodes belong to.
-    """
+    """Means with intervals by policy, way of acting and set; and by clip. Figures are [episode] each."""
     return {
         name: {how: _played(values, sets) for how, values in ways.items()}
         for name, ways in figures.items()
@@ -73,20 +58,19 @@ def differences(
 
 
 def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
-    return {
-        "sets": {
-            name: {
-                "num_clips": len(clips),
-                "num_episodes": int(np.isin(sets.clip, clips).sum()),
-                "figures": _means(values, sets, clips),
-            }
-            for name, clips in sets.members.items()
-        },
-        "clips": {
-            name: {metric: _mean(value[sets.clip == i]) for metric, value in values.items()}
-            for i, name in enumerate(sets.names)
-        },
+    by_set = {}
+    for name, clips in sets.members.items():
+        own = np.isin(sets.clip, clips)
+        figures = {
+            metric: interval(value[own], sets.clip[own], seed=sets.seed).as_dict()
+            for metric, value in values.items()
+        }
+        by_set[name] = {"num_clips": len(clips), "num_episodes": int(own.sum()), "figures": figures}
+    by_clip = {
+        name: {metric: mean_or_none(value[sets.clip == i]) for metric, value in values.items()}
+        for i, name in enumerate(sets.names)
     }
+    return {"sets": by_set, "clips": by_clip}
 
 
 def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str, Any]:
@@ -97,9 +81,9 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
         own = np.isin(sets.clip, clips)
         pairs = {
             metric: difference(
-                values[metric][own], teacher[metric][own], sets.clip[own], seed=sets.seed
+                value[own], teacher[metric][own], sets.clip[own], sets.seed
             ).as_dict()
-            for metric in values
+            for metric, value in values.items()
             if metric in teacher
         }
         ratios = median_of_clips({int(i): ratio[int(i)] for i in clips}, seed=sets.seed)
@@ -110,15 +94,3 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
             **pairs,
         }
     return found
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return mean_or_none(values[np.isfinite(values)])
-
-
-def _means(values: Figures, sets: ClipSets, clips: np.ndarray) -> dict[str, Any]:
-    own = np.isin(sets.clip, clips)
-    return {
-        metric: interval(value[own], sets.clip[own], seed=sets.seed).as_dict()
-        for metric, value in values.items()
-    }

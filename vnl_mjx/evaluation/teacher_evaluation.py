@@ -1,6 +1,6 @@
-"""How well a policy tracks reference clips: each clip from its first frame, and from drawn ones."""
+"""How well a policy tracks reference clips, and whether that is what a teacher has to reach."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,74 +16,31 @@ from vnl_mjx.evaluation.episode_metrics import (
     outcome_metrics,
     speed_ratio,
 )
-from vnl_mjx.evaluation.path_length import PathLengths, path_lengths
 from vnl_mjx.evaluation.per_episode import episode_mean, mean_or_none
-from vnl_mjx.evaluation.protocol import (
-    DETERMINISTIC,
-    SAMPLED,
-    TEACHER,
-    PolicyEvaluator,
-    evaluated_teacher,
-)
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths
 from vnl_mjx.evaluation.tracking import pose_step_errors
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.walkers.walker import Walker
 
-
-class TeacherEvaluator:
-    """`PolicyEvaluator` for one task; compiles once and serves every evaluation of a run."""
-
-    def __init__(self, task: ImitationTask):
-        """Takes the task, whose time limit does not hold: episodes run to the end of their clip."""
-        self._task, self._evaluator = task, PolicyEvaluator()
-        self._foot_slip = FootSlip(task.walker)
-
-    def run(
-        self,
-        policy: FrozenPolicy,
-        clips: ReferenceClips,
-        num_random_starts: int = 0,
-        seed: int = 0,
-        deterministic: bool = True,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> "TeacherEvaluation":
-        """Runs each clip once from its first frame, then as many episodes more from drawn frames.
-
-        Args:
-            policy: what acts.
-            clips: what is followed.
-            num_random_starts: episodes from frames that a reset of the task may draw.
-            seed: of those frames, of the noise at each start and of actions that are drawn.
-            deterministic: act at the mode, else draw latents and actions.
-            progress: called with the control steps done and the most that can come.
-
-        Raises:
-            UserError: a clip is too short, or of another rate than the task's.
-        """
-        how = DETERMINISTIC if deterministic else SAMPLED
-        played = self._evaluator.run(
-            [evaluated_teacher(self._task, policy, TEACHER)],
-            clips,
-            clips.num_clips + num_random_starts,
-            (how,),
-            seed,
-            progress and (lambda _, done, total: progress(done, total)),
-        )
-        reward = self._task.config.reward
-        return TeacherEvaluation.of(played[TEACHER][how], clips, self._foot_slip, reward)
+# On the clips that a teacher was trained on: in words, the number, how it is written, and when it is met.
+_TARGETS = (
+    ("survival to the clip's end >= 99 %", "survival", "{:.1%}", lambda share: share >= 0.99),
+    (
+        "imitation reward >= 0.9 of its maximum",
+        "reward_fraction",
+        "{:.3f}",
+        lambda share: share >= 0.9,
+    ),
+    ("root position error <= 5 mm", "root_error_mm", "{:.1f} mm", lambda error: error <= 5.0),
+)
+_MAX_SPEED_DEVIATION = 0.05
 
 
 @dataclass(frozen=True)
 class TeacherEvaluation:
-    """One evaluation.
+    """One evaluation; its metrics, [episode] each, are those of `episode_metrics` without bodies' positions.
 
-    Attributes:
-        clip_names: of the clips that were followed.
-        rollout: what the simulation did.
-        metrics: [episode] each, as of `episode_metrics`; those that need no positions of bodies.
-        root_error_mm: [time, episode]; NaN where the step did not happen or diverged.
-        paths: per episode.
+    `root_error_mm` is [time, episode], NaN where the step did not happen or diverged.
     """
 
     clip_names: tuple[str, ...]
@@ -94,7 +51,7 @@ class TeacherEvaluation:
 
     @classmethod
     def of(
-        cls, rollout: Rollout, clips: ReferenceClips, foot_slip: FootSlip, config: RewardConfig
+        cls, rollout: Rollout, clips: ReferenceClips, walker: Walker, config: RewardConfig
     ) -> "TeacherEvaluation":
         """Measures a rollout on `clips`; `config` is the task's reward."""
         errors, paths = pose_step_errors(rollout, clips), path_lengths(rollout, clips)
@@ -102,44 +59,31 @@ class TeacherEvaluation:
         metrics |= {name: episode_mean(error) for name, error in errors.items()}
         metrics |= {
             "speed_ratio": speed_ratio(paths),
-            "foot_slip_mm_per_s": foot_slip.of_rollout(rollout),
+            "foot_slip_mm_per_s": FootSlip(walker).of_rollout(rollout),
         }
         return cls(clips.names, rollout, metrics, errors["root_error_mm"], paths)
-
-    def per_episode(self) -> list[dict[str, Any]]:
-        """Returns the numbers of each episode, with its clip and first frame."""
-        episodes = self.rollout.episodes
-        starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
-        return [
-            {"clip": self.clip_names[clip], "start_frame": frame} | self._pooled(np.array([row]))
-            for row, (clip, frame) in enumerate(starts)
-        ]
-
-    def per_clip(self) -> dict[str, dict[str, Any]]:
-        """Returns the numbers of all episodes of each clip."""
-        clip = self.rollout.episodes.clip
-        rows = {name: np.flatnonzero(clip == i) for i, name in enumerate(self.clip_names)}
-        return {name: self._pooled(own) for name, own in rows.items()}
-
-    def pooled(self) -> dict[str, Any]:
-        """Returns the numbers of all episodes; every control step counts alike."""
-        return self._pooled(np.arange(self.rollout.num_episodes))
 
     def summary(self) -> dict[str, Any]:
         """Returns everything, JSON-able.
 
-        Returns:
-            `all` and `clips` by name, in which every control step counts alike; `episodes`; and
-            `means_over_episodes`, in which every episode does, as in the report of a student.
+        In `all` and `clips` every control step counts alike; in `means_over_episodes` every episode does, as
+        in the report of a student.
         """
+        episodes = self.rollout.episodes
+        starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
         return {
             "all": self.pooled(),
             "means_over_episodes": {
-                name: mean_or_none(values[np.isfinite(values)])
-                for name, values in self.metrics.items()
+                name: mean_or_none(values) for name, values in self.metrics.items()
             },
-            "clips": self.per_clip(),
-            "episodes": self.per_episode(),
+            "clips": {
+                name: self.pooled(np.flatnonzero(episodes.clip == clip))
+                for clip, name in enumerate(self.clip_names)
+            },
+            "episodes": [
+                {"clip": self.clip_names[clip], "start_frame": frame} | self.pooled(np.array([row]))
+                for row, (clip, frame) in enumerate(starts)
+            ],
         }
 
     def headline(self) -> dict[str, float]:
@@ -149,12 +93,13 @@ class TeacherEvaluation:
         values = {f"eval/{name}": pooled[name] for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _pooled(self, rows: np.ndarray) -> dict[str, Any]:
-        """Returns numbers of the episodes `rows`; None where there is nothing to measure.
+    def pooled(self, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Returns the numbers of the episodes `rows`, or of all; None where there is nothing to measure.
 
         A mean over control steps is that of the episodes weighted by their numbers of steps.
         """
         rollout, paths = self.rollout, self.paths
+        rows = np.arange(rollout.num_episodes) if rows is None else rows
         lived, valid = rollout.steps.alive.sum(axis=0), rollout.valid.sum(axis=0)
         slip = self.metrics["foot_slip_mm_per_s"]
 
@@ -195,3 +140,32 @@ class TeacherEvaluation:
                 if name.startswith(TERM)
             },
         }
+
+
+def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns each target with what a `TeacherEvaluation.summary` says of it, JSON-able.
+
+    `target` and `found` are for a person; `met` is None where no clip moves.
+    """
+    pooled = summary["all"]
+    rows = []
+    for target, name, text, reached in _TARGETS:
+        value = pooled[name]  # None: every simulation diverged at once
+        found = "not measured" if value is None else text.format(value)
+        met = value is not None and reached(value)
+        rows.append({"target": target, "found": found, "value": value, "met": bool(met)})
+    return [*rows, _speed(summary["clips"])]
+
+
+def _speed(clips: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    target = "each moving clip at its speed within 5 %"
+    off = {n: f["speed_ratio"] - 1.0 for n, f in clips.items() if f["speed_ratio"] is not None}
+    if not off:
+        return {"target": target, "found": "", "value": None, "met": None}
+    worst = max(off, key=lambda name: abs(off[name]))
+    return {
+        "target": target,
+        "found": f"{off[worst]:+.1%} ({worst})",
+        "value": off[worst],
+        "met": abs(off[worst]) <= _MAX_SPEED_DEVIATION,
+    }

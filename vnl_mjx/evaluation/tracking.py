@@ -1,33 +1,122 @@
-"""How far a simulation is from its reference, step by step.
+"""Where the bodies of simulation and reference were, and how far apart, step by step.
 
 A step's state is compared with the frame that the reward of this step read (`Rollout.reference_rows`).
 All errors are [time, episode] or [...]; a mean per joint or body is over `WalkerConfig.body_names`.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
-from vnl_mjx.evaluation.body_motion import (
-    BodyMotion,
-    compared_state,
-    reference_motion,
-    simulated_motion,
-    strides,
-)
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.quaternions import rotation_between
+from vnl_mjx.quaternions import points_in_frame, rotation_between
 from vnl_mjx.walkers.layout import Layout
+from vnl_mjx.walkers.walker import Walker
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """A walker in consecutive states, [state, episode, ...]; entries that are not present mean nothing.
+
+    Attributes:
+        present: bool; of each episode a first part.
+        bodies_w: [.., tracked body, 3] world, m.
+        root_w: [.., 3] the root body, world, m.
+        root_quaternion: [.., 4] of the root body.
+        end_effectors_b: [.., end effector, 3] in the frame of the root body, m.
+        contacts: [.., foot] whether it stands on the floor, bool.
+    """
+
+    present: np.ndarray
+    bodies_w: np.ndarray
+    root_w: np.ndarray
+    root_quaternion: np.ndarray
+    end_effectors_b: np.ndarray
+    contacts: np.ndarray
+
+    @property
+    def bodies_b(self) -> np.ndarray:
+        """The bodies in the frame of the root body [.., tracked body, 3], m."""
+        points = self.bodies_w.reshape(-1, *self.bodies_w.shape[-2:])
+        root = self.root_w.reshape(-1, 3), self.root_quaternion.reshape(-1, 4)
+        return points_in_frame(*root, points).reshape(self.bodies_w.shape)
+
+    def at(self, state: np.ndarray) -> "BodyMotion":
+        """The states [time, episode] that are asked for, each of its own episode."""
+        episode = np.arange(state.shape[1])
+        return BodyMotion(**{name: values[state, episode] for name, values in vars(self).items()})
+
+
+def simulated_motion(rollout: Rollout, computer: FeatureComputer) -> BodyMotion:
+    """The states of the simulation, before the first step and after each; bodies are computed from poses."""
+    present = np.concatenate([np.ones((1, rollout.num_episodes), bool), rollout.valid])
+    qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
+    own = present.T  # an episode after the other, as features of clips are computed
+    lengths = own.sum(axis=1)
+    features = computer(
+        qpos.transpose(1, 0, 2)[own].astype(np.float64), lengths, rollout.control_hz
+    )
+    state = np.minimum(np.arange(len(present))[:, None], lengths - 1)
+    names = "body_positions", "body_quaternions", "end_effectors", "contacts"
+    rows = np.cumsum(lengths) - lengths + state
+    return _gathered(computer.walker, present, rows, *(features[name] for name in names))
+
+
+def reference_motion(rollout: Rollout, clips: ReferenceClips, walker: Walker) -> BodyMotion:
+    """The frames of each episode's clip from its start frame to one after the last that a step read."""
+    clip, start = rollout.episodes.clip, rollout.episodes.start_frame
+    frames = start + np.arange(compared_state(rollout, clips).max(initial=0) + 2)[:, None]
+    last = np.asarray(clips.lengths)[clip] - 1
+    rows = np.asarray(clips.starts)[clip] + np.minimum(frames, last)
+    features = clips.body_positions, clips.body_quaternions, clips.end_effectors, clips.contacts
+    return _gathered(walker, frames <= last, rows, *map(np.asarray, features))
+
+
+def _gathered(
+    walker: Walker,
+    present: np.ndarray,
+    rows: np.ndarray,
+    positions: np.ndarray,
+    quaternions: np.ndarray,
+    end_effectors: np.ndarray,
+    contacts: np.ndarray,
+) -> BodyMotion:
+    """Puts features of clips [frame, ...] together by `rows`, [state, episode]."""
+    return BodyMotion(
+        present=present,
+        bodies_w=positions[:, walker.tracked_bodies][rows].astype(np.float64),
+        root_w=positions[:, walker.root_body][rows].astype(np.float64),
+        root_quaternion=quaternions[:, walker.root_body][rows].astype(np.float64),
+        end_effectors_b=end_effectors[rows].astype(np.float64),
+        contacts=contacts[rows] > 0.5,
+    )
+
+
+def compared_state(rollout: Rollout, clips: ReferenceClips) -> np.ndarray:
+    """State of `reference_motion` that each step is compared with, [time, episode]."""
+    first = np.asarray(clips.starts)[rollout.episodes.clip] + rollout.episodes.start_frame
+    return rollout.reference_rows(clips) - first
+
+
+def frames_seen(rollout: Rollout, clips: ReferenceClips) -> np.ndarray:
+    """How many states of `reference_motion` each episode went through, [episode]."""
+    states = np.where(rollout.valid, compared_state(rollout, clips), 0)
+    return 1 + states.max(axis=0, initial=0)
+
+
+def strides(control_hz: float, rate_hz: float) -> tuple[int, int]:
+    """How many control steps, and how many frames, are the shortest time that both know."""
+    return max(1, round(control_hz / rate_hz)), max(1, round(rate_hz / control_hz))
 
 
 def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     """Errors of poses [..., nq] in the world, [...] each; of a root that is not free, zero.
 
-    Returns:
-        `root_error_mm` distance of the root; `root_angle_deg` angle of the rotation between the
-        orientations of the root; `joint_error_rad` mean absolute difference of the joints;
-        `joint_distance_rad` Euclidean norm of it.
+    Distance of the root, angle of the rotation between its orientations, mean absolute difference of the
+    joints and its Euclidean norm.
     """
     qpos, reference = np.asarray(qpos, np.float64), np.asarray(reference, np.float64)
     position, quaternion = root_pose(qpos, layout)
@@ -45,10 +134,8 @@ def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict
 def body_errors(simulated: BodyMotion, reference: BodyMotion) -> dict[str, np.ndarray]:
     """Errors of body positions, mm, of states that correspond.
 
-    Returns:
-        `mpjpe_global_mm` mean distance in the world; `mpjpe_root_relative_mm` the same, each in the
-        frame of its own root body; `mpjpe_procrustes_mm` the same after `aligned`;
-        `end_effector_error_mm` mean distance of the end effectors, each in the frame of its own root.
+    `mpjpe_root_relative_mm` and `end_effector_error_mm` are in the frame of each one's own root body,
+    `mpjpe_procrustes_mm` after `aligned`.
     """
     bodies_w, reference_w = simulated.bodies_w, reference.bodies_w
     metres = {
@@ -75,14 +162,7 @@ def _of_valid(rollout: Rollout, errors: dict[str, np.ndarray]) -> dict[str, np.n
 def step_errors(
     rollout: Rollout, clips: ReferenceClips, simulated: BodyMotion, reference: BodyMotion
 ) -> dict[str, np.ndarray]:
-    """Every error of every step, [time, episode]; NaN where the step did not happen or diverged.
-
-    Args:
-        rollout: what was played.
-        clips: what was followed.
-        simulated: of `simulated_motion`.
-        reference: of `reference_motion`.
-    """
+    """Every error of every step, [time, episode]; NaN where the step did not happen or diverged."""
     state = compared_state(rollout, clips)
     after = np.broadcast_to(np.arange(1, len(state) + 1)[:, None], state.shape)
     errors = body_errors(simulated.at(after), reference.at(state))
@@ -127,16 +207,10 @@ def aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def rates_of_change(
     positions: np.ndarray, present: np.ndarray, stride: int, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Velocities and accelerations by central differences within each episode.
+    """Velocities and accelerations, m/s and m/s^2, of positions [state, episode, ...], m, in each episode.
 
-    Args:
-        positions: [state, episode, ...] metres.
-        present: bool [state, episode], of each episode a first part.
-        stride: states from the middle to either end.
-        rate_hz: states per second.
-
-    Returns:
-        Two arrays as `positions`, m/s and m/s^2; NaN where a state lacks one of the two others.
+    By central differences from `stride` states before to as many after; NaN where one of these is not
+    `present`, bool [state, episode], of each episode a first part.
     """
     velocity, acceleration = (np.full(positions.shape, np.nan) for _ in range(2))
     if len(positions) > 2 * stride:

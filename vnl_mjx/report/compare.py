@@ -1,9 +1,8 @@
 """Several evaluations side by side, with intervals of what they differ by."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.bootstrap import Interval, difference
 from vnl_mjx.report.document import (
     Document,
-    jsonable,
     main_acting,
     main_policy,
     metric_label,
@@ -19,11 +17,10 @@ from vnl_mjx.report.document import (
     validate,
 )
 from vnl_mjx.report.html import environment, write_together
-from vnl_mjx.report.inlining import inline_picture
-from vnl_mjx.report.page_tables import GROUP_TITLES, metric_group
+from vnl_mjx.report.page_tables import grouped_tables
 from vnl_mjx.report.pictures.errors import by_name
 from vnl_mjx.report.pictures.style import Estimates, Picture
-from vnl_mjx.report.sections import ShownPicture
+from vnl_mjx.report.sections import shown_picture
 from vnl_mjx.report.table_cells import (
     NOTHING,
     Cell,
@@ -33,7 +30,7 @@ from vnl_mjx.report.table_cells import (
     name_cell,
     number,
 )
-from vnl_mjx.report.verdicts import MET, MISSED, tiles
+from vnl_mjx.report.verdicts import MET, MISSED, Tile, tiles
 
 COMPARISON_FILE = "comparison.html"
 _PICTURES = ("reward_per_step", "survival", "root_error_mm", "mpjpe_root_relative_mm")
@@ -41,15 +38,8 @@ _PICTURES = ("reward_per_step", "survival", "root_error_mm", "mpjpe_root_relativ
 _ALWAYS_DIFFERENT = {"seconds", "params_sha256", "command", "checkpoint"}
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What a run has more than the first, on the clips that both were evaluated on.
-
-    Attributes:
-        interval: of the mean over clips.
-        num_clips: that both have.
-        better: True, False, or None where the interval holds 0 or neither direction is better.
-    """
+class Difference(NamedTuple):
+    """What a run has more than the first on their common clips; better is None where that is not known."""
 
     interval: Interval
     num_clips: int
@@ -64,11 +54,10 @@ def differences(first: Document, other: Document) -> dict[str, Difference]:
     for name, metric in other["metrics"].items():
         pairs = [(others[c].get(name), own[c].get(name)) for c in clips]
         pairs = [pair for pair in pairs if None not in pair]
-        if not pairs:
-            continue
-        theirs, ours = np.array(pairs, np.float64).T
-        between = difference(theirs, ours, np.arange(len(pairs)))
-        found[name] = Difference(between, len(pairs), _better(between, metric.get("better")))
+        if pairs:
+            theirs, ours = np.array(pairs, np.float64).T
+            between = difference(theirs, ours, np.arange(len(pairs)))
+            found[name] = Difference(between, len(pairs), _better(between, metric.get("better")))
     return found
 
 
@@ -90,10 +79,7 @@ def common_clips(first: Document, other: Document) -> list[str]:
 
 
 def compare_html(documents: Mapping[str, Document]) -> str:
-    """Text of a page that compares evaluations, the first being what others are held against.
-
-    Args:
-        documents: of `document.read_document` by the name of the run, two or more.
+    """Text of a page that compares two or more evaluations, by their names, with the first.
 
     Raises:
         UserError: a document is not of this schema, there is only one, or no clip is common.
@@ -108,23 +94,15 @@ def compare_html(documents: Mapping[str, Document]) -> str:
             f"compare: expected clips that {first} and another were evaluated on, found none; "
             "evaluate them on the same clips"
         )
-    return (
-        environment()
-        .get_template("compare.html.j2")
-        .render(
-            title=f"Comparison: {', '.join(documents)}",
-            runs=[
-                {"name": name, "alarms": document["alarms"]} for name, document in documents.items()
-            ],
-            deciding=_deciding_table(documents),
-            warnings=_warnings(documents),
-            tables=_tables(documents),
-            pictures=[
-                ShownPicture(name, inline_picture(picture, f"compare-{name}"), picture.caption, {})
-                for name, picture in _pictures(documents).items()
-            ],
-            made=_made_table(documents),
-        )
+    template = environment().get_template("compare.html.j2")
+    return template.render(
+        title=f"Comparison: {', '.join(documents)}",
+        runs=[{"name": name, "alarms": found["alarms"]} for name, found in documents.items()],
+        deciding=_deciding_table(documents),
+        warnings=_warnings(documents),
+        tables=_tables(documents),
+        pictures=[shown_picture(f"compare-{k}", v) for k, v in _pictures(documents).items()],
+        made=_made_table(documents),
     )
 
 
@@ -135,41 +113,35 @@ def write_comparison(folder: Path, documents: Mapping[str, Document]) -> Path:
 
 
 def _deciding_table(documents: Mapping[str, Document]) -> Table:
-    rows: dict[str, list[Cell]] = {}
-    for run, document in enumerate(documents.values()):
-        for tile in tiles(document):
-            cells = rows.setdefault(tile.label, [])
-            cells += [Cell(NOTHING)] * (run - len(cells))
-            mark = {MET: " \N{CHECK MARK}", MISSED: " \N{BALLOT X}"}.get(tile.verdict, "")
-            tone = {MET: "good", MISSED: "bad"}.get(tile.verdict, "")
-            cells.append(Cell(f"{tile.value}{mark}", None, tile.detail, tone))
+    runs = [{tile.label: tile for tile in tiles(document)} for document in documents.values()]
+    labels = dict.fromkeys(label for run in runs for label in run)
+    rows = [[name_cell(label), *(_tile_cell(run.get(label)) for run in runs)] for label in labels]
     note = "Marked: whether each met the target of its own report."
-    filled = [[*cells, *[Cell(NOTHING)] * (len(documents) - len(cells))] for cells in rows.values()]
-    named = [[name_cell(label), *cells] for label, cells in zip(rows, filled, strict=True)]
-    return Table("What decides", ["", *documents], named, note)
+    return Table("What decides", ["", *documents], rows, note)
+
+
+def _tile_cell(tile: Tile | None) -> Cell:
+    if tile is None:
+        return Cell(NOTHING)
+    marks = {MET: (" \N{CHECK MARK}", "good"), MISSED: (" \N{BALLOT X}", "bad")}
+    mark, tone = marks.get(tile.verdict, ("", ""))
+    return Cell(f"{tile.value}{mark}", None, tile.detail, tone)
 
 
 def _tables(documents: Mapping[str, Document]) -> list[Table]:
     first, *others = documents
-    metrics: dict[str, Document] = {}
-    for document in documents.values():
-        metrics |= {name: document for name in document["metrics"] if name not in metrics}
     between = {name: differences(documents[first], documents[name]) for name in others}
-    heads = ["", first, *(head for name in others for head in (name, f"{name} minus {first}"))]
-    tables = []
-    for group, title in GROUP_TITLES.items():
-        rows = []
-        for metric, document in metrics.items():
-            if metric_group(metric) != group:
-                continue
-            cells = [_figure(documents[first], metric)]
-            for name in others:
-                cells += [_figure(documents[name], metric), _between(between[name].get(metric))]
-            if any(cell.sort is not None for cell in cells):
-                rows.append([name_cell(metric_label(document, metric)), *cells])
-        if rows:
-            tables.append(Table(title, heads, rows, _note(between)))
-    return tables
+    heads = [first, *(head for name in others for head in (name, f"{name} minus {first}"))]
+    labels, rows = {}, {}
+    for document in documents.values():
+        for metric in document["metrics"]:
+            labels.setdefault(metric, metric_label(document, metric))
+    for metric in labels:
+        rows[metric] = [_figure(documents[first], metric)]
+        for name in others:
+            found = between[name].get(metric)
+            rows[metric] += [_figure(documents[name], metric), _between(found)]
+    return list(grouped_tables(rows, labels, heads, _note(between)).values())
 
 
 def _note(between: Mapping[str, Mapping[str, Difference]]) -> str:
@@ -189,11 +161,10 @@ def _between(found: Difference | None) -> Cell:
         return Cell(NOTHING)
     said = {True: " better", False: " worse", None: ""}[found.better]
     sign = "+" if found.interval.value > 0 else ""
-    low, high = (None if np.isnan(e) else e for e in (found.interval.low, found.interval.high))
     return Cell(
         f"{sign}{number(found.interval.value)}{said}",
         found.interval.value,
-        interval(low, high),
+        interval(found.interval.as_dict()),
         {True: "good", False: "bad", None: ""}[found.better],
     )
 
@@ -213,44 +184,39 @@ def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
 
 def _warnings(documents: Mapping[str, Document]) -> list[str]:
     warnings = []
-    first, *others = documents
-    sha256 = documents[first]["made"].get("clips_sha256")
-    for name in others:
-        if documents[name]["made"].get("clips_sha256") != sha256:
+    (first, reference), *others = documents.items()
+    for name, document in others:
+        if document["made"].get("clips_sha256") != reference["made"].get("clips_sha256"):
             warnings.append(
                 f"{name} was evaluated on another file of clips than {first}: clips of the same name "
                 "may not be the same."
             )
-        for key in ("seed", "settings"):
-            mine, theirs = (
-                documents[n]["made"].get(key) if key == "seed" else documents[n][key]
-                for n in (first, name)
-            )
-            if mine != theirs:
-                warnings.append(
-                    f"{name} and {first} were evaluated with another {key}: starts may not be the same."
-                )
+        alike = {
+            "seed": document["made"].get("seed") == reference["made"].get("seed"),
+            "settings": document["settings"] == reference["settings"],
+        }
+        warnings += [
+            f"{name} and {first} were evaluated with another {key}: starts may not be the same."
+            for key, same in alike.items()
+            if not same
+        ]
     return warnings
 
 
 def _made_table(documents: Mapping[str, Document]) -> Table:
     """What the evaluations were made with, what differs first."""
-    paths: dict[str, dict[str, Any]] = {}
-    for name, document in documents.items():
-        about = {**document["made"], "settings": document["settings"]}
-        for path, value in _leaves(jsonable(about)):
-            paths.setdefault(path, {})[name] = value
-    rows: list[tuple[bool, Sequence[Cell]]] = []
-    for path, values in paths.items():
-        shown = [str(values.get(name, NOTHING)) for name in documents]
+    found = [
+        dict(_leaves({**document["made"], "settings": document["settings"]}))
+        for document in documents.values()
+    ]
+    rows = []
+    for path in dict.fromkeys(path for leaves in found for path in leaves):
+        shown = [str(leaves.get(path, NOTHING)) for leaves in found]
         differs = len(set(shown)) > 1 and path.split(": ")[-1] not in _ALWAYS_DIFFERENT
-        cells = [Cell(text, text) for text in shown]
         mark = Cell("differs" if differs else "", int(differs))
-        rows.append((differs, [name_cell(path.replace("_", " ")), *cells, mark]))
-    rows.sort(key=lambda row: not row[0])
-    return Table(
-        "Versions, hashes and settings", ["", *documents, "same?"], [row for _, row in rows]
-    )
+        rows.append([name_cell(path.replace("_", " ")), *(Cell(s, s) for s in shown), mark])
+    rows.sort(key=lambda row: -row[-1].sort)
+    return Table("Versions, hashes and settings", ["", *documents, "same?"], rows)
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,64 +17,25 @@ METRICS_FILE = "metrics.json"
 # Sections in the order of the file, each with the type it has.
 _SECTIONS: dict[str, type] = {
     "schema": str,
-    "made": dict,
+    "made": dict,  # how: command, versions, seed, env_steps, checkpoint, hashes ...
     "settings": dict,
-    "clips": list,
-    "policies": dict,
-    "differences": dict,
-    "metrics": dict,
-    "action": dict,
+    "clips": list,  # each with "name", "set" ("train", "held_out" or "other"), "label", "seconds"
+    "policies": dict,  # name to "deterministic" or "sampled" to "sets" and "clips"
+    "differences": dict,  # "NAME vs teacher" to the same to a set to paired differences
+    "metrics": dict,  # name to "label", "unit", "better"
+    "action": dict,  # "on_student_states", "on_teacher_states"
     "latent": dict,
-    "prior": dict,
-    "alarms": list,
+    "prior": dict,  # mode to start to figures of prior rollouts
+    "alarms": list,  # each with "what", "found", "change"
 }
 _BETTER = ("higher", "lower", None)
 
 Document = Mapping[str, Any]
 
 
-def assemble(
-    *,
-    made: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    clips: Sequence[Mapping[str, Any]],
-    policies: Mapping[str, Any],
-    differences: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    action: Mapping[str, Any] | None = None,
-    latent: Mapping[str, Any] | None = None,
-    prior: Mapping[str, Any] | None = None,
-    alarms: Sequence[Mapping[str, str]] = (),
-) -> dict[str, Any]:
-    """The document of one evaluation: plain JSON values, None for NaN, checked by `validate`.
-
-    Args:
-        made: how it was made: command, versions, seed, env_steps, checkpoint, hashes ...
-        settings: of the evaluation.
-        clips: each with "name", "set" ("train", "held_out" or "other"), "label", "seconds".
-        policies: name to "deterministic" or "sampled" to "sets" and "clips".
-        differences: "NAME vs teacher" to the same to a set to paired differences.
-        metrics: name to "label", "unit", "better".
-        action: "on_student_states", "on_teacher_states".
-        latent: figures of the latent space.
-        prior: mode to start to figures of prior rollouts.
-        alarms: each with "what", "found", "change".
-    """
-    document = jsonable(
-        {
-            "schema": SCHEMA,
-            "made": made,
-            "settings": settings,
-            "clips": clips,
-            "policies": policies,
-            "differences": differences,
-            "metrics": metrics,
-            "action": action or {},
-            "latent": latent or {},
-            "prior": prior or {},
-            "alarms": alarms,
-        }
-    )
+def assemble(**sections: Any) -> dict[str, Any]:
+    """Returns the document of one evaluation, checked by `validate`: all of `_SECTIONS` but the schema."""
+    document = jsonable({"schema": SCHEMA, **sections})
     validate(document)
     return document
 
@@ -95,71 +56,58 @@ def jsonable(value: Any) -> Any:
 
 
 def validate(document: Any, source: str = METRICS_FILE) -> None:
-    """Checks that a document is one of an evaluation, of this version of the schema.
-
-    Args:
-        document: what was read.
-        source: of the document, for messages.
+    """Checks that a document, read from `source`, is one of an evaluation and of this schema.
 
     Raises:
         UserError: it is not; names the first field that is wrong.
     """
 
-    def refuse(field: str, expected: str, found: Any) -> UserError:
-        shown = f"{found!r}"[:60]
-        return UserError(
-            f"{source}: {field}: expected {expected}, found {shown}; make it again with "
-            "`vnl-mjx eval`"
-        )
+    def check(holds: bool, field: str, expected: str, found: Any) -> None:
+        if not holds:
+            raise UserError(
+                f"{source}: {field}: expected {expected}, found {f'{found!r}'[:60]}; make it again "
+                "with `vnl-mjx eval`"
+            )
 
-    if not isinstance(document, dict) or "schema" not in document:
-        raise refuse("schema", f"{SCHEMA!r}", "no such field")
-    if document["schema"] != SCHEMA:
-        raise refuse("schema", f"{SCHEMA!r}", document["schema"])
+    schema = document.get("schema") if isinstance(document, dict) else None
+    check(schema == SCHEMA, "schema", repr(SCHEMA), schema)
     for name, kind in _SECTIONS.items():
-        if not isinstance(document.get(name), kind):
-            raise refuse(name, f"a {kind.__name__}", document.get(name))
+        found = document.get(name)
+        check(isinstance(found, kind), name, f"a {kind.__name__}", found)
     for index, clip in enumerate(document["clips"]):
-        if not isinstance(clip, dict) or not isinstance(clip.get("name"), str):
-            raise refuse(f"clips[{index}]", "an object with a name", clip)
+        named = isinstance(clip, dict) and isinstance(clip.get("name"), str)
+        check(named, f"clips[{index}]", "an object with a name", clip)
     for name, metric in document["metrics"].items():
-        if not isinstance(metric, dict) or metric.get("better") not in _BETTER:
-            raise refuse(f"metrics.{name}", "label, unit and better", metric)
+        known = isinstance(metric, dict) and metric.get("better") in _BETTER
+        check(known, f"metrics.{name}", "label, unit and better", metric)
     for index, alarm in enumerate(document["alarms"]):
-        if not isinstance(alarm, dict) or not {"what", "found", "change"} <= alarm.keys():
-            raise refuse(f"alarms[{index}]", "what, found and change", alarm)
-    for field, played in _played(document, refuse):
-        _validate_played(field, played, document, refuse)
-
-
-def _played(document: dict[str, Any], refuse: Any) -> Iterator[tuple[str, Any]]:
+        whole = isinstance(alarm, dict) and {"what", "found", "change"} <= alarm.keys()
+        check(whole, f"alarms[{index}]", "what, found and change", alarm)
     for policy, actings in document["policies"].items():
-        if not isinstance(actings, dict):
-            raise refuse(f"policies.{policy}", "an object", actings)
+        check(isinstance(actings, dict), f"policies.{policy}", "an object", actings)
         for acting, played in actings.items():
-            yield f"policies.{policy}.{acting}", played
+            _validate_played(f"policies.{policy}.{acting}", played, document, check)
 
 
-def _validate_played(field: str, played: Any, document: dict[str, Any], refuse: Any) -> None:
-    if not isinstance(played, dict) or not isinstance(played.get("sets"), dict):
-        raise refuse(field, "an object with sets", played)
+def _validate_played(
+    field: str, played: Any, document: Document, check: Callable[[bool, str, str, Any], None]
+) -> None:
+    has_sets = isinstance(played, dict) and isinstance(played.get("sets"), dict)
+    check(has_sets, field, "an object with sets", played)
     for name, part in played["sets"].items():
-        figures = part.get("figures") if isinstance(part, dict) else None
-        if not isinstance(figures, dict):
-            raise refuse(f"{field}.sets.{name}", "an object with figures", part)
-        for metric, figure in figures.items():
+        has_figures = isinstance(part, dict) and isinstance(part.get("figures"), dict)
+        check(has_figures, f"{field}.sets.{name}", "an object with figures", part)
+        for metric, figure in part["figures"].items():
             where = f"{field}.sets.{name}.figures.{metric}"
-            if metric not in document["metrics"]:
-                raise refuse(where, "a metric that `metrics` describes", metric)
-            if not isinstance(figure, dict) or not {"mean", "low", "high"} <= figure.keys():
-                raise refuse(where, "mean, low and high", figure)
-            ends = figure["low"], figure["high"]
-            if None not in ends and ends[0] > ends[1]:
-                raise refuse(where, "low <= high", figure)
-    known = {clip["name"] for clip in document["clips"]}
+            known = metric in document["metrics"]
+            check(known, where, "a metric that `metrics` describes", metric)
+            whole = isinstance(figure, dict) and {"mean", "low", "high"} <= figure.keys()
+            check(whole, where, "mean, low and high", figure)
+            low, high = figure["low"], figure["high"]
+            check(low is None or high is None or low <= high, where, "low <= high", figure)
+    known_clips = {clip["name"] for clip in document["clips"]}
     for name in played.get("clips", {}):
-        if name not in known:
-            raise refuse(f"{field}.clips", "names that `clips` lists", name)
+        check(name in known_clips, f"{field}.clips", "names that `clips` lists", name)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -243,9 +191,11 @@ def main_acting(document: Document) -> str:
     return "deterministic" if "deterministic" in actings or not actings else actings[0]
 
 
-def metrics_of(document: Document, policy: str, which: str = "all") -> Mapping[str, Any]:
+def metrics_of(
+    document: Document, policy: str, which: str = "all", acting: str | None = None
+) -> Mapping[str, Any]:
     """Figures of a policy on a set of clips; empty where it was not evaluated."""
-    played = document["policies"].get(policy, {}).get(main_acting(document), {})
+    played = document["policies"].get(policy, {}).get(acting or main_acting(document), {})
     return played.get("sets", {}).get(which, {}).get("figures", {})
 
 

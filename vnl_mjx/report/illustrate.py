@@ -16,8 +16,8 @@ from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
 from vnl_mjx.report.document import metric_label
-from vnl_mjx.report.pictures import curves, errors, latent, prior
-from vnl_mjx.report.pictures.style import Estimates, Picture
+from vnl_mjx.report.pictures import curves, errors, latent
+from vnl_mjx.report.pictures.style import Estimates, Picture, quantity
 from vnl_mjx.report.results import LatentResults, Rollouts
 from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
 from vnl_mjx.walkers.walker import Walker
@@ -31,38 +31,30 @@ _SUCCESS_MM = np.linspace(0.0, 60.0, 61)
 class Illustrator:
     """Draws what was found of one evaluation.
 
-    Attributes:
-        document: with "policies" and "differences".
-        figures: by policy, way of acting and metric, [episode].
-        sets: what episodes belong to.
-        set_of_clip: "train", "held_out" or "other" of each clip.
-        how: the way of acting that is drawn.
+    `document` has "policies" and "differences", `figures` are [episode] by policy, way of acting and metric;
+    of the ways of acting, `how` is drawn.
     """
 
     document: Mapping[str, Any]
     figures: Figures
     sets: ClipSets
-    set_of_clip: Sequence[str]
     how: str = DETERMINISTIC
 
     def reward(self) -> dict[str, Picture]:
         """Reward, its ratio and terms, survival and success."""
-        drawn = {
+        return {
             "reward/fraction": self._by_clip("reward_fraction"),
             "reward/survival": self._by_clip("survival"),
             "reward/terms": self._terms(),
             "reward/success": self._success(),
-        }
-        ratios = self._ratios()
-        if ratios:
-            drawn["reward/ratio"] = errors.by_clip(
-                ratios,
+            "reward/ratio": errors.by_clip(
+                self._ratios(),
                 self.sets.names,
                 "reward of the teacher's, ratio",
-                self.set_of_clip,
+                self.sets.set_of_clip,
                 target=TARGET_REWARD_RATIO,
-            )
-        return drawn
+            ),
+        }
 
     def errors(
         self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
@@ -77,7 +69,8 @@ class Illustrator:
         drawn = {"errors/root_by_clip": self._by_clip("root_error_mm")}
         for name in ("root_error_mm", "mpjpe_root_relative_mm", "joint_error_rad"):
             values = {policy: found[name] for policy, found in along.items()}
-            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, self._label(name))
+            label = metric_label(self.document, name)
+            drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, label)
         return drawn
 
     def action(
@@ -86,13 +79,14 @@ class Illustrator:
         """Action errors by part of the body, and R2 by actuator."""
         found = self.document["action"]
         states = {"student's states": "on_student_states", "teacher's states": "on_teacher_states"}
+
+        def of(part: str, error: str) -> dict[str, Estimates]:
+            return {k: Estimates(_column(found[v][part], error)) for k, v in states.items()}
+
         of_actuator = {names[row]: group for group, rows in groups.items() for row in rows}
         return {
             "action/groups": errors.by_name(
-                {
-                    label: Estimates(_column(found[key]["per_group"], "mae"))
-                    for label, key in states.items()
-                },
+                of("per_group", "mae"),
                 list(groups),
                 "mean absolute action error, tanh units",
                 bounds=(0.0, None),
@@ -100,10 +94,7 @@ class Illustrator:
                 of_what="parts",
             ),
             "action/r2": errors.by_name(
-                {
-                    label: Estimates(_column(found[key]["per_actuator"], "r2"))
-                    for label, key in states.items()
-                },
+                of("per_actuator", "r2"),
                 list(names),
                 "R² of the action",
                 groups=[of_actuator.get(name, "other") for name in names],
@@ -116,36 +107,30 @@ class Illustrator:
         values = {
             policy: Estimates(_column(ways[self.how]["clips"], name))
             for policy, ways in self.document["policies"].items()
-            if self.how in ways
         }
-        return errors.by_clip(values, self.sets.names, self._label(name), self.set_of_clip)
+        label = metric_label(self.document, name)
+        return errors.by_clip(values, self.sets.names, label, self.sets.set_of_clip)
 
     def _ratios(self) -> dict[str, Estimates]:
         found = {}
-        for pair, ways in self.document["differences"].items():
+        for pair in self.document["differences"]:
             policy, _, teacher = pair.partition(" vs ")
-            if self.how not in ways:
-                continue
             own, other = (self.figures[p][self.how]["episode_reward"] for p in (policy, teacher))
             ratio = reward_ratio_by_clip(own, other, self.sets.clip)
             clips = range(len(self.sets.names))
             found[policy] = Estimates(np.array([ratio.get(clip) for clip in clips], np.float64))
         return found
 
-    def _label(self, name: str) -> str:
-        return metric_label(self.document, name)
-
     def _terms(self) -> Picture:
         played = {
             policy: ways[self.how]["sets"]["all"]["figures"]
             for policy, ways in self.document["policies"].items()
-            if self.how in ways
         }
         names = [name for name in next(iter(played.values())) if name.startswith("term_")]
-        values = {
-            policy: _spread([figures.get(name, {}) for name in names])
-            for policy, figures in played.items()
-        }
+        values = {}
+        for policy, figures in played.items():
+            rows = {name: figures.get(name, {}) for name in names}
+            values[policy] = Estimates(*(_column(rows, key) for key in ("mean", "low", "high")))
         shown = [name.removeprefix("term_").removesuffix("_reward") for name in names]
         return errors.by_name(values, shown, "reward per step", sort=False)
 
@@ -169,23 +154,20 @@ def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Pi
     statistics, points = found.statistics, found.points
     if not statistics:
         return {}
-    names = np.array(clips.names)[points.clip]
+    labels = np.array([info.label or "?" for info in clips.info] or ["?"] * clips.num_clips)
+    groups = {"clip": np.array(clips.names)[points.clip]}
+    if len(set(labels)) > 1:
+        groups["behaviour"] = labels[points.clip]
+    numbers = {"speed, m/s": points.speed, "time in clip, s": points.seconds}
     drawn = {}
-    for embedding in found.embeddings:
-        method, axes = embedding.method, embedding.axes
+    for found_plane in found.embeddings:
+        plane, axes, method = found_plane.points, found_plane.axes, found_plane.method
         where = f"latent/{method.lower()}"
-        plane = embedding.points
-        drawn[f"{where}_clip"] = latent.latent_by_group(plane, names, axes, "clip", method)
-        labels = np.array([info.label or "?" for info in clips.info] or ["?"] * clips.num_clips)
-        if len(set(labels)) > 1:
-            of_point = labels[points.clip]
-            drawn[f"{where}_behaviour"] = latent.latent_by_group(
-                plane, of_point, axes, "behaviour", method
-            )
-        for values, what in ((points.speed, "speed, m/s"), (points.seconds, "time in clip, s")):
-            drawn[f"{where}_{what.partition(',')[0].replace(' ', '_')}"] = latent.latent_by_value(
-                plane, values, axes, what, method
-            )
+        for what, of_point in groups.items():
+            drawn[f"{where}_{what}"] = latent.latent_by_group(plane, of_point, axes, what, method)
+        for what, values in numbers.items():
+            name = f"{where}_{quantity(what).replace(' ', '_')}"
+            drawn[name] = latent.latent_by_value(plane, values, axes, what, method)
     drawn["latent/kl"] = latent.kl_per_dimension(
         np.array(statistics["kl_per_dim"]), statistics["active_unit_kl"]
     )
@@ -214,7 +196,7 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         seconds = next(iter(found_curves.values())).seconds
         target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
         words = START_WORDS[start]
-        drawn[f"prior/survival_{start}"] = prior.survival_curves(seconds, alive, words, target)
+        drawn[f"prior/survival_{start}"] = curves.survival_curves(seconds, alive, words, target)
     for name, label, factor in (
         ("speed", "horizontal speed, m/s", 1.0),
         ("torso_height", "height of the torso, mm", 1000.0),
@@ -225,15 +207,10 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         }
         data = factor * getattr(found.data, name)
         if np.nanstd(np.concatenate([data, *values.values()])) > 0:  # 0 without a free root
-            drawn[f"prior/{name}"] = prior.against_data(values, data, label)
+            drawn[f"prior/{name}"] = curves.against_data(values, data, label)
     return drawn
 
 
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
     """One figure of every row, NaN for None."""
     return np.array([row.get(name) for row in rows.values()], np.float64)
-
-
-def _spread(rows: Sequence[Mapping[str, float | None]]) -> Estimates:
-    keys = ("mean", "low", "high")
-    return Estimates(*(np.array([row.get(key) for row in rows], np.float64) for key in keys))

@@ -43,10 +43,7 @@ def inline_picture(picture: Picture, prefix: str) -> Markup:
 def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
     """An SVG element for a page that holds many, in the colours of the page's theme.
 
-    Args:
-        svg: text of a file that Matplotlib wrote in `pictures.style`.
-        prefix: of its ids.
-        alt: read out in its place.
+    `svg` is the text of a file that Matplotlib wrote in `pictures.style`, whose ids begin with `prefix` then.
     """
     found = _SVG.search(svg)
     if found is None:

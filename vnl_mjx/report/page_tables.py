@@ -1,17 +1,10 @@
 """Tables of the report's page, made of the document of an evaluation."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vnl_mjx.report.document import Document, main_acting, metric_label
-from vnl_mjx.report.table_cells import (
-    NOTHING,
-    Cell,
-    Table,
-    metric_cell,
-    name_cell,
-    number_cell,
-)
+from vnl_mjx.report.document import Document, main_acting, metric_label, metrics_of
+from vnl_mjx.report.table_cells import NOTHING, Cell, Table, metric_cell, name_cell, number_cell
 
 # Which table a metric stands in, by a part of its name; first match wins.
 _GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
@@ -43,6 +36,15 @@ _LATENT_NUMBERS = {
     "variance of the posterior mean that the prior mean explains": ("prior_explains",),
     "time constant of the posterior mean, s": ("autocorrelation", "time_constant_s"),
 }
+_PRIOR_NUMBERS = {
+    "mean speed, m/s": ("speed", "mean"),
+    "speed / data's": ("speed_ratio",),
+    "speed overlap": ("speed", "overlap"),
+    "height overlap": ("torso_height", "overlap"),
+    "joint angle overlap": ("joint_angles", "overlap"),
+    "joint variance / data's": ("joint_variance_reached",),
+    "diversity / data's": ("diversity_ratio",),
+}
 _FEATURES = {
     "posterior_mean": "posterior mean",
     "prior_mean": "prior mean",
@@ -62,30 +64,37 @@ def metric_group(name: str) -> str:
     return next(matches, "other")
 
 
-def metric_tables(document: Document, acting: str, folded: bool = False) -> dict[str, Table]:
+def metric_tables(document: Document, acting: str) -> dict[str, Table]:
     """A table for each group of metrics: rows of metrics, columns of policies and sets of clips."""
     columns = [
         (policy, which)
         for policy, played in document["policies"].items()
         for which in _sets(played.get(acting, {}))
     ]
+    figures = [metrics_of(document, *column, acting) for column in columns]
+    rows = {name: [metric_cell(own.get(name)) for own in figures] for name in document["metrics"]}
+    labels = {name: metric_label(document, name) for name in rows}
+    heads = [
+        policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
+        for policy, which in columns
+    ]
+    note = "Mean over episodes, 95 % bootstrap interval over clips."
+    return grouped_tables(rows, labels, heads, note)
+
+
+def grouped_tables(
+    rows: Mapping[str, list[Cell]], labels: Mapping[str, str], heads: Sequence[str], note: str
+) -> dict[str, Table]:
+    """Returns a table for each group of metrics, of `rows` of cells that hold a number."""
     tables = {}
     for group, title in GROUP_TITLES.items():
-        names = [name for name in document["metrics"] if metric_group(name) == group]
-        rows = []
-        for name in names:
-            cells = [metric_cell(_figure(document, *column, acting, name)) for column in columns]
-            if any(cell.sort is not None for cell in cells):
-                rows.append([name_cell(metric_label(document, name)), *cells])
-        if rows:
-            heads = [_column_head(*column) for column in columns]
-            tables[group] = Table(
-                title,
-                ["", *heads],
-                rows,
-                "Mean over episodes, 95 % bootstrap interval over clips.",
-                folded,
-            )
+        own = [
+            [name_cell(labels[name]), *cells]
+            for name, cells in rows.items()
+            if metric_group(name) == group and any(cell.sort is not None for cell in cells)
+        ]
+        if own:
+            tables[group] = Table(title, ["", *heads], own, note)
     return tables
 
 
@@ -94,15 +103,6 @@ def _sets(played: Mapping[str, Any]) -> list[str]:
     sets = list(played.get("sets", {}))
     apart = [name for name in ("train", "held_out") if name in sets]
     return apart if len(apart) == 2 else [name for name in sets if name == "all"] or sets
-
-
-def _column_head(policy: str, which: str) -> str:
-    return policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
-
-
-def _figure(document: Document, policy: str, which: str, acting: str, name: str) -> Any:
-    played = document["policies"][policy].get(acting, {})
-    return played.get("sets", {}).get(which, {}).get("figures", {}).get(name)
 
 
 def clips_table(document: Document) -> Table:
@@ -131,28 +131,20 @@ def clips_table(document: Document) -> Table:
 
 def action_tables(document: Document) -> list[Table]:
     """Errors of the student's action by part of the body, and by actuator."""
-    states = {
-        "on_student_states": "student's states",
-        "on_teacher_states": "teacher's states",
-    }
+    states = {"on_student_states": "student's states", "on_teacher_states": "teacher's states"}
     tables = []
-    for part, title, folded in (
-        ("per_group", "By part of the body", False),
-        ("per_actuator", "By actuator", True),
-    ):
+    for part, title in (("per_group", "By part of the body"), ("per_actuator", "By actuator")):
         found = {k: document["action"].get(k, {}).get(part) or {} for k in states}
         names = list(dict.fromkeys(name for errors in found.values() for name in errors))
-        if not names:
-            continue
-        keys = [(k, e) for k in states for e in ("mse", "mae", "r2") if found[k]]
-        keys = [(k, e) for k, e in keys if any(e in row for row in found[k].values())]
+        keys = [(k, e) for k in states for e in _ERRORS if found[k]]
         heads = ["", *(f"{_ERRORS[e]}: {states[k]}" for k, e in keys)]
         rows = [
             [name_cell(name), *(number_cell(found[k].get(name, {}).get(e)) for k, e in keys)]
             for name in names
         ]
         note = "Difference from the teacher's action in [-1, 1], on the same states."
-        tables.append(Table(title, heads, rows, note, folded))
+        if rows:
+            tables.append(Table(title, heads, rows, note, folded=part == "per_actuator"))
     return tables
 
 
@@ -177,7 +169,7 @@ def latent_tables(document: Document) -> list[Table]:
 
 
 def _figures_table(latent: Mapping[str, Any]) -> Table | None:
-    values = {label: _inside(*path)(latent) for label, path in _LATENT_NUMBERS.items()}
+    values = {label: _inside(latent, path) for label, path in _LATENT_NUMBERS.items()}
     rows = [[name_cell(k), number_cell(v)] for k, v in values.items() if v is not None]
     note = "Over the states that the student visits."
     return Table("Figures", ["", "value"], rows, note) if rows else None
@@ -201,11 +193,9 @@ def _probe_table(probe: Mapping[str, Any]) -> Table | None:
     ]
     if behaviour.get("chance") is not None:
         rows.append([name_cell("chance"), number_cell(behaviour["chance"]), number_cell(0.0)])
-    left_out = behaviour.get("left_out") or []
     notes = ["Linear probes, cross-validated with whole clips held out.", *why]
-    notes += (
-        [f"Behaviours of a single clip are left out: {', '.join(left_out)}."] if left_out else []
-    )
+    if left_out := behaviour.get("left_out"):
+        notes.append(f"Behaviours of a single clip are left out: {', '.join(left_out)}.")
     heads = ["read from", "behaviour: balanced accuracy", "speed: R²"]
     return Table("What can be read from the latent", heads, rows, " ".join(notes))
 
@@ -227,46 +217,25 @@ def _played_table(title: str, played: Mapping[str, Any], inputs: Mapping[str, st
 
 def prior_table(document: Document) -> Table | None:
     """A row for each way to draw latents and each start."""
-    rows, heads = [], ["latent drawn", "start"]
-    parts = [(m, s, f) for m, starts in document["prior"].items() for s, f in _objects(starts)]
-    parts = [(mode, start, figures) for mode, start, figures in parts if "survival" in figures]
+    parts = [(m, s, f) for m, starts in document["prior"].items() for s, f in starts.items()]
     if not parts:
         return None
-    seconds = sorted({t for _, _, figures in parts for t in figures["survival"]}, key=float)
-    heads += [f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds] + list(_PRIOR_NUMBERS)
+    rows, seconds = [], sorted({t for *_, figures in parts for t in figures["survival"]}, key=float)
+    heads = ["latent drawn", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
     for mode, start, figures in parts:
         intervals = figures.get("survival_interval", {})
         cells = [name_cell(mode), Cell(start, start)]
         for t in seconds:
             ends = intervals.get(t) or {}
             cells.append(metric_cell({"mean": figures["survival"].get(t), **ends}))
-        cells += [number_cell(read(figures)) for read in _PRIOR_NUMBERS.values()]
+        cells += [number_cell(_inside(figures, path)) for path in _PRIOR_NUMBERS.values()]
         rows.append(cells)
-    return Table(
-        "Prior rollouts", heads, rows, "Overlap of histograms with the data's: 1 is equal."
-    )
+    note = "Overlap of histograms with the data's: 1 is equal."
+    return Table("Prior rollouts", [*heads, *_PRIOR_NUMBERS], rows, note)
 
 
-def _objects(value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    items = value.items() if isinstance(value, Mapping) else ()
-    return [(key, item) for key, item in items if isinstance(item, Mapping)]
-
-
-def _inside(*path: str) -> Callable[[Mapping[str, Any]], Any]:
-    def read(figures: Any) -> Any:
-        for key in path:
-            figures = figures.get(key) if isinstance(figures, Mapping) else None
-        return figures if isinstance(figures, int | float) else None
-
-    return read
-
-
-_PRIOR_NUMBERS = {
-    "mean speed, m/s": _inside("speed", "mean"),
-    "speed / data's": _inside("speed_ratio"),
-    "speed overlap": _inside("speed", "overlap"),
-    "height overlap": _inside("torso_height", "overlap"),
-    "joint angle overlap": _inside("joint_angles", "overlap"),
-    "joint variance / data's": _inside("joint_variance_reached"),
-    "diversity / data's": _inside("diversity_ratio"),
-}
+def _inside(figures: Any, path: Sequence[str]) -> Any:
+    """The number at a path; None where there is none."""
+    for key in path:
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return figures

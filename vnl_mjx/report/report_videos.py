@@ -1,7 +1,6 @@
 """What the videos of a report show."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -29,9 +28,8 @@ def clip_videos(
     The first episodes of each rollout are those of the clips in order.
     """
     for clip in various_clips(clips, config.num_clips):
-        size = config.width, config.height
-        shown = following(rollouts, clips, clip, views=(config.camera,), pane_size=size)
-        yield clips.names[clip], replace(shown, fps=config.fps)
+        look = {"pane_size": (config.width, config.height), "fps": config.fps}
+        yield clips.names[clip], following(rollouts, clips, clip, views=(config.camera,), **look)
 
 
 def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
@@ -71,18 +69,14 @@ def _all(
     rollout: Rollout, names: Sequence[str], columns: int, config: VideoSection, title: str
 ) -> SideBySide:
     """As many of the episodes as there are names, in small panes."""
-    shown = grid(
+    width, height = (2 * round(0.375 * size) for size in (config.width, config.height))  # even
+    return grid(
         rollout,
         range(len(names)),
         names,
         columns=columns,
-        pane_size=_small(config),
         num_steps=round(_GRID_SECONDS * rollout.control_hz),
+        pane_size=(width, height),
+        fps=config.fps,
         title=title,
     )
-    return replace(shown, fps=config.fps)
-
-
-def _small(config: VideoSection) -> tuple[int, int]:
-    """Even, as videos need it."""
-    return 2 * round(0.375 * config.width), 2 * round(0.375 * config.height)

@@ -1,15 +1,12 @@
 """The sections of the report: which tables and pictures stand where, and what is said of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-from markupsafe import Markup
 
 from vnl_mjx.report.document import Document, main_acting
 from vnl_mjx.report.inlining import inline_picture
 from vnl_mjx.report.page_tables import (
-    GROUP_TITLES,
     action_tables,
     clips_table,
     latent_tables,
@@ -46,70 +43,30 @@ NOT_MEASURED = "This evaluation did not measure it."
 _REWARD_GROUPS = ("reward", "success")
 
 
-@dataclass(frozen=True)
-class ShownPicture:
-    """A picture in the page.
-
-    Attributes:
-        name: of its files.
-        element: that shows it.
-        caption: under it.
-        files: addresses of its SVG and PNG, relative to the page.
-    """
-
-    name: str
-    element: Markup
-    caption: str
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page.
-
-    Attributes:
-        key: its anchor.
-        title: its heading.
-        intro: a sentence on how to read it.
-        tables: in order.
-        pictures: in order.
-        missing: why it is empty, or what of it is missing; may be empty.
-    """
-
-    key: str
-    title: str
-    intro: str
-    tables: Sequence[Table] = ()
-    pictures: Sequence[ShownPicture] = field(default_factory=tuple)
-    missing: str = ""
-
-
 def sections(
     document: Document, pictures: Mapping[str, Picture], missing: Mapping[str, str]
-) -> list[Section]:
-    """All sections in order.
+) -> list[dict[str, Any]]:
+    """Returns all sections in order, for the template.
 
-    Args:
-        document: of the evaluation.
-        pictures: by "SECTION/NAME".
-        missing: by section, one sentence on what could not be made and why.
+    Pictures are named "SECTION/NAME"; `missing` says by section what could not be made and why.
 
     Raises:
         ValueError: a picture names no section.
     """
     tables = _tables(document)
-    shown: dict[str, list[ShownPicture]] = {}
+    shown: dict[str, list[dict[str, Any]]] = {}
     for name, picture in pictures.items():
         key = name.partition("/")[0]
         if key not in _SECTIONS or key == name:
             raise ValueError(f"{name=}: expected SECTION/NAME with one of {', '.join(_SECTIONS)}")
-        shown.setdefault(key, []).append(_shown(name, picture))
+        shown.setdefault(key, []).append(shown_picture(name, picture, picture_files(name)))
     found = []
     for key, (title, intro) in _SECTIONS.items():
         reason = missing.get(key, "")
         if not (tables[key] or shown.get(key) or reason):
             reason = NOT_MEASURED
-        found.append(Section(key, title, intro, tables[key], shown.get(key, ()), reason))
+        section = {"key": key, "title": title, "intro": intro, "missing": reason}
+        found.append(section | {"tables": tables[key], "pictures": shown.get(key, ())})
     return found
 
 
@@ -118,18 +75,23 @@ def picture_files(name: str) -> dict[str, str]:
     return {kind: f"pictures/{name}.{kind}" for kind in ("svg", "png")}
 
 
-def _shown(name: str, picture: Picture) -> ShownPicture:
+def shown_picture(
+    name: str, picture: Picture, files: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Returns a picture for the template; `files` are the addresses of its SVG and PNG."""
     prefix = name.replace("/", "-").replace("_", "-")
-    return ShownPicture(name, inline_picture(picture, prefix), picture.caption, picture_files(name))
+    element = inline_picture(picture, prefix)
+    return {"element": element, "caption": picture.caption, "files": files}
 
 
 def _tables(document: Document) -> dict[str, list[Table]]:
-    acting = main_acting(document)
-    grouped = metric_tables(document, acting)
-    for other in _other_actings(document):
-        for group, table in metric_tables(document, other, folded=True).items():
-            title = f"{GROUP_TITLES[group]}: {other}"
-            grouped[f"{group} {other}"] = Table(title, table.columns, table.rows, table.note, True)
+    main = main_acting(document)
+    grouped = metric_tables(document, main)
+    actings = dict.fromkeys(acting for ways in document["policies"].values() for acting in ways)
+    for other in (acting for acting in actings if acting != main):
+        for group, table in metric_tables(document, other).items():
+            title = f"{table.title}: {other}"
+            grouped[f"{group} {other}"] = replace(table, title=title, folded=True)
     by_section: dict[str, list[Table]] = {key: [] for key in _SECTIONS}
     for group, table in grouped.items():
         under = "reward" if group.split()[0] in _REWARD_GROUPS else "errors"
@@ -139,9 +101,3 @@ def _tables(document: Document) -> dict[str, list[Table]]:
     by_section["latent"] += latent_tables(document)
     by_section["prior"] += filter(None, [prior_table(document)])
     return by_section
-
-
-def _other_actings(document: Document) -> list[str]:
-    played: Mapping[str, Any] = document["policies"]
-    actings = dict.fromkeys(acting for policy in played.values() for acting in policy)
-    return [acting for acting in actings if acting != main_acting(document)]

@@ -1,7 +1,7 @@
 """Cells and tables of the report's page, and numbers as a person reads them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 NOTHING = "\N{EN DASH}"
@@ -11,12 +11,8 @@ NOTHING = "\N{EN DASH}"
 class Cell:
     """One cell of a table.
 
-    Attributes:
-        text: what is read.
-        sort: what the column is sorted by, a number or a text; None sorts last.
-        detail: under the text, smaller: an interval.
-        tone: "good", "bad" or "" for the colour; the text says the same.
-        header: whether it names the row.
+    `sort` is what the column is sorted by, None last; `detail` stands under the text, smaller; `tone` is
+    "good", "bad" or "", for the colour; a header names its row.
     """
 
     text: str
@@ -28,15 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        title: of the table.
-        columns: headings; a row's cells are in the same order.
-        rows: of cells.
-        note: under the table, may be empty.
-        folded: whether it is opened by a click.
-    """
+    """A table whose rows have their cells in the order of `columns`; a click opens a folded one."""
 
     title: str
     columns: Sequence[str]
@@ -63,9 +51,10 @@ def percent(share: float) -> str:
     return f"{shown}\N{NO-BREAK SPACE}%"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """An interval to read, empty where there is none."""
-    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+def interval(figure: Mapping[str, float | None], shown: Callable[[float], str] = number) -> str:
+    """The interval of a figure to read, empty where there is none."""
+    low, high = figure.get("low"), figure.get("high")
+    return "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
 
 
 def name_cell(text: str) -> Cell:
@@ -82,6 +71,4 @@ def metric_cell(figure: Mapping[str, float | None] | None) -> Cell:
     """A cell with a mean and its interval."""
     if not figure or figure.get("mean") is None:
         return Cell(NOTHING)
-    return Cell(
-        number(figure["mean"]), figure["mean"], interval(figure.get("low"), figure.get("high"))
-    )
+    return Cell(number(figure["mean"]), figure["mean"], interval(figure))

@@ -1,15 +1,11 @@
 """The tiles at the top of the report: the figures that decide, each against its target."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
-from vnl_mjx.report.document import (
-    Document,
-    main_acting,
-    main_policy,
-    metrics_of,
-)
+from vnl_mjx.report.document import Document, main_acting, main_policy, metrics_of
 from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
@@ -22,21 +18,12 @@ PRIOR_MODE = "learned"
 # A student is as good as its teacher within this much of a share of episodes, or of an error.
 _SURVIVAL_MARGIN = 0.02
 _ERROR_FACTOR = 1.25
-_ROOT_ERROR = "root_error_mm"
 START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One deciding figure.
-
-    Attributes:
-        label: what it is.
-        value: as it is read.
-        detail: its interval, or another figure beside it.
-        target: what it is held against; empty where there is none.
-        verdict: `MET`, `MISSED`, `UNDECIDED` or `UNMEASURED`.
-    """
+    """One deciding figure as it is read, with its target and one of the four verdicts above."""
 
     label: str
     value: str
@@ -47,14 +34,8 @@ class Tile:
 
 def tiles(document: Document) -> list[Tile]:
     """The tiles of a report, in order."""
-    return [
-        _reward_ratio(document),
-        _survival(document),
-        _root_error(document),
-        _action(document),
-        _latent(document),
-        _prior(document),
-    ]
+    makers = (_reward_ratio, _survival, _root_error, _action, _latent, _prior)
+    return [make(document) for make in makers]
 
 
 def verdict_line(shown: list[Tile]) -> str:
@@ -69,100 +50,93 @@ def verdict_line(shown: list[Tile]) -> str:
 
 
 def _reward_ratio(document: Document) -> Tile:
-    label, target = "reward ratio, student / teacher", f"at least {TARGET_REWARD_RATIO:g}"
     differences = document["differences"].get(f"{main_policy(document)} vs teacher", {})
     found = differences.get(main_acting(document), {}).get("all", {}).get("reward_ratio") or {}
-    ends = interval(found.get("low"), found.get("high"))
-    detail = f"median of clips; 95 %: {ends}" if ends else "median of clips"
-    return _tile(label, found.get("median"), detail, target, TARGET_REWARD_RATIO)
+    detail = "; ".join(filter(None, ["median of clips", _interval(found, number)]))
+    label, least = "reward ratio, student / teacher", TARGET_REWARD_RATIO
+    target = f"at least {least:g}"
+    return _tile(label, found.get("median"), number, detail, target, least)
 
 
 def _survival(document: Document) -> Tile:
+    own, teacher = _student_and_teacher(document, "survival")
+    target, least = "", None
+    if teacher is not None:
+        target = f"teacher: {percent(teacher)}, at most {percent(_SURVIVAL_MARGIN)} less"
+        least = teacher - _SURVIVAL_MARGIN
     label = "episodes that reach the end of the clip"
-    own = metrics_of(document, main_policy(document)).get("survival") or {}
-    teacher = (metrics_of(document, "teacher").get("survival") or {}).get("mean")
-    least = None if teacher is None else teacher - _SURVIVAL_MARGIN
-    target = (
-        ""
-        if teacher is None
-        else (f"teacher: {percent(teacher)}, at most {percent(_SURVIVAL_MARGIN)} less")
-    )
-    return _tile(label, own.get("mean"), _percent_interval(own), target, least, is_share=True)
+    return _tile(label, own.get("mean"), percent, _interval(own, percent), target, least)
 
 
 def _root_error(document: Document) -> Tile:
-    label = "root position error"
-    own = metrics_of(document, main_policy(document)).get(_ROOT_ERROR) or {}
-    teacher = (metrics_of(document, "teacher").get(_ROOT_ERROR) or {}).get("mean")
-    if own.get("mean") is None:
-        return Tile(label, NOTHING, verdict=UNMEASURED)
-    verdict, target = UNDECIDED, ""
+    own, teacher = _student_and_teacher(document, "root_error_mm")
+    label, target, most = "root position error", "", None
     if teacher is not None:
-        verdict = MET if own["mean"] <= _ERROR_FACTOR * teacher else MISSED
         target = f"teacher: {number(teacher)} mm, at most {_ERROR_FACTOR:g} times that"
-    ends = interval(own.get("low"), own.get("high"))
-    detail = ends and f"95 %: {ends}"
-    return Tile(label, f"{number(own['mean'])} mm", detail, target, verdict)
+        most = _ERROR_FACTOR * teacher
+    detail = _interval(own, number)
+    value = own.get("mean")
+    return _tile(label, value, lambda error: f"{number(error)} mm", detail, target, most=most)
 
 
 def _action(document: Document) -> Tile:
     errors = document["action"].get("on_student_states") or {}
     detail = f"MSE {number(errors['mse'])}" if errors.get("mse") is not None else ""
     label, target = "action R², on the student's states", f"at least {TARGET_ACTION_R2:g}"
-    return _tile(label, errors.get("r2"), detail, target, TARGET_ACTION_R2)
+    return _tile(label, errors.get("r2"), number, detail, target, TARGET_ACTION_R2)
 
 
 def _latent(document: Document) -> Tile:
-    label, latent = "active latent dimensions", document["latent"]
-    active, dim, kl = (latent.get(key) for key in ("active_units", "latent_dim", "kl"))
-    if active is None:
-        return Tile(label, NOTHING, verdict=UNMEASURED)
-    least = ACTIVE_UNITS_ALARM * (dim or 0)
-    verdict = UNDECIDED if dim is None else MET if active >= least else MISSED
-    target = "" if dim is None else f"at least {number(least, 2)}"
+    active, dim, kl = (document["latent"].get(k) for k in ("active_units", "latent_dim", "kl"))
     detail = "" if kl is None else f"KL {number(kl)} nats in all"
-    of_how_many = "" if dim is None else f" of {dim}"
-    return Tile(label, f"{active}{of_how_many}", detail, target, verdict)
+    least = ACTIVE_UNITS_ALARM * (dim or 0)
+    label, target = "active latent dimensions", f"at least {number(least, 2)}"
+    return _tile(label, active, lambda units: f"{units} of {dim}", detail, target, least)
 
 
 def _prior(document: Document) -> Tile:
     starts = document["prior"].get(PRIOR_MODE) or {}
     measured = [s for figures in starts.values() for s in figures["survival"]]
-    measured = [s for s in measured if float(s) <= PRIOR_SECONDS]
-    if not measured:
-        label = f"prior rollouts up at {PRIOR_SECONDS:g} s"
+    second = max((s for s in measured if float(s) <= PRIOR_SECONDS), key=float, default=None)
+    label = f"prior rollouts up at {second or f'{PRIOR_SECONDS:g}'} s"
+    if second is None:
         return Tile(label, NOTHING, verdict=UNMEASURED)
-    second = max(measured, key=float)
-    label = f"prior rollouts up at {second} s"
-    found = {start: figures["survival"][second] for start, figures in starts.items()}
-    start = next(iter(found))
-    others = (
-        f"from {START_WORDS.get(name, name)}: {percent(v)}"
-        for name, v in found.items()
-        if name != start
-    )
-    target = f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
-    tile = _tile(label, found[start], "", target, PRIOR_SURVIVAL_ALARM, is_share=True)
-    ends = (starts[start].get("survival_interval") or {}).get(second) or {}
-    parts = [f"from {START_WORDS.get(start, start)}", _percent_interval(ends), *others]
-    return Tile(tile.label, tile.value, "; ".join(filter(None, parts)), tile.target, tile.verdict)
+    found = {START_WORDS.get(s, s): figures["survival"][second] for s, figures in starts.items()}
+    (start, share), *others = found.items()
+    first = next(iter(starts.values()))
+    ends = (first.get("survival_interval") or {}).get(second) or {}
+    parts = [f"from {start}", _interval(ends, percent)]
+    parts += [f"from {name}: {percent(value)}" for name, value in others]
+    detail, target = "; ".join(filter(None, parts)), f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
+    return _tile(label, share, percent, detail, target, PRIOR_SURVIVAL_ALARM)
 
 
 def _tile(
     label: str,
-    value: float | None,
+    value: Any,
+    shown: Callable[[Any], str],
     detail: str,
     target: str,
-    least: float | None,
-    is_share: bool = False,
+    least: float | None = None,
+    most: float | None = None,
 ) -> Tile:
+    """A tile of `value`, as `shown` says it, that should be at least, or at most, so much."""
     if value is None:
         return Tile(label, NOTHING, "", target, UNMEASURED)
-    verdict = UNDECIDED if least is None else MET if value >= least else MISSED
-    shown = percent(value) if is_share else number(value)
-    return Tile(label, shown, detail, target, verdict)
+    if least is None and most is None:
+        return Tile(label, shown(value), detail, target)
+    is_met = (least is None or value >= least) and (most is None or value <= most)
+    return Tile(label, shown(value), detail, target, MET if is_met else MISSED)
 
 
-def _percent_interval(figure: Mapping[str, float | None]) -> str:
-    low, high = figure.get("low"), figure.get("high")
-    return "" if low is None or high is None else f"95 %: {percent(low)} to {percent(high)}"
+def _student_and_teacher(
+    document: Document, metric: str
+) -> tuple[Mapping[str, float | None], float | None]:
+    """What was found of the student, and the teacher's mean."""
+    own = metrics_of(document, main_policy(document)).get(metric) or {}
+    return own, (metrics_of(document, "teacher").get(metric) or {}).get("mean")
+
+
+def _interval(figure: Mapping[str, float | None], shown: Callable[[float], str]) -> str:
+    ends = interval(figure, shown)
+    return ends and f"95 %: {ends}"

@@ -45,10 +45,12 @@ class TeacherPolicy:
     Attributes:
         policy: its network and observation statistics.
         sampled: static; draw latents and actions, else act at the modes.
+        offset: [num_envs, latent] added to the latent mean, which is decoded then; None: nothing.
     """
 
     policy: FrozenPolicy
     sampled: bool = flax.struct.field(pytree_node=False, default=False)
+    offset: jax.Array | None = None
 
     def initial_memory(self, num_envs: int) -> Any:
         """See `Policy`."""
@@ -56,8 +58,12 @@ class TeacherPolicy:
 
     def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
         """See `Policy`; `extra` is the latent mean [num_envs, latent]."""
-        output = self.policy.act(observation.flat(), memory, key=key if self.sampled else None)
-        return Acted(output.action, output.memory, output.latent_mean)
+        flat = observation.flat()
+        output = self.policy.act(flat, memory, key=key if self.sampled else None)
+        mean = output.latent_mean
+        if self.offset is not None:
+            output = self.policy.act(flat, memory, latent=mean + self.offset)
+        return Acted(output.action, output.memory, mean)
 
 
 @flax.struct.dataclass

@@ -18,7 +18,7 @@ from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.document import metric_label, metrics_of
-from vnl_mjx.report.rendering.video_queue import DrawnVideos, VideoQueue
+from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
 
 REPORT_FOLDER = "report"
@@ -59,12 +59,13 @@ def run(config: EvaluationConfig) -> int:
         if queue is not None:
             evaluation.draw_latent(queue, folder)
         document = evaluation.assemble(time.perf_counter() - started)
-        drawn = DrawnVideos([], [NO_VIDEOS_ASKED])
+        videos, errors = {}, []
         if queue is not None:
             with frame_progress(console, "videos") as progress:
-                drawn = queue.finish(lambda done, total: progress("drawing", done, total))
-        page = evaluation.write(folder, document, drawn.videos, " ".join(drawn.errors))
-    for error in drawn.errors if queue is not None else ():
+                videos, errors = queue.finish(lambda done, total: progress("drawing", done, total))
+        no_videos = NO_VIDEOS_ASKED if queue is None else " ".join(errors)
+        page = evaluation.write(folder, document, videos, no_videos)
+    for error in errors:
         warn(console, error)
     _print_document(console, document)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)

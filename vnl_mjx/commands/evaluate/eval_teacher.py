@@ -15,8 +15,14 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
-from vnl_mjx.evaluation.teacher_targets import judge
+from vnl_mjx.evaluation.protocol import (
+    DETERMINISTIC,
+    SAMPLED,
+    PolicyEvaluator,
+    evaluated_teacher,
+)
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, judge
 from vnl_mjx.files import file_name, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
@@ -59,17 +65,17 @@ def run(args: argparse.Namespace) -> int:
         warn(console, message)
     name = name_of_teacher(experiment, args.checkpoint)
     console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
-    evaluator = TeacherEvaluator(experiment.env.task)
+    task = experiment.env.task
     with terminate_cleanly(), frame_progress(console, "control steps") as progress:
-        evaluation = evaluator.run(
-            teacher.policy,
+        rollout = PolicyEvaluator().run_one(
+            evaluated_teacher(task, teacher.policy, "teacher"),
             clips,
-            args.episodes,
+            clips.num_clips + args.episodes,
+            SAMPLED if args.sampled else DETERMINISTIC,
             args.seed,
-            not args.sampled,
-            lambda done, total: progress("playing", done, total),
+            lambda _, done, total: progress("playing", done, total),
         )
-    summary = evaluation.summary()
+    summary = TeacherEvaluation.of(rollout, clips, task.walker, task.config.reward).summary()
     judged = judge(summary)
     console.print(_table(summary))
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
     if args.video is not None:
-        _draw_videos(experiment.walker, evaluation, clips, args.video, console)
+        _draw_videos(experiment.walker, rollout, clips, args.video, console)
     return 0
 
 
@@ -121,14 +127,9 @@ def _check_video(folder: Path) -> None:
 
 
 def _draw_videos(
-    walker: Walker,
-    evaluation: TeacherEvaluation,
-    clips: ReferenceClips,
-    folder: Path,
-    console: Console,
+    walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path, console: Console
 ) -> None:
     """A video of each clip's first episode; the translucent body is the reference."""
-    rollout = evaluation.rollout
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order

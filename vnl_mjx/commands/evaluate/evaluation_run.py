@@ -1,6 +1,6 @@
 """One evaluation of a student, from the rollouts to the files of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_metrics import in_order, metric
+from vnl_mjx.evaluation.episode_metrics import episode_metrics, in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
+from vnl_mjx.evaluation.metrics import seen_action_errors
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
 from vnl_mjx.evaluation.protocol import (
     ACTING,
@@ -33,17 +34,12 @@ from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
 from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
-from vnl_mjx.report.html import Extras, write_report
+from vnl_mjx.report.html import write_report
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
-from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
+from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
-from vnl_mjx.report.results import (
-    action_section,
-    all_metrics,
-    measure_latent,
-    set_mean,
-)
+from vnl_mjx.report.results import measure_latent
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
@@ -86,14 +82,20 @@ class EvaluationRun:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_metrics(self.rollouts, self.given.policies, self.clips)
+            self.figures = {
+                policy.name: {
+                    how: episode_metrics(
+                        rollout, self.clips, policy.task.walker, policy.task.config.reward
+                    )
+                    for how, rollout in self.rollouts[policy.name].items()
+                }
+                for policy in self.given.policies
+            }
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
                 evaluator,
-                loaded.student,
-                loaded.params,
-                loaded.teacher,
+                loaded,
                 config.latent_config,
             )
 
@@ -124,16 +126,17 @@ class EvaluationRun:
         """
         seed = self.config.eval_config.seed
         episodes = self.rollouts[STUDENT][self.how].episodes
-        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.given.sets), seed)
+        sets = ClipSets(episodes.clip, self.clips.names, self.given.sets, seed)
         self.sets = sets
         policies = summary.policies(self.figures, sets)
+        teacher = policies[TEACHER][self.how]["sets"]["all"]["figures"]
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
-        action = action_section(
-            self.rollouts[STUDENT][self.how],
-            self.rollouts[TEACHER][self.how],
-            self.walker.actuator_names,
-            self.groups,
-        )
+        action = {
+            f"on_{name}_states": seen_action_errors(
+                self.rollouts[name][self.how], self.walker.actuator_names, self.groups
+            )
+            for name in (STUDENT, TEACHER)
+        }
         prior = {} if self.prior is None else self.prior.summary()
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
@@ -151,15 +154,15 @@ class EvaluationRun:
                 action_noise(self.rollouts[TEACHER][SAMPLED])
                 if SAMPLED in self.rollouts[TEACHER]
                 else None,
-                set_mean(policies, TEACHER, self.how, "survival"),
-                set_mean(policies, TEACHER, self.how, "reward_fraction"),
+                teacher["survival"]["mean"],
+                teacher["reward_fraction"]["mean"],
                 self._prior_survival(prior),
                 self.config.prior_config.seconds,
             ),
         )
 
     def write(
-        self, folder: Path, document: dict[str, Any], videos: Sequence[VideoFile], no_videos: str
+        self, folder: Path, document: dict[str, Any], videos: Mapping[str, Path], no_videos: str
     ) -> Path:
         """Draws the pictures and writes the report; returns the page.
 
@@ -178,10 +181,9 @@ class EvaluationRun:
                 missing["prior"] = self._prior_missing
             if self.latent.missing:
                 missing["latent"] = self.latent.missing
-            extras = Extras(
-                missing=missing, config=to_yaml(without_paths(self.config, self.stored))
-            )
-            return write_report(folder, document, self._pictures(document), videos, extras)
+            config = to_yaml(without_paths(self.config, self.stored))
+            pictures = self._pictures(document)
+            return write_report(folder, document, pictures, videos, missing=missing, config=config)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
         section, loaded = self.config.prior_config, self.stored.loaded
@@ -214,9 +216,7 @@ class EvaluationRun:
         return figures["survival"][f"{figures['seconds']:g}"]
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
-        illustrator = illustrate.Illustrator(
-            document, self.figures, self.sets, self.given.sets, self.how
-        )
+        illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)
         drawn = illustrator.reward()
         drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
         drawn |= illustrator.action(self.groups, self.walker.actuator_names)

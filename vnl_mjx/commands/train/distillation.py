@@ -19,7 +19,13 @@ from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run
 from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.evaluation import conformance, metrics
-from vnl_mjx.evaluation.comparison import Evaluator
+from vnl_mjx.evaluation.protocol import (
+    DETERMINISTIC,
+    SAMPLED,
+    EvaluatedPolicy,
+    PolicyEvaluator,
+    student_and_teacher,
+)
 from vnl_mjx.files import write_json
 from vnl_mjx.training.alarms import student_alarms
 from vnl_mjx.training.metrics import interval_metrics
@@ -68,7 +74,7 @@ class Distillation:
             reference_source=relative_source(given.reference_data_path, run_dir),
         )
         self._eval_clips = experiment.clips_of(config.eval_config.clips)
-        self._evaluator = Evaluator(experiment.evaluation_task, self.student)
+        self._evaluator = PolicyEvaluator()
         self._losses_since_save: list[Any] = []
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
@@ -83,13 +89,9 @@ class Distillation:
     def introduce(self, state: TrainState, console: Console) -> None:
         """Plays the teacher, and shows it, the clips and what does not conform."""
         experiment, section = self.experiment, self.config.eval_config
-        replay = self._evaluator.rollout(
-            devices.on_one_device(state.params),
-            self.teacher.policy,
-            self._eval_clips,
-            section.num_episodes,
-            section.seed,
-            teacher_acts=True,
+        _, teacher = self._policies(state)
+        replay = self._evaluator.run_one(
+            teacher, self._eval_clips, section.num_episodes, seed=section.seed
         )
         replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
         print_table(console, "Teacher", self.teacher.summary | replayed)
@@ -114,17 +116,18 @@ class Distillation:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Compares student and teacher."""
         section, walker = self.config.eval_config, self.experiment.walker
-        comparison = self._evaluator.compare(
-            devices.on_one_device(state.params),
-            self.teacher.policy,
-            self._eval_clips,
-            section.num_episodes,
-            section.seed,
-            section.deterministic,
+        how = DETERMINISTIC if section.deterministic else SAMPLED
+        played = self._evaluator.run(
+            self._policies(state), self._eval_clips, section.num_episodes, (how,), section.seed
         )
-        summary = metrics.summarize(comparison, walker.actuator_names, walker.actuator_groups)
+        rollouts = {name: ways[how] for name, ways in played.items()}
+        summary = metrics.summarize(rollouts, walker.actuator_names, walker.actuator_groups)
         row = {f"eval/{name}": value for name, value in metrics.headline(summary).items()}
         return summary, row
+
+    def _policies(self, state: TrainState) -> tuple[EvaluatedPolicy, EvaluatedPolicy]:
+        params, task = devices.on_one_device(state.params), self.experiment.evaluation_task
+        return student_and_teacher(task, self.student, params, self.teacher.policy)
 
     def exported(self, state: TrainState, env_steps: int) -> None:
         """See `Training`."""
@@ -140,10 +143,10 @@ class Distillation:
     ) -> None:
         """See `Training`."""
         # here, for Matplotlib takes a second to import
-        from vnl_mjx.report.pictures.training import training_curves
+        from vnl_mjx.report.pictures.training import STUDENT_CURVES, draw_curves
 
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
-        training_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        draw_curves(run_dir / METRICS_FILE, run_dir / "plots", STUDENT_CURVES)
         _print_evaluation(console, evaluation)
         for line in (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",

@@ -30,7 +30,14 @@ from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.compat.track_mjx_writer import track_mjx_config
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.evaluation.protocol import (
+    DETERMINISTIC,
+    SAMPLED,
+    TEACHER,
+    PolicyEvaluator,
+    evaluated_teacher,
+)
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.tasks.pose_guide import PoseGuide
@@ -95,7 +102,7 @@ class TeacherTraining:
             reference_sources=[relative_source(path, run_dir) for path in files],
         )
         self._eval_clips = experiment.clips_of(config.eval_config.clips)
-        self._evaluator = TeacherEvaluator(experiment.evaluation_task)
+        self._evaluator = PolicyEvaluator()
         self._videos = TeacherVideos(experiment.walker.config, run_dir / "videos")
         self._metric_since_save = NOT_EVALUATED
 
@@ -175,13 +182,17 @@ class TeacherTraining:
         self, state: TrainState, env_steps: int, since: int
     ) -> tuple[TeacherEvaluation, dict[str, float]]:
         """Runs the policy on the evaluation clips; draws a video of one of them from time to time."""
-        section = self.config.eval_config
-        evaluation = self._evaluator.run(
-            devices.on_one_device(self.trainer.frozen_policy(state)),
+        section, task = self.config.eval_config, self.experiment.evaluation_task
+        policy = devices.on_one_device(self.trainer.frozen_policy(state))
+        rollout = self._evaluator.run_one(
+            evaluated_teacher(task, policy, TEACHER),
             self._eval_clips,
-            section.num_random_starts,
+            self._eval_clips.num_clips + section.num_random_starts,
+            DETERMINISTIC if section.deterministic else SAMPLED,
             section.seed,
-            section.deterministic,
+        )
+        evaluation = TeacherEvaluation.of(
+            rollout, self._eval_clips, task.walker, task.config.reward
         )
         fraction = evaluation.pooled()["completed_fraction"]
         self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
@@ -204,11 +215,11 @@ class TeacherTraining:
     ) -> None:
         """See `Training`; draws the last video too."""
         # here, for Matplotlib takes a second to import
-        from vnl_mjx.report.pictures.training import teacher_curves
+        from vnl_mjx.report.pictures.training import TEACHER_CURVES, draw_curves
 
         summary = evaluation.summary() | {"env_steps": env_steps}
         write_json(run_dir / "eval" / "metrics.json", summary)
-        teacher_curves(run_dir / METRICS_FILE, run_dir / "plots")
+        draw_curves(run_dir / METRICS_FILE, run_dir / "plots", TEACHER_CURVES)
         title = f"On {self._eval_clips.num_clips} clips, each from its first frame"
         rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in evaluation.headline().items()}
         print_table(console, title, rows)

@@ -38,13 +38,14 @@ class TeacherVideos:
             beside=False,
             ghosts=True,
             pane_size=PANE_SIZE,
+            quick=False,
         )
         title = f"{motions.title}, {env_steps:,} steps"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._queue = VideoQueue(self._walker)
         self._queue.add(
             "video",
-            replace(motions, title=title, columns=len(_VIEWS), quick=False),
+            replace(motions, title=title, columns=len(_VIEWS)),
             self._folder / f"{env_steps}.mp4",
         )
 
@@ -58,8 +59,8 @@ class TeacherVideos:
         if self._queue is None:
             return
         with self._queue as queue:
-            drawn = queue.finish(timeout_s=FINISH_TIMEOUT_S)
+            _, errors = queue.finish(timeout_s=FINISH_TIMEOUT_S)
         self._queue = None
-        for error in drawn.errors:
+        for error in errors:
             self._is_off = True
             warn(f"no videos in this run: {error}")

@@ -1,7 +1,7 @@
 """`vnl-mjx view` of a checkpoint: a student, its prior or a teacher, as a video or live in the browser."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,18 @@ from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
+from vnl_mjx.report.rendering.encoding import default_fps
 from vnl_mjx.report.rendering.episode_panes import following
-from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
-from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
-from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
-from vnl_mjx.report.rendering.video import default_fps
-from vnl_mjx.report.rendering.viewed_policies import (
+from vnl_mjx.report.rendering.live import (
+    LiveEpisode,
     ViewedPolicy,
+    latent_activity,
     viewed_student_policies,
     viewed_teacher,
 )
+from vnl_mjx.report.rendering.live_page import LivePage
+from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
 from vnl_mjx.tasks.imitation import ImitationTask
 
 REFERENCE = "reference"
@@ -198,18 +199,20 @@ def _motions(
     width, height = (
         2 * (n // (2 * parts)) for n, parts in zip(options.size, (columns, rows), strict=True)
     )
-    motions = following(
+    control_hz = 1.0 / shown.task.config.physics.control_timestep
+    return following(
         rollouts,
         shown.clips,
         0,
         views=options.views,
         beside=REFERENCE in who,
         ghosts=options.ghost,
-        pane_size=(width, height),
         without_reward=[name for name, p in shown.policies.items() if not p.follows],
+        pane_size=(width, height),
+        fps=options.fps or default_fps(control_hz, options.speed),
+        speed=options.speed,
+        quick=False,
     )
-    fps = options.fps or default_fps(motions.rate_hz, options.speed)
-    return replace(motions, fps=fps, speed=options.speed, quick=False)
 
 
 def _serve(
@@ -229,12 +232,13 @@ def _serve(
             progress("compiling", rank, len(names))
             activity[name] = latent_activity(episode, shown.policies[name])
         progress("compiling", len(names), len(names))
-    policies = ViewedPolicies({name: shown.policies[name] for name in names}, activity)
+    policies = {name: shown.policies[name] for name in names}
 
-    def open_page(server: Any) -> LivePage:
+    def open_page(server: Any) -> Callable[[float], None]:
         scene = build_scene(shown.task.walker)
-        return LivePage(
-            server, scene, episode, shown.clips, policies, shown.name, clip, start_frame
+        page = LivePage(
+            server, scene, episode, shown.clips, policies, activity, shown.name, clip, start_frame
         )
+        return page.advance
 
     return serve_page(open_page, shown.name, options.port)

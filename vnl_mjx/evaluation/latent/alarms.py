@@ -3,7 +3,7 @@
 The thresholds of the latent and of the action error are those that training warns by.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def report_alarms(
     prior_survival: float | None = None,
     prior_seconds: float = 10.0,
 ) -> list[dict[str, str]]:
-    """Alarms of an evaluation; None where something was not measured.
+    """Returns `what`, `found` and `change` of each alarm; None: not measured.
 
     Args:
         latent: of `statistics.latent_statistics`; may be empty.
@@ -43,9 +43,6 @@ def report_alarms(
         teacher_reward_share: the teacher's reward of imitation over the largest possible.
         prior_survival: share of the prior's rollouts, at the learned variance, that stand at the end.
         prior_seconds: of those rollouts.
-
-    Returns:
-        `what`, `found` and `change` of each.
     """
     found = [
         *_teacher_alarms(teacher_survival, teacher_reward_share),
@@ -57,76 +54,63 @@ def report_alarms(
 
 
 def action_noise(rollout: Rollout) -> float | None:
-    """Mean squared difference of a sampling teacher's actions from its deterministic ones; None: no steps.
-
-    Args:
-        rollout: of an `StudentPolicy` with `teacher_acts` and `sampled`.
-    """
+    """Mean squared difference of a teacher's sampled actions from its deterministic ones; None: no steps."""
     steps, valid = rollout.steps, rollout.valid
     if not valid.any():
         return None
     return float(np.square(steps.action[valid] - steps.extra.teacher_action[valid]).mean())
 
 
-def _teacher_alarms(survival: float | None, reward_share: float | None) -> list[Alarm]:
+def _teacher_alarms(survival: float | None, reward_share: float | None) -> Iterator[Alarm]:
     signs = []
     if survival is not None and survival < TEACHER_SURVIVAL_ALARM:
         signs.append(f"it fails in {100 * (1 - survival):.0f} % of its episodes")
     if reward_share is not None and reward_share < TEACHER_REWARD_ALARM:
         signs.append(f"it earns {100 * reward_share:.0f} % of the possible reward")
-    if not signs:
-        return []
-    return [
-        Alarm(
+    if signs:
+        yield Alarm(
             "the teacher does not track these clips",
             " and ".join(signs),
             "take another teacher (teacher_config.checkpoint_path, teacher_config.step) or clips like "
             "those it was trained on (teacher_config.reference_data_path)",
         )
-    ]
 
 
-def _action_alarms(mse: float | None, noise: float | None) -> list[Alarm]:
-    if mse is None:
-        return []
+def _action_alarms(mse: float | None, noise: float | None) -> Iterator[Alarm]:
     limit, of_what = ACTION_MSE_ALARM, "the level of a student that has learnt its teacher"
     if noise:
         limit, of_what = TEACHER_NOISE_ALARM * noise, "the teacher's own noise"
-    if mse <= limit:
-        return []
-    return [
-        Alarm(
+    if mse is not None and mse > limit:
+        yield Alarm(
             "action error above the teacher's noise" if noise else "large action error",
             f"the mean squared action error is {mse:.2g}, {mse / limit:.1f} times {of_what} ({limit:.2g})",
             "train longer (training_config.num_steps), lower training_config.kl_weight, or give the "
             "student larger layers (vae_config.decoder_hidden_sizes)",
         )
-    ]
 
 
-def _latent_alarms(latent: Mapping[str, Any]) -> list[Alarm]:
+def _latent_alarms(latent: Mapping[str, Any]) -> Iterator[Alarm]:
     if not latent:
-        return []
+        return
     collapse = latent_alarms(latent["kl"], latent["active_units"], latent["latent_dim"])
-    found = list(collapse.values())
+    yield from collapse.values()
     explained = latent["prior_explains"]
     # a collapsed latent has been told of already
     if not collapse and explained is not None and explained > PRIOR_EXPLAINS_ALARM:
-        found.append(
-            Alarm(
-                "the prior says what the posterior says",
-                f"the prior mean explains {100 * explained:.0f} % of the posterior mean's variance: the "
-                "latent follows the body and hardly hears the reference",
-                "lower training_config.kl_weight, or train on clips that go on differently from alike "
-                "postures",
-            )
+        yield Alarm(
+            "the prior says what the posterior says",
+            f"the prior mean explains {100 * explained:.0f} % of the posterior mean's variance: the "
+            "latent follows the body and hardly hears the reference",
+            "lower training_config.kl_weight, or train on clips that go on differently from alike "
+            "postures",
         )
-    return found
 
 
-def _prior_alarms(latent: Mapping[str, Any], survival: float | None, seconds: float) -> list[Alarm]:
+def _prior_alarms(
+    latent: Mapping[str, Any], survival: float | None, seconds: float
+) -> Iterator[Alarm]:
     if survival is None or survival >= PRIOR_SURVIVAL_ALARM:
-        return []
+        return
     found = (
         f"{100 * survival:.0f} % of its rollouts stand after {seconds:g} s, below "
         f"{100 * PRIOR_SURVIVAL_ALARM:.0f} %"
@@ -135,12 +119,10 @@ def _prior_alarms(latent: Mapping[str, Any], survival: float | None, seconds: fl
     if latent:
         found += f"; posterior and prior are {latent['kl']:.1f} nats apart"
         weight = "raise" if latent["kl"] > MUCH_KL else "lower"
-    return [
-        Alarm(
-            "the prior alone does not stay up",
-            found,
-            f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: "
-            "with too small a KL weight the prior is uninformative; with too large a one the decoder cannot "
-            "imitate the teacher",
-        )
-    ]
+    yield Alarm(
+        "the prior alone does not stay up",
+        found,
+        f"train longer (training_config.num_steps) and {weight} training_config.kl_weight 3 times: "
+        "with too small a KL weight the prior is uninformative; with too large a one the decoder cannot "
+        "imitate the teacher",
+    )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
@@ -22,13 +23,11 @@ SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 @dataclass(frozen=True)
 class DecodedLatents:
-    """Made-up latents, decoded into motion.
+    """Made-up latents, decoded into motion; all episodes start alike.
 
-    Attributes:
-        inputs: JSON-able. Of an interpolation: `first` and `second`, names of the clips, and `weights`
-            [episode] of the second. Of a traversal: `dimension` [episode] that is moved, and `sigma`
-            [episode], how far, in standard deviations of the prior.
-        rollout: what came of it; all episodes start alike.
+    `inputs` is JSON-able: of an interpolation `first` and `second`, names of the clips, and `weights`
+    [episode] of the second; of a traversal `dimension` [episode] that is moved, and `sigma` [episode], how
+    far, in standard deviations of the prior.
     """
 
     inputs: dict[str, Any]
@@ -39,47 +38,34 @@ class DecodedLatents:
         return self.inputs | motion_metrics(self.rollout, reader)
 
 
+@dataclass(frozen=True)
 class LatentPlayback:
-    """Decodes latents of one student."""
+    """Decodes latents of one student (`params`, `student`), whose `teacher` normalises what it sees.
 
-    def __init__(
-        self,
-        player: EpisodeRunner,
-        clips: ReferenceClips,
-        student: StudentVAE,
-        params: Any,
-        teacher: FrozenPolicy,
-    ):
-        """Takes the student and where it acts.
+    Its episodes start from `clips`; the ending of `player` is `prior_rollouts.fallen`.
+    """
 
-        Args:
-            player: whose ending says when a body has fallen (`prior_rollouts.fallen`).
-            clips: that the episodes start from.
-            student: the student's functions.
-            params: the student's parameters.
-            teacher: whose statistics normalise what the student sees.
-        """
-        self._player, self._clips = player, clips
-        self._student, self._params, self._teacher = student, params, teacher
+    player: EpisodeRunner
+    clips: ReferenceClips
+    student: StudentVAE
+    params: Any
+    teacher: FrozenPolicy
 
     def interpolate(
         self, rollout: Rollout, first: int, second: int, weights: Sequence[float] = WEIGHTS
     ) -> DecodedLatents:
         """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
-        Args:
-            rollout: of the student at the mode (`StudentPolicy`).
-            first: episode of a; all start as it did.
-            second: episode of b.
-            weights: of b, one episode each.
+        `rollout` is of the student at the mode (`StudentPolicy`); there is an episode for each weight, and
+        all start as the first did.
         """
         latents = interpolated(
             posterior_means(rollout, first), posterior_means(rollout, second), weights
         )
-        actor = LatentPolicy(self._params, self._teacher, latents, self._student)
+        actor = LatentPolicy(self.params, self.teacher, latents, self.student)
         episodes = repeated_start(rollout.episodes, first, len(weights))
-        played = self._player.run(actor, self._clips, episodes, seed=0, num_steps=len(latents))
-        names = [self._clips.names[rollout.episodes.clip[row]] for row in (first, second)]
+        played = self.player.run(actor, self.clips, episodes, seed=0, num_steps=len(latents))
+        names = [self.clips.names[rollout.episodes.clip[row]] for row in (first, second)]
         inputs = {"first": names[0], "second": names[1], "weights": list(weights)}
         return DecodedLatents(inputs, played)
 
@@ -94,23 +80,18 @@ class LatentPlayback:
     ) -> DecodedLatents:
         """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
 
-        Args:
-            episodes: one of which is where all start.
-            episode: which one.
-            dimensions: moved one by one (`most_active`).
-            prior_std: [dim] typical standard deviation of the prior.
-            num_steps: control steps.
-            sigmas: how far; each dimension is moved by each.
+        Each of the dimensions (`most_active`) is moved by each of the sigmas, in an episode that starts as
+        one of `episodes`; `prior_std` [dim] is the prior's typical standard deviation.
         """
         pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
         offset = np.zeros((len(pairs), len(prior_std)), np.float32)
         for row, (dimension, sigma) in enumerate(pairs):
             offset[row, dimension] = sigma * prior_std[dimension]
         actor = prior_policy(
-            self._params, self._teacher, self._student, len(pairs), std_scale=0.0, offset=offset
+            self.params, self.teacher, self.student, len(pairs), std_scale=0.0, offset=offset
         )
         starts = repeated_start(episodes, episode, len(pairs))
-        played = self._player.run(actor, self._clips, starts, seed=0, num_steps=num_steps)
+        played = self.player.run(actor, self.clips, starts, seed=0, num_steps=num_steps)
         dimension, sigma = map(list, zip(*pairs, strict=True))
         return DecodedLatents({"dimension": dimension, "sigma": sigma}, played)
 
@@ -128,11 +109,7 @@ def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]
 
 
 def contrasting_episodes(rollout: Rollout, layout: Layout) -> tuple[int, int]:
-    """The slowest and the fastest of the episodes that did not fail; of all where fewer than two did not.
-
-    Raises:
-        ValueError: there is but one episode.
-    """
+    """The slowest and the fastest of the episodes that did not fail; of all where fewer than two did not."""
     if rollout.num_episodes < 2:
         raise ValueError(f"{rollout.num_episodes=} must be at least 2")
     valid = rollout.valid
@@ -147,10 +124,7 @@ def contrasting_episodes(rollout: Rollout, layout: Layout) -> tuple[int, int]:
 
 def repeated_start(episodes: Episodes, episode: int, count: int) -> Episodes:
     """`count` episodes that start alike, as one of `episodes` does."""
-    rows = np.full(count, episode)
-    return Episodes(
-        *(np.asarray(part)[rows] for part in (episodes.clip, episodes.start_frame, episodes.key))
-    )
+    return jax.tree.map(lambda part: np.asarray(part)[np.full(count, episode)], episodes)
 
 
 def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
@@ -161,9 +135,8 @@ def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
 def motion_metrics(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:
     """What each episode did, [episode] lists; None where it was too short to tell.
 
-    Returns:
-        `seconds` until it fell or the end, `fell`, and means of `speed` (m/s), `turning_rate` (rad/s,
-        positive to the left) and `torso_height` (m).
+    `seconds` until it fell or the end, `fell`, and means of `speed` (m/s), `turning_rate` (rad/s, positive
+    to the left) and `torso_height` (m).
     """
     steps = rollout.steps
     motions = [

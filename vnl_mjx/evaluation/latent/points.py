@@ -1,4 +1,4 @@
-"""The states that a student visited, with what is known of each: points of the latent space."""
+"""The states that a student visited: points of the latent space, what is known of each, and a map of them."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
@@ -7,10 +7,13 @@ import numpy as np
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import into_frame
 from vnl_mjx.walkers.layout import Layout
+
+_NEIGHBORS = 15  # of UMAP
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,8 @@ class LatentPoints:
     Attributes:
         posterior_mean: [point, dim]; the mode of a latent that is not Gaussian.
         prior_mean: [point, dim], likewise.
-        body: [point, feature] posture and motion of the body when the latent was inferred, blind to place
-            and heading: root height, the vertical in the root's frame, velocities of the root in its
-            frame, joint angles and velocities.
+        body: [point, feature] when the latent was inferred, blind to place and heading: root height, the
+            vertical and the root's velocities in the root's frame, joint angles and velocities.
         speed: horizontal speed of the root then, m/s, over 0.1 s.
         seconds: time in the clip.
         clip: index into the clips.
@@ -71,8 +73,7 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
 def speed_before_steps(rollout: Rollout, layout: Layout) -> np.ndarray:
     """Horizontal speed of the root in the state that each step began in, m/s [time, episode].
 
-    It is that of the chord over 0.1 s about the state; shorter at both ends of the episode. Entries of
-    steps that are not valid mean nothing.
+    It is that of the chord over 0.1 s about the state, shorter at both ends; of valid steps only.
     """
     qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
     position = root_pose(qpos, layout)[0][..., :2]
@@ -108,3 +109,61 @@ def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.nda
     velocity = into_frame(qvel[:, root.velocity], quaternion)
     height, turning = qpos[:, root.position][:, 2:], qvel[:, root.angular_velocity]
     return np.concatenate([height, vertical, velocity, turning, *joints], axis=-1)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Points of the latent space in two dimensions.
+
+    Attributes:
+        method: "PCA" or "UMAP".
+        points: [point, 2] coordinates.
+        explained: [2] share of the variance along each coordinate; None where there is no such share.
+    """
+
+    method: str
+    points: np.ndarray
+    explained: np.ndarray | None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the coordinates, for a picture."""
+        if self.explained is None:
+            return tuple(f"{self.method} {1 + i}" for i in range(self.points.shape[1]))
+        return tuple(f"PC {1 + i} ({100 * s:.0f} %)" for i, s in enumerate(self.explained))
+
+
+def principal_components(latents: np.ndarray) -> Embedding:
+    """Projects [point, dim] latents on their two directions of largest variance, as far as there are two."""
+    from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
+
+    found = min(2, *latents.shape)
+    points, explained = np.zeros((len(latents), 2)), np.zeros(2)
+    if np.ptp(latents, axis=0).any():
+        model = PCA(found, svd_solver="full")
+        points[:, :found] = model.fit_transform(np.asarray(latents, np.float64))
+        explained[:found] = model.explained_variance_ratio_
+    return Embedding("PCA", points, explained)
+
+
+def umap_embedding(latents: np.ndarray, seed: int = 0) -> Embedding:
+    """Places [point, dim] latents so that neighbours stay neighbours (McInnes et al. 2018).
+
+    Raises:
+        UserError: the extra `umap` is not installed, or there are too few points to be neighbours.
+    """
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise UserError(
+            "UMAP: needs the extra 'umap', found no umap-learn; run `uv sync --extra umap`, or pip "
+            "install 'vnl-mjx[umap]'"
+        ) from error
+    if len(latents) <= _NEIGHBORS:
+        raise UserError(
+            f"UMAP: expected more than {_NEIGHBORS} visited states, found {len(latents)}; give more "
+            "episodes (eval_config.starts_per_clip)"
+        )
+    # one thread: with a seed it is used alone in any case
+    model = UMAP(n_neighbors=_NEIGHBORS, n_components=2, random_state=seed, n_jobs=1)
+    return Embedding("UMAP", np.asarray(model.fit_transform(latents), np.float64), None)

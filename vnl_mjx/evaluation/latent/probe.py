@@ -21,11 +21,7 @@ _RIDGE_ALPHA = (1.0, 30.0, 1000.0)
 
 
 def probe_latent(points: LatentPoints, clips: ReferenceClips) -> dict[str, Any]:
-    """Both probes of the posterior mean, the prior mean and the body's posture and motion, JSON-able.
-
-    Returns:
-        `behaviour` (`probe_behaviour`) and `speed` (`probe_speed`).
-    """
+    """Returns `probe_behaviour` and `probe_speed` of posterior mean, prior mean and the body, JSON-able."""
     points = points.thinned(_MAX_POINTS)
     features = {
         "posterior_mean": points.posterior_mean,
@@ -55,9 +51,9 @@ def probe_behaviour(
         groups: [clip] what is kept together in cross-validation.
 
     Returns:
-        `labels` told apart, `left_out` labels of fewer than two groups of clips, `num_clips`, `chance` and
-        `balanced_accuracy` (mean over labels of the share of their points that is recognised) of each
-        feature, `recall` of each label from the first feature; `why` in words where nothing can be measured.
+        `labels` told apart, `left_out` labels of fewer than two groups, `balanced_accuracy` (mean over labels
+        of the share of their points that is recognised) of each feature, `recall` of each label from the
+        first feature; `why` in words where nothing can be measured.
     """
     visited = set(np.unique(clip).tolist())
     names, left_out = _repeated_labels(labels, groups, visited)
@@ -90,18 +86,11 @@ def probe_speed(
     clip: np.ndarray,
     groups: Sequence[Hashable],
 ) -> dict[str, Any]:
-    """Ridge regression of the speed.
-
-    Args:
-        features: named, [point, feature] each.
-        speed: [point] m/s.
-        clip: [point] index into the clips.
-        groups: [clip] what is kept together in cross-validation.
+    """Ridge regression of the speed, [point] m/s; see `probe_behaviour`.
 
     Returns:
         `r2` of each feature: share of the variance of the speed over all points that is predicted, below 0
-        where the prediction is worse than one speed for all; `num_clips`; `why` in words where nothing can
-        be measured.
+        where the prediction is worse than one speed for all; `why` in words where nothing can be measured.
     """
     num_clips = len(np.unique(clip))
     document: dict[str, Any] = {"r2": {}, "num_clips": num_clips, "why": None}
@@ -110,8 +99,12 @@ def probe_speed(
     elif not np.ptp(speed) > 0.0:
         document["why"] = "the speed is the same everywhere"
     else:
+        from sklearn.linear_model import Ridge
+
         folds = _folds(clip, [""] * len(groups), groups)
-        document["r2"] = {n: _speed_r2(values, speed, folds) for n, values in features.items()}
+        for name, values in features.items():
+            missed = speed - _predict(Ridge(), {"alpha": _RIDGE_ALPHA}, values, speed, folds)
+            document["r2"][name] = float(1.0 - np.square(missed).mean() / speed.var())
     return document
 
 
@@ -146,13 +139,6 @@ def _recalls(
     model = LogisticRegression(class_weight="balanced", max_iter=_MAX_ITERATIONS)
     predicted = _predict(model, {"C": _LOGISTIC_C}, values, labels, folds)
     return {name: float(np.mean(predicted[labels == name] == name)) for name in names}
-
-
-def _speed_r2(values: np.ndarray, speed: np.ndarray, folds: np.ndarray) -> float:
-    from sklearn.linear_model import Ridge
-
-    predicted = _predict(Ridge(), {"alpha": _RIDGE_ALPHA}, values, speed, folds)
-    return float(1.0 - np.square(speed - predicted).mean() / speed.var())
 
 
 def _predict(

@@ -19,13 +19,12 @@ _CONSTANT_VARIANCE = 1e-10
 
 
 def latent_statistics(
-    posterior: Latent,
-    prior: Latent,
-    valid: np.ndarray,
-    clip: np.ndarray,
-    control_hz: float,
+    posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray, control_hz: float
 ) -> dict[str, Any]:
-    """Returns all numbers of this file, JSON-able; empty if no step is valid.
+    """Returns all numbers of this file, JSON-able, in nats and seconds; empty if no step is valid.
+
+    `active_units` are told by KL, `varying_units` by the variance of the posterior mean, which
+    `autocorrelation` is of too. Standard deviations and `aggregate` are there for Gaussians only.
 
     Args:
         posterior: of the student.
@@ -33,17 +32,10 @@ def latent_statistics(
         valid: steps that count.
         clip: [episode] which clip each follows.
         control_hz: steps per second.
-
-    Returns:
-        `kl` and `kl_per_dim` (nats) and `active_units` by KL with `intervals` of both, `varying_units` by the
-        variance of the posterior mean, standard deviations of both distributions, `aggregate`
-        (`aggregate_statistics`), `prior_explains` and `autocorrelation` of the posterior mean: `lag_s`,
-        `mean` and quartiles over dimensions, `time_constant_s`. Standard deviations and `aggregate` are
-        there for Gaussians only.
     """
     if not valid.any():
         return {}
-    kl = kl_per_step(posterior, prior)[valid].mean(axis=0)
+    kl = _float64(posterior.kl(prior), valid).mean(axis=0)
     variance = _float64(posterior.mode(), valid).var(axis=0)
     explained, per_dim = prior_explains(posterior, prior, valid)
     return {
@@ -66,43 +58,37 @@ def latent_statistics(
 def _gaussian_figures(posterior: Latent, prior: Latent, valid: np.ndarray) -> dict[str, Any]:
     if not (isinstance(posterior, Gaussian) and isinstance(prior, Gaussian)):
         return {}
-    return {
-        "posterior_std": float(_std(posterior, valid).mean()),
-        "posterior_std_per_dim": _std(posterior, valid).mean(axis=0).tolist(),
-        "prior_std": float(_std(prior, valid).mean()),
-        "prior_std_per_dim": _std(prior, valid).mean(axis=0).tolist(),
-        "aggregate": aggregate_statistics(posterior, prior, valid),
-    }
-
-
-def kl_per_step(posterior: Latent, prior: Latent) -> np.ndarray:
-    """KL(posterior || prior) of each step and dimension, nats [time, episode, dim], float64."""
-    return np.asarray(posterior.kl(prior), np.float64)
+    figures: dict[str, Any] = {}
+    for name, gaussian in (("posterior", posterior), ("prior", prior)):
+        std = _std(gaussian, valid)
+        figures[f"{name}_std"] = float(std.mean())
+        figures[f"{name}_std_per_dim"] = std.mean(axis=0).tolist()
+    return figures | {"aggregate": aggregate_statistics(posterior, prior, valid)}
 
 
 def kl_intervals(
     posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
-    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; clips are resampled.
+    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; None for fewer than two clips.
 
     The draws are those of `evaluation.bootstrap`, but a resample has a KL per dimension rather than one
-    number, and the intervals are plain percentiles. None for fewer than two clips.
+    number, and the intervals are plain percentiles.
     """
     names, member = np.unique(clip, return_inverse=True)
     if len(names) < 2:
         return {name: {"low": None, "high": None} for name in ("kl", "active_units")}
     of_clip = (member == np.arange(len(names))[:, None]).astype(float)
-    kl = np.where(valid[..., None], kl_per_step(posterior, prior), 0.0)
+    kl = np.where(valid[..., None], np.asarray(posterior.kl(prior), np.float64), 0.0)
     sums, counts = of_clip @ kl.sum(axis=0), of_clip @ valid.sum(axis=0)
     drawn = draws(len(names), NUM_RESAMPLES, 0)
     resampled = (drawn @ sums) / np.maximum(drawn @ counts, 1)[:, None]  # [resample, dim]
     tail = 50.0 * (1.0 - LEVEL)
-    figures = {
-        "kl": resampled.sum(axis=1),
-        "active_units": (resampled > ACTIVE_UNIT_KL).sum(axis=1),
-    }
-    bounds = {name: np.percentile(values, [tail, 100.0 - tail]) for name, values in figures.items()}
-    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in bounds.items()}
+    active = (resampled > ACTIVE_UNIT_KL).sum(axis=1)
+    found = {}
+    for name, values in (("kl", resampled.sum(axis=1)), ("active_units", active)):
+        low, high = np.percentile(values, [tail, 100.0 - tail]).tolist()
+        found[name] = {"low": low, "high": high}
+    return found
 
 
 def aggregate(gaussian: Gaussian, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,8 +104,8 @@ def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray
     """Does the prior, over all visited states, cover what the posterior uses?
 
     Returns:
-        `posterior` and `prior` with `mean` and `std` [dim] of both mixtures, and `kl_per_dim` and `kl`, nats,
-        from the Gaussian with the moments of the one to the Gaussian with those of the other.
+        `mean` and `std` [dim] of both mixtures, and the KL in nats from the Gaussian with the moments of the
+        posterior's to the Gaussian with those of the prior's.
     """
     q_mean, q_variance = aggregate(posterior, valid)
     p_mean, p_variance = aggregate(prior, valid)
@@ -138,10 +124,7 @@ def prior_explains(
     """Share of the posterior mean's variance that the prior mean, taken as its prediction, explains.
 
     1 where the body alone decides the latent, about 0 where only the reference does, below 0 where the
-    prior mean is worse than a constant.
-
-    Returns:
-        The share of all dimensions together, and of each; None where the posterior mean is constant.
+    prior mean is worse than a constant. Of all dimensions, and of each; None where the mean is constant.
     """
     mean = _float64(posterior.mode(), valid)
     variance = mean.var(axis=0)
@@ -190,19 +173,15 @@ def time_constant(lag_s: np.ndarray, correlation: np.ndarray) -> float | None:
 def _autocorrelation_figures(
     posterior: Latent, valid: np.ndarray, control_hz: float
 ) -> dict[str, Any]:
-    curves = autocorrelation(
-        np.asarray(posterior.mode()), valid, round(_LONGEST_LAG_S * control_hz)
-    )
+    longest = round(_LONGEST_LAG_S * control_hz)
+    curves = autocorrelation(np.asarray(posterior.mode()), valid, longest)
     if not len(curves):
         return {"lag_s": [], "mean": [], "lower": [], "upper": [], "time_constant_s": None}
     lag_s, mean = np.arange(curves.shape[1]) / control_hz, curves.mean(axis=0)
     lower, upper = np.quantile(curves, (0.25, 0.75), axis=0)
-    return {
-        "lag_s": lag_s.tolist(),
-        "mean": mean.tolist(),
-        "lower": lower.tolist(),
-        "upper": upper.tolist(),
-        "time_constant_s": time_constant(lag_s, mean),
+    found = {"lag_s": lag_s, "mean": mean, "lower": lower, "upper": upper}
+    return {name: values.tolist() for name, values in found.items()} | {
+        "time_constant_s": time_constant(lag_s, mean)
     }
 
 

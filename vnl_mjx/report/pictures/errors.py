@@ -32,10 +32,7 @@ def by_clip(
     sets: Sequence[str] | None = None,
     target: float | None = None,
 ) -> Picture:
-    """A metric of every clip, [clip] of each policy; the distribution over clips where there are many.
-
-    Clips of different `sets` ("train", "held_out") are drawn apart; see `by_name`.
-    """
+    """A metric of every clip, [clip] of each policy, clips of different `sets` apart; see `by_name`."""
     caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
     return by_name(
         values, clips, label, groups=sets, target=target, caption=caption, of_what="clips"
@@ -98,14 +95,7 @@ def by_name(
 def distribution(
     values: Mapping[str, np.ndarray], label: str, of_what: str, target: float | None = None
 ) -> Picture:
-    """Share of clips (or episodes, or joints) at or below each value, of each policy.
-
-    Args:
-        values: [any] of each policy; NaN is left out.
-        label: of the figure, with its unit.
-        of_what: "clips", "episodes" or "actuators".
-        target: drawn as a line.
-    """
+    """Share of `of_what`, such as "clips", at or below each value, [any] of each policy without NaN."""
     finite = {name: np.sort(value[np.isfinite(value)]) for name, value in values.items()}
     num = max((len(value) for value in finite.values()), default=0)
     caption = (
@@ -155,8 +145,8 @@ def _draw_dots(
     position = np.array([y for y, row in enumerate(rows) if isinstance(row, int)]) + offset
     index = [row for row in rows if isinstance(row, int)]
     value, look = spread.value[index], policy_style(policy, policies)
-    low, high = (-np.inf if bounds[0] is None else bounds[0]), bounds[1]
-    high = np.inf if high is None else high
+    low = -np.inf if bounds[0] is None else bounds[0]
+    high = np.inf if bounds[1] is None else bounds[1]
     if spread.low is not None and spread.high is not None:
         ends = np.clip(spread.low[index], low, high), np.clip(spread.high[index], low, high)
         axis.hlines(position, *ends, color=look["color"], linewidth=1.1)

@@ -23,7 +23,6 @@ from vnl_mjx.report.pictures.style import (
     short,
 )
 
-_MOST_POINTS = 6000  # more only cover one another
 _MOST_DIMENSIONS = 40  # of the aggregate posterior, most active first
 _MOST_NAMED = 7
 _FLOOR_NATS = 1e-4
@@ -32,17 +31,11 @@ _FLOOR_NATS = 1e-4
 def latent_by_group(
     points: np.ndarray, groups: Sequence[str], axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means in two dimensions, coloured by clip or label.
+    """Posterior means [state, 2] in two dimensions, coloured by clip or label, `groups` [state].
 
-    Args:
-        points: [state, 2].
-        groups: [state] name of each state's clip or label.
-        axes: names of the two dimensions, for instance "PC 1 (31 %)".
-        what: "clip" or "behaviour".
-        method: by which the latent was reduced.
+    `axes` are names of the two dimensions, for instance "PC 1 (31 %)"; `what` is "clip" or "behaviour".
     """
-    kept = _thin(len(points))
-    points, of_point = points[kept], np.asarray(groups)[kept]
+    of_point = np.asarray(groups)
     colors = group_colors(of_point.tolist())
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states in {len(colors)} groups by {quantity(what)}."
@@ -62,17 +55,7 @@ def latent_by_group(
 def latent_by_value(
     points: np.ndarray, values: np.ndarray, axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means in two dimensions, coloured by a number such as time or speed.
-
-    Args:
-        points: [state, 2].
-        values: [state].
-        axes: names of the two dimensions.
-        what: the number, with its unit.
-        method: by which the latent was reduced.
-    """
-    kept = _thin(len(points))
-    points, values = points[kept], values[kept]
+    """Posterior means [state, 2], coloured by a number [state]; `what` says which, with its unit."""
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states by {quantity(what)}."
     low, high = np.nanquantile(values, (0.02, 0.98))  # a few outliers take no colour from the rest
@@ -86,12 +69,7 @@ def latent_by_value(
 
 
 def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
-    """KL of posterior and prior of each latent dimension, sorted.
-
-    Args:
-        kl: [dim] mean over visited states, nats.
-        threshold: above which a dimension counts as active, nats.
-    """
+    """KL of posterior and prior [dim], nats, sorted; above `threshold` a dimension counts as active."""
     ordered = np.maximum(np.sort(kl)[::-1], _FLOOR_NATS)
     num_active = int(np.sum(kl > threshold))
     caption = (
@@ -116,13 +94,7 @@ def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
 def autocorrelation(
     lags_s: np.ndarray, correlation: Estimates, time_constant_s: float | None = None
 ) -> Picture:
-    """Autocorrelation of the posterior mean against the lag.
-
-    Args:
-        lags_s: [lag] seconds.
-        correlation: [lag] mean over dimensions; its ends are quartiles over them.
-        time_constant_s: where it has fallen to 1 / e; drawn as a line.
-    """
+    """Autocorrelation [lag] of the posterior mean with its quartiles over dimensions, against the lag."""
     caption = "Autocorrelation of the posterior mean, averaged over latent dimensions."
     if correlation.low is not None:
         caption += " Band: quartiles over dimensions."
@@ -145,12 +117,7 @@ def autocorrelation(
 def aggregate_posterior(
     posterior: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
 ) -> Picture:
-    """Mean and spread of each dimension over all visited states, of posterior and prior.
-
-    Args:
-        posterior: "mean" and "std", [dim] each, of the aggregate.
-        prior: the same of the prior.
-    """
+    """Mean and deviation, `mean` and `std` [dim], over all visited states, of posterior and prior."""
     order = np.argsort(-posterior["std"])[:_MOST_DIMENSIONS]
     left_out = len(posterior["std"]) - len(order)
     caption = (
@@ -180,10 +147,3 @@ def _scatter(axis: Axes, points: np.ndarray, **look: object):
 def _plane(axis: Axes, axes: Sequence[str]) -> None:
     axis.set(xlabel=axes[0], ylabel=axes[1], xticks=[], yticks=[])
     axis.spines[["left", "bottom"]].set_color(GRID)
-
-
-def _thin(num: int) -> np.ndarray:
-    """Which of many points to draw, evenly spread and always the same."""
-    if num <= _MOST_POINTS:
-        return np.arange(num)
-    return np.random.default_rng(0).choice(num, _MOST_POINTS, replace=False)

@@ -1,10 +1,9 @@
 """One picture of what was kept of recordings, what was cut, and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import matplotlib.backends.backend_agg
 import matplotlib.figure
 import matplotlib.patches
 import numpy as np
@@ -14,10 +13,11 @@ from matplotlib.figure import SubFigure
 from vnl_mjx.clips.preprocess_report import KEPT, Piece
 from vnl_mjx.clips.quality import measure_title
 from vnl_mjx.config.preprocessing import QualityLimits
+from vnl_mjx.report.pictures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
-_KEPT_COLOR, _CUT_COLOR = "#0072B2", "#D55E00"
-# Okabe and Ito's palette, without the blue of what was kept; then again, hatched.
-_COLORS = ("#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#F0E442", "#555555")
+_KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
+# Without the blue of what was kept; then again, hatched.
+_COLORS = (ORANGE, VERMILLION, PURPLE, GREEN, SKY, YELLOW, "#555555")
 _HATCHES = ("", "////", "xxxx", "....")
 _MAX_ROWS = 30  # of the timeline; more takes are laid end to end
 _MAX_SPANS = 150  # of one reason on a line, that are told apart by a white edge
@@ -40,13 +40,7 @@ _SHOWN = (
 def save_quality_plot(
     path: Path, pieces: Sequence[Piece], limits: QualityLimits | None = None
 ) -> None:
-    """Draws a PNG: every take with what was kept and cut, and each clip's measures and limits.
-
-    Args:
-        path: of the PNG.
-        pieces: of all recordings, in order; at least one.
-        limits: drawn as dashed lines.
-    """
+    """Draws a PNG: every take with what was kept and cut, and each clip's measures, with `limits` dashed."""
     if not pieces:
         raise ValueError("there are no pieces to draw")
     takes = _takes(pieces)
@@ -58,7 +52,6 @@ def save_quality_plot(
     figure = matplotlib.figure.Figure(
         figsize=(13, timeline_inches + bars_inches), layout="constrained"
     )
-    matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     heights = [timeline_inches, bars_inches] if shown else [1.0]
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_timeline(parts[0].subplots(), rows, takes)
@@ -67,22 +60,20 @@ def save_quality_plot(
     figure.savefig(path, dpi=110, format="png")
 
 
-@dataclass(frozen=True)
-class _Take:
+class _Take(NamedTuple):
     """What became of one take, times in seconds of the recording."""
 
     name: str
     start_s: float
     seconds: float
-    pieces: tuple[Piece, ...]
+    pieces: Sequence[Piece]
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """Takes on one line of the timeline, each with the time at which it is drawn."""
 
     label: str
-    takes: tuple[tuple[float, _Take], ...]
+    takes: Sequence[tuple[float, _Take]]
 
 
 def _takes(pieces: Sequence[Piece]) -> list[_Take]:
@@ -92,7 +83,7 @@ def _takes(pieces: Sequence[Piece]) -> list[_Take]:
     takes = []
     for (recording, take), own in groups.items():
         start, stop = min(p.start_s for p in own), max(p.stop_s for p in own)
-        takes.append(_Take(f"{recording} {take}", start, stop - start, tuple(own)))
+        takes.append(_Take(f"{recording} {take}", start, stop - start, own))
     return takes
 
 
@@ -109,7 +100,7 @@ def _pack(takes: Sequence[_Take]) -> list[_Row]:
         line = takes[first : first + per_row]
         starts = np.cumsum([0.0, *(take.seconds for take in line[:-1])]).tolist()
         label = f"takes {first + 1} to {first + len(line)}" if per_row > 1 else _short(line[0].name)
-        rows.append(_Row(label, tuple(zip(starts, line, strict=True))))
+        rows.append(_Row(label, list(zip(starts, line, strict=True))))
     return rows
 
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-import matplotlib.backends.backend_agg
 import matplotlib.figure
 import numpy as np
 from matplotlib import ticker
@@ -75,14 +75,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture.
-
-    Attributes:
-        svg: text of the SVG file.
-        png: bytes of the PNG file.
-        caption: what is drawn and how to read it, a sentence or two.
-        alt: what one sees, for those who do not.
-    """
+    """A drawn picture: text of the SVG file, bytes of the PNG, a caption, and what one sees in words."""
 
     svg: str
     png: bytes
@@ -92,38 +85,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Values with their 95 % intervals, arrays of one shape.
-
-    Attributes:
-        value: NaN where there is nothing to draw.
-        low: lower ends; None where there are no intervals.
-        high: upper ends.
-    """
+    """Values, NaN where there is nothing to draw, with their 95 % intervals, if any: arrays of one shape."""
 
     value: np.ndarray
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
 
-@dataclass
 class Sheet:
-    """A figure being drawn on `axes` inside the block of `sheet`; the picture after it."""
+    """A figure being drawn on `axes` inside the block of `sheet`; the picture is there after it."""
 
-    figure: matplotlib.figure.Figure
-    axes: Sequence[Axes]
-    finished: Picture | None = None
+    picture: Picture
 
-    @property
-    def axis(self) -> Axes:
-        """The first of the axes."""
-        return self.axes[0]
-
-    @property
-    def picture(self) -> Picture:
-        """What was drawn."""
-        if self.finished is None:
-            raise ValueError("the picture is there after the block of `sheet`")
-        return self.finished
+    def __init__(self, figure: matplotlib.figure.Figure, axes: Sequence[Axes]):
+        """Takes the figure; `axis` is the first of its axes."""
+        self.figure, self.axes, self.axis = figure, axes, axes[0]
 
 
 @contextlib.contextmanager
@@ -132,18 +108,12 @@ def sheet(
 ) -> Iterator[Sheet]:
     """A figure, drawn and written within this style alone.
 
-    Args:
-        height: inches.
-        caption: of the picture.
-        alt: of the picture.
-        rows: of axes.
-        columns: of axes, each as wide as a column of a paper.
+    `height` is in inches; each of the axes is as wide as a column of a paper.
     """
     with matplotlib.rc_context(_STYLE):
         # Browsers set text a little wider than Matplotlib does.
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.04)
         figure = matplotlib.figure.Figure(figsize=(columns * COLUMN_INCHES, height), layout=layout)
-        matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
         drawn = Sheet(figure, axes.ravel().tolist())
         yield drawn
@@ -154,22 +124,17 @@ def sheet(
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
         text = svg.getvalue().replace("'DejaVu Sans'", _SVG_FONTS)
-        drawn.finished = Picture(text, png.getvalue(), caption, alt)
+        drawn.picture = Picture(text, png.getvalue(), caption, alt)
 
 
 def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
     """Colour and marker of a policy, the same in every picture of a report.
 
-    Args:
-        name: "student", "teacher", "reference", "data", "prior", or of a further checkpoint.
-        names: all policies of the report, by which further ones are told apart.
+    `names` are all policies of the report, by which those that are not in `_POLICIES` are told apart.
     """
-    if name not in _POLICIES:
-        others = [other for other in names if other not in _POLICIES]
-        rank = others.index(name) if name in others else 0
-        color, marker = _OTHERS[rank % len(_OTHERS)]
-    else:
-        color, marker = _POLICIES[name]
+    others = [other for other in names if other not in _POLICIES]
+    rank = others.index(name) if name in others else 0
+    color, marker = _POLICIES.get(name) or _OTHERS[rank % len(_OTHERS)]
     return {"color": color, "marker": marker}
 
 
@@ -180,9 +145,7 @@ def policy_color(name: str, names: Sequence[str] = ()) -> str:
 
 def group_colors(groups: Sequence[str]) -> Mapping[str, str]:
     """Colours of the groups, most frequent first; beyond the palette all are grey."""
-    counts: dict[str, int] = {}
-    for group in groups:
-        counts[group] = counts.get(group, 0) + 1
+    counts = Counter(groups)
     ordered = sorted(counts, key=lambda group: (-counts[group], group))
     return {group: PALETTE[i] if i < len(PALETTE) else MUTED for i, group in enumerate(ordered)}
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from vnl_mjx.report.pictures.style import BLUE, Picture, logarithmic, sheet
 
 # Names of `metrics.jsonl` and their labels.
-_STUDENT_CURVES = {
+STUDENT_CURVES = {
     "loss/action_mse": "action MSE, squared tanh units",
     "loss/kl": "KL(posterior ‖ prior), nats",
     "latent/active_units": "active units",
@@ -19,7 +19,7 @@ _STUDENT_CURVES = {
     "episode/steps": "episode length, control steps",
     "time/env_steps_per_second": "environment steps per second",
 }
-_TEACHER_CURVES = {
+TEACHER_CURVES = {
     "rollout/reward_fraction": "imitation reward / maximum",
     "episode/survival": "survival",
     "episode/steps": "episode length, control steps",
@@ -27,7 +27,7 @@ _TEACHER_CURVES = {
     "loss/explained_variance": "returns explained by the value",
     "time/env_steps_per_second": "environment steps per second",
 }
-_REPORT_CURVES = {k: label for k, label in _STUDENT_CURVES.items() if not k.startswith("time/")} | {
+_REPORT_CURVES = {k: label for k, label in STUDENT_CURVES.items() if not k.startswith("time/")} | {
     "eval/reward_ratio": "ratio of mean episode rewards, student / teacher"
 }
 _LOGARITHMIC = {"loss/action_mse"}
@@ -36,22 +36,20 @@ _MOST_POINTS = 400
 Rows = Sequence[Mapping[str, float]]
 
 
-def training_curves(metrics_file: Path, folder: Path) -> None:
-    """Draws `training.png` from the JSONL metrics of a distillation; nothing before the first update."""
-    _draw_run(metrics_file, folder, _STUDENT_CURVES)
-
-
-def teacher_curves(metrics_file: Path, folder: Path) -> None:
-    """Draws `training.png` from the JSONL metrics of a teacher's training; as `training_curves`."""
-    _draw_run(metrics_file, folder, _TEACHER_CURVES)
+def draw_curves(metrics_file: Path, folder: Path, curves: Mapping[str, str]) -> None:
+    """Draws `training.png` from the JSONL metrics of a run; nothing before the first update."""
+    rows = [json.loads(line) for line in metrics_file.read_text().splitlines() if line]
+    if not any("loss/total" in row for row in rows):
+        return
+    with sheet(4.0, "", "", rows=2, columns=3) as drawn:
+        for axis, (name, label) in zip(drawn.axes, curves.items(), strict=True):
+            _draw(axis, rows, name, label)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "training.png").write_bytes(drawn.picture.png)
 
 
 def training_pictures(rows: Rows) -> dict[str, Picture]:
-    """Returns a picture of each curve of a distillation by its metric; none of fewer than two rows.
-
-    Args:
-        rows: of the run's `metrics.jsonl`.
-    """
+    """Returns a picture of each curve of a run's `metrics.jsonl`; none of fewer than two rows."""
     pictures = {}
     for name, label in _REPORT_CURVES.items():
         steps, values = _points(rows, name)
@@ -63,17 +61,6 @@ def training_pictures(rows: Rows) -> dict[str, Picture]:
             _draw(drawn.axis, rows, name, label)
         pictures[name] = drawn.picture
     return pictures
-
-
-def _draw_run(metrics_file: Path, folder: Path, curves: Mapping[str, str]) -> None:
-    rows = [json.loads(line) for line in metrics_file.read_text().splitlines() if line]
-    if not any("loss/total" in row for row in rows):
-        return
-    with sheet(4.0, "", "", rows=2, columns=3) as drawn:
-        for axis, (name, label) in zip(drawn.axes, curves.items(), strict=True):
-            _draw(axis, rows, name, label)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "training.png").write_bytes(drawn.picture.png)
 
 
 def _draw(axis: Axes, rows: Rows, name: str, label: str) -> None:

@@ -10,15 +10,15 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
-from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_paths
+from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_path
+from vnl_mjx.report.rendering.captions import squares, time_and_speed
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import metric, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 HOST = "127.0.0.1"  # the page has no password
@@ -41,44 +41,28 @@ def serve(
     qpos: np.ndarray,
     rate_hz: float,
     *,
-    title: str = "",
+    title: str = "the motion",
     note: str = "",
     port: int = 8080,
     seconds: float | None = None,
 ) -> int:
     """Shows a motion, qpos [frame, nq], on a page of this machine; returns the exit status.
 
-    It serves until Ctrl-C, or for so many seconds. `note` stands below the title.
-
-    Raises:
-        UserError: the extra `viewer` is not installed, or the port is taken.
+    See `serve_page`; `note` stands below the title.
     """
-    title = title or "the motion"
-
-    def open_page(server: Any) -> MotionPage:
-        return MotionPage(server, build_scene(walker), qpos, rate_hz, title, note)
-
-    return serve_page(open_page, title, port, seconds)
-
-
-class Page(Protocol):
-    """What `serve_page` keeps going."""
-
-    def advance(self, seconds: float) -> None:
-        """Goes on by so much time of the spectator."""
-        ...
+    motion = build_scene(walker), qpos, rate_hz, title, note
+    return serve_page(lambda server: MotionPage(server, *motion).advance, title, port, seconds)
 
 
 def serve_page(
-    open_page: Callable[[Any], Page], title: str, port: int, seconds: float | None = None
+    open_page: Callable[[Any], Callable[[float], None]],
+    title: str,
+    port: int,
+    seconds: float | None = None,
 ) -> int:
-    """Keeps a page of this machine going until Ctrl-C; returns the exit status.
+    """Keeps a page of this machine going until Ctrl-C, or for so many seconds; returns the exit status.
 
-    Args:
-        open_page: builds it on a `viser.ViserServer`.
-        title: what it shows.
-        port: of the page.
-        seconds: to serve for; default: until Ctrl-C.
+    `open_page` builds it on a `viser.ViserServer`, and gives what goes on by so much time of the spectator.
 
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.
@@ -91,13 +75,13 @@ def serve_page(
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
     try:
-        page = open_page(server)
+        advance = open_page(server)
         print(f"http://{HOST}:{server.get_port()} shows {title}; Ctrl-C ends it", flush=True)
         last = began = time.monotonic()
         while seconds is None or last - began < seconds:
             time.sleep(1.0 / _MAX_FPS)
             now = time.monotonic()
-            page.advance(now - last)
+            advance(now - last)
             last = now
     except KeyboardInterrupt:
         pass  # the way to leave it
@@ -107,29 +91,15 @@ def serve_page(
 
 
 class MotionPage:
-    """The scene and the controls of one page.
-
-    Attributes:
-        frame: of the motion that is shown; between two frames, the earlier.
-        playing: whether time goes on.
-    """
+    """The scene and the controls of one page; `frame` of the motion is shown, of two the earlier."""
 
     def __init__(
         self, server: Any, scene: Scene, qpos: np.ndarray, rate_hz: float, title: str, note: str
     ):
-        """Builds the page.
-
-        Args:
-            server: a `viser.ViserServer`.
-            scene: without ghosts.
-            qpos: [frame, nq].
-            rate_hz: frames per second.
-            title: above the controls.
-            note: below it.
-        """
+        """Builds the page of qpos [frame, nq] on a `viser.ViserServer`; the scene has no ghosts."""
         self._server, self._scene, self._qpos, self._rate_hz = server, scene, qpos, rate_hz
         self._texts = time_and_speed(qpos, np.arange(len(qpos)) / rate_hz, rate_hz, scene)
-        (self._path,) = camera_paths(scene, qpos, rate_hz, ("side",), 1.0)
+        self._path = camera_path(scene, qpos, rate_hz)
         self._walker = WalkerMesh(server, scene.model)
         self._floor = add_floor(server, scene)
         self._time = 0.0
@@ -162,10 +132,7 @@ class MotionPage:
 
     def _add_controls(self, title: str, note: str) -> None:
         gui = self._server.gui
-        gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
-        square = f"floor squares {metric(self._scene.square)}"
-        gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, square]))}")
-        self._text = gui.add_markdown("")
+        self._text = add_head(gui, title, self._scene, note)
         self._slider = gui.add_slider(
             "Frame", min=0, max=max(1, len(self._qpos) - 1), step=1, initial_value=0
         )
@@ -185,6 +152,13 @@ class MotionPage:
             frame = min(int(self._slider.value), len(self._qpos) - 1)
             self._time = frame / self._rate_hz
             self.show(frame)
+
+
+def add_head(gui: Any, title: str, scene: Scene, note: str = "") -> Any:
+    """Writes what is shown above a page's controls; returns an empty text below it."""
+    gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
+    gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, squares(scene)]))}")
+    return gui.add_markdown("")
 
 
 def _check_port(port: int) -> None:

@@ -13,19 +13,12 @@ _BONES_PER_VERTEX = 4  # that the page's renderer takes into account
 
 
 class WalkerMesh:
-    """One walker on a page.
-
-    Attributes:
-        data: of the pose that is shown, with its kinematics.
-    """
+    """One walker on a page; `data` is of the pose that is shown, with its kinematics."""
 
     def __init__(
         self, server: Any, model: mujoco.MjModel, name: str = "walker", is_ghost: bool = False
     ):
-        """Sends what does not change of a scene's model to a `viser.ViserServer`.
-
-        `name` is unlike those of the page's other walkers; a ghost is translucent.
-        """
+        """Sends what does not change; names of walkers differ, and a ghost is translucent."""
         self._server, self._model, self.data = server, model, mujoco.MjData(model)
         look = {"color": _rgb(GHOST_RGBA), "opacity": GHOST_RGBA[3]} if is_ghost else {}
         self._bodies = _add_bodies(server, model, name, look)

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.quaternions import matrix
-from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, top_body
+from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, center_and_reach
 from vnl_mjx.walkers.layout import Layout
 
 # View to its direction from the walker's mean heading and its elevation, degrees; a little from the
@@ -46,44 +46,32 @@ class CameraPath:
         camera.elevation = self.elevation
 
 
-def camera_paths(
-    scene: Scene, qpos: np.ndarray, rate_hz: float, views: tuple[str, ...], aspect: float
-) -> list[CameraPath]:
-    """One camera per view, which follows the first walker of the scene.
+def camera_path(
+    scene: Scene, qpos: np.ndarray, rate_hz: float, view: str = "side", aspect: float = 1.0
+) -> CameraPath:
+    """A camera that follows the first walker of the scene, qpos [frame, nq]; `view` is out of `VIEWS`.
 
-    Directions are fixed over a motion, so that a turn is seen as one.
-
-    Args:
-        scene: what is filmed.
-        qpos: [frame, scene.nq] of the first walker.
-        rate_hz: frames per second.
-        views: out of `VIEWS`.
-        aspect: width of one view's picture over its height.
+    Its direction is fixed over a motion, so that a turn is seen as one; `aspect` is the width of its
+    picture over its height.
     """
-    unknown = [view for view in views if view not in VIEWS]
-    if unknown or not views:
-        raise ValueError(f"{views=} must be out of {', '.join(VIEWS)}")
-    centers, reach = _centers_and_reach(scene, qpos)
+    if view not in VIEWS:
+        raise ValueError(f"{view=} must be out of {', '.join(VIEWS)}")
+    data, every = mujoco.MjData(scene.model), max(1, len(qpos) // _MAX_POSES)
+    found = [center_and_reach(scene.model, data, pose) for pose in qpos]
+    centers = np.array([center for center, _ in found])
+    reach = float(np.percentile([reach for _, reach in found[::every]], 95))
     lookat = np.empty_like(centers)
     lookat[:, :2] = smooth(centers[:, :2], rate_hz, _SMOOTHING_S)
     lookat[:, 2] = smooth(centers[:, 2], rate_hz, _HEIGHT_SMOOTHING_S)
     lag = np.linalg.norm(centers - lookat, axis=-1).max(initial=0.0)
     half = (_FILLED * reach + lag) / min(1.0, aspect)
     distance = half / math.tan(math.radians(FOV_DEG / 2))
-    heading = mean_heading_deg(qpos, scene.layout)
-    return [
-        CameraPath(lookat, distance, heading + VIEWS[view][0], VIEWS[view][1]) for view in views
-    ]
+    azimuth, elevation = VIEWS[view]
+    return CameraPath(lookat, distance, mean_heading_deg(qpos, scene.layout) + azimuth, elevation)
 
 
 def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
-    """Low-passed copy of `values` [frame, ...]; steady motion stays as it is, also at the ends.
-
-    Args:
-        values: [frame, ...], world coordinates.
-        rate_hz: frames per second.
-        seconds: sigma of the Gaussian.
-    """
+    """Low-passed `values` [frame, ...], by a Gaussian of sigma `seconds`; steady motion stays as it is."""
     sigma = seconds * rate_hz
     margin = min(math.ceil(4 * sigma), len(values) - 1)
     if margin < 1:
@@ -99,21 +87,3 @@ def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
     _, quaternion = root_pose(qpos, layout)
     forward = matrix(quaternion)[:, :, 0].mean(axis=0)
     return math.degrees(math.atan2(forward[1], forward[0]))
-
-
-def _centers_and_reach(scene: Scene, qpos: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre of mass [frame, 3] of the first walker, and how far it reaches from there, metres."""
-    model, data = scene.model, mujoco.MjData(scene.model)
-    root = top_body(model)
-    own = model.body_rootid[model.geom_bodyid] == root
-    every = max(1, len(qpos) // _MAX_POSES)
-    centers, reaches = np.empty((len(qpos), 3)), []
-    for frame, pose in enumerate(qpos):  # drawing it takes a thousand times longer
-        data.qpos[: scene.nq] = pose
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        centers[frame] = data.subtree_com[root]
-        if frame % every == 0:
-            away = np.linalg.norm(data.geom_xpos[own] - centers[frame], axis=-1)
-            reaches.append(np.max(away + model.geom_rbound[own], initial=1e-3))
-    return centers, float(np.percentile(reaches, 95))

@@ -1,4 +1,4 @@
-"""Words on pictures, and sheets of pictures with words."""
+"""Words on pictures, and pictures put together."""
 
 import functools
 from collections.abc import Sequence
@@ -6,10 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vnl_mjx.clips.columns import root_pose
+from vnl_mjx.report.rendering.cameras import smooth
+from vnl_mjx.report.rendering.scene import Scene
+
 _TEXT_RGB = (45, 52, 60)
 _ALARM_RGB = (176, 32, 20)
 _STRIP_RGBA = (255, 255, 255, 175)
 _GAP = 2  # pixels between the pictures of a row of pictures
+_SPEED_SMOOTHING_S = 0.1
 _HEAD = 22  # pixels above them
 
 
@@ -25,15 +30,8 @@ def write_caption(
     """A copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
 
     Text that does not fit is set smaller, then cut: first the left one, for the right one says what
-    has to be known, as that a motion is synthetic.
-
-    Args:
-        picture: what is written on.
-        left: text at the left.
-        right: text at the right.
-        share: the letters are so many times smaller than the picture.
-        at_top: along the upper edge in place of the lower.
-        alarm: the right text says what must not be missed.
+    has to be known, as that a motion is synthetic. The letters are `share` times smaller than the picture;
+    an alarm is what must not be missed.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
@@ -55,16 +53,27 @@ def write_caption(
     return np.asarray(image)
 
 
+def tiled(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """One picture of several, uint8 [height, width, 3] of one size: row by row, white lines between."""
+    high, wide = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    whole = np.full((rows * high, columns * wide, 3), 255, np.uint8)
+    for rank, picture in enumerate(pictures):
+        top, left = rank // columns * high, rank % columns * wide
+        whole[top : top + high, left : left + wide] = picture
+    for row in range(1, rows):
+        whole[row * high - 1 : row * high + 1] = 255
+    for column in range(1, columns):
+        whole[:, column * wide - 1 : column * wide + 1] = 255
+    return whole
+
+
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], note: str, width: int
 ) -> Image.Image:
-    """Pictures in two columns (four where they are high), each with its caption.
+    """Pictures, uint8 [height, width, 3] of one size, in two columns (four where they are high).
 
-    Args:
-        pictures: uint8 [height, width, 3] each, of one size.
-        captions: one per picture.
-        note: at the right of each caption.
-        width: of the sheet, pixels.
+    Each has its caption, with the note at the right; `width` is of the sheet, pixels.
     """
     high, wide = pictures[0].shape[:2]
     columns = min(len(pictures), 2 if wide > high else 4)
@@ -81,13 +90,9 @@ def contact_sheet(
 def picture_rows(
     rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], times: Sequence[str], width: int
 ) -> Image.Image:
-    """One row of pictures for each motion; what stands in one column is of one time.
+    """One row of pictures, uint8 [height, width, 3], for each motion; a column is of one time.
 
-    Args:
-        rows: uint8 [height, width, 3] each, of one size; as many in each row as `times`.
-        names: of the rows, written on their first picture.
-        times: of the columns, written on the first row.
-        width: of the sheet, pixels.
+    Names are written on the first picture of a row, times above the columns; `width` is of the sheet, pixels.
     """
     high, wide = rows[0][0].shape[:2]
     cell_width = (width + _GAP) // len(times) - _GAP
@@ -104,6 +109,33 @@ def picture_rows(
                 small = Image.fromarray(written)
             sheet.paste(small, (left, _HEAD + row * (cell[1] + _GAP)))
     return sheet
+
+
+def time_and_speed(qpos: np.ndarray, times: np.ndarray, rate_hz: float, scene: Scene) -> list[str]:
+    """Time, s, and horizontal speed of the root at each frame of the first walker's qpos [frame, nq]."""
+    position, _ = root_pose(qpos, scene.layout)
+    position = smooth(position[:, :2], rate_hz, _SPEED_SMOOTHING_S)
+    if len(position) > 1:
+        speeds = np.linalg.norm(np.gradient(position, 1.0 / rate_hz, axis=0), axis=-1)
+    else:
+        speeds = np.zeros(1)
+    small = scene.reach < 0.5
+    return [
+        f"{time:.2f} s   " + (f"{100 * speed:.0f} cm/s" if small else f"{speed:.1f} m/s")
+        for time, speed in zip(times, speeds, strict=True)
+    ]
+
+
+def metric(length: float) -> str:
+    """A length in metres as a person would say it."""
+    if length >= 1.0:
+        return f"{length:g} m"
+    return f"{100 * length:g} cm" if length >= 0.01 else f"{1000 * length:g} mm"
+
+
+def squares(scene: Scene) -> str:
+    """What gives a picture its scale."""
+    return f"floor squares {metric(scene.square)}"
 
 
 @functools.cache

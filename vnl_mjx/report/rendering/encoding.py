@@ -1,6 +1,7 @@
 """Videos and pictures on disk, which appear complete or not at all."""
 
 import contextlib
+import math
 import os
 import subprocess
 import tempfile
@@ -9,10 +10,12 @@ from fractions import Fraction
 
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
+
+MAX_FPS = 60
+MIN_FPS = 20  # below it motion is seen as single pictures
 
 
 @contextlib.contextmanager
@@ -21,18 +24,19 @@ def mp4_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Gives a function that appends one picture, uint8 [height, width, 3], to a new mp4.
 
-    The video replaces `path` when the block ends without an error, and leaves nothing otherwise.
-
-    Args:
-        path: of the mp4.
-        size: width and height, pixels, even.
-        fps: frames per second.
+    The video replaces `path` when the block ends without an error, and leaves nothing otherwise. `size`,
+    width and height in pixels, is even.
 
     Raises:
         UserError: no ffmpeg here, or it cannot write the file.
     """
     with replacing(path) as partial, tempfile.TemporaryFile() as messages:
-        command = [ffmpeg_exe(), *_ffmpeg_arguments(size, fps), str(partial)]
+        # raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first
+        rate = str(Fraction(fps).limit_denominator(100_000))
+        read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
+        encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
+        arguments = f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()
+        command = [ffmpeg_exe(), *arguments, str(partial)]
         # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
         ffmpeg = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
@@ -66,14 +70,11 @@ def mp4_writer(
                 pipe.close()
 
 
-def write_png(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Writes a picture.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with replacing(path) as partial:
-        image.save(partial, format="png")
+def default_fps(rate_hz: float, speed: float) -> float:
+    """Frames per second of a video that shows whole steps of the motion's frames where it can."""
+    shown = rate_hz * speed
+    shown /= max(1, math.ceil(shown / MAX_FPS))
+    return shown * max(1, math.ceil(MIN_FPS / shown))
 
 
 def ffmpeg_exe() -> str:
@@ -88,11 +89,3 @@ def ffmpeg_exe() -> str:
         raise UserError(
             "video: there is no ffmpeg for this machine; install ffmpeg, or set IMAGEIO_FFMPEG_EXE to one"
         ) from error
-
-
-def _ffmpeg_arguments(size: tuple[int, int], fps: float) -> list[str]:
-    """Raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first."""
-    rate = str(Fraction(fps).limit_denominator(100_000))
-    read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
-    encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
-    return f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()

@@ -1,6 +1,7 @@
 """Played episodes as the panes of a video."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,8 @@ def following(
     views: Sequence[str] = ("side",),
     beside: bool = True,
     ghosts: bool = False,
-    pane_size: tuple[int, int] = (320, 240),
     without_reward: Collection[str] = (),
+    **more: Any,
 ) -> SideBySide:
     """The same episode of several policies, beside each other and beside the clip.
 
@@ -30,8 +31,8 @@ def following(
         views: one row of panes each.
         beside: the clip gets a pane of its own.
         ghosts: the clip is a translucent copy in the others.
-        pane_size: width and height, pixels.
         without_reward: names of policies that follow nothing.
+        **more: further fields of `SideBySide`.
     """
     first = next(iter(rollouts.values()))
     clip, start = int(first.episodes.clip[episode]), int(first.episodes.start_frame[episode])
@@ -51,8 +52,8 @@ def following(
         title=clips.names[clip],
         note="translucent is the reference" if ghosts else "",
         columns=len(panes) // len(views),
-        pane_size=pane_size,
         first_time=start / clips.rate_hz,
+        **more,
     )
 
 
@@ -62,20 +63,12 @@ def grid(
     names: Sequence[str],
     *,
     columns: int = 4,
-    pane_size: tuple[int, int] = (240, 180),
     num_steps: int | None = None,
-    title: str = "",
+    **more: Any,
 ) -> SideBySide:
     """Several episodes of one policy that follows nothing, each seen from where suits it.
 
-    Args:
-        rollout: what was played.
-        episodes: rows to show.
-        names: of those, above the panes.
-        columns: of panes.
-        pane_size: width and height, pixels.
-        num_steps: control steps to show at most.
-        title: below the panes.
+    `names` stand above the panes; at most `num_steps` control steps are shown; see `SideBySide`.
     """
     return SideBySide(
         panes=tuple(
@@ -83,10 +76,9 @@ def grid(
             for episode, name in zip(episodes, names, strict=True)
         ),
         rate_hz=rollout.control_hz,
-        title=title,
         columns=min(columns, len(episodes)),
-        pane_size=pane_size,
         one_direction=False,
+        **more,
     )
 
 
@@ -99,17 +91,7 @@ def episode_pane(
     num_steps: int | None = None,
     with_reward: bool = True,
 ) -> Pane:
-    """One episode up to its end, with the reward of each step.
-
-    Args:
-        name: who acted.
-        rollout: what was played.
-        episode: row of it.
-        view: out of `cameras.VIEWS`.
-        ghost_qpos: [frame, nq] of a translucent copy.
-        num_steps: control steps to show at most.
-        with_reward: write it beside the name.
-    """
+    """One episode of a rollout up to its end, or for so many control steps; see `Pane`."""
     qpos, steps = rollout.qpos_of(episode), rollout.steps
     failed = (steps.terminated & steps.alive)[:, episode].any()
     seconds = steps.alive[:, episode].sum() / rollout.control_hz

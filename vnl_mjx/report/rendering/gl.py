@@ -40,11 +40,7 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 
 
 def probe(code: str, **environment: str) -> tuple[bool, str]:
-    """Runs `code`, which may crash or hang, in a Python of its own.
-
-    Args:
-        code: Python source.
-        **environment: variables to add.
+    """Runs Python source, which may crash or hang, in a process of its own, with variables added.
 
     Returns:
         Whether it worked, and its last line of output or what went wrong.

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,13 +10,11 @@ import numpy as np
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.report.rendering.browser import SPEEDS, place_camera
+from vnl_mjx.report.rendering.browser import SPEEDS, add_head, place_camera
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
-from vnl_mjx.report.rendering.cameras import camera_paths
-from vnl_mjx.report.rendering.live import LiveEpisode
+from vnl_mjx.report.rendering.cameras import camera_path
+from vnl_mjx.report.rendering.live import LiveEpisode, ViewedPolicy
 from vnl_mjx.report.rendering.scene import Scene, top_body
-from vnl_mjx.report.rendering.video import metric
-from vnl_mjx.report.rendering.viewed_policies import ViewedPolicy
 
 NUM_SLIDERS = 8
 _RANGE_STD = 3.0  # of a slider, in standard deviations of its dimension
@@ -28,25 +25,8 @@ _FOLLOW_S = 0.25  # time constant of the camera
 _SPEED_OVER_S = 0.5
 
 
-@dataclass(frozen=True)
-class ViewedPolicies:
-    """Who can be watched.
-
-    Attributes:
-        by_name: the policies; the first acts first.
-        activity: name to the standard deviation of each latent dimension, [latent].
-    """
-
-    by_name: Mapping[str, ViewedPolicy]
-    activity: Mapping[str, np.ndarray]
-
-
 class LivePage:
-    """The scene and the controls of one page.
-
-    Attributes:
-        num_episodes: that were begun.
-    """
+    """The scene and the controls of one page; `num_episodes` were begun."""
 
     def __init__(
         self,
@@ -54,25 +34,20 @@ class LivePage:
         scene: Scene,
         episode: LiveEpisode,
         clips: ReferenceClips,
-        policies: ViewedPolicies,
+        policies: Mapping[str, ViewedPolicy],
+        activity: Mapping[str, np.ndarray],
         title: str,
         clip: int = 0,
         start_frame: int = 0,
     ):
-        """Builds the page and begins.
+        """Builds the page on a `viser.ViserServer` and begins at a frame of a clip; the scene has no ghosts.
 
-        Args:
-            server: a `viser.ViserServer`.
-            scene: without ghosts.
-            episode: what is watched.
-            clips: that it follows.
-            policies: who can act.
-            title: above the controls.
-            clip: to begin with.
-            start_frame: of that clip; of others the first.
+        `policies` are who can act, the first of them first; `activity` has, by the same names, the standard
+        deviation of each latent dimension, [latent].
         """
         self._server, self._scene, self._episode, self._clips = server, scene, episode, clips
-        self._policies, self._first = policies, (clip, start_frame)
+        self._policies, self._activity = policies, activity
+        self._first = clip, start_frame
         self._walker = WalkerMesh(server, scene.model)
         self._reference = WalkerMesh(server, scene.model, "reference", is_ghost=True)
         self._floor = add_floor(server, scene)
@@ -84,8 +59,7 @@ class LivePage:
         self._shown_who, self._begun = "", ("", -1)
         self._heed()
         first = np.asarray(clips.qpos(), np.float64)[int(clips.starts[clip]) + start_frame]
-        (path,) = camera_paths(scene, first[None], clips.rate_hz, ("side",), 1.0)
-        place_camera(server, path)
+        place_camera(server, camera_path(scene, first[None], clips.rate_hz))
 
     def advance(self, seconds: float) -> None:
         """Goes on by so much time of the spectator."""
@@ -112,7 +86,7 @@ class LivePage:
     @property
     def _policy(self) -> ViewedPolicy:
         # not of the control's value, which another thread may change at any time
-        return self._policies.by_name[self._shown_who]
+        return self._policies[self._shown_who]
 
     def _heed(self) -> None:
         """Does what was asked for since the last time."""
@@ -179,14 +153,11 @@ class LivePage:
         return float(self._noise.value) if self._noise is not None else 0.0
 
     def _add_controls(self, title: str, clip: int) -> None:
-        gui, names = self._server.gui, list(self._policies.by_name)
-        gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
-        gui.add_markdown(f"**{title}**\n\nfloor squares {metric(self._scene.square)}")
-        self._text = gui.add_markdown("")
+        gui, names = self._server.gui, list(self._policies)
+        self._text = add_head(gui, title, self._scene)
         self._who = gui.add_dropdown("Who acts", names, initial_value=names[0])
-        self._clip = gui.add_dropdown(
-            "Clip", self._clips.names, initial_value=self._clips.names[clip]
-        )
+        clips = self._clips.names
+        self._clip = gui.add_dropdown("Clip", clips, initial_value=clips[clip])
         self._speed = gui.add_dropdown("Speed", SPEEDS, initial_value="1")
         self._pause = gui.add_checkbox("Pause", initial_value=False)
         self._follow = gui.add_checkbox("Follow", initial_value=True)
@@ -203,7 +174,7 @@ class LivePage:
         if self._folder is not None:
             self._folder.remove()
         gui, self._sliders, self._noise = self._server.gui, {}, None
-        activity = self._policies.activity[self._shown_who]
+        activity = self._activity[self._shown_who]
         self._folder = gui.add_folder("Added to the latent")
         with self._folder:
             if not self._policy.follows:

@@ -53,11 +53,6 @@ class Scene:
     square: float
     floor_height: float
 
-    @property
-    def nq(self) -> int:
-        """Columns of one walker's qpos."""
-        return self.layout.nq
-
 
 def build_scene(
     walker: Walker,
@@ -67,16 +62,13 @@ def build_scene(
     max_height: int = 2160,
     quick: bool = False,
 ) -> Scene:
-    """Compiles the scene of one walker.
+    """Compiles the scene of one walker, with a translucent copy of it if asked.
 
-    Args:
-        walker: who is drawn.
-        with_ghost: add a translucent copy of it.
-        max_width: of any picture of it, pixels.
-        max_height: of any picture of it, pixels.
-        quick: with jagged edges and coarse shadows: about three times as fast on a CPU.
+    No picture of it is larger than the sizes, pixels; `quick`, with jagged edges and coarse shadows, is
+    about three times as fast on a CPU.
     """
-    reach = reach_of(walker.model, walker.model.qpos0)
+    at_rest = mujoco.MjData(walker.model)
+    _, reach = center_and_reach(walker.model, at_rest, walker.model.qpos0)
     square = round_length(reach / _SQUARES_PER_REACH)
     spec = _bare_spec(walker.config)
     if with_ghost:
@@ -100,21 +92,17 @@ def build_scene(
     return Scene(model, walker.layout, with_ghost, reach, square, walker.floor_height)
 
 
-def reach_of(model: mujoco.MjModel, qpos: np.ndarray) -> float:
-    """Distance from the centre of mass to the farthest tip of the walker in one pose, metres.
-
-    Args:
-        model: whose first joint is the walker's.
-        qpos: [nq].
-    """
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
+def center_and_reach(
+    model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Puts the first walker into a pose [nq]; returns its centre of mass [3] and how far it reaches, m."""
+    data.qpos[: len(qpos)] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     root = top_body(model)
-    own = model.body_rootid[model.geom_bodyid] == root
-    away = np.linalg.norm(data.geom_xpos[own] - data.subtree_com[root], axis=-1)
-    return float(np.max(away + model.geom_rbound[own], initial=1e-3))
+    own, center = model.body_rootid[model.geom_bodyid] == root, data.subtree_com[root].copy()
+    away = np.linalg.norm(data.geom_xpos[own] - center, axis=-1)
+    return center, float(np.max(away + model.geom_rbound[own], initial=1e-3))
 
 
 def top_body(model: mujoco.MjModel) -> int:
@@ -206,26 +194,20 @@ def _add_floor(spec: mujoco.MjSpec, height: float, square: float) -> None:
 
 def _add_light(spec: mujoco.MjSpec) -> None:
     """A sun with a shadow, a weak light from the other side, and a pale sky that fades into haze."""
-    directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     black = (0.0, 0.0, 0.0)
-    spec.worldbody.add_light(
-        name="scene_sun",
-        type=directional,
-        dir=(-0.3, 0.35, -1.0),
-        castshadow=True,
-        diffuse=(0.50, 0.50, 0.48),
-        ambient=black,
-        specular=(0.2, 0.2, 0.2),
-    )
-    spec.worldbody.add_light(
-        name="scene_fill",
-        type=directional,
-        dir=(0.4, 0.6, -0.35),
-        castshadow=False,
-        diffuse=(0.20, 0.21, 0.22),
-        ambient=black,
-        specular=black,
-    )
+    for name, direction, has_shadow, diffuse, specular in (
+        ("scene_sun", (-0.3, 0.35, -1.0), True, (0.50, 0.50, 0.48), (0.2, 0.2, 0.2)),
+        ("scene_fill", (0.4, 0.6, -0.35), False, (0.20, 0.21, 0.22), black),
+    ):
+        spec.worldbody.add_light(
+            name=name,
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            dir=direction,
+            castshadow=has_shadow,
+            diffuse=diffuse,
+            ambient=black,
+            specular=specular,
+        )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = (0.38,) * 3, (0.12,) * 3, black
     spec.visual.map.haze = 0.5

@@ -5,23 +5,29 @@ Names stand above the panes; a motion that ends before the others stands still.
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 from PIL import Image
 
 from vnl_mjx.clips.conditioning.resampling import resample
-from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_paths, mean_heading_deg
-from vnl_mjx.report.rendering.captions import contact_sheet, picture_rows, write_caption
-from vnl_mjx.report.rendering.drawing import open_drawer, pane_rects
-from vnl_mjx.report.rendering.encoding import mp4_writer, write_png
+from vnl_mjx.files import replacing
+from vnl_mjx.report.rendering.cameras import VIEWS, CameraPath, camera_path, mean_heading_deg
+from vnl_mjx.report.rendering.captions import (
+    contact_sheet,
+    picture_rows,
+    squares,
+    tiled,
+    time_and_speed,
+    write_caption,
+)
+from vnl_mjx.report.rendering.drawing import open_drawer
+from vnl_mjx.report.rendering.encoding import default_fps, mp4_writer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.report.rendering.video import default_fps, pace, squares, time_and_speed
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
@@ -32,20 +38,12 @@ _BARE_STRIP_SHARE = 30  # of the whole picture, where no names stand above the p
 _FADED = 0.45  # of the picture of a motion that has ended is white
 _HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
 _MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
-_NEAREST = 0.75  # of the distance that `camera_paths` takes, where a pane is wide enough
+_NEAREST = 0.75  # of the distance that `camera_path` takes, where a pane is wide enough
 
 
 @dataclass(frozen=True)
 class Video:
-    """What was written.
-
-    Attributes:
-        path: of the mp4.
-        num_frames: of the video.
-        fps: frames per second of the video.
-        seconds: that it plays for.
-        backend: GL back end that drew it.
-    """
+    """An mp4 that was written, and the GL back end that drew it."""
 
     path: Path
     num_frames: int
@@ -110,9 +108,13 @@ class SideBySide:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the whole picture, pixels."""
-        columns = self.columns or len(self.panes)
-        rows = -(-len(self.panes) // columns)
-        return columns * self.pane_size[0], rows * self.pane_size[1]
+        rows = -(-len(self.panes) // self.num_columns)
+        return self.num_columns * self.pane_size[0], rows * self.pane_size[1]
+
+    @property
+    def num_columns(self) -> int:
+        """Of panes."""
+        return self.columns or len(self.panes)
 
 
 def one_motion(
@@ -126,17 +128,9 @@ def one_motion(
     speed: float = 1.0,
     **more: Any,
 ) -> SideBySide:
-    """Returns one motion seen in one or more views.
+    """Returns one motion qpos [frame, nq] in one or more views: side by side if wide, else in a column.
 
-    Args:
-        qpos: [frame, nq].
-        rate_hz: frames per second of `qpos`.
-        ghost_qpos: [frame, nq] of a translucent copy.
-        views: out of `cameras.VIEWS`, side by side in a wide picture, else one above the other.
-        size: width and height of the whole picture, pixels, even.
-        fps: of the video; None: `default_fps`.
-        speed: 1 is true speed, 0.5 slow motion.
-        **more: further fields of `SideBySide`.
+    `size` is that of the whole picture; fps None is `default_fps`. See `Pane` and `SideBySide`.
     """
     columns = len(views) if size[0] >= size[1] else 1
     return SideBySide(
@@ -160,31 +154,28 @@ def render_side_by_side(
     sheet: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Video:
-    """Draws the motions into an mp4, which appears complete or not at all.
+    """Draws the motions of a walker into an mp4, which appears complete or not at all.
 
-    Args:
-        walker: what moves in every pane.
-        motions: what is shown.
-        output: the mp4.
-        sheet: PNG of eight pictures to write as well; of named panes, eight of each in a row.
-        progress: called with the number of frames drawn and of all.
+    `sheet` is a PNG of eight pictures to write as well; of named panes, eight of each in a row. `progress`
+    is called with the number of frames drawn and of all.
 
     Raises:
         UserError: nothing can draw here, or a file cannot be written.
     """
     _check(walker, motions)
     backend = choose_backend()
-    panes, size = motions.panes, motions.size
+    panes = motions.panes
     with_ghosts = [pane.ghost_qpos is not None for pane in panes]
+    width, height = motions.pane_size
     scene = build_scene(
-        walker,
-        with_ghost=any(with_ghosts),
-        max_width=size[0],
-        max_height=size[1],
-        quick=motions.quick,
+        walker, with_ghost=any(with_ghosts), max_width=width, max_height=height, quick=motions.quick
     )
     shown_hz = motions.fps / motions.speed
-    moving = [resample(pane.qpos, walker.layout, motions.rate_hz, shown_hz) for pane in panes]
+
+    def shown(qpos: np.ndarray) -> np.ndarray:
+        return resample(qpos, walker.layout, motions.rate_hz, shown_hz)
+
+    moving = [shown(pane.qpos) for pane in panes]
     num_frames = max(
         len(qpos) + round(_HOLD_S * motions.fps * bool(pane.end))
         for pane, qpos in zip(panes, moving, strict=True)
@@ -192,27 +183,28 @@ def render_side_by_side(
     poses = np.stack([_held(qpos, num_frames) for qpos in moving], axis=1)
     if scene.has_ghost:
         own = (pane.qpos if pane.ghost_qpos is None else pane.ghost_qpos for pane in panes)
-        resampled = [resample(qpos, walker.layout, motions.rate_hz, shown_hz) for qpos in own]
-        ghosts = np.stack([_held(qpos, num_frames) for qpos in resampled], axis=1)
+        ghosts = np.stack([_held(shown(qpos), num_frames) for qpos in own], axis=1)
         poses = np.concatenate([poses, ghosts], axis=-1)
-    rects = pane_rects(*size, len(panes), motions.columns)
-    labels = _Labels(motions, scene, rects, moving)
+    labels = _Labels(motions, scene, moving)
     paths = cameras(scene, motions, moving, num_frames)
     wanted = np.linspace(0, num_frames - 1, _SHEET_PICTURES).round().astype(int).tolist()
-    kept: dict[int, np.ndarray] = {}
+    kept: dict[int, list[np.ndarray]] = {}
     with (
-        open_drawer(scene, *size, rects, backend) as drawer,
-        mp4_writer(output, size, motions.fps) as write,
+        open_drawer(scene, width, height, backend) as drawer,
+        mp4_writer(output, motions.size, motions.fps) as write,
     ):
         for frame in range(num_frames):
-            picture = drawer.draw(poses[frame], paths, frame, with_ghosts)
+            shot = zip(poses[frame], paths, with_ghosts, strict=True)
+            pictures = [drawer.draw(qpos, path, frame, ghost) for qpos, path, ghost in shot]
+            pictures = [labels.faded(picture, rank, frame) for rank, picture in enumerate(pictures)]
             if sheet is not None and frame in wanted:
-                kept[frame] = picture
-            write(labels.write(picture, frame))
+                kept[frame] = pictures
+            write(labels.write(pictures, frame))
             if progress is not None:
                 progress(frame + 1, num_frames)
         if sheet is not None:  # before the video is there: both or none
-            write_png(sheet, labels.sheet(list(kept.values()), list(kept)))
+            with replacing(sheet) as partial:
+                labels.sheet(kept).save(partial, format="png")
     return Video(Path(output), num_frames, motions.fps, num_frames / motions.fps, backend)
 
 
@@ -228,7 +220,7 @@ def cameras(
     rate_hz, aspect = motions.fps / motions.speed, motions.pane_size[0] / motions.pane_size[1]
     heading, paths = mean_heading_deg(moving[0], scene.layout), []
     for pane, qpos in zip(motions.panes, moving, strict=True):
-        (path,) = camera_paths(scene, qpos, rate_hz, (pane.view,), aspect)
+        path = camera_path(scene, qpos, rate_hz, pane.view, aspect)
         if motions.one_direction:
             path = replace(path, azimuth=heading + VIEWS[pane.view][0])
         paths.append(replace(path, lookat=_held(path.lookat, num_frames)))
@@ -242,55 +234,44 @@ def cameras(
 class _Labels:
     """What is written on the pictures of `motions`, whose panes move as `moving`."""
 
-    def __init__(
-        self,
-        motions: SideBySide,
-        scene: Scene,
-        rects: Sequence[mujoco.MjrRect],
-        moving: Sequence[np.ndarray],
-    ):
+    def __init__(self, motions: SideBySide, scene: Scene, moving: Sequence[np.ndarray]):
         self._motions, self._lengths = motions, [len(qpos) for qpos in moving]
-        self._right = "   ".join(filter(None, [motions.note, pace(motions.speed), squares(scene)]))
+        pace = "" if motions.speed == 1.0 else f"shown at {motions.speed:g}x"
+        self._right = "   ".join(filter(None, [motions.note, pace, squares(scene)]))
         self._named = any(pane.name for pane in motions.panes)
         share = round(_STRIP_SHARE * min(motions.size) / min(motions.pane_size))
         self._strip_share = share if self._named else _BARE_STRIP_SHARE
         shown_hz = motions.fps / motions.speed
         times = motions.first_time + np.arange(self._lengths[0]) / shown_hz
         self._clocks = time_and_speed(moving[0], times, shown_hz, scene)
-        tops = [motions.size[1] - rect.bottom - rect.height for rect in rects]
-        self._places = [
-            (slice(top, top + rect.height), slice(rect.left, rect.left + rect.width))
-            for top, rect in zip(tops, rects, strict=True)
-        ]
 
-    def write(self, picture: np.ndarray, frame: int) -> np.ndarray:
-        """Returns the picture of one frame with all its words."""
-        written = picture.copy()
-        for rank, (pane, place) in enumerate(zip(self._motions.panes, self._places, strict=True)):
-            own, text, ended = self._faded(picture[place], rank, frame), pane.end, True
-            if not self._is_over(rank, frame):
-                text, ended = self._text(pane, frame), False
+    def write(self, pictures: Sequence[np.ndarray], frame: int) -> np.ndarray:
+        """Returns the picture of one frame, of those of its panes, with all its words."""
+        written = list(pictures)
+        for rank, pane in enumerate(self._motions.panes):
+            over = self._is_over(rank, frame)
+            text = pane.end if over else self._text(pane, frame)
             if pane.name or text:
-                own = write_caption(
-                    own, pane.name, text, share=_PANE_SHARE, at_top=True, alarm=ended
-                )
-            written[place] = own
-        return write_caption(written, self._left(frame), self._right, share=self._strip_share)
+                look = {"share": _PANE_SHARE, "at_top": True, "alarm": over}
+                written[rank] = write_caption(pictures[rank], pane.name, text, **look)
+        whole = tiled(written, self._motions.num_columns)
+        return write_caption(whole, self._left(frame), self._right, share=self._strip_share)
 
-    def sheet(self, pictures: list[np.ndarray], frames: list[int]) -> Image.Image:
-        """Returns each pane's pictures in a row; of panes without a name, whole pictures."""
+    def sheet(self, kept: Mapping[int, list[np.ndarray]]) -> Image.Image:
+        """Returns each pane's pictures by frame in a row; of panes without a name, whole pictures."""
         if not self._named:
-            captions = [self._left(frame) for frame in frames]
-            return contact_sheet(pictures, captions, self._motions.note, max(self._motions.size))
-        rows = [
-            [
-                self._faded(picture[place], rank, frame)
-                for picture, frame in zip(pictures, frames, strict=True)
-            ]
-            for rank, place in enumerate(self._places)
-        ]
+            wholes = [tiled(pictures, self._motions.num_columns) for pictures in kept.values()]
+            captions = [self._left(frame) for frame in kept]
+            return contact_sheet(wholes, captions, self._motions.note, max(self._motions.size))
         names = [pane.name for pane in self._motions.panes]
-        return picture_rows(rows, names, [self._time(frame) for frame in frames], SHEET_WIDTH)
+        rows = list(zip(*kept.values(), strict=True))
+        return picture_rows(rows, names, [self._time(frame) for frame in kept], SHEET_WIDTH)
+
+    def faded(self, picture: np.ndarray, rank: int, frame: int) -> np.ndarray:
+        """Returns the picture of a pane, paler once its motion is over."""
+        if not self._is_over(rank, frame):
+            return picture
+        return (picture * (1.0 - _FADED) + 255.0 * _FADED).astype(np.uint8)
 
     def _left(self, frame: int) -> str:
         clock = self._clocks[frame] if self._motions.show_speed else self._time(frame)
@@ -299,11 +280,6 @@ class _Labels:
     def _is_over(self, rank: int, frame: int) -> bool:
         return frame >= self._lengths[rank] and bool(self._motions.panes[rank].end)
 
-    def _faded(self, picture: np.ndarray, rank: int, frame: int) -> np.ndarray:
-        if not self._is_over(rank, frame):
-            return picture
-        return (picture * (1.0 - _FADED) + 255.0 * _FADED).astype(np.uint8)
-
     def _time(self, frame: int) -> str:
         seconds = self._motions.first_time + frame * self._motions.speed / self._motions.fps
         return f"{seconds:.2f} s"
@@ -311,9 +287,8 @@ class _Labels:
     def _text(self, pane: Pane, frame: int) -> str:
         if not len(pane.texts):
             return ""
-        row = math.floor(
-            frame * self._motions.speed / self._motions.fps * self._motions.rate_hz + 1e-6
-        )
+        frames_per_frame = self._motions.speed / self._motions.fps * self._motions.rate_hz
+        row = math.floor(frame * frames_per_frame + 1e-6)
         return pane.texts[min(row, len(pane.texts) - 1)]
 
 
@@ -321,12 +296,10 @@ def _check(walker: Walker, motions: SideBySide) -> None:
     if not motions.panes:
         raise ValueError("panes: expected at least one")
     for pane in motions.panes:
-        ghosts = () if pane.ghost_qpos is None else (pane.ghost_qpos,)
-        for qpos in (pane.qpos, *ghosts):
-            if not len(qpos) or qpos.shape[1:] != (walker.nq,):
-                raise ValueError(
-                    f"{pane.name}: qpos of shape {qpos.shape}, expected (frames, {walker.nq})"
-                )
+        if not len(pane.qpos) or pane.qpos.shape[1:] != (walker.nq,):
+            raise ValueError(
+                f"{pane.name}: qpos of shape {pane.qpos.shape}, expected (frames, {walker.nq})"
+            )
     if not (motions.rate_hz > 0 and motions.speed > 0 and motions.fps > 0):
         raise ValueError(f"{motions.rate_hz=}, {motions.speed=} and {motions.fps=} must be above 0")
     if min(motions.size) < 2 or any(pixels % 2 for pixels in motions.size):

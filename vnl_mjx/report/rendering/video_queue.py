@@ -5,12 +5,12 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,34 +24,6 @@ _LOWEST_PRIORITY = 19
 _STOP_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True)
-class VideoFile:
-    """A video that was written.
-
-    Attributes:
-        name: that it was given.
-        path: of the mp4.
-        seconds: that it plays for.
-    """
-
-    name: str
-    path: Path
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DrawnVideos:
-    """What became of a queue.
-
-    Attributes:
-        videos: in the order in which they were asked for.
-        errors: one sentence each: why there is no video, or not that one.
-    """
-
-    videos: list[VideoFile]
-    errors: list[str]
-
-
 class VideoQueue:
     """Draws one video after another; nothing that fails there fails here.
 
@@ -60,18 +32,13 @@ class VideoQueue:
     """
 
     def __init__(self, walker: WalkerConfig):
-        """Starts the process, which first looks for a way to draw.
-
-        Args:
-            walker: who moves in all videos.
-        """
+        """Starts the process, which first looks for a way to draw; `walker` moves in all videos."""
         context = multiprocessing.get_context("spawn")
         # The worker never gets anything from this pipe: its end closes with this process, or in `stop`.
         parent_end, self._open_end = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(1, context, _begin, (parent_end,))
         self._walker = walker
-        self._files: dict[str, Path] = {}
-        self._drawn: dict[str, Future[float]] = {}
+        self._jobs: dict[str, tuple[Path, Future[None]]] = {}
         self._pool.submit(_prepare, walker)
 
     def __enter__(self) -> "VideoQueue":
@@ -81,66 +48,59 @@ class VideoQueue:
         self.stop()
 
     def add(self, name: str, motions: SideBySide, path: Path, sheet: Path | None = None) -> None:
-        """Asks for one more video.
-
-        Args:
-            name: of the video, unlike the others'.
-            motions: what is shown.
-            path: of the mp4.
-            sheet: PNG of some pictures to write as well.
-        """
-        if name in self._files:
+        """Asks for one more mp4, with a name unlike the others', and for a PNG of some pictures of it."""
+        if name in self._jobs:
             raise ValueError(f"{name=} is asked for already")
-        self._files[name] = path
         try:
             job = self._pool.submit(
                 _draw, self._walker, motions, path.absolute(), sheet and sheet.absolute()
             )
         except BrokenProcessPool as error:
-            job = Future[float]()
+            job = Future[None]()
             job.set_exception(error)
-        self._drawn[name] = job
+        self._jobs[name] = path, job
 
     @property
     def is_done(self) -> bool:
         """Whether all that was asked for is drawn, or has failed."""
-        return all(job.done() for job in self._drawn.values())
+        return all(job.done() for _, job in self._jobs.values())
 
     def finish(
-        self,
-        progress: Callable[[int, int], None] | None = None,
-        timeout_s: float | None = None,
-    ) -> DrawnVideos:
-        """Waits for all videos.
+        self, progress: Callable[[int, int], None] | None = None, timeout_s: float | None = None
+    ) -> tuple[dict[str, Path], list[str]]:
+        """Waits for all videos, and gives up the rest after so many seconds.
 
-        Args:
-            progress: called with the number of videos done and of all.
-            timeout_s: give up the rest after so many seconds.
+        `progress` is called with the number of videos done and of all.
+
+        Returns:
+            The mp4s by name, as they were asked for, and a sentence for each reason why one is missing.
         """
-        jobs = self._drawn.values()
+        jobs = [job for _, job in self._jobs.values()]
         with contextlib.suppress(TimeoutError):
             for done, _ in enumerate(as_completed(jobs, timeout_s), 1):
                 if progress is not None:
                     progress(done, len(jobs))
-        drawn, missing = DrawnVideos([], []), {}
-        for name, job in self._drawn.items():
-            path = self._files[name]
+        drawn: dict[str, Path] = {}
+        errors: list[str] = []
+        missing: dict[str, str] = {}
+        for name, (path, job) in self._jobs.items():
             try:
-                drawn.videos.append(VideoFile(name, path, job.result(timeout=0)))
+                job.result(timeout=0)
+                drawn[name] = path
             except TimeoutError:
                 missing[name] = f"not drawn within {timeout_s:g} s"
             except BrokenProcessPool:
                 missing[name] = "the process that draws was killed or has crashed"
             except UserError as error:
-                if str(error) not in drawn.errors:  # a machine that cannot draw is told of once
-                    drawn.errors.append(str(error))
+                if str(error) not in errors:  # a machine that cannot draw is told of once
+                    errors.append(str(error))
             except Exception as error:
-                drawn.errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
+                errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
         if missing:
             reason = next(iter(missing.values()))
-            drawn.errors.append(f"videos: {', '.join(missing)} left out: {reason}")
+            errors.append(f"videos: {', '.join(missing)} left out: {reason}")
         self.stop()
-        return drawn
+        return drawn, errors
 
     def stop(self) -> None:
         """Ends the process, drawn or not, and removes what it left."""
@@ -151,7 +111,7 @@ class VideoQueue:
 def _begin(parent_end: Connection) -> None:
     """Makes the process ready to be ended, and silent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, args=(parent_end,), daemon=True).start()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_LOWEST_PRIORITY)
@@ -168,10 +128,6 @@ def _end_with_parent(parent_end: Connection) -> None:
     os._exit(1)  # a driver hangs
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
 def _prepare(config: WalkerConfig) -> None:
     _walker(config)
 
@@ -186,12 +142,11 @@ def _walker(config: WalkerConfig) -> Walker | UserError:
         return error
 
 
-def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> float:
-    """Draws a video; gives the seconds that it plays for."""
+def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> None:
     try:
         walker = _walker(config)
         if isinstance(walker, UserError):
             raise walker
-        return render_side_by_side(walker, motions, path, sheet=sheet).seconds
+        render_side_by_side(walker, motions, path, sheet=sheet)
     except SystemExit as error:  # the pool would go on
         os._exit(int(str(error.code)))
