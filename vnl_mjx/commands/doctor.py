@@ -3,6 +3,7 @@
 What may crash or hang (JAX finding its devices, OpenGL opening a display) is tried in processes of its own.
 """
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -70,11 +71,11 @@ class Finding:
     advice: str = ""
 
 
-def run(as_json: bool = False) -> int:
+def run(args: argparse.Namespace) -> int:
     """Prints what this machine can do; returns 1 where a run would fail, else 0."""
     findings = examine()
     healthy = all(finding.status != "problem" for finding in findings)
-    if as_json:
+    if args.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(f) for f in findings]}, indent=2))
     else:
         _print_table(findings, healthy)

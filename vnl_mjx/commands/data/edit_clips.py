@@ -31,7 +31,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `data_arguments.add_clips_commands` parsed and returns the exit status."""
+    """Does one operation and returns the exit status."""
     inputs: list[Path] = args.inputs if args.operation == "merge" else [args.input]
     check_output(args.output, inputs, args.overwrite)
     walker = body_of_file(inputs[0], args.mjcf, args.scale, args.root_body)

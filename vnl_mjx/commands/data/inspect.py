@@ -1,5 +1,6 @@
 """`vnl-mjx inspect`: what a checkpoint, a run folder or a reference file holds."""
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -48,11 +49,11 @@ class Description:
     details: dict[str, Any]
 
 
-def run(path: Path, as_json: bool = False) -> int:
+def run(args: argparse.Namespace) -> int:
     """Describes a checkpoint or a reference file and returns the exit status."""
-    description = describe(path.expanduser())
-    if as_json:
-        print(json.dumps({"path": str(path), **asdict(description)}, indent=2))
+    description = describe(args.path.expanduser())
+    if args.json:
+        print(json.dumps({"path": str(args.path), **asdict(description)}, indent=2))
         return 0
     console = Console()
     for title, rows in description.tables.items():

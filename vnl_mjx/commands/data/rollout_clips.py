@@ -27,7 +27,7 @@ from vnl_mjx.tasks.policies import TeacherPolicy
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `teacher_arguments.add_rollout_arguments` parsed; returns the exit status.
+    """Makes the clips; returns the exit status.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others, or the teacher fails on

@@ -42,7 +42,7 @@ _LEGEND = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `teacher_arguments.add_eval_teacher_arguments` parsed; returns the exit status.
+    """Measures as the command line says; returns the exit status.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others, or nothing can draw here.

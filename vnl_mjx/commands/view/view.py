@@ -1,55 +1,29 @@
 """`vnl-mjx view`: a clip, or a policy, as a video, as a sheet of pictures, or in the browser."""
 
+from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.commands.console import frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
-from vnl_mjx.commands.output import terminate_cleanly
-from vnl_mjx.commands.view.view_options import ViewOptions, check_options, clip_of_name, output_path
+from vnl_mjx.commands.view.view_options import check_options, clip_of_name, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.side_by_side import Video, one_motion, render_side_by_side
+from vnl_mjx.report.rendering.side_by_side import SideBySide, one_motion
 from vnl_mjx.walkers.walker import Walker
 
 
-@dataclass(frozen=True)
-class ClipPart:
-    """What is shown of one clip.
-
-    Attributes:
-        title: name of the clip.
-        note: what has to be said wherever the clip is shown, or nothing.
-        qpos: float64 [frame, nq].
-        rate_hz: frames per second.
-        first_time: of the first frame in the clip, seconds.
-    """
-
-    title: str
-    note: str
-    qpos: np.ndarray
-    rate_hz: float
-    first_time: float
-
-
-def run(path: Path | None, options: ViewOptions) -> int:
+def run(options: Namespace) -> int:
     """Shows clips of a file, or a policy, and returns the exit status.
-
-    Args:
-        path: file of clips, or a checkpoint or run folder; None for the bundled teacher.
-        options: the rest.
 
     Raises:
         UserError: an option or the file is wrong, or nothing can draw here.
     """
-    path = path and path.expanduser()
+    path = options.path and options.path.expanduser()
     check_options(options, is_policy=path is None or path.is_dir())
     if options.browser:
         browser.check_installed()
@@ -60,28 +34,25 @@ def run(path: Path | None, options: ViewOptions) -> int:
 
         return view_policy.run(path, options)
     walker = body_of_file(path, options.mjcf, options.scale, options.root_body)
-    parts = list(read_parts(path, walker, options))
+    motions = list(read_parts(path, walker, options))
     if options.browser:
-        (part,) = parts
+        (motion,) = motions
         return browser.serve(
-            walker, part.qpos, part.rate_hz, title=part.title, note=part.note, port=options.port
+            walker,
+            motion.panes[0].qpos,
+            motion.rate_hz,
+            title=motion.title,
+            note=motion.note,
+            port=options.port,
         )
-    console = Console()
     if options.all_clips and options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        video = _draw(walker, part, output_path(path, part.title, options), options, console)
-        console.print(
-            f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with "
-            f"{video.backend}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    for motion in motions:
+        draw(walker, motion, output_path(path, motion.title, options), options, motion.title)
     return 0
 
 
-def read_parts(path: Path, walker: Walker, options: ViewOptions) -> Iterator[ClipPart]:
+def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideBySide]:
     """The clip that was asked for, or every clip.
 
     Raises:
@@ -98,16 +69,20 @@ def read_parts(path: Path, walker: Walker, options: ViewOptions) -> Iterator[Cli
     for clip in chosen:
         first, length = int(clips.starts[clip]), int(clips.lengths[clip])
         start, stop = _part(options, length, clips.rate_hz, clips.names[clip])
-        yield ClipPart(
+        yield one_motion(
+            qpos[first + start : first + stop],
+            clips.rate_hz,
+            views=options.views,
+            size=options.size,
+            fps=options.fps,
+            speed=options.speed,
             title=clips.names[clip],
             note=_note(clips, clip),
-            qpos=qpos[first + start : first + stop],
-            rate_hz=clips.rate_hz,
             first_time=start / clips.rate_hz,
         )
 
 
-def _part(options: ViewOptions, length: int, rate_hz: float, name: str) -> tuple[int, int]:
+def _part(options: Namespace, length: int, rate_hz: float, name: str) -> tuple[int, int]:
     start = round(options.start * rate_hz)
     if start >= length:
         raise UserError(
@@ -123,27 +98,3 @@ def _note(clips: ReferenceClips, clip: int) -> str:
     info = clips.info[clip] if clips.info else None
     marks = {"synthetic motion": info and info.made_by, "mirrored": info and info.mirrored}
     return ", ".join(text for text, holds in marks.items() if holds)
-
-
-def _draw(
-    walker: Walker, part: ClipPart, output: Path, options: ViewOptions, console: Console
-) -> Video:
-    motion = one_motion(
-        part.qpos,
-        part.rate_hz,
-        views=options.views,
-        size=options.size,
-        fps=options.fps,
-        speed=options.speed,
-        title=part.title,
-        note=part.note,
-        first_time=part.first_time,
-    )
-    with terminate_cleanly(), frame_progress(console) as progress:
-        return render_side_by_side(
-            walker,
-            motion,
-            output,
-            sheet=options.sheet,
-            progress=lambda done, total: progress(part.title, done, total),
-        )

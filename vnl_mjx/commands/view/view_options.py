@@ -1,71 +1,28 @@
-"""What `vnl-mjx view` was asked for, and whether it can be."""
+"""Whether what `vnl-mjx view` was asked for can be shown, and its videos."""
 
 import difflib
 import math
-from dataclasses import dataclass
+from argparse import Namespace
 from pathlib import Path
 
+from rich.console import Console
+
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name
 from vnl_mjx.report.rendering.cameras import VIEWS
+from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
+from vnl_mjx.walkers.walker import Walker
 
 _MIN_PIXELS, _MAX_PIXELS = 64, 4096
 
 
-@dataclass(frozen=True)
-class ViewOptions:
-    """What is shown, and how.
-
-    Attributes:
-        clip: number or name.
-        all_clips: a video of every clip, in the folder `output`.
-        output: the mp4; default: named after file and clip, in the current folder.
-        sheet: PNG of eight pictures to write as well.
-        views: out of `VIEWS`.
-        size: width and height of the picture, pixels.
-        fps: of the video; default: from the clip's rate.
-        speed: 1 is true speed, 0.5 slow motion.
-        start: seconds of the clip to leave out at its beginning.
-        seconds: of the clip to show; default: to its end.
-        mjcf: MJCF file of another body than the rodent.
-        scale: of the body.
-        root_body: body of the egocentric frame.
-        browser: show the clip in the browser in place of a video.
-        port: of the browser's page.
-        clips: file that a policy follows; default: that of its run.
-        who: which of a checkpoint's policies, and the reference; None for all that follow the clip.
-        ghost: show the reference as a translucent copy.
-    """
-
-    clip: str = "0"
-    all_clips: bool = False
-    output: Path | None = None
-    sheet: Path | None = None
-    views: tuple[str, ...] = ("side", "top")
-    size: tuple[int, int] = (960, 480)
-    fps: float | None = None
-    speed: float = 1.0
-    start: float = 0.0
-    seconds: float | None = None
-    mjcf: str | None = None
-    scale: float | None = None
-    root_body: str | None = None
-    browser: bool = False
-    port: int = 8080
-    clips: Path | None = None
-    who: tuple[str, ...] | None = None
-    ghost: bool = False
-
-
-def check_options(options: ViewOptions, is_policy: bool) -> None:
+def check_options(options: Namespace, is_policy: bool) -> None:
     """Raises UserError for the first option that cannot be met."""
     _check_views(options)
     _check_kind(options, is_policy)
-    for name in ("fps", "speed", "seconds"):
-        value = getattr(options, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise UserError(f"--{name}: expected a number above 0, found {value}")
     if not (math.isfinite(options.start) and options.start >= 0):
         raise UserError(f"--start: expected seconds from 0 on, found {options.start}")
     for name, given, suffix in (
@@ -82,7 +39,7 @@ def check_options(options: ViewOptions, is_policy: bool) -> None:
         raise UserError(f"--output: with --all expected a folder, found the file {options.output}")
 
 
-def _check_kind(options: ViewOptions, is_policy: bool) -> None:
+def _check_kind(options: Namespace, is_policy: bool) -> None:
     """Some options are of clip files alone, others of policies."""
     if is_policy:
         given = {"all": options.all_clips, "scale": options.scale, "root-body": options.root_body}
@@ -95,7 +52,7 @@ def _check_kind(options: ViewOptions, is_policy: bool) -> None:
             raise UserError(f"--{name}: goes with {expected}, found {found}; leave it out")
 
 
-def _check_views(options: ViewOptions) -> None:
+def _check_views(options: Namespace) -> None:
     unknown = [view for view in options.views if view not in VIEWS]
     if unknown or not options.views:
         found = unknown[0] if unknown else ""
@@ -108,7 +65,26 @@ def _check_views(options: ViewOptions) -> None:
         )
 
 
-def output_path(path: Path, title: str, options: ViewOptions) -> Path:
+def draw(walker: Walker, motion: SideBySide, output: Path, options: Namespace, label: str) -> None:
+    """Draws a video, and says where it is; `label` stands beside the progress bar."""
+    console = Console()
+    with terminate_cleanly(), frame_progress(console) as progress:
+        video = render_side_by_side(
+            walker,
+            motion,
+            output,
+            sheet=options.sheet,
+            progress=lambda done, total: progress(label, done, total),
+        )
+    console.print(
+        f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def output_path(path: Path, title: str, options: Namespace) -> Path:
     """Where the video of one clip goes."""
     if options.output is not None and not options.all_clips:
         return options.output.expanduser()

@@ -1,7 +1,8 @@
 """`vnl-mjx view` of a checkpoint: a student, its prior or a teacher, as a video or live in the browser."""
 
-from collections.abc import Callable
+from argparse import Namespace
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
-from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
+from vnl_mjx.commands.view.view_options import clip_of_name, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
@@ -27,7 +28,7 @@ from vnl_mjx.report.rendering.episode_panes import following
 from vnl_mjx.report.rendering.live import LiveEpisode, latent_activity
 from vnl_mjx.report.rendering.live_page import LivePage, ViewedPolicies
 from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
+from vnl_mjx.report.rendering.side_by_side import SideBySide
 from vnl_mjx.report.rendering.video import default_fps
 from vnl_mjx.report.rendering.viewed_policies import (
     ViewedPolicy,
@@ -57,7 +58,7 @@ class Shown:
     policies: dict[str, ViewedPolicy]
 
 
-def run(path: Path | None, options: ViewOptions) -> int:
+def run(path: Path | None, options: Namespace) -> int:
     """Shows a policy and returns the exit status.
 
     Args:
@@ -69,38 +70,25 @@ def run(path: Path | None, options: ViewOptions) -> int:
             option does not fit them.
     """
     prepare_jax()
-    shown, console = load_shown(path, options), Console()
+    shown = _load(path, options)
     who = _who(options, shown)
     clip = _clip(options, shown.clips)
-    start_frame = _start_frame(options, shown, clip)
+    start = Episodes(
+        clip=jnp.array([clip], jnp.int32),
+        start_frame=jnp.array([_start_frame(options, shown, clip)], jnp.int32),
+        key=jax.random.split(jax.random.PRNGKey(_SEED), 1),
+    )
     with terminate_cleanly():
         if options.browser:
-            return _serve(shown, who, clip, start_frame, options, console)
-        rollouts = _play(shown, who, clip, start_frame, options, console)
-        stem = Path("teacher") if path is None else path.resolve()
-        with frame_progress(console) as progress:
-            video = render_side_by_side(
-                shown.task.walker,
-                _motions(shown, rollouts, who, options),
-                output_path(stem, shown.clips.names[clip], options),
-                sheet=options.sheet,
-                progress=lambda done, total: progress("drawing", done, total),
-            )
-    console.print(
-        f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+            return _serve(shown, who, start, options.port)
+        rollouts = _play(shown, who, start, options.seconds)
+    stem = Path("teacher") if path is None else path.resolve()
+    output = output_path(stem, shown.clips.names[clip], options)
+    draw(shown.task.walker, _motions(shown, rollouts, who, options), output, options, "drawing")
     return 0
 
 
-def load_shown(path: Path | None, options: ViewOptions) -> Shown:
-    """Reads and builds everything.
-
-    Raises:
-        UserError: something is missing, damaged or does not fit.
-    """
+def _load(path: Path | None, options: Namespace) -> Shown:
     kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
         clips = None if options.clips is None else str(options.clips)
@@ -118,7 +106,7 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
     )
 
 
-def _who(options: ViewOptions, shown: Shown) -> list[str]:
+def _who(options: Namespace, shown: Shown) -> list[str]:
     """Who is shown, in this order; the reference last where it is not named."""
     known = [*shown.policies, REFERENCE]
     who = list(options.who or [name for name in known if name != "prior"])
@@ -132,7 +120,7 @@ def _who(options: ViewOptions, shown: Shown) -> list[str]:
     return who
 
 
-def _clip(options: ViewOptions, clips: ReferenceClips) -> int:
+def _clip(options: Namespace, clips: ReferenceClips) -> int:
     if not (options.clip.isascii() and options.clip.isdigit()):
         return clip_of_name(clips, options.clip)
     if int(options.clip) >= clips.num_clips:
@@ -142,7 +130,7 @@ def _clip(options: ViewOptions, clips: ReferenceClips) -> int:
     return int(options.clip)
 
 
-def _start_frame(options: ViewOptions, shown: Shown, clip: int) -> int:
+def _start_frame(options: Namespace, shown: Shown, clip: int) -> int:
     frame = round(options.start * shown.clips.rate_hz)
     last = int(shown.clips.lengths[clip]) - shown.task.frames_needed
     if frame > last:
@@ -154,24 +142,14 @@ def _start_frame(options: ViewOptions, shown: Shown, clip: int) -> int:
 
 
 def _play(
-    shown: Shown,
-    who: list[str],
-    clip: int,
-    start_frame: int,
-    options: ViewOptions,
-    console: Console,
+    shown: Shown, who: list[str], start: Episodes, seconds: float | None
 ) -> dict[str, Rollout]:
     """One episode of each, from the same start."""
-    episodes = Episodes(
-        clip=jnp.array([clip], jnp.int32),
-        start_frame=jnp.array([start_frame], jnp.int32),
-        key=jax.random.split(jax.random.PRNGKey(_SEED), 1),
-    )
     clips, timestep = shown.clips, shown.task.config.physics.control_timestep
-    rest = (int(clips.lengths[clip]) - 1 - start_frame) / clips.rate_hz
-    num_steps = max(1, round((options.seconds or rest) / timestep))
+    rest = int(clips.lengths[start.clip[0]]) - 1 - int(start.start_frame[0])
+    num_steps = max(1, round((seconds or rest / clips.rate_hz) / timestep))
     rollouts = {}
-    with frame_progress(console, "control steps") as progress:
+    with frame_progress(Console(), "control steps") as progress:
         for name in who:
             if name == REFERENCE:
                 continue
@@ -179,20 +157,16 @@ def _play(
             rollouts[name] = EpisodeRunner(shown.task, policy.ending).run(
                 policy.actor(),
                 clips,
-                episodes,
+                start,
                 _SEED,
                 num_steps=num_steps,
-                progress=_named(progress, name),
+                progress=partial(progress, name),
             )
     return rollouts
 
 
-def _named(progress: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress(name, done, total)
-
-
 def _motions(
-    shown: Shown, rollouts: dict[str, Rollout], who: list[str], options: ViewOptions
+    shown: Shown, rollouts: dict[str, Rollout], who: list[str], options: Namespace
 ) -> SideBySide:
     columns, rows = len(who), len(options.views)
     width, height = (
@@ -212,29 +186,21 @@ def _motions(
     return replace(motions, fps=fps, speed=options.speed, quick=False)
 
 
-def _serve(
-    shown: Shown,
-    who: list[str],
-    clip: int,
-    start_frame: int,
-    options: ViewOptions,
-    console: Console,
-) -> int:
+def _serve(shown: Shown, who: list[str], start: Episodes, port: int) -> int:
     """The page of a policy, with all who can act; the first of `who` begins."""
     first = next(name for name in who if name != REFERENCE)
     names = [first, *(name for name in shown.policies if name != first)]
     episode, activity = LiveEpisode(shown.task, shown.clips, _SEED), {}
-    with frame_progress(console, "policies") as progress:
+    with frame_progress(Console(), "policies") as progress:
         for rank, name in enumerate(names):
             progress("compiling", rank, len(names))
             activity[name] = latent_activity(episode, shown.policies[name])
         progress("compiling", len(names), len(names))
     policies = ViewedPolicies({name: shown.policies[name] for name in names}, activity)
+    begin = int(start.clip[0]), int(start.start_frame[0])
 
     def open_page(server: Any) -> LivePage:
         scene = build_scene(shown.task.walker)
-        return LivePage(
-            server, scene, episode, shown.clips, policies, shown.name, clip, start_frame
-        )
+        return LivePage(server, scene, episode, shown.clips, policies, shown.name, *begin)
 
-    return serve_page(open_page, shown.name, options.port)
+    return serve_page(open_page, shown.name, port)
