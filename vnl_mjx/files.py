@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,27 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(json.dumps(document, indent=2))
+
+
+def make_writable(folder: Path, key: str, mode: int = 0o777) -> None:
+    """Creates a folder and tries to write in it.
+
+    Args:
+        folder: to make.
+        key: of the configuration that gave it, for the message.
+        mode: who may read it.
+
+    Raises:
+        UserError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{key}: cannot write to {folder} ({error.strerror}); choose another {key}"
+        ) from error
 
 
 def file_name(text: str) -> str:

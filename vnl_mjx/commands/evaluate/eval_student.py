@@ -1,7 +1,6 @@
 """`vnl-mjx eval`: a stored student against its teacher, and a report of it."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
-from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import DrawnVideos, VideoQueue
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
@@ -48,7 +47,7 @@ def run(config: EvaluationConfig) -> int:
     prepare_jax(config.device, config.matmul_precision)
     given = load_evaluation_input(config)
     folder = Path(config.output_dir or given.stored.run_dir / REPORT_FOLDER).expanduser()
-    _check_writable(folder)  # now, and not after minutes of work
+    make_writable(folder, "output_dir")  # now, and not after minutes of work
     _introduce(given, console)
     evaluation = EvaluationRun(config, given, console)
     with terminate_cleanly(), _video_queue(config, given) as queue:
@@ -69,17 +68,6 @@ def run(config: EvaluationConfig) -> int:
     _print_document(console, document)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"output_dir: cannot write to {folder} ({error.strerror}); choose another output_dir"
-        ) from error
 
 
 def _video_queue(

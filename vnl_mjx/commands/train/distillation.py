@@ -13,8 +13,7 @@ from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
 from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
-from vnl_mjx.commands.train.local_loggers import CONSOLE_METRICS
-from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
 from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.config.schema import DistillationConfig
@@ -29,7 +28,7 @@ from vnl_mjx.utils.vae_checkpointing import open_vae_checkpointer, student_items
 
 
 class Distillation:
-    """See `training_run.Training`."""
+    """A distillation for `TrainingRun`; `TeacherTraining` has the same methods."""
 
     console_metrics = CONSOLE_METRICS
     instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
@@ -72,12 +71,12 @@ class Distillation:
         self._losses_since_save: list[Any] = []
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
-        """See `Training`."""
+        """Opens the checkpoints of the run folder, which exists."""
         kept = self.config.checkpoint_config
         return open_vae_checkpointer(run_dir, kept.keep_last, kept.keep_best)
 
     def initial_state(self) -> TrainState:
-        """See `Training`."""
+        """Returns the state of a new run."""
         return self.trainer.init(self.config.training_config.seed)
 
     def introduce(self, state: TrainState, console: Console) -> None:
@@ -98,11 +97,11 @@ class Distillation:
             warn(console, warning)
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """See `Training`."""
+        """Takes the statistics of an update."""
         self._losses_since_save.append(update.learning.loss["action_mse"])
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
-        """See `Training`."""
+        """Returns the metrics of an interval of updates, and warnings by name."""
         steps_per_update = self.trainer.steps_per_update
         groups = self.experiment.walker.actuator_groups
         row = interval_metrics(updates, groups, steps_per_update)
@@ -127,10 +126,10 @@ class Distillation:
         return summary, row
 
     def exported(self, state: TrainState, env_steps: int) -> None:
-        """See `Training`."""
+        """Returns nothing: no other layout is written."""
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """See `Training`; the metric is the mean action error since the checkpoint before."""
+        """Returns what is saved; the metric is the mean action error since the checkpoint before."""
         losses, self._losses_since_save = self._losses_since_save, []
         items = student_items(state.params, self.teacher.policy)
         return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
@@ -138,7 +137,7 @@ class Distillation:
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
     ) -> None:
-        """See `Training`."""
+        """Shows and writes the last evaluation and the curves; the checkpoint is written."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import training_curves
 

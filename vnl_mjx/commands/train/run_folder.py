@@ -16,29 +16,16 @@ from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
 
+RunConfig = DistillationConfig | TeacherTrainingConfig
+
 METRICS_FILE = "metrics.jsonl"
-_PACKAGES = (
-    "vnl-mjx",
-    "mujoco",
-    "mujoco-mjx",
-    "jax",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-)
+_PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 # Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
 # do not. A run may go on on another machine, with numbers that are close and not bit-identical.
-_DECISIVE_SECTIONS = (
-    "vae_config",
-    "training_config",
-    "network",
-    "ppo",
-    "sampling",
-    "reference_config",
-)
+_DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "reference_config")
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
 _NOT_RECORDED = ("run_dir", "init_from", "task", "teacher_config", "walker_config")
@@ -55,24 +42,12 @@ def make_run_dir(run_dir: Path) -> None:
     Raises:
         UserError: it cannot be written, or is another one in each process.
     """
-    processes.first_does(lambda: _make_run_dir(run_dir))
+    processes.first_does(lambda: make_writable(run_dir, "run_dir"))
     if not run_dir.is_dir():
         raise UserError(
             f"run_dir: process {processes.index()} does not find {run_dir}, which the first one made; "
             "give a folder on a file system that all the machines share"
         )
-
-
-def _make_run_dir(run_dir: Path) -> None:
-    probe = run_dir / ".write_probe"
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        probe.write_text("vnl-mjx")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"run_dir: cannot write to {run_dir} ({error.strerror}); choose another run_dir"
-        ) from error
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
@@ -94,7 +69,7 @@ def relative_source(path: str | None, run_dir: Path) -> str | None:
 
 
 def run_metadata(
-    config: DistillationConfig | TeacherTrainingConfig,
+    config: RunConfig,
     experiment: Experiment,
     run_dir: Path,
     identity: Mapping[str, Any],
@@ -132,16 +107,19 @@ def run_metadata(
     return json.loads(json.dumps(document))
 
 
-def check_format(stored: Mapping[str, Any], run_dir: Path, instead: str) -> None:
-    """Checks that the training state of a checkpoint can be read.
+def check_same_run(
+    stored: dict[str, Any], current: dict[str, Any], run_dir: Path, instead: str = ""
+) -> None:
+    """Compares the metadata of a checkpoint with those of the run that would continue it.
 
     Args:
-        stored: metadata of the checkpoint.
+        stored: of the checkpoint.
+        current: of the run.
         run_dir: its folder, for the message.
         instead: what to do with a run of an older format.
 
     Raises:
-        UserError: an older version wrote it.
+        UserError: an older version wrote it, or anything that decides the numbers differs; says what.
     """
     found = stored["format_version"]
     if found < FORMAT_VERSION:
@@ -149,27 +127,11 @@ def check_format(stored: Mapping[str, Any], run_dir: Path, instead: str) -> None
             f"cannot resume {run_dir}: expected checkpoints of format {FORMAT_VERSION}, found format "
             f"{found} of an older vnl-mjx, whose training state is laid out differently; {instead}"
         )
-
-
-def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Path) -> None:
-    """Compares the metadata of a checkpoint with those of the run that would continue it.
-
-    Args:
-        stored: of the checkpoint.
-        current: of the run.
-        run_dir: its folder, for the message.
-
-    Raises:
-        UserError: anything that decides the numbers differs; says what.
-    """
     old, new = (_with_defaults(document, run_dir) for document in (stored, current))
-    differences = [
-        difference
-        for section in _DECISIVE_SECTIONS
-        for difference in _differences(
-            old["config"].get(section), new["config"].get(section), section
-        )
-    ]
+    differences = []
+    for section in _DECISIVE:
+        before, now = (document["config"].get(section) for document in (old, new))
+        differences += _differences(before, now, section)
     differences += _differences(old["identity"], new["identity"], "")
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""

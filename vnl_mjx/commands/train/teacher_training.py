@@ -45,7 +45,7 @@ NOT_EVALUATED = -1.0
 
 
 class TeacherTraining:
-    """See `training_run.Training`."""
+    """A training of a teacher for `TrainingRun`; `Distillation` has the same methods."""
 
     console_metrics = (
         ("reward", "rollout/reward_fraction"),
@@ -100,7 +100,7 @@ class TeacherTraining:
         self._metric_since_save = NOT_EVALUATED
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
-        """See `Training`."""
+        """Opens the checkpoints of the run folder, which exists."""
         kept = self.config.checkpoint_config
         return open_teacher_checkpointer(
             run_dir, self.track_mjx_config(), kept.keep_last, kept.keep_best
@@ -163,11 +163,11 @@ class TeacherTraining:
             warn(console, warning)
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """See `Training`; a video that was begun is finished."""
+        """Takes the statistics of an update; a video that was begun is finished."""
         self._videos.poll(warn)
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
-        """See `Training`."""
+        """Returns the metrics of an interval of updates, and warnings by name."""
         row = ppo_metrics(updates, self.config.task.reward)
         return row, ppo_alarms(row, len(updates) * self.trainer.steps_per_update)
 
@@ -191,18 +191,18 @@ class TeacherTraining:
         return evaluation, evaluation.headline()
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
-        """See `Training`."""
+        """Returns what is written in track-mjx's layout."""
         return track_mjx_state(state, env_steps)
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """See `Training`; the metric is the reward evaluated since the checkpoint before."""
+        """Returns what is saved; the metric is the reward evaluated since the checkpoint before."""
         metric, self._metric_since_save = self._metric_since_save, NOT_EVALUATED
         return {"metric": metric}
 
     def conclude(
         self, evaluation: TeacherEvaluation, env_steps: int, run_dir: Path, console: Console
     ) -> None:
-        """See `Training`; draws the last video too."""
+        """Shows and writes the last evaluation and the curves, and draws the last video."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import teacher_curves
 
