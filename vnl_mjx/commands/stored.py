@@ -11,8 +11,8 @@ from vnl_mjx.commands.train.experiment import (
     build_task_and_clips,
     with_body,
 )
-from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.compat.track_mjx_writer import TEACHER_FOLDER
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig

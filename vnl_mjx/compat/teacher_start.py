@@ -8,8 +8,12 @@ import jax
 import numpy as np
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, find_step, load_teacher
-from vnl_mjx.compat.track_mjx_params import count_observations
+from vnl_mjx.compat.track_mjx_loader import (
+    LoadedTeacher,
+    count_observations,
+    find_step,
+    load_teacher,
+)
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from vnl_mjx.checkpoints.json_reader import JsonReader
+from vnl_mjx.compat.json_reader import JsonReader
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_02,
@@ -36,6 +36,28 @@ FLOOR_BODY_SINCE = date(2025, 5, 20)
 # The start frame is drawn from a constant range; `random_init_range` only shortens episodes
 # (track-mjx: environment/task/multi_clip_tracking.py, `reset`).
 START_FRAME_RANGE = 44
+
+# Keys of `env_config.reward_weights`, by the field of `RewardConfig` and of `TerminationConfig`.
+_WEIGHTS = "env_config.reward_weights"
+_TERMS = ("pos", "quat", "joint", "angvel", "bodypos", "endeff")
+REWARD_KEYS = {
+    **{f"{term}_weight": f"{term}_reward_weight" for term in _TERMS},
+    **{f"{term}_exp_scale": f"{term}_reward_exp_scale" for term in _TERMS},
+    "ctrl_cost_weight": "ctrl_cost_weight",
+    "ctrl_diff_cost_weight": "ctrl_diff_cost_weight",
+}
+LATER_REWARD_KEYS = {  # which the older generations do not have
+    "energy_cost_weight": "energy_cost_weight",
+    "action_window": "var_window_size",
+    "action_variance_weight": "var_coeff",
+    "action_jerk_weight": "jerk_coeff",
+}
+TERMINATION_KEYS = {
+    "max_pos_error": "too_far_dist",
+    "max_joint_error": "bad_pose_dist",
+    "max_quat_error": "bad_quat_dist",
+}
+RANGE_KEYS = {"healthy_z_range": "healthy_z_range", "pos_axis_scale": "penalty_pos_distance_scale"}
 
 SUPPORTED_LAYOUTS = (
     "470 + 226 (track-mjx since 2025-09-23), 470 + 231 (since 2025-06-13), "
@@ -73,13 +95,13 @@ def translate(
         UserError: a key is missing or wrong, or the layout of the observation is not known.
     """
     reader = JsonReader(raw, source)
-    arch_name = reader.text("network_config.arch_name", "intention")
+    arch_name = reader("text", "network_config.arch_name", "intention")
     if arch_name != "intention":
         raise reader.error("network_config.arch_name", "'intention'", arch_name)
     if activation is not None:
         check_activation(activation, ACTIVATION_OPTION)
     if reader.has(OWN_KEY):
-        recorded = reader.text(f"{OWN_KEY}.activation")
+        recorded = reader("text", f"{OWN_KEY}.activation")
         usual = check_activation(recorded, f"{source}: {OWN_KEY}.activation")
         task = from_dict(ImitationConfig, raw[OWN_KEY].get("task"), f"{source}: {OWN_KEY}.task: ")
         warnings = []
@@ -93,7 +115,7 @@ def translate(
     return Translation(
         network=_network(reader, activation or usual),
         task=task,
-        normalize_observations=reader.flag("network_config.normalize_observations", True),
+        normalize_observations=reader("flag", "network_config.normalize_observations", True),
         warnings=tuple(warnings),
     )
 
@@ -111,29 +133,29 @@ def check_activation(name: str, where: str) -> str:
 def _network(reader: JsonReader, activation: str) -> IntentionConfig:
     reference_size, proprioception_size = _observation_sizes(reader)
     lstm = {}
-    if reader.flag("train_setup.train_config.use_lstm", False):
+    if reader("flag", "train_setup.train_config.use_lstm", False):
         lstm = {
-            "lstm_hidden_size": reader.size("network_config.hidden_state_size"),
-            "lstm_num_layers": reader.size("network_config.hidden_layer_num"),
+            "lstm_hidden_size": reader("size", "network_config.hidden_state_size"),
+            "lstm_num_layers": reader("size", "network_config.hidden_layer_num"),
         }
     clip_key = f"{OWN_KEY}.observation_clip"
     return IntentionConfig(
         reference_size=reference_size,
         proprioception_size=proprioception_size,
-        action_size=reader.size("network_config.action_size"),
-        latent_dim=reader.size("network_config.intention_size"),
-        encoder_hidden_sizes=reader.sizes("network_config.encoder_layer_sizes"),
-        decoder_hidden_sizes=reader.sizes("network_config.decoder_layer_sizes"),
+        action_size=reader("size", "network_config.action_size"),
+        latent_dim=reader("size", "network_config.intention_size"),
+        encoder_hidden_sizes=reader("sizes", "network_config.encoder_layer_sizes"),
+        decoder_hidden_sizes=reader("sizes", "network_config.decoder_layer_sizes"),
         activation=activation,
-        observation_clip=reader.number(clip_key, positive=True) if reader.has(clip_key) else None,
+        observation_clip=reader("positive", clip_key) if reader.has(clip_key) else None,
         **lstm,
     )
 
 
 def _observation_sizes(reader: JsonReader) -> tuple[int, int]:
     """Sizes of the reference and of proprioception; older configs lack the latter."""
-    observation_size = reader.size("network_config.observation_size")
-    reference_size = reader.size("network_config.reference_obs_size")
+    observation_size = reader("size", "network_config.observation_size")
+    reference_size = reader("size", "network_config.reference_obs_size")
     if reference_size >= observation_size:
         expected = f"less than observation_size {observation_size}"
         raise reader.error("network_config.reference_obs_size", expected, reference_size)
@@ -183,11 +205,11 @@ def _upstream_task(
             ctrl_diff_is_zero=generation == "2025-09" or _has_action_window(reader),
         ),
         proprioception=proprioception,
-        mocap_hz=reader.number("env_config.env_args.mocap_hz", positive=True),
-        traj_length=reader.size("reference_config.traj_length"),
+        mocap_hz=reader("positive", "env_config.env_args.mocap_hz"),
+        traj_length=reader("size", "reference_config.traj_length"),
         start_frame_range=START_FRAME_RANGE,
         episode_frames=_episode_frames(reader),
-        reset_noise_scale=reader.number("env_config.env_args.reset_noise_scale"),
+        reset_noise_scale=reader("number", "env_config.env_args.reset_noise_scale"),
     )
     return task, usual, warnings
 
@@ -206,9 +228,9 @@ def _recognise(reader: JsonReader) -> tuple[str, tuple[str, ...]]:
             f"reference + proprioception of a supported layout: {SUPPORTED_LAYOUTS}",
             f"{reference_size} + {proprioception_size} = {reference_size + proprioception_size}",
         )
-    num_joints = len(reader.names("walker_config.joint_names"))
-    num_bodies = len(reader.names("walker_config.body_names"))
-    traj_length = reader.size("reference_config.traj_length")
+    num_joints = len(reader("names", "walker_config.joint_names"))
+    num_bodies = len(reader("names", "walker_config.body_names"))
+    traj_length = reader("size", "reference_config.traj_length")
     # Per frame: root position and quaternion, joints, body positions.
     expected = traj_length * (7 + num_joints + 3 * num_bodies)
     if reference_size != expected:
@@ -231,9 +253,9 @@ def _has_action_window(reader: JsonReader) -> bool:
 
 
 def _episode_frames(reader: JsonReader) -> int:
-    clip_length = reader.size("reference_config.clip_length")
-    lost = reader.number("reference_config.random_init_range", 0)
-    frames = clip_length - int(lost) - reader.size("reference_config.traj_length")
+    clip_length = reader("size", "reference_config.clip_length")
+    lost = reader("number", "reference_config.random_init_range", 0)
+    frames = clip_length - int(lost) - reader("size", "reference_config.traj_length")
     if frames < 1:
         expected = "more than random_init_range + traj_length"
         raise reader.error("reference_config.clip_length", expected, clip_length)
@@ -241,59 +263,43 @@ def _episode_frames(reader: JsonReader) -> int:
 
 
 def _walker(reader: JsonReader) -> WalkerConfig:
-    name = reader.text("env_config.walker_name", "rodent")
+    name = reader("text", "env_config.walker_name", "rodent")
     if name != "rodent":
         raise reader.error("env_config.walker_name", "'rodent'", name)
     return WalkerConfig(
-        joint_names=reader.names("walker_config.joint_names"),
-        body_names=reader.names("walker_config.body_names"),
-        end_effector_names=reader.names("walker_config.end_eff_names"),
-        torque_actuators=reader.flag("walker_config.torque_actuators"),
-        rescale_factor=reader.number("walker_config.rescale_factor", positive=True),
+        joint_names=reader("names", "walker_config.joint_names"),
+        body_names=reader("names", "walker_config.body_names"),
+        end_effector_names=reader("names", "walker_config.end_eff_names"),
+        torque_actuators=reader("flag", "walker_config.torque_actuators"),
+        rescale_factor=reader("positive", "walker_config.rescale_factor"),
     )
 
 
 def _physics(reader: JsonReader, sensors: bool) -> PhysicsConfig:
     section = "env_config.env_args"
-    solver = reader.text(f"{section}.solver").lower()
+    solver = reader("text", f"{section}.solver").lower()
     if solver not in ("cg", "newton"):
         raise reader.error(f"{section}.solver", "'cg' or 'newton'", solver)
     return PhysicsConfig(
-        timestep=reader.number(f"{section}.mj_model_timestep", positive=True),
-        num_substeps=reader.size(f"{section}.physics_steps_per_control_step"),
+        timestep=reader("positive", f"{section}.mj_model_timestep"),
+        num_substeps=reader("size", f"{section}.physics_steps_per_control_step"),
         solver=solver,
-        iterations=reader.size(f"{section}.iterations"),
-        ls_iterations=reader.size(f"{section}.ls_iterations"),
+        iterations=reader("size", f"{section}.iterations"),
+        ls_iterations=reader("size", f"{section}.ls_iterations"),
         sensors=sensors,
     )
 
 
 def _reward(reader: JsonReader) -> RewardConfig:
-    section = "env_config.reward_weights"
-    terms = {}
-    for term in ("pos", "quat", "joint", "angvel", "bodypos", "endeff"):
-        terms[f"{term}_weight"] = reader.number(f"{section}.{term}_reward_weight")
-        terms[f"{term}_exp_scale"] = reader.number(f"{section}.{term}_reward_exp_scale")
-    # The costs with a default of zero did not exist yet in the older generations.
-    return RewardConfig(
-        **terms,
-        ctrl_cost_weight=reader.number(f"{section}.ctrl_cost_weight"),
-        ctrl_diff_cost_weight=reader.number(f"{section}.ctrl_diff_cost_weight"),
-        energy_cost_weight=reader.number(f"{section}.energy_cost_weight", 0.0),
-        action_window=reader.size(f"{section}.var_window_size", 50),
-        action_variance_weight=reader.number(f"{section}.var_coeff", 0.0),
-        action_jerk_weight=reader.number(f"{section}.jerk_coeff", 0.0),
-    )
+    values = {ours: reader("number", f"{_WEIGHTS}.{key}") for ours, key in REWARD_KEYS.items()}
+    for ours, key in LATER_REWARD_KEYS.items():
+        kind, default = ("size", 50) if ours == "action_window" else ("number", 0.0)
+        values[ours] = reader(kind, f"{_WEIGHTS}.{key}", default)
+    return RewardConfig(**values)
 
 
 def _termination(reader: JsonReader) -> TerminationConfig:
-    section = "env_config.reward_weights"
-    low, high = reader.numbers(f"{section}.healthy_z_range", 2)
-    x, y, z = reader.numbers(f"{section}.penalty_pos_distance_scale", 3)
-    return TerminationConfig(
-        healthy_z_range=(low, high),
-        max_pos_error=reader.number(f"{section}.too_far_dist"),
-        pos_axis_scale=(x, y, z),
-        max_joint_error=reader.number(f"{section}.bad_pose_dist"),
-        max_quat_error=reader.number(f"{section}.bad_quat_dist"),
-    )
+    values = {ours: reader("number", f"{_WEIGHTS}.{key}") for ours, key in TERMINATION_KEYS.items()}
+    for (ours, key), kind in zip(RANGE_KEYS.items(), ("2 numbers", "3 numbers"), strict=True):
+        values[ours] = tuple(float(x) for x in reader(kind, f"{_WEIGHTS}.{key}"))
+    return TerminationConfig(**values)

@@ -1,5 +1,11 @@
-"""Writes a teacher as track-mjx does, so that track-mjx and `track_mjx_loader` can read it."""
+"""Writes a teacher as track-mjx does, so that track-mjx and `track_mjx_loader` can read it.
 
+`<run>/checkpoints/<environment steps>` holds the whole training state (`checkpoints.run`), and
+`<run>/teacher/PPONetwork_<environment steps>` the same teacher in track-mjx's layout, which is what
+track-mjx, `track_mjx_loader` and `vnl-mjx distill` read. The same steps are kept in both.
+"""
+
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -9,14 +15,45 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vnl_mjx.checkpoints.temporary_path import PathFreeTemporaryPath
-from vnl_mjx.compat.track_mjx_config import OWN_KEY
+from vnl_mjx.checkpoints.run import Export, RunCheckpointer
+from vnl_mjx.checkpoints.writing import open_manager
+from vnl_mjx.compat.track_mjx_config import (
+    LATER_REWARD_KEYS,
+    OWN_KEY,
+    RANGE_KEYS,
+    REWARD_KEYS,
+    TERMINATION_KEYS,
+)
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 
+TEACHER_FOLDER = "teacher"
 NORMALIZER_KEYS = ("count", "mean", "std", "summed_variance")
+_ITEMS = ("policy", "train_state", "config")
+
+
+def open_teacher_checkpointer(
+    run_dir: Path, config: Mapping[str, Any], keep_last: int = 3, keep_best: int = 1
+) -> RunCheckpointer:
+    """Opens (and creates) both folders; the best checkpoints have the highest metric.
+
+    Args:
+        run_dir: the run folder.
+        config: of the teacher in track-mjx's keys (`track_mjx_config`).
+        keep_last: newest checkpoints to keep.
+        keep_best: further ones to keep.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+
+    def items(state: Mapping[str, Any]) -> ocp.args.Composite:
+        return _items(state["params"]["policy"], state["normalizer_params"], config, state)
+
+    export = Export(run_dir.resolve() / TEACHER_FOLDER, _ITEMS, STEP_PREFIX, items)
+    return RunCheckpointer(run_dir, (), keep_last, keep_best, "highest", export)
 
 
 def save_track_mjx(
@@ -49,21 +86,14 @@ def save_track_mjx(
     step_folder = folder / f"{STEP_PREFIX}_{step}"
     if step_folder.exists():
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
-    options = ocp.CheckpointManagerOptions(
-        step_prefix=STEP_PREFIX, create=True, temporary_path_class=PathFreeTemporaryPath
-    )
-    with ocp.CheckpointManager(folder, options=options) as manager:
+    with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=STEP_PREFIX)) as manager:
         # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
-        manager.save(
-            step,
-            force=True,
-            args=track_mjx_items(params, normalizer, config, train_state),
-        )
+        manager.save(step, force=True, args=_items(params, normalizer, config, train_state))
         manager.wait_until_finished()
     return step_folder
 
 
-def track_mjx_items(
+def _items(
     params: Mapping[str, Any],
     normalizer: Mapping[str, Any],
     config: Mapping[str, Any],
@@ -113,12 +143,8 @@ def track_mjx_config(
     random_init_range = clip_length - task.traj_length - task.episode_frames
     if random_init_range < 0:
         raise ValueError(f"{clip_length=} is too short for {task.episode_frames=} frames")
-    lstm = {}
-    if network.is_recurrent:
-        lstm = {
-            "hidden_state_size": network.lstm_hidden_size,
-            "hidden_layer_num": network.lstm_num_layers,
-        }
+    width, num_layers = network.lstm_hidden_size, network.lstm_num_layers
+    lstm = {"hidden_state_size": width, "hidden_layer_num": num_layers}
     config = {
         "data_path": reference_name,
         "env_config": _env_config(task),
@@ -140,7 +166,7 @@ def track_mjx_config(
             "normalize_observations": True,
             "reference_obs_size": network.reference_size,
             "proprioceptive_obs_size": network.proprioception_size,
-            **lstm,
+            **(lstm if network.is_recurrent else {}),
         },
         "train_setup": {
             "train_config": {
@@ -169,23 +195,15 @@ def track_mjx_config(
 
 
 def _env_config(task: ImitationConfig) -> dict[str, Any]:
-    physics, reward, termination = task.physics, task.reward, task.termination
+    physics = task.physics
     weights = {
-        "too_far_dist": termination.max_pos_error,
-        "bad_pose_dist": termination.max_joint_error,
-        "bad_quat_dist": termination.max_quat_error,
-        "healthy_z_range": termination.healthy_z_range,
-        "penalty_pos_distance_scale": termination.pos_axis_scale,
-        "ctrl_cost_weight": reward.ctrl_cost_weight,
-        "ctrl_diff_cost_weight": reward.ctrl_diff_cost_weight,
-        "energy_cost_weight": reward.energy_cost_weight,
-        "var_window_size": reward.action_window,
-        "var_coeff": reward.action_variance_weight,
-        "jerk_coeff": reward.action_jerk_weight,
+        key: getattr(section, ours)
+        for section, keys in (
+            (task.reward, REWARD_KEYS | LATER_REWARD_KEYS),
+            (task.termination, TERMINATION_KEYS | RANGE_KEYS),
+        )
+        for ours, key in keys.items()
     }
-    for term in ("pos", "quat", "joint", "angvel", "bodypos", "endeff"):
-        weights[f"{term}_reward_weight"] = getattr(reward, f"{term}_weight")
-        weights[f"{term}_reward_exp_scale"] = getattr(reward, f"{term}_exp_scale")
     return {
         "env_name": "rodent_multi_clip",
         "task_name": "imitation",

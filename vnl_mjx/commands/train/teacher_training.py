@@ -24,10 +24,13 @@ from vnl_mjx.commands.train.loggers import Warn
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
 from vnl_mjx.commands.train.teacher_video import TeacherVideos
 from vnl_mjx.commands.train.training_devices import training_mesh
-from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER, open_teacher_checkpointer
 from vnl_mjx.compat.teacher_start import TeacherStart, read_start
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
-from vnl_mjx.compat.track_mjx_writer import track_mjx_config
+from vnl_mjx.compat.track_mjx_writer import (
+    TEACHER_FOLDER,
+    open_teacher_checkpointer,
+    track_mjx_config,
+)
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
