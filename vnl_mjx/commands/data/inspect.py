@@ -70,22 +70,15 @@ def describe(path: Path) -> Description:
         UserError: nothing is there, nothing known, or it is damaged.
     """
     kind, found = find_stored(path)
-    if kind == "teacher":
-        return _describe_teacher(found)
     if kind == "student":
         return _describe_student(found)
-    described, details = describe_file(found)
-    return Description("clips", described, (), details)
-
-
-def _describe_teacher(path: Path) -> Description:
-    teacher = load_teacher(path)
-    details = {
-        "sha256": teacher.sha256,
-        "network": asdict(teacher.policy.config),
-        "task": asdict(teacher.task),
-    }
-    title = f"track-mjx teacher {path.resolve().name}"
+    if kind == "file":
+        tables, details = describe_file(found)
+        return Description("clips", tables, (), details)
+    teacher = load_teacher(found)
+    title = f"track-mjx teacher {found.resolve().name}"
+    details = {"network": asdict(teacher.policy.config), "task": asdict(teacher.task)}
+    details = {"sha256": teacher.sha256, **details}
     return Description("teacher", {title: teacher.summary}, teacher.warnings, details)
 
 
@@ -96,13 +89,8 @@ def _describe_student(path: Path) -> Description:
     warnings = () if finite else ("the student's parameters are not all finite",)
     # The walker's arrays are long and of no use to a reader.
     details = {k: v for k, v in loaded.metadata.items() if k != "walker"} | {"last_metrics": last}
-    return Description("student", _student_tables(loaded, last), warnings, details)
-
-
-def _student_tables(loaded: LoadedStudent, last: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Title to rows; `last` as `_last_metrics` gives it. What was not recorded is left out."""
     metadata = loaded.metadata
-    sections = {
+    tables = {
         "Student": _student_rows(loaded),
         "Observation and action": _contract_rows(loaded),
         "Teacher": _teacher_rows(loaded),
@@ -115,7 +103,8 @@ def _student_tables(loaded: LoadedStudent, last: Mapping[str, Any]) -> dict[str,
             if isinstance(last.get(name), int | float)
         },
     }
-    return {title: rows for title, rows in sections.items() if rows}
+    tables = {title: rows for title, rows in tables.items() if rows}
+    return Description("student", tables, warnings, details)
 
 
 def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
