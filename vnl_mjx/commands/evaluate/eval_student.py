@@ -50,7 +50,10 @@ def run(config: EvaluationConfig) -> int:
     make_writable(folder, "output_dir")  # now, and not after minutes of work
     _introduce(given, console)
     evaluation = EvaluationRun(config, given, console)
-    with terminate_cleanly(), _video_queue(config, given) as queue:
+    draws = config.video_config.num_clips > 0
+    # starts looking for a way to draw at once
+    queued = VideoQueue(given.stored.task.walker.config) if draws else contextlib.nullcontext()
+    with terminate_cleanly(), queued as queue:
         evaluation.play()
         if queue is not None:
             evaluation.draw_clips(queue, folder)
@@ -68,15 +71,6 @@ def run(config: EvaluationConfig) -> int:
     _print_document(console, document)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0
-
-
-def _video_queue(
-    config: EvaluationConfig, given: EvaluationInput
-) -> contextlib.AbstractContextManager[VideoQueue | None]:
-    """Starts looking for a way to draw at once; None where no video is wanted."""
-    if not config.video_config.num_clips:
-        return contextlib.nullcontext()
-    return VideoQueue(given.stored.walker.config)
 
 
 def _introduce(given: EvaluationInput, console: Console) -> None:
@@ -110,27 +104,16 @@ def _print_document(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def _means(document: Mapping[str, Any]) -> Table:
-    sets = ["all"]
     policies = list(document["policies"])
-    if all(metrics_of(document, policy, "held_out") for policy in policies):
-        sets.append("held_out")
-    table = Table(title="Means over episodes", title_justify="left")
-    table.add_column("")
-    for which in sets:
-        for policy in policies:
-            head = policy if which == "all" else f"{policy}, held out"
-            table.add_column(head, justify="right")
+    columns = {policy: metrics_of(document, policy, "all") for policy in policies}
+    held_out = {p: metrics_of(document, p, "held_out") for p in policies}
+    if all(held_out.values()):
+        columns |= {f"{policy}, held out": found for policy, found in held_out.items()}
+    table = Table("", title="Means over episodes", title_justify="left")
+    for head in columns:
+        table.add_column(head, justify="right")
     for name in _SHOWN:
-        cells = [
-            _cell(metrics_of(document, policy, which).get(name))
-            for which in sets
-            for policy in policies
-        ]
+        means = [(found.get(name) or {}).get("mean") for found in columns.values()]
+        cells = ("" if mean is None else f"{mean:.4g}" for mean in means)
         table.add_row(metric_label(document, name), *cells)
     return table
-
-
-def _cell(figure: Mapping[str, float | None] | None) -> str:
-    if figure is None or figure.get("mean") is None:
-        return ""
-    return f"{figure['mean']:.4g}"

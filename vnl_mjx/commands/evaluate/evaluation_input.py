@@ -54,8 +54,14 @@ def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
         config.reference_config,
         config.physics_config,
     )
-    chosen = _choose(config.eval_config.clips, stored)
-    loaded = stored.loaded
+    which, loaded = config.eval_config.clips, stored.loaded
+    clips = range(stored.clips.num_clips)
+    chosen = [clip for clip in clips if which in ("all", stored.set_of(clip))]
+    if not chosen:
+        raise UserError(
+            f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
+            "give eval_config.clips=all"
+        )
     policies = [
         *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
         *(s for other in config.compare_with for s in _further(other, stored, config)),
@@ -71,17 +77,6 @@ def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
     )
 
 
-def _choose(which: str, stored: StoredStudent) -> list[int]:
-    clips = range(stored.clips.num_clips)
-    chosen = [clip for clip in clips if which in ("all", stored.set_of(clip))]
-    if not chosen:
-        raise UserError(
-            f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
-            "give eval_config.clips=all"
-        )
-    return chosen
-
-
 def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
     """A student without its teacher, or a teacher, on the clips of `stored`."""
     path = Path(given).expanduser()
@@ -89,21 +84,18 @@ def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> lis
     name = path.resolve().name
     body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
     if kind == "student":
-        clips = str(stored.clips_file)
-        other = load_stored_student(str(found), None, clips, body, cut, where)
-        loaded, task, walker = other.loaded, other.task, other.walker
-        student, _ = student_and_teacher(
-            task, loaded.student, loaded.params, loaded.teacher, name=name
-        )
-        policies = [student]
+        other = load_stored_student(str(found), None, stored.clips_file, body, cut, where)
+        loaded, task = other.loaded, other.task
+        own = (loaded.student, loaded.params, loaded.teacher)
+        policies = [student_and_teacher(task, *own, name=name)[0]]
     elif kind == "teacher":
         experiment = load_stored_teacher(
             found, stored.clips_file, body, reference=cut, physics=where
         )
-        task, walker = experiment.env.task, experiment.walker
+        task = experiment.env.task
         policies = [evaluated_teacher(task, experiment.teacher.policy, name)]
     else:
         raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")
-    if walker.joint_names != stored.walker.joint_names:
+    if task.walker.joint_names != stored.task.walker.joint_names:
         raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
     return policies

@@ -58,7 +58,7 @@ class EvaluationRun:
         """Takes what is evaluated; nothing is played yet."""
         self.config, self.given, self.console = config, given, console
         self.stored, self.clips = given.stored, given.clips
-        self.walker = self.stored.walker
+        self.walker = self.stored.task.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
         self._prior_missing = ""
@@ -117,24 +117,20 @@ class EvaluationRun:
             queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)
 
     def assemble(self, seconds: float) -> dict[str, Any]:
-        """The document of `metrics.json`.
-
-        Args:
-            seconds: that the evaluation took.
-        """
+        """The document of `metrics.json`, of an evaluation that took so many seconds."""
         seed = self.config.eval_config.seed
-        episodes = self.rollouts[STUDENT][self.how].episodes
-        sets = ClipSets.of(episodes.clip, self.clips.names, list(self.given.sets), seed)
+        clip = self.rollouts[STUDENT][self.how].episodes.clip
+        sets = ClipSets.of(clip, self.clips.names, list(self.given.sets), seed)
         self.sets = sets
         policies = summary.policies(self.figures, sets)
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
-        action = action_section(
-            self.rollouts[STUDENT][self.how],
-            self.rollouts[TEACHER][self.how],
-            self.walker.actuator_names,
-            self.groups,
-        )
+        student, teacher = (self.rollouts[who][self.how] for who in (STUDENT, TEACHER))
+        action = action_section(student, teacher, self.walker.actuator_names, self.groups)
+        sampled = self.rollouts[TEACHER].get(SAMPLED)
         prior = {} if self.prior is None else self.prior.summary()
+        # of the episodes from the clips that stand at the end, at the learned deviation
+        of_clips = prior[PRIOR_MODE]["clips"] if PRIOR_MODE in prior else None
+        survival = of_clips and of_clips["survival"][f"{of_clips['seconds']:g}"]
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
@@ -148,12 +144,10 @@ class EvaluationRun:
             alarms=report_alarms(
                 self.latent.statistics,
                 action["on_student_states"]["mse"],
-                action_noise(self.rollouts[TEACHER][SAMPLED])
-                if SAMPLED in self.rollouts[TEACHER]
-                else None,
+                None if sampled is None else action_noise(sampled),
                 set_mean(policies, TEACHER, self.how, "survival"),
                 set_mean(policies, TEACHER, self.how, "reward_fraction"),
-                self._prior_survival(prior),
+                survival,
                 self.config.prior_config.seconds,
             ),
         )
@@ -173,14 +167,10 @@ class EvaluationRun:
             UserError: the folder cannot be written.
         """
         with self.console.status("drawing and writing the report"):
-            missing = {"videos": no_videos} if no_videos else {}
-            if self._prior_missing:
-                missing["prior"] = self._prior_missing
-            if self.latent.missing:
-                missing["latent"] = self.latent.missing
-            extras = Extras(
-                missing=missing, config=to_yaml(without_paths(self.config, self.stored))
-            )
+            latent, prior = self.latent.missing, self._prior_missing
+            missing = {"videos": no_videos, "prior": prior, "latent": latent}
+            missing = {section: why for section, why in missing.items() if why}
+            extras = Extras(missing, to_yaml(without_paths(self.config, self.stored)))
             return write_report(folder, document, self._pictures(document), videos, extras)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
@@ -205,13 +195,6 @@ class EvaluationRun:
             seed=self.config.eval_config.seed,
             progress=lambda done, total: progress("prior", done, total),
         )
-
-    def _prior_survival(self, prior: dict[str, Any]) -> float | None:
-        """Share of the episodes from the clips that stand at the end, at the learned deviation."""
-        if PRIOR_MODE not in prior:
-            return None
-        figures = prior[PRIOR_MODE]["clips"]
-        return figures["survival"][f"{figures['seconds']:g}"]
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(

@@ -91,8 +91,7 @@ def run(path: Path | None, options: Namespace) -> int:
 def _load(path: Path | None, options: Namespace) -> Shown:
     kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
-        clips = None if options.clips is None else str(options.clips)
-        stored = load_stored_student(str(found), clips=clips, mjcf=options.mjcf)
+        stored = load_stored_student(str(found), clips=options.clips, mjcf=options.mjcf)
         loaded, task = stored.loaded, stored.task
         policies = viewed_student_policies(
             task, stored.clips, loaded.student, loaded.params, loaded.teacher
