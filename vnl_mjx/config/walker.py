@@ -33,8 +33,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _rodents(key: str) -> Any:
-    return field(default_factory=lambda: getattr(rodent_body(), key))
+def _rodents(key: str, **bounds: float) -> Any:
+    return field(default_factory=lambda: getattr(rodent_body(), key), metadata={"bounds": bounds})
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class WalkerConfig:
     body_names: tuple[str, ...] = _rodents("body_names")
     end_effector_names: tuple[str, ...] = _rodents("end_effector_names")
     torque_actuators: bool = _rodents("torque_actuators")
-    rescale_factor: float = _rodents("rescale_factor")
+    rescale_factor: float = _rodents("rescale_factor", gt=0)
     appendage_names: tuple[str, ...] = ()
     foot_names: tuple[str, ...] = ()
     rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"

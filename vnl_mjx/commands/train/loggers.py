@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.schema import DistillationConfig, WandbSection
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.schema import WandbSection
+from vnl_mjx.config.teacher import TrainingConfig
 from vnl_mjx.errors import UserError
 
 Warn = Callable[[str], None]
@@ -287,7 +287,7 @@ class Loggers:
 
     def __init__(
         self,
-        config: DistillationConfig | TeacherTrainingConfig,
+        config: TrainingConfig,
         run_dir: Path,
         console: Console,
         resume_from: int | None = None,

@@ -14,12 +14,10 @@ from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
-
-RunConfig = DistillationConfig | TeacherTrainingConfig
 
 METRICS_FILE = "metrics.jsonl"
 _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -69,7 +67,7 @@ def relative_source(path: str | None, run_dir: Path) -> str | None:
 
 
 def run_metadata(
-    config: RunConfig,
+    config: TrainingConfig,
     experiment: Experiment,
     run_dir: Path,
     identity: Mapping[str, Any],

@@ -14,20 +14,19 @@ from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
 from vnl_mjx.commands.train.loggers import Loggers
 from vnl_mjx.commands.train.run_folder import (
-    RunConfig,
     check_same_run,
     make_run_dir,
     new_run_dir,
 )
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.commands.train.training_devices import describe_mesh
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import TrainState, Update
 
 
-def train(config: RunConfig) -> int:
+def train(config: TrainingConfig) -> int:
     """Trains what is configured and returns the exit status."""
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
@@ -42,7 +41,7 @@ class TrainingRun:
     checkpointer: RunCheckpointer
     loggers: Loggers
 
-    def __init__(self, config: RunConfig, run_dir: Path, console: Console):
+    def __init__(self, config: TrainingConfig, run_dir: Path, console: Console):
         """Loads and builds what is trained; nothing is written yet.
 
         Raises:
