@@ -20,17 +20,20 @@ from vnl_mjx.report.rendering.gl import choose_backend
 NUM_STEPS = 348_160
 QUICK_STEPS = 81_920
 FINAL_LEARNING_RATE = 1e-4
+_WHAT_NEXT = """\
+the report: {page} (open it in a browser)
+
+what next:
+  vnl-mjx view {run} --browser        watch the student; needs the extra `viewer`
+  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5
+                                        your own track-mjx teacher
+  vnl-mjx preprocess RECORDING clips.h5   your own motion capture
+  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'"""
 
 
 @dataclass(frozen=True)
 class DemoStep:
-    """One command of the demonstration.
-
-    Attributes:
-        title: what it does.
-        words: after `vnl-mjx`.
-        needs_gl: it is passed over where nothing can draw.
-    """
+    """One command, `words` after `vnl-mjx`; passed over if it needs GL where nothing can draw."""
 
     title: str
     words: tuple[str, ...]
@@ -82,7 +85,12 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
     """
     console, started = Console(), time.perf_counter()
     todo = steps(run_dir, quick)
-    can_draw = _can_draw(console)
+    can_draw = True
+    try:
+        choose_backend()
+    except UserError as error:
+        can_draw = False
+        warn(console, f"no pictures of the body: {error}")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,31 +105,9 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
         if status := command(step.words):
             return status
     console.rule(f"done in {time.perf_counter() - started:.0f} s")
-    for line in _what_next(run_dir):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    text = _WHAT_NEXT.format(run=run_dir, page=run_dir / REPORT_FOLDER / "report.html")
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
     return 0
-
-
-def _what_next(run_dir: Path) -> list[str]:
-    return [
-        f"the report: {run_dir / REPORT_FOLDER / 'report.html'} (open it in a browser)",
-        "",
-        "what next:",
-        f"  vnl-mjx view {run_dir} --browser        watch the student; needs the extra `viewer`",
-        "  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5",
-        "                                        your own track-mjx teacher",
-        "  vnl-mjx preprocess RECORDING clips.h5   your own motion capture",
-        "  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'",
-    ]
-
-
-def _can_draw(console: Console) -> bool:
-    try:
-        choose_backend()
-    except UserError as error:
-        warn(console, f"no pictures of the body: {error}")
-        return False
-    return True
 
 
 def _shown(path: Path) -> str:

@@ -174,15 +174,34 @@ def _sha256(params: dict[str, Any], statistics: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def policy_rows(policy: IntentionConfig) -> dict[str, str]:
+    """The sizes of an intention network."""
+    decoder = listed(policy.decoder_hidden_sizes)
+    if policy.is_recurrent:
+        decoder = f"LSTM {policy.lstm_num_layers} x {policy.lstm_hidden_size}"
+    return {
+        "latent": str(policy.latent_dim),
+        "encoder": listed(policy.encoder_hidden_sizes),
+        "decoder": decoder,
+        "activation": policy.activation,
+    }
+
+
+def listed(sizes: tuple[int, ...]) -> str:
+    """The widths of layers."""
+    return " ".join(map(str, sizes))
+
+
+def num_parameters(params: Any) -> int:
+    """How many numbers a tree of arrays holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def _summary(
     policy: FrozenPolicy, translation: Translation, step: int, count: float
 ) -> dict[str, str]:
     network, task = translation.network, translation.task
     physics = task.physics
-    decoder = " ".join(map(str, network.decoder_hidden_sizes))
-    if network.is_recurrent:
-        decoder = f"LSTM {network.lstm_num_layers} x {network.lstm_hidden_size}"
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(policy.params))
     normalised = f"{count:,.0f}" if translation.normalize_observations else "not normalised"
     return {
         "generation": f"track-mjx {task.generation}",
@@ -192,11 +211,8 @@ def _summary(
             f"proprioception {network.proprioception_size}"
         ),
         "action": str(network.action_size),
-        "latent": str(network.latent_dim),
-        "encoder": " ".join(map(str, network.encoder_hidden_sizes)),
-        "decoder": decoder,
-        "activation": network.activation,
-        "parameters": f"{num_params:,}",
+        **policy_rows(network),
+        "parameters": f"{num_parameters(policy.params):,}",
         "observations in statistics": normalised,
         "actuators": "torque" if task.walker.torque_actuators else "position",
         "scale": f"{task.walker.rescale_factor:g}",

@@ -48,13 +48,8 @@ def main() -> None:
     clips = make_motion(args.recording, work, args.held_out)
     train(work / "general", clips, args.general_steps)
     own = own_clips(work, clips)
-    train(
-        work / "final",
-        own,
-        args.final_steps,
-        f"init_from={work / 'general' / 'teacher'}",
-        *FINE_TUNING,
-    )
+    start = f"init_from={work / 'general' / 'teacher'}"
+    train(work / "final", own, args.final_steps, start, *FINE_TUNING)
     if not args.held_out:
         bundle(work / "final" / "teacher", own)
 
@@ -91,13 +86,8 @@ def own_clips(work: Path, clips: Path) -> Path:
 
 def train(run_dir: Path, clips: Path, num_steps: int, *overrides: str) -> None:
     """One training, gone on with where it was stopped."""
-    run(
-        "train-teacher",
-        f"run_dir={run_dir}",
-        f"reference_config.paths=['{clips}']",
-        f"ppo.num_steps={num_steps}",
-        *overrides,
-    )
+    files, steps = f"reference_config.paths=['{clips}']", f"ppo.num_steps={num_steps}"
+    run("train-teacher", f"run_dir={run_dir}", files, steps, *overrides)
 
 
 def bundle(teacher: Path, clips: Path) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.commands.console import listed, num_parameters, policy_rows, print_table, warn
+from vnl_mjx.commands.console import print_table, warn
 from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics
-from vnl_mjx.compat.track_mjx_loader import load_teacher
+from vnl_mjx.compat.track_mjx_loader import listed, load_teacher, num_parameters, policy_rows
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 from vnl_mjx.walkers.groups import actuator_groups
 
@@ -177,16 +177,15 @@ def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
     names = metadata.get("clip_names", ())
     split = metadata.get("identity", {}).get("split", {})
 
-    def listed(which: str, most: int = 8) -> Iterator[str]:
+    def first_of(which: str, most: int = 8) -> str:
         rows = split.get(which, ())
-        yield from (names[row] for row in rows[:most])
-        if len(rows) > most:
-            yield f"{len(rows) - most} more"
+        more = [f"{len(rows) - most} more"] if len(rows) > most else []
+        return ", ".join([*(names[row] for row in rows[:most]), *more])
 
     return {
         "file": f"{metadata.get('reference_name', 'unknown')}, {len(names)} clips",
-        "trained on": ", ".join(listed("train")),
-        "held out": ", ".join(listed("held_out")) or "none",
+        "trained on": first_of("train"),
+        "held out": first_of("held_out") or "none",
         "split seed": str(split.get("seed", "unknown")),
         "sha256": str(metadata.get("identity", {}).get("clips_sha256", "unknown")),
     }

@@ -15,7 +15,6 @@ from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
-from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.config.preprocessing import BodySection
@@ -74,27 +73,16 @@ def run(args: argparse.Namespace) -> int:
                 "left_out": left_out,
             },
         }
-        _write(args.output, experiment, made, metadata, compact=args.compact)
+        walker, stored = experiment.walker, POSES if args.compact else FEATURES
+        computer = FeatureComputer(walker)
+        rate = clips.rate_hz
+        with write_clip_file(args.output, walker, rate, metadata, features=stored) as writer:
+            for clip in made:
+                features = computer(clip.qpos, [len(clip.qpos)], rate)
+                quality = assess(walker, features, rate, feet=computer.foot_heights).numbers()
+                writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
     _report(console, made, left_out, args, clips.rate_hz)
     return 0
-
-
-def _write(
-    output: Path,
-    experiment: Experiment,
-    made: list[RolledOutClip],
-    metadata: dict,
-    *,
-    compact: bool,
-) -> None:
-    walker, rate_hz = experiment.walker, experiment.clips.rate_hz
-    computer = FeatureComputer(walker)
-    stored = POSES if compact else FEATURES
-    with write_clip_file(output, walker, rate_hz, metadata, features=stored) as writer:
-        for clip in made:
-            features = computer(clip.qpos, [len(clip.qpos)], rate_hz)
-            quality = assess(walker, features, rate_hz, feet=computer.foot_heights).numbers()
-            writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
 
 
 def _body(config: WalkerConfig) -> BodySection:

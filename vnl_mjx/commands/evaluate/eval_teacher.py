@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
     if args.json is not None:
         document = {"teacher": name, "sha256": teacher.sha256, "clips_sha256": clips.sha256}
-        document |= {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
-        document |= {"targets": judged}
+        options = {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
+        document |= options | {"targets": judged}
         try:
             write_json(args.json, document | summary)
         except OSError as error:

@@ -7,13 +7,8 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from vnl_mjx.clips.container import (
-    ClipSplit,
-    ReferenceClips,
-    clips_of_split,
-    marked_split,
-    split_clips,
-)
+from vnl_mjx.clips import container
+from vnl_mjx.clips.container import ClipSplit, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.commands.runtime import simulation
@@ -62,7 +57,7 @@ class Experiment:
 
     def clips_of(self, which: str) -> ReferenceClips:
         """Returns the "train", "held_out" or "all" clips, see `clips.container.clips_of_split`."""
-        return clips_of_split(self.clips, self.split, which)
+        return container.clips_of_split(self.clips, self.split, which)
 
     def identity(self) -> dict[str, Any]:
         """Returns what must be the same for a run to go on: JSON-able, without paths."""
@@ -103,14 +98,9 @@ def build_experiment(
     if nominal_body:
         task_config = on_nominal_body(task_config)
     walker = build_walker(task_config.walker)
+    files, cut = [wanted.reference_data_path or DEMO_CLIPS], config.reference_config
     task, clips = build_task_and_clips(
-        task_config,
-        walker,
-        [wanted.reference_data_path or DEMO_CLIPS],
-        config.reference_config,
-        config.physics_config,
-        teacher.policy,
-        mesh,
+        task_config, walker, files, cut, config.physics_config, teacher.policy, mesh
     )
     return Experiment(
         walker=walker,
@@ -176,12 +166,8 @@ def build_task_and_clips(
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
     """
-    clips = merge(
-        [
-            read_clips(file, walker, clip_length=cut.clip_length, rate_hz=cut.rate_hz)
-            for file in files
-        ]
-    )
+    cuts = {"clip_length": cut.clip_length, "rate_hz": cut.rate_hz}
+    clips = merge([read_clips(file, walker, **cuts) for file in files])
     task = build_task(config, walker, **simulation(physics), mesh=mesh)
     if policy is not None:
         check_sizes(task, policy)
@@ -231,5 +217,5 @@ def _sizes(env: ImitationEnvironment) -> dict[str, int]:
 def _split(
     clips: ReferenceClips, held_out_fraction: float, seed: int, use_marks: bool = True
 ) -> ClipSplit:
-    marked = marked_split(clips, seed) if use_marks else None
-    return marked or split_clips(clips.num_clips, held_out_fraction, seed)
+    marked = container.marked_split(clips, seed) if use_marks else None
+    return marked or container.split_clips(clips.num_clips, held_out_fraction, seed)
