@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands import arguments as given
+from vnl_mjx.commands.arguments import ARGUMENTS, HELP
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
@@ -67,11 +67,11 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vnl-mjx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name, command, summary, description=None, arguments=None, *, overrides=False):
+    def add(name, command, summary, *, overrides=False):
         sub = commands.add_parser(
             name,
             help=summary,
-            description=description or summary[0].upper() + summary[1:] + ".",
+            description=HELP.get(name, summary[0].upper() + summary[1:] + "."),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -84,75 +84,23 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
             option("--config", type=Path, metavar="FILE", help="YAML under the overrides")
             show = "print the configuration and stop"
             option("--show-config", action="store_true", help=show)
-        if arguments is not None:
-            arguments(sub)
+        if name in ARGUMENTS:
+            ARGUMENTS[name](sub)
 
-    add(
-        "preprocess",
-        _preprocess,
-        "turn recordings into reference clips",
-        given.PREPROCESS_HELP,
-        given.add_preprocess_arguments,
-        overrides=True,
-    )
-    add(
-        "clips",
-        _module("data.edit_clips"),
-        "edit and export clip files",
-        given.CLIPS_HELP,
-        given.add_clips_commands,
-    )
-    add(
-        "gait",
-        _module("data.make_gait"),
-        "make synthetic clips of a walking rat",
-        given.GAIT_HELP,
-        given.add_gait_arguments,
-    )
-    distill = "train a student VAE from a teacher"
-    add("distill", _distill, distill, given.DISTILL_HELP, overrides=True)
-    add("eval", _eval, "measure a student, and write a report", given.EVAL_HELP, overrides=True)
-    add(
-        "compare",
-        _module("evaluate.compare"),
-        "put evaluations side by side",
-        given.COMPARE_HELP,
-        given.add_compare_arguments,
-    )
-    show = "show everything with what is bundled"
-    add("demo", _demo, show, given.DEMO_HELP, given.add_demo_arguments)
-    add(
-        "train-teacher",
-        _train_teacher,
-        "train a teacher by PPO to track clips",
-        given.TRAIN_TEACHER_HELP,
-        given.add_train_teacher_arguments,
-        overrides=True,
-    )
-    add(
-        "eval-teacher",
-        _module("evaluate.eval_teacher"),
-        "measure how well a teacher tracks clips",
-        given.EVAL_TEACHER_HELP,
-        given.add_eval_teacher_arguments,
-    )
-    add(
-        "rollout",
-        _module("data.rollout_clips"),
-        "make clips by rolling a teacher out",
-        given.ROLLOUT_HELP,
-        given.add_rollout_arguments,
-    )
-    add(
-        "inspect",
-        _module("data.inspect"),
-        "describe a checkpoint or a reference file",
-        arguments=given.add_inspect_arguments,
-    )
-    view = "show a clip or a policy: video, pictures, browser"
-    add("view", _view, view, given.VIEW_HELP, given.add_view_arguments)
-    can = "say what this machine can do"
-    add("doctor", _module("doctor"), can, arguments=given.add_json)
+    add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
+    add("clips", _module("data.edit_clips"), "edit and export clip files")
+    add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")
+    add("distill", _distill, "train a student VAE from a teacher", overrides=True)
+    add("eval", _eval, "measure a student, and write a report", overrides=True)
+    add("compare", _module("evaluate.compare"), "put evaluations side by side")
+    add("demo", _demo, "show everything with what is bundled")
+    add("train-teacher", _train_teacher, "train a teacher by PPO to track clips", overrides=True)
+    evaluate = _module("evaluate.eval_teacher")
+    add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
+    add("rollout", _module("data.rollout_clips"), "make clips by rolling a teacher out")
+    add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
+    add("view", _view, "show a clip or a policy: video, pictures, browser")
+    add("doctor", _module("doctor"), "say what this machine can do")
     return parser
 
 

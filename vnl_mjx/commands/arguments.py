@@ -5,7 +5,9 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-PREPROCESS_HELP = """\
+# Descriptions, by command.
+HELP = {
+    "preprocess": """\
 Turn recordings into one file of complete reference clips, and account for every frame.
 
 Reads STAC output (.h5, .p), qpos arrays (.npz, .npy, .mat) and NWB; the last path is the file to write.
@@ -17,8 +19,8 @@ examples:
   vnl-mjx preprocess angles.npy clips.h5 source_config.rate_hz=100 resampling_config.rate_hz=50
   vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.yaml
   vnl-mjx preprocess --show-config
-"""
-CLIPS_HELP = """\
+""",
+    "clips": """\
 Cut, choose, join, mirror, mark and export clip files. Any file that can be trained on can be read.
 
 examples:
@@ -29,8 +31,8 @@ examples:
   vnl-mjx clips hold-out clips.h5 marked.h5 --fraction 0.2 --by recording
   vnl-mjx clips hold-out clips.h5 marked.h5 --names clip_2 'trot*'
   vnl-mjx clips export clips.h5 track_mjx.h5 --to stac
-"""
-GAIT_HELP = """\
+""",
+    "gait": """\
 Make clips of a rat that walks, trots, turns, stands or rears: kinematic, by inverse kinematics from
 published facts on rat gait. Synthetic: no animal moved so, and the file says it of every clip.
 
@@ -39,8 +41,8 @@ examples:
   vnl-mjx gait trot.h5 --behaviour trot --speed 0.5 --clips 4
   vnl-mjx gait path.h5 --profile 0:0:0,1:0.2:0,3:0.2:1.2,5:0:0
   vnl-mjx gait suite.h5 --suite
-"""
-DISTILL_HELP = """\
+""",
+    "distill": """\
 Distil a track-mjx teacher into a student VAE.
 
 Without arguments it distils the bundled demonstration teacher. Progress, metrics, checkpoints and an
@@ -54,8 +56,8 @@ examples:
       'vae_config.encoder_hidden_sizes=[256,256]'
   vnl-mjx distill --config mine.yaml wandb_config.mode=offline
   vnl-mjx distill --show-config
-"""
-EVAL_HELP = """\
+""",
+    "eval": """\
 Evaluate a student against its teacher on the same clips and starts, and write a report.
 
 RUN/report gets report.html (opens without a network), metrics.json, tables as CSV, pictures, videos.
@@ -65,15 +67,15 @@ examples:
   vnl-mjx eval runs/rat1 eval_config.starts_per_clip=8 eval_config.clips=held_out
   vnl-mjx eval runs/rat1 'compare_with=[runs/rat2]' video_config.num_clips=0
   vnl-mjx eval checkpoint_path=runs/rat1/checkpoints/409600 output_dir=reports/early
-"""
-COMPARE_HELP = """\
+""",
+    "compare": """\
 Put several evaluations side by side: figures, and paired differences from the first with intervals.
 
 examples:
   vnl-mjx compare runs/rat1 runs/rat2
   vnl-mjx compare runs/rat1 reports/early --output reports/both
-"""
-DEMO_HELP = """\
+""",
+    "demo": """\
 Show everything with the bundled teacher: what it is and does, a student that learns from it, and the
 report of both. About five minutes on two cores; with --quick about a minute. Each step is a command,
 which is printed and can be run alone.
@@ -81,8 +83,8 @@ which is printed and can be run alone.
 examples:
   vnl-mjx demo
   vnl-mjx demo --quick --run-dir runs/look
-"""
-TRAIN_TEACHER_HELP = """\
+""",
+    "train-teacher": """\
 Train a teacher by PPO: an intention network that tracks reference clips in physics.
 
 Without arguments it practises the bundled clips on the CPU. Progress, metrics, checkpoints and an
@@ -96,8 +98,8 @@ examples:
   vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance=0
   vnl-mjx train-teacher --preset torque --config mine.yaml
   vnl-mjx train-teacher --show-config
-"""
-EVAL_TEACHER_HELP = """\
+""",
+    "eval-teacher": """\
 Measure how well a teacher tracks reference clips: each clip once from its first frame to its end.
 
 Prints survival, imitation reward as a share of the most that its terms can give, errors and speed, per
@@ -108,16 +110,16 @@ examples:
   vnl-mjx eval-teacher runs/rat1/teacher --clips clips.h5 --held-out
   vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --episodes 100 --json figures.json
   vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --video videos
-"""
-ROLLOUT_HELP = """\
+""",
+    "rollout": """\
 Make reference clips of what the simulation does when a teacher follows clips: motion that physics
 allows and that the teacher itself can repeat. Clips on which it fails are left out, and named.
 
 examples:
   vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
   vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --seconds 5 --compact
-"""
-VIEW_HELP = """\
+""",
+    "view": """\
 Show a clip of a reference file, or a policy that follows one: an mp4 from the side and from above, or
 a page in the browser, where a policy acts live and its latent can be moved by hand.
 
@@ -133,18 +135,17 @@ examples:
   vnl-mjx view runs/rat1 --who student,teacher --ghost --clips clips.h5 --output both.mp4
   vnl-mjx view runs/rat1 --who prior --seconds 10
   vnl-mjx view runs/rat1 --browser
-"""
+""",
+}
 _COMPACT_HELP = "store poses alone; the rest is computed on reading"
 
 
-def add_preprocess_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx preprocess`; what is `key=value` among the paths is configuration."""
+def _preprocess(parser: argparse.ArgumentParser) -> None:
     _add_overwrite(parser)
     parser.usage = "vnl-mjx preprocess [options] IN... OUT [key=value ...]"
 
 
-def add_clips_commands(parser: argparse.ArgumentParser) -> None:
-    """The sub-commands of `vnl-mjx clips`."""
+def _clips(parser: argparse.ArgumentParser) -> None:
     operations = parser.add_subparsers(title="operations", metavar="OPERATION", required=True)
 
     def add(name: str, summary: str, nargs: str | None = None) -> Callable[..., argparse.Action]:
@@ -181,8 +182,7 @@ def add_clips_commands(parser: argparse.ArgumentParser) -> None:
     export("--keep-walker", action="store_true", help=keep_help)
 
 
-def add_gait_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx gait`."""
+def _gait(parser: argparse.ArgumentParser) -> None:
     from vnl_mjx.gait import add_arguments
 
     parser.add_argument("output", type=Path, metavar="OUT")
@@ -190,30 +190,26 @@ def add_gait_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
 
 
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx compare`."""
+def _compare(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="run or report folder")
     where = "of comparison.html (default: comparison)"
     add("--output", type=Path, default=Path("comparison"), metavar="FOLDER", help=where)
 
 
-def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx demo`."""
+def _demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--quick", action="store_true", help="less of everything, in about a minute")
     where = "of the student's run (default: runs/demo, runs/demo-quick)"
     add("--run-dir", type=Path, metavar="FOLDER", help=where)
 
 
-def add_train_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `vnl-mjx train-teacher` takes besides configuration."""
+def _train_teacher(parser: argparse.ArgumentParser) -> None:
     under = "settings under those of --config (default: cpu)"
     parser.add_argument("--preset", choices=("cpu", "gpu", "torque"), default="cpu", help=under)
 
 
-def add_eval_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx eval-teacher`."""
+def _eval_teacher(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     whom = "track-mjx checkpoint (default: the bundled teacher)"
     add("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=whom)
@@ -236,8 +232,7 @@ def add_eval_teacher_arguments(parser: argparse.ArgumentParser) -> None:
     add("--video", type=Path, metavar="FOLDER", help=pictures)
 
 
-def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx rollout`."""
+def _rollout(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="track-mjx checkpoint that acts")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
@@ -249,19 +244,16 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
     _add_overwrite(parser, "OUT.h5")
 
 
-def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx inspect`."""
-    add_json(parser)
+def _inspect(parser: argparse.ArgumentParser) -> None:
+    _doctor(parser)
     parser.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Of commands that print a table."""
+def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
 
 
-def add_view_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `vnl-mjx view`."""
+def _view(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     what = "file of reference clips, run folder, or checkpoint of a student or teacher"
     add("path", type=Path, nargs="?", metavar="PATH", help=what)
@@ -358,3 +350,19 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected pixels like 960x480, found {text!r}")
     return int(width), int(height)
+
+
+# What adds the arguments of a command besides its configuration.
+ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "preprocess": _preprocess,
+    "clips": _clips,
+    "gait": _gait,
+    "compare": _compare,
+    "demo": _demo,
+    "train-teacher": _train_teacher,
+    "eval-teacher": _eval_teacher,
+    "rollout": _rollout,
+    "inspect": _inspect,
+    "view": _view,
+    "doctor": _doctor,
+}

@@ -1,7 +1,6 @@
 """`vnl-mjx rollout`: reference clips made by rolling a teacher out."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
 from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.data.bodies import body_section
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
-from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner
@@ -63,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{args.output}: not written, no clip is left ({reasons})")
         options = {"seconds": args.seconds, "settle": args.settle, "seed": args.seed}
         metadata = {
-            "options": {"walker_config": to_dict(_body(experiment.walker.config))},
+            "options": {"walker_config": to_dict(body_section(experiment.walker.config))},
             "rollout": {
                 **options,
                 "teacher": made_by,
@@ -83,21 +81,6 @@ def run(args: argparse.Namespace) -> int:
                 writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
     _report(console, made, left_out, args, clips.rate_hz)
     return 0
-
-
-def _body(config: WalkerConfig) -> BodySection:
-    """What readers build the body from (`bodies.body_of_file`); a file's name without its folder."""
-    own = config.source != RODENT_SOURCE
-    return replace(
-        BodySection(),
-        mjcf_path=Path(config.source).name if own else None,
-        rescale_factor=config.rescale_factor,
-        rescaling=config.rescaling,
-        root_body=config.root_body,
-        end_effector_names=config.end_effector_names,
-        appendage_names=config.appendage_names,
-        foot_names=config.foot_names,
-    )
 
 
 def _report(
