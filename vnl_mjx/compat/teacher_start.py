@@ -17,14 +17,8 @@ from vnl_mjx.compat.track_mjx_loader import (
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 
-_NETWORK_KEYS = {  # configuration keys that set a size of the network
-    "latent_dim": "network.latent_dim",
-    "encoder_hidden_sizes": "network.encoder_hidden_sizes",
-    "decoder_hidden_sizes": "network.decoder_hidden_sizes",
-    "activation": "network.activation",
-    "lstm_hidden_size": "network.lstm_hidden_size",
-    "lstm_num_layers": "network.lstm_num_layers",
-}
+_SIZES = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
+_SIZES += ("lstm_hidden_size", "lstm_num_layers")
 
 
 @dataclass(frozen=True)
@@ -83,12 +77,13 @@ def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) 
                 "task.walker)"
             )
     ignored = "decoder_hidden_sizes" if wanted.is_recurrent else "lstm_hidden_size"
-    for name, key in _NETWORK_KEYS.items():
+    for name in _SIZES:
         found, expected = getattr(stored, name), getattr(wanted, name)
         if name != ignored and found != expected:
             shown = list(found) if isinstance(found, tuple) else found
             raise UserError(
-                f"init_from: expected {key} = {expected}, found {shown} in {path}; give {key}={shown}"
+                f"init_from: expected network.{name} = {expected}, found {shown} in {path}; give "
+                f"network.{name}={shown}"
             )
 
 

@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.checkpoints.run import (
-    CHECKPOINT_FOLDER,
-    RunCheckpointer,
-    read_metadata,
-    unflatten,
-)
+from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -49,12 +44,7 @@ def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1)
 
 
 def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
-    """Returns what a checkpoint stores besides the training state, as `load_student` reads it.
-
-    Args:
-        params: the student's parameters.
-        teacher: the frozen policy.
-    """
+    """Returns what a checkpoint stores besides the training state, as `load_student` reads it."""
     arrays = {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
     return {"student": params, "teacher": arrays}
 
@@ -77,9 +67,7 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     if (path / "metadata").is_dir() and (path / "student").is_dir():
         return path
     folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
-    steps = (
-        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
-    )
+    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
     if not steps:
         raise UserError(
             f"checkpoint_path: {path} is not a student checkpoint; expected a run folder with "

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.commands.console import frame_progress, warn
-from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput, load_evaluation_input
 from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
@@ -45,14 +44,13 @@ def run(config: EvaluationConfig) -> int:
     """
     started, console = time.perf_counter(), Console()
     prepare_jax(config.device, config.matmul_precision)
-    given = load_evaluation_input(config)
-    folder = Path(config.output_dir or given.stored.run_dir / REPORT_FOLDER).expanduser()
+    evaluation = EvaluationRun(config, console)
+    folder = Path(config.output_dir or evaluation.stored.run_dir / REPORT_FOLDER).expanduser()
     make_writable(folder, "output_dir")  # now, and not after minutes of work
-    _introduce(given, console)
-    evaluation = EvaluationRun(config, given, console)
+    _introduce(evaluation, console)
     draws = config.video_config.num_clips > 0
     # starts looking for a way to draw at once
-    queued = VideoQueue(given.stored.task.walker.config) if draws else contextlib.nullcontext()
+    queued = VideoQueue(evaluation.walker.config) if draws else contextlib.nullcontext()
     with terminate_cleanly(), queued as queue:
         evaluation.play()
         if queue is not None:
@@ -73,13 +71,13 @@ def run(config: EvaluationConfig) -> int:
     return 0
 
 
-def _introduce(given: EvaluationInput, console: Console) -> None:
-    stored, clips = given.stored, given.clips
+def _introduce(evaluation: EvaluationRun, console: Console) -> None:
+    stored, clips = evaluation.stored, evaluation.clips
     console.print(
         f"student: {stored.loaded.path} at {stored.loaded.env_steps:,} environment steps",
         soft_wrap=True,
     )
-    counts = {name: given.sets.count(name) for name in ("train", "held_out", "other")}
+    counts = {name: evaluation.clip_sets.count(name) for name in ("train", "held_out", "other")}
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
     console.print(f"clips: {clips.num_clips} of {clips.source} ({found})", soft_wrap=True)
     if not stored.same_clips:

@@ -1,9 +1,7 @@
 """The policies of an evaluation: a student, its teacher, and further checkpoints."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.commands.stored import (
     StoredStudent,
     find_stored,
@@ -15,25 +13,8 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.protocol import EvaluatedPolicy, evaluated_teacher, student_and_teacher
 
 
-@dataclass(frozen=True)
-class EvaluationInput:
-    """What an evaluation plays.
-
-    Attributes:
-        stored: the student that it is about.
-        policies: it, its teacher, and the further ones; names are unique.
-        clips: that are followed.
-        sets: of each clip "train", "held_out" or "other".
-    """
-
-    stored: StoredStudent
-    policies: tuple[EvaluatedPolicy, ...]
-    clips: ReferenceClips
-    sets: tuple[str, ...]
-
-
-def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
-    """Loads and builds everything.
+def load_evaluated(config: EvaluationConfig) -> StoredStudent:
+    """Loads the student that an evaluation is about.
 
     Raises:
         UserError: something is missing, damaged or does not fit, or is no student.
@@ -46,7 +27,7 @@ def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
             f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
             f"teacher_config.checkpoint_path={path})"
         )
-    stored = load_stored_student(
+    return load_stored_student(
         str(path),
         config.step,
         config.teacher_config.reference_data_path,
@@ -54,27 +35,23 @@ def load_evaluation_input(config: EvaluationConfig) -> EvaluationInput:
         config.reference_config,
         config.physics_config,
     )
-    which, loaded = config.eval_config.clips, stored.loaded
-    clips = range(stored.clips.num_clips)
-    chosen = [clip for clip in clips if which in ("all", stored.set_of(clip))]
-    if not chosen:
-        raise UserError(
-            f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
-            "give eval_config.clips=all"
-        )
+
+
+def policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[EvaluatedPolicy]:
+    """Returns the student, its teacher, and the further policies; names are unique.
+
+    Raises:
+        UserError: something is missing, damaged or does not fit, or a name is given twice.
+    """
+    loaded = stored.loaded
     policies = [
         *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
-        *(s for other in config.compare_with for s in _further(other, stored, config)),
+        *(policy for other in config.compare_with for policy in _further(other, stored, config)),
     ]
     names = [policy.name for policy in policies]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
-    return EvaluationInput(
-        stored=stored,
-        policies=tuple(policies),
-        clips=stored.clips.select(chosen),
-        sets=tuple(stored.set_of(clip) for clip in chosen),
-    )
+    return policies
 
 
 def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:

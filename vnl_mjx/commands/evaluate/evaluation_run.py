@@ -8,15 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput
-from vnl_mjx.commands.evaluate.evaluation_origin import (
-    clips_section,
-    made_section,
-    without_paths,
-)
+from vnl_mjx.commands.evaluate.evaluation_input import load_evaluated, policies_of
+from vnl_mjx.commands.evaluate.evaluation_origin import clips_section, made_section, without_paths
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
+from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation import summary
 from vnl_mjx.evaluation.episode_metrics import in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
@@ -38,12 +35,7 @@ from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoFile, VideoQueue
 from vnl_mjx.report.report_videos import NamedVideos, clip_videos, latent_videos, prior_videos
-from vnl_mjx.report.results import (
-    action_section,
-    all_metrics,
-    measure_latent,
-    set_mean,
-)
+from vnl_mjx.report.results import action_section, all_metrics, measure_latent, set_mean
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
@@ -54,10 +46,23 @@ _NO_PRIOR = "Left out: prior_config.seconds is 0."
 class EvaluationRun:
     """Holds what is evaluated and what was found; its methods are called in order."""
 
-    def __init__(self, config: EvaluationConfig, given: EvaluationInput, console: Console):
-        """Takes what is evaluated; nothing is played yet."""
-        self.config, self.given, self.console = config, given, console
-        self.stored, self.clips = given.stored, given.clips
+    def __init__(self, config: EvaluationConfig, console: Console):
+        """Loads and builds what is evaluated; nothing is played yet.
+
+        Raises:
+            UserError: something is missing, damaged or does not fit.
+        """
+        self.config, self.console = config, console
+        self.stored = stored = load_evaluated(config)
+        which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))
+        chosen = {clip: name for clip, name in enumerate(sets) if which in ("all", name)}
+        if not chosen:
+            raise UserError(
+                f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
+                "give eval_config.clips=all"
+            )
+        self.clips, self.clip_sets = stored.clips.select(list(chosen)), list(chosen.values())
+        self.policies = policies_of(config, stored)
         self.walker = self.stored.task.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
@@ -71,7 +76,7 @@ class EvaluationRun:
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
             self.rollouts = PolicyEvaluator().run(
-                self.given.policies,
+                self.policies,
                 self.clips,
                 self.clips.num_clips * protocol.starts_per_clip,
                 acting,
@@ -86,7 +91,7 @@ class EvaluationRun:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
-            self.figures = all_metrics(self.rollouts, self.given.policies, self.clips)
+            self.figures = all_metrics(self.rollouts, self.policies, self.clips)
             self.latent = measure_latent(
                 self.rollouts[STUDENT][self.how],
                 self.clips,
@@ -120,7 +125,7 @@ class EvaluationRun:
         """The document of `metrics.json`, of an evaluation that took so many seconds."""
         seed = self.config.eval_config.seed
         clip = self.rollouts[STUDENT][self.how].episodes.clip
-        sets = ClipSets.of(clip, self.clips.names, list(self.given.sets), seed)
+        sets = ClipSets.of(clip, self.clips.names, self.clip_sets, seed)
         self.sets = sets
         policies = summary.policies(self.figures, sets)
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
@@ -134,7 +139,7 @@ class EvaluationRun:
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
-            clips=clips_section(self.clips, self.given.sets),
+            clips=clips_section(self.clips, self.clip_sets),
             policies=policies,
             differences=summary.differences(self.figures, sets),
             metrics={name: metric(name)._asdict() for name in in_order(names)},
@@ -157,14 +162,7 @@ class EvaluationRun:
     ) -> Path:
         """Draws the pictures and writes the report; returns the page.
 
-        Args:
-            folder: of the report.
-            document: of `assemble`.
-            videos: that were drawn.
-            no_videos: why not all were; empty where all were.
-
-        Raises:
-            UserError: the folder cannot be written.
+        `no_videos` says why not all were drawn. Raises UserError where `folder` cannot be written.
         """
         with self.console.status("drawing and writing the report"):
             latent, prior = self.latent.missing, self._prior_missing
@@ -198,7 +196,7 @@ class EvaluationRun:
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(
-            document, self.figures, self.sets, self.given.sets, self.how
+            document, self.figures, self.sets, self.clip_sets, self.how
         )
         drawn = illustrator.reward()
         drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)

@@ -36,9 +36,3 @@ def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_k
             f"{envs_key}={-(-num_envs // wanted) * wanted}{or_fewer}"
         )
     return mesh
-
-
-def describe_mesh(mesh: Mesh, num_envs: int) -> str:
-    """Such as "8 devices (cpu), 128 environments each", for several devices."""
-    kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
-    return f"{mesh.size} devices ({kinds}), {num_envs // mesh.size} environments each"

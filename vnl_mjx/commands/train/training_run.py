@@ -1,5 +1,6 @@
 """One training on disk, whatever is trained: run folder, checkpoints, logs, signals."""
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from vnl_mjx.commands.train.run_folder import (
     new_run_dir,
 )
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
-from vnl_mjx.commands.train.training_devices import describe_mesh
 from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
@@ -66,24 +66,22 @@ class TrainingRun:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
         make_run_dir(self.run_dir)
         self.checkpointer = self.training.open_checkpointer(self.run_dir)
-        try:
+        with contextlib.closing(self.checkpointer), contextlib.ExitStack() as signals:
             latest = processes.number_of_first(self.checkpointer.latest_step())
             self._check_resume(latest)
-            both = (signal.SIGTERM, signal.SIGINT)
-            previous = {number: signal.signal(number, self._on_signal) for number in both}
-            try:
-                return self._train(latest)
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
-        finally:
-            self.checkpointer.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                previous = signal.signal(number, self._on_signal)
+                signals.callback(signal.signal, number, previous)
+            return self._train(latest)
 
     def _train(self, latest: int | None) -> int:
         self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
         print_table(self.console, "Computing", runtime_rows(self.metadata["runtime"]))
         if self.trainer.mesh.size > 1:
-            self.console.print(describe_mesh(self.trainer.mesh, self.trainer.num_envs))
+            mesh = self.trainer.mesh
+            kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
+            each = self.trainer.num_envs // mesh.size
+            self.console.print(f"{mesh.size} devices ({kinds}), {each} environments each")
         progress = self._config.logging_config.progress
         with CompileProgress(self.trainer, self.console, progress) as self._compiling:
             self.trainer.start_compiling()
@@ -100,12 +98,10 @@ class TrainingRun:
             self.loggers = Loggers(
                 self._config, self.run_dir, self.console, latest, shown, writes=self._leads
             )
-            try:
+            with contextlib.closing(self.loggers):
                 if not self._is_stopped():
                     state = self.trainer.train(state, self._config.num_steps, self._on_update)
                 return self._finish(state)
-            finally:
-                self.loggers.close()
 
     def _check_resume(self, latest: int | None) -> None:
         resume = self._config.resume
