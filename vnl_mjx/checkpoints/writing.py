@@ -36,11 +36,6 @@ def open_manager(
 
     Of several processes the first one writes.
 
-    Args:
-        folder: of the checkpoints.
-        items: that a checkpoint consists of.
-        **options: further ones of `ocp.CheckpointManagerOptions`.
-
     Raises:
         UserError: the folder cannot be written.
     """

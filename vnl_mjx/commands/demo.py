@@ -76,13 +76,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
 
 
 def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> int:
-    """Runs the demonstration and returns the exit status; one that was stopped goes on.
-
-    Args:
-        run_dir: folder of the student's run.
-        quick: less of everything.
-        command: runs `vnl-mjx` with the given words and returns its exit status.
-    """
+    """Runs each step by `command`, and returns the exit status; a run that was stopped goes on."""
     console, started = Console(), time.perf_counter()
     todo = steps(run_dir, quick)
     can_draw = True

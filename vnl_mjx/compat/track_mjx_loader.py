@@ -230,15 +230,8 @@ def _summary(
 def _read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the `policy` item.
 
-    Args:
-        path: folder of the item.
-        translation: of the configuration beside it, which the parameters must fit.
-
     Returns:
         The observation statistics, and the network's variables {"params": ...}; NumPy, float32.
-
-    Raises:
-        UserError: the item is missing or damaged, does not fit, or holds what is not finite.
     """
     if not path.is_dir():
         raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")

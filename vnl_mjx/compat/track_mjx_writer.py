@@ -39,12 +39,6 @@ def open_teacher_checkpointer(
 ) -> RunCheckpointer:
     """Opens (and creates) both folders; the best checkpoints have the highest metric.
 
-    Args:
-        run_dir: the run folder.
-        config: of the teacher in track-mjx's keys (`track_mjx_config`).
-        keep_last: newest checkpoints to keep.
-        keep_best: further ones to keep.
-
     Raises:
         UserError: a folder cannot be written.
     """

@@ -31,11 +31,7 @@ _SHOWN = (
 
 
 def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
-    """Tables for a person, and details for JSON.
-
-    Raises:
-        UserError: it is no such file, or damaged.
-    """
+    """Tables for a person, and details for JSON."""
     if is_own_file(path):
         with open_clip_file(path) as file:
             return _describe_own(file)

@@ -24,12 +24,7 @@ from vnl_mjx.tasks.policies import TeacherPolicy
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the clips; returns the exit status.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others, or the teacher fails on
-            every clip.
-    """
+    """Makes the clips; returns the exit status."""
     source = args.clips.expanduser() if args.clips else DEMO_CLIPS
     check_output(args.output, [source], args.overwrite)
     prepare_jax()

@@ -14,11 +14,7 @@ from vnl_mjx.report.document import METRICS_FILE, read_document
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `cli` parsed; returns the exit status.
-
-    Raises:
-        UserError: a report is missing, damaged or of another version, or the page cannot be written.
-    """
+    """Does what `cli` parsed; returns the exit status."""
     documents = read_reports([path.expanduser() for path in args.runs])
     page = write_comparison(args.output.expanduser(), documents)
     Console().print(f"comparison: {page}", soft_wrap=True, highlight=False)

@@ -36,12 +36,7 @@ _MARKS = {MET: "met", MISSED: "NOT met"}
 
 
 def run(config: EvaluationConfig) -> int:
-    """Plays, measures, draws, writes the report and prints the figures. Returns the exit status.
-
-    Raises:
-        UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or the
-            report cannot be written.
-    """
+    """Plays, measures, draws, writes the report and prints the figures. Returns the exit status."""
     started, console = time.perf_counter(), Console()
     prepare_jax(config.device, config.matmul_precision)
     evaluation = EvaluationRun(config, console)

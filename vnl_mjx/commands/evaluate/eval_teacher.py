@@ -42,11 +42,7 @@ _LEGEND = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures as the command line says; returns the exit status.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others, or nothing can draw here.
-    """
+    """Measures as the command line says; returns the exit status."""
     if args.video is not None:
         _check_video(args.video)
     prepare_jax()

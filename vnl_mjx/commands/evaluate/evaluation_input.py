@@ -14,11 +14,7 @@ from vnl_mjx.evaluation.protocol import EvaluatedPolicy, evaluated_teacher, stud
 
 
 def load_evaluated(config: EvaluationConfig) -> StoredStudent:
-    """Loads the student that an evaluation is about.
-
-    Raises:
-        UserError: something is missing, damaged or does not fit, or is no student.
-    """
+    """Loads the student that an evaluation is about."""
     path = Path(str(config.checkpoint_path)).expanduser()
     kind, _ = find_stored(path)
     if kind == "teacher":
@@ -38,11 +34,7 @@ def load_evaluated(config: EvaluationConfig) -> StoredStudent:
 
 
 def policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[EvaluatedPolicy]:
-    """Returns the student, its teacher, and the further policies; names are unique.
-
-    Raises:
-        UserError: something is missing, damaged or does not fit, or a name is given twice.
-    """
+    """Returns the student, its teacher, and the further policies; names are unique."""
     loaded = stored.loaded
     policies = [
         *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),

@@ -47,11 +47,7 @@ class EvaluationRun:
     """Holds what is evaluated and what was found; its methods are called in order."""
 
     def __init__(self, config: EvaluationConfig, console: Console):
-        """Loads and builds what is evaluated; nothing is played yet.
-
-        Raises:
-            UserError: something is missing, damaged or does not fit.
-        """
+        """Loads and builds what is evaluated; nothing is played yet."""
         self.config, self.console = config, console
         self.stored = stored = load_evaluated(config)
         which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))

@@ -34,11 +34,7 @@ class Distillation:
     instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
 
     def __init__(self, config: DistillationConfig, run_dir: Path):
-        """Loads and builds everything; nothing is written yet.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
+        """Loads and builds everything; nothing is written yet."""
         self.config = config
         training, given = config.training_config, config.teacher_config
         mesh = training_mesh(

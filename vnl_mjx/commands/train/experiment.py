@@ -115,11 +115,8 @@ def build_experiment(
 def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:
     """Loads and builds what a teacher's training needs, up to the networks.
 
-    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too.
-
-    Args:
-        config: of the run.
-        mesh: of the devices to train on; None: one.
+    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too. Without a mesh it is
+    for one device.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.
@@ -152,16 +149,9 @@ def build_task_and_clips(
     policy: FrozenPolicy | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[ImitationTask, ReferenceClips]:
-    """Builds a task, and reads clips that it can follow.
+    """Builds a task for a walker built from `config.walker`, and reads clips that it can follow.
 
-    Args:
-        config: of the task.
-        walker: built from `config.walker`.
-        files: of clips.
-        cut: how they are cut.
-        physics: where the simulation runs.
-        policy: that has to fit the task.
-        mesh: of the devices to train on; None: one.
+    `cut` says how the clips are cut; `policy` has to fit the task; `mesh` is as of `build_experiment`.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the others.

@@ -52,9 +52,6 @@ class MetricsLogger(Protocol):
 class JsonlLogger:
     """One JSON object per line, on the disk before `log` returns; a number that is not finite is null.
 
-    Args:
-        path: file to append to; its folder is there.
-
     Raises:
         UserError: the file cannot be written, here and in every method.
     """
@@ -166,13 +163,7 @@ class ConsoleLogger:
 
 
 class OptionalLogger:
-    """A logger whose failures cost one warning and the logger, never the run.
-
-    Args:
-        name: of the service, for the warning.
-        build: makes the logger; may raise anything.
-        warn: takes the warning, one line of text.
-    """
+    """A logger whose failures, in `build` too, cost one warning and the logger, never the run."""
 
     def __init__(self, name: str, build: Callable[[], MetricsLogger], warn: Callable[[str], None]):
         self._name, self._warn = name, warn
@@ -200,13 +191,7 @@ class OptionalLogger:
 
 
 class WandbLogger:
-    """A Weights & Biases run; a resumed run folder continues its run there.
-
-    Args:
-        section: project, group, name and mode, all given explicitly so that nothing is asked.
-        run_dir: folder of the run; holds the W&B files and the id of the W&B run.
-        config: the run's configuration, as `config.conversion.to_dict` gives it.
-    """
+    """A Weights & Biases run; a resumed run folder continues its run there."""
 
     def __init__(self, section: WandbSection, run_dir: Path, config: dict[str, Any]):
         try:
@@ -241,12 +226,7 @@ class WandbLogger:
 
 
 class TensorBoardLogger:
-    """TensorBoard event files.
-
-    Args:
-        log_dir: folder of the event files.
-        start_steps: environment steps already done; later events of an earlier start are dropped.
-    """
+    """TensorBoard event files; events later than `start_steps` of an earlier start are dropped."""
 
     def __init__(self, log_dir: Path, start_steps: int = 0):
         try:

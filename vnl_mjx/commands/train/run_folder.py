@@ -78,13 +78,6 @@ def run_metadata(
     Keys: `config` (without paths and task), `identity`, `walker`, `actuator_names`, `walker_source` (relative
     to the run folder, null for the bundled one), `reference_name`, `clip_names`, `runtime` (see
     `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
-
-    Args:
-        config: of the run.
-        experiment: what is trained on.
-        run_dir: folder of the run.
-        identity: what must be the same for a run to go on, besides `Experiment.identity`.
-        **own: further keys.
     """
     sections = {k: v for k, v in to_dict(config).items() if k not in _NOT_RECORDED}
     sections["reference_config"].pop("paths", None)
@@ -109,12 +102,6 @@ def check_same_run(
     stored: dict[str, Any], current: dict[str, Any], run_dir: Path, instead: str = ""
 ) -> None:
     """Compares the metadata of a checkpoint with those of the run that would continue it.
-
-    Args:
-        stored: of the checkpoint.
-        current: of the run.
-        run_dir: its folder, for the message.
-        instead: what to do with a run of an older format.
 
     Raises:
         UserError: an older version wrote it, or anything that decides the numbers differs; says what.

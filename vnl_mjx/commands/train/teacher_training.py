@@ -57,11 +57,7 @@ class TeacherTraining:
     )
 
     def __init__(self, config: TeacherTrainingConfig, run_dir: Path):
-        """Loads and builds everything; nothing is written yet.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
+        """Loads and builds everything; nothing is written yet."""
         self.config, ppo = config, config.ppo
         rows = ppo.num_envs // ppo.num_minibatches
         mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")

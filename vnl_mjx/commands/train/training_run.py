@@ -42,11 +42,7 @@ class TrainingRun:
     loggers: Loggers
 
     def __init__(self, config: TrainingConfig, run_dir: Path, console: Console):
-        """Loads and builds what is trained; nothing is written yet.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
+        """Loads and builds what is trained; nothing is written yet."""
         self.training: Distillation | TeacherTraining
         if isinstance(config, TeacherTrainingConfig):
             self.training = TeacherTraining(config, run_dir)

@@ -18,11 +18,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 def run(options: Namespace) -> int:
-    """Shows clips of a file, or a policy, and returns the exit status.
-
-    Raises:
-        UserError: an option or the file is wrong, or nothing can draw here.
-    """
+    """Shows clips of a file, or a policy, and returns the exit status."""
     path = options.path and options.path.expanduser()
     check_options(options, is_policy=path is None or path.is_dir())
     if options.browser:
@@ -53,11 +49,7 @@ def run(options: Namespace) -> int:
 
 
 def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideBySide]:
-    """The clip that was asked for, or every clip.
-
-    Raises:
-        UserError: the file cannot be read, or has no such clip or no such part of it.
-    """
+    """The clip that was asked for, or every clip."""
     number = int(options.clip) if options.clip.isascii() and options.clip.isdigit() else None
     one = None if options.all_clips or number is None else [number]
     clips = read_clips(path, walker, clips=one)

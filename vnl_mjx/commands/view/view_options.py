@@ -93,11 +93,7 @@ def output_path(path: Path, title: str, options: Namespace) -> Path:
 
 
 def clip_of_name(clips: ReferenceClips, name: str) -> int:
-    """Number of the clip of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Number of the clip of that name."""
     if name in clips.names:
         return clips.names.index(name)
     nearest = difflib.get_close_matches(name, clips.names, n=1, cutoff=0.0)

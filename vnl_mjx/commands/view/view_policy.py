@@ -59,16 +59,7 @@ class Shown:
 
 
 def run(path: Path | None, options: Namespace) -> int:
-    """Shows a policy and returns the exit status.
-
-    Args:
-        path: checkpoint or run folder; None for the bundled teacher.
-        options: checked already.
-
-    Raises:
-        UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or an
-            option does not fit them.
-    """
+    """Shows a policy and returns the exit status."""
     prepare_jax()
     shown = _load(path, options)
     who = _who(options, shown)
