@@ -18,7 +18,7 @@ from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.hdf5 import write_clips
-from vnl_mjx.commands.view import view, view_options
+from vnl_mjx.commands.view import view
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering import gl
 from vnl_mjx.report.rendering.scene import build_scene
@@ -179,9 +179,7 @@ def test_a_clip_by_number_name_and_part(rodent, rodent_file):
 def test_refusals(arguments, message, rodent_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(view, "choose_backend", lambda: "egl")
-    monkeypatch.setattr(
-        view_options, "render_side_by_side", lambda *a, **k: pytest.fail("drew something")
-    )
+    monkeypatch.setattr(view, "render_side_by_side", lambda *a, **k: pytest.fail("drew something"))
     assert cli.main(["view", str(rodent_file), *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1

@@ -228,11 +228,7 @@ def _summary(
 
 
 def _read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads the `policy` item.
-
-    Returns:
-        The observation statistics, and the network's variables {"params": ...}; NumPy, float32.
-    """
+    """Observation statistics, and network variables {"params": ...} that fit; NumPy, float32."""
     if not path.is_dir():
         raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
     tree = read_arrays(path)

@@ -24,12 +24,6 @@ _DEFAULTS: dict[str, Any] = {
     "end_effector_names": (),
     "torque_actuators": False,
     "rescale_factor": 1.0,
-    "appendage_names": (),
-    "foot_names": (),
-    "rescaling": "track_mjx",
-    "actuator_groups": (),
-    "mirror_pairs": (),
-    "floor_height": None,
 }
 
 

@@ -1,6 +1,6 @@
 """What a distillation trains, stores, measures and shows, for `TrainingRun`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,20 +132,19 @@ class Distillation:
 
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
-    ) -> None:
-        """Shows and writes the last evaluation and the curves; the checkpoint is written."""
+    ) -> Sequence[str]:
+        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import training_curves
 
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
         training_curves(run_dir / METRICS_FILE, run_dir / "plots")
         _print_evaluation(console, evaluation)
-        for line in (
+        return (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
             f"figures and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
             f"report with pictures and videos: vnl-mjx eval {run_dir}",
-        ):
-            console.print(line, soft_wrap=True, highlight=False)
+        )
 
 
 def _print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """From a configuration to what is trained or played: body, task, clips, and the teacher that is given."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,17 +179,11 @@ def build_student(env: ImitationEnvironment, section: VaeSection) -> StudentVAE:
 
 def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> ActorCritic:
     """Returns policy and value network sized for the observation and action of `env`."""
-    is_recurrent = network.lstm_num_layers > 0
-    policy = IntentionConfig(
-        **_sizes(env),
-        latent_dim=network.latent_dim,
-        encoder_hidden_sizes=network.encoder_hidden_sizes,
-        decoder_hidden_sizes=network.decoder_hidden_sizes,
-        activation=network.activation,
-        lstm_hidden_size=network.lstm_hidden_size if is_recurrent else 0,
-        lstm_num_layers=network.lstm_num_layers,
-        observation_clip=network.observation_clip,
-    )
+    names = {item.name for item in fields(IntentionConfig)}
+    shared = {name: value for name, value in asdict(network).items() if name in names}
+    if network.lstm_num_layers == 0:
+        shared["lstm_hidden_size"] = 0
+    policy = IntentionConfig(**_sizes(env), **shared)
     value = ValueConfig(
         observation_size=policy.observation_size,
         hidden_sizes=network.value_hidden_sizes,

@@ -107,12 +107,7 @@ def find_launch(environ: Mapping[str, str]) -> Launch | None:
 
 def is_first() -> bool:
     """Whether this is the process that prints and writes."""
-    return index() == 0
-
-
-def index() -> int:
-    """Which one this process is."""
-    return jax.process_index()
+    return jax.process_index() == 0
 
 
 def highest(value: int) -> int:
@@ -123,19 +118,10 @@ def highest(value: int) -> int:
 
 
 def of_first(text: str) -> str:
-    """The first process' text; every process has to call it.
-
-    Raises:
-        ValueError: it is longer than some thousand bytes.
-    """
+    """The first process' text, such as a path; every process has to call it."""
     if jax.process_count() == 1:
         return text
-    given = text.encode()
-    if len(given) > _LONGEST_TEXT:
-        raise ValueError(
-            f"expected at most {_LONGEST_TEXT} bytes, found {len(given)}: {text:.40}..."
-        )
-    row = np.frombuffer(given.ljust(_LONGEST_TEXT, b"\0"), np.uint8)
+    row = np.frombuffer(text.encode().ljust(_LONGEST_TEXT, b"\0"), np.uint8)
     return bytes(multihost_utils.broadcast_one_to_all(row)).rstrip(b"\0").decode()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from vnl_mjx.checkpoints.run import FORMAT_VERSION
 from vnl_mjx.commands.runtime import describe_runtime
 from vnl_mjx.commands.train import processes
@@ -43,7 +45,7 @@ def make_run_dir(run_dir: Path) -> None:
     processes.first_does(lambda: make_writable(run_dir, "run_dir"))
     if not run_dir.is_dir():
         raise UserError(
-            f"run_dir: process {processes.index()} does not find {run_dir}, which the first one made; "
+            f"run_dir: process {jax.process_index()} does not find {run_dir}, which the first one made; "
             "give a folder on a file system that all the machines share"
         )
 

@@ -1,5 +1,6 @@
 """What a teacher's training by PPO trains, stores, measures and shows, for `TrainingRun`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -193,8 +194,8 @@ class TeacherTraining:
 
     def conclude(
         self, evaluation: TeacherEvaluation, env_steps: int, run_dir: Path, console: Console
-    ) -> None:
-        """Shows and writes the last evaluation and the curves, and draws the last video."""
+    ) -> Sequence[str]:
+        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import teacher_curves
 
@@ -208,13 +209,12 @@ class TeacherTraining:
             self._videos.start(evaluation, self._eval_clips, env_steps)
             self._videos.finish(lambda text: warn(console, text))
         teacher = run_dir / TEACHER_FOLDER
-        for line in (
+        return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
             f"evaluate: vnl-mjx eval-teacher {teacher}",
             f"distil: vnl-mjx distill teacher_config.checkpoint_path={teacher}",
-        ):
-            console.print(line, soft_wrap=True, highlight=False)
+        )
 
     def _task_rows(self) -> dict[str, str]:
         """Body, simulation and episodes."""

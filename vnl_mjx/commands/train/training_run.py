@@ -197,7 +197,8 @@ class TrainingRun:
     def _conclude(self, state: TrainState, env_steps: int) -> None:
         evaluation = self._evaluate(state, env_steps)
         self.loggers.finish()
-        self.training.conclude(evaluation, env_steps, self.run_dir, self.console)
+        for line in self.training.conclude(evaluation, env_steps, self.run_dir, self.console):
+            self.console.print(line, soft_wrap=True, highlight=False)
 
     def _say_stopped(self, env_steps: int) -> int:
         self.loggers.finish()

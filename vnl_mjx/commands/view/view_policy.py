@@ -20,7 +20,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
-from vnl_mjx.commands.view.view_options import clip_of_name, draw, output_path
+from vnl_mjx.commands.view.view import clip_of_name, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
