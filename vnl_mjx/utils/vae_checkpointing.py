@@ -10,6 +10,7 @@ from typing import Any
 
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
+from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -86,14 +87,12 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, _REQUIRED_METADATA)
-    network = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in metadata["teacher_network"].items()
-    }
+    network = from_dict(IntentionConfig, metadata["teacher_network"], f"{folder}: ")
     teacher = unflatten(read_arrays(folder / "teacher"))
     return LoadedStudent(
-        student=StudentVAE(VaeConfig.from_dict(metadata["vae"])),
+        student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: ")),
         params=unflatten(read_arrays(folder / "student")),
-        teacher=FrozenPolicy(**teacher, config=IntentionConfig(**network)),
+        teacher=FrozenPolicy(**teacher, config=network),
         metadata=metadata,
         env_steps=metadata["env_steps"],
         path=folder,

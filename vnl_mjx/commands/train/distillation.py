@@ -56,7 +56,7 @@ class Distillation:
             experiment,
             run_dir,
             {"teacher_sha256": self.teacher.sha256},
-            vae=self.student.config.to_dict(),
+            vae=asdict(self.student.config),
             teacher_network=asdict(self.teacher.policy.config),
             teacher_source=relative_source(given.checkpoint_path, run_dir),
             teacher_step=self.teacher.step,
