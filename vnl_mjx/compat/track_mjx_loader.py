@@ -98,10 +98,9 @@ def load_teacher(
 
 def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
     """The folder and number of one checkpoint; the latest by number when `step` is None."""
-    if not path.exists():
-        raise UserError(f"teacher checkpoint {path} does not exist; expected {_EXPECTED}")
     if not path.is_dir():
-        raise UserError(f"teacher checkpoint {path} is a file; expected {_EXPECTED}")
+        found = "is a file" if path.exists() else "does not exist"
+        raise UserError(f"teacher checkpoint {path} {found}; expected {_EXPECTED}")
     own_step = _step_number(path.resolve())
     if own_step is not None:
         if step not in (None, own_step):

@@ -1,6 +1,7 @@
 """`vnl-mjx rollout`: reference clips made by rolling a teacher out."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
                 clips,
                 runner.draw(clips, clips.num_clips, args.seed),
                 args.seed,
-                progress=lambda done, total: progress("playing", done, total),
+                progress=partial(progress, "playing"),
             )
         made, left_out = cut_rollout(
             rollout,

@@ -29,26 +29,18 @@ def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """
     documents: dict[str, dict[str, Any]] = {}
     for path in paths:
-        file = _find(path)
-        name = _name(file)
+        places = (path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path)
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise UserError(
+                f"{path}: expected a run that was evaluated, or a report; evaluate it first (vnl-mjx eval "
+                f"{path})"
+            )
+        folder = file.resolve().parent
+        name = folder.parent.name if folder.name == REPORT_FOLDER else folder.name
         if name in documents:
             raise UserError(
                 f"{path}: a report of the name {name} was given already; rename a folder"
             )
         documents[name] = read_document(file)
     return documents
-
-
-def _find(path: Path) -> Path:
-    candidates = [path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path]
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise UserError(
-        f"{path}: expected a run that was evaluated, or a report; evaluate it first (vnl-mjx eval {path})"
-    )
-
-
-def _name(file: Path) -> str:
-    folder = file.resolve().parent
-    return folder.parent.name if folder.name == REPORT_FOLDER else folder.name

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def run(config: EvaluationConfig) -> int:
         drawn = DrawnVideos([], [NO_VIDEOS_ASKED])
         if queue is not None:
             with frame_progress(console, "videos") as progress:
-                drawn = queue.finish(lambda done, total: progress("drawing", done, total))
+                drawn = queue.finish(partial(progress, "drawing"))
         page = evaluation.write(folder, document, drawn.videos, " ".join(drawn.errors))
     for error in drawn.errors if queue is not None else ():
         warn(console, error)

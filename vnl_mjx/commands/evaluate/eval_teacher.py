@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, TeacherEvaluator
+from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluator
 from vnl_mjx.evaluation.teacher_targets import judge
 from vnl_mjx.files import file_name, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             args.episodes,
             args.seed,
             not args.sampled,
-            lambda done, total: progress("playing", done, total),
+            partial(progress, "playing"),
         )
     summary = evaluation.summary()
     judged = judge(summary)
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
     if args.video is not None:
-        _draw_videos(experiment.walker, evaluation, clips, args.video, console)
+        _draw_videos(experiment.walker, evaluation.rollout, clips, args.video)
     return 0
 
 
@@ -90,13 +92,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
     for name, figures in {**summary["clips"], "all": summary["all"]}.items():
         if name == "all":
             table.add_section()
-        table.add_row(
-            name,
-            *(
-                "" if figures[key] is None else text.format(figures[key])
-                for key, (_, text) in _COLUMNS.items()
-            ),
-        )
+        shown = ((figures[key], text) for key, (_, text) in _COLUMNS.items())
+        table.add_row(name, *("" if value is None else text.format(value) for value, text in shown))
     return table
 
 
@@ -116,15 +113,9 @@ def _check_video(folder: Path) -> None:
         raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
 
 
-def _draw_videos(
-    walker: Walker,
-    evaluation: TeacherEvaluation,
-    clips: ReferenceClips,
-    folder: Path,
-    console: Console,
-) -> None:
+def _draw_videos(walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path) -> None:
     """A video of each clip's first episode; the translucent body is the reference."""
-    rollout = evaluation.rollout
+    console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
@@ -141,6 +132,6 @@ def _draw_videos(
                 motion,
                 output,
                 sheet=output.with_suffix(".png"),
-                progress=lambda done, total, name=name: progress(name, done, total),
+                progress=partial(progress, name),
             )
     console.print(f"videos and pictures: {folder}", soft_wrap=True)

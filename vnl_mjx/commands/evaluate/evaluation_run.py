@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ class EvaluationRun:
             seconds=section.seconds,
             num_episodes=section.num_episodes,
             seed=self.config.eval_config.seed,
-            progress=lambda done, total: progress("prior", done, total),
+            progress=partial(progress, "prior"),
         )
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:

@@ -24,7 +24,7 @@ from rich.text import Text
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
 from vnl_mjx.config.teacher import TrainingConfig
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 
 Warn = Callable[[str], None]
 
@@ -102,12 +102,7 @@ class JsonlLogger:
 class ConsoleLogger:
     """A progress bar on a terminal, one line per call elsewhere.
 
-    Args:
-        console: where to.
-        total_steps: environment steps of the whole run.
-        start_steps: environment steps already done.
-        progress: "bar", "plain" or "auto".
-        metrics: label and name of what is shown; a row with none of these is printed as it is.
+    `metrics` are label and name of what is shown; a row with none of these is printed as it is.
     """
 
     def __init__(
@@ -185,9 +180,7 @@ class OptionalLogger:
             return action()
         except Exception as error:  # whatever a third party's service may throw
             self._logger = None
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._warn(f"{self._name} is off for this run: {reason}")
-            return None
+            self._warn(f"{self._name} is off for this run: {first_line(error)}")
 
 
 class WandbLogger:
@@ -252,14 +245,8 @@ class TensorBoardLogger:
 class Loggers:
     """metrics.jsonl and the console; Weights & Biases and TensorBoard where configured.
 
-    Args:
-        config: the run's configuration.
-        run_dir: folder of the run, which exists.
-        console: where progress and warnings go.
-        resume_from: environment steps of the checkpoint that the run continues, None for a new run.
-            Metrics logged later than that are forgotten.
-        console_metrics: label and name of what the console shows of a row.
-        writes: anything but the console; of several processes one does.
+    What was logged later than `resume_from`, the environment steps of the checkpoint that the run
+    continues, is forgotten. Of several processes one `writes` anything but the console.
 
     Raises:
         UserError: metrics.jsonl cannot be written.

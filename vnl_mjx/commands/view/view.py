@@ -4,6 +4,7 @@ import difflib
 import math
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +59,12 @@ def run(options: Namespace) -> int:
 
 def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideBySide]:
     """The clip that was asked for, or every clip."""
-    number = int(options.clip) if options.clip.isascii() and options.clip.isdigit() else None
-    one = None if options.all_clips or number is None else [number]
-    clips = read_clips(path, walker, clips=one)
-    if options.all_clips:
+    by_number = options.clip.isascii() and options.clip.isdigit() and not options.all_clips
+    clips = read_clips(path, walker, clips=[int(options.clip)] if by_number else None)
+    if options.all_clips or by_number:
         chosen = range(clips.num_clips)
     else:
-        chosen = [0 if number is not None else clip_of_name(clips, options.clip)]
+        chosen = [clip_of_name(clips, options.clip)]
     qpos = np.asarray(clips.qpos(), np.float64)
     for clip in chosen:
         first, length = int(clips.starts[clip]), int(clips.lengths[clip])
@@ -155,7 +155,7 @@ def draw(walker: Walker, motion: SideBySide, output: Path, options: Namespace, l
             motion,
             output,
             sheet=options.sheet,
-            progress=lambda done, total: progress(label, done, total),
+            progress=partial(progress, label),
         )
     console.print(
         f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
