@@ -53,7 +53,16 @@ class JsonReader:
             raise self.error(key, expected, value)
         if kind in ("number", "positive"):
             return float(value)
+        if kind.endswith(" numbers"):
+            return tuple(float(item) for item in value)
         return tuple(value) if isinstance(value, list) else value
+
+    def section(self, path: str, keys: Mapping[str, tuple]) -> dict[str, Any]:
+        """Values of a section; `keys` has kind, key and perhaps a default by the name of each."""
+        return {
+            name: self(kind, f"{path}.{key}", *default)
+            for name, (kind, key, *default) in keys.items()
+        }
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""

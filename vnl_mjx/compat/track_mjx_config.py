@@ -37,27 +37,49 @@ FLOOR_BODY_SINCE = date(2025, 5, 20)
 # (track-mjx: environment/task/multi_clip_tracking.py, `reset`).
 START_FRAME_RANGE = 44
 
-# Keys of `env_config.reward_weights`, by the field of `RewardConfig` and of `TerminationConfig`.
-_WEIGHTS = "env_config.reward_weights"
+# track-mjx's keys by ours, read and written: kind (`json_reader`), key, and a default where older
+# generations do not have it.
 _TERMS = ("pos", "quat", "joint", "angvel", "bodypos", "endeff")
 REWARD_KEYS = {
-    **{f"{term}_weight": f"{term}_reward_weight" for term in _TERMS},
-    **{f"{term}_exp_scale": f"{term}_reward_exp_scale" for term in _TERMS},
-    "ctrl_cost_weight": "ctrl_cost_weight",
-    "ctrl_diff_cost_weight": "ctrl_diff_cost_weight",
-}
-LATER_REWARD_KEYS = {  # which the older generations do not have
-    "energy_cost_weight": "energy_cost_weight",
-    "action_window": "var_window_size",
-    "action_variance_weight": "var_coeff",
-    "action_jerk_weight": "jerk_coeff",
+    **{f"{term}_weight": ("number", f"{term}_reward_weight") for term in _TERMS},
+    **{f"{term}_exp_scale": ("number", f"{term}_reward_exp_scale") for term in _TERMS},
+    "ctrl_cost_weight": ("number", "ctrl_cost_weight"),
+    "ctrl_diff_cost_weight": ("number", "ctrl_diff_cost_weight"),
+    "energy_cost_weight": ("number", "energy_cost_weight", 0.0),
+    "action_window": ("size", "var_window_size", 50),
+    "action_variance_weight": ("number", "var_coeff", 0.0),
+    "action_jerk_weight": ("number", "jerk_coeff", 0.0),
 }
 TERMINATION_KEYS = {
-    "max_pos_error": "too_far_dist",
-    "max_joint_error": "bad_pose_dist",
-    "max_quat_error": "bad_quat_dist",
+    "healthy_z_range": ("2 numbers", "healthy_z_range"),
+    "max_pos_error": ("number", "too_far_dist"),
+    "pos_axis_scale": ("3 numbers", "penalty_pos_distance_scale"),
+    "max_joint_error": ("number", "bad_pose_dist"),
+    "max_quat_error": ("number", "bad_quat_dist"),
 }
-RANGE_KEYS = {"healthy_z_range": "healthy_z_range", "pos_axis_scale": "penalty_pos_distance_scale"}
+PHYSICS_KEYS = {
+    "timestep": ("positive", "mj_model_timestep"),
+    "num_substeps": ("size", "physics_steps_per_control_step"),
+    "iterations": ("size", "iterations"),
+    "ls_iterations": ("size", "ls_iterations"),
+}
+WALKER_KEYS = {
+    "joint_names": ("names", "joint_names"),
+    "body_names": ("names", "body_names"),
+    "end_effector_names": ("names", "end_eff_names"),
+    "torque_actuators": ("flag", "torque_actuators"),
+    "rescale_factor": ("positive", "rescale_factor"),
+}
+NETWORK_KEYS = {
+    "action_size": ("size", "action_size"),
+    "latent_dim": ("size", "intention_size"),
+    "encoder_hidden_sizes": ("sizes", "encoder_layer_sizes"),
+    "decoder_hidden_sizes": ("sizes", "decoder_layer_sizes"),
+}
+LSTM_KEYS = {
+    "lstm_hidden_size": ("size", "hidden_state_size"),
+    "lstm_num_layers": ("size", "hidden_layer_num"),
+}
 
 SUPPORTED_LAYOUTS = (
     "470 + 226 (track-mjx since 2025-09-23), 470 + 231 (since 2025-06-13), "
@@ -132,23 +154,14 @@ def check_activation(name: str, where: str) -> str:
 
 def _network(reader: JsonReader, activation: str) -> IntentionConfig:
     reference_size, proprioception_size = _observation_sizes(reader)
-    lstm = {}
-    if reader("flag", "train_setup.train_config.use_lstm", False):
-        lstm = {
-            "lstm_hidden_size": reader("size", "network_config.hidden_state_size"),
-            "lstm_num_layers": reader("size", "network_config.hidden_layer_num"),
-        }
+    use_lstm = reader("flag", "train_setup.train_config.use_lstm", False)
     clip_key = f"{OWN_KEY}.observation_clip"
     return IntentionConfig(
         reference_size=reference_size,
         proprioception_size=proprioception_size,
-        action_size=reader("size", "network_config.action_size"),
-        latent_dim=reader("size", "network_config.intention_size"),
-        encoder_hidden_sizes=reader("sizes", "network_config.encoder_layer_sizes"),
-        decoder_hidden_sizes=reader("sizes", "network_config.decoder_layer_sizes"),
         activation=activation,
-        observation_clip=reader("positive", clip_key) if reader.has(clip_key) else None,
-        **lstm,
+        observation_clip=reader("positive", clip_key, None),
+        **reader.section("network_config", NETWORK_KEYS | (LSTM_KEYS if use_lstm else {})),
     )
 
 
@@ -192,12 +205,13 @@ def _upstream_task(
             "reward: each end effector is compared with the reference of the body after it, as track-mjx "
             "did until 2025-09-08; a teacher of the two weeks after that saw the same body on both sides"
         )
+    weights = "env_config.reward_weights"
     task = ImitationConfig(
         generation=generation,
         walker=_walker(reader),
         physics=_physics(reader, sensors="kinematic_sensors" in proprioception),
-        reward=_reward(reader),
-        termination=_termination(reader),
+        reward=RewardConfig(**reader.section(weights, REWARD_KEYS)),
+        termination=TerminationConfig(**reader.section(weights, TERMINATION_KEYS)),
         quirks=UpstreamQuirks(
             body_row_shift=int(has_floor),
             reward_body_row_shift=int(generation == "2025-09"),
@@ -266,13 +280,7 @@ def _walker(reader: JsonReader) -> WalkerConfig:
     name = reader("text", "env_config.walker_name", "rodent")
     if name != "rodent":
         raise reader.error("env_config.walker_name", "'rodent'", name)
-    return WalkerConfig(
-        joint_names=reader("names", "walker_config.joint_names"),
-        body_names=reader("names", "walker_config.body_names"),
-        end_effector_names=reader("names", "walker_config.end_eff_names"),
-        torque_actuators=reader("flag", "walker_config.torque_actuators"),
-        rescale_factor=reader("positive", "walker_config.rescale_factor"),
-    )
+    return WalkerConfig(**reader.section("walker_config", WALKER_KEYS))
 
 
 def _physics(reader: JsonReader, sensors: bool) -> PhysicsConfig:
@@ -280,26 +288,4 @@ def _physics(reader: JsonReader, sensors: bool) -> PhysicsConfig:
     solver = reader("text", f"{section}.solver").lower()
     if solver not in ("cg", "newton"):
         raise reader.error(f"{section}.solver", "'cg' or 'newton'", solver)
-    return PhysicsConfig(
-        timestep=reader("positive", f"{section}.mj_model_timestep"),
-        num_substeps=reader("size", f"{section}.physics_steps_per_control_step"),
-        solver=solver,
-        iterations=reader("size", f"{section}.iterations"),
-        ls_iterations=reader("size", f"{section}.ls_iterations"),
-        sensors=sensors,
-    )
-
-
-def _reward(reader: JsonReader) -> RewardConfig:
-    values = {ours: reader("number", f"{_WEIGHTS}.{key}") for ours, key in REWARD_KEYS.items()}
-    for ours, key in LATER_REWARD_KEYS.items():
-        kind, default = ("size", 50) if ours == "action_window" else ("number", 0.0)
-        values[ours] = reader(kind, f"{_WEIGHTS}.{key}", default)
-    return RewardConfig(**values)
-
-
-def _termination(reader: JsonReader) -> TerminationConfig:
-    values = {ours: reader("number", f"{_WEIGHTS}.{key}") for ours, key in TERMINATION_KEYS.items()}
-    for (ours, key), kind in zip(RANGE_KEYS.items(), ("2 numbers", "3 numbers"), strict=True):
-        values[ours] = tuple(float(x) for x in reader(kind, f"{_WEIGHTS}.{key}"))
-    return TerminationConfig(**values)
+    return PhysicsConfig(solver=solver, sensors=sensors, **reader.section(section, PHYSICS_KEYS))

@@ -18,11 +18,13 @@ import orbax.checkpoint as ocp
 from vnl_mjx.checkpoints.run import Export, RunCheckpointer
 from vnl_mjx.checkpoints.writing import open_manager
 from vnl_mjx.compat.track_mjx_config import (
-    LATER_REWARD_KEYS,
+    LSTM_KEYS,
+    NETWORK_KEYS,
     OWN_KEY,
-    RANGE_KEYS,
+    PHYSICS_KEYS,
     REWARD_KEYS,
     TERMINATION_KEYS,
+    WALKER_KEYS,
 )
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.config.imitation import ImitationConfig
@@ -137,8 +139,6 @@ def track_mjx_config(
     random_init_range = clip_length - task.traj_length - task.episode_frames
     if random_init_range < 0:
         raise ValueError(f"{clip_length=} is too short for {task.episode_frames=} frames")
-    width, num_layers = network.lstm_hidden_size, network.lstm_num_layers
-    lstm = {"hidden_state_size": width, "hidden_layer_num": num_layers}
     config = {
         "data_path": reference_name,
         "env_config": _env_config(task),
@@ -149,18 +149,14 @@ def track_mjx_config(
         },
         "network_config": {
             "arch_name": "intention",
-            "encoder_layer_sizes": network.encoder_hidden_sizes,
-            "decoder_layer_sizes": network.decoder_hidden_sizes,
             "critic_layer_sizes": critic_hidden_sizes,
-            "intention_size": network.latent_dim,
             "kl_schedule": True,
             "kl_weight": kl_weight,
             "observation_size": network.observation_size,
-            "action_size": network.action_size,
             "normalize_observations": True,
             "reference_obs_size": network.reference_size,
             "proprioceptive_obs_size": network.proprioception_size,
-            **(lstm if network.is_recurrent else {}),
+            **_written(network, NETWORK_KEYS | (LSTM_KEYS if network.is_recurrent else {})),
         },
         "train_setup": {
             "train_config": {
@@ -171,13 +167,7 @@ def track_mjx_config(
                 **(train_config or {}),
             }
         },
-        "walker_config": {
-            "torque_actuators": task.walker.torque_actuators,
-            "rescale_factor": task.walker.rescale_factor,
-            "joint_names": task.walker.joint_names,
-            "body_names": task.walker.body_names,
-            "end_eff_names": task.walker.end_effector_names,
-        },
+        "walker_config": _written(task.walker, WALKER_KEYS),
         OWN_KEY: {
             "activation": network.activation,
             "observation_clip": network.observation_clip,
@@ -189,27 +179,20 @@ def track_mjx_config(
 
 
 def _env_config(task: ImitationConfig) -> dict[str, Any]:
-    physics = task.physics
-    weights = {
-        key: getattr(section, ours)
-        for section, keys in (
-            (task.reward, REWARD_KEYS | LATER_REWARD_KEYS),
-            (task.termination, TERMINATION_KEYS | RANGE_KEYS),
-        )
-        for ours, key in keys.items()
-    }
     return {
         "env_name": "rodent_multi_clip",
         "task_name": "imitation",
         "walker_name": "rodent",
         "env_args": {
-            "solver": physics.solver,
-            "iterations": physics.iterations,
-            "ls_iterations": physics.ls_iterations,
-            "physics_steps_per_control_step": physics.num_substeps,
+            "solver": task.physics.solver,
+            **_written(task.physics, PHYSICS_KEYS),
             "reset_noise_scale": task.reset_noise_scale,
-            "mj_model_timestep": physics.timestep,
             "mocap_hz": task.mocap_hz,
         },
-        "reward_weights": weights,
+        "reward_weights": _written(task.reward, REWARD_KEYS)
+        | _written(task.termination, TERMINATION_KEYS),
     }
+
+
+def _written(config: Any, keys: Mapping[str, tuple]) -> dict[str, Any]:
+    return {key: getattr(config, name) for name, (_, key, *_) in keys.items()}
