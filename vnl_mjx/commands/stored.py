@@ -37,11 +37,7 @@ EXPECTED = (
 
 
 def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path]:
-    """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`.
-
-    Raises:
-        UserError: nothing is there, or nothing known.
-    """
+    """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`."""
     if not path.exists():
         raise UserError(f"{path}: does not exist; expected {EXPECTED}")
     if path.is_file():
@@ -87,9 +83,6 @@ def load_stored_teacher(
         nominal_body: leave out the domain randomisation that the teacher was trained with.
         reference: how the clips are cut; as their file says where it is None.
         physics: the simulation; MuJoCo C where it is None.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
     """
     teacher, data, body = (
         path and str(Path(path).expanduser()) for path in (checkpoint, clips, mjcf)
@@ -104,11 +97,7 @@ def load_stored_teacher(
 
 
 def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
-    """Returns the clips that the file marks as held out, those that it does not, or "all".
-
-    Raises:
-        UserError: some are wanted and none is marked.
-    """
+    """Returns the clips that the file marks as held out, those that it does not, or "all"."""
     if which == "all":
         return clips
     split = marked_split(clips, seed=0)
@@ -178,9 +167,6 @@ def load_stored_student(
         mjcf: the body's file, where it is no longer where the run found it.
         reference: how the clips are cut; as in the run where it is None.
         physics: the simulation; MuJoCo C where it is None.
-
-    Raises:
-        UserError: the checkpoint, the body or the clips are missing, damaged or do not fit each other.
     """
     loaded = load_student(checkpoint, step)
     run_dir, metadata = _run_dir(loaded.path), loaded.metadata

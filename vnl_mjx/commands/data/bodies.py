@@ -55,9 +55,6 @@ def body_of_file(
         mjcf: MJCF file of another body.
         scale: uniform scale of the body.
         root_body: body of the egocentric frame.
-
-    Raises:
-        UserError: the body's MJCF is needed, or it cannot be built.
     """
     section = BodySection()
     if path.is_file() and (stored := _stored_section(stored_metadata(path))):

@@ -64,11 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(path: Path) -> Description:
-    """Recognises and reads what is at `path`.
-
-    Raises:
-        UserError: nothing is there, nothing known, or it is damaged.
-    """
+    """Recognises and reads what is at `path`."""
     kind, found = find_stored(path)
     if kind == "student":
         return _describe_student(found)

@@ -22,11 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`.
-
-    Raises:
-        UserError: a report is missing or damaged, or two are of the same name.
-    """
+    """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`."""
     documents: dict[str, dict[str, Any]] = {}
     for path in paths:
         places = (path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path)

@@ -83,9 +83,6 @@ def build_experiment(
         config: of the run.
         nominal_body: leave out the domain randomisation that the teacher was trained with.
         mesh: of the devices to train on; None: one.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
     """
     wanted, training = config.teacher_config, config.training_config
     teacher = load_teacher(wanted.checkpoint_path or DEMO_TEACHER, wanted.step, wanted.activation)
@@ -117,9 +114,6 @@ def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = 
 
     It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too. Without a mesh it is
     for one device.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
     """
     section, sampling = config.reference_config, config.sampling
     files = section.paths or (DEMO_CLIPS,)
@@ -152,9 +146,6 @@ def build_task_and_clips(
     """Builds a task for a walker built from `config.walker`, and reads clips that it can follow.
 
     `cut` says how the clips are cut; `policy` has to fit the task; `mesh` is as of `build_experiment`.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
     """
     cuts = {"clip_length": cut.clip_length, "rate_hz": cut.rate_hz}
     clips = merge([read_clips(file, walker, **cuts) for file in files])

@@ -50,11 +50,7 @@ class MetricsLogger(Protocol):
 
 
 class JsonlLogger:
-    """One JSON object per line, on the disk before `log` returns; a number that is not finite is null.
-
-    Raises:
-        UserError: the file cannot be written, here and in every method.
-    """
+    """One JSON object per line, on the disk before `log` returns; a number that is not finite is null."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -247,9 +243,6 @@ class Loggers:
 
     What was logged later than `resume_from`, the environment steps of the checkpoint that the run
     continues, is forgotten. Of several processes one `writes` anything but the console.
-
-    Raises:
-        UserError: metrics.jsonl cannot be written.
     """
 
     def __init__(

@@ -46,11 +46,7 @@ class Launch:
 
 
 def join() -> None:
-    """Joins the other processes of the job, if there are some; to be called before JAX is used.
-
-    Raises:
-        UserError: the variables contradict each other, or the others cannot be reached.
-    """
+    """Joins the other processes of the job, if there are some; to be called before JAX is used."""
     launch = find_launch(os.environ)
     if launch is None:
         return
@@ -75,11 +71,7 @@ def join() -> None:
 
 
 def find_launch(environ: Mapping[str, str]) -> Launch | None:
-    """What Slurm, Open MPI or variables set by hand say; None where there is one process.
-
-    Raises:
-        UserError: a variable is missing or wrong.
-    """
+    """What Slurm, Open MPI or variables set by hand say; None where there is one process."""
     if COUNT_VARIABLE in environ or INDEX_VARIABLE in environ:
         names, here = (COUNT_VARIABLE, INDEX_VARIABLE), 1
     elif "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ:  # by srun, not by sbatch alone

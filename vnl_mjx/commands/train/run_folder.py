@@ -37,11 +37,7 @@ def new_run_dir(name: str) -> str:
 
 
 def make_run_dir(run_dir: Path) -> None:
-    """Creates the folder and tries to write in it; of several processes the first one does.
-
-    Raises:
-        UserError: it cannot be written, or is another one in each process.
-    """
+    """Creates the folder and tries to write in it; of several processes the first one does."""
     processes.first_does(lambda: make_writable(run_dir, "run_dir"))
     if not run_dir.is_dir():
         raise UserError(

@@ -17,9 +17,6 @@ def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_k
         num_envs: environments of the run.
         minibatch_rows: that a gradient step learns from, see `training.segments.num_groups`.
         envs_key: of `num_envs` in the configuration, for the message.
-
-    Raises:
-        UserError: there are not so many, or they cannot share the environments evenly.
     """
     found = len(jax.devices())
     if wanted is None:
