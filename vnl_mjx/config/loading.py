@@ -28,11 +28,6 @@ from vnl_mjx.config.walker import resolved
 from vnl_mjx.errors import UserError
 
 T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig, TeacherTrainingConfig)
-TEACHER_PRESETS = {  # files beside this module
-    "cpu": None,
-    "gpu": "teacher_ppo_gpu.yaml",
-    "torque": "teacher_ppo_torque.yaml",
-}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
@@ -107,10 +102,10 @@ def load_teacher_config(
 ) -> TeacherTrainingConfig:
     """Composes and validates the configuration of a teacher's training, see `_load`.
 
-    `preset` is a key of `TEACHER_PRESETS`, whose settings lie under those of `config_file`.
+    The settings of `preset` ("cpu", "gpu" or "torque") lie under those of `config_file`.
     """
-    name = TEACHER_PRESETS[preset]
-    preset_file = Path(__file__).with_name(name) if name else None
+    file = Path(__file__).with_name(f"teacher_ppo_{preset}.yaml")
+    preset_file = None if preset == "cpu" else file
     return _load(TeacherTrainingConfig, "teacher_ppo", overrides, config_file, preset_file)
 
 

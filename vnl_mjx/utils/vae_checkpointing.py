@@ -51,11 +51,7 @@ def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
-    """Finds one checkpoint folder from a run folder, its `checkpoints` folder or a checkpoint itself.
-
-    Args:
-        path: what the user gave.
-        step: environment steps; the newest by default.
+    """Finds one checkpoint, by default the newest, from a run folder, its `checkpoints` or a checkpoint.
 
     Raises:
         UserError: nothing is there, or not that step.

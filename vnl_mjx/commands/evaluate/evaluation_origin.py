@@ -15,7 +15,8 @@ from vnl_mjx.clips.kinematics import num_cores
 from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
 from vnl_mjx.commands.stored import StoredStudent
 from vnl_mjx.config.computing import PhysicsSection
-from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.config.evaluation import ClipsSection, EvaluationConfig
+from vnl_mjx.config.schema import WalkerSection
 from vnl_mjx.versions import installed_versions
 
 _VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn", "matplotlib")
@@ -76,8 +77,8 @@ def without_paths(config: EvaluationConfig, stored: StoredStudent) -> Evaluation
         checkpoint_path=stored.run_dir.name,
         output_dir=None,
         compare_with=tuple(Path(path).name for path in config.compare_with),
-        walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
-        teacher_config=replace(config.teacher_config, reference_data_path=data and Path(data).name),
+        walker_config=WalkerSection(body and Path(body).name),
+        teacher_config=ClipsSection(data and Path(data).name),
     )
 
 
