@@ -14,8 +14,8 @@ from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
 from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
 from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
+from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
-from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.evaluation import conformance, metrics
 from vnl_mjx.evaluation.comparison import Evaluator

@@ -15,9 +15,9 @@ from vnl_mjx.checkpoints.run import RunCheckpointer
 from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_actor_critic, build_teacher_experiment
 from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
 from vnl_mjx.commands.train.teacher_video import TeacherVideos
-from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.compat.teacher_start import TeacherStart, read_start
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX, listed, num_parameters, policy_rows
 from vnl_mjx.compat.track_mjx_writer import (
