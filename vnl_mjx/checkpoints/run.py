@@ -37,11 +37,7 @@ _SEPARATOR = "."
 class Export:
     """A folder that holds the same steps in another layout.
 
-    Attributes:
-        folder: of the checkpoints.
-        items: that one consists of.
-        step_prefix: of their names.
-        arguments: what Orbax writes, given a copy of the exported state on the host.
+    `arguments` returns what Orbax writes as `items`, given a copy of the exported state on the host.
     """
 
     folder: Path

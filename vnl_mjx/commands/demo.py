@@ -14,6 +14,7 @@ from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.report.rendering.gl import choose_backend
 
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
@@ -85,10 +86,7 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
     except UserError as error:
         can_draw = False
         warn(console, f"no pictures of the body: {error}")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--run-dir: cannot make {run_dir} ({error.strerror})") from error
+    make_writable(run_dir, "--run-dir")
     for number, step in enumerate(todo, start=1):
         console.rule(f"{number}/{len(todo)}: {step.title}")
         if step.needs_gl and not can_draw:

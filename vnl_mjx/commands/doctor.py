@@ -54,11 +54,7 @@ print(json.dumps({"devices": devices, "backend": resolve_backend("auto")}))
 class Finding:
     """One row of the table.
 
-    Attributes:
-        name: what was looked at.
-        found: what was found.
-        status: "ok", "note" (something optional is not there) or "problem" (runs will fail).
-        advice: what to do about it.
+    Its status is "ok", "note" (something optional is not there) or "problem" (runs will fail).
     """
 
     name: str

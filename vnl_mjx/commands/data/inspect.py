@@ -34,14 +34,7 @@ _SHOWN_METRICS = (
 
 @dataclass(frozen=True)
 class Description:
-    """What was found.
-
-    Attributes:
-        kind: "student", "teacher" or "clips".
-        tables: title to rows, for a person.
-        warnings: one line each.
-        details: for JSON, besides the tables.
-    """
+    """A "student", "teacher" or "clips": rows by title of their table, and what JSON adds to them."""
 
     kind: str
     tables: dict[str, dict[str, str]]

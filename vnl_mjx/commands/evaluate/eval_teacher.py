@@ -19,7 +19,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluator
 from vnl_mjx.evaluation.teacher_targets import judge
-from vnl_mjx.files import file_name, write_json
+from vnl_mjx.files import file_name, make_writable, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
@@ -107,10 +107,7 @@ def _check_video(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--video: expected a folder, found the file {folder}")
     choose_backend()  # what cannot be drawn need not be played
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
+    make_writable(folder, "--video")
 
 
 def _draw_videos(walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path) -> None:

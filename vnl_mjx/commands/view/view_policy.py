@@ -43,14 +43,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Shown:
-    """What a checkpoint gives to watch.
-
-    Attributes:
-        name: of the checkpoint, without the folders of this machine.
-        task: that is played.
-        clips: that are followed.
-        policies: who can act, by name.
-    """
+    """What a checkpoint gives to watch; its `name` holds no folder of this machine."""
 
     name: str
     task: ImitationTask
