@@ -73,10 +73,9 @@ def own_clips(work: Path, clips: Path) -> Path:
     long, turns = work / "own_long.h5", work / "turns.h5"
     once(long, "rollout", teacher, long, "--clips", clips, "--settle", "0", "--compact")
     for name, turn in TURNS.items():
-        part = work / f"{name}.h5"
+        parts.append(part := work / f"{name}.h5")
         options = ("--speed", "0.15", "--turn", str(turn), "--clips", "4", "--seconds", "3.1")
         once(part, "gait", part, *options)
-        parts.append(part)
     once(turns, "clips", "merge", *parts, turns)
     own_turns, own = work / "own_turns.h5", work / "own.h5"
     once(own_turns, "rollout", teacher, own_turns, "--clips", turns, "--settle", "0", "--compact")

@@ -72,32 +72,22 @@ class EvaluationRun:
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
+            num_episodes = self.clips.num_clips * protocol.starts_per_clip
             self.rollouts = PolicyEvaluator().run(
-                self.policies,
-                self.clips,
-                self.clips.num_clips * protocol.starts_per_clip,
-                acting,
-                protocol.seed,
-                progress,
+                self.policies, self.clips, num_episodes, acting, protocol.seed, progress
             )
 
     def measure(self) -> None:
         """Plays what follows no clip, and measures everything."""
-        config, loaded = self.config, self.stored.loaded
+        section, loaded = self.config.latent_config, self.stored.loaded
         with frame_progress(self.console, "control steps") as progress:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
             self.figures = all_metrics(self.rollouts, self.policies, self.clips)
-            self.latent = measure_latent(
-                self.rollouts[STUDENT][self.how],
-                self.clips,
-                evaluator,
-                loaded.student,
-                loaded.params,
-                loaded.teacher,
-                config.latent_config,
-            )
+            rollout = self.rollouts[STUDENT][self.how]
+            student = (loaded.student, loaded.params, loaded.teacher)
+            self.latent = measure_latent(rollout, self.clips, evaluator, *student, section)
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
         """Queues videos of the policies on the clips, which another process draws meanwhile."""
@@ -122,8 +112,7 @@ class EvaluationRun:
         """The document of `metrics.json`, of an evaluation that took so many seconds."""
         seed = self.config.eval_config.seed
         clip = self.rollouts[STUDENT][self.how].episodes.clip
-        sets = ClipSets.of(clip, self.clips.names, self.clip_sets, seed)
-        self.sets = sets
+        self.sets = sets = ClipSets.of(clip, self.clips.names, self.clip_sets, seed)
         policies = summary.policies(self.figures, sets)
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
         student, teacher = (self.rollouts[who][self.how] for who in (STUDENT, TEACHER))
