@@ -59,14 +59,9 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"{name} on {clips.num_clips} clips of {clips.source}", soft_wrap=True)
     evaluator = TeacherEvaluator(experiment.env.task)
     with terminate_cleanly(), frame_progress(console, "control steps") as progress:
-        evaluation = evaluator.run(
-            teacher.policy,
-            clips,
-            args.episodes,
-            args.seed,
-            not args.sampled,
-            partial(progress, "playing"),
-        )
+        episodes = clips, args.episodes, args.seed
+        playing = partial(progress, "playing")
+        evaluation = evaluator.run(teacher.policy, *episodes, not args.sampled, playing)
     summary = evaluation.summary()
     judged = judge(summary)
     console.print(_table(summary))

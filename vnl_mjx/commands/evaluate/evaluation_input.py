@@ -23,14 +23,9 @@ def load_evaluated(config: EvaluationConfig) -> StoredStudent:
             f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
             f"teacher_config.checkpoint_path={path})"
         )
-    return load_stored_student(
-        str(path),
-        config.step,
-        config.teacher_config.reference_data_path,
-        config.walker_config.mjcf_path,
-        config.reference_config,
-        config.physics_config,
-    )
+    clips, body = config.teacher_config.reference_data_path, config.walker_config.mjcf_path
+    cut, where = config.reference_config, config.physics_config
+    return load_stored_student(str(path), config.step, clips, body, cut, where)
 
 
 def policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[EvaluatedPolicy]:

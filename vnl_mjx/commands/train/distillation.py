@@ -43,14 +43,8 @@ class Distillation:
         self.experiment = experiment = build_experiment(config, mesh=mesh)
         self.student = build_student(experiment.env, config.vae_config)
         self.teacher = experiment.teacher
-        self.trainer = VaeDistillation(
-            experiment.env,
-            self.student,
-            self.teacher.policy,
-            experiment.clips_of("train"),
-            training,
-            mesh,
-        )
+        policy, clips = self.teacher.policy, experiment.clips_of("train")
+        self.trainer = VaeDistillation(experiment.env, self.student, policy, clips, training, mesh)
         self.metadata = run_metadata(
             config,
             experiment,
@@ -78,14 +72,9 @@ class Distillation:
     def introduce(self, state: TrainState, console: Console) -> None:
         """Plays the teacher, and shows it, the clips and what does not conform."""
         experiment, section = self.experiment, self.config.eval_config
-        replay = self._evaluator.rollout(
-            devices.on_one_device(state.params),
-            self.teacher.policy,
-            self._eval_clips,
-            section.num_episodes,
-            section.seed,
-            teacher_acts=True,
-        )
+        policies = devices.on_one_device(state.params), self.teacher.policy
+        episodes = self._eval_clips, section.num_episodes, section.seed
+        replay = self._evaluator.rollout(*policies, *episodes, teacher_acts=True)
         replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
         print_table(console, "Teacher", self.teacher.summary | replayed)
         print_table(console, "Reference clips", clip_rows(experiment.clips, experiment.split))
@@ -109,14 +98,9 @@ class Distillation:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Compares student and teacher."""
         section, walker = self.config.eval_config, self.experiment.walker
-        comparison = self._evaluator.compare(
-            devices.on_one_device(state.params),
-            self.teacher.policy,
-            self._eval_clips,
-            section.num_episodes,
-            section.seed,
-            section.deterministic,
-        )
+        policies = devices.on_one_device(state.params), self.teacher.policy
+        episodes = self._eval_clips, section.num_episodes, section.seed
+        comparison = self._evaluator.compare(*policies, *episodes, section.deterministic)
         summary = metrics.summarize(comparison, walker.actuator_names, walker.actuator_groups)
         row = {f"eval/{name}": value for name, value in metrics.headline(summary).items()}
         return summary, row

@@ -68,14 +68,9 @@ class TeacherTraining:
         if config.init_from is not None:
             shapes = jax.eval_shape(self.model.init, jax.random.PRNGKey(0))
             self.start = read_start(config.init_from, self.model.policy_config, shapes.value)
-        self.trainer = Ppo(
-            experiment.env,
-            self.model,
-            experiment.clips_of("train"),
-            ppo,
-            mesh,
-            PoseGuide(experiment.env.task) if config.has_guidance else None,
-        )
+        clips = experiment.clips_of("train")
+        guide = PoseGuide(experiment.env.task) if config.has_guidance else None
+        self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         self.metadata = run_metadata(
             config,
@@ -169,13 +164,9 @@ class TeacherTraining:
     ) -> tuple[TeacherEvaluation, dict[str, float]]:
         """Runs the policy on the evaluation clips; draws a video of one of them from time to time."""
         section = self.config.eval_config
-        evaluation = self._evaluator.run(
-            devices.on_one_device(self.trainer.frozen_policy(state)),
-            self._eval_clips,
-            section.num_random_starts,
-            section.seed,
-            section.deterministic,
-        )
+        policy = devices.on_one_device(self.trainer.frozen_policy(state))
+        episodes = self._eval_clips, section.num_random_starts, section.seed
+        evaluation = self._evaluator.run(policy, *episodes, section.deterministic)
         fraction = evaluation.pooled()["completed_fraction"]
         self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
         interval = section.video_interval_steps

@@ -173,13 +173,9 @@ class TrainingRun:
         self._raised_alarms = set(found)
 
     def _save(self, state: TrainState, env_steps: int) -> None:
-        self.checkpointer.save(
-            env_steps,
-            state,
-            self.metadata,
-            exported=self.training.exported(state, env_steps),
-            **self.training.checkpoint(state),
-        )
+        kept = self.training.checkpoint(state)
+        exported = self.training.exported(state, env_steps)
+        self.checkpointer.save(env_steps, state, self.metadata, exported=exported, **kept)
         self._saved_at = env_steps
 
     def _finish(self, state: TrainState) -> int:
