@@ -21,9 +21,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     the block is taken for one of this file: what the block reads elsewhere should raise its own
     UserError.
 
-    Args:
-        path: of the file to make or to replace.
-
     Raises:
         UserError: the folder is missing, or the file cannot be written.
     """
@@ -52,19 +49,14 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
         partial.write_text(json.dumps(document, indent=2))
 
 
-def make_writable(folder: Path, key: str, mode: int = 0o777) -> None:
-    """Creates a folder and tries to write in it.
-
-    Args:
-        folder: to make.
-        key: of the configuration that gave it, for the message.
-        mode: who may read it.
+def make_writable(folder: Path, key: str) -> None:
+    """Creates a folder and tries to write in it; `key` is what the user gave it by.
 
     Raises:
         UserError: it cannot be made, or not be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -60,13 +60,8 @@ class RunCheckpointer:
     ):
         """Opens (and creates) the checkpoint folder of `run_dir`.
 
-        Args:
-            run_dir: the run folder.
-            items: names of the trees of arrays that a checkpoint holds besides `state`.
-            keep_last: newest checkpoints to keep.
-            keep_best: further ones to keep, those of the best metric.
-            best: which metric is the best.
-            export: where the same steps are written in another layout.
+        Checkpoints hold the trees of arrays `items` besides `state`. The newest are kept, and those of
+        the best metric; what is kept is also in `export`.
 
         Raises:
             UserError: the folder cannot be written.
@@ -114,7 +109,7 @@ class RunCheckpointer:
             metadata: JSON-able; `env_steps` and `format_version` are added to it here.
             metric: for keep-best.
             items: further trees of arrays, stored apart for readers.
-            exported: what the export writes of this step.
+            exported: what the export is given of this step.
 
         Raises:
             UserError: this or the previous write failed; what was complete before is untouched.

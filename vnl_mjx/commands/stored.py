@@ -76,13 +76,8 @@ def load_stored_teacher(
 ) -> Experiment:
     """Loads a teacher, and builds body, task and clips; the bundled ones where None is given.
 
-    Args:
-        checkpoint: the teacher's.
-        clips: clip file.
-        mjcf: another body than the teacher's.
-        nominal_body: leave out the domain randomisation that the teacher was trained with.
-        reference: how the clips are cut; as their file says where it is None.
-        physics: the simulation; MuJoCo C where it is None.
+    On the nominal body the domain randomisation that the teacher was trained with is left out.
+    The clips are cut as their file says where `reference` is None; `physics` is MuJoCo C where it is None.
     """
     teacher, data, body = (
         path and str(Path(path).expanduser()) for path in (checkpoint, clips, mjcf)

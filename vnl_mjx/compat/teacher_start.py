@@ -37,12 +37,9 @@ class TeacherStart:
 
 
 def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> TeacherStart:
-    """Reads the checkpoint of `init_from`.
+    """Reads the checkpoint of `init_from`, whose policy must equal `network` in every size.
 
-    Args:
-        path: folder of `PPONetwork_<step>` folders, or one of those.
-        network: the policy that is to be trained, which the stored one must equal in every size.
-        value_shapes: tree of shaped leaves, variables of the value network that is to be trained.
+    `value_shapes` are shaped leaves, the variables of the value network that is to be trained.
 
     Raises:
         UserError: no checkpoint, a damaged one, or one of another network.

@@ -77,12 +77,9 @@ class Experiment:
 def build_experiment(
     config: DistillationConfig, nominal_body: bool = False, mesh: Mesh | None = None
 ) -> Experiment:
-    """Loads and builds what a distillation needs, up to the student.
+    """Loads and builds what a distillation needs, up to the student, for one device without a mesh.
 
-    Args:
-        config: of the run.
-        nominal_body: leave out the domain randomisation that the teacher was trained with.
-        mesh: of the devices to train on; None: one.
+    On the nominal body the domain randomisation that the teacher was trained with is left out.
     """
     wanted, training = config.teacher_config, config.training_config
     teacher = load_teacher(wanted.checkpoint_path or DEMO_TEACHER, wanted.step, wanted.activation)
@@ -110,10 +107,9 @@ def build_experiment(
 
 
 def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:
-    """Loads and builds what a teacher's training needs, up to the networks.
+    """Loads and builds what a teacher's training needs, up to the networks; see `build_experiment`.
 
-    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too. Without a mesh it is
-    for one device.
+    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too.
     """
     section, sampling = config.reference_config, config.sampling
     files = section.paths or (DEMO_CLIPS,)
