@@ -75,7 +75,7 @@ class WalkerConfig:
 @cache
 def rodent_body() -> WalkerConfig:
     """Returns the rodent as its file in this package describes it."""
-    return read_body(_packaged(RODENT_SOURCE))
+    return read_body(str(files("vnl_mjx") / "walkers" / "bodies" / "rodent.yaml"))
 
 
 def read_body(path: str | Path) -> WalkerConfig:
@@ -120,10 +120,6 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
     if "torque_actuators" not in _read(Path(config.source)):
         kept.add("torque_actuators")
     return replace(body, **{name: getattr(config, name) for name in kept - {"source"}})
-
-
-def _packaged(name: str) -> Path:
-    return Path(str(files("vnl_mjx") / "walkers" / "bodies" / f"{name}.yaml"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,6 @@ _DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "ref
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
 _NOT_RECORDED = ("run_dir", "init_from", "task", "teacher_config", "walker_config")
-
-
-def new_run_dir(name: str) -> str:
-    """A folder of its own for a run that was given none."""
-    return f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def make_run_dir(run_dir: Path) -> None:

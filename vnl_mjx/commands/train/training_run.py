@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,7 @@ from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
 from vnl_mjx.commands.train.loggers import Loggers
-from vnl_mjx.commands.train.run_folder import (
-    check_same_run,
-    make_run_dir,
-    new_run_dir,
-)
+from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
@@ -30,7 +27,8 @@ def train(config: TrainingConfig) -> int:
     """Trains what is configured and returns the exit status."""
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
-    given = processes.of_first(config.run_dir or new_run_dir(config.wandb_config.exp_name))
+    new = f"runs/{config.wandb_config.exp_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    given = processes.of_first(config.run_dir or new)
     run_dir, console = Path(given).expanduser(), Console(quiet=not processes.is_first())
     return TrainingRun(config, run_dir, console).execute()
 
