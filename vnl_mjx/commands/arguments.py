@@ -245,11 +245,11 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
-    _doctor(parser)
+    _json(parser)
     parser.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
 
 
-def _doctor(parser: argparse.ArgumentParser) -> None:
+def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
 
 
@@ -364,5 +364,5 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "rollout": _rollout,
     "inspect": _inspect,
     "view": _view,
-    "doctor": _doctor,
+    "doctor": _json,
 }
