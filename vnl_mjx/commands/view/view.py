@@ -64,7 +64,7 @@ def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideB
     if options.all_clips or by_number:
         chosen = range(clips.num_clips)
     else:
-        chosen = [clip_of_name(clips, options.clip)]
+        chosen = [clip_of(clips, options.clip)]
     qpos = np.asarray(clips.qpos(), np.float64)
     for clip in chosen:
         first, length = int(clips.starts[clip]), int(clips.lengths[clip])
@@ -173,8 +173,13 @@ def output_path(path: Path, title: str, options: Namespace) -> Path:
     return (options.output or Path()).expanduser() / name
 
 
-def clip_of_name(clips: ReferenceClips, name: str) -> int:
-    """Number of the clip of that name."""
+def clip_of(clips: ReferenceClips, name: str) -> int:
+    """Number of the clip of that number or name."""
+    if name.isascii() and name.isdigit():
+        if int(name) >= clips.num_clips:
+            expected = f"0 ... {clips.num_clips - 1} or a name"
+            raise UserError(f"--clip: expected {expected}, found {name}")
+        return int(name)
     if name in clips.names:
         return clips.names.index(name)
     nearest = difflib.get_close_matches(name, clips.names, n=1, cutoff=0.0)

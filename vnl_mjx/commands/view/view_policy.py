@@ -20,7 +20,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
-from vnl_mjx.commands.view.view import clip_of_name, draw, output_path
+from vnl_mjx.commands.view.view import clip_of, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
@@ -56,7 +56,7 @@ def run(path: Path | None, options: Namespace) -> int:
     prepare_jax()
     shown = _load(path, options)
     who = _who(options, shown)
-    clip = _clip(options, shown.clips)
+    clip = clip_of(shown.clips, options.clip)
     start = Episodes(
         clip=jnp.array([clip], jnp.int32),
         start_frame=jnp.array([_start_frame(options, shown, clip)], jnp.int32),
@@ -101,16 +101,6 @@ def _who(options: Namespace, shown: Shown) -> list[str]:
     if who == [REFERENCE]:
         raise UserError("--who: nobody acts; to see a clip alone, give vnl-mjx view the clip file")
     return who
-
-
-def _clip(options: Namespace, clips: ReferenceClips) -> int:
-    if not (options.clip.isascii() and options.clip.isdigit()):
-        return clip_of_name(clips, options.clip)
-    if int(options.clip) >= clips.num_clips:
-        raise UserError(
-            f"--clip: expected 0 ... {clips.num_clips - 1} or a name, found {options.clip}"
-        )
-    return int(options.clip)
 
 
 def _start_frame(options: Namespace, shown: Shown, clip: int) -> int:
