@@ -1,5 +1,6 @@
 """`vnl_mjx.load`: what a person needs of a stored teacher or student, from raw observations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 import vnl_mjx
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.student import Student
-from vnl_mjx.models.vae import StudentVAE, VaeConfig
+from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.training.rollout import begin, rollout
 
 NUM_ENVS = 3
@@ -69,10 +70,10 @@ def test_observations_of_another_size_are_refused(loaded, observation):
 
 
 def test_memory_of_a_recurrent_student(observation, loaded, monkeypatch):
-    config = loaded.student.networks.config.to_dict()
+    config = loaded.student.networks.config
     gru = "examples/extend/recurrent.py:GruStudent"
     monkeypatch.chdir(Path(__file__).parents[1])
-    networks = StudentVAE(VaeConfig.from_dict(config | {"network": gru}))
+    networks = StudentVAE(replace(config, network=gru))
     student = Student(networks.init(jax.random.key(0)), loaded.teacher, networks)
     body = observation["proprioception"]
     first = student.prior(body)

@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def test_each_command_reaches_its_module(calls):
     assert cli.main(["inspect", "clips.h5", "--json"]) == 0
     evaluation, inspection = calls
     assert evaluation[0][0].eval_config.starts_per_clip == 3
-    assert inspection == ((Path("clips.h5"),), {"as_json": True})
+    (args,) = inspection[0]
+    assert (args.path, args.json) == (Path("clips.h5"), True)
 
 
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
@@ -158,6 +160,6 @@ def test_doctor_probe_survives_a_hang_and_a_crash(monkeypatch):
 def test_doctor_table_shows_problems(monkeypatch, capsys):
     rows = [doctor.Finding("thing", "[broken]", "problem", "mend it")]
     monkeypatch.setattr(doctor, "examine", lambda: rows)
-    assert doctor.run() == 1
+    assert doctor.run(argparse.Namespace(json=False)) == 1
     text = capsys.readouterr().out
     assert "[broken]" in text and "mend it" in text and "Not ready" in text

@@ -39,7 +39,8 @@ def test_every_field_is_documented():
     for kind in [DistillationConfig, EvaluationConfig, *known_keys(DistillationConfig).values()]:
         if dataclasses.is_dataclass(kind):
             for item in dataclasses.fields(kind):
-                assert f"        {item.name}: " in (kind.__doc__ or ""), (kind, item.name)
+                docs = "".join(base.__doc__ or "" for base in kind.__mro__)
+                assert f"        {item.name}: " in docs, (kind, item.name)
 
 
 def test_activations_are_those_of_the_models():

@@ -6,9 +6,7 @@ import types
 import pytest
 from rich.console import Console
 
-from vnl_mjx.commands.train.local_loggers import ConsoleLogger, JsonlLogger
-from vnl_mjx.commands.train.loggers import Loggers
-from vnl_mjx.commands.train.optional_loggers import OptionalLogger
+from vnl_mjx.commands.train.loggers import ConsoleLogger, JsonlLogger, Loggers, OptionalLogger
 from vnl_mjx.config.schema import DistillationConfig, LoggingSection, WandbSection
 from vnl_mjx.errors import UserError
 

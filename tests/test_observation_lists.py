@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from observation_helpers import functions_of, random_state, reference_terms, terms_at
 
+from vnl_mjx.checkpoints.run import FORMAT_VERSION
 from vnl_mjx.commands.train.run_folder import check_same_run
 from vnl_mjx.config import imitation
 from vnl_mjx.config.conversion import from_dict, to_dict
@@ -103,7 +104,8 @@ def test_a_run_of_an_older_version_goes_on_unless_the_lists_differ(tmp_path):
     def document(task: ImitationConfig) -> dict:
         sections = ("teacher_config", "vae_config", "training_config", "physics_config")
         config = {name: {} for name in (*sections, "reference_config", "walker_config")}
-        return {"config": config, "identity": {"task": to_dict(task), "clips_sha256": "a"}}
+        identity = {"task": to_dict(task), "clips_sha256": "a"}
+        return {"config": config, "identity": identity, "format_version": FORMAT_VERSION}
 
     older = document(ImitationConfig())
     del older["identity"]["task"]["reference"]

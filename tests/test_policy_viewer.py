@@ -13,7 +13,6 @@ from toy_student import ToyStudent, untrained_student
 from video_helpers import probe_video
 
 from vnl_mjx import cli
-from vnl_mjx.commands.view import view_options
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.report.rendering.live import (
@@ -230,4 +229,3 @@ def test_a_folder_without_a_checkpoint_and_options_of_policies(
     assert "found a folder with notes" in capsys.readouterr().err
     assert cli.main(["view", str(teacher_folder / "clips.h5"), "--who", "student"]) == 2
     assert "--who: goes with a run folder or a checkpoint" in capsys.readouterr().err
-    assert view_options.ViewOptions().who is None

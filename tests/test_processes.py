@@ -14,9 +14,8 @@ from conftest import QUICK_COMPILING
 from toy_run import write_toy_run
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.commands.train import processes, training_devices
-from vnl_mjx.commands.train.processes import Launch, find_launch
-from vnl_mjx.commands.train.training_devices import training_mesh
+from vnl_mjx.commands.train import processes
+from vnl_mjx.commands.train.processes import Launch, find_launch, training_mesh
 from vnl_mjx.errors import UserError
 
 STEPS_PER_UPDATE = 32
@@ -93,13 +92,13 @@ def test_one_process_agrees_with_itself():
 def test_as_many_devices_as_can_share_the_environments(
     monkeypatch, wanted, num_envs, rows, found, size
 ):
-    monkeypatch.setattr(training_devices, "environment_mesh", lambda n: n)
-    monkeypatch.setattr(training_devices.jax, "devices", lambda: [None] * found)
+    monkeypatch.setattr(processes, "environment_mesh", lambda n: n)
+    monkeypatch.setattr(processes.jax, "devices", lambda: [None] * found)
     assert training_mesh(wanted, num_envs, rows, "ppo.num_envs") == size
 
 
 def test_environments_that_cannot_be_shared_are_named(monkeypatch):
-    monkeypatch.setattr(training_devices, "environment_mesh", lambda n: n)
+    monkeypatch.setattr(processes, "environment_mesh", lambda n: n)
     message = r"divisor of ppo.num_envs = 8, found 3; give ppo.num_envs=9, or num_devices=2"
     with pytest.raises(UserError, match=message):
         training_mesh(3, 8, 32, "ppo.num_envs")

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.compat.teacher_checkpoints import open_teacher_checkpointer
-from vnl_mjx.compat.track_mjx_writer import save_track_mjx, track_mjx_config
+from vnl_mjx.compat.track_mjx_writer import (
+    open_teacher_checkpointer,
+    save_track_mjx,
+    track_mjx_config,
+)
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig

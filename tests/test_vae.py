@@ -1,11 +1,14 @@
 """The student: shapes, clamps, and that it can learn at all."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.training import losses
 from vnl_mjx.training.segments import Segment
@@ -60,12 +63,12 @@ def test_prior_and_decoder_need_no_reference(vae, params):
 
 
 def test_config_round_trip():
-    assert VaeConfig.from_dict(CONFIG.to_dict()) == CONFIG
+    assert from_dict(VaeConfig, to_dict(CONFIG)) == CONFIG
 
 
 def test_unknown_activation_is_refused():
     with pytest.raises(ValueError, match="activation"):
-        StudentVAE(VaeConfig(1, 1, 1, activation="sulu"))
+        StudentVAE(replace(CONFIG, activation="sulu"))
 
 
 def test_overfits_one_batch(vae, params):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,22 +132,26 @@ def test_recorded_clips(backend, shared_data, tmp_path):
 # --- What it shows and refuses ------------------------------------------------------------------
 
 
+def options_of(*words):
+    return cli.build_parser("view").parse_args(["view", "clips.h5", *words])
+
+
 def test_what_is_said_of_made_and_mirrored_clips(rodent, rodent_file, monkeypatch):
     clips = clips_from_poses(rodent, walking(rodent, 6), [2, 2, 2], 50.0)
     info = (ClipInfo(), ClipInfo(made_by="gait"), ClipInfo(made_by="gait", mirrored=True))
     monkeypatch.setattr(view, "read_clips", lambda *a, **k: clips.replace(info=info))
-    shots = list(view.read_parts(rodent_file, rodent, view.ViewOptions(all_clips=True)))
+    shots = list(view.read_parts(rodent_file, rodent, options_of("--all")))
     notes = [shot.note for shot in shots]
     assert notes == ["", "synthetic motion", "synthetic motion, mirrored"]
-    assert all(shot.qpos.shape == (2, rodent.model.nq) for shot in shots)
+    assert all(shot.panes[0].qpos.shape == (2, rodent.model.nq) for shot in shots)
 
 
 def test_a_clip_by_number_name_and_part(rodent, rodent_file):
-    options = view.ViewOptions(clip="1", start=0.04, seconds=0.1)
-    (by_number,) = view.read_parts(rodent_file, rodent, options)
-    (by_name,) = view.read_parts(rodent_file, rodent, replace(options, clip="two [b]"))
-    np.testing.assert_array_equal(by_number.qpos, by_name.qpos)
-    np.testing.assert_allclose(by_number.qpos, walking(rodent, 24)[14:19], atol=1e-6)
+    part = ["--start", "0.04", "--seconds", "0.1"]
+    (by_number,) = view.read_parts(rodent_file, rodent, options_of("--clip", "1", *part))
+    (by_name,) = view.read_parts(rodent_file, rodent, options_of("--clip", "two [b]", *part))
+    np.testing.assert_array_equal(by_number.panes[0].qpos, by_name.panes[0].qpos)
+    np.testing.assert_allclose(by_number.panes[0].qpos, walking(rodent, 24)[14:19], atol=1e-6)
     assert by_number.first_time == pytest.approx(0.04)
 
 

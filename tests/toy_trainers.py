@@ -56,9 +56,9 @@ def toy_distillation(
     teacher = FrozenPolicy(params, jnp.zeros(size), jnp.ones(size), network)
     student = StudentVAE(
         VaeConfig(
-            layout.reference_size,
-            layout.proprioception_size,
-            task.action_size,
+            reference_size=layout.reference_size,
+            proprioception_size=layout.proprioception_size,
+            action_size=task.action_size,
             latent_dim=4,
             encoder_hidden_sizes=(32,),
             decoder_hidden_sizes=(32,),

@@ -75,44 +75,20 @@ def load(
         UserError: something is missing, damaged or does not fit.
     """
     physics = PhysicsSection(backend)
-    if path is None or path == DEMO:
-        return _teacher(None, clips, mjcf, physics)
-    kind, found = find_stored(Path(path).expanduser())
+    is_bundled = path is None or path == DEMO
+    kind, found = ("teacher", None) if is_bundled else find_stored(Path(path).expanduser())
     if kind == "file":
         raise UserError(f"{path}: expected a run folder or a checkpoint, found a file")
-    return (_student if kind == "student" else _teacher)(found, clips, mjcf, physics)
-
-
-def _student(
-    path: Path, clips: str | Path | None, mjcf: str | Path | None, physics: PhysicsSection
-) -> Loaded:
-    stored = load_stored_student(str(path), clips=_text(clips), mjcf=_text(mjcf), physics=physics)
-    networks = stored.loaded.student
-    params, teacher = jax.tree.map(jnp.asarray, (stored.loaded.params, stored.loaded.teacher))
-    return Loaded(
-        policy=StudentPolicy(params, teacher, jnp.bool_(False), networks),
-        teacher=teacher,
-        env=ImitationEnvironment(stored.task),
-        clips=jax.tree.map(jnp.asarray, stored.clips),
-        walker=stored.walker,
-        student_or_none=Student(params, teacher, networks),
-    )
-
-
-def _teacher(
-    path: Path | None, clips: str | Path | None, mjcf: str | Path | None, physics: PhysicsSection
-) -> Loaded:
-    file = None if clips is None else Path(clips)
-    experiment = load_stored_teacher(path, file, _text(mjcf), physics=physics)
-    teacher = jax.tree.map(jnp.asarray, experiment.teacher.policy)
-    return Loaded(
-        policy=TeacherPolicy(teacher),
-        teacher=teacher,
-        env=experiment.env,
-        clips=jax.tree.map(jnp.asarray, experiment.clips),
-        walker=experiment.walker,
-    )
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
+    if kind == "student":
+        stored = load_stored_student(str(found), clips=clips, mjcf=mjcf, physics=physics)
+        loaded, env, data = stored.loaded, ImitationEnvironment(stored.task), stored.clips
+        params, teacher = jax.tree.map(jnp.asarray, (loaded.params, loaded.teacher))
+        student = Student(params, teacher, loaded.student)
+        policy = StudentPolicy(params, teacher, jnp.bool_(False), loaded.student)
+    else:
+        experiment = load_stored_teacher(found, clips, mjcf, physics=physics)
+        teacher = jax.tree.map(jnp.asarray, experiment.teacher.policy)
+        student, env, data = None, experiment.env, experiment.clips
+        policy = TeacherPolicy(teacher)
+    clips_on_device = jax.tree.map(jnp.asarray, data)
+    return Loaded(policy, teacher, env, clips_on_device, env.task.walker, student)

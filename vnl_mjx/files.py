@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     An error in the block, or an interrupt, leaves whatever stood at `path` as it was. An OSError in
     the block is taken for one of this file: what the block reads elsewhere should raise its own
     UserError.
-
-    Args:
-        path: of the file to make or to replace.
 
     Raises:
         UserError: the folder is missing, or the file cannot be written.
@@ -49,6 +47,22 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(json.dumps(document, indent=2))
+
+
+def make_writable(folder: Path, key: str) -> None:
+    """Creates a folder and tries to write in it; `key` is what the user gave it by.
+
+    Raises:
+        UserError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{key}: cannot write to {folder} ({error.strerror}); choose another {key}"
+        ) from error
 
 
 def file_name(text: str) -> str:

@@ -17,9 +17,6 @@ def read_arrays(path: Path) -> dict[str, Any]:
     Orbax itself would look for the devices that `_sharding` names, and where an array is damaged
     its event loop closes under the other reads, which then print their tracebacks.
 
-    Args:
-        path: folder of the item.
-
     Returns:
         Nested dicts of NumPy arrays; positions in a tuple are the keys "0", "1".
 

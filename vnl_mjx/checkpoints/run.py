@@ -11,9 +11,10 @@ Of several processes all call every method, and the first one writes.
 
 import json
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import flax.traverse_util
 import jax
@@ -22,9 +23,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.checkpoints.writing import check_space, first_line, open_manager, writing
+from vnl_mjx.checkpoints.writing import check_space, open_manager, writing
 from vnl_mjx.devices import gathered
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 
 CHECKPOINT_FOLDER = "checkpoints"
 # 2: the training state holds a rollout and named parts of the optimiser; other items are as in 1.
@@ -32,28 +33,17 @@ FORMAT_VERSION = 2
 _SEPARATOR = "."
 
 
-class Export(Protocol):
-    """A folder that holds the same steps in another layout."""
+@dataclass(frozen=True)
+class Export:
+    """A folder that holds the same steps in another layout.
 
-    def steps(self) -> Sequence[int]:
-        """Returns the steps that it holds."""
-        ...
+    `arguments` returns what Orbax writes as `items`, given a copy of the exported state on the host.
+    """
 
-    def keep(self, steps: Collection[int]) -> None:
-        """Removes all other steps."""
-        ...
-
-    def save(self, step: int, exported: Any) -> None:
-        """Copies `exported` to host memory and writes it in the background."""
-        ...
-
-    def wait(self) -> None:
-        """Blocks until the last save is on disk."""
-        ...
-
-    def close(self) -> None:
-        """Releases its threads."""
-        ...
+    folder: Path
+    items: Sequence[str]
+    step_prefix: str
+    arguments: Callable[[Any], ocp.args.CheckpointArgs]
 
 
 class RunCheckpointer:
@@ -70,13 +60,8 @@ class RunCheckpointer:
     ):
         """Opens (and creates) the checkpoint folder of `run_dir`.
 
-        Args:
-            run_dir: the run folder.
-            items: names of the trees of arrays that a checkpoint holds besides `state`.
-            keep_last: newest checkpoints to keep.
-            keep_best: further ones to keep, those of the best metric.
-            best: which metric is the best.
-            export: where the same steps are written in another layout.
+        Checkpoints hold the trees of arrays `items` besides `state`. The newest are kept, and those of
+        the best metric; what is kept is also in `export`.
 
         Raises:
             UserError: the folder cannot be written.
@@ -98,6 +83,10 @@ class RunCheckpointer:
             best_fn=metric,
             best_mode="min" if lowest else "max",
         )
+        if export is not None:
+            self._exports = open_manager(
+                export.folder, export.items, step_prefix=export.step_prefix
+            )
 
     def latest_step(self) -> int | None:
         """Environment steps of the newest complete checkpoint; only the first process knows."""
@@ -120,7 +109,7 @@ class RunCheckpointer:
             metadata: JSON-able; `env_steps` and `format_version` are added to it here.
             metric: for keep-best.
             items: further trees of arrays, stored apart for readers.
-            exported: what the export writes of this step.
+            exported: what the export is given of this step.
 
         Raises:
             UserError: this or the previous write failed; what was complete before is untouched.
@@ -142,14 +131,13 @@ class RunCheckpointer:
                     **{name: ocp.args.StandardSave(item) for name, item in arrays.items()},
                 ),
             )
-        if self._export is not None:
-            self._export.save(env_steps, exported)
+        self._save_export(env_steps, exported)
 
     def resume_export(self, env_steps: int, exported: Any) -> None:
         """Brings the export in step with the checkpoints, where a kill fell between the two."""
         self._tidy_export()
-        if self._export is not None and env_steps not in self._export.steps():
-            self._export.save(env_steps, exported)
+        if self._export is not None and env_steps not in self._exports.all_steps():
+            self._save_export(env_steps, exported)
 
     def restore(self, template: Any, env_steps: int) -> Any:
         """Reads the training state of `env_steps` into the structure of `template`.
@@ -188,7 +176,8 @@ class RunCheckpointer:
         with writing(self.folder):
             self._manager.wait_until_finished()
         if self._export is not None:
-            self._export.wait()
+            with writing(self._export.folder):
+                self._exports.wait_until_finished()
 
     def close(self) -> None:
         """Waits, tidies the export and releases the managers' threads; raises as `wait` does."""
@@ -198,12 +187,19 @@ class RunCheckpointer:
         finally:
             self._manager.close()
             if self._export is not None:
-                self._export.close()
+                self._exports.close()
 
     def _tidy_export(self) -> None:
         """Removes the exports of checkpoints that are no longer kept."""
         if self._export is not None:
-            self._export.keep(self._manager.all_steps())
+            for step in set(self._exports.all_steps()) - set(self._manager.all_steps()):
+                self._exports.delete(step)
+
+    def _save_export(self, env_steps: int, exported: Any) -> None:
+        if self._export is not None:
+            copy = jax.tree.map(lambda leaf: np.array(leaf, copy=True), exported)
+            with writing(self._export.folder):
+                self._exports.save(env_steps, args=self._export.arguments(copy), force=True)
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:

@@ -11,11 +11,22 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vnl_mjx.checkpoints.temporary_path import PathFreeTemporaryPath
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 
 # Free space to leave beyond the arrays themselves: Orbax's own files, and metrics and plots to come.
 _RESERVE_BYTES = 10_000_000
+
+
+class PathFreeTemporaryPath(ocp.path.atomicity.AtomicRenameTemporaryPath):
+    """Orbax's write-then-rename; its mark of success then says no more than that.
+
+    Orbax writes the destination's absolute path into the mark. A checkpoint is to be copied and shared.
+    """
+
+    async def finalize(self) -> None:
+        """Renames the folder, as Orbax does, and rewrites the mark."""
+        await super().finalize()
+        (self.get_final() / "commit_success.txt").write_text("Checkpoint commit was successful")
 
 
 def open_manager(
@@ -25,17 +36,13 @@ def open_manager(
 
     Of several processes the first one writes.
 
-    Args:
-        folder: of the checkpoints.
-        items: that a checkpoint consists of.
-        **options: further ones of `ocp.CheckpointManagerOptions`.
-
     Raises:
         UserError: the folder cannot be written.
     """
     if jax.process_index() > 0:
         return NoManager()
-    _silence_orbax()
+    # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
+    logging.getLogger("absl").addFilter(_is_not_from_orbax)
     alone = {}
     if jax.process_count() > 1:  # else Orbax waits for the others at every turn
         alone["create"] = False
@@ -68,14 +75,7 @@ class NoManager:
     def save(self, *arguments: Any, **options: Any) -> None:
         """Leaves that to the first process, as all that follows."""
 
-    def delete(self, step: int) -> None:
-        """See `save`."""
-
-    def wait_until_finished(self) -> None:
-        """See `save`."""
-
-    def close(self) -> None:
-        """See `save`."""
+    delete = wait_until_finished = close = save
 
 
 @contextmanager
@@ -102,7 +102,8 @@ def check_space(folder: Path, needed: int) -> None:
 def write_error(folder: Path, error: BaseException) -> UserError:
     """The error of a checkpoint that could not be written."""
     is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
-    reason = "the disk is full" if is_full else first_line(error)
+    # TensorStore adds the source locations of its own C++ code.
+    reason = "the disk is full" if is_full else first_line(error).split(" [source locations")[0]
     if is_full and isinstance(error, OSError):
         reason += f": {error.strerror}"
     return UserError(
@@ -111,20 +112,5 @@ def write_error(folder: Path, error: BaseException) -> UserError:
     )
 
 
-def _silence_orbax() -> None:
-    """Keeps from the console the page of tracebacks that Orbax logs for each failed write.
-
-    The failure reaches us as an exception too.
-    """
-    logging.getLogger("absl").addFilter(_is_not_from_orbax)
-
-
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = str(error).strip() or type(error).__name__
-    # TensorStore adds the source locations of its own C++ code.
-    return text.splitlines()[0].split(" [source locations")[0][:200]

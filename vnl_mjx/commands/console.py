@@ -2,15 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
-import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
-from vnl_mjx.models.intention import IntentionConfig
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
@@ -37,29 +34,6 @@ def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
         "trained on": f"{len(split.train)} clips (split seed {split.seed})",
         "held out": held_out + more,
     }
-
-
-def policy_rows(policy: IntentionConfig) -> dict[str, str]:
-    """The sizes of an intention network."""
-    decoder = listed(policy.decoder_hidden_sizes)
-    if policy.is_recurrent:
-        decoder = f"LSTM {policy.lstm_num_layers} x {policy.lstm_hidden_size}"
-    return {
-        "latent": str(policy.latent_dim),
-        "encoder": listed(policy.encoder_hidden_sizes),
-        "decoder": decoder,
-        "activation": policy.activation,
-    }
-
-
-def listed(sizes: tuple[int, ...]) -> str:
-    """The widths of layers."""
-    return " ".join(map(str, sizes))
-
-
-def num_parameters(params: Any) -> int:
-    """How many numbers a tree of arrays holds."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @contextlib.contextmanager

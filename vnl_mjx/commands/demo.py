@@ -14,23 +14,27 @@ from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.report.rendering.gl import choose_backend
 
 # Control steps, at which the student earns what its teacher does (README, "The bundled teacher").
 NUM_STEPS = 348_160
 QUICK_STEPS = 81_920
 FINAL_LEARNING_RATE = 1e-4
+_WHAT_NEXT = """\
+the report: {page} (open it in a browser)
+
+what next:
+  vnl-mjx view {run} --browser        watch the student; needs the extra `viewer`
+  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5
+                                        your own track-mjx teacher
+  vnl-mjx preprocess RECORDING clips.h5   your own motion capture
+  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'"""
 
 
 @dataclass(frozen=True)
 class DemoStep:
-    """One command of the demonstration.
-
-    Attributes:
-        title: what it does.
-        words: after `vnl-mjx`.
-        needs_gl: it is passed over where nothing can draw.
-    """
+    """One command, `words` after `vnl-mjx`; passed over if it needs GL where nothing can draw."""
 
     title: str
     words: tuple[str, ...]
@@ -73,20 +77,16 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
 
 
 def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> int:
-    """Runs the demonstration and returns the exit status; one that was stopped goes on.
-
-    Args:
-        run_dir: folder of the student's run.
-        quick: less of everything.
-        command: runs `vnl-mjx` with the given words and returns its exit status.
-    """
+    """Runs each step by `command`, and returns the exit status; a run that was stopped goes on."""
     console, started = Console(), time.perf_counter()
     todo = steps(run_dir, quick)
-    can_draw = _can_draw(console)
+    can_draw = True
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--run-dir: cannot make {run_dir} ({error.strerror})") from error
+        choose_backend()
+    except UserError as error:
+        can_draw = False
+        warn(console, f"no pictures of the body: {error}")
+    make_writable(run_dir, "--run-dir")
     for number, step in enumerate(todo, start=1):
         console.rule(f"{number}/{len(todo)}: {step.title}")
         if step.needs_gl and not can_draw:
@@ -97,31 +97,9 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
         if status := command(step.words):
             return status
     console.rule(f"done in {time.perf_counter() - started:.0f} s")
-    for line in _what_next(run_dir):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    text = _WHAT_NEXT.format(run=run_dir, page=run_dir / REPORT_FOLDER / "report.html")
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
     return 0
-
-
-def _what_next(run_dir: Path) -> list[str]:
-    return [
-        f"the report: {run_dir / REPORT_FOLDER / 'report.html'} (open it in a browser)",
-        "",
-        "what next:",
-        f"  vnl-mjx view {run_dir} --browser        watch the student; needs the extra `viewer`",
-        "  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5",
-        "                                        your own track-mjx teacher",
-        "  vnl-mjx preprocess RECORDING clips.h5   your own motion capture",
-        "  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'",
-    ]
-
-
-def _can_draw(console: Console) -> bool:
-    try:
-        choose_backend()
-    except UserError as error:
-        warn(console, f"no pictures of the body: {error}")
-        return False
-    return True
 
 
 def _shown(path: Path) -> str:

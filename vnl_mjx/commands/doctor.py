@@ -3,6 +3,8 @@
 What may crash or hang (JAX finding its devices, OpenGL opening a display) is tried in processes of its own.
 """
 
+import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -18,13 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vnl_mjx.commands.compile_cache import (
-    CACHE_OFF,
-    CACHE_VARIABLE,
-    cache_folder,
-    cached_bytes,
-    make_folder,
-)
+from vnl_mjx.commands import compile_cache
+from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.report.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
 
@@ -57,11 +54,7 @@ print(json.dumps({"devices": devices, "backend": resolve_backend("auto")}))
 class Finding:
     """One row of the table.
 
-    Attributes:
-        name: what was looked at.
-        found: what was found.
-        status: "ok", "note" (something optional is not there) or "problem" (runs will fail).
-        advice: what to do about it.
+    Its status is "ok", "note" (something optional is not there) or "problem" (runs will fail).
     """
 
     name: str
@@ -70,11 +63,11 @@ class Finding:
     advice: str = ""
 
 
-def run(as_json: bool = False) -> int:
+def run(args: argparse.Namespace) -> int:
     """Prints what this machine can do; returns 1 where a run would fail, else 0."""
     findings = examine()
     healthy = all(finding.status != "problem" for finding in findings)
-    if as_json:
+    if args.json:
         print(json.dumps({"ok": healthy, "findings": [asdict(f) for f in findings]}, indent=2))
     else:
         _print_table(findings, healthy)
@@ -93,23 +86,20 @@ def examine() -> list[Finding]:
 
 def _machine() -> Iterator[Finding]:
     yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Finding("cores", str(num_cores()))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("cores", str(usable))
     memory = total_memory_gb()
     if memory is not None:
-        small = memory < MIN_MEMORY_GB
-        advice = "lower training_config.num_envs" if small else ""
-        yield Finding("memory", f"{memory:.1f} GB", "note" if small else "ok", advice)
+        advice = "lower training_config.num_envs"
+        yield _space("memory", memory, MIN_MEMORY_GB, advice)
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    low = free < MIN_FREE_DISK_GB
-    advice = "free some space or give a run_dir elsewhere" if low else ""
-    yield Finding("free disk here", f"{free:.1f} GB", "note" if low else "ok", advice)
+    advice = "free some space or give a run_dir elsewhere"
+    yield _space("free disk here", free, MIN_FREE_DISK_GB, advice)
 
 
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _space(name: str, found_gb: float, least_gb: float, advice: str) -> Finding:
+    status, advice = ("note", advice) if found_gb < least_gb else ("ok", "")
+    return Finding(name, f"{found_gb:.1f} GB", status, advice)
 
 
 def total_memory_gb() -> float | None:
@@ -142,11 +132,9 @@ def jax_findings(works: bool, output: str) -> Iterator[Finding]:
         return
     found = json.loads(output)
     devices = ", ".join(found["devices"])
-    if shutil.which("nvidia-smi") and all(name.startswith("cpu") for name in found["devices"]):
-        advice = "for the NVIDIA GPU: uv run --extra cuda12 vnl-mjx ... (or cuda13)"
-        yield Finding("JAX devices", devices, "note", advice)
-    else:
-        yield Finding("JAX devices", devices)
+    unused = shutil.which("nvidia-smi") and all(name[:3] == "cpu" for name in found["devices"])
+    advice = "for the NVIDIA GPU: uv run --extra cuda12 vnl-mjx ... (or cuda13)" if unused else ""
+    yield Finding("JAX devices", devices, "note" if unused else "ok", advice)
     warp = _version(EXTRAS["warp"])
     backends = "mujoco, mjx, " + (f"warp {warp}" if warp else "no warp (extra)")
     yield Finding("simulation", f"{backends}; backend=auto is {found['backend']} here")
@@ -154,25 +142,25 @@ def jax_findings(works: bool, output: str) -> Iterator[Finding]:
 
 def compiled_programs() -> Finding:
     """Returns where compiled programs are kept, and how much they take."""
-    folder = cache_folder()
+    folder = compile_cache.cache_folder()
     if folder is None:
         return Finding("compiled programs", f"not kept ({CACHE_VARIABLE}={CACHE_OFF})")
     try:
-        make_folder(folder)
+        compile_cache.make_folder(folder)
     except OSError as error:
         advice = f"set {CACHE_VARIABLE} to another folder, or to {CACHE_OFF}"
         return Finding("compiled programs", f"{folder}: {error.strerror}", "note", advice)
-    return Finding("compiled programs", f"{cached_bytes(folder) / 1e6:.1f} MB in {folder}")
+    size = compile_cache.cached_bytes(folder) / 1e6
+    return Finding("compiled programs", f"{size:.1f} MB in {folder}")
 
 
 def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:
-    working = [name for name, (works, _) in results.items() if works]
     for name, (works, output) in results.items():
-        yield Finding(
-            f"rendering with {name}", "works" if works else output, "ok" if works else "note"
-        )
-    if working:
-        yield Finding("video", f"drawn with {working[0]}, or as MUJOCO_GL says")
+        shown, status = ("works", "ok") if works else (output, "note")
+        yield Finding(f"rendering with {name}", shown, status)
+    working = next((name for name, (works, _) in results.items() if works), None)
+    if working is not None:
+        yield Finding("video", f"drawn with {working}, or as MUJOCO_GL says")
     else:
         found = "no way to render; training and evaluation need none"
         yield Finding("video", found, "note", INSTALL_HINT)
@@ -187,27 +175,21 @@ def _extras() -> Iterator[Finding]:
 
 def _demo() -> Finding:
     missing = [path.name for path in (DEMO_TEACHER, DEMO_CLIPS) if not path.exists()]
-    if missing:
-        advice = (
-            "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
-        )
-        return Finding("demonstration data", f"without {' and '.join(missing)}", "problem", advice)
-    return Finding("demonstration data", "teacher and clips are there")
+    if not missing:
+        return Finding("demonstration data", "teacher and clips are there")
+    advice = "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
+    return Finding("demonstration data", f"without {' and '.join(missing)}", "problem", advice)
 
 
 def _version(distribution: str) -> str | None:
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _print_table(findings: list[Finding], healthy: bool) -> None:
     table = Table(title="This machine", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("", no_wrap=True)
-    table.add_column("")
-    table.add_column("found", overflow="fold")
-    table.add_column("advice", overflow="fold")
+    for head, options in {"": {"no_wrap": True}, " ": {}, "found": {}, "advice": {}}.items():
+        table.add_column(head.strip(), overflow="fold", **options)
     styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
     for finding in findings:
         status = f"[{styles[finding.status]}]{finding.status}[/]"

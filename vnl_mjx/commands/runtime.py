@@ -26,11 +26,7 @@ from vnl_mjx.physics.backends import resolve_backend
 
 _PRECISION_VARIABLE = "JAX_DEFAULT_MATMUL_PRECISION"
 _SAFE_PRECISION = "float32"
-_BACKEND_NAMES = {
-    "mujoco": "MuJoCo C on threads",
-    "mjx": "MJX-JAX",
-    "warp": "MuJoCo Warp",
-}
+_BACKEND_NAMES = {"mujoco": "MuJoCo C on threads", "mjx": "MJX-JAX", "warp": "MuJoCo Warp"}
 
 
 def prepare_jax(device: str = "auto", matmul_precision: str = "auto") -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, clips_of_split, marked_split
 from vnl_mjx.commands.train.experiment import (
@@ -11,8 +11,8 @@ from vnl_mjx.commands.train.experiment import (
     build_task_and_clips,
     with_body,
 )
-from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.compat.track_mjx_writer import TEACHER_FOLDER
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
@@ -28,6 +28,8 @@ from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
 from vnl_mjx.walkers.walker import Walker, build_walker
 
+AnyPath = str | Path | None
+
 EXPECTED = (
     "a run folder or student checkpoint of vnl-mjx, a track-mjx checkpoint (a folder holding "
     f"{STEP_PREFIX}_<step>), or a file of reference clips or of recorded poses"
@@ -35,11 +37,7 @@ EXPECTED = (
 
 
 def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path]:
-    """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`.
-
-    Raises:
-        UserError: nothing is there, or nothing known.
-    """
+    """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`."""
     if not path.exists():
         raise UserError(f"{path}: does not exist; expected {EXPECTED}")
     if path.is_file():
@@ -70,32 +68,23 @@ def _is_student(path: Path) -> bool:
 
 def load_stored_teacher(
     checkpoint: Path | None,
-    clips: Path | None,
-    mjcf: str | None,
+    clips: AnyPath = None,
+    mjcf: AnyPath = None,
     nominal_body: bool = True,
     reference: ReferenceSection | None = None,
     physics: PhysicsSection | None = None,
 ) -> Experiment:
     """Loads a teacher, and builds body, task and clips; the bundled ones where None is given.
 
-    Args:
-        checkpoint: the teacher's.
-        clips: clip file.
-        mjcf: another body than the teacher's.
-        nominal_body: leave out the domain randomisation that the teacher was trained with.
-        reference: how the clips are cut; as their file says where it is None.
-        physics: the simulation; MuJoCo C where it is None.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
+    On the nominal body the domain randomisation that the teacher was trained with is left out.
+    The clips are cut as their file says where `reference` is None; `physics` is MuJoCo C where it is None.
     """
-    teacher = TeacherSection(
-        checkpoint_path=None if checkpoint is None else str(checkpoint),
-        reference_data_path=None if clips is None else str(clips.expanduser()),
+    teacher, data, body = (
+        path and str(Path(path).expanduser()) for path in (checkpoint, clips, mjcf)
     )
     config = DistillationConfig(
-        teacher_config=teacher,
-        walker_config=WalkerSection(mjcf_path=mjcf),
+        teacher_config=TeacherSection(teacher or None, data or None),
+        walker_config=WalkerSection(body or None),
         reference_config=reference or ReferenceSection(),
         physics_config=physics or PhysicsSection("mujoco"),
     )
@@ -103,11 +92,7 @@ def load_stored_teacher(
 
 
 def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
-    """Returns the clips that the file marks as held out, those that it does not, or "all".
-
-    Raises:
-        UserError: some are wanted and none is marked.
-    """
+    """Returns the clips that the file marks as held out, those that it does not, or "all"."""
     if which == "all":
         return clips
     split = marked_split(clips, seed=0)
@@ -135,7 +120,6 @@ class StoredStudent:
     Attributes:
         loaded: the student and the teacher that it carries.
         run_dir: folder of the run; of the checkpoint, where that stands alone.
-        walker: the body.
         task: the teacher's.
         clips: all clips of the reference file.
         clips_file: that file.
@@ -147,7 +131,6 @@ class StoredStudent:
 
     loaded: LoadedStudent
     run_dir: Path
-    walker: Walker
     task: ImitationTask
     clips: ReferenceClips
     clips_file: Path
@@ -165,8 +148,8 @@ class StoredStudent:
 def load_stored_student(
     checkpoint: str,
     step: int | None = None,
-    clips: str | None = None,
-    mjcf: str | None = None,
+    clips: AnyPath = None,
+    mjcf: AnyPath = None,
     reference: ReferenceSection | None = None,
     physics: PhysicsSection | None = None,
 ) -> StoredStudent:
@@ -179,9 +162,6 @@ def load_stored_student(
         mjcf: the body's file, where it is no longer where the run found it.
         reference: how the clips are cut; as in the run where it is None.
         physics: the simulation; MuJoCo C where it is None.
-
-    Raises:
-        UserError: the checkpoint, the body or the clips are missing, damaged or do not fit each other.
     """
     loaded = load_student(checkpoint, step)
     run_dir, metadata = _run_dir(loaded.path), loaded.metadata
@@ -193,18 +173,17 @@ def load_stored_student(
     _check_walker(walker, loaded)
     key = "teacher_config.reference_data_path"
     file = _locate(clips, metadata["reference_source"], run_dir, key) or DEMO_CLIPS
-    cut = _cut(reference or ReferenceSection(), loaded)
-    task, read = build_task_and_clips(
-        config,
-        walker,
-        [file],
-        cut,
-        physics or PhysicsSection("mujoco"),
-        loaded.teacher,
+    recorded = metadata["config"]["reference_config"]
+    given = reference or ReferenceSection()
+    cut = ReferenceSection(
+        clip_length=given.clip_length or recorded["clip_length"],
+        rate_hz=given.rate_hz or recorded["rate_hz"],
     )
+    where = physics or PhysicsSection("mujoco")
+    task, read = build_task_and_clips(config, walker, [file], cut, where, loaded.teacher)
     same = read.sha256 == identity["clips_sha256"]
     split = ClipSplit.from_dict(identity["split"]) if same else marked_split(read, seed=0)
-    return StoredStudent(loaded, run_dir, walker, task, read, file, cut, split, same)
+    return StoredStudent(loaded, run_dir, task, read, file, cut, split, same)
 
 
 def _run_dir(checkpoint: Path) -> Path:
@@ -213,20 +192,16 @@ def _run_dir(checkpoint: Path) -> Path:
 
 
 def _check_walker(walker: Walker, loaded: LoadedStudent) -> None:
-    recorded, found = loaded.metadata["walker"], walker.fingerprint()
-    for name, value in recorded.items():
+    found, versions = walker.fingerprint(), loaded.metadata["versions"]
+    for name, value in loaded.metadata["walker"].items():
         if found.get(name) != value and name != "sha256":
             raise UserError(
                 f"{loaded.path}: the walker built here differs from the student's in {name}; install the "
-                f"recorded versions ({_versions(loaded.metadata)})"
+                f"recorded versions (mujoco {versions['mujoco']}, vnl-mjx {versions['vnl-mjx']})"
             )
 
 
-def _versions(metadata: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {metadata['versions'][name]}" for name in ("mujoco", "vnl-mjx"))
-
-
-def _locate(given: str | None, recorded: str | None, run_dir: Path, key: str) -> Path | None:
+def _locate(given: AnyPath, recorded: str | None, run_dir: Path, key: str) -> Path | None:
     """The file given now, else the one that the run recorded, else None (the bundled one)."""
     if given is not None:
         return Path(given).expanduser()
@@ -236,12 +211,3 @@ def _locate(given: str | None, recorded: str | None, run_dir: Path, key: str) ->
     if not path.exists():
         raise UserError(f"the run's {path.name} is not at {path}; give {key}=FILE")
     return path
-
-
-def _cut(given: ReferenceSection, loaded: LoadedStudent) -> ReferenceSection:
-    """How the clips are cut: as given now, else as in the run."""
-    stored = loaded.metadata["config"]["reference_config"]
-    return ReferenceSection(
-        clip_length=given.clip_length or stored["clip_length"],
-        rate_hz=given.rate_hz or stored["rate_hz"],
-    )

@@ -13,11 +13,11 @@ brax is loaded when the first environment is made, not on import. Playground nee
 (`train` of brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 lacks; the rest of it works.)
 """
 
-import contextlib
 import copy
 import io
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -240,10 +240,7 @@ def _brax() -> SimpleNamespace:
     """The parts of brax that are used; `BraxImitationEnv` counts as its `Env` from then on."""
     quiet = io.StringIO()
     # MJX prints that Warp is missing, and jaxopt warns that it is no longer maintained.
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(quiet))
-        stack.enter_context(contextlib.redirect_stderr(quiet))
-        stack.enter_context(warnings.catch_warnings())
+    with redirect_stdout(quiet), redirect_stderr(quiet), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "JAXopt", DeprecationWarning)
         from brax.envs.base import Env, State
         from brax.envs.wrappers.training import VmapWrapper

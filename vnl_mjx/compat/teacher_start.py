@@ -8,19 +8,17 @@ import jax
 import numpy as np
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, find_step, load_teacher
-from vnl_mjx.compat.track_mjx_params import count_observations
+from vnl_mjx.compat.track_mjx_loader import (
+    LoadedTeacher,
+    count_observations,
+    find_step,
+    load_teacher,
+)
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 
-_NETWORK_KEYS = {  # configuration keys that set a size of the network
-    "latent_dim": "network.latent_dim",
-    "encoder_hidden_sizes": "network.encoder_hidden_sizes",
-    "decoder_hidden_sizes": "network.decoder_hidden_sizes",
-    "activation": "network.activation",
-    "lstm_hidden_size": "network.lstm_hidden_size",
-    "lstm_num_layers": "network.lstm_num_layers",
-}
+_SIZES = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
+_SIZES += ("lstm_hidden_size", "lstm_num_layers")
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,9 @@ class TeacherStart:
 
 
 def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> TeacherStart:
-    """Reads the checkpoint of `init_from`.
+    """Reads the checkpoint of `init_from`, whose policy must equal `network` in every size.
 
-    Args:
-        path: folder of `PPONetwork_<step>` folders, or one of those.
-        network: the policy that is to be trained, which the stored one must equal in every size.
-        value_shapes: tree of shaped leaves, variables of the value network that is to be trained.
+    `value_shapes` are shaped leaves, the variables of the value network that is to be trained.
 
     Raises:
         UserError: no checkpoint, a damaged one, or one of another network.
@@ -79,12 +74,13 @@ def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) 
                 "task.walker)"
             )
     ignored = "decoder_hidden_sizes" if wanted.is_recurrent else "lstm_hidden_size"
-    for name, key in _NETWORK_KEYS.items():
+    for name in _SIZES:
         found, expected = getattr(stored, name), getattr(wanted, name)
         if name != ignored and found != expected:
             shown = list(found) if isinstance(found, tuple) else found
             raise UserError(
-                f"init_from: expected {key} = {expected}, found {shown} in {path}; give {key}={shown}"
+                f"init_from: expected network.{name} = {expected}, found {shown} in {path}; give "
+                f"network.{name}={shown}"
             )
 
 

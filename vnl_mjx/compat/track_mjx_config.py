@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from vnl_mjx.checkpoints.json_reader import JsonReader
+from vnl_mjx.compat.json_reader import JsonReader
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_02,
@@ -36,6 +36,50 @@ FLOOR_BODY_SINCE = date(2025, 5, 20)
 # The start frame is drawn from a constant range; `random_init_range` only shortens episodes
 # (track-mjx: environment/task/multi_clip_tracking.py, `reset`).
 START_FRAME_RANGE = 44
+
+# track-mjx's keys by ours, read and written: kind (`json_reader`), key, and a default where older
+# generations do not have it.
+_TERMS = ("pos", "quat", "joint", "angvel", "bodypos", "endeff")
+REWARD_KEYS = {
+    **{f"{term}_weight": ("number", f"{term}_reward_weight") for term in _TERMS},
+    **{f"{term}_exp_scale": ("number", f"{term}_reward_exp_scale") for term in _TERMS},
+    "ctrl_cost_weight": ("number", "ctrl_cost_weight"),
+    "ctrl_diff_cost_weight": ("number", "ctrl_diff_cost_weight"),
+    "energy_cost_weight": ("number", "energy_cost_weight", 0.0),
+    "action_window": ("size", "var_window_size", 50),
+    "action_variance_weight": ("number", "var_coeff", 0.0),
+    "action_jerk_weight": ("number", "jerk_coeff", 0.0),
+}
+TERMINATION_KEYS = {
+    "healthy_z_range": ("2 numbers", "healthy_z_range"),
+    "max_pos_error": ("number", "too_far_dist"),
+    "pos_axis_scale": ("3 numbers", "penalty_pos_distance_scale"),
+    "max_joint_error": ("number", "bad_pose_dist"),
+    "max_quat_error": ("number", "bad_quat_dist"),
+}
+PHYSICS_KEYS = {
+    "timestep": ("positive", "mj_model_timestep"),
+    "num_substeps": ("size", "physics_steps_per_control_step"),
+    "iterations": ("size", "iterations"),
+    "ls_iterations": ("size", "ls_iterations"),
+}
+WALKER_KEYS = {
+    "joint_names": ("names", "joint_names"),
+    "body_names": ("names", "body_names"),
+    "end_effector_names": ("names", "end_eff_names"),
+    "torque_actuators": ("flag", "torque_actuators"),
+    "rescale_factor": ("positive", "rescale_factor"),
+}
+NETWORK_KEYS = {
+    "action_size": ("size", "action_size"),
+    "latent_dim": ("size", "intention_size"),
+    "encoder_hidden_sizes": ("sizes", "encoder_layer_sizes"),
+    "decoder_hidden_sizes": ("sizes", "decoder_layer_sizes"),
+}
+LSTM_KEYS = {
+    "lstm_hidden_size": ("size", "hidden_state_size"),
+    "lstm_num_layers": ("size", "hidden_layer_num"),
+}
 
 SUPPORTED_LAYOUTS = (
     "470 + 226 (track-mjx since 2025-09-23), 470 + 231 (since 2025-06-13), "
@@ -73,13 +117,13 @@ def translate(
         UserError: a key is missing or wrong, or the layout of the observation is not known.
     """
     reader = JsonReader(raw, source)
-    arch_name = reader.text("network_config.arch_name", "intention")
+    arch_name = reader("text", "network_config.arch_name", "intention")
     if arch_name != "intention":
         raise reader.error("network_config.arch_name", "'intention'", arch_name)
     if activation is not None:
         check_activation(activation, ACTIVATION_OPTION)
     if reader.has(OWN_KEY):
-        recorded = reader.text(f"{OWN_KEY}.activation")
+        recorded = reader("text", f"{OWN_KEY}.activation")
         usual = check_activation(recorded, f"{source}: {OWN_KEY}.activation")
         task = from_dict(ImitationConfig, raw[OWN_KEY].get("task"), f"{source}: {OWN_KEY}.task: ")
         warnings = []
@@ -93,7 +137,7 @@ def translate(
     return Translation(
         network=_network(reader, activation or usual),
         task=task,
-        normalize_observations=reader.flag("network_config.normalize_observations", True),
+        normalize_observations=reader("flag", "network_config.normalize_observations", True),
         warnings=tuple(warnings),
     )
 
@@ -110,30 +154,21 @@ def check_activation(name: str, where: str) -> str:
 
 def _network(reader: JsonReader, activation: str) -> IntentionConfig:
     reference_size, proprioception_size = _observation_sizes(reader)
-    lstm = {}
-    if reader.flag("train_setup.train_config.use_lstm", False):
-        lstm = {
-            "lstm_hidden_size": reader.size("network_config.hidden_state_size"),
-            "lstm_num_layers": reader.size("network_config.hidden_layer_num"),
-        }
+    use_lstm = reader("flag", "train_setup.train_config.use_lstm", False)
     clip_key = f"{OWN_KEY}.observation_clip"
     return IntentionConfig(
         reference_size=reference_size,
         proprioception_size=proprioception_size,
-        action_size=reader.size("network_config.action_size"),
-        latent_dim=reader.size("network_config.intention_size"),
-        encoder_hidden_sizes=reader.sizes("network_config.encoder_layer_sizes"),
-        decoder_hidden_sizes=reader.sizes("network_config.decoder_layer_sizes"),
         activation=activation,
-        observation_clip=reader.number(clip_key, positive=True) if reader.has(clip_key) else None,
-        **lstm,
+        observation_clip=reader("positive", clip_key, None),
+        **reader.section("network_config", NETWORK_KEYS | (LSTM_KEYS if use_lstm else {})),
     )
 
 
 def _observation_sizes(reader: JsonReader) -> tuple[int, int]:
     """Sizes of the reference and of proprioception; older configs lack the latter."""
-    observation_size = reader.size("network_config.observation_size")
-    reference_size = reader.size("network_config.reference_obs_size")
+    observation_size = reader("size", "network_config.observation_size")
+    reference_size = reader("size", "network_config.reference_obs_size")
     if reference_size >= observation_size:
         expected = f"less than observation_size {observation_size}"
         raise reader.error("network_config.reference_obs_size", expected, reference_size)
@@ -170,12 +205,13 @@ def _upstream_task(
             "reward: each end effector is compared with the reference of the body after it, as track-mjx "
             "did until 2025-09-08; a teacher of the two weeks after that saw the same body on both sides"
         )
+    weights = "env_config.reward_weights"
     task = ImitationConfig(
         generation=generation,
         walker=_walker(reader),
         physics=_physics(reader, sensors="kinematic_sensors" in proprioception),
-        reward=_reward(reader),
-        termination=_termination(reader),
+        reward=RewardConfig(**reader.section(weights, REWARD_KEYS)),
+        termination=TerminationConfig(**reader.section(weights, TERMINATION_KEYS)),
         quirks=UpstreamQuirks(
             body_row_shift=int(has_floor),
             reward_body_row_shift=int(generation == "2025-09"),
@@ -183,11 +219,11 @@ def _upstream_task(
             ctrl_diff_is_zero=generation == "2025-09" or _has_action_window(reader),
         ),
         proprioception=proprioception,
-        mocap_hz=reader.number("env_config.env_args.mocap_hz", positive=True),
-        traj_length=reader.size("reference_config.traj_length"),
+        mocap_hz=reader("positive", "env_config.env_args.mocap_hz"),
+        traj_length=reader("size", "reference_config.traj_length"),
         start_frame_range=START_FRAME_RANGE,
         episode_frames=_episode_frames(reader),
-        reset_noise_scale=reader.number("env_config.env_args.reset_noise_scale"),
+        reset_noise_scale=reader("number", "env_config.env_args.reset_noise_scale"),
     )
     return task, usual, warnings
 
@@ -206,9 +242,9 @@ def _recognise(reader: JsonReader) -> tuple[str, tuple[str, ...]]:
             f"reference + proprioception of a supported layout: {SUPPORTED_LAYOUTS}",
             f"{reference_size} + {proprioception_size} = {reference_size + proprioception_size}",
         )
-    num_joints = len(reader.names("walker_config.joint_names"))
-    num_bodies = len(reader.names("walker_config.body_names"))
-    traj_length = reader.size("reference_config.traj_length")
+    num_joints = len(reader("names", "walker_config.joint_names"))
+    num_bodies = len(reader("names", "walker_config.body_names"))
+    traj_length = reader("size", "reference_config.traj_length")
     # Per frame: root position and quaternion, joints, body positions.
     expected = traj_length * (7 + num_joints + 3 * num_bodies)
     if reference_size != expected:
@@ -231,9 +267,9 @@ def _has_action_window(reader: JsonReader) -> bool:
 
 
 def _episode_frames(reader: JsonReader) -> int:
-    clip_length = reader.size("reference_config.clip_length")
-    lost = reader.number("reference_config.random_init_range", 0)
-    frames = clip_length - int(lost) - reader.size("reference_config.traj_length")
+    clip_length = reader("size", "reference_config.clip_length")
+    lost = reader("number", "reference_config.random_init_range", 0)
+    frames = clip_length - int(lost) - reader("size", "reference_config.traj_length")
     if frames < 1:
         expected = "more than random_init_range + traj_length"
         raise reader.error("reference_config.clip_length", expected, clip_length)
@@ -241,59 +277,15 @@ def _episode_frames(reader: JsonReader) -> int:
 
 
 def _walker(reader: JsonReader) -> WalkerConfig:
-    name = reader.text("env_config.walker_name", "rodent")
+    name = reader("text", "env_config.walker_name", "rodent")
     if name != "rodent":
         raise reader.error("env_config.walker_name", "'rodent'", name)
-    return WalkerConfig(
-        joint_names=reader.names("walker_config.joint_names"),
-        body_names=reader.names("walker_config.body_names"),
-        end_effector_names=reader.names("walker_config.end_eff_names"),
-        torque_actuators=reader.flag("walker_config.torque_actuators"),
-        rescale_factor=reader.number("walker_config.rescale_factor", positive=True),
-    )
+    return WalkerConfig(**reader.section("walker_config", WALKER_KEYS))
 
 
 def _physics(reader: JsonReader, sensors: bool) -> PhysicsConfig:
     section = "env_config.env_args"
-    solver = reader.text(f"{section}.solver").lower()
+    solver = reader("text", f"{section}.solver").lower()
     if solver not in ("cg", "newton"):
         raise reader.error(f"{section}.solver", "'cg' or 'newton'", solver)
-    return PhysicsConfig(
-        timestep=reader.number(f"{section}.mj_model_timestep", positive=True),
-        num_substeps=reader.size(f"{section}.physics_steps_per_control_step"),
-        solver=solver,
-        iterations=reader.size(f"{section}.iterations"),
-        ls_iterations=reader.size(f"{section}.ls_iterations"),
-        sensors=sensors,
-    )
-
-
-def _reward(reader: JsonReader) -> RewardConfig:
-    section = "env_config.reward_weights"
-    terms = {}
-    for term in ("pos", "quat", "joint", "angvel", "bodypos", "endeff"):
-        terms[f"{term}_weight"] = reader.number(f"{section}.{term}_reward_weight")
-        terms[f"{term}_exp_scale"] = reader.number(f"{section}.{term}_reward_exp_scale")
-    # The costs with a default of zero did not exist yet in the older generations.
-    return RewardConfig(
-        **terms,
-        ctrl_cost_weight=reader.number(f"{section}.ctrl_cost_weight"),
-        ctrl_diff_cost_weight=reader.number(f"{section}.ctrl_diff_cost_weight"),
-        energy_cost_weight=reader.number(f"{section}.energy_cost_weight", 0.0),
-        action_window=reader.size(f"{section}.var_window_size", 50),
-        action_variance_weight=reader.number(f"{section}.var_coeff", 0.0),
-        action_jerk_weight=reader.number(f"{section}.jerk_coeff", 0.0),
-    )
-
-
-def _termination(reader: JsonReader) -> TerminationConfig:
-    section = "env_config.reward_weights"
-    low, high = reader.numbers(f"{section}.healthy_z_range", 2)
-    x, y, z = reader.numbers(f"{section}.penalty_pos_distance_scale", 3)
-    return TerminationConfig(
-        healthy_z_range=(low, high),
-        max_pos_error=reader.number(f"{section}.too_far_dist"),
-        pos_axis_scale=(x, y, z),
-        max_joint_error=reader.number(f"{section}.bad_pose_dist"),
-        max_quat_error=reader.number(f"{section}.bad_quat_dist"),
-    )
+    return PhysicsConfig(solver=solver, sensors=sensors, **reader.section(section, PHYSICS_KEYS))

@@ -7,6 +7,7 @@ The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointin
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.compat.track_mjx_config import Translation, translate
-from vnl_mjx.compat.track_mjx_params import count_observations, read_policy
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 
 STEP_PREFIX = "PPONetwork"
 _EXPECTED = f"a folder holding {STEP_PREFIX}_<step>, or one {STEP_PREFIX}_<step> folder"
@@ -71,7 +72,7 @@ def load_teacher(
         activation=activation,
         written_on=_written_on(folder / "_CHECKPOINT_METADATA"),
     )
-    statistics, params = read_policy(folder / "policy", translation)
+    statistics, params = _read_policy(folder / "policy", translation)
     policy = FrozenPolicy(
         params=jax.tree.map(jnp.asarray, params),
         obs_mean=jnp.asarray(statistics["mean"]),
@@ -97,10 +98,9 @@ def load_teacher(
 
 def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
     """The folder and number of one checkpoint; the latest by number when `step` is None."""
-    if not path.exists():
-        raise UserError(f"teacher checkpoint {path} does not exist; expected {_EXPECTED}")
     if not path.is_dir():
-        raise UserError(f"teacher checkpoint {path} is a file; expected {_EXPECTED}")
+        found = "is a file" if path.exists() else "does not exist"
+        raise UserError(f"teacher checkpoint {path} {found}; expected {_EXPECTED}")
     own_step = _step_number(path.resolve())
     if own_step is not None:
         if step not in (None, own_step):
@@ -173,15 +173,34 @@ def _sha256(params: dict[str, Any], statistics: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def policy_rows(policy: IntentionConfig) -> dict[str, str]:
+    """The sizes of an intention network."""
+    decoder = listed(policy.decoder_hidden_sizes)
+    if policy.is_recurrent:
+        decoder = f"LSTM {policy.lstm_num_layers} x {policy.lstm_hidden_size}"
+    return {
+        "latent": str(policy.latent_dim),
+        "encoder": listed(policy.encoder_hidden_sizes),
+        "decoder": decoder,
+        "activation": policy.activation,
+    }
+
+
+def listed(sizes: tuple[int, ...]) -> str:
+    """The widths of layers."""
+    return " ".join(map(str, sizes))
+
+
+def num_parameters(params: Any) -> int:
+    """How many numbers a tree of arrays holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def _summary(
     policy: FrozenPolicy, translation: Translation, step: int, count: float
 ) -> dict[str, str]:
     network, task = translation.network, translation.task
     physics = task.physics
-    decoder = " ".join(map(str, network.decoder_hidden_sizes))
-    if network.is_recurrent:
-        decoder = f"LSTM {network.lstm_num_layers} x {network.lstm_hidden_size}"
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(policy.params))
     normalised = f"{count:,.0f}" if translation.normalize_observations else "not normalised"
     return {
         "generation": f"track-mjx {task.generation}",
@@ -191,11 +210,8 @@ def _summary(
             f"proprioception {network.proprioception_size}"
         ),
         "action": str(network.action_size),
-        "latent": str(network.latent_dim),
-        "encoder": " ".join(map(str, network.encoder_hidden_sizes)),
-        "decoder": decoder,
-        "activation": network.activation,
-        "parameters": f"{num_params:,}",
+        **policy_rows(network),
+        "parameters": f"{num_parameters(policy.params):,}",
         "observations in statistics": normalised,
         "actuators": "torque" if task.walker.torque_actuators else "position",
         "scale": f"{task.walker.rescale_factor:g}",
@@ -208,3 +224,68 @@ def _summary(
             f"{physics.ls_iterations} line-search iterations"
         ),
     }
+
+
+def _read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Observation statistics, and network variables {"params": ...} that fit; NumPy, float32."""
+    if not path.is_dir():
+        raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
+    tree = read_arrays(path)
+    statistics, params = tree.get("0"), tree.get("1")
+    if not isinstance(statistics, dict) or not isinstance(params, dict):
+        raise UserError(f"{path} must hold observation statistics and network parameters")
+    network = translation.network
+    _check_tree(params, _expected_params(network), path)
+    if not translation.normalize_observations:
+        ones = np.ones(network.observation_size, np.float32)
+        return {**statistics, "mean": np.zeros_like(ones), "std": ones}, _to_float32(params)
+    moments = {key: statistics[key] for key in ("mean", "std") if key in statistics}
+    _check_tree(moments, dict.fromkeys(("mean", "std"), (network.observation_size,)), path)
+    return {**statistics, **_to_float32(moments)}, _to_float32(params)
+
+
+def _expected_params(network: IntentionConfig) -> dict[str, Any]:
+    """Shapes of the network's variables."""
+    obs = jnp.zeros(network.observation_size)
+    init = IntentionNetwork(network).init
+    shapes = jax.eval_shape(init, jax.random.key(0), obs, network.initial_memory())
+    return jax.tree.map(lambda leaf: leaf.shape, shapes)
+
+
+def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
+    """Refuses what does not fit the configuration, or is not finite, by name."""
+    where = f"{path.parent.name}/{path.name}"
+    arrays = traverse_util.flatten_dict(found, sep="/")
+    shapes = traverse_util.flatten_dict(expected, sep="/")
+
+    # Kernels first: their shapes tell most about which size is wrong.
+    def by_telling(names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: (not name.endswith("kernel"), name))
+
+    for name in by_telling(set(arrays) - set(shapes)):
+        raise UserError(f"{where}: {name} is there, but network_config has no such layer")
+    for name in by_telling(set(shapes) - set(arrays)):
+        raise UserError(f"{where}: {name} {shapes[name]} is missing; network_config asks for it")
+    for name in by_telling(shapes):
+        array = np.asarray(arrays[name])
+        if array.shape != shapes[name]:
+            raise UserError(
+                f"{where}: {name} has shape {array.shape}, network_config asks for {shapes[name]}"
+            )
+        # bfloat16 is no NumPy float, hence JAX's test.
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise UserError(f"{where}: {name} must hold floats, found {array.dtype}")
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise UserError(f"{where}: {name} holds NaN or infinite values; take another step")
+
+
+def _to_float32(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float32), tree)
+
+
+def count_observations(statistics: dict[str, Any]) -> float:
+    """Observations behind the statistics. Newer versions of brax split the number in two words."""
+    count = statistics.get("count", 0)
+    if isinstance(count, dict):
+        return float(count.get("hi", 0)) * 2.0**32 + float(count.get("lo", 0))
+    return float(np.asarray(count).sum())

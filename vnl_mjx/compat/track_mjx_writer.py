@@ -1,5 +1,11 @@
-"""Writes a teacher as track-mjx does, so that track-mjx and `track_mjx_loader` can read it."""
+"""Writes a teacher as track-mjx does, so that track-mjx and `track_mjx_loader` can read it.
 
+`<run>/checkpoints/<environment steps>` holds the whole training state (`checkpoints.run`), and
+`<run>/teacher/PPONetwork_<environment steps>` the same teacher in track-mjx's layout, which is what
+track-mjx, `track_mjx_loader` and `vnl-mjx distill` read. The same steps are kept in both.
+"""
+
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -9,14 +15,41 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vnl_mjx.checkpoints.temporary_path import PathFreeTemporaryPath
-from vnl_mjx.compat.track_mjx_config import OWN_KEY
+from vnl_mjx.checkpoints.run import Export, RunCheckpointer
+from vnl_mjx.checkpoints.writing import open_manager
+from vnl_mjx.compat.track_mjx_config import (
+    LSTM_KEYS,
+    NETWORK_KEYS,
+    OWN_KEY,
+    PHYSICS_KEYS,
+    REWARD_KEYS,
+    TERMINATION_KEYS,
+    WALKER_KEYS,
+)
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 
+TEACHER_FOLDER = "teacher"
 NORMALIZER_KEYS = ("count", "mean", "std", "summed_variance")
+_ITEMS = ("policy", "train_state", "config")
+
+
+def open_teacher_checkpointer(
+    run_dir: Path, config: Mapping[str, Any], keep_last: int = 3, keep_best: int = 1
+) -> RunCheckpointer:
+    """Opens (and creates) both folders; the best checkpoints have the highest metric.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+
+    def items(state: Mapping[str, Any]) -> ocp.args.Composite:
+        return _items(state["params"]["policy"], state["normalizer_params"], config, state)
+
+    export = Export(run_dir.resolve() / TEACHER_FOLDER, _ITEMS, STEP_PREFIX, items)
+    return RunCheckpointer(run_dir, (), keep_last, keep_best, "highest", export)
 
 
 def save_track_mjx(
@@ -49,21 +82,14 @@ def save_track_mjx(
     step_folder = folder / f"{STEP_PREFIX}_{step}"
     if step_folder.exists():
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
-    options = ocp.CheckpointManagerOptions(
-        step_prefix=STEP_PREFIX, create=True, temporary_path_class=PathFreeTemporaryPath
-    )
-    with ocp.CheckpointManager(folder, options=options) as manager:
+    with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=STEP_PREFIX)) as manager:
         # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
-        manager.save(
-            step,
-            force=True,
-            args=track_mjx_items(params, normalizer, config, train_state),
-        )
+        manager.save(step, force=True, args=_items(params, normalizer, config, train_state))
         manager.wait_until_finished()
     return step_folder
 
 
-def track_mjx_items(
+def _items(
     params: Mapping[str, Any],
     normalizer: Mapping[str, Any],
     config: Mapping[str, Any],
@@ -113,12 +139,6 @@ def track_mjx_config(
     random_init_range = clip_length - task.traj_length - task.episode_frames
     if random_init_range < 0:
         raise ValueError(f"{clip_length=} is too short for {task.episode_frames=} frames")
-    lstm = {}
-    if network.is_recurrent:
-        lstm = {
-            "hidden_state_size": network.lstm_hidden_size,
-            "hidden_layer_num": network.lstm_num_layers,
-        }
     config = {
         "data_path": reference_name,
         "env_config": _env_config(task),
@@ -129,18 +149,14 @@ def track_mjx_config(
         },
         "network_config": {
             "arch_name": "intention",
-            "encoder_layer_sizes": network.encoder_hidden_sizes,
-            "decoder_layer_sizes": network.decoder_hidden_sizes,
             "critic_layer_sizes": critic_hidden_sizes,
-            "intention_size": network.latent_dim,
             "kl_schedule": True,
             "kl_weight": kl_weight,
             "observation_size": network.observation_size,
-            "action_size": network.action_size,
             "normalize_observations": True,
             "reference_obs_size": network.reference_size,
             "proprioceptive_obs_size": network.proprioception_size,
-            **lstm,
+            **_written(network, NETWORK_KEYS | (LSTM_KEYS if network.is_recurrent else {})),
         },
         "train_setup": {
             "train_config": {
@@ -151,13 +167,7 @@ def track_mjx_config(
                 **(train_config or {}),
             }
         },
-        "walker_config": {
-            "torque_actuators": task.walker.torque_actuators,
-            "rescale_factor": task.walker.rescale_factor,
-            "joint_names": task.walker.joint_names,
-            "body_names": task.walker.body_names,
-            "end_eff_names": task.walker.end_effector_names,
-        },
+        "walker_config": _written(task.walker, WALKER_KEYS),
         OWN_KEY: {
             "activation": network.activation,
             "observation_clip": network.observation_clip,
@@ -169,35 +179,20 @@ def track_mjx_config(
 
 
 def _env_config(task: ImitationConfig) -> dict[str, Any]:
-    physics, reward, termination = task.physics, task.reward, task.termination
-    weights = {
-        "too_far_dist": termination.max_pos_error,
-        "bad_pose_dist": termination.max_joint_error,
-        "bad_quat_dist": termination.max_quat_error,
-        "healthy_z_range": termination.healthy_z_range,
-        "penalty_pos_distance_scale": termination.pos_axis_scale,
-        "ctrl_cost_weight": reward.ctrl_cost_weight,
-        "ctrl_diff_cost_weight": reward.ctrl_diff_cost_weight,
-        "energy_cost_weight": reward.energy_cost_weight,
-        "var_window_size": reward.action_window,
-        "var_coeff": reward.action_variance_weight,
-        "jerk_coeff": reward.action_jerk_weight,
-    }
-    for term in ("pos", "quat", "joint", "angvel", "bodypos", "endeff"):
-        weights[f"{term}_reward_weight"] = getattr(reward, f"{term}_weight")
-        weights[f"{term}_reward_exp_scale"] = getattr(reward, f"{term}_exp_scale")
     return {
         "env_name": "rodent_multi_clip",
         "task_name": "imitation",
         "walker_name": "rodent",
         "env_args": {
-            "solver": physics.solver,
-            "iterations": physics.iterations,
-            "ls_iterations": physics.ls_iterations,
-            "physics_steps_per_control_step": physics.num_substeps,
+            "solver": task.physics.solver,
+            **_written(task.physics, PHYSICS_KEYS),
             "reset_noise_scale": task.reset_noise_scale,
-            "mj_model_timestep": physics.timestep,
             "mocap_hz": task.mocap_hz,
         },
-        "reward_weights": weights,
+        "reward_weights": _written(task.reward, REWARD_KEYS)
+        | _written(task.termination, TERMINATION_KEYS),
     }
+
+
+def _written(config: Any, keys: Mapping[str, tuple]) -> dict[str, Any]:
+    return {key: getattr(config, name) for name, (_, key, *_) in keys.items()}

@@ -89,26 +89,28 @@ def _section(cls: Any, data: Any, where: str, source: str, known: Mapping[str, A
         key = f"{where}{name}"
         if name not in kinds:
             raise UserError(f"{source}{unknown_key_message(key, known)}")
-        if is_dataclass(kinds[name]):
-            values[name] = _section(kinds[name], value, f"{key}.", source, known)
-        elif is_mapping(kinds[name]):
-            values[name] = _mapping(kinds[name], value, key, source)
-        else:
-            values[name] = _value(kinds[name], value, f"{source}{key}")
+        values[name] = _converted(kinds[name], value, key, source, known)
     return cls(**values)
+
+
+def _converted(kind: Any, value: Any, key: str, source: str, known: Mapping[str, Any]) -> Any:
+    if is_dataclass(kind):
+        return _section(kind, value, f"{key}.", source, known)
+    if is_mapping(kind):
+        return _mapping(kind, value, key, source)
+    return _value(kind, value, f"{source}{key}")
 
 
 def _mapping(kind: Any, data: Any, key: str, source: str) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise UserError(f"{source}{key}: expected a section of names, found {_shown(data)}")
     part = typing.get_args(kind)[1]
-    if is_dataclass(part):
-        known = {f"{key}.NAME.{inner}": kind for inner, kind in known_keys(part).items()}
-        return {
-            name: _section(part, value, f"{key}.{name}.", source, known)
-            for name, value in data.items()
-        }
-    return {name: _value(part, value, f"{source}{key}.{name}") for name, value in data.items()}
+    inner = known_keys(part) if is_dataclass(part) else {}
+    known = {f"{key}.NAME.{name}": kind for name, kind in inner.items()}
+    return {
+        name: _converted(part, value, f"{key}.{name}", source, known)
+        for name, value in data.items()
+    }
 
 
 def _is_number(value: Any) -> typing.TypeGuard[int | float]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from vnl_mjx.config.randomization import DomainRandomizationConfig
 from vnl_mjx.config.rewards import RewardConfig, TerminationConfig
+from vnl_mjx.config.validation import number
 from vnl_mjx.config.walker import RODENT_SOURCE as RODENT_SOURCE
 from vnl_mjx.config.walker import WalkerConfig
 
@@ -27,9 +28,9 @@ class PhysicsConfig:
         sensors: compute sensor values. They change nothing else, and cost the rodent 6 % of a step.
     """
 
-    timestep: float = 0.002
-    num_substeps: int = 10
-    solver: str = "cg"
+    timestep: float = number(0.002, gt=0)
+    num_substeps: int = number(10, gt=0)
+    solver: Literal["cg", "newton"] = "cg"
     iterations: int = 5
     ls_iterations: int = 5
     sensors: bool = False
@@ -145,10 +146,10 @@ class ImitationConfig:
     quirks: UpstreamQuirks = field(default_factory=UpstreamQuirks)
     reference: tuple[str, ...] = REFERENCE_TRACK_MJX
     proprioception: tuple[str, ...] = PROPRIOCEPTION_2025_09
-    mocap_hz: float = 50.0
-    traj_length: int = 5
-    start_frame_range: int = 44
-    episode_frames: int = 195
+    mocap_hz: float = number(50.0, gt=0)
+    traj_length: int = number(5, gt=0)
+    start_frame_range: int = number(44, gt=0)
+    episode_frames: int = number(195, gt=0)
     reset_noise_scale: float = 1e-3
     initial_velocity: Literal["zero", "reference"] = "zero"
     initial_activation: Literal["zero", "pose"] = "zero"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_origin
 
@@ -27,57 +28,8 @@ from vnl_mjx.config.walker import resolved
 from vnl_mjx.errors import UserError
 
 T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig, TeacherTrainingConfig)
-TEACHER_PRESETS = {  # files beside this module
-    "cpu": None,
-    "gpu": "teacher_ppo_gpu.yaml",
-    "torque": "teacher_ppo_torque.yaml",
-}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
-
-
-def load_distillation_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None
-) -> DistillationConfig:
-    """Composes and validates the configuration of a distillation run.
-
-    Args:
-        overrides: "key=value" with dotted keys; the last one of a key wins.
-        config_file: YAML or JSON file over the defaults and under the overrides.
-
-    Raises:
-        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML.
-    """
-    return _load(DistillationConfig, "vae_distillation", overrides, config_file)
-
-
-def load_evaluation_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None
-) -> EvaluationConfig:
-    """Composes and validates the configuration of an evaluation; as `load_distillation_config`."""
-    return _load(EvaluationConfig, "vae_evaluation", overrides, config_file)
-
-
-def load_teacher_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str = "cpu"
-) -> TeacherTrainingConfig:
-    """Composes and validates the configuration of a teacher's training; as `load_distillation_config`.
-
-    Args:
-        overrides: see there.
-        config_file: see there.
-        preset: a key of `TEACHER_PRESETS`; its settings lie under those of `config_file`.
-    """
-    name = TEACHER_PRESETS[preset]
-    preset_file = Path(__file__).with_name(name) if name else None
-    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, preset_file, config_file)
-
-
-def load_preprocess_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None
-) -> PreprocessConfig:
-    """Composes and validates how recordings are processed; as `load_distillation_config`."""
-    return _load(PreprocessConfig, "preprocessing", overrides, config_file)
 
 
 def to_yaml(config: Any) -> str:
@@ -87,7 +39,25 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
 
-def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str | None) -> T:
+def _load(
+    cls: type[T],
+    name: str,
+    overrides: Sequence[str] = (),
+    config_file: Path | str | None = None,
+    preset_file: Path | None = None,
+) -> T:
+    """Composes and validates a configuration.
+
+    Args:
+        cls: of the configuration.
+        name: of our file beside this module.
+        overrides: "key=value" with dotted keys; the last one of a key wins.
+        config_file: YAML or JSON file over the defaults and under the overrides.
+        preset_file: likewise, under `config_file`.
+
+    Raises:
+        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML.
+    """
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -101,7 +71,7 @@ def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str 
     store = ConfigStore.instance()
     store.store(name=f"_{name}_schema", node=to_dict(cls()))
     layers = [f"_{name}_schema", name]
-    for i, file in enumerate(file for file in files if file is not None):
+    for i, file in enumerate(file for file in (preset_file, config_file) if file is not None):
         from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
         given = _expanded(cls, given)
         store.store(name=f"_{name}_file_{i}", node=given)
@@ -120,6 +90,23 @@ def _load(cls: type[T], name: str, overrides: Sequence[str], *files: Path | str 
         config = replace(config, task=replace(config.task, walker=walker))
     config.validate()
     return config
+
+
+load_distillation_config = partial(_load, DistillationConfig, "vae_distillation")
+load_evaluation_config = partial(_load, EvaluationConfig, "vae_evaluation")
+load_preprocess_config = partial(_load, PreprocessConfig, "preprocessing")
+
+
+def load_teacher_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str = "cpu"
+) -> TeacherTrainingConfig:
+    """Composes and validates the configuration of a teacher's training, see `_load`.
+
+    The settings of `preset` ("cpu", "gpu" or "torque") lie under those of `config_file`.
+    """
+    file = Path(__file__).with_name(f"teacher_ppo_{preset}.yaml")
+    preset_file = None if preset == "cpu" else file
+    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, config_file, preset_file)
 
 
 def _checked_override(text: str, keys: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection, SolverSection
 from vnl_mjx.config.schedules import LossTermSection, ScheduleSection, check_schedules
-from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
+from vnl_mjx.config.validation import check_bounds, check_divides, number
 from vnl_mjx.errors import UserError
 
 Activation = Literal["silu", "relu", "elu", "gelu", "tanh"]
@@ -207,8 +207,8 @@ class WandbSection:
 
 
 @dataclass(frozen=True)
-class DistillationConfig:
-    """A distillation run.
+class RunConfig:
+    """What every training has.
 
     Attributes:
         run_dir: folder of the run, null for a new one under runs/.
@@ -219,6 +219,20 @@ class DistillationConfig:
             for all, or as many as can share them.
         matmul_precision: of products of float32 matrices on a GPU, "auto" for what the variable
             JAX_DEFAULT_MATMUL_PRECISION says, else "float32". Coarser ones are faster and learn worse.
+    """
+
+    run_dir: str | None = None
+    resume: Literal["auto", "never", "always"] = "auto"
+    device: Device = "auto"
+    num_devices: int | None = number(None, ge=1)
+    matmul_precision: MatmulPrecision = "auto"
+
+
+@dataclass(frozen=True)
+class DistillationConfig(RunConfig):
+    """A distillation run.
+
+    Attributes:
         teacher_config: whom to distil.
         walker_config: the body.
         reference_config: how the reference file is cut.
@@ -232,11 +246,6 @@ class DistillationConfig:
         wandb_config: Weights & Biases.
     """
 
-    run_dir: str | None = None
-    resume: Literal["auto", "never", "always"] = "auto"
-    device: Device = "auto"
-    num_devices: int | None = number(None, ge=1)
-    matmul_precision: MatmulPrecision = "auto"
     teacher_config: TeacherSection = field(default_factory=TeacherSection)
     walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
@@ -257,50 +266,32 @@ class DistillationConfig:
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""
         check_bounds(self)
-        _validate_vae(self.vae_config)
+        vae = self.vae_config
+        if not vae.logvar_min < vae.logvar_max:
+            raise UserError(
+                "vae_config.logvar_min: expected less than vae_config.logvar_max = "
+                f"{vae.logvar_max:g}, found {vae.logvar_min:g}"
+            )
         _validate_training(self.training_config)
 
 
-def _validate_vae(vae: VaeSection) -> None:
-    if not vae.logvar_min < vae.logvar_max:
-        raise UserError(
-            f"vae_config.logvar_min: expected less than vae_config.logvar_max = {vae.logvar_max:g}, "
-            f"found {vae.logvar_min:g}"
-        )
-
-
 def _validate_training(training: TrainingSection) -> None:
-    steps = training.steps_per_update
+    key, steps = "training_config", training.steps_per_update
     rollout = f"num_envs * unroll_length = {training.num_envs} * {training.unroll_length} = {steps}"
-    if steps % training.batch_size:
-        raise UserError(
-            f"training_config.batch_size: expected a divisor of {rollout}, found "
-            f"{training.batch_size}; the nearest is {nearest_divisor(steps, training.batch_size)}"
-        )
+    check_divides(f"{key}.batch_size", training.batch_size, steps, rollout)
     if training.num_steps < steps:
         raise UserError(
-            f"training_config.num_steps: expected at least one update of {rollout} environment "
-            f"steps, found {training.num_steps}"
+            f"{key}.num_steps: expected at least one update of {rollout} environment steps, found "
+            f"{training.num_steps}"
         )
-    if training.unroll_length % training.segment_length:
-        raise UserError(
-            "training_config.segment_length: expected a divisor of unroll_length = "
-            f"{training.unroll_length}, found {training.segment_length}; the nearest is "
-            f"{nearest_divisor(training.unroll_length, training.segment_length)}"
-        )
-    if training.batch_size % training.segment_length:
-        raise UserError(
-            "training_config.segment_length: expected a divisor of batch_size = "
-            f"{training.batch_size}, found {training.segment_length}"
-        )
-    check_schedules(training, "training_config")
+    for name in ("unroll_length", "batch_size"):
+        total = getattr(training, name)
+        what = f"{name} = {total}"
+        check_divides(f"{key}.segment_length", training.segment_length, total, what)
+    check_schedules(training, key)
     if not 0.0 < training.learning_rate.value:
-        raise UserError(
-            f"training_config.learning_rate: expected more than 0, found {training.learning_rate.value:g}"
-        )
+        raise UserError(f"{key}.learning_rate: expected more than 0, found 0")
     fraction = training.teacher_fraction
-    if max(fraction.value, fraction.start or 0.0) > 1.0:
-        raise UserError(
-            "training_config.teacher_fraction: expected a share of at most 1, found "
-            f"{max(fraction.value, fraction.start or 0.0):g}"
-        )
+    largest = max(fraction.value, fraction.start or 0.0)
+    if largest > 1.0:
+        raise UserError(f"{key}.teacher_fraction: expected a share of at most 1, found {largest:g}")

@@ -6,7 +6,7 @@ Every step count is in environment steps: control steps summed over environments
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.imitation import (
     ImitationConfig,
     RewardConfig,
@@ -19,11 +19,13 @@ from vnl_mjx.config.schedules import check_schedules
 from vnl_mjx.config.schema import (
     Activation,
     CheckpointSection,
+    DistillationConfig,
     LoggingSection,
     ReferenceSection,
+    RunConfig,
     WandbSection,
 )
-from vnl_mjx.config.validation import check_bounds, nearest_divisor, number
+from vnl_mjx.config.validation import check_bounds, check_divides, number
 from vnl_mjx.errors import UserError
 
 
@@ -101,8 +103,6 @@ class TeacherReferenceSection(ReferenceSection):
 
     Attributes:
         paths: HDF5 files of reference clips of one walker at one rate; none: the bundled clips.
-        clip_length: frames per clip where a file is one long recording, null for what the file says.
-        rate_hz: frames per second, null for what the file says, else 50.
         held_out_fraction: share of the clips that training never sees, where no file marks any.
         use_held_out_marks: clips that a file marks as held out are; false trains on them too.
     """
@@ -136,16 +136,10 @@ class TeacherEvalSection:
 
 
 @dataclass(frozen=True)
-class TeacherTrainingConfig:
+class TeacherTrainingConfig(RunConfig):
     """One training of a teacher by PPO.
 
     Attributes:
-        run_dir: folder of the run, null for a new one under runs/.
-        resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
-            folder that has one, "always" refuses a folder that has none.
-        device: what JAX computes on, as of `DistillationConfig`.
-        num_devices: how many of them train together, likewise.
-        matmul_precision: of products of matrices, as of `DistillationConfig`.
         init_from: track-mjx checkpoint folder whose networks and observation statistics a new run starts
             with, null for fresh ones.
         task: body, physics, observation, reward and termination.
@@ -160,11 +154,6 @@ class TeacherTrainingConfig:
         wandb_config: Weights & Biases.
     """
 
-    run_dir: str | None = None
-    resume: Literal["auto", "never", "always"] = "auto"
-    device: Device = "auto"
-    num_devices: int | None = number(None, ge=1)
-    matmul_precision: MatmulPrecision = "auto"
     init_from: str | None = None
     task: ImitationConfig = field(default_factory=own_task)
     network: NetworkSection = field(default_factory=NetworkSection)
@@ -194,7 +183,12 @@ class TeacherTrainingConfig:
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""
         check_bounds(self)
-        _validate_task(self.task)
+        self.task.randomization.validate("task.randomization.")
+        for key, (low, high) in _height_ranges(self.task).items():
+            if not low < high:
+                raise UserError(
+                    f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
+                )
         _validate_ppo(self.ppo)
         needs_stiffness = self.has_guidance or self.task.initial_activation == "pose"
         if needs_stiffness and self.task.walker.torque_actuators:
@@ -204,24 +198,7 @@ class TeacherTrainingConfig:
             )
 
 
-def _validate_task(task: ImitationConfig) -> None:
-    for key, (low, high) in _height_ranges(task).items():
-        if not low < high:
-            raise UserError(f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]")
-    for key, value in {
-        "task.mocap_hz": task.mocap_hz,
-        "task.traj_length": task.traj_length,
-        "task.start_frame_range": task.start_frame_range,
-        "task.episode_frames": task.episode_frames,
-        "task.physics.timestep": task.physics.timestep,
-        "task.physics.num_substeps": task.physics.num_substeps,
-        "task.walker.rescale_factor": task.walker.rescale_factor,
-    }.items():
-        if not value > 0:
-            raise UserError(f"{key}: expected a number above 0, found {value:g}")
-    task.randomization.validate("task.randomization.")
-    if task.physics.solver not in ("cg", "newton"):
-        raise UserError(f"task.physics.solver: expected cg or newton, found {task.physics.solver}")
+TrainingConfig = DistillationConfig | TeacherTrainingConfig
 
 
 def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
@@ -236,11 +213,8 @@ def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
 
 
 def _validate_ppo(ppo: PpoSection) -> None:
-    if ppo.num_envs % ppo.num_minibatches:
-        raise UserError(
-            f"ppo.num_minibatches: expected a divisor of ppo.num_envs = {ppo.num_envs}, found "
-            f"{ppo.num_minibatches}; the nearest is {nearest_divisor(ppo.num_envs, ppo.num_minibatches)}"
-        )
+    what = f"ppo.num_envs = {ppo.num_envs}"
+    check_divides("ppo.num_minibatches", ppo.num_minibatches, ppo.num_envs, what)
     if ppo.num_steps < ppo.steps_per_update:
         raise UserError(
             f"ppo.num_steps: expected at least one update of num_envs * unroll_length = {ppo.num_envs} * "

@@ -51,6 +51,15 @@ def _check_number(key: str, value: float, bounds: dict[str, float]) -> None:
     )
 
 
+def check_divides(key: str, value: int, total: int, what: str) -> None:
+    """Raises UserError where `value` is no divisor of `total`, which `what` says the meaning of."""
+    if total % value:
+        raise UserError(
+            f"{key}: expected a divisor of {what}, found {value}; the nearest is "
+            f"{nearest_divisor(total, value)}"
+        )
+
+
 def nearest_divisor(total: int, wanted: int) -> int:
     """The divisor of `total` nearest to `wanted`; of two equally near, the smaller."""
     small = [n for n in range(1, math.isqrt(total) + 1) if total % n == 0]

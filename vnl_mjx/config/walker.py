@@ -24,17 +24,11 @@ _DEFAULTS: dict[str, Any] = {
     "end_effector_names": (),
     "torque_actuators": False,
     "rescale_factor": 1.0,
-    "appendage_names": (),
-    "foot_names": (),
-    "rescaling": "track_mjx",
-    "actuator_groups": (),
-    "mirror_pairs": (),
-    "floor_height": None,
 }
 
 
-def _rodents(key: str) -> Any:
-    return field(default_factory=lambda: getattr(rodent_body(), key))
+def _rodents(key: str, **bounds: float) -> Any:
+    return field(default_factory=lambda: getattr(rodent_body(), key), metadata={"bounds": bounds})
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class WalkerConfig:
     body_names: tuple[str, ...] = _rodents("body_names")
     end_effector_names: tuple[str, ...] = _rodents("end_effector_names")
     torque_actuators: bool = _rodents("torque_actuators")
-    rescale_factor: float = _rodents("rescale_factor")
+    rescale_factor: float = _rodents("rescale_factor", gt=0)
     appendage_names: tuple[str, ...] = ()
     foot_names: tuple[str, ...] = ()
     rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"
@@ -81,7 +75,7 @@ class WalkerConfig:
 @cache
 def rodent_body() -> WalkerConfig:
     """Returns the rodent as its file in this package describes it."""
-    return read_body(_packaged(RODENT_SOURCE))
+    return read_body(str(files("vnl_mjx") / "walkers" / "bodies" / "rodent.yaml"))
 
 
 def read_body(path: str | Path) -> WalkerConfig:
@@ -126,10 +120,6 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
     if "torque_actuators" not in _read(Path(config.source)):
         kept.add("torque_actuators")
     return replace(body, **{name: getattr(config, name) for name in kept - {"source"}})
-
-
-def _packaged(name: str) -> Path:
-    return Path(str(files("vnl_mjx") / "walkers" / "bodies" / f"{name}.yaml"))
 
 
 def _read(path: Path) -> dict[str, Any]:

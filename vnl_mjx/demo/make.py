@@ -48,13 +48,8 @@ def main() -> None:
     clips = make_motion(args.recording, work, args.held_out)
     train(work / "general", clips, args.general_steps)
     own = own_clips(work, clips)
-    train(
-        work / "final",
-        own,
-        args.final_steps,
-        f"init_from={work / 'general' / 'teacher'}",
-        *FINE_TUNING,
-    )
+    start = f"init_from={work / 'general' / 'teacher'}"
+    train(work / "final", own, args.final_steps, start, *FINE_TUNING)
     if not args.held_out:
         bundle(work / "final" / "teacher", own)
 
@@ -78,10 +73,9 @@ def own_clips(work: Path, clips: Path) -> Path:
     long, turns = work / "own_long.h5", work / "turns.h5"
     once(long, "rollout", teacher, long, "--clips", clips, "--settle", "0", "--compact")
     for name, turn in TURNS.items():
-        part = work / f"{name}.h5"
+        parts.append(part := work / f"{name}.h5")
         options = ("--speed", "0.15", "--turn", str(turn), "--clips", "4", "--seconds", "3.1")
         once(part, "gait", part, *options)
-        parts.append(part)
     once(turns, "clips", "merge", *parts, turns)
     own_turns, own = work / "own_turns.h5", work / "own.h5"
     once(own_turns, "rollout", teacher, own_turns, "--clips", turns, "--settle", "0", "--compact")
@@ -91,13 +85,8 @@ def own_clips(work: Path, clips: Path) -> Path:
 
 def train(run_dir: Path, clips: Path, num_steps: int, *overrides: str) -> None:
     """One training, gone on with where it was stopped."""
-    run(
-        "train-teacher",
-        f"run_dir={run_dir}",
-        f"reference_config.paths=['{clips}']",
-        f"ppo.num_steps={num_steps}",
-        *overrides,
-    )
+    files, steps = f"reference_config.paths=['{clips}']", f"ppo.num_steps={num_steps}"
+    run("train-teacher", f"run_dir={run_dir}", files, steps, *overrides)
 
 
 def bundle(teacher: Path, clips: Path) -> None:

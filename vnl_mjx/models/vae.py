@@ -5,7 +5,7 @@ The learned prior and the decoder are the reusable motor primitives: `prior -> s
 needs no reference.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -14,38 +14,20 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx import masking
+from vnl_mjx.config.schema import VaeSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.models.latents import Gaussian, Latent, build_family
 from vnl_mjx.models.layers import ACTIVATIONS, as_batch, as_segment
 
 
-@dataclass(frozen=True)
-class VaeConfig:
-    """Sizes of a student; see `config.schema.VaeSection` for what a user sets."""
+@dataclass(frozen=True, kw_only=True)
+class VaeConfig(VaeSection):
+    """Sizes of a student: what a user sets, and those of what it reads and does."""
 
     reference_size: int
     proprioception_size: int
     action_size: int
-    latent_dim: int = 32
-    encoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
-    decoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
-    prior_hidden_sizes: tuple[int, ...] = (512, 256)
-    activation: str = "silu"
-    layer_norm: bool = True
-    logvar_min: float = -5.0
-    logvar_max: float = 2.0
-    latent: str = "gaussian"
-    network: str = "mlp"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "VaeConfig":
-        """The inverse of `to_dict` (JSON turns tuples into lists)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 @flax.struct.dataclass

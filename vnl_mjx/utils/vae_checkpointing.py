@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.checkpoints.run import (
-    CHECKPOINT_FOLDER,
-    RunCheckpointer,
-    read_metadata,
-    unflatten,
-)
+from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
+from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -49,22 +45,13 @@ def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1)
 
 
 def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
-    """Returns what a checkpoint stores besides the training state, as `load_student` reads it.
-
-    Args:
-        params: the student's parameters.
-        teacher: the frozen policy.
-    """
+    """Returns what a checkpoint stores besides the training state, as `load_student` reads it."""
     arrays = {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
     return {"student": params, "teacher": arrays}
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
-    """Finds one checkpoint folder from a run folder, its `checkpoints` folder or a checkpoint itself.
-
-    Args:
-        path: what the user gave.
-        step: environment steps; the newest by default.
+    """Finds one checkpoint, by default the newest, from a run folder, its `checkpoints` or a checkpoint.
 
     Raises:
         UserError: nothing is there, or not that step.
@@ -77,9 +64,7 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     if (path / "metadata").is_dir() and (path / "student").is_dir():
         return path
     folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
-    steps = (
-        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
-    )
+    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
     if not steps:
         raise UserError(
             f"checkpoint_path: {path} is not a student checkpoint; expected a run folder with "
@@ -98,14 +83,12 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, _REQUIRED_METADATA)
-    network = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in metadata["teacher_network"].items()
-    }
+    network = from_dict(IntentionConfig, metadata["teacher_network"], f"{folder}: ")
     teacher = unflatten(read_arrays(folder / "teacher"))
     return LoadedStudent(
-        student=StudentVAE(VaeConfig.from_dict(metadata["vae"])),
+        student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: ")),
         params=unflatten(read_arrays(folder / "student")),
-        teacher=FrozenPolicy(**teacher, config=IntentionConfig(**network)),
+        teacher=FrozenPolicy(**teacher, config=network),
         metadata=metadata,
         env_steps=metadata["env_steps"],
         path=folder,

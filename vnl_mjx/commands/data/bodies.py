@@ -12,34 +12,32 @@ from vnl_mjx.config.walker import is_body_file, read_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker, build_walker
 
+# Of a section and of a walker, besides where its MJCF is.
+_KEYS = [item.name for item in fields(BodySection) if item.name != "mjcf_path"]
+
 
 def walker_config(section: BodySection) -> WalkerConfig:
     """As the section says; what is tracked is the rodent's, or of another body nothing.
 
     Where `mjcf_path` is a body's YAML file, that says what the section leaves at its default.
     """
-    if section.mjcf_path and is_body_file(section.mjcf_path):
-        default = BodySection()
-        names = [f.name for f in fields(section) if f.name != "mjcf_path"]
-        given = {n: getattr(section, n) for n in names}
-        given = {n: value for n, value in given.items() if value != getattr(default, n)}
-        return replace(read_body(section.mjcf_path), **given, torque_actuators=False)
-    rodent = WalkerConfig(torque_actuators=False)
-    own_body = section.mjcf_path is not None
-    default_scale = 1.0 if own_body else rodent.rescale_factor
-    return WalkerConfig(
-        source=section.mjcf_path or RODENT_SOURCE,
-        root_body=section.root_body,
-        joint_names=() if own_body else rodent.joint_names,
-        body_names=() if own_body else rodent.body_names,
-        end_effector_names=section.end_effector_names
-        or (() if own_body else rodent.end_effector_names),
-        torque_actuators=False,
-        rescale_factor=section.rescale_factor or default_scale,
-        appendage_names=section.appendage_names,
-        foot_names=section.foot_names,
-        rescaling=section.rescaling,
-    )
+    source, default = section.mjcf_path, BodySection()
+    given = {name: getattr(section, name) for name in _KEYS}
+    if source and is_body_file(source):
+        given = {name: v for name, v in given.items() if v != getattr(default, name)}
+        return replace(read_body(source), **given, torque_actuators=False)
+    body = WalkerConfig(torque_actuators=False)
+    if source is not None:
+        nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
+        body = replace(body, source=source or RODENT_SOURCE, rescale_factor=1.0, **nothing)
+    return replace(body, **{name: value for name, value in given.items() if value})
+
+
+def body_section(config: WalkerConfig) -> BodySection:
+    """What `body_of_file` builds the body from again; a file's name without its folder."""
+    own = config.source != RODENT_SOURCE
+    values = {name: getattr(config, name) for name in _KEYS}
+    return BodySection(mjcf_path=Path(config.source).name if own else None, **values)
 
 
 def build_body(section: BodySection) -> Walker:
@@ -57,9 +55,6 @@ def body_of_file(
         mjcf: MJCF file of another body.
         scale: uniform scale of the body.
         root_body: body of the egocentric frame.
-
-    Raises:
-        UserError: the body's MJCF is needed, or it cannot be built.
     """
     section = BodySection()
     if path.is_file() and (stored := _stored_section(stored_metadata(path))):

@@ -13,7 +13,7 @@ from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
-from vnl_mjx.clips.file import POSES, ClipWriter, write_clip_file
+from vnl_mjx.clips.file import POSES, write_clip_file
 from vnl_mjx.clips.hdf5 import (
     StoredClip,
     append_clips,
@@ -29,136 +29,106 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker
 
+Change = Callable[[StoredClip], "ReferenceClips | Iterator[ReferenceClips] | None"]
+
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `data_arguments.add_clips_commands` parsed and returns the exit status."""
+    """Does one operation and returns the exit status."""
     inputs: list[Path] = args.inputs if args.operation == "merge" else [args.input]
     check_output(args.output, inputs, args.overwrite)
     walker = body_of_file(inputs[0], args.mjcf, args.scale, args.root_body)
-    files = (inputs[0], args.output, walker)
-    match args.operation:
-        case "split":
-            return split(*files, args.seconds, args.min_seconds)
-        case "select":
-            wanted = {"indices": args.clips, "names": args.names, "labels": args.labels}
-            return select(*files, **wanted, which=args.which)
-        case "merge":
-            return merge(inputs, args.output, walker, args.compact)
-        case "mirror":
-            return mirror(*files, args.only)
-        case "hold-out":
-            if args.names is not None:
-                return hold_out_named(*files, args.names)
-            return hold_out(*files, args.fraction, args.by, args.seed)
-        case _:
-            return export(*files, args.to, args.keep_walker)
+    if args.operation == "export":
+        return _export(args, walker)
+    change, indices = _CHANGES[args.operation](args, walker), None
+    if args.operation == "select":
+        indices = args.clips
+    compact = args.operation == "merge" and args.compact
+    return _rewrite(args.operation, inputs, args.output, walker, change, indices, compact)
 
 
-def split(
-    path: Path, output: Path, walker: Walker, seconds: float, min_seconds: float | None
-) -> int:
+def _split(args: argparse.Namespace, walker: Walker) -> Change:
     """Cuts every clip into parts of so many seconds."""
 
     def parts(stored: StoredClip) -> ReferenceClips | None:
         rate = stored.clips.rate_hz
-        frames = max(round(seconds * rate), 1)
-        least = frames if min_seconds is None else max(round(min_seconds * rate), 1)
+        frames = max(round(args.seconds * rate), 1)
+        least = frames if args.min_seconds is None else max(round(args.min_seconds * rate), 1)
         if stored.clips.num_frames < least:
             return None
         return split_into(stored.clips, frames, least)[0]
 
-    return _rewrite("split", [path], output, walker, parts)
+    return parts
 
 
-def select(
-    path: Path,
-    output: Path,
-    walker: Walker,
-    *,
-    indices: Sequence[int] | None,
-    names: str | None,
-    labels: str | None,
-    which: str,
-) -> int:
+def _select(args: argparse.Namespace, walker: Walker) -> Change:
     """Keeps the clips that fit every condition that is given."""
 
     def chosen(stored: StoredClip) -> ReferenceClips | None:
-        info = stored.info
-        fits = (names is None or fnmatch.fnmatch(stored.clips.names[0], names)) and (
-            labels is None or fnmatch.fnmatch(info.label, labels)
-        )
-        wanted = {"all": True, "held-out": info.held_out, "train": not info.held_out}[which]
-        return stored.clips if fits and wanted else None
+        info, name = stored.info, stored.clips.names[0]
+        fits = args.names is None or fnmatch.fnmatch(name, args.names)
+        fits &= args.labels is None or fnmatch.fnmatch(info.label, args.labels)
+        fits &= args.which == "all" or info.held_out == (args.which == "held-out")
+        return stored.clips if fits else None
 
-    return _rewrite("select", [path], output, walker, chosen, indices)
-
-
-def merge(paths: Sequence[Path], output: Path, walker: Walker, compact: bool = False) -> int:
-    """Writes the clips of all files to one; `compact`: their poses alone."""
-    return _rewrite("merge", paths, output, walker, lambda stored: stored.clips, compact=compact)
+    return chosen
 
 
-def mirror(path: Path, output: Path, walker: Walker, only: bool) -> int:
+def _mirror(args: argparse.Namespace, walker: Walker) -> Change:
     """Adds each clip with left and right exchanged, or writes only those."""
     reflection = Mirror(walker)
 
     def both(stored: StoredClip) -> Iterator[ReferenceClips]:
-        if not only:
+        if not args.only:
             yield stored.clips
         yield mirror_clips(stored.clips, walker, reflection)
 
-    return _rewrite("mirror", [path], output, walker, both)
+    return both
 
 
-def hold_out(path: Path, output: Path, walker: Walker, fraction: float, by: str, seed: int) -> int:
+def _hold_out(args: argparse.Namespace, walker: Walker) -> Change:
     """Marks clips, or all clips of some recordings, as held out."""
-    with open_recording(path) as recording:
-        # a file that does not tell where its clips are from is one recording of different clips
-        unknown = [path.name if by == "recording" else name for name in recording.take_names]
-        groups = [info.group(by) for info in recording.info] or unknown
-    return _mark(path, output, walker, draw_held_out(groups, fraction, seed))
-
-
-def hold_out_named(path: Path, output: Path, walker: Walker, patterns: Sequence[str]) -> int:
-    """Marks the clips whose name matches one of the patterns as held out.
-
-    Raises:
-        UserError: a pattern matches no clip.
-    """
+    path, patterns = args.input, args.names or ()
     with open_recording(path) as recording:
         names = recording.take_names
+        # a file that does not tell where its clips are from is one recording of different clips
+        unknown = [path.name if args.by == "recording" else name for name in names]
+        groups = [info.group(args.by) for info in recording.info] or unknown
     for pattern in patterns:
-        if not any(fnmatch.fnmatch(name, pattern) for name in names):
+        if not fnmatch.filter(names, pattern):
             raise UserError(
                 f"--names {pattern}: {path} has no such clip; it holds {', '.join(names)}"
             )
-    held_out = [any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names]
-    return _mark(path, output, walker, held_out)
-
-
-def _mark(path: Path, output: Path, walker: Walker, held_out: Sequence[bool]) -> int:
+    if patterns:
+        held_out = [any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names]
+    else:
+        held_out = draw_held_out(groups, args.fraction, args.seed)
     marks = iter(held_out)
 
     def marked(stored: StoredClip) -> ReferenceClips:
         return stored.clips.replace(info=(replace(stored.info, held_out=next(marks)),))
 
-    return _rewrite("hold-out", [path], output, walker, marked)
+    return marked
 
 
-def export(path: Path, output: Path, walker: Walker, kind: str, keep_walker: bool) -> int:
+_CHANGES: dict[str, Callable[[argparse.Namespace, Walker], Change]] = {
+    "split": _split,
+    "select": _select,
+    "merge": lambda args, walker: lambda stored: stored.clips,
+    "mirror": _mirror,
+    "hold-out": _hold_out,
+}
+
+
+def _export(args: argparse.Namespace, walker: Walker) -> int:
     """Writes the layout of other software."""
-    clips = read_clips(path, walker)
-    if kind == "dm-control":
-        names = export_dm_control(output, clips, walker, keep_walker=keep_walker)
+    clips, output = read_clips(args.input, walker), args.output
+    if args.to == "dm-control":
+        names = export_dm_control(output, clips, walker, keep_walker=args.keep_walker)
         Console().print(f"{len(names)} trajectories: {output}", soft_wrap=True)
         return 0
-    export_as = export_stac if kind == "stac" else export_all_clips
-    export_as(output, clips, walker)
+    (export_stac if args.to == "stac" else export_all_clips)(output, clips, walker)
     Console().print(f"{clips.num_clips} clips: {output}", soft_wrap=True)
     return 0
-
-
-Change = Callable[[StoredClip], "ReferenceClips | Iterator[ReferenceClips] | None"]
 
 
 def _rewrite(
@@ -171,7 +141,6 @@ def _rewrite(
     compact: bool = False,
 ) -> int:
     """Streams the clips of `paths` through `change` into one file of our own format."""
-    features = POSES if compact else FEATURES
     rates = {path: _rate(path) for path in paths}
     if len(set(rates.values())) > 1:
         found = ", ".join(f"{path.name} {rate:g} Hz" for path, rate in rates.items())
@@ -184,11 +153,10 @@ def _rewrite(
         "history": [stored_metadata(path) for path in paths],
     }
     used: set[str] = set()
+    rate, features = rates[paths[0]], POSES if compact else FEATURES
     with (
         terminate_cleanly(),
-        write_clip_file(
-            output, walker, next(iter(rates.values())), metadata, features=features
-        ) as writer,
+        write_clip_file(output, walker, rate, metadata, features=features) as writer,
     ):
         for path in paths:
             for stored in stored_clips(path, walker, indices):
@@ -198,7 +166,11 @@ def _rewrite(
                 for clips in changed or ():
                     append_clips(writer, clips, stored.quality, _unique(clips, used, path))
         frames = sum(row.length for row in writer.rows)
-        _check_any(writer, operation, paths)
+        if not writer.rows:
+            raise UserError(
+                f"clips {operation}: no clip of {', '.join(p.name for p in paths)} is left; nothing was "
+                "written; `vnl-mjx inspect` lists the clips"
+            )
     Console().print(f"{len(writer.rows)} clips, {frames} frames: {output}", soft_wrap=True)
     return 0
 
@@ -206,14 +178,6 @@ def _rewrite(
 def _unique(clips: ReferenceClips, used: set[str], path: Path) -> list[str]:
     named = (name if name not in used else f"{path.stem}/{name}" for name in clips.names)
     return [unique_name(name, used) for name in named]
-
-
-def _check_any(writer: ClipWriter, operation: str, paths: Sequence[Path]) -> None:
-    if not writer.rows:
-        raise UserError(
-            f"clips {operation}: no clip of {', '.join(p.name for p in paths)} is left; nothing was "
-            "written; `vnl-mjx inspect` lists the clips"
-        )
 
 
 def _rate(path: Path) -> float:

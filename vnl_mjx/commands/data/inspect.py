@@ -1,7 +1,8 @@
 """`vnl-mjx inspect`: what a checkpoint, a run folder or a reference file holds."""
 
+import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vnl_mjx.commands.console import listed, num_parameters, policy_rows, print_table, warn
+from vnl_mjx.commands.console import print_table, warn
 from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics
-from vnl_mjx.compat.track_mjx_loader import load_teacher
+from vnl_mjx.compat.track_mjx_loader import listed, load_teacher, num_parameters, policy_rows
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 from vnl_mjx.walkers.groups import actuator_groups
 
@@ -33,14 +34,7 @@ _SHOWN_METRICS = (
 
 @dataclass(frozen=True)
 class Description:
-    """What was found.
-
-    Attributes:
-        kind: "student", "teacher" or "clips".
-        tables: title to rows, for a person.
-        warnings: one line each.
-        details: for JSON, besides the tables.
-    """
+    """A "student", "teacher" or "clips": rows by title of their table, and what JSON adds to them."""
 
     kind: str
     tables: dict[str, dict[str, str]]
@@ -48,11 +42,11 @@ class Description:
     details: dict[str, Any]
 
 
-def run(path: Path, as_json: bool = False) -> int:
+def run(args: argparse.Namespace) -> int:
     """Describes a checkpoint or a reference file and returns the exit status."""
-    description = describe(path.expanduser())
-    if as_json:
-        print(json.dumps({"path": str(path), **asdict(description)}, indent=2))
+    description = describe(args.path.expanduser())
+    if args.json:
+        print(json.dumps({"path": str(args.path), **asdict(description)}, indent=2))
         return 0
     console = Console()
     for title, rows in description.tables.items():
@@ -63,28 +57,17 @@ def run(path: Path, as_json: bool = False) -> int:
 
 
 def describe(path: Path) -> Description:
-    """Recognises and reads what is at `path`.
-
-    Raises:
-        UserError: nothing is there, nothing known, or it is damaged.
-    """
+    """Recognises and reads what is at `path`."""
     kind, found = find_stored(path)
-    if kind == "teacher":
-        return _describe_teacher(found)
     if kind == "student":
         return _describe_student(found)
-    described, details = describe_file(found)
-    return Description("clips", described, (), details)
-
-
-def _describe_teacher(path: Path) -> Description:
-    teacher = load_teacher(path)
-    details = {
-        "sha256": teacher.sha256,
-        "network": asdict(teacher.policy.config),
-        "task": asdict(teacher.task),
-    }
-    title = f"track-mjx teacher {path.resolve().name}"
+    if kind == "file":
+        tables, details = describe_file(found)
+        return Description("clips", tables, (), details)
+    teacher = load_teacher(found)
+    title = f"track-mjx teacher {found.resolve().name}"
+    details = {"network": asdict(teacher.policy.config), "task": asdict(teacher.task)}
+    details = {"sha256": teacher.sha256, **details}
     return Description("teacher", {title: teacher.summary}, teacher.warnings, details)
 
 
@@ -95,13 +78,8 @@ def _describe_student(path: Path) -> Description:
     warnings = () if finite else ("the student's parameters are not all finite",)
     # The walker's arrays are long and of no use to a reader.
     details = {k: v for k, v in loaded.metadata.items() if k != "walker"} | {"last_metrics": last}
-    return Description("student", _student_tables(loaded, last), warnings, details)
-
-
-def _student_tables(loaded: LoadedStudent, last: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Title to rows; `last` as `_last_metrics` gives it. What was not recorded is left out."""
     metadata = loaded.metadata
-    sections = {
+    tables = {
         "Student": _student_rows(loaded),
         "Observation and action": _contract_rows(loaded),
         "Teacher": _teacher_rows(loaded),
@@ -114,7 +92,8 @@ def _student_tables(loaded: LoadedStudent, last: Mapping[str, Any]) -> dict[str,
             if isinstance(last.get(name), int | float)
         },
     }
-    return {title: rows for title, rows in sections.items() if rows}
+    tables = {title: rows for title, rows in tables.items() if rows}
+    return Description("student", tables, warnings, details)
 
 
 def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
@@ -187,16 +166,15 @@ def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
     names = metadata.get("clip_names", ())
     split = metadata.get("identity", {}).get("split", {})
 
-    def listed(which: str, most: int = 8) -> Iterator[str]:
+    def first_of(which: str, most: int = 8) -> str:
         rows = split.get(which, ())
-        yield from (names[row] for row in rows[:most])
-        if len(rows) > most:
-            yield f"{len(rows) - most} more"
+        more = [f"{len(rows) - most} more"] if len(rows) > most else []
+        return ", ".join([*(names[row] for row in rows[:most]), *more])
 
     return {
         "file": f"{metadata.get('reference_name', 'unknown')}, {len(names)} clips",
-        "trained on": ", ".join(listed("train")),
-        "held out": ", ".join(listed("held_out")) or "none",
+        "trained on": first_of("train"),
+        "held out": first_of("held_out") or "none",
         "split seed": str(split.get("seed", "unknown")),
         "sha256": str(metadata.get("identity", {}).get("clips_sha256", "unknown")),
     }

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips, describe_clips
+from vnl_mjx.clips.container import describe_clips
 from vnl_mjx.clips.file import ClipFile, is_own_file, open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.quality import assess_clips, measure_title
 from vnl_mjx.clips.sources import describe_recording, open_recording
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers.walker import Walker, build_walker
+from vnl_mjx.walkers.walker import build_walker
 
 Tables = dict[str, dict[str, str]]
 _MOST_NAMES = 12
@@ -31,11 +31,7 @@ _SHOWN = (
 
 
 def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
-    """Tables for a person, and details for JSON.
-
-    Raises:
-        UserError: it is no such file, or damaged.
-    """
+    """Tables for a person, and details for JSON."""
     if is_own_file(path):
         with open_clip_file(path) as file:
             return _describe_own(file)
@@ -59,24 +55,18 @@ def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
     except UserError as error:
         tables["Recording"]["as clips"] = f"cannot be trained on as it is: {error}"
         return tables, details
-    return tables | _clips_tables(clips, walker), details | _clip_details(clips)
-
-
-def _clips_tables(clips: ReferenceClips, walker: Walker) -> Tables:
     lengths = np.asarray(clips.lengths).tolist()
-    rows = describe_clips(clips) | {"names (frames)": _names(clips.names, lengths)}
+    tables["Reference clips"] = describe_clips(clips) | {
+        "names (frames)": _names(clips.names, lengths)
+    }
     measures = assess_clips(walker, clips)
     quality = {
         name: np.array([getattr(one, name) for one in measures], float)
         for name in _SHOWN
         if isinstance(getattr(measures[0], name), int | float)
     }
-    return {"Reference clips": rows, "Quality": _quality_rows(quality, clips.names)}
-
-
-def _clip_details(clips: ReferenceClips) -> dict[str, Any]:
-    lengths = np.asarray(clips.lengths).tolist()
-    return {
+    tables["Quality"] = _quality_rows(quality, clips.names)
+    return tables, details | {
         "clips": [{"name": n, "frames": k} for n, k in zip(clips.names, lengths, strict=True)],
         "rate_hz": clips.rate_hz,
         "sha256": clips.sha256,

@@ -17,7 +17,7 @@ from vnl_mjx.gait import GaitConfig, GaitMotion, configs_from, make_gait
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the clips that `data_arguments.add_gait_arguments` parsed; returns the exit status."""
+    """Makes the clips; returns the exit status."""
     output = args.output
     check_output(output, [], args.overwrite)
     configs = configs_from(args)

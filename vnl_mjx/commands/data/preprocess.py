@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -76,10 +75,3 @@ def _write_report(
     with replacing(picture) as partial:
         save_quality_plot(partial, report.pieces, limits)
     console.print(f"quality: {account}, {picture.name}", soft_wrap=True)
-
-
-def with_overwrite(config: PreprocessConfig, overwrite: bool) -> PreprocessConfig:
-    """The configuration with the command line's --overwrite."""
-    if not overwrite:
-        return config
-    return replace(config, output_config=replace(config.output_config, overwrite=True))

@@ -1,7 +1,7 @@
 """`vnl-mjx rollout`: reference clips made by rolling a teacher out."""
 
 import argparse
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
 from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.data.bodies import body_section
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
-from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
-from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner
@@ -27,12 +25,7 @@ from vnl_mjx.tasks.policies import TeacherPolicy
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `teacher_arguments.add_rollout_arguments` parsed; returns the exit status.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others, or the teacher fails on
-            every clip.
-    """
+    """Makes the clips; returns the exit status."""
     source = args.clips.expanduser() if args.clips else DEMO_CLIPS
     check_output(args.output, [source], args.overwrite)
     prepare_jax()
@@ -49,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
                 clips,
                 runner.draw(clips, clips.num_clips, args.seed),
                 args.seed,
-                progress=lambda done, total: progress("playing", done, total),
+                progress=partial(progress, "playing"),
             )
         made, left_out = cut_rollout(
             rollout,
@@ -64,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{args.output}: not written, no clip is left ({reasons})")
         options = {"seconds": args.seconds, "settle": args.settle, "seed": args.seed}
         metadata = {
-            "options": {"walker_config": to_dict(_body(experiment.walker.config))},
+            "options": {"walker_config": to_dict(body_section(experiment.walker.config))},
             "rollout": {
                 **options,
                 "teacher": made_by,
@@ -74,42 +67,16 @@ def run(args: argparse.Namespace) -> int:
                 "left_out": left_out,
             },
         }
-        _write(args.output, experiment, made, metadata, compact=args.compact)
+        walker, stored = experiment.walker, POSES if args.compact else FEATURES
+        computer = FeatureComputer(walker)
+        rate = clips.rate_hz
+        with write_clip_file(args.output, walker, rate, metadata, features=stored) as writer:
+            for clip in made:
+                features = computer(clip.qpos, [len(clip.qpos)], rate)
+                quality = assess(walker, features, rate, feet=computer.foot_heights).numbers()
+                writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
     _report(console, made, left_out, args, clips.rate_hz)
     return 0
-
-
-def _write(
-    output: Path,
-    experiment: Experiment,
-    made: list[RolledOutClip],
-    metadata: dict,
-    *,
-    compact: bool,
-) -> None:
-    walker, rate_hz = experiment.walker, experiment.clips.rate_hz
-    computer = FeatureComputer(walker)
-    stored = POSES if compact else FEATURES
-    with write_clip_file(output, walker, rate_hz, metadata, features=stored) as writer:
-        for clip in made:
-            features = computer(clip.qpos, [len(clip.qpos)], rate_hz)
-            quality = assess(walker, features, rate_hz, feet=computer.foot_heights).numbers()
-            writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
-
-
-def _body(config: WalkerConfig) -> BodySection:
-    """What readers build the body from (`bodies.body_of_file`); a file's name without its folder."""
-    own = config.source != RODENT_SOURCE
-    return replace(
-        BodySection(),
-        mjcf_path=Path(config.source).name if own else None,
-        rescale_factor=config.rescale_factor,
-        rescaling=config.rescaling,
-        root_body=config.root_body,
-        end_effector_names=config.end_effector_names,
-        appendage_names=config.appendage_names,
-        foot_names=config.foot_names,
-    )
 
 
 def _report(

@@ -14,11 +14,7 @@ from vnl_mjx.report.document import METRICS_FILE, read_document
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `cli` parsed; returns the exit status.
-
-    Raises:
-        UserError: a report is missing, damaged or of another version, or the page cannot be written.
-    """
+    """Does what `cli` parsed; returns the exit status."""
     documents = read_reports([path.expanduser() for path in args.runs])
     page = write_comparison(args.output.expanduser(), documents)
     Console().print(f"comparison: {page}", soft_wrap=True, highlight=False)
@@ -26,33 +22,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`.
-
-    Raises:
-        UserError: a report is missing or damaged, or two are of the same name.
-    """
+    """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`."""
     documents: dict[str, dict[str, Any]] = {}
     for path in paths:
-        file = _find(path)
-        name = _name(file)
+        places = (path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path)
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise UserError(
+                f"{path}: expected a run that was evaluated, or a report; evaluate it first (vnl-mjx eval "
+                f"{path})"
+            )
+        folder = file.resolve().parent
+        name = folder.parent.name if folder.name == REPORT_FOLDER else folder.name
         if name in documents:
             raise UserError(
                 f"{path}: a report of the name {name} was given already; rename a folder"
             )
         documents[name] = read_document(file)
     return documents
-
-
-def _find(path: Path) -> Path:
-    candidates = [path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path]
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise UserError(
-        f"{path}: expected a run that was evaluated, or a report; evaluate it first (vnl-mjx eval {path})"
-    )
-
-
-def _name(file: Path) -> str:
-    folder = file.resolve().parent
-    return folder.parent.name if folder.name == REPORT_FOLDER else folder.name

@@ -1,9 +1,9 @@
 """`vnl-mjx eval`: a stored student against its teacher, and a report of it."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.commands.console import frame_progress, warn
-from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput, load_evaluation_input
 from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
-from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
@@ -38,20 +37,17 @@ _MARKS = {MET: "met", MISSED: "NOT met"}
 
 
 def run(config: EvaluationConfig) -> int:
-    """Plays, measures, draws, writes the report and prints the figures. Returns the exit status.
-
-    Raises:
-        UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or the
-            report cannot be written.
-    """
+    """Plays, measures, draws, writes the report and prints the figures. Returns the exit status."""
     started, console = time.perf_counter(), Console()
     prepare_jax(config.device, config.matmul_precision)
-    given = load_evaluation_input(config)
-    folder = Path(config.output_dir or given.stored.run_dir / REPORT_FOLDER).expanduser()
-    _check_writable(folder)  # now, and not after minutes of work
-    _introduce(given, console)
-    evaluation = EvaluationRun(config, given, console)
-    with terminate_cleanly(), _video_queue(config, given) as queue:
+    evaluation = EvaluationRun(config, console)
+    folder = Path(config.output_dir or evaluation.stored.run_dir / REPORT_FOLDER).expanduser()
+    make_writable(folder, "output_dir")  # now, and not after minutes of work
+    _introduce(evaluation, console)
+    draws = config.video_config.num_clips > 0
+    # starts looking for a way to draw at once
+    queued = VideoQueue(evaluation.walker.config) if draws else contextlib.nullcontext()
+    with terminate_cleanly(), queued as queue:
         evaluation.play()
         if queue is not None:
             evaluation.draw_clips(queue, folder)
@@ -62,7 +58,7 @@ def run(config: EvaluationConfig) -> int:
         videos, errors = {}, []
         if queue is not None:
             with frame_progress(console, "videos") as progress:
-                videos, errors = queue.finish(lambda done, total: progress("drawing", done, total))
+                videos, errors = queue.finish(partial(progress, "drawing"))
         no_videos = NO_VIDEOS_ASKED if queue is None else " ".join(errors)
         page = evaluation.write(folder, document, videos, no_videos)
     for error in errors:
@@ -72,33 +68,13 @@ def run(config: EvaluationConfig) -> int:
     return 0
 
 
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"output_dir: cannot write to {folder} ({error.strerror}); choose another output_dir"
-        ) from error
-
-
-def _video_queue(
-    config: EvaluationConfig, given: EvaluationInput
-) -> contextlib.AbstractContextManager[VideoQueue | None]:
-    """Starts looking for a way to draw at once; None where no video is wanted."""
-    if not config.video_config.num_clips:
-        return contextlib.nullcontext()
-    return VideoQueue(given.stored.walker.config)
-
-
-def _introduce(given: EvaluationInput, console: Console) -> None:
-    stored, clips = given.stored, given.clips
+def _introduce(evaluation: EvaluationRun, console: Console) -> None:
+    stored, clips = evaluation.stored, evaluation.clips
     console.print(
         f"student: {stored.loaded.path} at {stored.loaded.env_steps:,} environment steps",
         soft_wrap=True,
     )
-    counts = {name: given.sets.count(name) for name in ("train", "held_out", "other")}
+    counts = {name: evaluation.clip_sets.count(name) for name in ("train", "held_out", "other")}
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
     console.print(f"clips: {clips.num_clips} of {clips.source} ({found})", soft_wrap=True)
     if not stored.same_clips:
@@ -123,27 +99,16 @@ def _print_document(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def _means(document: Mapping[str, Any]) -> Table:
-    sets = ["all"]
     policies = list(document["policies"])
-    if all(metrics_of(document, policy, "held_out") for policy in policies):
-        sets.append("held_out")
-    table = Table(title="Means over episodes", title_justify="left")
-    table.add_column("")
-    for which in sets:
-        for policy in policies:
-            head = policy if which == "all" else f"{policy}, held out"
-            table.add_column(head, justify="right")
+    columns = {policy: metrics_of(document, policy, "all") for policy in policies}
+    held_out = {p: metrics_of(document, p, "held_out") for p in policies}
+    if all(held_out.values()):
+        columns |= {f"{policy}, held out": found for policy, found in held_out.items()}
+    table = Table("", title="Means over episodes", title_justify="left")
+    for head in columns:
+        table.add_column(head, justify="right")
     for name in _SHOWN:
-        cells = [
-            _cell(metrics_of(document, policy, which).get(name))
-            for which in sets
-            for policy in policies
-        ]
+        means = [(found.get(name) or {}).get("mean") for found in columns.values()]
+        cells = ("" if mean is None else f"{mean:.4g}" for mean in means)
         table.add_row(metric_label(document, name), *cells)
     return table
-
-
-def _cell(figure: Mapping[str, float | None] | None) -> str:
-    if figure is None or figure.get("mean") is None:
-        return ""
-    return f"{figure['mean']:.4g}"

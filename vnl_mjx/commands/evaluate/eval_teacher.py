@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vnl_mjx.evaluation.protocol import (
 )
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, judge
-from vnl_mjx.files import file_name, write_json
+from vnl_mjx.files import file_name, make_writable, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
@@ -48,11 +49,7 @@ _LEGEND = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `teacher_arguments.add_eval_teacher_arguments` parsed; returns the exit status.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others, or nothing can draw here.
-    """
+    """Measures as the command line says; returns the exit status."""
     if args.video is not None:
         _check_video(args.video)
     prepare_jax()
@@ -81,14 +78,14 @@ def run(args: argparse.Namespace) -> int:
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
     if args.json is not None:
         document = {"teacher": name, "sha256": teacher.sha256, "clips_sha256": clips.sha256}
-        document |= {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
-        document |= {"targets": judged}
+        options = {"sampled": args.sampled, "randomized": args.randomized, "seed": args.seed}
+        document |= options | {"targets": judged}
         try:
             write_json(args.json, document | summary)
         except OSError as error:
             raise UserError(f"--json: cannot write {args.json} ({error.strerror})") from error
     if args.video is not None:
-        _draw_videos(experiment.walker, rollout, clips, args.video, console)
+        _draw_videos(experiment.walker, rollout, clips, args.video)
     return 0
 
 
@@ -100,13 +97,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
     for name, figures in {**summary["clips"], "all": summary["all"]}.items():
         if name == "all":
             table.add_section()
-        table.add_row(
-            name,
-            *(
-                "" if figures[key] is None else text.format(figures[key])
-                for key, (_, text) in _COLUMNS.items()
-            ),
-        )
+        shown = ((figures[key], text) for key, (_, text) in _COLUMNS.items())
+        table.add_row(name, *("" if value is None else text.format(value) for value, text in shown))
     return table
 
 
@@ -120,16 +112,12 @@ def _check_video(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--video: expected a folder, found the file {folder}")
     choose_backend()  # what cannot be drawn need not be played
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--video: cannot make {folder} ({error.strerror})") from error
+    make_writable(folder, "--video")
 
 
-def _draw_videos(
-    walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path, console: Console
-) -> None:
+def _draw_videos(walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path) -> None:
     """A video of each clip's first episode; the translucent body is the reference."""
+    console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order
@@ -146,6 +134,6 @@ def _draw_videos(
                 motion,
                 output,
                 sheet=output.with_suffix(".png"),
-                progress=lambda done, total, name=name: progress(name, done, total),
+                progress=partial(progress, name),
             )
     console.print(f"videos and pictures: {folder}", soft_wrap=True)

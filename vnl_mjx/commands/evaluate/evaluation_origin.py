@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.clips.kinematics import num_cores
 from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
 from vnl_mjx.commands.stored import StoredStudent
 from vnl_mjx.config.computing import PhysicsSection
-from vnl_mjx.config.evaluation import EvaluationConfig
+from vnl_mjx.config.evaluation import ClipsSection, EvaluationConfig
+from vnl_mjx.config.schema import WalkerSection
 from vnl_mjx.versions import installed_versions
 
 _VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn", "matplotlib")
@@ -28,15 +29,7 @@ def made_section(
     seed: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """The section "made" of `metrics.json`.
-
-    Args:
-        stored: who was evaluated.
-        clips: that were followed.
-        physics: of the evaluation.
-        seed: of the evaluation.
-        seconds: that the evaluation took.
-    """
+    """The section "made" of `metrics.json`, of an evaluation that took so many seconds."""
     loaded, metadata = stored.loaded, stored.loaded.metadata
     computed = runtime_rows(describe_runtime(physics))
     return {
@@ -58,19 +51,22 @@ def made_section(
 
 def clips_section(clips: ReferenceClips, sets: Sequence[str]) -> list[dict[str, Any]]:
     """The section "clips" of `metrics.json`; `sets` [clip] has "train", "held_out" or "other" of each."""
-    rows = []
-    for index, name in enumerate(clips.names):
-        info = clips.info[index] if clips.info else None
-        rows.append(
-            {
-                "name": name,
-                "set": sets[index],
-                "label": info.label if info else "",
-                "seconds": float(clips.lengths[index] / clips.rate_hz),
-                "made_by": info.made_by if info else "",
-            }
+    return [
+        {
+            "name": name,
+            "set": which,
+            "label": info.label,
+            "seconds": float(length / clips.rate_hz),
+            "made_by": info.made_by,
+        }
+        for name, which, info, length in zip(
+            clips.names,
+            sets,
+            clips.info or [ClipInfo()] * clips.num_clips,
+            clips.lengths,
+            strict=True,
         )
-    return rows
+    ]
 
 
 def without_paths(config: EvaluationConfig, stored: StoredStudent) -> EvaluationConfig:
@@ -81,8 +77,8 @@ def without_paths(config: EvaluationConfig, stored: StoredStudent) -> Evaluation
         checkpoint_path=stored.run_dir.name,
         output_dir=None,
         compare_with=tuple(Path(path).name for path in config.compare_with),
-        walker_config=replace(config.walker_config, mjcf_path=body and Path(body).name),
-        teacher_config=replace(config.teacher_config, reference_data_path=data and Path(data).name),
+        walker_config=WalkerSection(body and Path(body).name),
+        teacher_config=ClipsSection(data and Path(data).name),
     )
 
 

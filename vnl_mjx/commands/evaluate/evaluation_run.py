@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.evaluate.evaluation_input import EvaluationInput
-from vnl_mjx.commands.evaluate.evaluation_origin import (
-    clips_section,
-    made_section,
-    without_paths,
-)
+from vnl_mjx.commands.evaluate.evaluation_input import load_evaluated, policies_of
+from vnl_mjx.commands.evaluate.evaluation_origin import clips_section, made_section, without_paths
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
+from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation import summary
 from vnl_mjx.evaluation.episode_metrics import episode_metrics, in_order, metric
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
@@ -50,11 +48,20 @@ _NO_PRIOR = "Left out: prior_config.seconds is 0."
 class EvaluationRun:
     """Holds what is evaluated and what was found; its methods are called in order."""
 
-    def __init__(self, config: EvaluationConfig, given: EvaluationInput, console: Console):
-        """Takes what is evaluated; nothing is played yet."""
-        self.config, self.given, self.console = config, given, console
-        self.stored, self.clips = given.stored, given.clips
-        self.walker = self.stored.walker
+    def __init__(self, config: EvaluationConfig, console: Console):
+        """Loads and builds what is evaluated; nothing is played yet."""
+        self.config, self.console = config, console
+        self.stored = stored = load_evaluated(config)
+        which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))
+        chosen = {clip: name for clip, name in enumerate(sets) if which in ("all", name)}
+        if not chosen:
+            raise UserError(
+                f"eval_config.clips: none of {stored.clips.source} is known as {which}; "
+                "give eval_config.clips=all"
+            )
+        self.clips, self.clip_sets = stored.clips.select(list(chosen)), list(chosen.values())
+        self.policies = policies_of(config, stored)
+        self.walker = self.stored.task.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
         self._prior_missing = ""
@@ -66,18 +73,14 @@ class EvaluationRun:
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
+            num_episodes = self.clips.num_clips * protocol.starts_per_clip
             self.rollouts = PolicyEvaluator().run(
-                self.given.policies,
-                self.clips,
-                self.clips.num_clips * protocol.starts_per_clip,
-                acting,
-                protocol.seed,
-                progress,
+                self.policies, self.clips, num_episodes, acting, protocol.seed, progress
             )
 
     def measure(self) -> None:
         """Plays what follows no clip, and measures everything."""
-        config, loaded = self.config, self.stored.loaded
+        section, loaded = self.config.latent_config, self.stored.loaded
         with frame_progress(self.console, "control steps") as progress:
             evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
             self.prior = self._play_prior(evaluator, progress)
@@ -89,15 +92,10 @@ class EvaluationRun:
                     )
                     for how, rollout in self.rollouts[policy.name].items()
                 }
-                for policy in self.given.policies
+                for policy in self.policies
             }
-            self.latent = measure_latent(
-                self.rollouts[STUDENT][self.how],
-                self.clips,
-                evaluator,
-                loaded,
-                config.latent_config,
-            )
+            rollout = self.rollouts[STUDENT][self.how]
+            self.latent = measure_latent(rollout, self.clips, evaluator, loaded, section)
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
         """Queues videos of the policies on the clips, which another process draws meanwhile."""
@@ -119,15 +117,10 @@ class EvaluationRun:
             queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)
 
     def assemble(self, seconds: float) -> dict[str, Any]:
-        """The document of `metrics.json`.
-
-        Args:
-            seconds: that the evaluation took.
-        """
+        """The document of `metrics.json`, of an evaluation that took so many seconds."""
         seed = self.config.eval_config.seed
-        episodes = self.rollouts[STUDENT][self.how].episodes
-        sets = ClipSets(episodes.clip, self.clips.names, self.given.sets, seed)
-        self.sets = sets
+        clip = self.rollouts[STUDENT][self.how].episodes.clip
+        self.sets = sets = ClipSets(clip, self.clips.names, self.clip_sets, seed)
         policies = summary.policies(self.figures, sets)
         teacher = policies[TEACHER][self.how]["sets"]["all"]["figures"]
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
@@ -137,11 +130,15 @@ class EvaluationRun:
             )
             for name in (STUDENT, TEACHER)
         }
+        sampled = self.rollouts[TEACHER].get(SAMPLED)
         prior = {} if self.prior is None else self.prior.summary()
+        # of the episodes from the clips that stand at the end, at the learned deviation
+        of_clips = prior[PRIOR_MODE]["clips"] if PRIOR_MODE in prior else None
+        survival = of_clips and of_clips["survival"][f"{of_clips['seconds']:g}"]
         return assemble(
             made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
-            clips=clips_section(self.clips, self.given.sets),
+            clips=clips_section(self.clips, self.clip_sets),
             policies=policies,
             differences=summary.differences(self.figures, sets),
             metrics={name: metric(name)._asdict() for name in in_order(names)},
@@ -151,12 +148,10 @@ class EvaluationRun:
             alarms=report_alarms(
                 self.latent.statistics,
                 action["on_student_states"]["mse"],
-                action_noise(self.rollouts[TEACHER][SAMPLED])
-                if SAMPLED in self.rollouts[TEACHER]
-                else None,
+                None if sampled is None else action_noise(sampled),
                 teacher["survival"]["mean"],
                 teacher["reward_fraction"]["mean"],
-                self._prior_survival(prior),
+                survival,
                 self.config.prior_config.seconds,
             ),
         )
@@ -166,21 +161,12 @@ class EvaluationRun:
     ) -> Path:
         """Draws the pictures and writes the report; returns the page.
 
-        Args:
-            folder: of the report.
-            document: of `assemble`.
-            videos: that were drawn.
-            no_videos: why not all were; empty where all were.
-
-        Raises:
-            UserError: the folder cannot be written.
+        `no_videos` says why not all were drawn. Raises UserError where `folder` cannot be written.
         """
         with self.console.status("drawing and writing the report"):
-            missing = {"videos": no_videos} if no_videos else {}
-            if self._prior_missing:
-                missing["prior"] = self._prior_missing
-            if self.latent.missing:
-                missing["latent"] = self.latent.missing
+            latent, prior = self.latent.missing, self._prior_missing
+            missing = {"videos": no_videos, "prior": prior, "latent": latent}
+            missing = {section: why for section, why in missing.items() if why}
             config = to_yaml(without_paths(self.config, self.stored))
             pictures = self._pictures(document)
             return write_report(folder, document, pictures, videos, missing=missing, config=config)
@@ -205,15 +191,8 @@ class EvaluationRun:
             seconds=section.seconds,
             num_episodes=section.num_episodes,
             seed=self.config.eval_config.seed,
-            progress=lambda done, total: progress("prior", done, total),
+            progress=partial(progress, "prior"),
         )
-
-    def _prior_survival(self, prior: dict[str, Any]) -> float | None:
-        """Share of the episodes from the clips that stand at the end, at the learned deviation."""
-        if PRIOR_MODE not in prior:
-            return None
-        figures = prior[PRIOR_MODE]["clips"]
-        return figures["survival"][f"{figures['seconds']:g}"]
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)

@@ -3,7 +3,6 @@
 import contextlib
 import threading
 import time
-from types import TracebackType
 
 from rich.console import Console
 
@@ -21,13 +20,7 @@ class CompileProgress:
     """
 
     def __init__(self, trainer: Trainer, console: Console, progress: str = "auto"):
-        """Takes what is compiled.
-
-        Args:
-            trainer: whose `start_compiling` is called in the context.
-            console: where to.
-            progress: "bar", "plain" or "auto" (a live line on a terminal).
-        """
+        """Takes whose `start_compiling` is called in the context, and how `LoggingSection` shows it."""
         self._trainer = trainer
         self._envs_per_device = trainer.num_envs // trainer.mesh.size
         self._console = console
@@ -47,12 +40,7 @@ class CompileProgress:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Says no more."""
         self._left.set()
         self._thread.join()
@@ -97,12 +85,12 @@ class CompileProgress:
             if self._left.wait(POLL_S):
                 return
         self._something_runs.set()
-        self._say(self._summary(self.figures()))
-
-    def _summary(self, figures: dict[str, float]) -> str:
+        figures = self.figures()
         times = ", ".join(f"{n} {figures[f'compile/{n}_seconds']:.1f} s" for n in self._programs)
         total, each = figures["memory/device_bytes"] / 1e6, figures["memory/bytes_per_env"] / 1e6
-        return f"compiled {times}; {total:,.1f} MB on each device, {each:.2g} MB per environment"
+        self._say(
+            f"compiled {times}; {total:,.1f} MB on each device, {each:.2g} MB per environment"
+        )
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)

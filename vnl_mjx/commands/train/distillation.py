@@ -1,6 +1,6 @@
 """What a distillation trains, stores, measures and shows, for `TrainingRun`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
 from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
-from vnl_mjx.commands.train.local_loggers import CONSOLE_METRICS
-from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
+from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
-from vnl_mjx.commands.train.training_devices import training_mesh
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.evaluation import conformance, metrics
 from vnl_mjx.evaluation.protocol import (
@@ -35,17 +34,13 @@ from vnl_mjx.utils.vae_checkpointing import open_vae_checkpointer, student_items
 
 
 class Distillation:
-    """See `training_run.Training`."""
+    """A distillation for `TrainingRun`; `TeacherTraining` has the same methods."""
 
     console_metrics = CONSOLE_METRICS
     instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
 
     def __init__(self, config: DistillationConfig, run_dir: Path):
-        """Loads and builds everything; nothing is written yet.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
+        """Loads and builds everything; nothing is written yet."""
         self.config = config
         training, given = config.training_config, config.teacher_config
         mesh = training_mesh(
@@ -54,20 +49,14 @@ class Distillation:
         self.experiment = experiment = build_experiment(config, mesh=mesh)
         self.student = build_student(experiment.env, config.vae_config)
         self.teacher = experiment.teacher
-        self.trainer = VaeDistillation(
-            experiment.env,
-            self.student,
-            self.teacher.policy,
-            experiment.clips_of("train"),
-            training,
-            mesh,
-        )
+        policy, clips = self.teacher.policy, experiment.clips_of("train")
+        self.trainer = VaeDistillation(experiment.env, self.student, policy, clips, training, mesh)
         self.metadata = run_metadata(
             config,
             experiment,
             run_dir,
             {"teacher_sha256": self.teacher.sha256},
-            vae=self.student.config.to_dict(),
+            vae=asdict(self.student.config),
             teacher_network=asdict(self.teacher.policy.config),
             teacher_source=relative_source(given.checkpoint_path, run_dir),
             teacher_step=self.teacher.step,
@@ -78,12 +67,12 @@ class Distillation:
         self._losses_since_save: list[Any] = []
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
-        """See `Training`."""
+        """Opens the checkpoints of the run folder, which exists."""
         kept = self.config.checkpoint_config
         return open_vae_checkpointer(run_dir, kept.keep_last, kept.keep_best)
 
     def initial_state(self) -> TrainState:
-        """See `Training`."""
+        """Returns the state of a new run."""
         return self.trainer.init(self.config.training_config.seed)
 
     def introduce(self, state: TrainState, console: Console) -> None:
@@ -100,11 +89,11 @@ class Distillation:
             warn(console, warning)
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """See `Training`."""
+        """Takes the statistics of an update."""
         self._losses_since_save.append(update.learning.loss["action_mse"])
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
-        """See `Training`."""
+        """Returns the metrics of an interval of updates, and warnings by name."""
         steps_per_update = self.trainer.steps_per_update
         groups = self.experiment.walker.actuator_groups
         row = interval_metrics(updates, groups, steps_per_update)
@@ -130,30 +119,29 @@ class Distillation:
         return student_and_teacher(task, self.student, params, self.teacher.policy)
 
     def exported(self, state: TrainState, env_steps: int) -> None:
-        """See `Training`."""
+        """Returns nothing: no other layout is written."""
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """See `Training`; the metric is the mean action error since the checkpoint before."""
+        """Returns what is saved; the metric is the mean action error since the checkpoint before."""
         losses, self._losses_since_save = self._losses_since_save, []
         items = student_items(state.params, self.teacher.policy)
         return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
 
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
-    ) -> None:
-        """See `Training`."""
+    ) -> Sequence[str]:
+        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import STUDENT_CURVES, draw_curves
 
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
         draw_curves(run_dir / METRICS_FILE, run_dir / "plots", STUDENT_CURVES)
         _print_evaluation(console, evaluation)
-        for line in (
+        return (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
             f"figures and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
             f"report with pictures and videos: vnl-mjx eval {run_dir}",
-        ):
-            console.print(line, soft_wrap=True, highlight=False)
+        )
 
 
 def _print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:

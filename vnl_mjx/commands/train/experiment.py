@@ -1,19 +1,14 @@
 """From a configuration to what is trained or played: body, task, clips, and the teacher that is given."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
 
-from vnl_mjx.clips.container import (
-    ClipSplit,
-    ReferenceClips,
-    clips_of_split,
-    marked_split,
-    split_clips,
-)
+from vnl_mjx.clips import container
+from vnl_mjx.clips.container import ClipSplit, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.commands.runtime import simulation
@@ -62,7 +57,7 @@ class Experiment:
 
     def clips_of(self, which: str) -> ReferenceClips:
         """Returns the "train", "held_out" or "all" clips, see `clips.container.clips_of_split`."""
-        return clips_of_split(self.clips, self.split, which)
+        return container.clips_of_split(self.clips, self.split, which)
 
     def identity(self) -> dict[str, Any]:
         """Returns what must be the same for a run to go on: JSON-able, without paths."""
@@ -82,15 +77,9 @@ class Experiment:
 def build_experiment(
     config: DistillationConfig, nominal_body: bool = False, mesh: Mesh | None = None
 ) -> Experiment:
-    """Loads and builds what a distillation needs, up to the student.
+    """Loads and builds what a distillation needs, up to the student, for one device without a mesh.
 
-    Args:
-        config: of the run.
-        nominal_body: leave out the domain randomisation that the teacher was trained with.
-        mesh: of the devices to train on; None: one.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
+    On the nominal body the domain randomisation that the teacher was trained with is left out.
     """
     wanted, training = config.teacher_config, config.training_config
     teacher = load_teacher(wanted.checkpoint_path or DEMO_TEACHER, wanted.step, wanted.activation)
@@ -103,14 +92,9 @@ def build_experiment(
     if nominal_body:
         task_config = on_nominal_body(task_config)
     walker = build_walker(task_config.walker)
+    files, cut = [wanted.reference_data_path or DEMO_CLIPS], config.reference_config
     task, clips = build_task_and_clips(
-        task_config,
-        walker,
-        [wanted.reference_data_path or DEMO_CLIPS],
-        config.reference_config,
-        config.physics_config,
-        teacher.policy,
-        mesh,
+        task_config, walker, files, cut, config.physics_config, teacher.policy, mesh
     )
     return Experiment(
         walker=walker,
@@ -123,16 +107,9 @@ def build_experiment(
 
 
 def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:
-    """Loads and builds what a teacher's training needs, up to the networks.
+    """Loads and builds what a teacher's training needs, up to the networks; see `build_experiment`.
 
     It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too.
-
-    Args:
-        config: of the run.
-        mesh: of the devices to train on; None: one.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
     """
     section, sampling = config.reference_config, config.sampling
     files = section.paths or (DEMO_CLIPS,)
@@ -162,26 +139,12 @@ def build_task_and_clips(
     policy: FrozenPolicy | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[ImitationTask, ReferenceClips]:
-    """Builds a task, and reads clips that it can follow.
+    """Builds a task for a walker built from `config.walker`, and reads clips that it can follow.
 
-    Args:
-        config: of the task.
-        walker: built from `config.walker`.
-        files: of clips.
-        cut: how they are cut.
-        physics: where the simulation runs.
-        policy: that has to fit the task.
-        mesh: of the devices to train on; None: one.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others.
+    `cut` says how the clips are cut; `policy` has to fit the task; `mesh` is as of `build_experiment`.
     """
-    clips = merge(
-        [
-            read_clips(file, walker, clip_length=cut.clip_length, rate_hz=cut.rate_hz)
-            for file in files
-        ]
-    )
+    cuts = {"clip_length": cut.clip_length, "rate_hz": cut.rate_hz}
+    clips = merge([read_clips(file, walker, **cuts) for file in files])
     task = build_task(config, walker, **simulation(physics), mesh=mesh)
     if policy is not None:
         check_sizes(task, policy)
@@ -203,17 +166,11 @@ def build_student(env: ImitationEnvironment, section: VaeSection) -> StudentVAE:
 
 def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> ActorCritic:
     """Returns policy and value network sized for the observation and action of `env`."""
-    is_recurrent = network.lstm_num_layers > 0
-    policy = IntentionConfig(
-        **_sizes(env),
-        latent_dim=network.latent_dim,
-        encoder_hidden_sizes=network.encoder_hidden_sizes,
-        decoder_hidden_sizes=network.decoder_hidden_sizes,
-        activation=network.activation,
-        lstm_hidden_size=network.lstm_hidden_size if is_recurrent else 0,
-        lstm_num_layers=network.lstm_num_layers,
-        observation_clip=network.observation_clip,
-    )
+    names = {item.name for item in fields(IntentionConfig)}
+    shared = {name: value for name, value in asdict(network).items() if name in names}
+    if network.lstm_num_layers == 0:
+        shared["lstm_hidden_size"] = 0
+    policy = IntentionConfig(**_sizes(env), **shared)
     value = ValueConfig(
         observation_size=policy.observation_size,
         hidden_sizes=network.value_hidden_sizes,
@@ -231,5 +188,5 @@ def _sizes(env: ImitationEnvironment) -> dict[str, int]:
 def _split(
     clips: ReferenceClips, held_out_fraction: float, seed: int, use_marks: bool = True
 ) -> ClipSplit:
-    marked = marked_split(clips, seed) if use_marks else None
-    return marked or split_clips(clips.num_clips, held_out_fraction, seed)
+    marked = container.marked_split(clips, seed) if use_marks else None
+    return marked or container.split_clips(clips.num_clips, held_out_fraction, seed)

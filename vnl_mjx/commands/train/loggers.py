@@ -1,44 +1,253 @@
-"""Every logger that a run asks for, as one."""
+"""The loggers of a run: a JSONL file and the console; Weights & Biases and TensorBoard where asked for.
 
-from collections.abc import Callable, Mapping, Sequence
+The latter two are never able to stop a run.
+"""
+
+import contextlib
+import errno
+import io
+import json
+import math
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
-from vnl_mjx.commands.train.local_loggers import (
-    CONSOLE_METRICS,
-    ConsoleLogger,
-    JsonlLogger,
-    MetricsLogger,
-)
-from vnl_mjx.commands.train.optional_loggers import OptionalLogger, TensorBoardLogger, WandbLogger
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.schema import WandbSection
+from vnl_mjx.config.teacher import TrainingConfig
+from vnl_mjx.errors import UserError, first_line
 
 Warn = Callable[[str], None]
+
+# Metrics on the console: label and name.
+CONSOLE_METRICS = (
+    ("loss", "loss/total"),
+    ("mse", "loss/action_mse"),
+    ("kl", "loss/kl"),
+    ("reward", "episode/reward"),
+)
+
+
+class MetricsLogger(Protocol):
+    """A receiver of named numbers."""
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Takes the metrics of a run after `env_steps` environment steps."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left. Nothing is logged afterwards."""
+        ...
+
+
+class JsonlLogger:
+    """One JSON object per line, on the disk before `log` returns; a number that is not finite is null."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._open()
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Appends one line."""
+        row = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        line = (json.dumps({"env_steps": env_steps, **row}) + "\n").encode()
+        with self._writing():
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate_after(self, env_steps: int) -> None:
+        """Forgets lines later than `env_steps`, and a last line that a killed run left unfinished."""
+        self.close()
+        part = self._path.with_name(self._path.name + ".part")
+        with self._writing():
+            lines = self._path.read_text("utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if _is_row(line, env_steps)]
+            part.write_text("".join(kept), encoding="utf-8")
+            os.replace(part, self._path)
+        self._open()
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._writing():
+            self._file.close()
+
+    def _open(self) -> None:
+        with self._writing():  # unbuffered, so that a line is in the file when it was written
+            self._file = self._path.open("ab", buffering=0)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._path}: cannot write metrics ({error.strerror}); free space there or give "
+                "another run_dir"
+            ) from error
+
+
+class ConsoleLogger:
+    """A progress bar on a terminal, one line per call elsewhere.
+
+    `metrics` are label and name of what is shown; a row with none of these is printed as it is.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total_steps: int,
+        start_steps: int = 0,
+        progress: str = "auto",
+        metrics: Sequence[tuple[str, str]] = CONSOLE_METRICS,
+    ):
+        self._console, self._total, self._metrics = console, total_steps, metrics
+        self._start = self._last = (time.monotonic(), start_steps)
+        self._bar = None
+        if progress == "bar" or (progress == "auto" and self._console.is_terminal):
+            self._bar = Progress(
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("compiling", total=total_steps, completed=start_steps)
+            self._bar.start()
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Shows the state of the run."""
+        shown = [f"{label} {metrics[name]:.4g}" for label, name in self._metrics if name in metrics]
+        if not shown:
+            row = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            self.note(f"at {env_steps:,} steps: {row}")
+            return
+        now = time.monotonic()
+        rate = _rate(self._last, (now, env_steps))
+        left = (self._total - env_steps) / max(_rate(self._start, (now, env_steps)), 1e-9)
+        self._last = (now, env_steps)
+        text = "  ".join([*shown, f"{rate:,.0f} steps/s"])
+        if self._bar is None:
+            share = f"{env_steps:,}/{self._total:,} steps ({env_steps / self._total:.0%})"
+            self.note(f"{share}  {text}  {_clock(left)} left")
+        else:
+            self._bar.update(self._task, completed=env_steps, description=text)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Prints a line of text, above the bar where there is one."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class OptionalLogger:
+    """A logger whose failures, in `build` too, cost one warning and the logger, never the run."""
+
+    def __init__(self, name: str, build: Callable[[], MetricsLogger], warn: Callable[[str], None]):
+        self._name, self._warn = name, warn
+        self._logger: MetricsLogger | None = None
+        self._logger = self._attempt(build)
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Hands the metrics on, if the service still answers."""
+        if self._logger is not None:
+            self._attempt(lambda logger=self._logger: logger.log(env_steps, metrics))
+
+    def close(self) -> None:
+        """Closes the service, if it still answers."""
+        if self._logger is not None:
+            self._attempt(self._logger.close)
+
+    def _attempt(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except Exception as error:  # whatever a third party's service may throw
+            self._logger = None
+            self._warn(f"{self._name} is off for this run: {first_line(error)}")
+
+
+class WandbLogger:
+    """A Weights & Biases run; a resumed run folder continues its run there."""
+
+    def __init__(self, section: WandbSection, run_dir: Path, config: dict[str, Any]):
+        try:
+            import wandb
+        except ImportError as error:
+            raise RuntimeError(_missing("wandb")) from error
+        id_file = run_dir / "wandb_run_id"
+        if not id_file.exists():
+            id_file.write_text(uuid.uuid4().hex[:8], encoding="ascii")
+        with _nobody_at_the_keyboard():
+            self._run = wandb.init(
+                project=section.project,
+                group=section.group_name,
+                name=section.exp_name,
+                mode=section.mode,
+                id=id_file.read_text(encoding="ascii").strip(),
+                resume="allow" if section.mode == "online" else None,
+                dir=run_dir,
+                config=config,
+                settings=wandb.Settings(
+                    silent=True, console="off", init_timeout=30, finish_timeout=60
+                ),
+            )
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Sends the metrics in the background."""
+        self._run.log(dict(metrics), step=env_steps)
+
+    def close(self) -> None:
+        """Waits up to a minute for the upload."""
+        self._run.finish()
+
+
+class TensorBoardLogger:
+    """TensorBoard event files; events later than `start_steps` of an earlier start are dropped."""
+
+    def __init__(self, log_dir: Path, start_steps: int = 0):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise RuntimeError(_missing("tensorboard")) from error
+        self._writer = SummaryWriter(
+            str(log_dir), purge_step=start_steps + 1 if start_steps else None
+        )
+
+    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
+        """Writes the finite metrics."""
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, float(value), env_steps)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self._writer.close()
 
 
 class Loggers:
     """metrics.jsonl and the console; Weights & Biases and TensorBoard where configured.
 
-    Args:
-        config: the run's configuration.
-        run_dir: folder of the run, which exists.
-        console: where progress and warnings go.
-        resume_from: environment steps of the checkpoint that the run continues, None for a new run.
-            Metrics logged later than that are forgotten.
-        console_metrics: label and name of what the console shows of a row.
-        writes: anything but the console; of several processes one does.
-
-    Raises:
-        UserError: metrics.jsonl cannot be written.
+    What was logged later than `resume_from`, the environment steps of the checkpoint that the run
+    continues, is forgotten. Of several processes one `writes` anything but the console.
     """
 
     def __init__(
         self,
-        config: DistillationConfig | TeacherTrainingConfig,
+        config: TrainingConfig,
         run_dir: Path,
         console: Console,
         resume_from: int | None = None,
@@ -82,3 +291,34 @@ class Loggers:
         """Closes every logger."""
         for logger in self._loggers:
             logger.close()
+
+
+def _rate(before: tuple[float, int], after: tuple[float, int]) -> float:
+    return (after[1] - before[1]) / max(after[0] - before[0], 1e-9)
+
+
+def _clock(seconds: float) -> str:
+    # A run ends with a whole update, so the last lines may stand beyond the total.
+    minutes, seconds = divmod(round(min(max(seconds, 0), 359_999)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _is_row(line: str, env_steps: int) -> bool:
+    try:
+        return line.endswith("\n") and json.loads(line)["env_steps"] <= env_steps
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _missing(extra: str) -> str:
+    return f"not installed; run with `uv run --extra {extra}`, or pip install 'vnl-mjx[{extra}]'"
+
+
+@contextlib.contextmanager
+def _nobody_at_the_keyboard() -> Iterator[None]:
+    """Standard input that is no terminal, so that a missing API key is an error and not a question."""
+    stdin, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = stdin

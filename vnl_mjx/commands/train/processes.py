@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
+from vnl_mjx.devices import environment_mesh
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
+from vnl_mjx.training.segments import num_groups
 
 ADDRESS_VARIABLE = "JAX_COORDINATOR_ADDRESS"  # host:port of the first process
 COUNT_VARIABLE = "JAX_NUM_PROCESSES"
@@ -46,11 +49,7 @@ class Launch:
 
 
 def join() -> None:
-    """Joins the other processes of the job, if there are some; to be called before JAX is used.
-
-    Raises:
-        UserError: the variables contradict each other, or the others cannot be reached.
-    """
+    """Joins the other processes of the job, if there are some; to be called before JAX is used."""
     launch = find_launch(os.environ)
     if launch is None:
         return
@@ -75,11 +74,7 @@ def join() -> None:
 
 
 def find_launch(environ: Mapping[str, str]) -> Launch | None:
-    """What Slurm, Open MPI or variables set by hand say; None where there is one process.
-
-    Raises:
-        UserError: a variable is missing or wrong.
-    """
+    """What Slurm, Open MPI or variables set by hand say; None where there is one process."""
     if COUNT_VARIABLE in environ or INDEX_VARIABLE in environ:
         names, here = (COUNT_VARIABLE, INDEX_VARIABLE), 1
     elif "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ:  # by srun, not by sbatch alone
@@ -107,12 +102,7 @@ def find_launch(environ: Mapping[str, str]) -> Launch | None:
 
 def is_first() -> bool:
     """Whether this is the process that prints and writes."""
-    return index() == 0
-
-
-def index() -> int:
-    """Which one this process is."""
-    return jax.process_index()
+    return jax.process_index() == 0
 
 
 def highest(value: int) -> int:
@@ -123,19 +113,10 @@ def highest(value: int) -> int:
 
 
 def of_first(text: str) -> str:
-    """The first process' text; every process has to call it.
-
-    Raises:
-        ValueError: it is longer than some thousand bytes.
-    """
+    """The first process' text, such as a path; every process has to call it."""
     if jax.process_count() == 1:
         return text
-    given = text.encode()
-    if len(given) > _LONGEST_TEXT:
-        raise ValueError(
-            f"expected at most {_LONGEST_TEXT} bytes, found {len(given)}: {text:.40}..."
-        )
-    row = np.frombuffer(given.ljust(_LONGEST_TEXT, b"\0"), np.uint8)
+    row = np.frombuffer(text.encode().ljust(_LONGEST_TEXT, b"\0"), np.uint8)
     return bytes(multihost_utils.broadcast_one_to_all(row)).rstrip(b"\0").decode()
 
 
@@ -158,6 +139,33 @@ def first_does(action: Callable[[], object]) -> None:
         raise error
     if failed:
         raise SystemExit(USER_ERROR_EXIT_STATUS)  # the first process says why
+
+
+def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_key: str) -> Mesh:
+    """The devices that share the environments of a run evenly.
+
+    Args:
+        wanted: `num_devices` of the configuration; None: of those that JAX sees as many as find their
+            share of every minibatch in their own memory. Several processes take all their devices.
+        num_envs: environments of the run.
+        minibatch_rows: that a gradient step learns from, see `training.segments.num_groups`.
+        envs_key: of `num_envs` in the configuration, for the message.
+    """
+    found = len(jax.devices())
+    if wanted is None:
+        groups = num_groups(num_envs, minibatch_rows)
+        wanted = max(n for n in range(1, found + 1) if groups % n == 0)
+        if jax.process_count() > 1:
+            wanted = found
+    mesh = environment_mesh(wanted)
+    if num_envs % wanted:
+        fewer = max(n for n in range(1, wanted) if num_envs % n == 0)
+        or_fewer = f", or num_devices={fewer}" if jax.process_count() == 1 else ""
+        raise UserError(
+            f"num_devices: expected a divisor of {envs_key} = {num_envs}, found {wanted}; give "
+            f"{envs_key}={-(-num_envs // wanted) * wanted}{or_fewer}"
+        )
+    return mesh
 
 
 def _wait_for_first(launch: Launch, address: str) -> None:

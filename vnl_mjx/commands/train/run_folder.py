@@ -2,10 +2,11 @@
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from vnl_mjx.checkpoints.run import FORMAT_VERSION
 from vnl_mjx.commands.runtime import describe_runtime
@@ -14,65 +15,29 @@ from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
 
 METRICS_FILE = "metrics.jsonl"
-_PACKAGES = (
-    "vnl-mjx",
-    "mujoco",
-    "mujoco-mjx",
-    "jax",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-)
+_PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 # Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
 # do not. A run may go on on another machine, with numbers that are close and not bit-identical.
-_DECISIVE_SECTIONS = (
-    "vae_config",
-    "training_config",
-    "network",
-    "ppo",
-    "sampling",
-    "reference_config",
-)
+_DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "reference_config")
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
 _NOT_RECORDED = ("run_dir", "init_from", "task", "teacher_config", "walker_config")
 
 
-def new_run_dir(name: str) -> str:
-    """A folder of its own for a run that was given none."""
-    return f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
 def make_run_dir(run_dir: Path) -> None:
-    """Creates the folder and tries to write in it; of several processes the first one does.
-
-    Raises:
-        UserError: it cannot be written, or is another one in each process.
-    """
-    processes.first_does(lambda: _make_run_dir(run_dir))
+    """Creates the folder and tries to write in it; of several processes the first one does."""
+    processes.first_does(lambda: make_writable(run_dir, "run_dir"))
     if not run_dir.is_dir():
         raise UserError(
-            f"run_dir: process {processes.index()} does not find {run_dir}, which the first one made; "
+            f"run_dir: process {jax.process_index()} does not find {run_dir}, which the first one made; "
             "give a folder on a file system that all the machines share"
         )
-
-
-def _make_run_dir(run_dir: Path) -> None:
-    probe = run_dir / ".write_probe"
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        probe.write_text("vnl-mjx")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"run_dir: cannot write to {run_dir} ({error.strerror}); choose another run_dir"
-        ) from error
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
@@ -94,7 +59,7 @@ def relative_source(path: str | None, run_dir: Path) -> str | None:
 
 
 def run_metadata(
-    config: DistillationConfig | TeacherTrainingConfig,
+    config: TrainingConfig,
     experiment: Experiment,
     run_dir: Path,
     identity: Mapping[str, Any],
@@ -105,13 +70,6 @@ def run_metadata(
     Keys: `config` (without paths and task), `identity`, `walker`, `actuator_names`, `walker_source` (relative
     to the run folder, null for the bundled one), `reference_name`, `clip_names`, `runtime` (see
     `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
-
-    Args:
-        config: of the run.
-        experiment: what is trained on.
-        run_dir: folder of the run.
-        identity: what must be the same for a run to go on, besides `Experiment.identity`.
-        **own: further keys.
     """
     sections = {k: v for k, v in to_dict(config).items() if k not in _NOT_RECORDED}
     sections["reference_config"].pop("paths", None)
@@ -132,16 +90,13 @@ def run_metadata(
     return json.loads(json.dumps(document))
 
 
-def check_format(stored: Mapping[str, Any], run_dir: Path, instead: str) -> None:
-    """Checks that the training state of a checkpoint can be read.
-
-    Args:
-        stored: metadata of the checkpoint.
-        run_dir: its folder, for the message.
-        instead: what to do with a run of an older format.
+def check_same_run(
+    stored: dict[str, Any], current: dict[str, Any], run_dir: Path, instead: str = ""
+) -> None:
+    """Compares the metadata of a checkpoint with those of the run that would continue it.
 
     Raises:
-        UserError: an older version wrote it.
+        UserError: an older version wrote it, or anything that decides the numbers differs; says what.
     """
     found = stored["format_version"]
     if found < FORMAT_VERSION:
@@ -149,27 +104,11 @@ def check_format(stored: Mapping[str, Any], run_dir: Path, instead: str) -> None
             f"cannot resume {run_dir}: expected checkpoints of format {FORMAT_VERSION}, found format "
             f"{found} of an older vnl-mjx, whose training state is laid out differently; {instead}"
         )
-
-
-def check_same_run(stored: dict[str, Any], current: dict[str, Any], run_dir: Path) -> None:
-    """Compares the metadata of a checkpoint with those of the run that would continue it.
-
-    Args:
-        stored: of the checkpoint.
-        current: of the run.
-        run_dir: its folder, for the message.
-
-    Raises:
-        UserError: anything that decides the numbers differs; says what.
-    """
     old, new = (_with_defaults(document, run_dir) for document in (stored, current))
-    differences = [
-        difference
-        for section in _DECISIVE_SECTIONS
-        for difference in _differences(
-            old["config"].get(section), new["config"].get(section), section
-        )
-    ]
+    differences = []
+    for section in _DECISIVE:
+        before, now = (document["config"].get(section) for document in (old, new))
+        differences += _differences(before, now, section)
     differences += _differences(old["identity"], new["identity"], "")
     if differences:
         more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""

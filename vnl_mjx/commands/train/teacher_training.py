@@ -1,5 +1,6 @@
 """What a teacher's training by PPO trains, stores, measures and shows, for `TrainingRun`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,19 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.console import (
-    clip_rows,
-    listed,
-    num_parameters,
-    policy_rows,
-    print_table,
-    warn,
-)
+from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_actor_critic, build_teacher_experiment
 from vnl_mjx.commands.train.loggers import Warn
+from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
 from vnl_mjx.commands.train.teacher_video import TeacherVideos
-from vnl_mjx.commands.train.training_devices import training_mesh
-from vnl_mjx.compat.teacher_checkpoints import TEACHER_FOLDER, open_teacher_checkpointer
 from vnl_mjx.compat.teacher_start import TeacherStart, read_start
-from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
-from vnl_mjx.compat.track_mjx_writer import track_mjx_config
+from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX, listed, num_parameters, policy_rows
+from vnl_mjx.compat.track_mjx_writer import (
+    TEACHER_FOLDER,
+    open_teacher_checkpointer,
+    track_mjx_config,
+)
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.evaluation.protocol import (
@@ -52,7 +49,7 @@ NOT_EVALUATED = -1.0
 
 
 class TeacherTraining:
-    """See `training_run.Training`."""
+    """A training of a teacher for `TrainingRun`; `Distillation` has the same methods."""
 
     console_metrics = (
         ("reward", "rollout/reward_fraction"),
@@ -68,11 +65,7 @@ class TeacherTraining:
     )
 
     def __init__(self, config: TeacherTrainingConfig, run_dir: Path):
-        """Loads and builds everything; nothing is written yet.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
+        """Loads and builds everything; nothing is written yet."""
         self.config, ppo = config, config.ppo
         rows = ppo.num_envs // ppo.num_minibatches
         mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
@@ -82,14 +75,9 @@ class TeacherTraining:
         if config.init_from is not None:
             shapes = jax.eval_shape(self.model.init, jax.random.PRNGKey(0))
             self.start = read_start(config.init_from, self.model.policy_config, shapes.value)
-        self.trainer = Ppo(
-            experiment.env,
-            self.model,
-            experiment.clips_of("train"),
-            ppo,
-            mesh,
-            PoseGuide(experiment.env.task) if config.has_guidance else None,
-        )
+        clips = experiment.clips_of("train")
+        guide = PoseGuide(experiment.env.task) if config.has_guidance else None
+        self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         self.metadata = run_metadata(
             config,
@@ -107,7 +95,7 @@ class TeacherTraining:
         self._metric_since_save = NOT_EVALUATED
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
-        """See `Training`."""
+        """Opens the checkpoints of the run folder, which exists."""
         kept = self.config.checkpoint_config
         return open_teacher_checkpointer(
             run_dir, self.track_mjx_config(), kept.keep_last, kept.keep_best
@@ -170,11 +158,11 @@ class TeacherTraining:
             warn(console, warning)
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """See `Training`; a video that was begun is finished."""
+        """Takes the statistics of an update; a video that was begun is finished."""
         self._videos.poll(warn)
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
-        """See `Training`."""
+        """Returns the metrics of an interval of updates, and warnings by name."""
         row = ppo_metrics(updates, self.config.task.reward)
         return row, ppo_alarms(row, len(updates) * self.trainer.steps_per_update)
 
@@ -202,18 +190,18 @@ class TeacherTraining:
         return evaluation, evaluation.headline()
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
-        """See `Training`."""
+        """Returns what is written in track-mjx's layout."""
         return track_mjx_state(state, env_steps)
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """See `Training`; the metric is the reward evaluated since the checkpoint before."""
+        """Returns what is saved; the metric is the reward evaluated since the checkpoint before."""
         metric, self._metric_since_save = self._metric_since_save, NOT_EVALUATED
         return {"metric": metric}
 
     def conclude(
         self, evaluation: TeacherEvaluation, env_steps: int, run_dir: Path, console: Console
-    ) -> None:
-        """See `Training`; draws the last video too."""
+    ) -> Sequence[str]:
+        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import TEACHER_CURVES, draw_curves
 
@@ -227,13 +215,12 @@ class TeacherTraining:
             self._videos.start(evaluation, self._eval_clips, env_steps)
             self._videos.finish(lambda text: warn(console, text))
         teacher = run_dir / TEACHER_FOLDER
-        for line in (
+        return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
             f"evaluate: vnl-mjx eval-teacher {teacher}",
             f"distil: vnl-mjx distill teacher_config.checkpoint_path={teacher}",
-        ):
-            console.print(line, soft_wrap=True, highlight=False)
+        )
 
     def _task_rows(self) -> dict[str, str]:
         """Body, simulation and episodes."""

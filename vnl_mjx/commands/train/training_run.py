@@ -1,9 +1,10 @@
 """One training on disk, whatever is trained: run folder, checkpoints, logs, signals."""
 
+import contextlib
 import signal
-from collections.abc import Sequence
+import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
@@ -13,87 +14,21 @@ from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
-from vnl_mjx.commands.train.loggers import Loggers, Warn
-from vnl_mjx.commands.train.run_folder import (
-    check_format,
-    check_same_run,
-    make_run_dir,
-    new_run_dir,
-)
+from vnl_mjx.commands.train.loggers import Loggers
+from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
-from vnl_mjx.commands.train.training_devices import describe_mesh
-from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
-from vnl_mjx.training.trainer import Trainer, TrainState, Update
+from vnl_mjx.training.trainer import TrainState, Update
 
 
-class Training(Protocol):
-    """What differs between trainings: what is built, stored, measured and shown."""
-
-    @property
-    def trainer(self) -> Trainer:
-        """The trainer of the networks."""
-        ...
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the run and each of its checkpoints record, JSON-able."""
-        ...
-
-    @property
-    def console_metrics(self) -> Sequence[tuple[str, str]]:
-        """Label and name of what the console shows of a row of metrics."""
-        ...
-
-    @property
-    def instead(self) -> str:
-        """What to do with a run of an older format, of which {run} is the folder."""
-        ...
-
-    def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
-        """Opens the checkpoints of the run folder, which exists."""
-        ...
-
-    def initial_state(self) -> TrainState:
-        """Returns the state of a new run."""
-        ...
-
-    def introduce(self, state: TrainState, console: Console) -> None:
-        """Shows what is about to be trained."""
-        ...
-
-    def note_update(self, update: Update, warn: Warn) -> None:
-        """Takes the statistics of an update."""
-        ...
-
-    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
-        """Returns the metrics of an interval of updates, and warnings by name."""
-        ...
-
-    def evaluate(self, state: TrainState, env_steps: int, since: int) -> tuple[Any, dict[str, Any]]:
-        """Returns an evaluation and the row of it that is logged; the one before was at `since`."""
-        ...
-
-    def exported(self, state: TrainState, env_steps: int) -> Any:
-        """Returns what the checkpointer's export writes of the state; None without one."""
-        ...
-
-    def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """Returns `items` and `metric` of `RunCheckpointer.save`."""
-        ...
-
-    def conclude(self, evaluation: Any, env_steps: int, run_dir: Path, console: Console) -> None:
-        """Shows and writes the last evaluation and the curves; the checkpoint is written."""
-        ...
-
-
-def train(config: DistillationConfig | TeacherTrainingConfig) -> int:
+def train(config: TrainingConfig) -> int:
     """Trains what is configured and returns the exit status."""
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
-    given = processes.of_first(config.run_dir or new_run_dir(config.wandb_config.exp_name))
+    new = f"runs/{config.wandb_config.exp_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    given = processes.of_first(config.run_dir or new)
     run_dir, console = Path(given).expanduser(), Console(quiet=not processes.is_first())
     return TrainingRun(config, run_dir, console).execute()
 
@@ -104,23 +39,9 @@ class TrainingRun:
     checkpointer: RunCheckpointer
     loggers: Loggers
 
-    def __init__(
-        self,
-        config: DistillationConfig | TeacherTrainingConfig,
-        run_dir: Path,
-        console: Console,
-    ):
-        """Loads and builds what is trained; nothing is written yet.
-
-        Args:
-            config: of the run.
-            run_dir: folder of the run.
-            console: where progress and warnings go.
-
-        Raises:
-            UserError: an input is missing, damaged or does not fit.
-        """
-        self.training: Training
+    def __init__(self, config: TrainingConfig, run_dir: Path, console: Console):
+        """Loads and builds what is trained; nothing is written yet."""
+        self.training: Distillation | TeacherTraining
         if isinstance(config, TeacherTrainingConfig):
             self.training = TeacherTraining(config, run_dir)
         else:
@@ -135,37 +56,30 @@ class TrainingRun:
         self._evaluated_at, self._evaluation = 0, None
         self._raised_alarms: set[str] = set()
 
-    def initial_state(self) -> TrainState:
-        """Returns the state of a new run."""
-        return self.training.initial_state()
-
     def execute(self) -> int:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
         make_run_dir(self.run_dir)
         self.checkpointer = self.training.open_checkpointer(self.run_dir)
-        try:
+        with contextlib.closing(self.checkpointer), contextlib.ExitStack() as signals:
             latest = processes.number_of_first(self.checkpointer.latest_step())
             self._check_resume(latest)
-            previous = {
-                s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
-            }
-            try:
-                return self._train(latest)
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
-        finally:
-            self.checkpointer.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                previous = signal.signal(number, self._on_signal)
+                signals.callback(signal.signal, number, previous)
+            return self._train(latest)
 
     def _train(self, latest: int | None) -> int:
         self.console.print(f"run folder: {self.run_dir}", soft_wrap=True)
         print_table(self.console, "Computing", runtime_rows(self.metadata["runtime"]))
         if self.trainer.mesh.size > 1:
-            self.console.print(describe_mesh(self.trainer.mesh, self.trainer.num_envs))
+            mesh = self.trainer.mesh
+            kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
+            each = self.trainer.num_envs // mesh.size
+            self.console.print(f"{mesh.size} devices ({kinds}), {each} environments each")
         progress = self._config.logging_config.progress
         with CompileProgress(self.trainer, self.console, progress) as self._compiling:
             self.trainer.start_compiling()
-            state = self.initial_state()
+            state = self.training.initial_state()
             if latest is None:
                 processes.first_does(lambda: self.training.introduce(state, self.console))
             else:
@@ -174,20 +88,14 @@ class TrainingRun:
                 self.checkpointer.resume_export(latest, self.training.exported(state, latest))
                 self._saved_at = self._evaluated_at = latest
             self._compiling.wait()
+            shown = self.training.console_metrics
             self.loggers = Loggers(
-                self._config,
-                self.run_dir,
-                self.console,
-                latest,
-                self.training.console_metrics,
-                writes=self._leads,
+                self._config, self.run_dir, self.console, latest, shown, writes=self._leads
             )
-            try:
+            with contextlib.closing(self.loggers):
                 if not self._is_stopped():
                     state = self.trainer.train(state, self._config.num_steps, self._on_update)
                 return self._finish(state)
-            finally:
-                self.loggers.close()
 
     def _check_resume(self, latest: int | None) -> None:
         resume = self._config.resume
@@ -203,14 +111,13 @@ class TrainingRun:
                 "'never'; choose another run_dir, or give resume=auto to go on with it"
             )
         stored = self.checkpointer.metadata(latest)
-        check_format(stored, self.run_dir, self.training.instead.format(run=self.run_dir))
-        check_same_run(stored, self.metadata, self.run_dir)
+        instead = self.training.instead.format(run=self.run_dir)
+        check_same_run(stored, self.metadata, self.run_dir, instead)
         for name, now in self.metadata["runtime"].items():
             before = stored.get("runtime", {}).get(name, now)
             if before != now:
-                warn(
-                    self.console, f"{name} was {before}, now {now}: numbers are alike, not the same"
-                )
+                changed = f"{name} was {before}, now {now}"
+                warn(self.console, f"{changed}: numbers are alike, not the same")
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         if self._stop_signal is not None and number == signal.SIGINT:
@@ -264,13 +171,9 @@ class TrainingRun:
         self._raised_alarms = set(found)
 
     def _save(self, state: TrainState, env_steps: int) -> None:
-        self.checkpointer.save(
-            env_steps,
-            state,
-            self.metadata,
-            exported=self.training.exported(state, env_steps),
-            **self.training.checkpoint(state),
-        )
+        kept = self.training.checkpoint(state)
+        exported = self.training.exported(state, env_steps)
+        self.checkpointer.save(env_steps, state, self.metadata, exported=exported, **kept)
         self._saved_at = env_steps
 
     def _finish(self, state: TrainState) -> int:
@@ -288,7 +191,8 @@ class TrainingRun:
     def _conclude(self, state: TrainState, env_steps: int) -> None:
         evaluation = self._evaluate(state, env_steps)
         self.loggers.finish()
-        self.training.conclude(evaluation, env_steps, self.run_dir, self.console)
+        for line in self.training.conclude(evaluation, env_steps, self.run_dir, self.console):
+            self.console.print(line, soft_wrap=True, highlight=False)
 
     def _say_stopped(self, env_steps: int) -> int:
         self.loggers.finish()

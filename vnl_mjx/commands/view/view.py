@@ -1,7 +1,10 @@
 """`vnl-mjx view`: a clip, or a policy, as a video, as a sheet of pictures, or in the browser."""
 
+import difflib
+import math
+from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,44 +15,20 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.console import frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.output import terminate_cleanly
-from vnl_mjx.commands.view.view_options import ViewOptions, check_options, clip_of_name, output_path
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import file_name
 from vnl_mjx.report.rendering import browser
+from vnl_mjx.report.rendering.cameras import VIEWS
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.side_by_side import Video, one_motion, render_side_by_side
+from vnl_mjx.report.rendering.side_by_side import SideBySide, one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
-
-@dataclass(frozen=True)
-class ClipPart:
-    """What is shown of one clip.
-
-    Attributes:
-        title: name of the clip.
-        note: what has to be said wherever the clip is shown, or nothing.
-        qpos: float64 [frame, nq].
-        rate_hz: frames per second.
-        first_time: of the first frame in the clip, seconds.
-    """
-
-    title: str
-    note: str
-    qpos: np.ndarray
-    rate_hz: float
-    first_time: float
+_MIN_PIXELS, _MAX_PIXELS = 64, 4096
 
 
-def run(path: Path | None, options: ViewOptions) -> int:
-    """Shows clips of a file, or a policy, and returns the exit status.
-
-    Args:
-        path: file of clips, or a checkpoint or run folder; None for the bundled teacher.
-        options: the rest.
-
-    Raises:
-        UserError: an option or the file is wrong, or nothing can draw here.
-    """
-    path = path and path.expanduser()
+def run(options: Namespace) -> int:
+    """Shows clips of a file, or a policy, and returns the exit status."""
+    path = options.path and options.path.expanduser()
     check_options(options, is_policy=path is None or path.is_dir())
     if options.browser:
         browser.check_installed()
@@ -60,54 +39,50 @@ def run(path: Path | None, options: ViewOptions) -> int:
 
         return view_policy.run(path, options)
     walker = body_of_file(path, options.mjcf, options.scale, options.root_body)
-    parts = list(read_parts(path, walker, options))
+    motions = list(read_parts(path, walker, options))
     if options.browser:
-        (part,) = parts
+        (motion,) = motions
         return browser.serve(
-            walker, part.qpos, part.rate_hz, title=part.title, note=part.note, port=options.port
+            walker,
+            motion.panes[0].qpos,
+            motion.rate_hz,
+            title=motion.title,
+            note=motion.note,
+            port=options.port,
         )
-    console = Console()
     if options.all_clips and options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        video = _draw(walker, part, output_path(path, part.title, options), options, console)
-        console.print(
-            f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with "
-            f"{video.backend}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    for motion in motions:
+        draw(walker, motion, output_path(path, motion.title, options), options, motion.title)
     return 0
 
 
-def read_parts(path: Path, walker: Walker, options: ViewOptions) -> Iterator[ClipPart]:
-    """The clip that was asked for, or every clip.
-
-    Raises:
-        UserError: the file cannot be read, or has no such clip or no such part of it.
-    """
-    number = int(options.clip) if options.clip.isascii() and options.clip.isdigit() else None
-    one = None if options.all_clips or number is None else [number]
-    clips = read_clips(path, walker, clips=one)
-    if options.all_clips:
+def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideBySide]:
+    """The clip that was asked for, or every clip."""
+    by_number = options.clip.isascii() and options.clip.isdigit() and not options.all_clips
+    clips = read_clips(path, walker, clips=[int(options.clip)] if by_number else None)
+    if options.all_clips or by_number:
         chosen = range(clips.num_clips)
     else:
-        chosen = [0 if number is not None else clip_of_name(clips, options.clip)]
+        chosen = [clip_of(clips, options.clip)]
     qpos = np.asarray(clips.qpos(), np.float64)
     for clip in chosen:
         first, length = int(clips.starts[clip]), int(clips.lengths[clip])
         start, stop = _part(options, length, clips.rate_hz, clips.names[clip])
-        yield ClipPart(
+        yield one_motion(
+            qpos[first + start : first + stop],
+            clips.rate_hz,
+            views=options.views,
+            size=options.size,
+            fps=options.fps,
+            speed=options.speed,
             title=clips.names[clip],
             note=_note(clips, clip),
-            qpos=qpos[first + start : first + stop],
-            rate_hz=clips.rate_hz,
             first_time=start / clips.rate_hz,
         )
 
 
-def _part(options: ViewOptions, length: int, rate_hz: float, name: str) -> tuple[int, int]:
+def _part(options: Namespace, length: int, rate_hz: float, name: str) -> tuple[int, int]:
     start = round(options.start * rate_hz)
     if start >= length:
         raise UserError(
@@ -125,25 +100,90 @@ def _note(clips: ReferenceClips, clip: int) -> str:
     return ", ".join(text for text, holds in marks.items() if holds)
 
 
-def _draw(
-    walker: Walker, part: ClipPart, output: Path, options: ViewOptions, console: Console
-) -> Video:
-    motion = one_motion(
-        part.qpos,
-        part.rate_hz,
-        views=options.views,
-        size=options.size,
-        fps=options.fps,
-        speed=options.speed,
-        title=part.title,
-        note=part.note,
-        first_time=part.first_time,
-    )
+def check_options(options: Namespace, is_policy: bool) -> None:
+    """Raises UserError for the first option that cannot be met."""
+    _check_views(options)
+    _check_kind(options, is_policy)
+    if not (math.isfinite(options.start) and options.start >= 0):
+        raise UserError(f"--start: expected seconds from 0 on, found {options.start}")
+    for name, given, suffix in (
+        ("--output", None if options.all_clips else options.output, ".mp4"),
+        ("--contact-sheet", options.sheet, ".png"),
+    ):
+        if given is not None and given.suffix.lower() != suffix:
+            raise UserError(f"{name}: expected a file name that ends in {suffix}, found {given}")
+        if given is not None and not given.parent.is_dir():
+            raise UserError(f"{name}: there is no folder {str(given.parent)!r}; make it first")
+    if options.all_clips and (options.browser or options.sheet is not None):
+        raise UserError("--all: goes neither with --browser nor with --contact-sheet; give --clip")
+    if options.all_clips and options.output is not None and options.output.is_file():
+        raise UserError(f"--output: with --all expected a folder, found the file {options.output}")
+
+
+def _check_kind(options: Namespace, is_policy: bool) -> None:
+    """Some options are of clip files alone, others of policies."""
+    if is_policy:
+        given = {"all": options.all_clips, "scale": options.scale, "root-body": options.root_body}
+        found, expected = "a policy", "a clip file"
+    else:
+        given = {"clips": options.clips, "who": options.who, "ghost": options.ghost}
+        found, expected = "a clip file", "a run folder or a checkpoint"
+    for name, value in given.items():
+        if value:
+            raise UserError(f"--{name}: goes with {expected}, found {found}; leave it out")
+
+
+def _check_views(options: Namespace) -> None:
+    unknown = [view for view in options.views if view not in VIEWS]
+    if unknown or not options.views:
+        found = unknown[0] if unknown else ""
+        raise UserError(f"--views: expected some of {', '.join(VIEWS)}, found {found!r}")
+    width, height = options.size
+    if any(p % 2 or not _MIN_PIXELS <= p <= _MAX_PIXELS for p in options.size):
+        raise UserError(
+            f"--size: expected even numbers of pixels from {_MIN_PIXELS} to {_MAX_PIXELS}, found "
+            f"{width}x{height}"
+        )
+
+
+def draw(walker: Walker, motion: SideBySide, output: Path, options: Namespace, label: str) -> None:
+    """Draws a video, and says where it is; `label` stands beside the progress bar."""
+    console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
-        return render_side_by_side(
+        video = render_side_by_side(
             walker,
             motion,
             output,
             sheet=options.sheet,
-            progress=lambda done, total: progress(part.title, done, total),
+            progress=partial(progress, label),
         )
+    console.print(
+        f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def output_path(path: Path, title: str, options: Namespace) -> Path:
+    """Where the video of one clip goes."""
+    if options.output is not None and not options.all_clips:
+        return options.output.expanduser()
+    name = f"{file_name(f'{path.stem}_{title}')}.mp4"
+    return (options.output or Path()).expanduser() / name
+
+
+def clip_of(clips: ReferenceClips, name: str) -> int:
+    """Number of the clip of that number or name."""
+    if name.isascii() and name.isdigit():
+        if int(name) >= clips.num_clips:
+            expected = f"0 ... {clips.num_clips - 1} or a name"
+            raise UserError(f"--clip: expected {expected}, found {name}")
+        return int(name)
+    if name in clips.names:
+        return clips.names.index(name)
+    nearest = difflib.get_close_matches(name, clips.names, n=1, cutoff=0.0)
+    raise UserError(
+        f"{clips.source}: found no clip {name!r}, expected 0 ... {clips.num_clips - 1} or a name; "
+        f"the nearest name is {nearest[0]!r}"
+    )

@@ -1,7 +1,9 @@
 """`vnl-mjx view` of a checkpoint: a student, its prior or a teacher, as a video or live in the browser."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
-from vnl_mjx.commands.view.view_options import ViewOptions, clip_of_name, output_path
+from vnl_mjx.commands.view.view import clip_of, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
@@ -34,7 +36,7 @@ from vnl_mjx.report.rendering.live import (
 )
 from vnl_mjx.report.rendering.live_page import LivePage
 from vnl_mjx.report.rendering.scene import build_scene
-from vnl_mjx.report.rendering.side_by_side import SideBySide, render_side_by_side
+from vnl_mjx.report.rendering.side_by_side import SideBySide
 from vnl_mjx.tasks.imitation import ImitationTask
 
 REFERENCE = "reference"
@@ -43,14 +45,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Shown:
-    """What a checkpoint gives to watch.
-
-    Attributes:
-        name: of the checkpoint, without the folders of this machine.
-        task: that is played.
-        clips: that are followed.
-        policies: who can act, by name.
-    """
+    """What a checkpoint gives to watch; its `name` holds no folder of this machine."""
 
     name: str
     task: ImitationTask
@@ -58,54 +53,31 @@ class Shown:
     policies: dict[str, ViewedPolicy]
 
 
-def run(path: Path | None, options: ViewOptions) -> int:
-    """Shows a policy and returns the exit status.
-
-    Args:
-        path: checkpoint or run folder; None for the bundled teacher.
-        options: checked already.
-
-    Raises:
-        UserError: the checkpoint or the clips are missing, damaged or do not fit each other, or an
-            option does not fit them.
-    """
+def run(path: Path | None, options: Namespace) -> int:
+    """Shows a policy and returns the exit status."""
     prepare_jax()
-    shown, console = load_shown(path, options), Console()
+    shown = _load(path, options)
     who = _who(options, shown)
-    clip = _clip(options, shown.clips)
-    start_frame = _start_frame(options, shown, clip)
+    clip = clip_of(shown.clips, options.clip)
+    start = Episodes(
+        clip=jnp.array([clip], jnp.int32),
+        start_frame=jnp.array([_start_frame(options, shown, clip)], jnp.int32),
+        key=jax.random.split(jax.random.PRNGKey(_SEED), 1),
+    )
     with terminate_cleanly():
         if options.browser:
-            return _serve(shown, who, clip, start_frame, options, console)
-        rollouts = _play(shown, who, clip, start_frame, options, console)
-        stem = Path("teacher") if path is None else path.resolve()
-        with frame_progress(console) as progress:
-            video = render_side_by_side(
-                shown.task.walker,
-                _motions(shown, rollouts, who, options),
-                output_path(stem, shown.clips.names[clip], options),
-                sheet=options.sheet,
-                progress=lambda done, total: progress("drawing", done, total),
-            )
-    console.print(
-        f"{video.path}: {video.seconds:.2f} s at {video.fps:g} frames/s, drawn with {video.backend}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+            return _serve(shown, who, start, options.port)
+        rollouts = _play(shown, who, start, options.seconds)
+    stem = Path("teacher") if path is None else path.resolve()
+    output = output_path(stem, shown.clips.names[clip], options)
+    draw(shown.task.walker, _motions(shown, rollouts, who, options), output, options, "drawing")
     return 0
 
 
-def load_shown(path: Path | None, options: ViewOptions) -> Shown:
-    """Reads and builds everything.
-
-    Raises:
-        UserError: something is missing, damaged or does not fit.
-    """
+def _load(path: Path | None, options: Namespace) -> Shown:
     kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
-        clips = None if options.clips is None else str(options.clips)
-        stored = load_stored_student(str(found), clips=clips, mjcf=options.mjcf)
+        stored = load_stored_student(str(found), clips=options.clips, mjcf=options.mjcf)
         loaded, task = stored.loaded, stored.task
         policies = viewed_student_policies(
             task, stored.clips, loaded.student, loaded.params, loaded.teacher
@@ -119,7 +91,7 @@ def load_shown(path: Path | None, options: ViewOptions) -> Shown:
     )
 
 
-def _who(options: ViewOptions, shown: Shown) -> list[str]:
+def _who(options: Namespace, shown: Shown) -> list[str]:
     """Who is shown, in this order; the reference last where it is not named."""
     known = [*shown.policies, REFERENCE]
     who = list(options.who or [name for name in known if name != "prior"])
@@ -133,17 +105,7 @@ def _who(options: ViewOptions, shown: Shown) -> list[str]:
     return who
 
 
-def _clip(options: ViewOptions, clips: ReferenceClips) -> int:
-    if not (options.clip.isascii() and options.clip.isdigit()):
-        return clip_of_name(clips, options.clip)
-    if int(options.clip) >= clips.num_clips:
-        raise UserError(
-            f"--clip: expected 0 ... {clips.num_clips - 1} or a name, found {options.clip}"
-        )
-    return int(options.clip)
-
-
-def _start_frame(options: ViewOptions, shown: Shown, clip: int) -> int:
+def _start_frame(options: Namespace, shown: Shown, clip: int) -> int:
     frame = round(options.start * shown.clips.rate_hz)
     last = int(shown.clips.lengths[clip]) - shown.task.frames_needed
     if frame > last:
@@ -155,24 +117,14 @@ def _start_frame(options: ViewOptions, shown: Shown, clip: int) -> int:
 
 
 def _play(
-    shown: Shown,
-    who: list[str],
-    clip: int,
-    start_frame: int,
-    options: ViewOptions,
-    console: Console,
+    shown: Shown, who: list[str], start: Episodes, seconds: float | None
 ) -> dict[str, Rollout]:
     """One episode of each, from the same start."""
-    episodes = Episodes(
-        clip=jnp.array([clip], jnp.int32),
-        start_frame=jnp.array([start_frame], jnp.int32),
-        key=jax.random.split(jax.random.PRNGKey(_SEED), 1),
-    )
     clips, timestep = shown.clips, shown.task.config.physics.control_timestep
-    rest = (int(clips.lengths[clip]) - 1 - start_frame) / clips.rate_hz
-    num_steps = max(1, round((options.seconds or rest) / timestep))
+    rest = int(clips.lengths[start.clip[0]]) - 1 - int(start.start_frame[0])
+    num_steps = max(1, round((seconds or rest / clips.rate_hz) / timestep))
     rollouts = {}
-    with frame_progress(console, "control steps") as progress:
+    with frame_progress(Console(), "control steps") as progress:
         for name in who:
             if name == REFERENCE:
                 continue
@@ -180,20 +132,16 @@ def _play(
             rollouts[name] = EpisodeRunner(shown.task, policy.ending).run(
                 policy.actor(),
                 clips,
-                episodes,
+                start,
                 _SEED,
                 num_steps=num_steps,
-                progress=_named(progress, name),
+                progress=partial(progress, name),
             )
     return rollouts
 
 
-def _named(progress: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress(name, done, total)
-
-
 def _motions(
-    shown: Shown, rollouts: dict[str, Rollout], who: list[str], options: ViewOptions
+    shown: Shown, rollouts: dict[str, Rollout], who: list[str], options: Namespace
 ) -> SideBySide:
     columns, rows = len(who), len(options.views)
     width, height = (
@@ -215,30 +163,22 @@ def _motions(
     )
 
 
-def _serve(
-    shown: Shown,
-    who: list[str],
-    clip: int,
-    start_frame: int,
-    options: ViewOptions,
-    console: Console,
-) -> int:
+def _serve(shown: Shown, who: list[str], start: Episodes, port: int) -> int:
     """The page of a policy, with all who can act; the first of `who` begins."""
     first = next(name for name in who if name != REFERENCE)
     names = [first, *(name for name in shown.policies if name != first)]
     episode, activity = LiveEpisode(shown.task, shown.clips, _SEED), {}
-    with frame_progress(console, "policies") as progress:
+    with frame_progress(Console(), "policies") as progress:
         for rank, name in enumerate(names):
             progress("compiling", rank, len(names))
             activity[name] = latent_activity(episode, shown.policies[name])
         progress("compiling", len(names), len(names))
     policies = {name: shown.policies[name] for name in names}
+    begin = int(start.clip[0]), int(start.start_frame[0])
 
     def open_page(server: Any) -> Callable[[float], None]:
         scene = build_scene(shown.task.walker)
-        page = LivePage(
-            server, scene, episode, shown.clips, policies, activity, shown.name, clip, start_frame
-        )
+        page = LivePage(server, scene, episode, shown.clips, policies, activity, shown.name, *begin)
         return page.advance
 
-    return serve_page(open_page, shown.name, options.port)
+    return serve_page(open_page, shown.name, port)
