@@ -1,0 +1,25 @@
+"""README and docs name files that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks/README.md",
+]
+FILE = re.compile(
+    r"\b(?:vnl_mjx|benchmarks|tests|examples|docs)/[\w/.-]+\.(?:py|yaml|md|png|svg)\b"
+)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_is_named_is_there(document):
+    text = document.read_text()
+    named = {ROOT / name for name in FILE.findall(text)}
+    linked = {document.parent / link for link in LINK.findall(text)}
+    assert not [str(path) for path in named | linked if not path.exists()]
