@@ -8,11 +8,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from vnl_mjx.clips.conditioning.gaps import bad_frames, fill_gaps
 from vnl_mjx.clips.conditioning.resampling import (
-    MARGIN_FRAMES,
-    input_rows,
     num_resampled,
     resample,
-    resample_block,
     resample_flags,
 )
 from vnl_mjx.quaternions import continuous_signs, slerp, unit_quaternions
@@ -69,35 +66,6 @@ def test_resampled_motion_is_the_motion_at_the_new_times(interpolation, toleranc
 def test_frames_that_exist_are_copied():
     qpos = motion(31, 100.0)
     np.testing.assert_array_equal(resample(qpos, LAYOUT, 100.0, 50.0, "cubic"), qpos[::2])
-
-
-@given(RATES, st.sampled_from(["linear", "cubic"]), st.integers(1, 80))
-@settings(max_examples=30, deadline=None)
-def test_blocks_equal_the_whole(rates, interpolation, size):
-    rate_in, rate_out = rates
-    qpos = motion(200, rate_in)
-    qpos[90:95] = np.nan
-    whole = resample(qpos, LAYOUT, rate_in, rate_out, interpolation)
-    parts = []
-    for first in range(0, len(whole), size):
-        count = min(size, len(whole) - first)
-        rows = input_rows(first, count, len(qpos), rate_in, rate_out)
-        grid = {"first_in": rows.start, "first_out": first, "num_out": count}
-        parts.append(
-            resample_block(
-                qpos[rows], LAYOUT, rate_in, rate_out, interpolation=interpolation, **grid
-            )
-        )
-    found = np.concatenate(parts)
-    if interpolation == "linear":
-        np.testing.assert_array_equal(found, whole)
-    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-9)
-    assert MARGIN_FRAMES == 32
-
-
-def test_a_block_that_is_not_covered_is_refused():
-    with pytest.raises(ValueError, match="do not cover"):
-        resample_block(motion(5, 50.0), LAYOUT, 50.0, 100.0, first_in=3, first_out=0, num_out=2)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])

@@ -9,7 +9,7 @@ from vnl_mjx.clips.columns import POSE, VELOCITY, split_qpos, split_qvel
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, content_sha256
 from vnl_mjx.clips.features import FeatureComputer, root_features
 from vnl_mjx.clips.kinematics import static_bodies
-from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, with_nearest
+from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, reorder, with_nearest
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
@@ -71,9 +71,7 @@ class _Assembly:
         order, note = match_joints(recording, walker)
         self.notes += [note] if note else []
         qpos = self._read(recording.qpos)
-        if order is not None:
-            joints = self.layout.joint_qpos
-            qpos[:, joints] = qpos[:, joints][:, order]
+        reorder(qpos, self.layout.joint_qpos, order)
         features = split_qpos(qpos, self.layout)
         self._check_finite(features)
         if self.layout.root:
@@ -137,9 +135,7 @@ class _Assembly:
             return split_qvel(expected, self.layout)
         self._check_shape(VELOCITY[-1], self.recording.stored_qvel, (self.layout.nv,))
         stored = self._read(self.recording.stored_qvel)
-        if order is not None:
-            joints = self.layout.joint_qvel
-            stored[:, joints] = stored[:, joints][:, order]
+        reorder(stored, self.layout.joint_qvel, order)
         features = split_qvel(stored, self.layout)
         self._check_finite(features)
         moving = np.repeat(self.lengths > 1, self.lengths)  # a single frame has no difference

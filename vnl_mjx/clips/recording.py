@@ -201,6 +201,12 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
     return (None, None) if order is None else (np.array(order), "joints reordered by name")
 
 
+def reorder(values: np.ndarray, joints: slice, order: np.ndarray | None) -> None:
+    """Puts the joint columns of qpos or qvel [frame, column] in the walker's order, in place."""
+    if order is not None:
+        values[:, joints] = values[:, joints][:, order]
+
+
 def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> list[int] | None:
     """For each expected joint its place among `names`; None where they are the same.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.quality import marker_errors
-from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.recording import Recording, reorder
 from vnl_mjx.walkers.walker import Walker
 
 _SAMPLES = 200
@@ -77,8 +77,7 @@ def compare_stored_poses(
     rows = range(0, recording.num_frames, step)
     qpos = np.array([recording.qpos[row] for row in rows], np.float64)
     layout = walker.layout
-    if order is not None:
-        qpos[:, layout.joint_qpos] = qpos[:, layout.joint_qpos][:, order]
+    reorder(qpos, layout.joint_qpos, order)
     good = np.isfinite(qpos).all(axis=1)
     if root := layout.root:
         norms = np.linalg.norm(qpos[:, root.quaternion], axis=1, keepdims=True)

@@ -1,7 +1,6 @@
-"""Smoothing by Savitzky-Golay filters, and the limit on joint velocities."""
+"""Smoothing by Savitzky-Golay filters."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import scipy.signal
@@ -10,18 +9,6 @@ from vnl_mjx.quaternions import continuous_signs
 from vnl_mjx.walkers.layout import Layout
 
 POLYNOMIAL_ORDER = 2
-
-
-class LimitedVelocity(NamedTuple):
-    """Velocities within a limit.
-
-    Attributes:
-        values: like the input.
-        clamped: int [frame], values that were beyond the limit.
-    """
-
-    values: np.ndarray
-    clamped: np.ndarray
 
 
 def window_frames(window_s: float, rate_hz: float) -> int:
@@ -79,10 +66,10 @@ def smooth_poses(
     return result
 
 
-def limit_velocity(velocity: np.ndarray, max_qvel: float) -> LimitedVelocity:
-    """Clamps each of [frame, joint] velocities to -max_qvel ... max_qvel (rad/s).
+def limit_velocity(velocity: np.ndarray, max_qvel: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns [frame, joint] velocities within +-max_qvel (rad/s), and how many were beyond [frame].
 
     dm_control's trajectories and STAC's are limited so (`max_qvel`, 20 rad/s).
     """
     clamped = np.sum(np.abs(velocity) > max_qvel, axis=1)
-    return LimitedVelocity(np.clip(velocity, -max_qvel, max_qvel), clamped)
+    return np.clip(velocity, -max_qvel, max_qvel), clamped
