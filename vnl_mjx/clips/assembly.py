@@ -277,6 +277,7 @@ def clips_from_poses(
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
     recording = Recording(
         path=source,
+        layout="poses",
         qpos=np.asarray(qpos, np.float32),
         rate_hz=float(rate_hz),
         take_lengths=frames,

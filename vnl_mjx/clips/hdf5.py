@@ -19,7 +19,7 @@ from vnl_mjx.clips.file import (
     open_clip_file,
 )
 from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
@@ -63,13 +63,13 @@ def _open(
     rate_hz: float | None = None,
 ) -> Recording:
     """Opens a file whose layout defines the units of its poses."""
-    recording = open_recording(
-        path,
+    options = SourceOptions(
         rate_hz=rate_hz,
         take_length=clip_length,
         has_root=walker.layout.free_root,
         part="clip",
     )
+    recording = open_recording(path, options)
     if recording.usual_rate_hz is None:
         recording.close()
         raise UserError(

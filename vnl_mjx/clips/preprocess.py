@@ -27,7 +27,7 @@ from vnl_mjx.clips.preprocess_report import (
 from vnl_mjx.clips.quality import ClipQuality, assess, verdict
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.recording_fit import Markers, compare_stored_poses
-from vnl_mjx.clips.sources import match_joints, open_recording
+from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
@@ -87,16 +87,9 @@ class Preprocessor:
     def _open(
         self, paths: Sequence[str | Path], opened: contextlib.ExitStack
     ) -> Iterator[tuple[Recording, RecordingReport]]:
-        section = self.options.source_config
+        options = SourceOptions(**asdict(self.options.source_config))
         for path, name in zip(map(Path, paths), source_names(paths), strict=True):
-            recording = open_recording(
-                path,
-                rate_hz=section.rate_hz,
-                take_length=section.take_length,
-                joint_names=section.joint_names or None,
-                angle_unit=section.angle_unit,
-            )
-            opened.enter_context(recording)
+            recording = opened.enter_context(open_recording(path, options))
             rate, notes = recording.rate_hz or recording.usual_rate_hz, [*recording.notes]
             if rate is None:
                 raise UserError(

@@ -6,7 +6,7 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 
@@ -15,24 +15,6 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
 ROOT_COLUMNS = 7  # root position 3, root quaternion 4
-
-
-class FrameArray(Protocol):
-    """What is sliced along its first axis, the frames: an ndarray, a memmap, an HDF5 dataset."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Frames first."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the arrays that slices give."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, frames: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -67,25 +49,34 @@ class LazyFrames:
         return self.read(frame, frame + 1)[0]
 
 
-@dataclass(frozen=True)
+FrameArray = np.ndarray | LazyFrames
+
+
+@dataclass
 class Recording:
     """Poses of one body over time, as one file holds them; a context manager that closes the file.
 
-    Arrays are `FrameArray`: they are sliced, never loaded whole by who reads them, and are valid
-    until `close`.
+    Arrays are sliced along their first axis, the frames, never loaded whole by who reads them, and are
+    valid until `close`. A reader fills in what its file says; `options.completed` checks that and adds
+    the rest.
 
     Attributes:
         path: as the user gave it, for messages.
+        layout: kind of file, for tables.
         qpos: [frame, column] of numbers, in the file's own joint order. With a root the columns are
             root position (metres, world), root quaternion (w x y z), joints (radians); without one
             they are joints only.
+        qpos_name: what the file calls it.
         rate_hz: frames per second; None where the file does not say.
-        usual_rate_hz: what files of this kind are at where they do not say; None: there is no telling.
+        usual_rate_hz: what files of this kind, whose angles are then radians, are at where they do
+            not say; None: there is no telling.
         take_lengths: int [take]; frames that belong together without a break, in file order; their
             sum is the number of frames.
         take_names: one per take.
         joint_names: of the joint columns (without a root: of every column); None where the file
             does not say.
+        has_root: False for a body that is fixed to the world, so that no root columns stand in
+            qpos; None until only the number of columns can tell.
         keypoints: [frame, keypoint, 3], recorded marker positions in the world, metres.
         keypoint_names: one per keypoint.
         keypoint_bodies: body that each keypoint's marker sits on; () where the file does not say.
@@ -94,10 +85,6 @@ class Recording:
         scale: of the model that it was fitted with, where the file says.
         notes: what was assumed, for tables.
         made_by: None for recorded motion; else how the motion was made (synthetic).
-        close: closes the file; may be called more than once.
-        layout: kind of file, for tables.
-        has_root: False for a body that is fixed to the world, so that no root columns stand in
-            qpos.
         body_names: of the rows of stored_xpos and stored_xquat, where the file says.
         stored_xpos: [frame, body, 3], body positions that the file holds, metres, world.
         stored_xquat: [frame, body, 4], body orientations that the file holds, w x y z, world.
@@ -108,14 +95,19 @@ class Recording:
         datasets: of a feature, what the file calls it, for messages.
         info: one per take, or none.
         quality: measures [take] by name.
+        close: closes the file; may be called more than once.
     """
 
     path: str
+    layout: str
     qpos: FrameArray
-    rate_hz: float | None
-    take_lengths: np.ndarray
-    take_names: tuple[str, ...]
-    joint_names: tuple[str, ...] | None
+    qpos_name: str = "qpos"
+    rate_hz: float | None = None
+    usual_rate_hz: float | None = None
+    take_lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    take_names: tuple[str, ...] = ()
+    joint_names: tuple[str, ...] | None = None
+    has_root: bool | None = None
     keypoints: FrameArray | None = None
     keypoint_names: tuple[str, ...] = ()
     keypoint_bodies: tuple[str, ...] = ()
@@ -124,10 +116,6 @@ class Recording:
     scale: float | None = None
     notes: tuple[str, ...] = ()
     made_by: str | None = None
-    close: Callable[[], None] = lambda: None
-    layout: str = ""
-    usual_rate_hz: float | None = None
-    has_root: bool = True
     body_names: tuple[str, ...] | None = None
     stored_xpos: FrameArray | None = None
     stored_xquat: FrameArray | None = None
@@ -138,6 +126,7 @@ class Recording:
     datasets: Mapping[str, str] = field(default_factory=dict)
     info: tuple[ClipInfo, ...] = ()
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
 
     @property
     def num_frames(self) -> int:

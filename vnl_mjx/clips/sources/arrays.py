@@ -19,7 +19,7 @@ import numpy as np
 from vnl_mjx.clips.recording import FrameArray, Recording
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.clips.sources.mat5 import read_mat5
-from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
+from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
 from vnl_mjx.errors import UserError, first_line
 
 _QPOS = "qpos"
@@ -44,8 +44,8 @@ def open_npy(path: str, options: SourceOptions) -> Recording:
     with _reading(path, "NumPy array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     _refuse_keypoints(path, {Path(path).name: array.shape})
-    found = Found(path, "NumPy array (.npy)", array, qpos_name=Path(path).name)
-    return make_recording(found, options)
+    found = Recording(path, "NumPy array (.npy)", array, qpos_name=Path(path).name)
+    return completed(found, options)
 
 
 def open_npz(path: str, options: SourceOptions) -> Recording:
@@ -131,9 +131,9 @@ def _open_variables(
     qpos = (lazy or {}).get(name)
     if qpos is None:
         qpos = np.asarray(variables[name].read())
-    found = Found(path, layout, qpos, qpos_name=name)
+    found = Recording(path, layout, qpos, qpos_name=name)
     if name != _QPOS:
-        found.notes.append(f"variable {name!r} is taken for qpos")
+        found.notes += (f"variable {name!r} is taken for qpos",)
     for key in _NAMES:
         if key in variables and found.joint_names is None:
             found.joint_names = tuple(n.strip() for n in texts(variables[key].read()) or ())
@@ -146,7 +146,7 @@ def _open_variables(
         found.take_lengths = lengths
         if _TAKES[1] in variables:
             found.take_names = tuple(n.strip() for n in texts(variables[_TAKES[1]].read()) or ())
-    return make_recording(found, options)
+    return completed(found, options)
 
 
 def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
