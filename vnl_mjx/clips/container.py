@@ -166,14 +166,30 @@ class ReferenceClips(ReferenceFrames):
         firsts = np.asarray(self.starts)[indices]
         spans = zip(firsts, lengths, strict=True)
         rows = np.concatenate([first + np.arange(length) for first, length in spans])
-        kept = {name: np.asarray(getattr(self, name))[rows] for name in FEATURES}
+        return self.with_frames(
+            {name: np.asarray(getattr(self, name))[rows] for name in FEATURES},
+            lengths,
+            [self.names[index] for index in indices],
+            [self.info[index] for index in indices] if self.info else (),
+        )
+
+    def with_frames(
+        self,
+        features: Mapping[str, np.ndarray],
+        lengths: Sequence[int] | np.ndarray,
+        names: Sequence[str],
+        info: Sequence[ClipInfo],
+    ) -> "ReferenceClips":
+        """The same walker's clips with other frames, and what follows from them. Not for tracing."""
+        frames = np.asarray(lengths, np.int32)
+        rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
         return self.replace(
-            **kept,
-            starts=clip_starts(lengths),
-            lengths=lengths,
-            names=tuple(self.names[index] for index in indices),
-            info=tuple(self.info[index] for index in indices) if self.info else (),
-            sha256=content_sha256(kept["position"], kept["quaternion"], kept["joints"], lengths),
+            **rows,
+            starts=clip_starts(frames),
+            lengths=frames,
+            names=tuple(names),
+            info=tuple(info),
+            sha256=content_sha256(rows["position"], rows["quaternion"], rows["joints"], frames),
         )
 
     def _rows(self, rows: jax.Array) -> ReferenceFrames:

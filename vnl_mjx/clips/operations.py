@@ -1,4 +1,4 @@
-"""Clips cut, joined, mirrored and brought to another rate, with every feature.
+"""Clips cut, joined and mirrored, with every feature.
 
 Each returns new clips and leaves those it is given as they are; names and `ClipInfo` follow.
 """
@@ -12,15 +12,8 @@ import numpy as np
 
 from vnl_mjx.clips.columns import join_qpos, join_qvel, split_qpos, split_qvel
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.resampling import Interpolation, num_resampled, resample
-from vnl_mjx.clips.container import (
-    FEATURES,
-    ClipInfo,
-    ReferenceClips,
-    clip_starts,
-    content_sha256,
-)
-from vnl_mjx.clips.features import FeatureComputer, root_features
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.features import root_features
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -49,7 +42,7 @@ def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> Refer
         return one
     features = {name: np.asarray(getattr(one, name))[start:stop] for name in FEATURES}
     info = [replace(i, start_s=i.start_s + start / clips.rate_hz) for i in one.info]
-    return _rebuilt(one, features, [stop - start], [f"{one.names[0]}[{start}:{stop}]"], info)
+    return one.with_frames(features, [stop - start], [f"{one.names[0]}[{start}:{stop}]"], info)
 
 
 def split_into(
@@ -106,13 +99,8 @@ def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
         for name in FEATURES
     }
     info = [i for part in parts for i in _info(part)] if any(part.info for part in parts) else []
-    merged = _rebuilt(
-        first,
-        features,
-        [n for part in parts for n in np.asarray(part.lengths)],
-        _names(parts),
-        info,
-    )
+    lengths = [n for part in parts for n in np.asarray(part.lengths)]
+    merged = first.with_frames(features, lengths, _names(parts), info)
     return merged.replace(
         source=" + ".join(dict.fromkeys(part.source for part in parts)),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
@@ -140,7 +128,7 @@ def mirror_clips(
     features = mirror_features(mirror or Mirror(walker), stored)
     info = [replace(i, mirrored=not i.mirrored) for i in _info(clips)]
     names = [mirrored_name(name) for name in clips.names]
-    return _rebuilt(clips, features, clips.lengths, names, info)
+    return clips.with_frames(features, clips.lengths, names, info)
 
 
 def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -164,51 +152,6 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
 def mirrored_name(name: str) -> str:
     """A mirrored clip's name; of a mirrored clip's, the original's."""
     return name.removesuffix(_MIRRORED) if name.endswith(_MIRRORED) else name + _MIRRORED
-
-
-def resample_clips(
-    clips: ReferenceClips, walker: Walker, rate_hz: float, interpolation: Interpolation = "linear"
-) -> ReferenceClips:
-    """The clips at another rate; poses are interpolated and the features computed from them.
-
-    At the rate that they have, they are returned as they are.
-
-    Raises:
-        UserError: the clips are of another walker, or the rate is not positive.
-    """
-    _check_walker(clips, walker)
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise UserError(f"rate: expected a number of Hz above 0, found {rate_hz}")
-    if rate_hz == clips.rate_hz:
-        return clips
-    poses = np.asarray(clips.qpos(), np.float64)
-    takes = np.split(poses, np.asarray(clips.starts)[1:])
-    lengths = [num_resampled(len(take), clips.rate_hz, rate_hz) for take in takes]
-    qpos = [resample(take, walker.layout, clips.rate_hz, rate_hz, interpolation) for take in takes]
-    features = FeatureComputer(walker)(np.concatenate(qpos), lengths, rate_hz)
-    note = f"resampled from {clips.rate_hz:g} to {rate_hz:g} Hz ({interpolation})"
-    result = _rebuilt(clips, features, lengths, clips.names, clips.info)
-    return result.replace(rate_hz=float(rate_hz), notes=(*clips.notes, note))
-
-
-def _rebuilt(
-    clips: ReferenceClips,
-    features: dict[str, np.ndarray],
-    lengths: Sequence[int] | np.ndarray,
-    names: Sequence[str],
-    info: Sequence[ClipInfo],
-) -> ReferenceClips:
-    """`clips` with other frames, and what follows from them."""
-    frames = np.asarray(lengths, np.int32)
-    rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
-    return clips.replace(
-        **rows,
-        starts=clip_starts(frames),
-        lengths=frames,
-        names=tuple(names),
-        info=tuple(info),
-        sha256=content_sha256(rows["position"], rows["quaternion"], rows["joints"], frames),
-    )
 
 
 def _info(clips: ReferenceClips) -> tuple[ClipInfo, ...]:
