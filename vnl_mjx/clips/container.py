@@ -139,6 +139,11 @@ class ReferenceClips(ReferenceFrames):
         return self.position.shape[0]
 
     @property
+    def origins(self) -> tuple[ClipInfo, ...]:
+        """`info`, or where the file does not tell, the file's name for each clip."""
+        return self.info or (ClipInfo(source=self.source),) * self.num_clips
+
+    @property
     def layout(self) -> Layout:
         """Columns of `qpos()` and `qvel()`."""
         return Layout(len(self.joint_names), self.free_root)

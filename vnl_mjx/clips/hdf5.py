@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vnl_mjx.clips.assembly import assemble
-from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import (
     ClipRow,
@@ -79,28 +78,10 @@ def _open(
     return recording
 
 
-@dataclass(frozen=True)
-class StoredClip:
-    """One clip as its file has it.
-
-    Attributes:
-        clips: that clip alone.
-        quality: its measures, where the file has them.
-    """
-
-    clips: ReferenceClips
-    quality: Mapping[str, float]
-
-    @property
-    def info(self) -> ClipInfo:
-        """Where it is from; the file where nothing else is known."""
-        return self.clips.info[0] if self.clips.info else ClipInfo(source=self.clips.source)
-
-
 def stored_clips(
     path: str | os.PathLike[str], walker: Walker, indices: Sequence[int] | None = None
-) -> Iterator[StoredClip]:
-    """Reads the clips of a file one at a time, so that it may be larger than memory.
+) -> Iterator[tuple[ReferenceClips, dict[str, float]]]:
+    """Reads the clips of a file, and their measures of quality, one at a time: any size of file.
 
     Raises:
         UserError: as `read_clips`.
@@ -112,7 +93,7 @@ def stored_clips(
         for take in range(len(recording.take_lengths)) if indices is None else indices:
             one = whole.select([take]) if whole else assemble(recording, walker, [take], computer)
             quality = {name: float(column[take]) for name, column in recording.quality.items()}
-            yield StoredClip(one, quality)
+            yield one, quality
 
 
 def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -134,9 +115,8 @@ def append_clips(
     for clip, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         rows = slice(int(start), int(start + length))
         features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
-        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source)
-        name = (names or clips.names)[clip]
-        writer.append(features, ClipRow(name, int(length), info, quality or {}))
+        row = ClipRow((names or clips.names)[clip], int(length), clips.origins[clip], quality or {})
+        writer.append(features, row)
 
 
 def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:

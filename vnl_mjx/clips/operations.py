@@ -12,7 +12,7 @@ import numpy as np
 
 from vnl_mjx.clips.columns import join_qpos, join_qvel, split_qpos, split_qvel
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, ReferenceClips
 from vnl_mjx.clips.features import root_features
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
@@ -98,7 +98,7 @@ def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
         name: np.concatenate([np.asarray(getattr(part, name)) for part in parts])
         for name in FEATURES
     }
-    info = [i for part in parts for i in _info(part)] if any(part.info for part in parts) else []
+    info = [i for part in parts for i in part.origins] if any(part.info for part in parts) else []
     lengths = [n for part in parts for n in np.asarray(part.lengths)]
     merged = first.with_frames(features, lengths, _names(parts), info)
     return merged.replace(
@@ -126,7 +126,7 @@ def mirror_clips(
     _check_walker(clips, walker)
     stored = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
     features = mirror_features(mirror or Mirror(walker), stored)
-    info = [replace(i, mirrored=not i.mirrored) for i in _info(clips)]
+    info = [replace(i, mirrored=not i.mirrored) for i in clips.origins]
     names = [mirrored_name(name) for name in clips.names]
     return clips.with_frames(features, clips.lengths, names, info)
 
@@ -152,10 +152,6 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
 def mirrored_name(name: str) -> str:
     """A mirrored clip's name; of a mirrored clip's, the original's."""
     return name.removesuffix(_MIRRORED) if name.endswith(_MIRRORED) else name + _MIRRORED
-
-
-def _info(clips: ReferenceClips) -> tuple[ClipInfo, ...]:
-    return clips.info or (ClipInfo(source=clips.source),) * clips.num_clips
 
 
 def unique_name(wanted: str, used: set[str]) -> str:

@@ -4,13 +4,7 @@ import numpy as np
 
 from vnl_mjx.gait import parameters
 from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import (
-    OrientationTask,
-    PointTask,
-    Task,
-    solve,
-    solve_smooth,
-)
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.style import GaitStyle
 from vnl_mjx.walkers.walker import Walker
@@ -48,9 +42,8 @@ def neck_angles(
     """
     heading = path.at(path.heading, time + _LOOK_AHEAD) + 0.5 * path.at(path.bend, time)
     target = euler_rotation(heading + gaze[:, 0], gaze[:, 1], np.zeros(len(time)))
-    tasks: list[Task] = [OrientationTask(len(chain.bodies) - 1, target, np.full(3, 4.0))]
-    first = solve(chain, torso, tasks, angles, 1.0)
-    return solve_smooth(chain, torso, tasks, angles, 1.0, first, smoothness)
+    tasks = [OrientationTask(len(chain.bodies) - 1, target, np.full(3, 4.0))]
+    return Problem(chain, torso, tasks, angles, 1.0).solve_smooth(smoothness)
 
 
 def tail_angles(
@@ -73,7 +66,7 @@ def tail_angles(
         time: [frame] seconds.
         style: for the tail's height and sway.
         irregular: [frame, 2] radians to the left that its first and second half are bent besides.
-        smoothness: as in `solve_smooth`.
+        smoothness: as in `Problem.solve_smooth`.
     """
     pace = path.at(path.pace, time)
     moving = parameters.smooth_step(pace / 0.12)
@@ -89,12 +82,11 @@ def tail_angles(
     posture = np.zeros((len(time), len(names)))
     posture[:, bends] = to_left * total / len(bends)
 
-    tasks: list[Task] = []
+    tasks = []
     for name, high in _TAIL_MOVING.items():
         height = _TAIL_STILL[name] + moving * (style.tail_height * high - _TAIL_STILL[name])
         target = np.zeros((len(time), 3))
         target[:, 2] = walker.floor_height + height
         tasks.append(PointTask(chain.body(name), np.zeros(3), target, np.array([0, 0, 150.0])))
     weight = np.where([name.endswith("bend") for name in names], 8.0, 1.0)
-    first = solve(chain, pelvis, tasks, posture, weight)
-    return solve_smooth(chain, pelvis, tasks, posture, weight, first, smoothness)
+    return Problem(chain, pelvis, tasks, posture, weight).solve_smooth(smoothness)

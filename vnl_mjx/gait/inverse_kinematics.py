@@ -12,6 +12,7 @@ tasks and the posture comes the squared second difference over time, as in traje
 Gauss-Newton step is one solution of a banded system and takes time in proportion to the frames.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,86 +106,108 @@ class FloorTask:
 Task = PointTask | OrientationTask | FloorTask
 
 
-def solve(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    posture: np.ndarray,
-    posture_weight: np.ndarray | float,
-    start: np.ndarray | None = None,
-    iterations: int = 60,
-) -> np.ndarray:
-    """Joint angles [frame, joint], within the limits, that fulfil the tasks and stay near a posture.
+@dataclass(frozen=True)
+class Problem:
+    """What a chain's joint angles [frame, joint] should fulfil; solutions are within the limits.
 
-    Args:
+    Attributes:
         chain: what is solved for.
         base: pose of the body that the chain hangs on.
         tasks: what is wanted, each with its weights.
         posture: [frame, joint] or [joint] angles to stay near, radians.
         posture_weight: 1/rad, one number or one per joint.
-        start: [frame, joint], `posture` unless given.
-        iterations: at most.
     """
-    shape = (len(base.position), len(chain.columns))
-    posture = np.broadcast_to(posture, shape)
-    weight = np.broadcast_to(np.asarray(posture_weight, float), shape[1:]) ** 2
-    angles = np.clip(posture if start is None else start, chain.lower, chain.upper)
-    damping = np.full(shape[0], 1e-2)
-    cost, gradient, hessian = linearise(chain, base, tasks, angles, posture, weight)
-    for _ in range(iterations):
-        step = _step(chain, angles, gradient, hessian, damping)
-        trial = np.clip(angles + step, chain.lower, chain.upper)
-        new_cost, new_gradient, new_hessian = linearise(chain, base, tasks, trial, posture, weight)
-        better = new_cost < cost
-        damping = np.where(better, 0.3 * damping, 8.0 * damping).clip(1e-9, 1e9)
-        moved = np.abs(trial - angles).max(axis=1)
-        cost = np.where(better, new_cost, cost)
-        angles = np.where(better[:, None], trial, angles)
-        gradient = np.where(better[:, None], new_gradient, gradient)
-        hessian = np.where(better[:, None, None], new_hessian, hessian)
-        if (moved < _CONVERGED).all():
-            break
-    return angles
 
+    chain: Chain
+    base: Pose
+    tasks: Sequence[Task]
+    posture: np.ndarray
+    posture_weight: np.ndarray | float
 
-def held_by_limits(chain: Chain, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Bool [frame, joint]: at a limit, and pushed against it by the descent."""
-    return ((angles <= chain.lower) & (gradient > 0)) | ((angles >= chain.upper) & (gradient < 0))
+    def linearise(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
+        state = self.chain.forward(self.base, angles)
+        parts = [task.linearise(state) for task in self.tasks]
+        error = np.concatenate([part[0] for part in parts], axis=1)
+        jacobian = np.concatenate([part[1] for part in parts], axis=1)
+        weight = np.broadcast_to(np.asarray(self.posture_weight, float), angles.shape[1:]) ** 2
+        away = angles - self.posture
+        cost = 0.5 * (error**2).sum(axis=1) + 0.5 * (weight * away**2).sum(axis=1)
+        transposed = np.swapaxes(jacobian, 1, 2)
+        gradient = (transposed @ error[..., None])[..., 0] + weight * away
+        return cost, gradient, transposed @ jacobian + np.diag(weight)
 
+    def clipped(self, angles: np.ndarray) -> np.ndarray:
+        """The angles within the joints' limits."""
+        return np.clip(angles, self.chain.lower, self.chain.upper)
 
-def linearise(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    angles: np.ndarray,
-    posture: np.ndarray,
-    weight: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
-    state = chain.forward(base, angles)
-    parts = [task.linearise(state) for task in tasks]
-    error = np.concatenate([part[0] for part in parts], axis=1)
-    jacobian = np.concatenate([part[1] for part in parts], axis=1)
-    away = angles - posture
-    cost = 0.5 * (error**2).sum(axis=1) + 0.5 * (weight * away**2).sum(axis=1)
-    transposed = np.swapaxes(jacobian, 1, 2)
-    gradient = (transposed @ error[..., None])[..., 0] + weight * away
-    return cost, gradient, transposed @ jacobian + np.diag(weight)
+    def free(self, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Bool [frame, joint]: not at a limit that the descent pushes against."""
+        low = (angles <= self.chain.lower) & (gradient > 0)
+        return ~(low | ((angles >= self.chain.upper) & (gradient < 0)))
+
+    def solve(self, iterations: int = 60) -> np.ndarray:
+        """The angles of each frame by itself."""
+        shape = len(self.base.position), len(self.chain.columns)
+        angles = self.clipped(np.broadcast_to(self.posture, shape))
+        damping = np.full(shape[0], 1e-2)
+        now = self.linearise(angles)
+        for _ in range(iterations):
+            step = _step(now[1], now[2], self.free(angles, now[1]), damping)
+            trial = self.clipped(angles + step)
+            new = self.linearise(trial)
+            better = new[0] < now[0]
+            damping = np.where(better, 0.3 * damping, 8.0 * damping).clip(1e-9, 1e9)
+            moved = np.abs(trial - angles).max(axis=1)
+            angles = np.where(better[:, None], trial, angles)
+            now = tuple(
+                np.where(better.reshape(-1, *[1] * (b.ndim - 1)), b, a)
+                for a, b in zip(now, new, strict=True)
+            )
+            if (moved < _CONVERGED).all():
+                break
+        return angles
+
+    def solve_smooth(self, smoothness: float, iterations: int = 40) -> np.ndarray:
+        """The angles of all frames, from those of each frame, so that they also change smoothly.
+
+        `smoothness` is the weight of the second difference of the angles, 1/rad.
+        """
+        angles, damping = self.solve(), 1e-3
+        if len(angles) < 3:
+            return angles
+        bands = smoothness**2 * _second_difference_bands(len(angles))
+
+        def evaluate(angles: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            cost, gradient, hessian = self.linearise(angles)
+            bending = _banded_product(bands, angles)
+            return float(cost.sum() + 0.5 * (angles * bending).sum()), gradient + bending, hessian
+
+        cost, gradient, hessian = evaluate(angles)
+        for _ in range(iterations):
+            step = _smooth_step(gradient, hessian, bands, self.free(angles, gradient), damping)
+            trial = self.clipped(angles + step)
+            new = evaluate(trial)
+            if new[0] >= cost:
+                damping *= 8.0
+                if damping > 1e8:
+                    break
+                continue
+            moved = np.abs(trial - angles).max()
+            angles, (cost, gradient, hessian) = trial, new
+            damping = max(0.3 * damping, 1e-9)
+            if moved < _SMOOTH_CONVERGED:
+                break
+        return angles
 
 
 def _step(
-    chain: Chain,
-    angles: np.ndarray,
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    damping: np.ndarray,
+    gradient: np.ndarray, hessian: np.ndarray, free: np.ndarray, damping: np.ndarray
 ) -> np.ndarray:
-    """Damped Newton step [frame, joint]; joints that a limit holds stay where they are."""
-    held = held_by_limits(chain, angles, gradient)
-    free = ~held
+    """Damped Newton step [frame, joint]; joints that are not `free` stay where they are."""
     system = hessian * free[:, :, None] * free[:, None, :]
     diagonal = np.einsum("fii->fi", system)
-    diagonal += damping[:, None] * (1.0 + diagonal) + held
+    diagonal += damping[:, None] * (1.0 + diagonal) + ~free
     step = -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
     longest = np.abs(step).max(axis=1, keepdims=True)
     return step * np.minimum(1.0, _MAX_STEP / np.maximum(longest, 1e-12))
@@ -193,59 +216,6 @@ def _step(
 def _moves(state: ChainState, body: int) -> np.ndarray:
     """1 for the joints above `body`, which move it, 0 for those below it: [joint]."""
     return (state.joint_body <= body).astype(float)
-
-
-def solve_smooth(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    posture: np.ndarray,
-    posture_weight: np.ndarray | float,
-    start: np.ndarray,
-    smoothness: float,
-    iterations: int = 40,
-) -> np.ndarray:
-    """Joint angles [frame, joint], within the limits, that also change smoothly.
-
-    Args:
-        chain: what is solved for.
-        base: pose of the body that the chain hangs on.
-        tasks: what is wanted, each with its weights.
-        posture: [frame, joint] or [joint] angles to stay near, radians.
-        posture_weight: 1/rad, one number or one per joint.
-        start: [frame, joint], a solution frame by frame.
-        smoothness: weight of the second difference of the angles, 1/rad.
-        iterations: at most.
-    """
-    posture = np.broadcast_to(posture, start.shape)
-    weight = np.broadcast_to(np.asarray(posture_weight, float), start.shape[1:]) ** 2
-    if len(start) < 3:
-        return start
-    bands = smoothness**2 * _second_difference_bands(len(start))
-
-    def evaluate(angles: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        cost, gradient, hessian = linearise(chain, base, tasks, angles, posture, weight)
-        bending = _banded_product(bands, angles)
-        return float(cost.sum() + 0.5 * (angles * bending).sum()), gradient + bending, hessian
-
-    angles, damping = start, 1e-3
-    cost, gradient, hessian = evaluate(angles)
-    for _ in range(iterations):
-        free = ~held_by_limits(chain, angles, gradient)
-        step = _smooth_step(gradient, hessian, bands, free, damping)
-        trial = np.clip(angles + step, chain.lower, chain.upper)
-        new_cost, new_gradient, new_hessian = evaluate(trial)
-        if new_cost >= cost:
-            damping *= 8.0
-            if damping > 1e8:
-                break
-            continue
-        moved = np.abs(trial - angles).max()
-        angles, cost, gradient, hessian = trial, new_cost, new_gradient, new_hessian
-        damping = max(0.3 * damping, 1e-9)
-        if moved < _SMOOTH_CONVERGED:
-            break
-    return angles
 
 
 def _second_difference_bands(frames: int) -> np.ndarray:

@@ -12,9 +12,7 @@ from vnl_mjx.gait.inverse_kinematics import (
     FloorTask,
     OrientationTask,
     PointTask,
-    Task,
-    solve,
-    solve_smooth,
+    Problem,
 )
 from vnl_mjx.gait.limb_motion import PawMotion
 from vnl_mjx.gait.posture import unsided
@@ -99,13 +97,13 @@ def solve_limb(
         base: pose of the torso (forelimbs) or the pelvis (hindlimbs).
         motion: of the paw.
         angles: [joint] or [frame, joint] posture to stay near, radians.
-        smoothness: as in `solve_smooth`.
+        smoothness: as in `Problem.solve_smooth`.
     """
     digits = len(limb.chain.bodies) - 1
     loose = motion.loose[:, None]
     planted = _SWINGING + (_PLANTED - _SWINGING) * (1 - loose) ** 4
     turned = _TURNED * (1 - (1 - _LEAST_TURNED) * loose)
-    tasks: list[Task] = [
+    tasks = [
         PointTask(digits, limb.tread, motion.position, np.repeat(planted, 3, axis=1)),
         OrientationTask(digits, motion.rotation, turned),
         FloorTask(
@@ -116,8 +114,7 @@ def solve_limb(
         ),
     ]
     weight = np.array([_DIGITS.get(joint, _POSTURE) for joint in limb.joints])
-    first = solve(limb.chain, base, tasks, angles, weight)
-    return solve_smooth(limb.chain, base, tasks, angles, weight, first, smoothness)
+    return Problem(limb.chain, base, tasks, angles, weight).solve_smooth(smoothness)
 
 
 def _limb(walker: Walker, kind: str, side: str) -> Limb:

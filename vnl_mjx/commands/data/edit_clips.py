@@ -14,13 +14,7 @@ from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.file import POSES, ClipWriter, write_clip_file
-from vnl_mjx.clips.hdf5 import (
-    StoredClip,
-    append_clips,
-    read_clips,
-    stored_clips,
-    stored_metadata,
-)
+from vnl_mjx.clips.hdf5 import append_clips, read_clips, stored_clips, stored_metadata
 from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
 from vnl_mjx.clips.sources import open_recording
 from vnl_mjx.commands.data.bodies import body_of_file
@@ -59,13 +53,11 @@ def split(
 ) -> int:
     """Cuts every clip into parts of so many seconds."""
 
-    def parts(stored: StoredClip) -> ReferenceClips | None:
-        rate = stored.clips.rate_hz
+    def parts(clip: ReferenceClips) -> ReferenceClips | None:
+        rate = clip.rate_hz
         frames = max(round(seconds * rate), 1)
         least = frames if min_seconds is None else max(round(min_seconds * rate), 1)
-        if stored.clips.num_frames < least:
-            return None
-        return split_into(stored.clips, frames, least)[0]
+        return split_into(clip, frames, least)[0] if clip.num_frames >= least else None
 
     return _rewrite("split", [path], output, walker, parts)
 
@@ -82,30 +74,30 @@ def select(
 ) -> int:
     """Keeps the clips that fit every condition that is given."""
 
-    def chosen(stored: StoredClip) -> ReferenceClips | None:
-        info = stored.info
-        fits = (names is None or fnmatch.fnmatch(stored.clips.names[0], names)) and (
+    def chosen(clip: ReferenceClips) -> ReferenceClips | None:
+        info = clip.origins[0]
+        fits = (names is None or fnmatch.fnmatch(clip.names[0], names)) and (
             labels is None or fnmatch.fnmatch(info.label, labels)
         )
         wanted = {"all": True, "held-out": info.held_out, "train": not info.held_out}[which]
-        return stored.clips if fits and wanted else None
+        return clip if fits and wanted else None
 
     return _rewrite("select", [path], output, walker, chosen, indices)
 
 
 def merge(paths: Sequence[Path], output: Path, walker: Walker, compact: bool = False) -> int:
     """Writes the clips of all files to one; `compact`: their poses alone."""
-    return _rewrite("merge", paths, output, walker, lambda stored: stored.clips, compact=compact)
+    return _rewrite("merge", paths, output, walker, lambda clip: clip, compact=compact)
 
 
 def mirror(path: Path, output: Path, walker: Walker, only: bool) -> int:
     """Adds each clip with left and right exchanged, or writes only those."""
     reflection = Mirror(walker)
 
-    def both(stored: StoredClip) -> Iterator[ReferenceClips]:
+    def both(clip: ReferenceClips) -> Iterator[ReferenceClips]:
         if not only:
-            yield stored.clips
-        yield mirror_clips(stored.clips, walker, reflection)
+            yield clip
+        yield mirror_clips(clip, walker, reflection)
 
     return _rewrite("mirror", [path], output, walker, both)
 
@@ -139,8 +131,8 @@ def hold_out_named(path: Path, output: Path, walker: Walker, patterns: Sequence[
 def _mark(path: Path, output: Path, walker: Walker, held_out: Sequence[bool]) -> int:
     marks = iter(held_out)
 
-    def marked(stored: StoredClip) -> ReferenceClips:
-        return stored.clips.replace(info=(replace(stored.info, held_out=next(marks)),))
+    def marked(clip: ReferenceClips) -> ReferenceClips:
+        return clip.replace(info=(replace(clip.origins[0], held_out=next(marks)),))
 
     return _rewrite("hold-out", [path], output, walker, marked)
 
@@ -158,7 +150,7 @@ def export(path: Path, output: Path, walker: Walker, kind: str, keep_walker: boo
     return 0
 
 
-Change = Callable[[StoredClip], "ReferenceClips | Iterator[ReferenceClips] | None"]
+Change = Callable[[ReferenceClips], "ReferenceClips | Iterator[ReferenceClips] | None"]
 
 
 def _rewrite(
@@ -191,12 +183,12 @@ def _rewrite(
         ) as writer,
     ):
         for path in paths:
-            for stored in stored_clips(path, walker, indices):
-                changed = change(stored)
+            for clip, quality in stored_clips(path, walker, indices):
+                changed = change(clip)
                 if isinstance(changed, ReferenceClips):
                     changed = iter([changed])
                 for clips in changed or ():
-                    append_clips(writer, clips, stored.quality, _unique(clips, used, path))
+                    append_clips(writer, clips, quality, _unique(clips, used, path))
         frames = sum(row.length for row in writer.rows)
         _check_any(writer, operation, paths)
     Console().print(f"{len(writer.rows)} clips, {frames} frames: {output}", soft_wrap=True)
