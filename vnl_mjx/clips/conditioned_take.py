@@ -1,17 +1,21 @@
 """One take of a recording, conditioned: gaps filled, at the clips' rate, smoothed."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
-from vnl_mjx.clips.conditioning.segments import stretches
+from vnl_mjx.clips.conditioning.segments import Stretch, stretches
 from vnl_mjx.clips.conditioning.smoothing import limit_velocity, smooth, smooth_poses
+from vnl_mjx.clips.quality import marker_errors
 from vnl_mjx.clips.recording import Recording, reorder
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.quaternions import continuous_signs, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
+from vnl_mjx.walkers.walker import Walker
 
 # A file whose quaternions are mostly this far from unit has other columns there.
 _MAX_NORM_ERROR = 0.05
@@ -70,12 +74,12 @@ class ConditionedTake:
             unit, self.num_normalised = unit_quaternions(qpos[:, root.quaternion])
             qpos[:, root.quaternion] = continuous_signs(unit)
         max_gap = round(options.conditioning_config.max_gap_s * rate_in)
-        gaps = fill_gaps(qpos, layout, max_gap)
+        qpos, filled, missing = fill_gaps(qpos, layout, max_gap)
         rates = rate_in, self.rate_out
-        self.valid = ~resample_flags(gaps.missing, *rates)
-        self.filled = resample_flags(gaps.filled, *rates)
+        self.valid = ~resample_flags(missing, *rates)
+        self.filled = resample_flags(filled, *rates)
         kind = options.resampling_config.interpolation
-        self.qpos = resample(gaps.qpos, layout, *rates, kind)
+        self.qpos = resample(qpos, layout, *rates, kind)
         if window := options.conditioning_config.smoothing_window_s:
             for start, stop in stretches(self.valid):
                 poses, length = self.qpos[start:stop], [stop - start]
@@ -110,17 +114,31 @@ class ConditionedTake:
         after = stop < len(self.valid) and bool(self.valid[stop])
         return slice(start - before, stop + after)
 
-    def keypoints(self, start: int, stop: int) -> np.ndarray | None:
-        """Recorded keypoints at output frames, [frame, keypoint, 3] metres, None without any."""
-        if self._recording.keypoints is None:
+    def marker_errors(
+        self, walker: Walker, clip: Stretch, features: Mapping[str, np.ndarray], shift_m: float
+    ) -> np.ndarray | None:
+        """Distances [frame, marker] of recorded keypoints from their markers on a walker, metres.
+
+        None where there are no such keypoints; NaN between two recorded frames. The take has been lifted
+        by `shift_m`; `features` are those of the clip.
+        """
+        keypoints, offsets = self._recording.keypoints, self._recording.keypoint_offsets
+        row_of = {name: row for row, name in enumerate(walker.body_names)}
+        bodies = enumerate(self._recording.keypoint_bodies)
+        known = [(marker, row_of[body]) for marker, body in bodies if body in row_of]
+        if keypoints is None or offsets is None or not known:
             return None
-        place = np.arange(start, stop) * (self.rate_in / self.rate_out)
+        columns, rows = np.array(known).T
+        place = np.arange(clip.start, clip.stop) * (self.rate_in / self.rate_out)
         nearest = np.minimum(np.rint(place).astype(int), self.num_in - 1)
         low, high = int(nearest[0]), int(nearest[-1]) + 1
-        stored = np.asarray(self._recording.keypoints[self.first + low : self.first + high])
+        stored = np.asarray(keypoints[self.first + low : self.first + high])
         values = stored[nearest - low].astype(np.float64)
-        values[np.abs(place - nearest) > 1e-6] = np.nan  # between two recorded frames
-        return values
+        values[np.abs(place - nearest) > 1e-6] = np.nan
+        values[..., 2] += shift_m
+        poses = features["body_positions"], features["body_quaternions"]
+        offsets = np.asarray(offsets, np.float64)[columns]
+        return marker_errors(values[:, columns], *poses, rows, offsets)
 
     def _check_unit(self, quaternion: np.ndarray) -> None:
         norms = np.linalg.norm(quaternion, axis=1)

@@ -125,13 +125,6 @@ class FootHeights:
         return heights - np.float32(self._floor_height)
 
 
-def foot_heights(
-    walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
-) -> np.ndarray:
-    """`FootHeights` where it is called once."""
-    return FootHeights(walker)(body_positions, body_quaternions)
-
-
 def _up_in_body(
     w: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -86,11 +86,6 @@ class Kinematics:
         self._idle.append(simulations)
 
 
-def forward_kinematics(model: mujoco.MjModel, qpos: np.ndarray) -> BodyPoses:
-    """Body poses for qpos [frame, nq]; use `Kinematics` where it is called many times."""
-    return Kinematics(model)(qpos)
-
-
 def kinematics_only(model: mujoco.MjModel) -> mujoco.MjModel:
     """A copy of the model in which MuJoCo's position stage skips constraints and sensors."""
     lean = copy.copy(model)
@@ -119,8 +114,3 @@ def for_blocks(function: Callable[[slice], None], num_frames: int, num_threads: 
     with ThreadPoolExecutor(num_threads) as pool:
         for _ in pool.map(function, blocks):
             pass
-
-
-def static_bodies(model: mujoco.MjModel) -> np.ndarray:
-    """Whether each body is fixed to the world, bool [nbody]."""
-    return model.body_weldid == 0

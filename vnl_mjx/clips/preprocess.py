@@ -26,7 +26,7 @@ from vnl_mjx.clips.preprocess_report import (
 )
 from vnl_mjx.clips.quality import ClipQuality, assess, verdict
 from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.recording_fit import Markers, compare_stored_poses
+from vnl_mjx.clips.recording_fit import compare_stored_poses
 from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
@@ -134,7 +134,6 @@ class Preprocessor:
         if self.options.conditioning_config.align_floor:
             own.floor_shift_m = self._lift(takes)
             notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
-        markers = Markers.of(recording, self.walker)
         done = 0
         for take in takes:
             qvel, clamped = take.velocities()
@@ -145,7 +144,7 @@ class Preprocessor:
                 for clip in clips:
                     rows = slice(clip.start - whole.start, clip.stop - whole.start)
                     part = {name: values[rows] for name, values in features.items()}
-                    self._keep_or_cut(writer, own, take, clip, part, clamped, markers)
+                    self._keep_or_cut(writer, own, take, clip, part, clamped)
                 at = done + round(clips[-1].stop * take.rate_in / take.rate_out)
                 self.progress(own.name, min(at, recording.num_frames), recording.num_frames)
             done += take.num_in
@@ -241,21 +240,16 @@ class Preprocessor:
         clip: Stretch,
         features: dict[str, np.ndarray],
         clamped: np.ndarray,
-        markers: Markers | None,
     ) -> None:
         rows = slice(clip.start, clip.stop)
         filled, clamped = take.filled[rows], clamped[rows]
         own.filled_frames += int(filled.sum())
         own.clamped_velocities += int(clamped.sum())
-        errors = None
-        if markers is not None and (keypoints := take.keypoints(*clip[:2])) is not None:
-            keypoints[..., 2] += own.floor_shift_m
-            errors = markers.errors(keypoints, features)
         quality = assess(
             self.walker,
             features,
             take.rate_out,
-            marker_errors=errors,
+            marker_errors=take.marker_errors(self.walker, clip, features, own.floor_shift_m),
             filled=filled,
             clamped=clamped,
             feet=self._computer.foot_heights,

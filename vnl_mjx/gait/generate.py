@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from vnl_mjx.clips.kinematics import forward_kinematics
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.gait import pattern, rearing
 from vnl_mjx.gait.chains import Chain
 from vnl_mjx.gait.head_and_tail import neck_angles, tail_angles
@@ -93,7 +93,7 @@ class _Maker:
         trunk = self.trunk
         if self.rearing is not None:
             raised = self.builder.rearing(trunk, self.path, self.time, self.rearing)
-            mass = forward_kinematics(self.walker.model, self._pose(raised)).center_of_mass
+            mass = Kinematics(self.walker.model)(self._pose(raised)).center_of_mass
             toes = np.mean([paw.position for paw in self.paws[:2]], axis=0)
             heading = self.path.at(self.path.heading, self.time)
             self.rearing = rearing.over_the_feet(self.rearing, mass, toes, heading)

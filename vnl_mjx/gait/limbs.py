@@ -1,7 +1,6 @@
 """The rodent's four limbs: their chains, the point of each paw that is planted, and their angles."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -30,20 +29,6 @@ _POSTURE = 0.5  # 1/rad
 _DIGITS = {"toe": 5.0, "finger": 0.8}  # 1/rad; the toes stay in line with the foot
 
 
-class Spheres(NamedTuple):
-    """Spheres of a chain.
-
-    Attributes:
-        bodies: place of each sphere's body in the chain's bodies.
-        centers: [sphere, 3] in the bodies' frames, metres.
-        heights: [sphere] z of the centre of a sphere on the floor, world.
-    """
-
-    bodies: tuple[int, ...]
-    centers: np.ndarray
-    heights: np.ndarray
-
-
 @dataclass(frozen=True)
 class Limb:
     """One limb.
@@ -57,7 +42,7 @@ class Limb:
         joints: names of the chain's joints without their side.
         tread: [3] the planted point in the digits' frame: the centre of the middle digit's tip.
         tread_radius: of the tip, metres; the planted point is this far above the floor.
-        spheres: what must stay above the floor, and how high in stance.
+        above_floor: what must not sink into the floor; heights [sphere] in stance.
     """
 
     name: str
@@ -68,7 +53,7 @@ class Limb:
     joints: tuple[str, ...]
     tread: np.ndarray
     tread_radius: float
-    spheres: Spheres
+    above_floor: FloorTask
 
 
 def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
@@ -106,12 +91,7 @@ def solve_limb(
     tasks = [
         PointTask(digits, limb.tread, motion.position, np.repeat(planted, 3, axis=1)),
         OrientationTask(digits, motion.rotation, turned),
-        FloorTask(
-            limb.spheres.bodies,
-            limb.spheres.centers,
-            limb.spheres.heights + _CLEARANCE * loose,
-            _ABOVE_FLOOR,
-        ),
+        replace(limb.above_floor, heights=limb.above_floor.heights + _CLEARANCE * loose),
     ]
     weight = np.array([_DIGITS.get(joint, _POSTURE) for joint in limb.joints])
     return Problem(limb.chain, base, tasks, angles, weight).solve_smooth(smoothness)
@@ -128,16 +108,16 @@ def _limb(walker: Walker, kind: str, side: str) -> Limb:
         name=f"{kind}_{side}",
         side=1 if side == "L" else -1,
         is_fore=kind == "fore",
-        foot=_row(walker, mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"{paw}_{side}")),
+        foot=walker.feet.tolist().index(model.body(f"{paw}_{side}").id),
         chain=chain,
         joints=tuple(unsided(walker.joint_names[column]) for column in chain.columns),
         tread=ends[np.argmax(ends[:, 0])],
         tread_radius=float(model.geom_size[geom, 0]),
-        spheres=_spheres(walker, chain),
+        above_floor=_above_floor(walker, chain),
     )
 
 
-def _spheres(walker: Walker, chain: Chain) -> Spheres:
+def _above_floor(walker: Walker, chain: Chain) -> FloorTask:
     """The spheres of all geoms of a chain: ends of capsules, middles of ellipsoids (thinnest way)."""
     model = walker.model
     bodies, centers, heights = [], [], []
@@ -151,11 +131,4 @@ def _spheres(walker: Walker, chain: Chain) -> Spheres:
                 bodies.append(place)
                 centers.append(model.geom_pos[geom] + end * along)
                 heights.append(walker.floor_height + (size[0] if is_capsule else size.min()))
-    return Spheres(tuple(bodies), np.array(centers), np.array(heights))
-
-
-def _row(walker: Walker, body: int) -> int:
-    rows = np.flatnonzero(walker.feet == body)
-    if len(rows) != 1:
-        raise ValueError(f"{walker.body_names[body]!r} is none of the walker's feet")
-    return int(rows[0])
+    return FloorTask(tuple(bodies), np.array(centers), np.array(heights), _ABOVE_FLOOR)

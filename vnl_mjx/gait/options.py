@@ -52,21 +52,18 @@ def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
             for seed, suite in suites.items()
             for name, config in suite.items()
         }
-    return {
-        f"{options.behaviour}_{seed}": GaitConfig(
-            behaviour=options.behaviour,
-            speed=options.speed,
-            turn=options.turn,
-            seconds=options.seconds,
-            rate_hz=options.rate,
-            seed=seed,
-            start_ramp=options.start_ramp,
-            stop_ramp=options.stop_ramp,
-            profile=_profile(options.profile),
-            variation=options.variation,
-        )
-        for seed in numbers
-    }
+    config = GaitConfig(
+        behaviour=options.behaviour,
+        speed=options.speed,
+        turn=options.turn,
+        seconds=options.seconds,
+        rate_hz=options.rate,
+        start_ramp=options.start_ramp,
+        stop_ramp=options.stop_ramp,
+        profile=_profile(options.profile),
+        variation=options.variation,
+    )
+    return {f"{options.behaviour}_{seed}": replace(config, seed=seed) for seed in numbers}
 
 
 def _profile(text: str) -> tuple[tuple[float, float, float], ...]:

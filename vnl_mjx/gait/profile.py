@@ -63,7 +63,41 @@ class GaitConfig:
         Raises:
             UserError: naming the value and its range.
         """
-        _check(self)
+        wanted = {
+            "behaviour": (self.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
+            "speed": (0 <= self.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
+            "turn": (abs(self.turn) <= _TURN, f"-{_TURN} to {_TURN} rad/s"),
+            "seconds": (0.1 <= self.seconds <= 3600, "0.1 to 3600 s"),
+            "rate_hz": (20 <= self.rate_hz <= 1000, "20 to 1000 Hz"),
+            "rear_pitch": (0.2 <= self.rear_pitch <= 1.3, "0.2 to 1.3 rad"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "variation": (0 <= self.variation <= 2, "0 to 2"),
+            "start_ramp": (0 <= self.start_ramp <= self.seconds, "0 to `seconds`"),
+            "stop_ramp": (0 <= self.stop_ramp <= self.seconds, "0 to `seconds`"),
+            "stop_rest": (self.stop_rest >= 0, "0 s or more"),
+        }
+        for name, (is_good, range_) in wanted.items():
+            if not is_good:
+                raise UserError(f"gait.{name}: expected {range_}, found {getattr(self, name)}")
+        if self.start_ramp + self.stop_ramp + self.stop_rest * (self.stop_ramp > 0) > (
+            self.seconds
+        ):
+            raise UserError(
+                f"gait.seconds: expected at least start_ramp + stop_ramp + stop_rest, found "
+                f"{self.seconds}; make it longer"
+            )
+        knots = np.array(self.profile, float).reshape(-1, 3)
+        if len(knots) and (
+            (np.diff(knots[:, 0]) <= 0).any()
+            or not np.isfinite(knots).all()
+            or (knots[:, 1] < 0).any()
+            or (knots[:, 1] > parameters.FASTEST).any()
+            or (np.abs(knots[:, 2]) > _TURN).any()
+        ):
+            raise UserError(
+                "gait.profile: expected rising times with speeds of 0 to "
+                f"{parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {self.profile}"
+            )
 
     def knots(self) -> np.ndarray:
         """(time, speed, turn) [knot, 3] that the motion goes through."""
@@ -156,46 +190,3 @@ def _between_knots(time: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.
     share = parameters.smooth_step((time - knots[row, 0]) / span)[:, None]
     values = knots[row, 1:] + share * (knots[after, 1:] - knots[row, 1:])
     return values[:, 0], values[:, 1]
-
-
-def _check(config: GaitConfig) -> None:
-    """Refuses values out of range."""
-    wanted = {
-        "behaviour": (config.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
-        "speed": (0 <= config.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
-        "turn": (abs(config.turn) <= _TURN, f"-{_TURN} to {_TURN} rad/s"),
-        "seconds": (0.1 <= config.seconds <= 3600, "0.1 to 3600 s"),
-        "rate_hz": (20 <= config.rate_hz <= 1000, "20 to 1000 Hz"),
-        "rear_pitch": (0.2 <= config.rear_pitch <= 1.3, "0.2 to 1.3 rad"),
-        "seed": (config.seed >= 0, "0 or more"),
-        "variation": (0 <= config.variation <= 2, "0 to 2"),
-        "start_ramp": (0 <= config.start_ramp <= config.seconds, "0 to `seconds`"),
-        "stop_ramp": (0 <= config.stop_ramp <= config.seconds, "0 to `seconds`"),
-        "stop_rest": (config.stop_rest >= 0, "0 s or more"),
-    }
-    for name, (is_good, range_) in wanted.items():
-        if not is_good:
-            raise UserError(f"gait.{name}: expected {range_}, found {getattr(config, name)}")
-    if config.start_ramp + config.stop_ramp + config.stop_rest * (config.stop_ramp > 0) > (
-        config.seconds
-    ):
-        raise UserError(
-            f"gait.seconds: expected at least start_ramp + stop_ramp + stop_rest, found "
-            f"{config.seconds}; make it longer"
-        )
-    _check_profile(config)
-
-
-def _check_profile(config: GaitConfig) -> None:
-    knots = np.array(config.profile, float).reshape(-1, 3) if config.profile else np.zeros((0, 3))
-    if len(knots) and (
-        (np.diff(knots[:, 0]) <= 0).any()
-        or not np.isfinite(knots).all()
-        or (knots[:, 1] < 0).any()
-        or (knots[:, 1] > parameters.FASTEST).any()
-        or (np.abs(knots[:, 2]) > _TURN).any()
-    ):
-        raise UserError(
-            "gait.profile: expected rising times with speeds of 0 to "
-            f"{parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {config.profile}"
-        )

@@ -31,23 +31,6 @@ class Trunk(NamedTuple):
     spine: np.ndarray
 
 
-class _Carriage(NamedTuple):
-    """What the trunk does besides following its path, [frame] each; metres and radians.
-
-    Attributes:
-        place: [frame, 2] of the root.
-        yaw, roll: of the chest.
-        lateral, extension: of the whole spine; positive turns the pelvis left, and its back end up.
-        rise: over the style's heights.
-    """
-
-    place: np.ndarray
-    yaw: np.ndarray
-    roll: np.ndarray
-    lateral: np.ndarray
-    rise: np.ndarray
-
-
 class TrunkBuilder:
     """Makes the trunk's motion of one walker in one style."""
 
@@ -88,14 +71,35 @@ class TrunkBuilder:
             rng: of the irregular part.
             variation: size of the irregular part, 1 usual.
         """
-        carriage = self._carriage(path, time, rng, variation)
-        spine = self._spine(carriage.lateral, np.zeros(len(time)))
+        style = self._style
+        pace, phase = path.at(path.pace, time), path.at(path.phase, time)
+        heading, bend = path.at(path.heading, time), path.at(path.bend, time)
+        moving = parameters.smooth_step(pace / 0.1)
+        slow = moving * (1 - parameters.trotting(pace))
+        duty = parameters.duty_factor(path.at(path.frequency, time))
+        middle = 0.5 * duty  # of the left hindlimb's stance
+        bob = moving * (1 + _RUNNING_BOB * parameters.smooth_step((0.5 - duty) / 0.12))
+        reach = moving * np.cos(2 * np.pi * phase)  # 1 when the left hindlimb is put down
+        lean = slow * np.cos(2 * np.pi * (phase - middle))
+        drift = variation * parameters.wander(rng, time, 0.15, 0.6, 4) * (1 - 0.7 * moving)[:, None]
+        first_breath = min(variation, 1.0) * rng.uniform()
+        breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + first_breath))
+
+        # positive turns the pelvis left
+        lateral = -bend - (style.pelvis_yaw + style.chest_yaw) * reach
+        spine = self._spine(lateral, np.zeros(len(time)))
         pitch, height = self._level(spine)
-        root = Pose(
-            np.column_stack([carriage.place, height + carriage.rise]),
-            euler_rotation(carriage.yaw, pitch, carriage.roll),
+        left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+        forward = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        aside = style.sway * lean + 0.001 * drift[:, 2]
+        place = (
+            path.at(path.position, time) + aside[:, None] * left + 0.001 * drift[:, 3:] * forward
         )
-        return self._assemble(root, spine)
+        rise = (1 - moving) * _BREATHING_RISE * breath + 0.0007 * drift[:, 1]
+        rise = rise - style.bob * bob * np.cos(4 * np.pi * (phase - middle))
+        yaw = heading + 0.5 * bend + style.chest_yaw * reach + 0.02 * drift[:, 0]
+        rotation = euler_rotation(yaw, pitch, style.roll * lean)
+        return self._assemble(Pose(np.column_stack([place, height + rise]), rotation), spine)
 
     def rearing(self, standing: Trunk, path: Path, time: np.ndarray, rearing: Rearing) -> Trunk:
         """The standing trunk, raised about the hips.
@@ -123,38 +127,6 @@ class TrunkBuilder:
         trial = self._assemble(Pose(standing.root.position, rotation), spine)
         shift = hips - self._hip_point(trial.pelvis)
         return self._assemble(Pose(standing.root.position + shift, rotation), spine)
-
-    def _carriage(
-        self, path: Path, time: np.ndarray, rng: np.random.Generator, variation: float
-    ) -> _Carriage:
-        style = self._style
-        pace, phase = path.at(path.pace, time), path.at(path.phase, time)
-        heading, bend = path.at(path.heading, time), path.at(path.bend, time)
-        moving = parameters.smooth_step(pace / 0.1)
-        slow = moving * (1 - parameters.trotting(pace))
-        duty = parameters.duty_factor(path.at(path.frequency, time))
-        middle = 0.5 * duty  # of the left hindlimb's stance
-        bob = moving * (1 + _RUNNING_BOB * parameters.smooth_step((0.5 - duty) / 0.12))
-        reach = moving * np.cos(2 * np.pi * phase)  # 1 when the left hindlimb is put down
-        lean = slow * np.cos(2 * np.pi * (phase - middle))
-        drift = variation * parameters.wander(rng, time, 0.15, 0.6, 4) * (1 - 0.7 * moving)[:, None]
-        first_breath = min(variation, 1.0) * rng.uniform()
-        breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + first_breath))
-
-        left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-        forward = np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        aside = style.sway * lean + 0.001 * drift[:, 2]
-        return _Carriage(
-            place=path.at(path.position, time)
-            + aside[:, None] * left
-            + 0.001 * drift[:, 3:] * forward,
-            yaw=heading + 0.5 * bend + style.chest_yaw * reach + 0.02 * drift[:, 0],
-            roll=style.roll * lean,
-            lateral=-bend - (style.pelvis_yaw + style.chest_yaw) * reach,
-            rise=(1 - moving) * _BREATHING_RISE * breath
-            + 0.0007 * drift[:, 1]
-            - style.bob * bob * np.cos(4 * np.pi * (phase - middle)),
-        )
 
     def _spine(self, lateral: np.ndarray, extension: np.ndarray) -> np.ndarray:
         """Spine angles [frame, joint]: posture, plus a share of bend and extension per joint."""

@@ -16,7 +16,6 @@ import numpy as np
 from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
-from vnl_mjx.walkers.groups import actuator_groups
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
 _FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
@@ -128,6 +127,27 @@ class Walker:
             print_["rescaling"] = self.config.rescaling
         text = json.dumps(print_, sort_keys=True)
         return {**print_, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def actuator_groups(
+    names: Sequence[str], groups: Sequence[Sequence[str]] = ()
+) -> dict[str, list[int]]:
+    """Returns indices of `names` by part of the body; what no group covers is "other".
+
+    Args:
+        names: of the actuators.
+        groups: each a name and words; the first group with a word of an actuator's name has it. Default:
+            those of the rodent, which serve most legged walkers.
+    """
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        matches = (
+            group
+            for group, *words in groups or rodent_body().actuator_groups
+            if any(word in name for word in words)
+        )
+        found.setdefault(next(matches, "other"), []).append(index)
+    return found
 
 
 def build_walker(config: WalkerConfig) -> Walker:

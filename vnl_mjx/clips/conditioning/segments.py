@@ -61,13 +61,8 @@ def cut_clips(
         trim_start: frames left out at the take's start.
         trim_end: frames left out at the take's end.
     """
-    for name, value in (
-        ("clip_frames", clip_frames),
-        ("stride", stride),
-        ("min_frames", min_frames),
-    ):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, found {value}")
+    if any(value is not None and value < 1 for value in (clip_frames, stride, min_frames)):
+        raise ValueError(f"{clip_frames=}, {stride=} and {min_frames=} must be at least 1")
     if max_frames is not None and max_frames < min_frames:
         raise ValueError(f"{max_frames=} must be at least {min_frames=}")
     count = len(valid)

@@ -16,7 +16,7 @@ from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.compat.track_mjx_loader import load_teacher
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
-from vnl_mjx.walkers.groups import actuator_groups
+from vnl_mjx.walkers.walker import actuator_groups
 
 _SHOWN_METRICS = (
     "loss/total",
