@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnl_mjx.clips.container import FEATURES
-from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import FootHeights, foot_geoms
 from vnl_mjx.clips.kinematics import BLOCK_FRAMES, Kinematics
 from vnl_mjx.clips.velocities import difference_qvel
+from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.walker import build_walker
 
@@ -168,7 +169,7 @@ def test_contacts_need_a_low_and_still_foot(toy_walker):
     sliding, lifted = still.copy(), still.copy()
     sliding[:, 0] += 0.3 * np.arange(9) / RATE_HZ
     lifted[:, 2] += 0.02
-    rule = ContactRule(height_m=0.005, speed=0.1)
+    rule = ContactSection(height_m=0.005, speed=0.1)
     computer = FeatureComputer(toy_walker, contacts=rule)
     contacts = {
         name: computer(qpos, [9], RATE_HZ)["contacts"].max(axis=1)

@@ -28,15 +28,9 @@ def assemble(
     takes: Sequence[int] | None = None,
     computer: FeatureComputer | None = None,
 ) -> ReferenceClips:
-    """Returns the takes of a recording as clips: checked, in the walker's order, complete.
+    """Returns the takes of an open recording as clips: checked, in the walker's order, complete.
 
     What the recording lacks is computed from its poses; `notes` of the result says which.
-
-    Args:
-        recording: that is open, with a frame rate or a usual one.
-        walker: whose clips they are.
-        takes: which of its takes; default: all.
-        computer: of the walker, where it is at hand already.
 
     Raises:
         UserError: the recording is damaged or of another body, or has no such take.
@@ -263,13 +257,8 @@ def clips_from_poses(
 ) -> ReferenceClips:
     """Clips of poses that were made or already loaded; every other feature is computed.
 
-    Args:
-        walker: whose poses they are.
-        qpos: [frame, nq] in the walker's order, clips one after another.
-        lengths: [clip], frames per clip, each at least 1.
-        rate_hz: frames per second.
-        names: one per clip; default: "clip_0", ...
-        source: where the poses are from, for tables and messages.
+    `qpos` [frame, nq] is in the walker's order, clips of `lengths` [clip] frames one after another.
+    `names` are "clip_0", ... by default; `source` says where the poses are from.
     """
     frames = np.asarray(lengths, np.int32)
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):

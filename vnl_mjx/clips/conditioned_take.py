@@ -47,16 +47,9 @@ class ConditionedTake:
         options: PreprocessConfig,
         layout: Layout,
     ):
-        """Reads and conditions the take.
+        """Reads and conditions `rows` of the recording.
 
-        Args:
-            recording: that the take is of.
-            name: of the take.
-            rows: of the recording.
-            order: columns of the file's joints in the walker's order; None: they are in it.
-            rate_in: frames per second.
-            options: what is filled, smoothed and resampled.
-            layout: of the walker, which the recording fits.
+        `order` are the columns of the file's joints in the walker's order, None where they are in it.
 
         Raises:
             UserError: the quaternions are not unit.

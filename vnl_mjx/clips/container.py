@@ -274,15 +274,10 @@ def marked_split(clips: ReferenceClips, seed: int) -> ClipSplit | None:
 
 
 def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
-    """Draws the held-out clips; the same arguments always give the same split.
+    """Draws the held-out clips, a fraction in [0, 1); the same arguments always give the same split.
 
     At least one clip is held out where `held_out_fraction` > 0 and there are two or more clips;
     at least one is always left to train on.
-
-    Args:
-        num_clips: at least 1.
-        held_out_fraction: in [0, 1).
-        seed: of the draw.
     """
     if num_clips < 1:
         raise ValueError(f"{num_clips=} must be at least 1")

@@ -1,7 +1,6 @@
 """Every feature of a reference clip from its poses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,32 +8,20 @@ from vnl_mjx.clips.columns import split_qpos, split_qvel
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics, for_blocks
 from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
+from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.walker import Walker
-
-
-@dataclass(frozen=True)
-class ContactRule:
-    """When a foot stands: its lowest point is near the floor, and its body hardly moves.
-
-    Attributes:
-        height_m: at most so far above the floor.
-        speed: at most so fast, m/s.
-    """
-
-    height_m: float = 0.006
-    speed: float = 0.10
 
 
 class FeatureComputer:
     """Computes features of one walker; keep it where it is called many times."""
 
     def __init__(
-        self, walker: Walker, *, contacts: ContactRule | None = None, num_threads: int = 0
+        self, walker: Walker, *, contacts: ContactSection | None = None, num_threads: int = 0
     ):
         """Prepares the simulations of all threads; 0 threads: one per core."""
         self.walker = walker
-        self.contact_rule = contacts or ContactRule()
+        self.contact_rule = contacts or ContactSection()
         self.kinematics = Kinematics(walker.model, num_threads)
         self.foot_heights = FootHeights(walker)
 
@@ -47,11 +34,8 @@ class FeatureComputer:
     ) -> dict[str, np.ndarray]:
         """All features of `ReferenceFrames` by name, float32 [frame, ...].
 
-        Args:
-            qpos: [frame, nq] in the walker's order, clips one after another; unit quaternions.
-            lengths: [clip], frames per clip; they sum to the number of frames.
-            rate_hz: frames per second.
-            qvel: [frame, nv]; default: finite differences within each clip.
+        `qpos` [frame, nq] is in the walker's order with unit quaternions, clips of `lengths` frames one
+        after another; `qvel` [frame, nv] is by default finite differences within each clip.
         """
         before, after = neighbours(np.asarray(lengths))
         seconds = seconds_between(before, after, rate_hz)
@@ -142,13 +126,7 @@ class FeatureComputer:
 def root_features(
     walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Features of the root of a walker without a free root: its root body's pose, and no velocity.
-
-    Args:
-        walker: has no free root.
-        body_positions: [frame, nbody, 3], in the world.
-        body_quaternions: [frame, nbody, 4].
-    """
+    """Features of the root of a walker without a free root: its root body's pose, and no velocity."""
     position = body_positions[:, walker.root_body]
     still = np.zeros_like(position)
     return {

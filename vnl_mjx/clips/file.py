@@ -168,14 +168,9 @@ def write_clip_file(
 ) -> Iterator[ClipWriter]:
     """Opens a writer; the file appears when the block ends, complete, or not at all.
 
-    Args:
-        path: of the file to make or replace.
-        walker: whose clips they are.
-        rate_hz: frames per second of all clips.
-        metadata: JSON-able; the block may still add to it. The walker's fingerprint and
-            the software's versions are added.
-        compression: "gzip" or None.
-        features: what the file holds; `POSES` make it small, and readers compute the rest.
+    To `metadata`, JSON-able, the block may still add; the walker's fingerprint and the software's
+    versions are added. `features` are what the file holds; `POSES` make it small, and readers compute
+    the rest.
 
     Raises:
         UserError: the file cannot be written, or no clip was.

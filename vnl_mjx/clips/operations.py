@@ -23,12 +23,6 @@ _MIRRORED = "_mirrored"
 def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> ReferenceClips:
     """Frames start ... stop - 1 of one clip, as one clip; velocities stay those of the whole.
 
-    Args:
-        clips: at least `clip + 1` of them.
-        clip: 0 ... num_clips - 1.
-        start: first frame, counted from the clip's own start.
-        stop: one after the last frame.
-
     Raises:
         UserError: there is no such clip, or it does not have these frames.
     """
@@ -48,12 +42,7 @@ def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> Refer
 def split_into(
     clips: ReferenceClips, num_frames: int, min_frames: int | None = None
 ) -> tuple[ReferenceClips, int]:
-    """Cuts every clip into parts of `num_frames`.
-
-    Args:
-        clips: to cut.
-        num_frames: of each part, at least 1.
-        min_frames: a rest at a clip's end is kept where it has so many; default: `num_frames`.
+    """Cuts every clip into parts of `num_frames`; a rest of at least `min_frames` is a part too.
 
     Returns:
         The parts, and the number of frames that were left out.
@@ -79,10 +68,7 @@ def split_into(
 
 
 def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
-    """The clips of all `parts`, one after another.
-
-    Names that occur twice get their file's name before them, and a number where that is not
-    enough.
+    """The clips of all `parts`; names that occur twice get their file's name before them, or a number.
 
     Raises:
         UserError: the parts are of different walkers or rates, or there are none.
@@ -114,11 +100,6 @@ def mirror_clips(
 
     Stored features are reflected, not computed anew, so that what a file holds (smoothed
     velocities, say) stays; on the rodent that is within 0.03 mm of kinematics of the mirrored poses.
-
-    Args:
-        clips: of `walker`.
-        walker: symmetric.
-        mirror: of the walker, where it is at hand already.
 
     Raises:
         UserError: the walker is not symmetric, or the clips are of another one.

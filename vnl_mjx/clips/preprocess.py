@@ -13,7 +13,7 @@ from vnl_mjx.clips.conditioning.floor import FloorHistogram
 from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.conditioning.segments import Cut, Stretch, cut_clips
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
-from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.clips.preprocess_report import (
@@ -45,19 +45,15 @@ class Preprocessor:
     ):
         """Prepares what all recordings share.
 
-        Args:
-            walker: whose poses they are.
-            options: what is done to them.
-            progress: called with a file's name, frames done and frames in all.
+        `progress` is called with a file's name, frames done and frames in all.
 
         Raises:
             UserError: mirrored clips are wanted of a walker that is not symmetric.
         """
-        contacts = ContactRule(**asdict(options.contact_config))
         self.walker, self.options, self.progress = walker, options, progress
         self.report = PreprocessReport()
         self._computer = FeatureComputer(
-            walker, contacts=contacts, num_threads=options.output_config.num_threads
+            walker, contacts=options.contact_config, num_threads=options.output_config.num_threads
         )
         self._mirror = Mirror(walker) if options.conditioning_config.mirror else None
         self._names: set[str] = set()

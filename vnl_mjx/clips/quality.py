@@ -112,17 +112,11 @@ def assess(
     clamped: np.ndarray | None = None,
     feet: FootHeights | None = None,
 ) -> ClipQuality:
-    """Measures one clip.
+    """Measures one clip by its features [frame, ...]; no contacts or limbs are needed.
 
-    Args:
-        walker: whose clip it is.
-        features: of `ReferenceFrames` by name, [frame, ...]; no contacts or limbs are needed.
-        rate_hz: frames per second.
-        marker_errors: [frame, keypoint] metres, of the function `marker_errors`; NaN where there
-            is no keypoint.
-        filled: bool [frame], interpolated over a gap.
-        clamped: int [frame], joint velocities that were limited.
-        feet: of the walker, where they are at hand already.
+    `marker_errors` [frame, keypoint] are of the function of that name, NaN where there is no keypoint;
+    `filled` says which frames were interpolated over a gap, `clamped` how many joint velocities of
+    each were limited.
     """
     pose = {name: np.asarray(features[name], np.float64) for name in POSE}
     good = np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in pose.values()])

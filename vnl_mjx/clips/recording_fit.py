@@ -16,11 +16,7 @@ def compare_stored_poses(
 ) -> str | None:
     """One line on how far the stored body positions are from the walker's; None where there are none.
 
-    Args:
-        recording: may hold body positions.
-        walker: whose kinematics are compared.
-        kinematics: of that walker.
-        order: columns of the file's joints in the walker's order; None: they are in it.
+    `order` are the columns of the file's joints in the walker's order, None where they are in it.
     """
     stored, names = recording.stored_xpos, recording.body_names
     if stored is None:

@@ -11,14 +11,7 @@ def finite_difference_qvel(
 ) -> np.ndarray:
     """Central differences inside each clip, one-sided at its ends, zero for a single frame.
 
-    Args:
-        qpos: [frame, nq], clips one after another.
-        layout: of qpos.
-        lengths: [clip], frames per clip.
-        rate_hz: frames per second.
-
-    Returns:
-        float64 [frame, nv].
+    `qpos` [frame, nq] are clips of `lengths` frames one after another; returns float64 [frame, nv].
     """
     before, after = neighbours(np.asarray(lengths))
     qpos = np.asarray(qpos, np.float64)
@@ -29,15 +22,9 @@ def finite_difference_qvel(
 def difference_qvel(
     before: np.ndarray, after: np.ndarray, layout: Layout, seconds: np.ndarray
 ) -> np.ndarray:
-    """The constant qvel that moves one pose to another, as MuJoCo's `mj_differentiatePos`.
+    """The constant qvel [frame, nv] that moves poses [frame, nq] to others in `seconds` [frame].
 
-    The angular velocity is in the root's own frame, as in the qvel of a free joint.
-
-    Args:
-        before: [frame, nq] poses.
-        after: [frame, nq] poses.
-        layout: of the poses.
-        seconds: [frame], between them.
+    As MuJoCo's `mj_differentiatePos`: the angular velocity is in the root's own frame.
     """
     qvel = np.empty((len(before), layout.nv))
     if root := layout.root:

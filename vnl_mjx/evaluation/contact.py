@@ -86,7 +86,7 @@ def contact_agreement(
 ) -> dict[str, np.ndarray]:
     """How well feet stand and swing with the reference's.
 
-    Both are found by the same rule (`clips.features.ContactRule`).
+    Both are found by the same rule (`config.preprocessing.ContactSection`).
 
     Args:
         contacts: bool [time, episode, foot], of the simulation.

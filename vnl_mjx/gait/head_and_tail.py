@@ -58,15 +58,9 @@ def tail_angles(
 ) -> np.ndarray:
     """Angles [frame, joint] of a tail that is carried above the floor and sways against the pelvis.
 
-    Args:
-        walker: the rodent.
-        chain: from the pelvis to the last tail vertebra.
-        pelvis: its pose.
-        path: whose turns the tail bends with, and whose phase it sways with.
-        time: [frame] seconds.
-        style: for the tail's height and sway.
-        irregular: [frame, 2] radians to the left that its first and second half are bent besides.
-        smoothness: as in `Problem.solve_smooth`.
+    The chain is from the pelvis to the last tail vertebra; the tail bends with the turns of the path
+    and sways with its phase. `irregular` [frame, 2] are radians to the left that its first and second
+    half are bent besides.
     """
     pace = path.at(path.pace, time)
     moving = parameters.smooth_step(pace / 0.12)

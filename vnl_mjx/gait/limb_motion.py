@@ -48,14 +48,7 @@ _RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slow
 
 
 def paw_motion(footfalls: Footfalls, style: PawStyle, time: np.ndarray, height: float) -> PawMotion:
-    """Motion of one paw at `time` [frame].
-
-    Args:
-        footfalls: when and where it stands.
-        style: of the arcs.
-        time: seconds.
-        height: z of the planted point in stance, metres, world.
-    """
+    """Motion of one paw at `time` [frame]; `height` is the planted point's z in stance, metres, world."""
     row, standing, swung = footfalls.locate(time)
     after = np.minimum(row + 1, len(footfalls.start) - 1)
     share = _travelled(swung)

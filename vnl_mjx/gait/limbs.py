@@ -77,12 +77,8 @@ def solve_limb(
 ) -> np.ndarray:
     """Angles [frame, joint] of a limb whose paw moves as given.
 
-    Args:
-        limb: of the walker.
-        base: pose of the torso (forelimbs) or the pelvis (hindlimbs).
-        motion: of the paw.
-        angles: [joint] or [frame, joint] posture to stay near, radians.
-        smoothness: as in `Problem.solve_smooth`.
+    `base` is the torso (forelimbs) or the pelvis (hindlimbs), `angles` [joint] or [frame, joint] the
+    posture to stay near, radians.
     """
     digits = len(limb.chain.bodies) - 1
     loose = motion.loose[:, None]

@@ -76,14 +76,10 @@ def limb_phase(path: Path, is_fore: bool, side: int, is_trot: bool) -> np.ndarra
 def footfalls(
     path: Path, phase: np.ndarray, foothold: Foothold, side: int, scatter: np.ndarray
 ) -> Footfalls:
-    """Footfalls of one limb along the path.
+    """Footfalls of one limb, whose phase is [sample], along a path that begins before the motion.
 
-    Args:
-        path: with samples before and after the motion.
-        phase: [sample] of the limb.
-        foothold: relative to the trunk.
-        side: 1 left, -1 right.
-        scatter: [step, 2] metres that successive footholds are off by; it is used cyclically.
+    `side` is 1 on the left, -1 on the right; `scatter` [step, 2] are metres that successive footholds
+    are off by, used cyclically.
     """
     numbers = np.arange(np.ceil(phase[0]), np.floor(phase[-1]) + 1)
     touchdown = np.interp(numbers, phase, path.time)

@@ -148,11 +148,8 @@ def make_path(
 ) -> Path:
     """Follows the configuration's speeds and heading rates.
 
-    Args:
-        config: what to do.
-        trunk_length: metres between shoulders and hips.
-        first_phase: phase of the left hindlimb at time 0, in strides.
-        frequency: factor on the stride frequency of the literature.
+    `trunk_length` is in metres between shoulders and hips, `first_phase` that of the left hindlimb at
+    time 0, in strides, `frequency` a factor on the stride frequency of the literature.
     """
     knots = config.knots()
     time = np.arange(-_MARGIN, config.seconds + _MARGIN + _STEP / 2, _STEP)

@@ -43,14 +43,9 @@ class Rearing:
 def schedule(
     time: np.ndarray, seconds: float, pitch: float, rng: np.random.Generator, variation: float
 ) -> Rearing:
-    """When the animal goes up and comes down again; the hips are not moved back yet.
+    """When the animal goes up and comes down again in so many seconds; the hips are not moved back yet.
 
-    Args:
-        time: [frame] seconds.
-        seconds: of the motion; the times scale with it.
-        pitch: of the chest when fully raised, radians.
-        rng: of the variation of the times.
-        variation: its size, 1 usual.
+    `pitch` of the chest when fully raised is in radians, the times vary by `variation`, 1 usual.
     """
     scale = seconds / 5.0
     draws = variation * rng.uniform(-1, 1, 4)

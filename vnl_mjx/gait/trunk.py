@@ -63,13 +63,9 @@ class TrunkBuilder:
     def walking(
         self, path: Path, time: np.ndarray, rng: np.random.Generator, variation: float
     ) -> Trunk:
-        """The trunk of an animal that follows a path, or stands where the path does.
+        """The trunk at `time` [frame] of an animal that follows a path, or stands where the path does.
 
-        Args:
-            path: of the root.
-            time: [frame] seconds.
-            rng: of the irregular part.
-            variation: size of the irregular part, 1 usual.
+        `variation` is the size of the irregular part, 1 usual.
         """
         style = self._style
         pace, phase = path.at(path.pace, time), path.at(path.phase, time)
@@ -102,14 +98,7 @@ class TrunkBuilder:
         return self._assemble(Pose(np.column_stack([place, height + rise]), rotation), spine)
 
     def rearing(self, standing: Trunk, path: Path, time: np.ndarray, rearing: Rearing) -> Trunk:
-        """The standing trunk, raised about the hips.
-
-        Args:
-            standing: the same animal's trunk had it not reared.
-            path: whose heading it rears in.
-            time: [frame] seconds.
-            rearing: how far, and how far the hips have gone back.
-        """
+        """The standing trunk, raised about the hips in the path's heading."""
         raised = rearing.raised
         lateral = np.zeros(len(time))
         spine = standing.spine + self._spine(lateral, rearing.extension * raised) - self._posture

@@ -18,16 +18,11 @@ def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
 def fill_gaps(
     qpos: np.ndarray, layout: Layout, max_gap_frames: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fills runs of at most `max_gap_frames` bad frames between good ones of one take.
+    """Fills runs of at most `max_gap_frames` bad frames between good ones of one take [frame, nq].
 
     Positions and joints are filled linearly, the root's orientation by spherical linear
     interpolation. A bad frame is replaced whole: where one number is lost the rest is seldom right.
     Longer gaps, and gaps at either end, stay missing.
-
-    Args:
-        qpos: [frame, nq].
-        layout: of qpos.
-        max_gap_frames: 0 fills nothing.
 
     Returns:
         qpos, float64 [frame, nq]: good frames as given, bit for bit, missing ones all NaN; which frames

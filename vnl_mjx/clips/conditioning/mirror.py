@@ -279,11 +279,8 @@ def other_side(name: str) -> Iterator[str]:
 def partners(names: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> list[int]:
     """Row of each name's partner: the other side's where there is one, else its own.
 
-    A name that looks like one side but has no partner ("root" is no left "loot") is its own.
-
-    Args:
-        names: of joints or of bodies.
-        pairs: names that are partners whatever their names tell; others than `names` do not count.
+    A name that looks like one side but has no partner ("root" is no left "loot") is its own. `pairs`
+    are partners whatever their names tell; those that are not among `names` do not count.
     """
     rows = {name: row for row, name in enumerate(names)}
     found = list(range(len(names)))

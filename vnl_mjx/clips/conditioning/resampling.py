@@ -35,18 +35,11 @@ def resample(
     rate_out: float,
     interpolation: Interpolation = "linear",
 ) -> np.ndarray:
-    """One take at another rate; the same rate gives the same numbers, bit for bit.
+    """One take [frame, nq] at another rate (Hz); the same rate gives the same numbers, bit for bit.
 
     Output frames are at k / rate_out seconds, from the first input frame on to the last one or
-    just before. An output frame is NaN where an input frame beside it is (a gap).
-
-    Args:
-        qpos: [frame, nq], quaternions unit; joints do not wrap.
-        layout: of qpos.
-        rate_in: Hz.
-        rate_out: Hz.
-        interpolation: of positions and joints; "cubic" is a not-a-knot spline of each stretch
-            without gaps.
+    just before. An output frame is NaN where an input frame beside it is (a gap). "cubic" is a
+    not-a-knot spline of positions and joints, which do not wrap, in each stretch without gaps.
 
     Returns:
         float64 [`num_resampled(frame, rate_in, rate_out)`, nq].

@@ -19,20 +19,11 @@ def window_frames(window_s: float, rate_hz: float) -> int:
 def smooth(
     values: np.ndarray, lengths: Sequence[int] | np.ndarray, window_s: float, rate_hz: float
 ) -> np.ndarray:
-    """Fits a parabola to the window around each frame and takes its value there.
+    """Fits a parabola to the window around each frame of [frame, dim] and takes its value there.
 
-    No window reaches over the end of a stretch: near it the parabola of the last full window is
-    read off-centre. A shorter stretch has the widest odd window that fits; one of less than five
-    frames is left as it is, as a parabola through three points smooths nothing.
-
-    Args:
-        values: [frame, dim], stretches one after another.
-        lengths: [stretch], frames of each.
-        window_s: seconds.
-        rate_hz: frames per second.
-
-    Returns:
-        float64 [frame, dim].
+    No window reaches over the end of a stretch, of `lengths` [stretch] frames: near it the parabola of
+    the last full window is read off-centre. A shorter stretch has the widest odd window that fits; one
+    of less than five frames is left as it is, as a parabola through three points smooths nothing.
     """
     result = np.array(values, np.float64)
     window = window_frames(window_s, rate_hz)

@@ -47,15 +47,9 @@ def export_dm_control(
 
     The rodent's clips become those of dm_control's own `Rat`, which is not rescaled: positions and
     velocities of the root grow in proportion, relative to the floor, joint angles and velocities stay
-    (geometric similarity, so the feet stay on the floor), and body features are computed anew.
-
-    Args:
-        path: of the file to write.
-        clips: in the order of `walker`.
-        walker: whose clips they are.
-        keep_walker: write features of `walker` itself, at its own scale. Always so for a walker that is
-            not the rodent.
-        date: recorded in the file; default: today.
+    (geometric similarity, so the feet stay on the floor), and body features are computed anew. With
+    `keep_walker`, and for other walkers, the features of `walker` itself are written, at its own scale.
+    `date` is recorded; default: today.
 
     Returns:
         The identifier of each clip in the file: its name, made safe and unique.

@@ -28,11 +28,6 @@ def export_stac(path: str | os.PathLike[str], clips: ReferenceClips, walker: Wal
 
     The file has no keypoints; track-mjx and vnl-playground read none.
 
-    Args:
-        path: of the file to write.
-        clips: in the order of `walker`, all of one length.
-        walker: whose clips they are.
-
     Raises:
         UserError: the clips differ in length, or the file cannot be written.
     """

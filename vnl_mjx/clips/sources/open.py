@@ -33,14 +33,10 @@ _KEYPOINTS = ("kp_data", "keypoints", "tracks", "pred")
 
 
 def open_recording(path: str | os.PathLike[str], options: SourceOptions | None = None) -> Recording:
-    """Opens a file of poses; use the result as a context manager, or `close` it.
+    """Opens a file of poses, see `READABLE`; use the result as a context manager, or `close` it.
 
     Arrays by frame stay in the file where its kind allows it (HDF5, .npy), so damage in them is
     found, as a UserError, when they are sliced.
-
-    Args:
-        path: of the file, see `READABLE`.
-        options: what overrides, or stands in for, what the file says.
 
     Raises:
         UserError: the file is missing, not of a known kind or damaged, or an option does not fit.
