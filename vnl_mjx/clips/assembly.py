@@ -6,18 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from vnl_mjx.clips.columns import POSE, VELOCITY, split_qpos, split_qvel
-from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, content_sha256
+from vnl_mjx.clips.container import (
+    FEATURES,
+    ReferenceClips,
+    checked_indices,
+    clip_starts,
+    content_sha256,
+)
 from vnl_mjx.clips.features import FeatureComputer, root_features
 from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, reorder, with_nearest
 from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.errors import UserError
+from vnl_mjx.quaternions import unit_quaternions
 from vnl_mjx.walkers.walker import Walker
 
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 _DERIVED = ("end_effectors", "appendages", "contacts")
 _SAMPLES = 200  # frames whose stored body poses are compared with the walker's
-_NORM_TOLERANCE = 1e-5  # unit to float32 round-off; left as stored, so that copies are exact
-_ZERO_NORM = 1e-3
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
@@ -50,8 +55,9 @@ class _Assembly:
     ):
         self.recording, self.walker, self.layout = recording, walker, walker.layout
         self.computer = computer or FeatureComputer(walker)
-        self.takes = _chosen(recording, takes)
         lengths = np.asarray(recording.take_lengths)
+        every = range(len(lengths))
+        self.takes = checked_indices(recording.path, every if takes is None else takes, len(every))
         self.lengths = lengths[self.takes].astype(np.int32)
         self._firsts = None if takes is None else (np.cumsum(lengths) - lengths)[self.takes]
         self.rate_hz = float(recording.rate_hz or recording.usual_rate_hz or np.nan)
@@ -71,11 +77,10 @@ class _Assembly:
             self._normalise(features, "quaternion")
         features |= self._stored() | self._velocities(qpos, order)
         features |= self._bodies(qpos, features)
+        bodies = features["body_positions"], features["body_quaternions"]
         if not self.layout.free_root:
-            bodies = features["body_positions"], features["body_quaternions"]
             features |= root_features(walker, *bodies)
         if any(name not in features for name in _DERIVED):
-            bodies = features["body_positions"], features["body_quaternions"]
             features = self.computer.derived(*bodies, self.lengths, self.rate_hz) | features
         position, quaternion, joints = (features[name] for name in POSE)
         return ReferenceClips(
@@ -153,15 +158,15 @@ class _Assembly:
         """Body poses and centre of mass in the walker's rows; by kinematics what the file lacks."""
         recording, walker = self.recording, self.walker
         stored = {
-            "body_positions": recording.stored_xpos,
-            "body_quaternions": recording.stored_xquat,
+            "body_positions": (recording.stored_xpos, 3),
+            "body_quaternions": (recording.stored_xquat, 4),
         }
-        given = {name: array for name, array in stored.items() if array is not None}
+        given = {name: array for name, (array, _) in stored.items() if array is not None}
         ids, rows = [], []
         if given:
             num_rows = next(iter(given.values())).shape[1]
             for name, array in given.items():
-                self._check_shape(name, array, (num_rows, 3 if name == "body_positions" else 4))
+                self._check_shape(name, array, (num_rows, stored[name][1]))
             ids, rows = match_bodies(recording, walker, num_rows)
         read = {name: self._read(array) for name, array in given.items()}
         self._check_finite(read)
@@ -222,19 +227,17 @@ class _Assembly:
 
     def _normalise(self, features: dict[str, np.ndarray], name: str) -> None:
         """Makes the quaternions of a feature unit, in place; UserError where one is nearly zero."""
-        quaternions = features[name]
-        norms = np.linalg.norm(quaternions.astype(np.float64), axis=-1)
-        near_zero = norms < _ZERO_NORM
-        if near_zero.any():
+        unit, off = unit_quaternions(features[name].astype(np.float64))
+        if (near_zero := np.isnan(unit[..., 0])).any():
+            norm = np.linalg.norm(features[name][near_zero][0])
             raise UserError(
                 f"{self.recording.path}: {self._dataset(name)!r} holds a quaternion of norm "
-                f"{norms[near_zero][0]:.2g} in {self._place(int(np.argwhere(near_zero)[0, 0]))}, "
-                "expected unit quaternions (w x y z)"
+                f"{norm:.2g} in {self._place(int(np.argwhere(near_zero)[0, 0]))}, expected unit "
+                "quaternions (w x y z)"
             )
-        off = np.abs(norms - 1.0) > _NORM_TOLERANCE
-        if off.any():
-            self.notes.append(f"{int(off.sum())} quaternions of {self._dataset(name)} normalised")
-            quaternions[off] /= norms[off][:, None]
+        if off:
+            self.notes.append(f"{off} quaternions of {self._dataset(name)} normalised")
+            features[name][...] = unit
 
     def _dataset(self, feature: str) -> str:
         return self.recording.datasets.get(feature, feature)
@@ -307,15 +310,3 @@ def match_bodies(
             f"{with_nearest([walker.body_names[walker.root_body]], names)}"
         )
     return ids, [row_of[walker.body_names[body]] for body in ids]
-
-
-def _chosen(recording: Recording, takes: Sequence[int] | None) -> list[int]:
-    num_takes = len(recording.take_lengths)
-    chosen = list(range(num_takes) if takes is None else map(int, takes))
-    outside = [take for take in chosen if not 0 <= take < num_takes]
-    if outside or not chosen:
-        found = f"clip {outside[0]}" if outside else "no clip"
-        raise UserError(
-            f"{recording.path}: {found} was asked for, expected clips out of 0 ... {num_takes - 1}"
-        )
-    return chosen

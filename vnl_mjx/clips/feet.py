@@ -12,25 +12,15 @@ _GEOM = mujoco.mjtGeom
 
 @dataclass(frozen=True)
 class FootGeom:
-    """One geom that a foot stands on.
+    """One geom that a foot stands on."""
 
-    Attributes:
-        foot: row among `Walker.feet`.
-        body: id of the body that it is fixed to.
-        position: [3] in the body's frame, metres.
-        axes: [3, 3] its axes as columns in the body's frame.
-        half_axes: [3] metres, of the box, ellipsoid or core segment.
-        radius: metres, around the core.
-        rounded: the half axes are those of an ellipsoid.
-    """
-
-    foot: int
-    body: int
-    position: np.ndarray
-    axes: np.ndarray
-    half_axes: np.ndarray
-    radius: float
-    rounded: bool
+    foot: int  # row among `Walker.feet`
+    body: int  # id of the body that it is fixed to
+    position: np.ndarray  # [3] in the body's frame, metres
+    axes: np.ndarray  # [3, 3] its axes as columns in the body's frame
+    half_axes: np.ndarray  # [3] metres, of the box, ellipsoid or core segment
+    radius: float  # metres, around the core
+    rounded: bool  # the half axes are those of an ellipsoid
 
 
 def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:

@@ -54,18 +54,12 @@ _INFO_TYPES = get_type_hints(ClipInfo)
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip's row in the table.
+    """One clip's row in the table."""
 
-    Attributes:
-        name: of the clip.
-        length: frames.
-        info: where it is from.
-        quality: measures by name; NaN is stored where a clip lacks one.
-    """
-
-    name: str
-    length: int
-    info: ClipInfo = field(default_factory=ClipInfo)
+    name: str  # of the clip
+    length: int  # frames
+    info: ClipInfo = field(default_factory=ClipInfo)  # where it is from
+    # measures by name; NaN is stored where a clip lacks one.
     quality: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -111,12 +111,10 @@ def append_clips(
     names: Sequence[str] | None = None,
 ) -> None:
     """Writes each of `clips`; `quality` is that of the clip that they are parts of."""
-    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
-    for clip, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-        rows = slice(int(start), int(start + length))
+    every = zip(names or clips.names, clips.rows, clips.origins, strict=True)
+    for name, rows, info in every:
         features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
-        row = ClipRow((names or clips.names)[clip], int(length), clips.origins[clip], quality or {})
-        writer.append(features, row)
+        writer.append(features, ClipRow(name, rows.stop - rows.start, info, quality or {}))
 
 
 def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:

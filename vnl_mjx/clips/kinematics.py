@@ -17,17 +17,12 @@ BLOCK_FRAMES = 512
 
 
 class BodyPoses(NamedTuple):
-    """Poses of every body in the world.
+    """Poses of every body in the world."""
 
-    Attributes:
-        positions: float32 [frame, nbody, 3], metres.
-        quaternions: float32 [frame, nbody, 4], unit, w x y z.
-        center_of_mass: float32 [frame, 3], of the body below the world that has the first joint on
-            it or on a body below, and of all below it.
-    """
-
-    positions: np.ndarray
-    quaternions: np.ndarray
+    positions: np.ndarray  # float32 [frame, nbody, 3], metres
+    quaternions: np.ndarray  # float32 [frame, nbody, 4], unit, w x y z
+    # float32 [frame, 3], of the body below the world that has the first joint on it or on a
+    # body below, and of all below it.
     center_of_mass: np.ndarray
 
 

@@ -15,31 +15,19 @@ from vnl_mjx.quaternions import matrix
 
 
 class Pose(NamedTuple):
-    """Pose of one body.
+    """Pose of one body."""
 
-    Attributes:
-        position: [frame, 3] metres, world.
-        rotation: [frame, 3, 3], body frame to world.
-    """
-
-    position: np.ndarray
-    rotation: np.ndarray
+    position: np.ndarray  # [frame, 3] metres, world
+    rotation: np.ndarray  # [frame, 3, 3], body frame to world
 
 
 class ChainState(NamedTuple):
-    """Poses along a chain and what its Jacobians need.
+    """Poses along a chain and what its Jacobians need."""
 
-    Attributes:
-        poses: one per body of the chain, base excluded.
-        anchors: [frame, joint, 3], a point on each joint's axis, world.
-        axes: [frame, joint, 3], unit, world.
-        joint_body: int [joint], the body (place in `poses`) that each joint moves first.
-    """
-
-    poses: list[Pose]
-    anchors: np.ndarray
-    axes: np.ndarray
-    joint_body: np.ndarray
+    poses: list[Pose]  # one per body of the chain, base excluded
+    anchors: np.ndarray  # [frame, joint, 3], a point on each joint's axis, world
+    axes: np.ndarray  # [frame, joint, 3], unit, world
+    joint_body: np.ndarray  # int [joint], the body (place in `poses`) that each joint moves first
 
 
 @dataclass(frozen=True)

@@ -29,27 +29,18 @@ _STYLE_SCALE = 0.9  # rescale factor of the walker that the default style is for
 
 @dataclass(frozen=True)
 class GaitMotion:
-    """A made motion. It is synthetic: `made_by` says so, and should be shown wherever it is.
+    """A made motion. It is synthetic: `made_by` says so, and should be shown wherever it is."""
 
-    Attributes:
-        config: what it was made from.
-        qpos: float64 [frame, nq].
-        contacts: bool [frame, foot], planned stance of each of `Walker.feet`.
-        treads: [frame, foot, 3] metres, world, planned place of the planted point of each foot (in
-            rearing: where the forepaws come down again).
-        phase: [frame] strides of the left hindlimb, which touches down at whole numbers.
-        speed, turn: [frame] of the root as commanded, m/s and rad/s.
-        made_by: how.
-    """
-
-    config: GaitConfig
-    qpos: np.ndarray
-    contacts: np.ndarray
+    config: GaitConfig  # what it was made from
+    qpos: np.ndarray  # float64 [frame, nq]
+    contacts: np.ndarray  # bool [frame, foot], planned stance of each of `Walker.feet`
+    # [frame, foot, 3] metres, world, planned place of the planted point of each foot (in
+    # rearing: where the forepaws come down again).
     treads: np.ndarray
-    phase: np.ndarray
-    speed: np.ndarray
-    turn: np.ndarray
-    made_by: str = MADE_BY
+    phase: np.ndarray  # [frame] strides of the left hindlimb, which touches down at whole numbers
+    speed: np.ndarray  # [frame] of the root as commanded, m/s and rad/s
+    turn: np.ndarray  # likewise
+    made_by: str = MADE_BY  # how
 
 
 def make_gait(walker: Walker, config: GaitConfig) -> GaitMotion:

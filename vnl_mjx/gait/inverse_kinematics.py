@@ -28,19 +28,12 @@ _SMOOTH_CONVERGED = 1e-5  # radians
 
 @dataclass(frozen=True)
 class PointTask:
-    """A point of a body that should be somewhere.
+    """A point of a body that should be somewhere."""
 
-    Attributes:
-        body: place in the chain's bodies.
-        local: [3] the point in the body's frame.
-        target: [frame, 3] world.
-        weight: [3] or [frame, 3], per world axis, 1/m.
-    """
-
-    body: int
-    local: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
+    body: int  # place in the chain's bodies
+    local: np.ndarray  # [3] the point in the body's frame
+    target: np.ndarray  # [frame, 3] world
+    weight: np.ndarray  # [3] or [frame, 3], per world axis, 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
         """Weighted error [frame, 3] and its Jacobian [frame, 3, joint]."""
@@ -53,16 +46,11 @@ class PointTask:
 
 @dataclass(frozen=True)
 class OrientationTask:
-    """An orientation that a body should have.
+    """An orientation that a body should have."""
 
-    Attributes:
-        body: place in the chain's bodies.
-        target: [frame, 3, 3], body frame to world.
-        weight: [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad.
-    """
-
-    body: int
-    target: np.ndarray
+    body: int  # place in the chain's bodies
+    target: np.ndarray  # [frame, 3, 3], body frame to world
+    # [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad.
     weight: np.ndarray
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
@@ -76,19 +64,12 @@ class OrientationTask:
 
 @dataclass(frozen=True)
 class FloorTask:
-    """Spheres of the chain that should not sink into the floor; above it they are free.
+    """Spheres of the chain that should not sink into the floor; above it they are free."""
 
-    Attributes:
-        bodies: place of each sphere's body in the chain's bodies.
-        centers: [sphere, 3] in the bodies' frames.
-        heights: [frame, sphere] least z of the centres, world.
-        weight: 1/m.
-    """
-
-    bodies: tuple[int, ...]
-    centers: np.ndarray
-    heights: np.ndarray
-    weight: float
+    bodies: tuple[int, ...]  # place of each sphere's body in the chain's bodies
+    centers: np.ndarray  # [sphere, 3] in the bodies' frames
+    heights: np.ndarray  # [frame, sphere] least z of the centres, world
+    weight: float  # 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
         """Weighted error [frame, sphere] and its Jacobian [frame, sphere, joint]."""
@@ -108,21 +89,13 @@ Task = PointTask | OrientationTask | FloorTask
 
 @dataclass(frozen=True)
 class Problem:
-    """What a chain's joint angles [frame, joint] should fulfil; solutions are within the limits.
+    """What a chain's joint angles [frame, joint] should fulfil; solutions are within the limits."""
 
-    Attributes:
-        chain: what is solved for.
-        base: pose of the body that the chain hangs on.
-        tasks: what is wanted, each with its weights.
-        posture: [frame, joint] or [joint] angles to stay near, radians.
-        posture_weight: 1/rad, one number or one per joint.
-    """
-
-    chain: Chain
-    base: Pose
-    tasks: Sequence[Task]
-    posture: np.ndarray
-    posture_weight: np.ndarray | float
+    chain: Chain  # what is solved for
+    base: Pose  # pose of the body that the chain hangs on
+    tasks: Sequence[Task]  # what is wanted, each with its weights
+    posture: np.ndarray  # [frame, joint] or [joint] angles to stay near, radians
+    posture_weight: np.ndarray | float  # 1/rad, one number or one per joint
 
     def linearise(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""

@@ -10,38 +10,26 @@ from vnl_mjx.gait.pattern import Footfalls
 
 
 class PawMotion(NamedTuple):
-    """Where a paw's planted point should be, and how the digits should be turned.
+    """Where a paw's planted point should be, and how the digits should be turned."""
 
-    Attributes:
-        position: [frame, 3] metres, world.
-        rotation: [frame, 3, 3].
-        contact: bool [frame].
-        loose: [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed.
-    """
-
-    position: np.ndarray
-    rotation: np.ndarray
-    contact: np.ndarray
+    position: np.ndarray  # [frame, 3] metres, world
+    rotation: np.ndarray  # [frame, 3, 3]
+    contact: np.ndarray  # bool [frame]
+    # [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed.
     loose: np.ndarray
 
 
 class PawStyle(NamedTuple):
-    """How a paw rolls over and swings; angles in radians, positive with the digits' tips down.
+    """How a paw rolls over and swings; angles in radians, positive with the digits' tips down."""
 
-    Attributes:
-        clearance: metres that the planted point rises in swing.
-        touchdown, liftoff: pitch at the two ends of a stance.
-        roll_over: seconds before lift-off in which the paw rises onto its tips, at most; it never
-            takes more than 0.45 of a stance.
-        early_swing, late_swing: pitch after a quarter and after four fifths of the swing.
-    """
-
-    clearance: float
-    touchdown: float
-    liftoff: float
+    clearance: float  # metres that the planted point rises in swing
+    touchdown: float  # pitch at the two ends of a stance
+    liftoff: float  # likewise
+    # seconds before lift-off in which the paw rises onto its tips, at most; it never takes more
+    # than 0.45 of a stance.
     roll_over: float
-    early_swing: float
-    late_swing: float
+    early_swing: float  # pitch after a quarter and after four fifths of the swing
+    late_swing: float  # likewise
 
 
 _RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slows down

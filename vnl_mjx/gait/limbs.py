@@ -31,29 +31,18 @@ _DIGITS = {"toe": 5.0, "finger": 0.8}  # 1/rad; the toes stay in line with the f
 
 @dataclass(frozen=True)
 class Limb:
-    """One limb.
+    """One limb."""
 
-    Attributes:
-        name: "hind_L", "hind_R", "fore_L" or "fore_R".
-        side: 1 left, -1 right.
-        is_fore: a forelimb.
-        foot: row of the limb's paw among `Walker.feet`.
-        chain: from the trunk to the digits.
-        joints: names of the chain's joints without their side.
-        tread: [3] the planted point in the digits' frame: the centre of the middle digit's tip.
-        tread_radius: of the tip, metres; the planted point is this far above the floor.
-        above_floor: what must not sink into the floor; heights [sphere] in stance.
-    """
-
-    name: str
-    side: int
-    is_fore: bool
-    foot: int
-    chain: Chain
-    joints: tuple[str, ...]
+    name: str  # "hind_L", "hind_R", "fore_L" or "fore_R"
+    side: int  # 1 left, -1 right
+    is_fore: bool  # a forelimb
+    foot: int  # row of the limb's paw among `Walker.feet`
+    chain: Chain  # from the trunk to the digits
+    joints: tuple[str, ...]  # names of the chain's joints without their side
+    # [3] the planted point in the digits' frame: the centre of the middle digit's tip.
     tread: np.ndarray
-    tread_radius: float
-    above_floor: FloorTask
+    tread_radius: float  # of the tip, metres; the planted point is this far above the floor
+    above_floor: FloorTask  # what must not sink into the floor; heights [sphere] in stance
 
 
 def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:

@@ -18,33 +18,21 @@ _ORDER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Foothold:
-    """Where a limb stands, relative to the trunk, in the middle of its stance.
+    """Where a limb stands, relative to the trunk, in the middle of its stance."""
 
-    Attributes:
-        ahead: metres ahead of the root.
-        aside: metres to the limb's own side.
-        toe_out: radians that the paw points to that side.
-    """
-
-    ahead: float
-    aside: float
-    toe_out: float
+    ahead: float  # metres ahead of the root
+    aside: float  # metres to the limb's own side
+    toe_out: float  # radians that the paw points to that side
 
 
 @dataclass(frozen=True)
 class Footfalls:
-    """The stances of one limb, in order; between two of them it swings.
+    """The stances of one limb, in order; between two of them it swings."""
 
-    Attributes:
-        start, end: [stance] seconds.
-        position: [stance, 2] of the planted point, world.
-        yaw: [stance] of the paw, world.
-    """
-
-    start: np.ndarray
-    end: np.ndarray
-    position: np.ndarray
-    yaw: np.ndarray
+    start: np.ndarray  # [stance] seconds
+    end: np.ndarray  # likewise
+    position: np.ndarray  # [stance, 2] of the planted point, world
+    yaw: np.ndarray  # [stance] of the paw, world
 
     def locate(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where in the step cycle the limb is.

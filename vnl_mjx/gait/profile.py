@@ -114,27 +114,18 @@ class GaitConfig:
 
 @dataclass(frozen=True)
 class Path:
-    """Where the root goes, on a time grid that begins before frame 0 and ends after the last.
+    """Where the root goes, on a time grid that begins before frame 0 and ends after the last."""
 
-    Attributes:
-        time: [sample] seconds.
-        position: [sample, 2] metres.
-        heading, speed, turn: [sample] rad, m/s, rad/s.
-        pace: [sample] m/s, speed at which the feet must be moved (turning counts).
-        bend: [sample] rad, angle between shoulders' and hips' heading, positive in a left turn.
-        frequency: [sample] strides per second.
-        phase: [sample] of the left hindlimb, strides.
-    """
-
-    time: np.ndarray
-    position: np.ndarray
-    heading: np.ndarray
-    speed: np.ndarray
-    turn: np.ndarray
-    pace: np.ndarray
+    time: np.ndarray  # [sample] seconds
+    position: np.ndarray  # [sample, 2] metres
+    heading: np.ndarray  # [sample] rad, m/s, rad/s
+    speed: np.ndarray  # likewise
+    turn: np.ndarray  # likewise
+    pace: np.ndarray  # [sample] m/s, speed at which the feet must be moved (turning counts)
+    # [sample] rad, angle between shoulders' and hips' heading, positive in a left turn.
     bend: np.ndarray
-    frequency: np.ndarray
-    phase: np.ndarray
+    frequency: np.ndarray  # [sample] strides per second
+    phase: np.ndarray  # [sample] of the left hindlimb, strides
 
     def at(self, values: np.ndarray, time: np.ndarray) -> np.ndarray:
         """One of the path's fields, interpolated linearly at `time`."""

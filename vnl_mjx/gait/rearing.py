@@ -19,25 +19,15 @@ _RELEASE = 0.35  # seconds in which a forepaw leaves the floor for the chest
 
 @dataclass(frozen=True)
 class Rearing:
-    """How far a rearing is on, at each frame.
+    """How far a rearing is on, at each frame."""
 
-    Attributes:
-        leaning: [frame] 0 to 1, share of the weight's way back.
-        raised: [frame] 0 to 1, share of the trunk's rise.
-        released: [frame] 0 to 1, share of the forepaws' way from the floor to the chest.
-        back: [frame] metres that the hips have gone back.
-        pitch: of the chest when fully raised, radians above the horizontal.
-        extension: of the spine when fully raised, radians.
-        hip_rise: of the hips when fully raised, metres.
-    """
-
-    leaning: np.ndarray
-    raised: np.ndarray
-    released: np.ndarray
-    back: np.ndarray
-    pitch: float
-    extension: float = 0.25
-    hip_rise: float = 0.0
+    leaning: np.ndarray  # [frame] 0 to 1, share of the weight's way back
+    raised: np.ndarray  # [frame] 0 to 1, share of the trunk's rise
+    released: np.ndarray  # [frame] 0 to 1, share of the forepaws' way from the floor to the chest
+    back: np.ndarray  # [frame] metres that the hips have gone back
+    pitch: float  # of the chest when fully raised, radians above the horizontal
+    extension: float = 0.25  # of the spine when fully raised, radians
+    hip_rise: float = 0.0  # of the hips when fully raised, metres
 
 
 def schedule(

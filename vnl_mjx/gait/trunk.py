@@ -17,18 +17,12 @@ _RUNNING_BOB = 0.8
 
 
 class Trunk(NamedTuple):
-    """The trunk's motion.
+    """The trunk's motion."""
 
-    Attributes:
-        root: pose of the free root joint.
-        torso, pelvis: poses of these bodies.
-        spine: [frame, joint] angles of the chain from torso to pelvis, radians.
-    """
-
-    root: Pose
-    torso: Pose
-    pelvis: Pose
-    spine: np.ndarray
+    root: Pose  # pose of the free root joint
+    torso: Pose  # poses of these bodies
+    pelvis: Pose  # likewise
+    spine: np.ndarray  # [frame, joint] angles of the chain from torso to pelvis, radians
 
 
 class TrunkBuilder:

@@ -1,10 +1,11 @@
 """A walker: a compiled MuJoCo model and the rows of the joints and bodies that a task reads."""
 
+import contextlib
 import difflib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,7 +159,15 @@ def build_walker(config: WalkerConfig) -> Walker:
             hinges and slides, or lacks a joint or body that the configuration names.
     """
     config = resolved(config)
-    spec = rodent.rodent_spec() if config.source == RODENT_SOURCE else _read_mjcf(config.source)
+    source = config.source
+    if source != RODENT_SOURCE and not Path(source).is_file():
+        raise UserError(
+            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
+            f"no file {source!r}; check the path"
+        )
+    with _mujoco_errors(f"expected MJCF in {source!r}, MuJoCo cannot parse"):
+        is_rodent = source == RODENT_SOURCE
+        spec = rodent.rodent_spec() if is_rodent else mujoco.MjSpec.from_file(source)
     spec_edits.free_body(spec)  # fails early if there are several
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
         raise UserError(
@@ -167,7 +176,8 @@ def build_walker(config: WalkerConfig) -> Walker:
     if config.torque_actuators:
         spec_edits.use_torque_actuators(spec)
     _rescale(spec, config)
-    model = _compile(spec, config.source)
+    with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
+        model = spec.compile()
 
     layout = _layout(model, config.source)
     all_joints = tuple(model.joint(i).name for i in range(model.njnt))
@@ -214,27 +224,14 @@ def _rescale(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
     )
 
 
-def _read_mjcf(source: str) -> mujoco.MjSpec:
-    if not Path(source).is_file():
-        raise UserError(
-            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
-            f"no file {source!r}; check the path"
-        )
+@contextlib.contextmanager
+def _mujoco_errors(problem: str) -> Iterator[None]:
+    """Raises UserError for what MuJoCo refuses."""
     try:
-        return mujoco.MjSpec.from_file(source)
+        yield
     except (ValueError, mujoco.FatalError) as error:
-        raise UserError(
-            f"walker.source: expected MJCF in {source!r}, MuJoCo cannot parse: {_one_line(error)}"
-        ) from error
-
-
-def _compile(spec: mujoco.MjSpec, source: str) -> mujoco.MjModel:
-    try:
-        return spec.compile()
-    except (ValueError, mujoco.FatalError) as error:
-        raise UserError(
-            f"walker.source: MuJoCo cannot compile the model of {source!r}: {_one_line(error)}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"walker.source: {problem}: {reason}") from error
 
 
 def _layout(model: mujoco.MjModel, source: str) -> Layout:
@@ -284,7 +281,3 @@ def _rounded(values: Any) -> Any:
     if np.ndim(values) == 0:
         return float(f"{float(values):.{_FINGERPRINT_DIGITS}g}") + 0.0  # -0.0 becomes 0.0
     return [_rounded(value) for value in values]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -166,19 +166,17 @@ class Mirror:
 
     def _check_bodies(self, data: mujoco.MjData) -> None:
         model, names = self.walker.model, self.walker.body_names
-        parents = model.body_parentid
+        parents, masses = model.body_parentid, model.body_mass
         moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * _REFLECT, axis=1)
         moved[~self._moving] = 0.0
-        _refuse_worst("body", names, self.bodies, moved, _MAX_MISMATCH_M, "m away")
-        other_tree = parents[self.bodies] != self.bodies[parents]
-        _refuse_worst(
-            "body", names, self.bodies, other_tree.astype(float), 0.5, "on another parent"
-        )
-        masses = model.body_mass
+        other_tree = (parents[self.bodies] != self.bodies[parents]).astype(float)
         ratio = np.abs(masses - masses[self.bodies]) / np.maximum(masses, 1e-12)
-        _refuse_worst(
-            "body", names, self.bodies, ratio, _MAX_MASS_MISMATCH, "of its mass different"
-        )
+        for measure, limit, what in (
+            (moved, _MAX_MISMATCH_M, "m away"),
+            (other_tree, 0.5, "on another parent"),
+            (ratio, _MAX_MASS_MISMATCH, "of its mass different"),
+        ):
+            _refuse_worst("body", names, self.bodies, measure, limit, what)
         self.worst_mismatch_m = float(moved.max())
 
     def _check_joints(self, data: mujoco.MjData) -> None:

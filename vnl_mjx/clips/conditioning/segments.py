@@ -8,29 +8,19 @@ import numpy as np
 
 
 class Stretch(NamedTuple):
-    """Frames start ... stop - 1 of a take.
+    """Frames start ... stop - 1 of a take."""
 
-    Attributes:
-        start: first frame.
-        stop: one after the last frame.
-        reason: why it is left out ("what: details"); empty for a clip.
-    """
-
-    start: int
-    stop: int
-    reason: str = ""
+    start: int  # first frame
+    stop: int  # one after the last frame
+    reason: str = ""  # why it is left out ("what: details"); empty for a clip
 
 
 class Cut(NamedTuple):
-    """A take cut into clips.
+    """A take cut into clips."""
 
-    Attributes:
-        clips: in order of time; they overlap where the stride is less than their length.
-        left_out: in order of time, disjoint; with the clips they cover the take.
-    """
-
+    # in order of time; they overlap where the stride is less than their length.
     clips: tuple[Stretch, ...]
-    left_out: tuple[Stretch, ...]
+    left_out: tuple[Stretch, ...]  # in order of time, disjoint; with the clips they cover the take
 
 
 def stretches(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -68,19 +68,17 @@ def export_dm_control(
     kinematics = Kinematics(body.model)
     identifiers = clip_identifiers(clips.names)
     day = date or datetime.date.today()
-    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
     with atomic_hdf5(path) as file:
-        for clip, identifier in enumerate(identifiers):
-            start, length = starts[clip], lengths[clip]
+        for identifier, rows, info in zip(identifiers, clips.rows, clips.origins, strict=True):
             group = file.create_group(identifier)
-            if clips.info and clips.info[clip].made_by:  # no animal moved like this
-                group.attrs["made_by"] = fixed_length([clips.info[clip].made_by])[0]
+            if info.made_by:  # no animal moved like this
+                group.attrs["made_by"] = fixed_length([info.made_by])[0]
             group.attrs["dt"] = 1.0 / clips.rate_hz
-            group.attrs["num_steps"] = int(length)
+            group.attrs["num_steps"] = rows.stop - rows.start
             group.attrs["year"], group.attrs["month"] = day.year, day.month
             group.attrs["day"] = day.day
             group.create_group("props")
-            pose = _features(clips, slice(start, start + length), body, scale, kinematics)
+            pose = _features(clips, rows, body, scale, kinematics)
             _write_walker(group.create_group("walkers/walker_0"), name, body, pose)
     return identifiers
 

@@ -32,11 +32,12 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True)
 class _Variable:
-    """One variable of a file: its shape and type, and how to read it whole."""
+    """One variable of a file: its shape and type, and how to read it whole, or by frame."""
 
     shape: tuple[int, ...]
     is_number: bool
     read: Callable[[], Any]
+    frames: Callable[[], FrameArray | None] = lambda: None
 
 
 def open_npy(path: str, options: SourceOptions) -> Recording:
@@ -110,27 +111,21 @@ def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
         with source.reading():
             is_text = data.attrs.get("MATLAB_class") == b"char"
         is_number = data.dtype.kind in "fiu" and not is_text
-        variables[name] = _Variable(
-            data.shape[::-1], is_number, partial(_mat73_value, source, name)
-        )
-    lazy = {
-        name: _transposed(source, name, v.shape) for name, v in variables.items() if _is_table(v)
-    }
-    return _open_variables(source.path, "MATLAB 7.3 file", variables, options, lazy)
+        shape, read = data.shape[::-1], partial(_mat73_value, source, name)
+        frames = partial(source.frames, name, shape, lambda data, a, b: data[:, a:b].T)
+        variables[name] = _Variable(shape, is_number, read, frames)
+    return _open_variables(source.path, "MATLAB 7.3 file", variables, options)
 
 
 def _open_variables(
-    path: str,
-    layout: str,
-    variables: Mapping[str, _Variable],
-    options: SourceOptions,
-    lazy: Mapping[str, FrameArray] | None = None,
+    path: str, layout: str, variables: Mapping[str, _Variable], options: SourceOptions
 ) -> Recording:
     """The recording of a file of several variables."""
     name = _qpos_name(path, variables)
-    qpos = (lazy or {}).get(name)
+    table = variables[name]
+    qpos = table.frames() if _is_table(table) else None
     if qpos is None:
-        qpos = np.asarray(variables[name].read())
+        qpos = np.asarray(table.read())
     found = Recording(path, layout, qpos, qpos_name=name)
     if name != _QPOS:
         found.notes += (f"variable {name!r} is taken for qpos",)
@@ -177,11 +172,6 @@ def _refuse_keypoints(path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
                 f"{path}: {name!r} of shape {shape} looks like keypoints, expected joint angles "
                 "'qpos' (frames, columns); fit the keypoints with stac-mjx first and give its output"
             )
-
-
-def _transposed(source: Hdf5Source, name: str, shape: tuple[int, ...]) -> FrameArray:
-    frames = source.frames(name, shape, lambda data, first, stop: data[:, first:stop].T)
-    return frames if frames is not None else np.empty(shape)
 
 
 def _mat73_value(source: Hdf5Source, name: str) -> Any:

@@ -17,23 +17,16 @@ ANGLE_UNITS = ("radians", "degrees")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What overrides, or stands in for, what a file says.
+    """What overrides, or stands in for, what a file says."""
 
-    Attributes:
-        rate_hz: frames per second.
-        take_length: frames that belong together; takes are cut into so many.
-        joint_names: of the joint columns, or of every column with the root's name seven times.
-        angle_unit: of the joint columns of files that do not define it, one of `ANGLE_UNITS`.
-        has_root: of the body, for files that do not say.
-        part: what the user calls a take, for messages and names: "take" or "clip".
-    """
-
-    rate_hz: float | None = None
-    take_length: int | None = None
+    rate_hz: float | None = None  # frames per second
+    take_length: int | None = None  # frames that belong together; takes are cut into so many
+    # of the joint columns, or of every column with the root's name seven times.
     joint_names: Sequence[str] = ()
+    # of the joint columns of files that do not define it, one of `ANGLE_UNITS`.
     angle_unit: str = "radians"
-    has_root: bool | None = None
-    part: str = "take"
+    has_root: bool | None = None  # of the body, for files that do not say
+    part: str = "take"  # what the user calls a take, for messages and names: "take" or "clip"
 
     def __post_init__(self) -> None:
         if self.rate_hz is not None:
