@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.clips.conditioning.floor import FloorHistogram
 from vnl_mjx.clips.conditioning.smoothing import (
     limit_velocity,
     smooth,
     smooth_poses,
     window_frames,
 )
+from vnl_mjx.clips.feet import FloorHistogram
 from vnl_mjx.walkers.layout import Layout
 
 

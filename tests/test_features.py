@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vnl_mjx.clips.columns import difference_qvel
 from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import FootHeights, foot_geoms
 from vnl_mjx.clips.kinematics import BLOCK_FRAMES, Kinematics
-from vnl_mjx.clips.velocities import difference_qvel
 from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.walker import build_walker

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_h5
 
 from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.columns import finite_difference_qvel
 from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips, write_clips
 from vnl_mjx.clips.kinematics import Kinematics
-from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.layout import Layout

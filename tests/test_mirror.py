@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from vnl_mjx.clips.columns import finite_difference_qvel
 from vnl_mjx.clips.conditioning.mirror import Mirror, partners
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker, build_walker

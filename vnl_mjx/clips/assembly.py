@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.clips.columns import POSE, VELOCITY, split_qpos, split_qvel
+from vnl_mjx.clips.columns import POSE, VELOCITY, finite_difference_qvel, split_qpos, split_qvel
 from vnl_mjx.clips.container import (
     FEATURES,
     ReferenceClips,
@@ -14,15 +14,13 @@ from vnl_mjx.clips.container import (
     content_sha256,
 )
 from vnl_mjx.clips.features import FeatureComputer, root_features
-from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, reorder, with_nearest
-from vnl_mjx.clips.velocities import finite_difference_qvel
+from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, reorder
+from vnl_mjx.clips.recording_fit import SAMPLES, match_bodies
 from vnl_mjx.errors import UserError
 from vnl_mjx.quaternions import unit_quaternions
 from vnl_mjx.walkers.walker import Walker
 
-_FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 _DERIVED = ("end_effectors", "appendages", "contacts")
-_SAMPLES = 200  # frames whose stored body poses are compared with the walker's
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
@@ -174,7 +172,7 @@ class _Assembly:
             self._normalise(read, "body_quaternions")
         absent = np.setdiff1d(np.arange(len(walker.body_names)), ids)
         complete = len(given) == 2 and not len(absent) and "center_of_mass" in features
-        step = max(len(qpos) // _SAMPLES, 1) if complete else 1
+        step = max(len(qpos) // SAMPLES, 1) if complete else 1
         poses = self.computer.kinematics(qpos[::step])
         found = {}
         if not complete:
@@ -277,36 +275,3 @@ def clips_from_poses(
         has_root=walker.layout.free_root,
     )
     return assemble(recording, walker).replace(source=source)
-
-
-def match_bodies(
-    recording: Recording, walker: Walker, num_rows: int
-) -> tuple[list[int], list[int]]:
-    """Returns the body ids of the walker that stored body poses hold, and the rows of each.
-
-    Raises:
-        UserError: the bodies are not the walker's.
-    """
-    names = recording.body_names
-    if names is not None and len(names) != num_rows:
-        raise UserError(
-            f"{recording.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
-        )
-    if names is None:
-        names = walker.body_names
-        if num_rows == len(names) - 1:
-            names = tuple(name for name in names if name != _FLOOR)
-        if num_rows != len(names):
-            raise UserError(
-                f"{recording.path}: body poses of {num_rows} bodies without names, expected "
-                f"{len(walker.body_names)} as the walker has; add the dataset "
-                "'names_xpos' to match by name"
-            )
-    row_of = {name: row for row, name in enumerate(names)}
-    ids = [body for body, name in enumerate(walker.body_names) if name in row_of]
-    if walker.body_names[walker.root_body] not in row_of:
-        raise UserError(
-            f"{recording.path}: the body names do not match the walker's; not in the file: "
-            f"{with_nearest([walker.body_names[walker.root_body]], names)}"
-        )
-    return ids, [row_of[walker.body_names[body]] for body in ids]

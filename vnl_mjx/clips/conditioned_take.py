@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vnl_mjx.clips.columns import difference_qvel, neighbours, seconds_between
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
 from vnl_mjx.clips.conditioning.segments import Stretch, stretches
 from vnl_mjx.clips.conditioning.smoothing import limit_velocity, smooth, smooth_poses
 from vnl_mjx.clips.quality import marker_errors
 from vnl_mjx.clips.recording import Recording, reorder
-from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.quaternions import continuous_signs, unit_quaternions

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
 
 import h5py
@@ -106,11 +106,6 @@ class ClipWriter:
             dataset[start:stop] = values
         self._frames = stop
         self.rows.append(row)
-
-    def mark_held_out(self, clip: int, held_out: bool) -> None:
-        """Sets the mark of a clip that was appended."""
-        row = self.rows[clip]
-        self.rows[clip] = replace(row, info=replace(row.info, held_out=held_out))
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         """Writes the table of clips and what was done."""
@@ -233,18 +228,10 @@ class ClipFile:
         """Number of clips."""
         return len(self.names)
 
-    def features(
-        self,
-        clip: int,
-        start: int = 0,
-        stop: int | None = None,
-        names: Sequence[str] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Features of frames `start` to `stop` of one clip, float32 [frame, ...]: all that it holds."""
-        length = int(self.lengths[clip])
+    def feature(self, clip: int, name: str) -> np.ndarray:
+        """A feature of one clip, float32 [frame, ...]."""
         first = int(self.starts[clip])
-        rows = slice(first + start, first + (length if stop is None else min(stop, length)))
-        return {name: self._dataset(name)[rows] for name in names or self.stored}
+        return self._dataset(name)[first : first + int(self.lengths[clip])]
 
     def _dataset(self, feature: str) -> h5py.Dataset:
         return cast(h5py.Dataset, self._file[f"features/{feature}"])

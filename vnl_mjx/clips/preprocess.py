@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.clips.conditioned_take import ConditionedTake
-from vnl_mjx.clips.conditioning.floor import FloorHistogram
 from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.conditioning.segments import Cut, Stretch, cut_clips
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
 from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.feet import FloorHistogram
 from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.clips.preprocess_report import (
@@ -306,9 +306,11 @@ class Preprocessor:
         if not section.held_out_fraction:
             return
         groups = [row.info.group(section.by) for row in writer.rows]
-        held_out = draw_held_out(groups, section.held_out_fraction, section.seed)
-        for clip, is_held_out in enumerate(held_out):
-            writer.mark_held_out(clip, is_held_out)
+        marks = draw_held_out(groups, section.held_out_fraction, section.seed)
+        writer.rows = [
+            replace(row, info=replace(row.info, held_out=held_out))
+            for row, held_out in zip(writer.rows, marks, strict=True)
+        ]
 
 
 def source_names(paths: Sequence[str | Path]) -> list[str]:

@@ -1,14 +1,52 @@
-"""How the stored body poses of a recording fit a walker."""
+"""How the stored body poses of a recording are matched to a walker, and fit it."""
 
 import numpy as np
 
 from vnl_mjx.clips.kinematics import Kinematics
-from vnl_mjx.clips.recording import Recording, reorder
+from vnl_mjx.clips.recording import Recording, reorder, with_nearest
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
-_SAMPLES = 200
+SAMPLES = 200  # frames whose stored body poses are compared with the walker's
 _SAME_M = 1e-5
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
+
+
+def match_bodies(
+    recording: Recording, walker: Walker, num_rows: int
+) -> tuple[list[int], list[int]]:
+    """Returns the body ids of the walker that stored body poses hold, and the rows of each.
+
+    Raises:
+        UserError: the bodies are not the walker's.
+    """
+    names, root = _stored_names(recording, walker, num_rows), walker.body_names[walker.root_body]
+    if names is None:
+        raise UserError(
+            f"{recording.path}: body poses of {num_rows} bodies without names, expected "
+            f"{len(walker.body_names)} as the walker has; add the dataset 'names_xpos' to match by "
+            "name"
+        )
+    if len(names) != num_rows:
+        raise UserError(
+            f"{recording.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
+        )
+    row_of = {name: row for row, name in enumerate(names)}
+    ids = [body for body, name in enumerate(walker.body_names) if name in row_of]
+    if root not in row_of:
+        raise UserError(
+            f"{recording.path}: the body names do not match the walker's; not in the file: "
+            f"{with_nearest([root], names)}"
+        )
+    return ids, [row_of[walker.body_names[body]] for body in ids]
+
+
+def _stored_names(recording: Recording, walker: Walker, num_rows: int) -> tuple[str, ...] | None:
+    """Names of the rows of body poses; of rows without names those of as many bodies, else None."""
+    bodies = walker.body_names
+    fitting = (bodies, tuple(name for name in bodies if name != _FLOOR))
+    same = next((names for names in fitting if len(names) == num_rows), None)
+    return same if recording.body_names is None else recording.body_names
 
 
 def compare_stored_poses(
@@ -18,16 +56,14 @@ def compare_stored_poses(
 
     `order` are the columns of the file's joints in the walker's order, None where they are in it.
     """
-    stored, names = recording.stored_xpos, recording.body_names
+    stored = recording.stored_xpos
     if stored is None:
         return None
-    if names is None and stored.shape[1] == len(walker.body_names) - 1:
-        names = tuple(name for name in walker.body_names if name != _FLOOR)
-    names = names or ()
+    names = _stored_names(recording, walker, stored.shape[1]) or ()
     shared = [name for name in names if name in walker.body_names]
     if not shared or len(names) != stored.shape[1]:
         return f"body positions of {stored.shape[1]} unnamed bodies: not compared"
-    step = max(recording.num_frames // _SAMPLES, 1)
+    step = max(recording.num_frames // SAMPLES, 1)
     rows = range(0, recording.num_frames, step)
     qpos = np.array([recording.qpos[row] for row in rows], np.float64)
     layout = walker.layout

@@ -23,39 +23,29 @@ _TURN_RADIUS = 0.045  # metres from the trunk's middle to the feet: a turn on th
 
 @dataclass(frozen=True)
 class GaitConfig:
-    """One made motion.
+    """One made motion."""
 
-    Attributes:
-        behaviour: "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s);
-            "trot" moves diagonal limbs together at any speed; "stand" and "rear" stay in place.
-        speed: of the root along its path, m/s, 0 to 0.7.
-        turn: heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is
-            turn / speed (1/m).
-        seconds: of motion.
-        rate_hz: frames per second.
-        seed: of the variation between clips.
-        start_ramp: seconds from rest to speed at the beginning; 0 begins in full motion.
-        stop_ramp: seconds from speed to rest at the end, where the animal then stands for
-            `stop_rest` seconds.
-        stop_rest: seconds at rest after `stop_ramp`.
-        profile: (time, speed, turn) knots that replace speed, turn and ramps; between knots both
-            change smoothly, before the first and after the last they stay.
-        rear_pitch: of the trunk at the height of rearing, radians above the horizontal.
-        variation: size of what the seed varies; 0 makes every seed the same.
-    """
-
+    # "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s); "trot"
+    # moves diagonal limbs together at any speed; "stand" and "rear" stay in place.
     behaviour: Behaviour = "walk"
-    speed: float = 0.2
+    speed: float = 0.2  # of the root along its path, m/s, 0 to 0.7.
+    # heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is turn /
+    # speed (1/m).
     turn: float = 0.0
-    seconds: float = 5.0
-    rate_hz: float = 50.0
-    seed: int = 0
-    start_ramp: float = 0.0
+    seconds: float = 5.0  # of motion.
+    rate_hz: float = 50.0  # frames per second.
+    seed: int = 0  # of the variation between clips.
+    start_ramp: float = 0.0  # seconds from rest to speed at the beginning; 0 begins in full motion.
+    # seconds from speed to rest at the end, where the animal then stands for `stop_rest`
+    # seconds.
     stop_ramp: float = 0.0
-    stop_rest: float = 0.9
+    stop_rest: float = 0.9  # seconds at rest after `stop_ramp`.
+    # (time, speed, turn) knots that replace speed, turn and ramps; between knots both change
+    # smoothly, before the first and after the last they stay.
     profile: tuple[tuple[float, float, float], ...] = ()
+    # of the trunk at the height of rearing, radians above the horizontal.
     rear_pitch: float = math.radians(60)
-    variation: float = 1.0
+    variation: float = 1.0  # size of what the seed varies; 0 makes every seed the same.
 
     def check(self) -> None:
         """Refuses values out of range.

@@ -26,8 +26,6 @@ class Rearing:
     released: np.ndarray  # [frame] 0 to 1, share of the forepaws' way from the floor to the chest
     back: np.ndarray  # [frame] metres that the hips have gone back
     pitch: float  # of the chest when fully raised, radians above the horizontal
-    extension: float = 0.25  # of the spine when fully raised, radians
-    hip_rise: float = 0.0  # of the hips when fully raised, metres
 
 
 def schedule(

@@ -12,6 +12,7 @@ from vnl_mjx.gait.style import TrunkStyle
 from vnl_mjx.walkers.walker import Walker
 
 _BREATHING_HZ, _BREATHING_RISE = 1.6, 0.0004  # assumed: about 95 breaths a minute, at rest
+_REARING_EXTENSION = 0.25  # of the spine when fully raised, radians
 # A trot whose duty factor is below one half flies: the trunk then falls and rises more.
 _RUNNING_BOB = 0.8
 
@@ -95,7 +96,7 @@ class TrunkBuilder:
         """The standing trunk, raised about the hips in the path's heading."""
         raised = rearing.raised
         lateral = np.zeros(len(time))
-        spine = standing.spine + self._spine(lateral, rearing.extension * raised) - self._posture
+        spine = standing.spine + self._spine(lateral, _REARING_EXTENSION * raised) - self._posture
         spine = np.clip(spine, self.spine.lower, self.spine.upper)
         forward = standing.root.rotation[:, :, 0]
         yaw = np.arctan2(forward[:, 1], forward[:, 0])
@@ -106,7 +107,6 @@ class TrunkBuilder:
         hips = self._hip_point(standing.pelvis)
         hips[:, 0] -= rearing.back * np.cos(heading)
         hips[:, 1] -= rearing.back * np.sin(heading)
-        hips[:, 2] += rearing.hip_rise * raised
         trial = self._assemble(Pose(standing.root.position, rotation), spine)
         shift = hips - self._hip_point(trial.pelvis)
         return self._assemble(Pose(standing.root.position + shift, rotation), spine)

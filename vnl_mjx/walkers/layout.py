@@ -28,15 +28,10 @@ _FREE_ROOT = FreeRoot()
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree.
+    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree."""
 
-    Attributes:
-        num_joints: joints besides the root joint.
-        free_root: whether a free joint moves the root.
-    """
-
-    num_joints: int
-    free_root: bool = True
+    num_joints: int  # joints besides the root joint.
+    free_root: bool = True  # whether a free joint moves the root.
 
     @property
     def root(self) -> FreeRoot | None:

@@ -72,11 +72,16 @@ class Mirror:
         self._moving = model.body_weldid != 0
         self.bodies[~self._moving] = np.flatnonzero(~self._moving)
         self._check_bodies(data)
-        self.joint_signs = self._signs(data)
+        hinge = model.jnt_type[layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
+        along = data.xaxis[layout.joint_ids][self.joints] * _REFLECT
+        # a reflected rotation about an axis turns the other way about the reflected axis
+        along = np.where(hinge[:, None], -along, along)
+        dots = np.sum(data.xaxis[layout.joint_ids] * along, axis=1)
+        self.joint_signs = np.where(dots < 0.0, -1.0, 1.0)
         qpos0 = model.qpos0[layout.joint_qpos]
         offsets = qpos0 - self.joint_signs * qpos0[self.joints]
         self._joint_offsets = np.where(np.abs(offsets) < 1e-9, 0.0, offsets)
-        self._check_joints(data)
+        self._check_joints(data, along)
         self._frames = self._frame_corrections(data)
         self._root_frame = self._frames[model.jnt_bodyid[0]]
         self._egocentric_frame = self._frames[walker.root_body]
@@ -141,20 +146,6 @@ class Mirror:
                 )
         return np.array([places[int(self.bodies[body])] for body in bodies], int)
 
-    def _signs(self, data: mujoco.MjData) -> np.ndarray:
-        """Whether each joint moves with (1) or against (-1) its partner's mirror image.
-
-        A reflected rotation about an axis turns the other way about the reflected axis.
-        """
-        along = self._reflected_axes(data)
-        dots = np.sum(data.xaxis[self._layout.joint_ids] * along, axis=1)
-        return np.where(dots < 0.0, -1.0, 1.0)
-
-    def _reflected_axes(self, data: mujoco.MjData) -> np.ndarray:
-        hinge = self.walker.model.jnt_type[self._layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
-        reflected = data.xaxis[self._layout.joint_ids][self.joints] * _REFLECT
-        return np.where(hinge[:, None], -reflected, reflected)
-
     def _frame_corrections(self, data: mujoco.MjData) -> np.ndarray:
         """[nbody, 4]: from the partner's reflected frame to each body's own frame."""
         reflected = data.xquat[self.bodies] * _REFLECT_ROTATION
@@ -179,7 +170,7 @@ class Mirror:
             _refuse_worst("body", names, self.bodies, measure, limit, what)
         self.worst_mismatch_m = float(moved.max())
 
-    def _check_joints(self, data: mujoco.MjData) -> None:
+    def _check_joints(self, data: mujoco.MjData, along: np.ndarray) -> None:
         model, names, signs = self.walker.model, self.walker.joint_names, self.joint_signs
         if not names:
             return
@@ -188,8 +179,7 @@ class Mirror:
         other = (kinds != kinds[self.joints]).astype(float)
         anchors = data.xanchor[own]
         moved = np.linalg.norm(anchors - anchors[self.joints] * _REFLECT, axis=1)
-        along = self._reflected_axes(data)
-        turned = np.linalg.norm(data.xaxis[self._layout.joint_ids] - signs[:, None] * along, axis=1)
+        turned = np.linalg.norm(data.xaxis[own] - signs[:, None] * along, axis=1)
         partner = np.sort(signs[:, None] * model.jnt_range[own][self.joints], axis=1)
         partner += self._joint_offsets[:, None]
         limited = model.jnt_limited[own].astype(bool)
