@@ -84,7 +84,7 @@ def test_stac_export_has_the_fields_of_the_recorded_clips(shared_data, rodent, t
 
 def test_all_clips_export_has_track_mjxs_fields_and_no_floor(rodent, equal_clips, tmp_path):
     path = tmp_path / "clips.h5"
-    export_all_clips(path, equal_clips, rodent)
+    export_all_clips(path, equal_clips)
     with h5py.File(path) as file:
         group = {name: values[()] for name, values in file["all_clips"].items()}
     shapes = {"joints": (67,), "joints_velocity": (67,), "quaternion": (4,)}

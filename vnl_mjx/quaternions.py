@@ -176,12 +176,9 @@ def unit_quaternions(q: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def continuous_signs(q: np.ndarray) -> np.ndarray:
-    """The same orientations with the sign that is nearer to the frame before.
+    """The same orientations [frame, 4] with the sign that is nearer to the frame before.
 
     The first good frame keeps its sign; frames with NaN stay as they are and are stepped over.
-
-    Args:
-        q: [frame, 4], unit.
     """
     result = np.array(q, np.float64)
     good = np.flatnonzero(np.isfinite(result).all(axis=-1))

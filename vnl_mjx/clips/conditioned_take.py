@@ -47,12 +47,9 @@ class ConditionedTake:
         options: PreprocessConfig,
         layout: Layout,
     ):
-        """Reads and conditions `rows` of the recording.
+        """Reads and conditions `rows` of the recording; UserError where quaternions are not unit.
 
         `order` are the columns of the file's joints in the walker's order, None where they are in it.
-
-        Raises:
-            UserError: the quaternions are not unit.
         """
         self._recording, self._options, self._layout = recording, options, layout
         self.made_by = recording.made_by
@@ -84,22 +81,19 @@ class ConditionedTake:
         qvel = np.full((len(self.qpos), self._layout.nv), np.nan)
         clamped = np.zeros(len(qvel), int)
         for start, stop in stretches(self.valid):
-            qvel[start:stop] = self._stretch_velocities(self.qpos[start:stop])
+            qpos, lengths = self.qpos[start:stop], np.array([stop - start])
+            before, after = neighbours(lengths)
+            if options.difference == "forward" and len(qpos) > 1:
+                before = np.minimum(np.arange(len(qpos)), len(qpos) - 2)
+                after = before + 1
+            seconds = seconds_between(before, after, self.rate_out)
+            moved = difference_qvel(qpos[before], qpos[after], self._layout, seconds)
+            if window := options.smoothing_window_s:
+                moved = smooth(moved, lengths, window, self.rate_out)
+            qvel[start:stop] = moved
         if options.max_qvel is not None:
             qvel[:, joints], clamped = limit_velocity(qvel[:, joints], options.max_qvel)
         return qvel, clamped
-
-    def _stretch_velocities(self, qpos: np.ndarray) -> np.ndarray:
-        options, lengths = self._options.velocity_config, np.array([len(qpos)])
-        before, after = neighbours(lengths)
-        if options.difference == "forward" and len(qpos) > 1:
-            before = np.minimum(np.arange(len(qpos)), len(qpos) - 2)
-            after = before + 1
-        seconds = seconds_between(before, after, self.rate_out)
-        qvel = difference_qvel(qpos[before], qpos[after], self._layout, seconds)
-        if options.smoothing_window_s:
-            qvel = smooth(qvel, lengths, options.smoothing_window_s, self.rate_out)
-        return qvel
 
     def around(self, start: int, stop: int) -> slice:
         """Rows start ... stop - 1 and a valid neighbour at either end, for differences there."""

@@ -79,12 +79,12 @@ REFERENCE_CLIP_FEATURES = FEATURES[:8]
 class ClipInfo:
     """Where one clip is from."""
 
-    source: str = ""  # name of the file that it was cut from, without its folder.
-    start_s: float = 0.0  # its first frame's time in that file, seconds.
-    label: str = ""  # behaviour, where known.
-    made_by: str = ""  # how the motion was made; empty where an animal was recorded.
-    mirrored: bool = False  # left and right are exchanged.
-    held_out: bool = False  # not to be trained on.
+    source: str = ""  # name of the file that it was cut from, without its folder
+    start_s: float = 0.0  # its first frame's time in that file, seconds
+    label: str = ""  # behaviour, where known
+    made_by: str = ""  # how the motion was made; empty where an animal was recorded
+    mirrored: bool = False  # left and right are exchanged
+    held_out: bool = False  # not to be trained on
 
     def group(self, by: str) -> Hashable:
         """What is held out together with the clip: its "recording", or what shows the same frames."""

@@ -95,12 +95,7 @@ class FootHeights:
         self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
-        """Heights, float32 [frame, feet] in metres; negative below the floor.
-
-        Args:
-            body_positions: [frame, nbody, 3] in the world, metres.
-            body_quaternions: [frame, nbody, 4].
-        """
+        """Heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
         height = np.asarray(body_positions[:, self._bodies, 2], np.float32).T[self._place]
         orientation = np.asarray(body_quaternions[:, self._bodies], np.float32).T
         # component by component, [geom, frame]: many small matrix products would take longer

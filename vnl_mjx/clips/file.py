@@ -59,7 +59,7 @@ class ClipRow:
     name: str  # of the clip
     length: int  # frames
     info: ClipInfo = field(default_factory=ClipInfo)  # where it is from
-    # measures by name; NaN is stored where a clip lacks one.
+    # measures by name; NaN is stored where a clip lacks one
     quality: Mapping[str, float] = field(default_factory=dict)
 
 

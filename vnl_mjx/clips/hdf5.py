@@ -41,8 +41,7 @@ def read_clips(
     Args:
         path: a clip file of vnl_mjx, an `all_clips` file (ReferenceClip) or the output of stac-mjx.
         walker: whose joints and bodies the rows are put in order of.
-        clip_length: frames per clip; default: what the file says, else the file is one clip. The
-            last clip is shorter where frames are left over.
+        clip_length: frames per clip, the last may be shorter; default: what the file says, else all.
         rate_hz: frames per second; default: what the file says, else 50.
         clips: which clips to load, counted as the file has them; default: all.
 
@@ -63,10 +62,7 @@ def _open(
 ) -> Recording:
     """Opens a file whose layout defines the units of its poses."""
     options = SourceOptions(
-        rate_hz=rate_hz,
-        take_length=clip_length,
-        has_root=walker.layout.free_root,
-        part="clip",
+        rate_hz=rate_hz, take_length=clip_length, has_root=walker.layout.free_root, part="clip"
     )
     recording = open_recording(path, options)
     if recording.usual_rate_hz is None:
@@ -81,11 +77,7 @@ def _open(
 def stored_clips(
     path: str | os.PathLike[str], walker: Walker, indices: Sequence[int] | None = None
 ) -> Iterator[tuple[ReferenceClips, dict[str, float]]]:
-    """Reads the clips of a file, and their measures of quality, one at a time: any size of file.
-
-    Raises:
-        UserError: as `read_clips`.
-    """
+    """Reads the clips of a file, and their measures of quality, one at a time; see `read_clips`."""
     computer = FeatureComputer(walker)
     with _open(path, walker) as recording:
         # whether STAC's velocities are right is decided over all of its clips

@@ -22,7 +22,7 @@ class BodyPoses(NamedTuple):
     positions: np.ndarray  # float32 [frame, nbody, 3], metres
     quaternions: np.ndarray  # float32 [frame, nbody, 4], unit, w x y z
     # float32 [frame, 3], of the body below the world that has the first joint on it or on a
-    # body below, and of all below it.
+    # body below, and of all below it
     center_of_mass: np.ndarray
 
 

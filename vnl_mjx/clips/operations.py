@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from vnl_mjx.clips.columns import join_qpos, join_qvel, split_qpos, split_qvel
-from vnl_mjx.clips.conditioning.mirror import Mirror
+from vnl_mjx.clips.conditioning.mirror import REFLECT, Mirror
 from vnl_mjx.clips.container import FEATURES, ReferenceClips
 from vnl_mjx.clips.features import root_features
 from vnl_mjx.errors import UserError
@@ -120,7 +120,7 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
         **split_qvel(mirror.qvel(join_qvel(old, layout)), layout),
         "body_positions": mirror.body_positions(old["body_positions"]),
         "body_quaternions": mirror.body_quaternions(old["body_quaternions"]),
-        "center_of_mass": mirror.points_w(old["center_of_mass"]),
+        "center_of_mass": old["center_of_mass"] * REFLECT.astype(np.float32),
         "end_effectors": mirror.egocentric(old["end_effectors"], walker.end_effectors),
         "appendages": mirror.egocentric(old["appendages"], walker.appendages),
         "contacts": old["contacts"][..., mirror.rows(walker.feet)],

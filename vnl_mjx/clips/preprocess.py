@@ -10,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.clips.conditioned_take import ConditionedTake
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.segments import Cut, Stretch, cut_clips
+from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import FloorHistogram
@@ -43,12 +43,9 @@ class Preprocessor:
     def __init__(
         self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
     ):
-        """Prepares what all recordings share.
+        """Prepares what all recordings share; UserError for mirroring a walker that is not symmetric.
 
         `progress` is called with a file's name, frames done and frames in all.
-
-        Raises:
-            UserError: mirrored clips are wanted of a walker that is not symmetric.
         """
         self.walker, self.options, self.progress = walker, options, progress
         self.report = PreprocessReport()
@@ -197,7 +194,21 @@ class Preprocessor:
 
     def _groups(self, own: RecordingReport, take: ConditionedTake) -> Iterator[list[Stretch]]:
         """Clips to compute together; notes what is in no clip."""
-        cut = self._cut(take)
+        section, rate = self.options.segmentation_config, take.rate_out
+
+        def frames(seconds: float | None) -> int | None:
+            return None if seconds is None else max(round(seconds * rate), 1)
+
+        clip = frames(section.clip_s)
+        cut = cut_clips(
+            take.valid,
+            clip_frames=clip,
+            stride=None if clip is None else max(clip - round(section.overlap_s * rate), 1),
+            min_frames=frames(section.min_s) or 1,
+            max_frames=frames(section.max_s),
+            trim_start=round(section.trim_start_s * rate),
+            trim_end=round(section.trim_end_s * rate),
+        )
         for part in cut.left_out:
             self._note(own, take, part, LEFT_OUT, (part.reason,))
         step = self.options.output_config.block_frames
@@ -210,23 +221,6 @@ class Preprocessor:
             group.append(clip)
         if group:
             yield group
-
-    def _cut(self, take: ConditionedTake) -> Cut:
-        section, rate = self.options.segmentation_config, take.rate_out
-
-        def frames(seconds: float | None) -> int | None:
-            return None if seconds is None else max(round(seconds * rate), 1)
-
-        clip = frames(section.clip_s)
-        return cut_clips(
-            take.valid,
-            clip_frames=clip,
-            stride=None if clip is None else max(clip - round(section.overlap_s * rate), 1),
-            min_frames=frames(section.min_s) or 1,
-            max_frames=frames(section.max_s),
-            trim_start=round(section.trim_start_s * rate),
-            trim_end=round(section.trim_end_s * rate),
-        )
 
     def _keep_or_cut(
         self,

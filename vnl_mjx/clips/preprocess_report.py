@@ -42,7 +42,7 @@ class PreprocessReport:
     """An account of every frame."""
 
     recordings: list[RecordingReport] = field(default_factory=list)  # one per file
-    # in the order of the files; mirrored copies are not pieces of their own.
+    # in the order of the files; mirrored copies are not pieces of their own
     pieces: list[Piece] = field(default_factory=list)
     num_clips: int = 0  # in the file, with mirrored ones
     num_frames: int = 0  # in the file, with mirrored ones

@@ -23,7 +23,7 @@ class LazyFrames:
 
     shape: tuple[int, ...]  # of all frames
     dtype: np.dtype  # of what `read` gives
-    # from a first frame and the one after the last to the array of those frames.
+    # from a first frame and the one after the last to the array of those frames
     read: Callable[[int, int], np.ndarray] = field(repr=False)
 
     def __len__(self) -> int:
@@ -37,10 +37,7 @@ class LazyFrames:
             first, last = min(rows[0], rows[-1]), max(rows[0], rows[-1])
             values = self.read(first, last + 1)[:: abs(rows.step)]
             return values if rows.step > 0 else values[::-1]
-        frame = int(frames)
-        frame += len(self) if frame < 0 else 0
-        if not 0 <= frame < len(self):
-            raise IndexError(f"frame {frames} of {len(self)}")
+        frame = range(len(self))[frames]
         return self.read(frame, frame + 1)[0]
 
 
@@ -60,7 +57,7 @@ class Recording:
     layout: str  # kind of file, for tables
     # [frame, column] of numbers, in the file's own joint order. With a root the columns are
     # root position (metres, world), root quaternion (w x y z), joints (radians); without one
-    # they are joints only.
+    # they are joints only
     qpos: FrameArray
     qpos_name: str = "qpos"  # what the file calls it
     rate_hz: float | None = None  # frames per second; None where the file does not say
@@ -68,41 +65,41 @@ class Recording:
     # None: there is no telling.
     usual_rate_hz: float | None = None
     # int [take]; frames that belong together without a break, in file order; their sum is the
-    # number of frames.
+    # number of frames
     take_lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     take_names: tuple[str, ...] = ()  # one per take
-    # of the joint columns (without a root: of every column); None where the file does not say.
+    # of the joint columns (without a root: of every column); None where the file does not say
     joint_names: tuple[str, ...] | None = None
     # False for a body that is fixed to the world, so that no root columns stand in qpos; None
-    # until only the number of columns can tell.
+    # until only the number of columns can tell
     has_root: bool | None = None
-    # [frame, keypoint, 3], recorded marker positions in the world, metres.
+    # [frame, keypoint, 3], recorded marker positions in the world, metres
     keypoints: FrameArray | None = None
     keypoint_names: tuple[str, ...] = ()  # one per keypoint
-    # body that each keypoint's marker sits on; () where the file does not say.
+    # body that each keypoint's marker sits on; () where the file does not say
     keypoint_bodies: tuple[str, ...] = ()
-    # [keypoint, 3], each marker in that body's frame, metres.
+    # [keypoint, 3], each marker in that body's frame, metres
     keypoint_offsets: np.ndarray | None = None
-    # [frame, keypoint, 3], fitted marker positions in the world, metres.
+    # [frame, keypoint, 3], fitted marker positions in the world, metres
     marker_sites: FrameArray | None = None
     scale: float | None = None  # of the model that it was fitted with, where the file says
     notes: tuple[str, ...] = ()  # what was assumed, for tables
     # None for recorded motion; else how the motion was made (synthetic).
     made_by: str | None = None
-    # of the rows of stored_xpos and stored_xquat, where the file says.
+    # of the rows of stored_xpos and stored_xquat, where the file says
     body_names: tuple[str, ...] | None = None
-    # [frame, body, 3], body positions that the file holds, metres, world.
+    # [frame, body, 3], body positions that the file holds, metres, world
     stored_xpos: FrameArray | None = None
-    # [frame, body, 4], body orientations that the file holds, w x y z, world.
+    # [frame, body, 4], body orientations that the file holds, w x y z, world
     stored_xquat: FrameArray | None = None
-    # [frame, nv], velocities that the file holds, as MuJoCo's qvel.
+    # [frame, nv], velocities that the file holds, as MuJoCo's qvel
     stored_qvel: FrameArray | None = None
     trust_velocities: bool = True  # velocities that disagree with the poses are kept (and noted)
-    # [frame, ...] by name, further features of `ReferenceFrames` that the file holds.
+    # [frame, ...] by name, further features of `ReferenceFrames` that the file holds
     features: Mapping[str, FrameArray] = field(default_factory=dict)
-    # names of the rows of such features, where they have names.
+    # names of the rows of such features, where they have names
     feature_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # of a feature, what the file calls it, for messages.
+    # of a feature, what the file calls it, for messages
     datasets: Mapping[str, str] = field(default_factory=dict)
     info: tuple[ClipInfo, ...] = ()  # one per take, or none
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)  # measures [take] by name
@@ -177,11 +174,7 @@ def reorder(values: np.ndarray, joints: slice, order: np.ndarray | None) -> None
 
 
 def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> list[int] | None:
-    """For each expected joint its place among `names`; None where they are the same.
-
-    Raises:
-        UserError: a joint is missing, unknown or there more than once.
-    """
+    """For each expected joint its place among `names`, None where they are the same; else UserError."""
     if tuple(names) == tuple(expected):
         return None
     columns = {name: column for column, name in enumerate(names)}

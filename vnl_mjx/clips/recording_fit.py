@@ -15,11 +15,7 @@ _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 def match_bodies(
     recording: Recording, walker: Walker, num_rows: int
 ) -> tuple[list[int], list[int]]:
-    """Returns the body ids of the walker that stored body poses hold, and the rows of each.
-
-    Raises:
-        UserError: the bodies are not the walker's.
-    """
+    """Returns the walker's body ids that stored body poses hold, and the row of each, or UserError."""
     names, root = _stored_names(recording, walker, num_rows), walker.body_names[walker.root_body]
     if names is None:
         raise UserError(

@@ -49,13 +49,7 @@ class Chain:
     """
 
     def __init__(self, model: mujoco.MjModel, base: str, tip: str):
-        """Reads the chain from a compiled model.
-
-        Args:
-            model: whose first joint is the free root joint.
-            base: name of the body whose pose is given from outside.
-            tip: name of the last body, a descendant of `base`.
-        """
+        """Reads the chain below `base` to its descendant `tip`; the model's first joint is the free root."""
         path = [model.body(tip).id]
         while model.body_parentid[path[-1]] != model.body(base).id:
             path.append(int(model.body_parentid[path[-1]]))

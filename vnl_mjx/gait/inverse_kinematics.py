@@ -50,7 +50,7 @@ class OrientationTask:
 
     body: int  # place in the chain's bodies
     target: np.ndarray  # [frame, 3, 3], body frame to world
-    # [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad.
+    # [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad
     weight: np.ndarray
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
@@ -213,11 +213,7 @@ def _banded_product(bands: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _smooth_step(
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    bands: np.ndarray,
-    free: np.ndarray,
-    damping: float,
+    gradient: np.ndarray, hessian: np.ndarray, bands: np.ndarray, free: np.ndarray, damping: float
 ) -> np.ndarray:
     """Damped Gauss-Newton step [frame, joint]; joints that are not `free` stay where they are."""
     frames, joints = gradient.shape

@@ -15,7 +15,7 @@ class PawMotion(NamedTuple):
     position: np.ndarray  # [frame, 3] metres, world
     rotation: np.ndarray  # [frame, 3, 3]
     contact: np.ndarray  # bool [frame]
-    # [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed.
+    # [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed
     loose: np.ndarray
 
 
@@ -26,7 +26,7 @@ class PawStyle(NamedTuple):
     touchdown: float  # pitch at the two ends of a stance
     liftoff: float  # likewise
     # seconds before lift-off in which the paw rises onto its tips, at most; it never takes more
-    # than 0.45 of a stance.
+    # than 0.45 of a stance
     roll_over: float
     early_swing: float  # pitch after a quarter and after four fifths of the swing
     late_swing: float  # likewise

@@ -7,12 +7,7 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.gait.chains import Chain, Pose
-from vnl_mjx.gait.inverse_kinematics import (
-    FloorTask,
-    OrientationTask,
-    PointTask,
-    Problem,
-)
+from vnl_mjx.gait.inverse_kinematics import FloorTask, OrientationTask, PointTask, Problem
 from vnl_mjx.gait.limb_motion import PawMotion
 from vnl_mjx.gait.posture import unsided
 from vnl_mjx.quaternions import matrix
@@ -39,18 +34,14 @@ class Limb:
     foot: int  # row of the limb's paw among `Walker.feet`
     chain: Chain  # from the trunk to the digits
     joints: tuple[str, ...]  # names of the chain's joints without their side
-    # [3] the planted point in the digits' frame: the centre of the middle digit's tip.
+    # [3] the planted point in the digits' frame: the centre of the middle digit's tip
     tread: np.ndarray
     tread_radius: float  # of the tip, metres; the planted point is this far above the floor
     above_floor: FloorTask  # what must not sink into the floor; heights [sphere] in stance
 
 
 def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
-    """The limbs hind_L, hind_R, fore_L, fore_R.
-
-    Raises:
-        UserError: if the walker's model is not dm_control's rodent.
-    """
+    """The limbs hind_L, hind_R, fore_L, fore_R of dm_control's rodent; UserError for another model."""
     try:
         return tuple(_limb(walker, kind, side) for kind in ("hind", "fore") for side in ("L", "R"))
     except (KeyError, ValueError) as error:
@@ -61,10 +52,8 @@ def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
         ) from error
 
 
-def solve_limb(
-    limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray, smoothness: float
-) -> np.ndarray:
-    """Angles [frame, joint] of a limb whose paw moves as given.
+def limb_problem(limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray) -> Problem:
+    """A limb whose paw moves as given.
 
     `base` is the torso (forelimbs) or the pelvis (hindlimbs), `angles` [joint] or [frame, joint] the
     posture to stay near, radians.
@@ -79,7 +68,7 @@ def solve_limb(
         replace(limb.above_floor, heights=limb.above_floor.heights + _CLEARANCE * loose),
     ]
     weight = np.array([_DIGITS.get(joint, _POSTURE) for joint in limb.joints])
-    return Problem(limb.chain, base, tasks, angles, weight).solve_smooth(smoothness)
+    return Problem(limb.chain, base, tasks, angles, weight)
 
 
 def _limb(walker: Walker, kind: str, side: str) -> Limb:

@@ -35,11 +35,9 @@ class Footfalls:
     yaw: np.ndarray  # [stance] of the paw, world
 
     def locate(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where in the step cycle the limb is.
+        """Where in the step cycle the limb is, [frame] each.
 
-        Returns:
-            Row of the stance [frame] that it is in or swings from, whether it stands (bool), and how
-            much of the swing is over (0 in stance).
+        Row of the stance that it is in or swings from, whether it stands, how much of the swing is over.
         """
         row = np.clip(np.searchsorted(self.start, time, side="right") - 1, 0, len(self.start) - 1)
         after = np.minimum(row + 1, len(self.start) - 1)

@@ -26,33 +26,29 @@ class GaitConfig:
     """One made motion."""
 
     # "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s); "trot"
-    # moves diagonal limbs together at any speed; "stand" and "rear" stay in place.
+    # moves diagonal limbs together at any speed; "stand" and "rear" stay in place
     behaviour: Behaviour = "walk"
-    speed: float = 0.2  # of the root along its path, m/s, 0 to 0.7.
+    speed: float = 0.2  # of the root along its path, m/s, 0 to 0.7
     # heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is turn /
-    # speed (1/m).
+    # speed (1/m)
     turn: float = 0.0
-    seconds: float = 5.0  # of motion.
-    rate_hz: float = 50.0  # frames per second.
-    seed: int = 0  # of the variation between clips.
-    start_ramp: float = 0.0  # seconds from rest to speed at the beginning; 0 begins in full motion.
+    seconds: float = 5.0  # of motion
+    rate_hz: float = 50.0  # frames per second
+    seed: int = 0  # of the variation between clips
+    start_ramp: float = 0.0  # seconds from rest to speed at the beginning; 0 begins in full motion
     # seconds from speed to rest at the end, where the animal then stands for `stop_rest`
-    # seconds.
+    # seconds
     stop_ramp: float = 0.0
-    stop_rest: float = 0.9  # seconds at rest after `stop_ramp`.
+    stop_rest: float = 0.9  # seconds at rest after `stop_ramp`
     # (time, speed, turn) knots that replace speed, turn and ramps; between knots both change
-    # smoothly, before the first and after the last they stay.
+    # smoothly, before the first and after the last they stay
     profile: tuple[tuple[float, float, float], ...] = ()
-    # of the trunk at the height of rearing, radians above the horizontal.
+    # of the trunk at the height of rearing, radians above the horizontal
     rear_pitch: float = math.radians(60)
-    variation: float = 1.0  # size of what the seed varies; 0 makes every seed the same.
+    variation: float = 1.0  # size of what the seed varies; 0 makes every seed the same
 
     def check(self) -> None:
-        """Refuses values out of range.
-
-        Raises:
-            UserError: naming the value and its range.
-        """
+        """Raises UserError for the first value out of range."""
         wanted = {
             "behaviour": (self.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
             "speed": (0 <= self.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
@@ -112,7 +108,7 @@ class Path:
     speed: np.ndarray  # likewise
     turn: np.ndarray  # likewise
     pace: np.ndarray  # [sample] m/s, speed at which the feet must be moved (turning counts)
-    # [sample] rad, angle between shoulders' and hips' heading, positive in a left turn.
+    # [sample] rad, angle between shoulders' and hips' heading, positive in a left turn
     bend: np.ndarray
     frequency: np.ndarray  # [sample] strides per second
     phase: np.ndarray  # [sample] of the left hindlimb, strides

@@ -29,7 +29,7 @@ class TrunkStyle:
     shoulder_height: float = 0.055  # likewise
     arch: float = 0.3  # share of the real (sitting) clips' flexion of the spine that is kept
     # swing of the two girdles about the vertical, once a stride, each towards the limb that
-    # reaches forward.
+    # reaches forward
     pelvis_yaw: float = 0.09
     chest_yaw: float = 0.03  # likewise
     sway: float = 0.002  # sideways over the standing hindlimb, in a slow walk
@@ -79,12 +79,9 @@ def scaled(style: GaitStyle, size: float) -> GaitStyle:
 
 
 def varied(style: GaitStyle, rng: np.random.Generator, size: float) -> GaitStyle:
-    """Another animal's style, or the same one's on another day.
+    """Another animal's style, or the same one's on another day; size 0 gives `style` itself, 1 is usual.
 
-    Args:
-        style: to vary.
-        rng: as many draws are taken whatever the size.
-        size: 0 gives `style` itself, 1 the usual differences.
+    As many random draws are taken whatever the size.
     """
     draws = iter(size * rng.uniform(-1, 1, 16))
 

@@ -30,13 +30,7 @@ class TrunkBuilder:
     """Makes the trunk's motion of one walker in one style."""
 
     def __init__(self, walker: Walker, style: TrunkStyle, angles: np.ndarray):
-        """Prepares for one walker.
-
-        Args:
-            walker: the rodent.
-            style: of the carriage.
-            angles: [joint] posture, radians.
-        """
+        """Prepares for one rodent; `angles` [joint] are its posture, radians."""
         model = walker.model
         self.spine = Chain(model, "torso", "pelvis")
         self._style = style

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 
 
 class FreeRoot:
-    """Columns of a free root joint.
+    """Columns of a free root joint."""
 
-    Attributes:
-        position: of qpos, in the world, metres.
-        quaternion: of qpos, in the world, unit, w x y z.
-        velocity: of qvel, in the world, m/s.
-        angular_velocity: of qvel, in the root's own frame, rad/s.
-    """
-
-    position = slice(0, 3)
-    quaternion = slice(3, 7)
-    velocity = slice(0, 3)
-    angular_velocity = slice(3, 6)
+    position = slice(0, 3)  # of qpos, in the world, metres
+    quaternion = slice(3, 7)  # of qpos, in the world, unit, w x y z
+    velocity = slice(0, 3)  # of qvel, in the world, m/s
+    angular_velocity = slice(3, 6)  # of qvel, in the root's own frame, rad/s
 
 
 _FREE_ROOT = FreeRoot()
@@ -30,8 +23,8 @@ _FREE_ROOT = FreeRoot()
 class Layout:
     """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree."""
 
-    num_joints: int  # joints besides the root joint.
-    free_root: bool = True  # whether a free joint moves the root.
+    num_joints: int  # joints besides the root joint
+    free_root: bool = True  # whether a free joint moves the root
 
     @property
     def root(self) -> FreeRoot | None:

@@ -25,37 +25,25 @@ _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A compiled walker.
+    """A compiled walker."""
 
-    Attributes:
-        config: what it was built from.
-        model: compiled; the solver options are those of the source.
-        layout: columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own.
-        joint_names: every joint but the free root joint, in the order of `joint_qpos`.
-        body_names: every body in model order; the first is "world".
-        actuator_names: every actuator in the order of ctrl.
-        tracked_joints: int32 [tracked joint], rows into the joints of `config.joint_names`.
-        tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
-        end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
-        appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
-        feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
-        root_body: body id of `config.root_body`.
-        floor_height: z of the floor in the world, metres: the configuration's, else that of the
-            model's first floor plane, else 0.
-    """
-
-    config: WalkerConfig
-    model: mujoco.MjModel
+    config: WalkerConfig  # what it was built from
+    model: mujoco.MjModel  # compiled; the solver options are those of the source
+    # columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own
     layout: Layout
+    # every joint but the free root joint, in the order of `joint_qpos`
     joint_names: tuple[str, ...]
-    body_names: tuple[str, ...]
-    actuator_names: tuple[str, ...]
+    body_names: tuple[str, ...]  # every body in model order; the first is "world"
+    actuator_names: tuple[str, ...]  # every actuator in the order of ctrl
+    # int32 [tracked joint], rows into the joints of `config.joint_names`
     tracked_joints: np.ndarray
-    tracked_bodies: np.ndarray
-    end_effectors: np.ndarray
-    appendages: np.ndarray
-    feet: np.ndarray
-    root_body: int
+    tracked_bodies: np.ndarray  # int32 [tracked body], body ids of `config.body_names`
+    end_effectors: np.ndarray  # int32 [end effector], body ids of `config.end_effector_names`
+    appendages: np.ndarray  # int32 [appendage], body ids, see `WalkerConfig.appendage_names`
+    feet: np.ndarray  # int32 [foot], body ids, see `WalkerConfig.foot_names`
+    root_body: int  # body id of `config.root_body`
+    # z of the floor in the world, metres: the configuration's, else that of the model's first
+    # floor plane, else 0
     floor_height: float
 
     @property
@@ -135,10 +123,8 @@ def actuator_groups(
 ) -> dict[str, list[int]]:
     """Returns indices of `names` by part of the body; what no group covers is "other".
 
-    Args:
-        names: of the actuators.
-        groups: each a name and words; the first group with a word of an actuator's name has it. Default:
-            those of the rodent, which serve most legged walkers.
+    Each group is a name and words; the first with a word of an actuator's name has it. Default: the
+    rodent's, which serve most legged walkers.
     """
     found: dict[str, list[int]] = {}
     for index, name in enumerate(names):

@@ -24,7 +24,7 @@ _MAX_MASS_MISMATCH = 0.02  # share
 _SAME_FRAME = 1e-3  # of unit quaternions: frames so alike are taken as each other's mirror image
 
 # y -> -y of vectors; of axes of rotation and of the imaginary part of quaternions
-_REFLECT = np.array([1.0, -1.0, 1.0])
+REFLECT = np.array([1.0, -1.0, 1.0])
 _REFLECT_ROTATION = np.array([1.0, -1.0, 1.0, -1.0])
 
 _OTHER = {"l": "r", "L": "R", "left": "right", "Left": "Right", "LEFT": "RIGHT"}
@@ -73,7 +73,7 @@ class Mirror:
         self.bodies[~self._moving] = np.flatnonzero(~self._moving)
         self._check_bodies(data)
         hinge = model.jnt_type[layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
-        along = data.xaxis[layout.joint_ids][self.joints] * _REFLECT
+        along = data.xaxis[layout.joint_ids][self.joints] * REFLECT
         # a reflected rotation about an axis turns the other way about the reflected axis
         along = np.where(hinge[:, None], -along, along)
         dots = np.sum(data.xaxis[layout.joint_ids] * along, axis=1)
@@ -91,7 +91,7 @@ class Mirror:
         result = np.array(qpos, np.float64)
         joints = self._layout.joint_qpos
         if root := self._layout.root:
-            result[..., root.position] *= _REFLECT
+            result[..., root.position] *= REFLECT
             reflected = result[..., root.quaternion] * _REFLECT_ROTATION
             result[..., root.quaternion] = _turn(reflected, self._root_frame)
         result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
@@ -104,19 +104,15 @@ class Mirror:
         result = np.array(qvel, np.float64)
         joints = self._layout.joint_qvel
         if root := self._layout.root:
-            result[..., root.velocity] *= _REFLECT
-            reflected = -_REFLECT * result[..., root.angular_velocity]
+            result[..., root.velocity] *= REFLECT
+            reflected = -REFLECT * result[..., root.angular_velocity]
             result[..., root.angular_velocity] = _into(reflected, self._root_frame)
         result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
         return result
 
-    def points_w(self, points: np.ndarray) -> np.ndarray:
-        """Mirrored points or vectors in the world, [..., 3]."""
-        return points * _REFLECT.astype(points.dtype)
-
     def body_positions(self, positions: np.ndarray) -> np.ndarray:
         """Mirrored positions of all bodies, [..., nbody, 3]; what cannot move stays."""
-        mirrored = self.points_w(positions[..., self.bodies, :])
+        mirrored = positions[..., self.bodies, :] * REFLECT.astype(positions.dtype)
         return np.where(self._moving[:, None], mirrored, positions)
 
     def body_quaternions(self, quaternions: np.ndarray) -> np.ndarray:
@@ -127,15 +123,11 @@ class Mirror:
 
     def egocentric(self, points_b: np.ndarray, bodies: np.ndarray) -> np.ndarray:
         """Mirrored points [..., row, 3] in the root body's frame, one for each of `bodies`."""
-        mirrored = _into(_REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
+        mirrored = _into(REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
         return mirrored.astype(points_b.dtype)
 
     def rows(self, bodies: np.ndarray) -> np.ndarray:
-        """Place among `bodies` [row] (ids) of each one's partner.
-
-        Raises:
-            UserError: a body is listed without its partner.
-        """
+        """Place among `bodies` [row] (ids) of each one's partner; UserError where it is not listed."""
         places = {int(body): place for place, body in enumerate(bodies)}
         for body in bodies:
             if int(self.bodies[body]) not in places:
@@ -158,7 +150,7 @@ class Mirror:
     def _check_bodies(self, data: mujoco.MjData) -> None:
         model, names = self.walker.model, self.walker.body_names
         parents, masses = model.body_parentid, model.body_mass
-        moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * _REFLECT, axis=1)
+        moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * REFLECT, axis=1)
         moved[~self._moving] = 0.0
         other_tree = (parents[self.bodies] != self.bodies[parents]).astype(float)
         ratio = np.abs(masses - masses[self.bodies]) / np.maximum(masses, 1e-12)
@@ -178,7 +170,7 @@ class Mirror:
         kinds = model.jnt_type[own]
         other = (kinds != kinds[self.joints]).astype(float)
         anchors = data.xanchor[own]
-        moved = np.linalg.norm(anchors - anchors[self.joints] * _REFLECT, axis=1)
+        moved = np.linalg.norm(anchors - anchors[self.joints] * REFLECT, axis=1)
         turned = np.linalg.norm(data.xaxis[own] - signs[:, None] * along, axis=1)
         partner = np.sort(signs[:, None] * model.jnt_range[own][self.joints], axis=1)
         partner += self._joint_offsets[:, None]

@@ -18,7 +18,7 @@ class Stretch(NamedTuple):
 class Cut(NamedTuple):
     """A take cut into clips."""
 
-    # in order of time; they overlap where the stride is less than their length.
+    # in order of time; they overlap where the stride is less than their length
     clips: tuple[Stretch, ...]
     left_out: tuple[Stretch, ...]  # in order of time, disjoint; with the clips they cover the take
 
@@ -44,8 +44,7 @@ def cut_clips(
     Args:
         valid: bool [frame], the frames that may be in a clip.
         clip_frames: length of every clip; None: each valid stretch is a clip.
-        stride: frames from one clip's start to the next one's, for fixed lengths; default: the
-            length (no overlap).
+        stride: frames from one clip's start to the next one's, for fixed lengths; default: no overlap.
         min_frames: shorter stretches are left out, for variable lengths.
         max_frames: longer stretches are cut into equal parts, for variable lengths.
         trim_start: frames left out at the take's start.

@@ -52,15 +52,11 @@ def export_stac(path: str | os.PathLike[str], clips: ReferenceClips, walker: Wal
             file.create_dataset(name, data=values.astype(np.float32), compression="gzip")
 
 
-def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, walker: Walker) -> None:
+def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
     """Writes the group `all_clips` of the eight ReferenceClip fields, [clip, frame, ...].
 
-    Names and rate, which track-mjx has no fields for, are attributes. `walker` is as of every exporter.
-
-    Raises:
-        UserError: the clips differ in length, or the file cannot be written.
+    Names and rate, which track-mjx has no fields for, are attributes; UserError as for `export_stac`.
     """
-    del walker
     bodies = _without_floor(clips.body_names)
     bare = clips.replace(
         body_positions=np.asarray(clips.body_positions)[:, bodies],

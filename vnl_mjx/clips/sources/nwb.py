@@ -26,8 +26,7 @@ _REGULAR = 1e-3  # of the sampling interval
 def open_nwb(path: str, options: SourceOptions) -> Recording:
     """The joint angles of an NWB file, read as they are sliced where they are one series.
 
-    Raises:
-        UserError: pynwb is not installed, there are no joint angles, or they have no regular rate.
+    UserError without pynwb, joint angles or a regular rate.
     """
     try:
         pynwb: Any = import_module("pynwb")

@@ -21,9 +21,9 @@ class SourceOptions:
 
     rate_hz: float | None = None  # frames per second
     take_length: int | None = None  # frames that belong together; takes are cut into so many
-    # of the joint columns, or of every column with the root's name seven times.
+    # of the joint columns, or of every column with the root's name seven times
     joint_names: Sequence[str] = ()
-    # of the joint columns of files that do not define it, one of `ANGLE_UNITS`.
+    # of the joint columns of files that do not define it, one of `ANGLE_UNITS`
     angle_unit: str = "radians"
     has_root: bool | None = None  # of the body, for files that do not say
     part: str = "take"  # what the user calls a take, for messages and names: "take" or "clip"
@@ -41,11 +41,7 @@ class SourceOptions:
 
 
 def completed(recording: Recording, options: SourceOptions) -> Recording:
-    """Checks what a reader found in a file, and applies the options.
-
-    Raises:
-        UserError: qpos is not numbers by frame and column, or the options do not fit it.
-    """
+    """Checks what a reader found in a file, and applies the options; UserError where they do not fit."""
     check_qpos(recording)
     _complete_joints(recording, options)
     _complete_takes(recording, options)

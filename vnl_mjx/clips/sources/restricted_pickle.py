@@ -223,18 +223,20 @@ class _Unpickler(pickle._Unpickler):
         self.stack[-1].update(zip(keys, items[1::2], strict=True))
 
 
-def _refusing(name: str) -> Callable[[_Unpickler], None]:
-    def refuse(_: _Unpickler) -> None:
+class _Instructions(dict):
+    """What each instruction does; all others are refused before anything is done."""
+
+    def __missing__(self, code: int) -> None:
+        name = pickletools.code2op[chr(code)].name
         raise _Refused(f"builds other objects (instruction {name})")
 
-    return refuse
 
-
-_OWN = ("build", "bytearray8", "dict", "setitem", "setitems")
-_Unpickler.dispatch = pickle._Unpickler.dispatch | {
-    ord(instruction.code): getattr(_Unpickler, f"load_{instruction.name.lower()}")
-    if instruction.name.lower() in _OWN
-    else _refusing(instruction.name)
-    for instruction in pickletools.opcodes
-    if instruction.name.lower() in _OWN or instruction.name not in _INSTRUCTIONS
-}
+_Unpickler.dispatch = _Instructions(
+    {
+        ord(instruction.code): pickle._Unpickler.dispatch[ord(instruction.code)]
+        for instruction in pickletools.opcodes
+        if instruction.name in _INSTRUCTIONS
+    }
+)
+for _name in ("BUILD", "BYTEARRAY8", "DICT", "SETITEM", "SETITEMS"):
+    _Unpickler.dispatch[getattr(pickle, _name)[0]] = getattr(_Unpickler, f"load_{_name.lower()}")

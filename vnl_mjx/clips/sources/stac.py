@@ -15,12 +15,7 @@ import yaml
 from vnl_mjx.clips.columns import POSE, VELOCITY
 from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
-from vnl_mjx.clips.sources.options import (
-    USUAL_RATE_HZ,
-    SourceOptions,
-    check_qpos,
-    completed,
-)
+from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, check_qpos, completed
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
 
