@@ -102,7 +102,9 @@ def test_all_clips_export_has_track_mjxs_fields_and_no_floor(rodent, equal_clips
         np.testing.assert_array_equal(getattr(back, name), getattr(equal_clips, name))
 
 
-@pytest.mark.parametrize("export", [export_stac, export_all_clips])
+@pytest.mark.parametrize(
+    "export", [export_stac, lambda path, clips, _: export_all_clips(path, clips)]
+)
 def test_clips_of_unequal_lengths_are_refused(export, toy_walker, toy_clips, tmp_path):
     with pytest.raises(UserError, match="30 to 40 frames.*vnl-mjx clips split IN OUT") as caught:
         export(tmp_path / "x.h5", toy_clips, toy_walker)

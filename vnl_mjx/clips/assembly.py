@@ -53,11 +53,12 @@ class _Assembly:
     ):
         self.recording, self.walker, self.layout = recording, walker, walker.layout
         self.computer = computer or FeatureComputer(walker)
-        lengths = np.asarray(recording.take_lengths)
-        every = range(len(lengths))
+        every = range(len(recording.take_lengths))
         self.takes = checked_indices(recording.path, every if takes is None else takes, len(every))
-        self.lengths = lengths[self.takes].astype(np.int32)
-        self._firsts = None if takes is None else (np.cumsum(lengths) - lengths)[self.takes]
+        self.lengths = np.asarray(recording.take_lengths)[self.takes].astype(np.int32)
+        self._rows = [slice(None)]
+        if takes is not None:
+            self._rows = [recording.take_rows[take] for take in self.takes]
         self.rate_hz = float(recording.rate_hz or recording.usual_rate_hz or np.nan)
         self.notes = list(recording.notes)
         if recording.rate_hz is None:
@@ -99,10 +100,7 @@ class _Assembly:
     def _read(self, array: FrameArray) -> np.ndarray:
         """The frames of the chosen takes."""
         with np.errstate(over="ignore"):  # becomes infinity, which is reported with its place
-            if self._firsts is None:
-                return np.array(array[:], np.float32)
-            spans = zip(self._firsts, self.lengths, strict=True)
-            return np.concatenate([np.array(array[a : a + n], np.float32) for a, n in spans])
+            return np.concatenate([np.array(array[rows], np.float32) for rows in self._rows])
 
     def _stored(self) -> dict[str, np.ndarray]:
         """Further features that the file holds, where their rows are the walker's."""

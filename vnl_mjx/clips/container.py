@@ -1,7 +1,6 @@
 """Reference motion in memory: clips as one pytree, frame look-up, train/held-out split.
 
-The frames of all clips lie one after another on the first axis, so clips may differ in length and
-every look-up is one gather: `starts[clip] + frame`, clamped into the clip.
+Frames of all clips lie one after another on the first axis: a look-up is one gather, clamped into the clip.
 """
 
 import hashlib

@@ -109,18 +109,10 @@ class Preprocessor:
         notes = own.notes
         notes += self._notes(recording, own.rate_hz, order, note)
         prefix = f"{Path(recording.path).stem}_" if len(self.report.recordings) > 1 else ""
-        first = np.cumsum(recording.take_lengths) - recording.take_lengths
+        layout, rate = self.walker.layout, own.rate_hz
         takes = [
-            ConditionedTake(
-                recording,
-                prefix + take,
-                slice(int(a), int(a + n)),
-                order,
-                own.rate_hz,
-                self.options,
-                self.walker.layout,
-            )
-            for take, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
+            ConditionedTake(recording, prefix + take, rows, order, rate, self.options, layout)
+            for take, rows in zip(recording.take_names, recording.take_rows, strict=True)
         ]
         if normalised := sum(take.num_normalised for take in takes):
             notes.append(f"{normalised} quaternions normalised")

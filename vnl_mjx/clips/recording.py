@@ -111,6 +111,14 @@ class Recording:
         return self.qpos.shape[0]
 
     @property
+    def take_rows(self) -> list[slice]:
+        """Rows of each take's frames."""
+        stops = np.cumsum(self.take_lengths, dtype=np.int64).tolist()
+        return [
+            slice(stop - n, stop) for stop, n in zip(stops, self.take_lengths.tolist(), strict=True)
+        ]
+
+    @property
     def num_joints(self) -> int:
         """Columns of qpos after the root's."""
         return self.qpos.shape[1] - (ROOT_COLUMNS if self.has_root else 0)

@@ -1,8 +1,4 @@
-"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64.
-
-MuJoCo's own kinematics takes one configuration at a time; inverse kinematics here iterates on
-hundreds of frames together, so positions and Jacobians are written out with NumPy over the frames.
-"""
+"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64 (for `Problem`)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,15 +1,13 @@
 """Inverse kinematics of one chain for all frames at once: damped least squares within joint limits.
 
-Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear
-parameters") on the Jacobians of `chains`, with the joints that sit at a limit and would be pushed
-through it held (projected Newton: Bertsekas 1982, "Projected Newton methods for optimization problems
-with simple constraints"). A posture term chooses among the many solutions of a redundant chain, so
-that neighbouring frames, which have neighbouring targets, get neighbouring solutions.
+Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear parameters")
+with the joints that sit at a limit and would be pushed through it held (projected Newton: Bertsekas 1982,
+"Projected Newton methods for optimization problems with simple constraints"). A posture term chooses among
+the many solutions of a redundant chain.
 
-`solve_smooth` solves a whole motion at once: the unknowns are all angles of all frames, and to the
-tasks and the posture comes the squared second difference over time, as in trajectory optimisation
-(Witkin, Kass 1988, "Spacetime constraints"). Neighbouring frames couple only over two frames, so a
-Gauss-Newton step is one solution of a banded system and takes time in proportion to the frames.
+`solve_smooth` solves a whole motion at once, with the squared second difference over time (Witkin, Kass 1988,
+"Spacetime constraints"). Neighbouring frames couple only over two frames, so a Gauss-Newton step is one
+solution of a banded system.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
-"""How the rodent moves: sizes that are not functions of speed, and their variation between clips.
+"""How the rodent moves: sizes (metres, radians) that are not functions of speed, and their variation.
 
-Metres and radians. docs/gait.md says which are published, which are read off the real clips, and
-which were chosen by eye and by the reach of the model's limbs.
+docs/gait.md says which are published, read off the real clips, or chosen by eye and the limbs' reach.
 """
 
 from dataclasses import dataclass, field, replace

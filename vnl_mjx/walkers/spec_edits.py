@@ -1,7 +1,4 @@
-"""Edits of a walker's MjSpec that follow from its configuration.
-
-An edit changes the spec that it is given, before the spec is compiled.
-"""
+"""Edits of a walker's MjSpec, before it is compiled, that follow from its configuration."""
 
 from collections.abc import Collection
 

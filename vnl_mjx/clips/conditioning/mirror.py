@@ -1,9 +1,8 @@
 """Left and right exchanged: the motion that an animal's mirror image makes.
 
-The mirror is the world's x-z plane (y -> -y). What it does to joints and bodies is read from the
-model in its reference pose (the joints of qpos0, the sides in +y and -y), which must be its own
-mirror image there: names tell the sides (`partners`), and the geometry tells the signs and is
-checked.
+The mirror is the world's x-z plane (y -> -y). The model in its reference pose (the joints of qpos0, the
+sides in +y and -y) must be its own mirror image: names tell the sides (`partners`), and the geometry
+tells the signs and is checked.
 """
 
 import re

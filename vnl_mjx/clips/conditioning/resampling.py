@@ -1,9 +1,8 @@
 """Poses at another frame rate.
 
 Positions and joints are interpolated linearly or by a cubic spline, the root's orientation by
-spherical linear interpolation in both cases: a cubic on orientations needs an iteration over the
-whole recording, for a curve that differs by less than the noise of tracking. Nothing is filtered:
-smooth first (`smoothing.smooth_poses`) where a slower rate would alias tracking noise.
+spherical linear interpolation in both cases. Nothing is filtered: smooth first
+(`smoothing.smooth_poses`) where a slower rate would alias tracking noise.
 """
 
 from typing import Literal

@@ -129,9 +129,8 @@ def _open_variables(
     found = Recording(path, layout, qpos, qpos_name=name)
     if name != _QPOS:
         found.notes += (f"variable {name!r} is taken for qpos",)
-    for key in _NAMES:
-        if key in variables and found.joint_names is None:
-            found.joint_names = tuple(n.strip() for n in texts(variables[key].read()) or ())
+    if names := next((variables[key] for key in _NAMES if key in variables), None):
+        found.joint_names = _stripped(names)
     if _RATE in variables:
         found.rate_hz = checked_rate(variables[_RATE].read(), f"{path}: {_RATE!r}")
     if _TAKES[0] in variables:
@@ -140,8 +139,12 @@ def _open_variables(
             lengths = lengths.astype(np.int64)  # MATLAB's numbers are floats
         found.take_lengths = lengths
         if _TAKES[1] in variables:
-            found.take_names = tuple(n.strip() for n in texts(variables[_TAKES[1]].read()) or ())
+            found.take_names = _stripped(variables[_TAKES[1]])
     return completed(found, options)
+
+
+def _stripped(variable: _Variable) -> tuple[str, ...]:
+    return tuple(name.strip() for name in texts(variable.read()) or ())
 
 
 def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
