@@ -8,7 +8,12 @@ from vnl_mjx.clips.columns import difference_qvel, neighbours, seconds_between
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
 from vnl_mjx.clips.conditioning.segments import Stretch, stretches
-from vnl_mjx.clips.conditioning.smoothing import limit_velocity, smooth, smooth_poses
+from vnl_mjx.clips.conditioning.smoothing import (
+    limit_velocity,
+    smooth,
+    smooth_poses,
+    window_frames,
+)
 from vnl_mjx.clips.quality import marker_errors
 from vnl_mjx.clips.recording import Recording, reorder
 from vnl_mjx.config.preprocessing import PreprocessConfig
@@ -75,31 +80,32 @@ class ConditionedTake:
                 poses, length = self.qpos[start:stop], [stop - start]
                 poses[:] = smooth_poses(poses, layout, length, window, self.rate_out)
 
-    def velocities(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns qvel [frame, nv] and the number of clamped joint velocities [frame]."""
+    def around(self, start: int, stop: int) -> slice:
+        """Rows start ... stop - 1 and those valid beside them that velocities need."""
+        window = self._options.velocity_config.smoothing_window_s
+        margin = 1 + (window_frames(window, self.rate_out) if window else 0)
+        before = self.valid[max(start - margin, 0) : start][::-1]
+        after = self.valid[stop : stop + margin]
+        # as many as come before the first that is not valid
+        first, last = (int(np.logical_and.accumulate(side).sum()) for side in (before, after))
+        return slice(start - first, stop + last)
+
+    def velocities(self, qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Qvel [frame, nv] of frames without a gap, and the number of clamped velocities [frame]."""
         options, joints = self._options.velocity_config, self._layout.joint_qvel
-        qvel = np.full((len(self.qpos), self._layout.nv), np.nan)
+        lengths = np.array([len(qpos)])
+        before, after = neighbours(lengths)
+        if options.difference == "forward" and len(qpos) > 1:
+            before = np.minimum(np.arange(len(qpos)), len(qpos) - 2)
+            after = before + 1
+        seconds = seconds_between(before, after, self.rate_out)
+        qvel = difference_qvel(qpos[before], qpos[after], self._layout, seconds)
+        if window := options.smoothing_window_s:
+            qvel = smooth(qvel, lengths, window, self.rate_out)
         clamped = np.zeros(len(qvel), int)
-        for start, stop in stretches(self.valid):
-            qpos, lengths = self.qpos[start:stop], np.array([stop - start])
-            before, after = neighbours(lengths)
-            if options.difference == "forward" and len(qpos) > 1:
-                before = np.minimum(np.arange(len(qpos)), len(qpos) - 2)
-                after = before + 1
-            seconds = seconds_between(before, after, self.rate_out)
-            moved = difference_qvel(qpos[before], qpos[after], self._layout, seconds)
-            if window := options.smoothing_window_s:
-                moved = smooth(moved, lengths, window, self.rate_out)
-            qvel[start:stop] = moved
         if options.max_qvel is not None:
             qvel[:, joints], clamped = limit_velocity(qvel[:, joints], options.max_qvel)
         return qvel, clamped
-
-    def around(self, start: int, stop: int) -> slice:
-        """Rows start ... stop - 1 and a valid neighbour at either end, for differences there."""
-        before = start > 0 and bool(self.valid[start - 1])
-        after = stop < len(self.valid) and bool(self.valid[stop])
-        return slice(start - before, stop + after)
 
     def marker_errors(
         self, walker: Walker, clip: Stretch, features: Mapping[str, np.ndarray], shift_m: float

@@ -41,11 +41,8 @@ def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> Refer
 
 def split_into(
     clips: ReferenceClips, num_frames: int, min_frames: int | None = None
-) -> tuple[ReferenceClips, int]:
+) -> ReferenceClips:
     """Cuts every clip into parts of `num_frames`; a rest of at least `min_frames` is a part too.
-
-    Returns:
-        The parts, and the number of frames that were left out.
 
     Raises:
         UserError: nothing is left.
@@ -63,8 +60,7 @@ def split_into(
             f"{clips.source}: no clip has {least} frames, the longest has "
             f"{int(np.max(clips.lengths))}; cut shorter clips"
         )
-    result = merge(parts).replace(source=clips.source, notes=clips.notes)
-    return result, clips.num_frames - result.num_frames
+    return merge(parts).replace(source=clips.source, notes=clips.notes)
 
 
 def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:

@@ -121,15 +121,15 @@ class Preprocessor:
             notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
         done = 0
         for take in takes:
-            qvel, clamped = take.velocities()
             for clips in self._groups(own, take):
                 whole = take.around(clips[0].start, clips[-1].stop)
                 qpos = take.qpos[whole]
-                features = self._computer(qpos, [len(qpos)], take.rate_out, qvel[whole])
+                qvel, clamped = take.velocities(qpos)
+                features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
                 for clip in clips:
                     rows = slice(clip.start - whole.start, clip.stop - whole.start)
                     part = {name: values[rows] for name, values in features.items()}
-                    self._keep_or_cut(writer, own, take, clip, part, clamped)
+                    self._keep_or_cut(writer, own, take, clip, part, clamped[rows])
                 at = done + round(clips[-1].stop * take.rate_in / take.rate_out)
                 self.progress(own.name, min(at, recording.num_frames), recording.num_frames)
             done += take.num_in
@@ -223,8 +223,7 @@ class Preprocessor:
         features: dict[str, np.ndarray],
         clamped: np.ndarray,
     ) -> None:
-        rows = slice(clip.start, clip.stop)
-        filled, clamped = take.filled[rows], clamped[rows]
+        filled = take.filled[clip.start : clip.stop]
         own.filled_frames += int(filled.sum())
         own.clamped_velocities += int(clamped.sum())
         quality = assess(

@@ -46,15 +46,19 @@ def resample(
     if interpolation not in ("linear", "cubic"):
         raise ValueError(f"{interpolation=} must be 'linear' or 'cubic'")
     qpos = np.asarray(qpos, np.float64)
+    if rate_in == rate_out:
+        return qpos.copy()
     before, fraction = _places(len(qpos), rate_in, rate_out)
-    after = before + (fraction > 0.0)
-    a, b = qpos[before], qpos[after]
-    result = a + fraction[:, None] * (b - a)
+    a, result = qpos[before], qpos[before + (fraction > 0.0)]
+    rotation = layout.root.quaternion if layout.root else slice(0)
+    turned = slerp(a[:, rotation], result[:, rotation], fraction)
+    # a + fraction * (b - a) in place, as long recordings are large
+    result -= a
+    result *= fraction[:, None]
+    result += a
     if interpolation == "cubic":
         _cubic(qpos, layout, before, fraction, result)
-    if root := layout.root:
-        turned = slerp(a[:, root.quaternion], b[:, root.quaternion], fraction)
-        result[:, root.quaternion] = turned
+    result[:, rotation] = turned
     exact = fraction == 0.0
     result[exact] = a[exact]
     return result

@@ -57,7 +57,7 @@ def split(
         rate = clip.rate_hz
         frames = max(round(seconds * rate), 1)
         least = frames if min_seconds is None else max(round(min_seconds * rate), 1)
-        return split_into(clip, frames, least)[0] if clip.num_frames >= least else None
+        return split_into(clip, frames, least) if clip.num_frames >= least else None
 
     return _rewrite("split", [path], output, walker, parts)
 
