@@ -84,7 +84,7 @@ def test_stac_export_has_the_fields_of_the_recorded_clips(shared_data, rodent, t
 
 def test_all_clips_export_has_track_mjxs_fields_and_no_floor(rodent, equal_clips, tmp_path):
     path = tmp_path / "clips.h5"
-    export_all_clips(path, equal_clips)
+    export_all_clips(path, equal_clips, rodent)
     with h5py.File(path) as file:
         group = {name: values[()] for name, values in file["all_clips"].items()}
     shapes = {"joints": (67,), "joints_velocity": (67,), "quaternion": (4,)}
@@ -102,9 +102,7 @@ def test_all_clips_export_has_track_mjxs_fields_and_no_floor(rodent, equal_clips
         np.testing.assert_array_equal(getattr(back, name), getattr(equal_clips, name))
 
 
-@pytest.mark.parametrize(
-    "export", [export_stac, lambda path, clips, _: export_all_clips(path, clips)]
-)
+@pytest.mark.parametrize("export", [export_stac, export_all_clips])
 def test_clips_of_unequal_lengths_are_refused(export, toy_walker, toy_clips, tmp_path):
     with pytest.raises(UserError, match="30 to 40 frames.*vnl-mjx clips split IN OUT") as caught:
         export(tmp_path / "x.h5", toy_clips, toy_walker)

@@ -52,7 +52,7 @@ def export_stac(path: str | os.PathLike[str], clips: ReferenceClips, walker: Wal
             file.create_dataset(name, data=values.astype(np.float32), compression="gzip")
 
 
-def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
+def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, _: Walker) -> None:
     """Writes the group `all_clips` of the eight ReferenceClip fields, [clip, frame, ...].
 
     Names and rate, which track-mjx has no fields for, are attributes; UserError as for `export_stac`.

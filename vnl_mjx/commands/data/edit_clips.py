@@ -144,10 +144,8 @@ def export(path: Path, output: Path, walker: Walker, kind: str, keep_walker: boo
         names = export_dm_control(output, clips, walker, keep_walker=keep_walker)
         Console().print(f"{len(names)} trajectories: {output}", soft_wrap=True)
         return 0
-    if kind == "stac":
-        export_stac(output, clips, walker)
-    else:
-        export_all_clips(output, clips)
+    export_as = export_stac if kind == "stac" else export_all_clips
+    export_as(output, clips, walker)
     Console().print(f"{clips.num_clips} clips: {output}", soft_wrap=True)
     return 0
 
