@@ -17,11 +17,12 @@ import mujoco.batch
 import numpy as np
 
 from vnl_mjx.clips.container import FEATURES
-from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import foot_geoms
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.kinematics import kinematics_only, num_cores
 from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.walkers.walker import Walker, build_walker
 
@@ -34,7 +35,7 @@ REPETITIONS = 5
 
 def loop_features(walker: Walker, qpos: np.ndarray) -> dict[str, np.ndarray]:
     """The same features, as one would first write them: a loop over the frames of one clip."""
-    model, data, rule = walker.model, mujoco.MjData(walker.model), ContactRule()
+    model, data, rule = walker.model, mujoco.MjData(walker.model), ContactSection()
     geoms = foot_geoms(walker)
     rows: dict[str, list] = {name: [] for name in FEATURES}
     feet, heights = [], []

@@ -15,7 +15,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.conditioning.segments import stretches
-from vnl_mjx.clips.kinematics import BodyPoses, forward_kinematics
+from vnl_mjx.clips.kinematics import BodyPoses, Kinematics
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.gait import GaitMotion, gait_suite, make_gait
 from vnl_mjx.quaternions import matrix
@@ -149,7 +149,7 @@ class GaitMeasures:
 def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     """Measures one motion."""
     model, qpos, rate = walker.model, motion.qpos, motion.config.rate_hz
-    poses = forward_kinematics(model, qpos)
+    poses = Kinematics(model)(qpos)
     paws = [paw_parts(walker, poses, foot) for foot in walker.feet]
     joints = qpos[:, walker.joint_qpos]
     position, quaternion = root_pose(qpos, walker.layout)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.mat5 import read_mat5
 from vnl_mjx.errors import UserError
 
@@ -19,7 +19,10 @@ QPOS = np.random.default_rng(0).normal(size=(12, 10))
 
 def refusal(path: Path, **options) -> str:
     """The message of the UserError, which is one line and names the file."""
-    with pytest.raises(UserError) as caught, open_recording(path, **options) as recording:
+    with (
+        pytest.raises(UserError) as caught,
+        open_recording(path, SourceOptions(**options)) as recording,
+    ):
         recording.qpos[:]
     message = str(caught.value)
     assert "\n" not in message and path.name in message
@@ -68,7 +71,7 @@ def test_variables_are_read_by_name(write):
         np.testing.assert_array_equal(recording.take_lengths, [5, 7])
         assert recording.has_root and recording.notes == ()
     with open_recording(
-        path, rate_hz=50.0, take_length=4, joint_names=("a", "b", "c")
+        path, SourceOptions(rate_hz=50.0, take_length=4, joint_names=("a", "b", "c"))
     ) as recording:
         assert (recording.rate_hz, recording.joint_names) == (50.0, ("a", "b", "c"))
         np.testing.assert_array_equal(recording.take_lengths, [4, 1, 4, 3])
@@ -109,12 +112,12 @@ def test_variables_that_cannot_be_poses_are_refused(write):
 def test_degrees(write):
     degrees = QPOS.copy()
     degrees[:, 7:] = np.rad2deg(QPOS[:, 7:])
-    with open_recording(write(qpos=degrees), angle_unit="degrees") as recording:
+    with open_recording(write(qpos=degrees), SourceOptions(angle_unit="degrees")) as recording:
         np.testing.assert_allclose(recording.qpos[:], QPOS, rtol=1e-12)
         np.testing.assert_array_equal(recording.qpos[4:9][:, :7], QPOS[4:9, :7])
         assert "joints converted from degrees" in recording.notes
     arm = {"qpos": degrees[:, 7:], "joint_names": NAMES}
-    with open_recording(write(**arm), angle_unit="degrees") as recording:
+    with open_recording(write(**arm), SourceOptions(angle_unit="degrees")) as recording:
         assert not recording.has_root
         np.testing.assert_allclose(recording.qpos[:], QPOS[:, 7:], rtol=1e-12)
 
@@ -143,7 +146,7 @@ def test_npy_is_mapped_and_never_unpickled(tmp_path):
     path = tmp_path / "poses.npy"
     np.save(path, np.asfortranarray(QPOS))
     joint_names = ("root",) * 7 + NAMES
-    with open_recording(path, rate_hz=50.0, joint_names=joint_names) as recording:
+    with open_recording(path, SourceOptions(rate_hz=50.0, joint_names=joint_names)) as recording:
         assert isinstance(recording.qpos, np.memmap)
         np.testing.assert_array_equal(recording.qpos[2:4], QPOS[2:4])
         assert recording.joint_names == NAMES and recording.has_root
@@ -226,7 +229,7 @@ def test_nwb_series(nwb, tmp_path):
         series = nwb.TimeSeries(name="joint_angles", data=data, **keys)
         other = nwb.TimeSeries(name="voltage", data=QPOS, unit="V", rate=1.0)
         path = write_nwb(tmp_path / "poses.nwb", series, other)
-        with open_recording(path, joint_names=NAMES) as recording:
+        with open_recording(path, SourceOptions(joint_names=NAMES)) as recording:
             np.testing.assert_allclose(recording.qpos[2:5], QPOS[2:5], rtol=1e-12)
             assert recording.rate_hz == pytest.approx(rate, rel=1e-9)
             assert recording.layout == "NWB" and recording.joint_names == NAMES

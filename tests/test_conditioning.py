@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.clips.conditioning.floor import FloorHistogram, floor_shift
 from vnl_mjx.clips.conditioning.smoothing import (
     limit_velocity,
     smooth,
     smooth_poses,
     window_frames,
 )
+from vnl_mjx.clips.feet import FloorHistogram
 from vnl_mjx.walkers.layout import Layout
 
 
@@ -57,9 +57,15 @@ def test_smoothed_poses_have_unit_quaternions_whatever_their_signs():
 
 def test_limited_velocities_are_counted_per_frame():
     velocity = np.array([[1.0, -30.0], [25.0, 21.0], [20.0, -20.0]])
-    found = limit_velocity(velocity, 20.0)
-    np.testing.assert_array_equal(found.values, [[1.0, -20.0], [20.0, 20.0], [20.0, -20.0]])
-    np.testing.assert_array_equal(found.clamped, [1, 2, 0])
+    values, clamped = limit_velocity(velocity, 20.0)
+    np.testing.assert_array_equal(values, [[1.0, -20.0], [20.0, 20.0], [20.0, -20.0]])
+    np.testing.assert_array_equal(clamped, [1, 2, 0])
+
+
+def lift(heights: np.ndarray, percentile: float) -> float:
+    histogram = FloorHistogram()
+    histogram.add(heights)
+    return histogram.shift(percentile)
 
 
 def test_the_lowest_foot_decides_and_jumps_and_rearing_do_not():
@@ -68,8 +74,8 @@ def test_the_lowest_foot_decides_and_jumps_and_rearing_do_not():
     heights[:40] += 0.3  # and jumps for almost half of the time
     heights[50] = -1.0  # one bad frame
     heights[51] = np.nan
-    assert floor_shift(heights, 5.0) == pytest.approx(-0.012)
-    assert floor_shift(np.full((3, 4), np.nan)) == 0.0
+    assert lift(heights, 5.0) == pytest.approx(-0.012, abs=5e-5)
+    assert lift(np.full((3, 4), np.nan), 5.0) == 0.0
 
 
 @pytest.mark.parametrize("percentile", [0.0, 5.0, 50.0, 97.5])
@@ -78,11 +84,13 @@ def test_the_floor_found_in_blocks_is_that_of_the_whole(percentile):
     heights = rng.normal(0.01, 0.02, size=(1003, 4))
     heights[::50] = np.nan
     histogram = FloorHistogram()
-    assert histogram.shift() == 0.0
+    assert histogram.shift(percentile) == 0.0
     for part in np.array_split(heights, 7):
         histogram.add(part)
     # between two frames the whole array interpolates: one bin for each
-    assert histogram.shift(percentile) == pytest.approx(floor_shift(heights, percentile), abs=1e-4)
+    assert histogram.shift(percentile) == pytest.approx(
+        -np.nanpercentile(heights.min(axis=1), percentile), abs=1e-4
+    )
     backwards = FloorHistogram()
     backwards.add(heights[::-1])
     assert backwards.shift(percentile) == histogram.shift(percentile)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vnl_mjx.clips.velocities import difference_qvel
+from vnl_mjx.clips.columns import difference_qvel
 from vnl_mjx.config.imitation import REFERENCE_DM_CONTROL, ImitationConfig
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask

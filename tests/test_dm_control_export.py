@@ -16,7 +16,7 @@ from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.clips.exporters.dm_control import clip_identifiers, export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.features import FeatureComputer
-from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.file import atomic_hdf5, fixed_length
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.kinematics import Kinematics
@@ -133,9 +133,9 @@ def test_the_full_size_rat_moves_in_proportion_over_a_floor_at_zero(rodent, clip
     qpos = np.concatenate([features[n] for n in ("position", "quaternion", "joints")], axis=-1)
     poses = Kinematics(full.model)(qpos)
     # heights are over the floor of the model, which the file's is above by this
-    heights = foot_heights(full, poses.positions, poses.quaternions) + full.floor_height
+    heights = FootHeights(full)(poses.positions, poses.quaternions) + full.floor_height
     bodies = clips.body_positions[rows], clips.body_quaternions[rows]
-    small = foot_heights(rodent, *map(np.asarray, bodies))
+    small = FootHeights(rodent)(*map(np.asarray, bodies))
     # not exact, as track-mjx's scaling leaves the joints' anchors where they are
     np.testing.assert_allclose(heights, scale * small, atol=3e-4)
     assert np.abs(heights - small).max() > 1e-3

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vnl_mjx.clips.columns import difference_qvel
 from vnl_mjx.clips.container import FEATURES
-from vnl_mjx.clips.features import ContactRule, FeatureComputer
-from vnl_mjx.clips.feet import foot_geoms, foot_heights
-from vnl_mjx.clips.kinematics import BLOCK_FRAMES, Kinematics, forward_kinematics
-from vnl_mjx.clips.velocities import difference_qvel
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.feet import FootHeights, foot_geoms
+from vnl_mjx.clips.kinematics import BLOCK_FRAMES, Kinematics
+from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.walker import build_walker
 
@@ -146,7 +147,7 @@ def test_foot_heights_equal_mujocos_distance_to_the_floor(rodent):
     data.qpos[:] = poses(rodent, 12)[-1]
     data.qpos[2] += 0.05
     mujoco.mj_forward(model, data)
-    found = foot_heights(rodent, data.xpos[None], data.xquat[None])[0]
+    found = FootHeights(rodent)(data.xpos[None], data.xquat[None])[0]
     floor, ends = model.geom("floor").id, np.zeros(6)
     for foot, body in enumerate(rodent.feet):
         geoms = [g for g in foot_geoms(rodent) if g.foot == foot]
@@ -163,12 +164,12 @@ def test_foot_heights_equal_mujocos_distance_to_the_floor(rodent):
 def test_contacts_need_a_low_and_still_foot(toy_walker):
     still = np.tile(toy_walker.model.qpos0, (9, 1))
     kinematics = Kinematics(toy_walker.model)
-    lowest = foot_heights(toy_walker, *kinematics(still)[:2]).min()
+    lowest = FootHeights(toy_walker)(*kinematics(still)[:2]).min()
     still[:, 2] -= lowest  # the lowest foot on the floor
     sliding, lifted = still.copy(), still.copy()
     sliding[:, 0] += 0.3 * np.arange(9) / RATE_HZ
     lifted[:, 2] += 0.02
-    rule = ContactRule(height_m=0.005, speed=0.1)
+    rule = ContactSection(height_m=0.005, speed=0.1)
     computer = FeatureComputer(toy_walker, contacts=rule)
     contacts = {
         name: computer(qpos, [9], RATE_HZ)["contacts"].max(axis=1)
@@ -180,7 +181,7 @@ def test_contacts_need_a_low_and_still_foot(toy_walker):
 
 
 def test_kinematics_of_no_frames_is_empty(toy_walker):
-    found = forward_kinematics(toy_walker.model, np.zeros((0, toy_walker.model.nq)))
+    found = Kinematics(toy_walker.model)(np.zeros((0, toy_walker.model.nq)))
     assert [len(values) for values in found] == [0, 0, 0]
 
 

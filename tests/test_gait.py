@@ -23,7 +23,7 @@ from vnl_mjx.gait import (
     parameters,
 )
 from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, solve, solve_smooth
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.gait.limbs import rodent_limbs
 from vnl_mjx.gait.posture import REAL_POSTURE, unsided
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
@@ -113,7 +113,7 @@ def test_solve_reaches_what_can_be_reached_and_keeps_the_limits(rodent: Walker, 
         OrientationTask(tip, goal.rotation, np.full(3, 10.0)),
     ]
     middle = 0.5 * (chain.lower + chain.upper)
-    angles = solve(chain, base, tasks, middle, 0.01, iterations=200)
+    angles = Problem(chain, base, tasks, middle, 0.01).solve(iterations=200)
     assert ((angles >= chain.lower) & (angles <= chain.upper)).all()
     reached = chain.forward(base, angles).poses[-1]
     np.testing.assert_allclose(reached.position, goal.position, atol=2e-4)
@@ -124,7 +124,9 @@ def test_solve_stays_at_the_posture_where_nothing_is_asked(rodent: Walker) -> No
     base = Pose(np.zeros((3, 3)), np.tile(np.eye(3), (3, 1, 1)))
     asked = PointTask(0, np.zeros(3), np.zeros((3, 3)), np.zeros(3))
     posture = 0.3 * chain.upper
-    np.testing.assert_allclose(solve(chain, base, [asked], posture, 1.0), [posture] * 3, atol=1e-9)
+    np.testing.assert_allclose(
+        Problem(chain, base, [asked], posture, 1.0).solve(), [posture] * 3, atol=1e-9
+    )
 
 
 def test_smoothing_finds_the_minimum_of_a_quadratic(rodent: Walker) -> None:
@@ -134,7 +136,7 @@ def test_smoothing_finds_the_minimum_of_a_quadratic(rodent: Walker) -> None:
     posture = np.random.default_rng(1).uniform(-0.2, 0.2, (frames, joints))
     base = Pose(np.zeros((frames, 3)), np.tile(np.eye(3), (frames, 1, 1)))
     asked = PointTask(0, np.zeros(3), np.zeros((frames, 3)), np.zeros(3))
-    angles = solve_smooth(chain, base, [asked], posture, weight, posture, smoothness)
+    angles = Problem(chain, base, [asked], posture, weight).solve_smooth(smoothness)
     difference = np.diff(np.eye(frames), n=2, axis=0)
     matrix = weight**2 * np.eye(frames) + smoothness**2 * difference.T @ difference
     expected = np.linalg.solve(matrix, weight**2 * posture)

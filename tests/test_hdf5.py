@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stac_files import CLIP_LENGTH, RATE_HZ, smooth_poses, stac_datasets, write_h5
 
 from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.columns import finite_difference_qvel
 from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips, write_clips
-from vnl_mjx.clips.kinematics import forward_kinematics
-from vnl_mjx.clips.velocities import finite_difference_qvel
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.layout import Layout
@@ -91,7 +91,7 @@ def test_bodies_without_names_are_the_walkers_without_the_floor(stac, equal_toy_
     assert_same_features(read_clips(stac(names_xpos=None), toy_walker), equal_toy_clips)
     floor = toy_walker.body_names.index("floor")
     found = read_clips(stac(), toy_walker)
-    expected = forward_kinematics(toy_walker.model, toy_walker.model.qpos0[None]).positions
+    expected = Kinematics(toy_walker.model)(toy_walker.model.qpos0[None]).positions
     np.testing.assert_array_equal(
         found.body_positions[:, floor], np.broadcast_to(expected[0, floor], (24, 3))
     )
@@ -279,7 +279,7 @@ def test_real_recording(shared_data, rodent):
         skull = rodent.body_names.index("skull")
         row = list(file["names_xpos"][:]).index(b"skull")
         np.testing.assert_array_equal(clips.body_positions[:, skull], file["xpos"][:, row])
-    positions = forward_kinematics(rodent.model, np.asarray(clips.qpos())).positions
+    positions = Kinematics(rodent.model)(np.asarray(clips.qpos())).positions
     np.testing.assert_allclose(clips.body_positions, positions, rtol=0, atol=1e-6)
     floor = rodent.body_names.index("floor")
     assert len(np.unique(clips.body_positions[:, floor], axis=0)) == 1
@@ -292,7 +292,7 @@ def test_real_recording(shared_data, rodent):
 def test_real_stac_output_is_one_clip(shared_data, rodent, name, frames, atol_m):
     clips = read_clips(shared_data / "reference" / name, rodent)
     np.testing.assert_array_equal(clips.lengths, [frames])
-    positions = forward_kinematics(rodent.model, np.asarray(clips.qpos())).positions
+    positions = Kinematics(rodent.model)(np.asarray(clips.qpos())).positions
     np.testing.assert_allclose(clips.body_positions, positions, rtol=0, atol=atol_m)
     assert "velocities by finite differences" in clips.notes
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from vnl_mjx.clips.conditioning.mirror import Mirror, partners
+from vnl_mjx.clips.columns import finite_difference_qvel
+from vnl_mjx.clips.conditioning.mirror import REFLECT, Mirror, partners
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker, build_walker
@@ -88,7 +88,7 @@ def check_kinematics(walker: Walker, qpos: np.ndarray, metres: float, radians: f
         np.testing.assert_allclose(found, after[name], atol=metres, err_msg=name)
 
     near(mirror.body_positions(before["body_positions"]), "body_positions")
-    near(mirror.points_w(before["center_of_mass"]), "center_of_mass")
+    near(before["center_of_mass"] * REFLECT, "center_of_mass")
     near(mirror.egocentric(before["end_effectors"], walker.end_effectors), "end_effectors")
     near(mirror.egocentric(before["appendages"], walker.appendages), "appendages")
     quaternions = mirror.body_quaternions(before["body_quaternions"])

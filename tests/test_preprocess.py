@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
+from vnl_mjx.clips.columns import finite_difference_qvel
 from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT
-from vnl_mjx.clips.velocities import finite_difference_qvel
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 

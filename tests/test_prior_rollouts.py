@@ -11,7 +11,7 @@ import scipy.stats
 from policy_helpers import OnTheReference
 
 from vnl_mjx.clips.assembly import clips_from_poses
-from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.evaluation.prior_rollouts import (
     STARTS,
     PriorEvaluation,
@@ -95,8 +95,8 @@ def test_it_falls_in_the_step_that_is_too_low(task, toy, toy_walker, toy_clips):
 
 def test_the_neutral_pose_stands_on_the_floor_at_rest(rodent):
     clip = neutral_clip(rodent, 4, 50.0)
-    heights = foot_heights(
-        rodent, np.asarray(clip.body_positions), np.asarray(clip.body_quaternions)
+    heights = FootHeights(rodent)(
+        np.asarray(clip.body_positions), np.asarray(clip.body_quaternions)
     )
     np.testing.assert_allclose(heights.min(axis=1), 0.0, atol=1e-6)
     np.testing.assert_array_equal(clip.qvel(), 0.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vnl_mjx.clips.recording import LazyFrames
-from vnl_mjx.clips.sources import describe_recording, match_joints, open_recording
+from vnl_mjx.clips.sources import SourceOptions, describe_recording, match_joints, open_recording
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -32,7 +32,7 @@ def test_joints_are_matched_by_name_else_by_count(tmp_path, toy_walker):
     order = [2, 0, 3, 1]
     names = [toy_walker.joint_names[joint] for joint in order]
     np.save(tmp_path / "poses.npy", np.tile(np.arange(11.0), (5, 1)))
-    with open_recording(tmp_path / "poses.npy", joint_names=names) as recording:
+    with open_recording(tmp_path / "poses.npy", SourceOptions(joint_names=names)) as recording:
         columns, note = match_joints(recording, toy_walker)
         assert note == "joints reordered by name"
         assert [recording.joint_names[column] for column in columns] == [*toy_walker.joint_names]
@@ -48,7 +48,7 @@ def test_joints_are_matched_by_name_else_by_count(tmp_path, toy_walker):
         with pytest.raises(UserError, match=r"50 columns.*transposed"):
             match_joints(recording, toy_walker)
     wrong = ["hip_frnt", *toy_walker.joint_names[1:]]
-    with open_recording(tmp_path / "poses.npy", joint_names=wrong) as recording:
+    with open_recording(tmp_path / "poses.npy", SourceOptions(joint_names=wrong)) as recording:
         with pytest.raises(
             UserError, match=r"'hip_front' \(nearest: 'hip_frnt'\); not in the walk"
         ):

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 from datetime import date
 from pathlib import Path
 
@@ -203,9 +204,7 @@ HUGE = b"\x8a\x08" + struct.pack("<q", 2**60)
         (array_state(HUGE + b"\x85", F8.replace(b"f8", b"S0"), b"C\x00"), "type 'S0'"),
         (b"\x8e" + struct.pack("<Q", 2**40) + b"abc", "truncated"),
         (b"\x8d" + struct.pack("<Q", 2**62) + b"abc", "truncated"),
-        (b"K\x01r\xff\xff\xff\x7f", "reserves 2147483647 places"),
-        (b"K\x01p99999999\n", "reserves 99999999 places"),
-        (b"J" + struct.pack("<i", -5) + b"r" + struct.pack("<I", 2**32 - 1), "reserves"),
+        (b"\x96" + struct.pack("<Q", 2**62) + b"abc", "truncated"),
         # instructions that build other things
         (b"Vos.system\nQ", "BINPERSID"),
         (b"Pos.system\n", "PERSID"),
@@ -237,6 +236,23 @@ HUGE = b"\x8a\x08" + struct.pack("<q", 2**60)
 def test_programs_written_by_hand_are_refused(refusal, program, named):
     whole = b"\x80\x04}" + binary("qpos") + program + b"s."
     assert named in refusal(whole)
+
+
+@pytest.mark.parametrize(
+    "program", [b"K\x01r\xff\xff\xff\x7f", b"K\x01p99999999\n", b"K\x01r\xff\xff\xff\xff"]
+)
+def test_high_places_take_no_memory(tmp_path, program):
+    path = tmp_path / "places.p"
+    path.write_bytes(b"\x80\x04}" + binary("qpos") + program + b"s.")
+    tracemalloc.start()
+    assert read_plain_pickle(path) == {"qpos": 1}
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_tower_of_shared_tuples_as_a_key_is_refused_at_once(refusal):
+    twice = b"2\x86"  # (x, x) of x: 2 to the power of 60 places to hash
+    assert "tuples" in refusal(b"\x80\x04}K\x01" + twice * 60 + b"K\x01s.")
 
 
 def test_repeating_one_text_takes_no_memory(tmp_path):

@@ -12,7 +12,7 @@ from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.clips.file import ClipRow, write_clip_file
 from vnl_mjx.clips.hdf5 import write_clips
 from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.sources import describe_recording, match_joints, open_recording
+from vnl_mjx.clips.sources import SourceOptions, describe_recording, match_joints, open_recording
 from vnl_mjx.errors import UserError
 
 FRAMES, JOINTS, BODIES = 10, 3, 4
@@ -60,7 +60,10 @@ def stac(tmp_path):
 
 def refusal(path: Path, **options) -> str:
     """The message of the UserError, which is one line and names the file."""
-    with pytest.raises(UserError) as caught, open_recording(path, **options) as recording:
+    with (
+        pytest.raises(UserError) as caught,
+        open_recording(path, SourceOptions(**options)) as recording,
+    ):
         recording.qpos[:]
     message = str(caught.value)
     assert "\n" not in message and path.name in message
@@ -93,7 +96,7 @@ def test_stac_hdf5(stac, as_bytes):
             "the last take has 2 frames, not 4",
             "STAC files have no frame rate (RENDER_FPS, of its videos, is 30)",
         )
-    with open_recording(path, rate_hz=100.0, take_length=5) as recording:
+    with open_recording(path, SourceOptions(rate_hz=100.0, take_length=5)) as recording:
         assert (recording.rate_hz, recording.notes) == (100.0, ())
         np.testing.assert_array_equal(recording.take_lengths, [5, 5])
     with pytest.raises(ValueError, match="is closed"):
@@ -168,7 +171,7 @@ def test_clip_files_of_both_layouts(tmp_path, toy_walker, toy_clips: ReferenceCl
             assert found.take_names == ("sway_0", "sway_1")[: len(lengths)]
             assert match_joints(found, toy_walker) == (None, None)
             assert ("synthetic" in describe_recording(found).get("made by", "")) == bool(made_by)
-    with open_recording(tmp_path / "own.h5", take_length=20) as found:
+    with open_recording(tmp_path / "own.h5", SourceOptions(take_length=20)) as found:
         assert found.take_names == ("sway_0_part_0", "sway_0_part_1", "sway_1")
         np.testing.assert_array_equal(found.take_lengths, [20, 5, 15])
 
@@ -245,7 +248,7 @@ def test_options_are_checked(stac):
         ({"joint_names": ["a"]}, "joint_names: 1 joint names"),
     ):
         with pytest.raises(UserError, match=expected):
-            open_recording(stac(), **options)
+            open_recording(stac(), SourceOptions(**options))
 
 
 def test_damaged_files_are_refused_and_never_crash(stac, tmp_path, toy_clips):

@@ -16,9 +16,9 @@ from video_helpers import probe_video, walking
 from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.feet import foot_heights
+from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.hdf5 import write_clips
-from vnl_mjx.clips.kinematics import forward_kinematics
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.protocol import (
@@ -201,8 +201,8 @@ def test_a_recurrent_policy_keeps_its_memory_from_step_to_step(task, toy_clips):
 
 def test_sliding_feet_slip_at_the_speed_of_the_slide_and_feet_in_the_air_do_not(toy_walker):
     slip, still = FootSlip(toy_walker), walking(toy_walker, speed=0.0)
-    bodies = forward_kinematics(toy_walker.model, still)
-    height = foot_heights(toy_walker, bodies.positions, bodies.quaternions).min()
+    bodies = Kinematics(toy_walker.model)(still)
+    height = FootHeights(toy_walker)(bodies.positions, bodies.quaternions).min()
     on_floor = walking(toy_walker, speed=0.2)
     on_floor[:, 2] -= height
     still[:, 2] -= height

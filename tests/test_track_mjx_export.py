@@ -9,7 +9,7 @@ import yaml
 from dm_control_tasks import walking_about
 
 from vnl_mjx.clips.container import REFERENCE_CLIP_FEATURES, ReferenceClips
-from vnl_mjx.clips.exporters.track_mjx import StacMarkers, export_all_clips, export_stac
+from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.errors import UserError
 
@@ -58,14 +58,11 @@ def test_stac_export_is_what_track_mjx_reads(rodent, equal_clips, tmp_path):
 
 def test_stac_export_has_the_fields_of_real_stac_output(shared_data, rodent, tmp_path):
     source = shared_data / "reference" / "stac_rodent_10f.h5"
-    with h5py.File(source) as file:
-        names = tuple(name.decode() for name in file["kp_names"])
-        keypoints = file["kp_data"][()].reshape(10, -1, 3)
-        markers = StacMarkers(keypoints, names, file["offsets"][()], file["marker_sites"][()])
-    export_stac(tmp_path / "stac.h5", read_clips(source, rodent), rodent, markers=markers)
+    export_stac(tmp_path / "stac.h5", read_clips(source, rodent), rodent)
     with h5py.File(source) as real, h5py.File(tmp_path / "stac.h5") as ours:
-        assert set(real) == set(ours)
-        for name in set(real) - {"config", "qvel"}:  # this file's qvel is empty
+        keypoints = {"kp_names", "kp_data", "offsets", "marker_sites"}
+        assert set(real) - keypoints == set(ours)
+        for name in set(ours) - {"config", "qvel"}:  # this file's qvel is empty
             assert (real[name].shape, real[name].dtype) == (ours[name].shape, ours[name].dtype)
             np.testing.assert_array_equal(real[name], ours[name])
         assert ours["qvel"].shape == (10, 73)
@@ -83,15 +80,6 @@ def test_stac_export_has_the_fields_of_the_recorded_clips(shared_data, rodent, t
     for name, values in expected.items():
         assert found[name].dtype == values.dtype
         np.testing.assert_array_equal(found[name], values)
-
-
-def test_markers_of_another_shape_are_refused(toy_walker, toy_clips, tmp_path):
-    good = np.zeros((30, 2, 3))
-    with pytest.raises(ValueError, match="offsets"):
-        StacMarkers(good, ("a", "b"), np.zeros((3, 3)), good)
-    markers = StacMarkers(good, ("a", "b"), np.zeros((2, 3)), good)
-    with pytest.raises(ValueError, match="num_frames"):
-        export_stac(tmp_path / "x.h5", toy_clips.select([0]), toy_walker, markers=markers)
 
 
 def test_all_clips_export_has_track_mjxs_fields_and_no_floor(rodent, equal_clips, tmp_path):

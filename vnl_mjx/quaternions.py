@@ -143,13 +143,8 @@ def half_angle(a: Array, b: Array) -> Array:
 def slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """Orientations on the shorter arc from `a` to `b` (Shoemake, 1985, great-arc interpolation).
 
-    Args:
-        a: [..., 4], unit.
-        b: [..., 4], unit; its sign does not matter.
-        fraction: [...], 0 at `a`, 1 at `b`.
-
-    Returns:
-        [..., 4], unit, with the sign of `a` near it.
+    `a` and `b` [..., 4] are unit, the sign of `b` does not matter; `fraction` [...] is 0 at `a`, 1 at
+    `b`. Returns [..., 4], unit, with the sign of `a` near it.
     """
     cosine = np.sum(a * b, axis=-1)
     b = np.where(cosine[..., None] < 0.0, -b, b)
@@ -165,14 +160,10 @@ def slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
 
 
 def unit_quaternions(q: np.ndarray) -> tuple[np.ndarray, int]:
-    """Quaternions of norm 1, and how many had another.
+    """Quaternions [..., 4] of norm 1, and how many had another.
 
-    Args:
-        q: [..., 4].
-
-    Returns:
-        float64 [..., 4], as stored where unit to 1e-5, NaN where the norm is below 1e-3 or not finite, and
-        the number of those that were normalised.
+    Returns float64, as stored where unit to 1e-5, NaN where the norm is below 1e-3 or not finite, and
+    the number of those that were normalised.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.linalg.norm(q, axis=-1)
@@ -185,12 +176,9 @@ def unit_quaternions(q: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def continuous_signs(q: np.ndarray) -> np.ndarray:
-    """The same orientations with the sign that is nearer to the frame before.
+    """The same orientations [frame, 4] with the sign that is nearer to the frame before.
 
     The first good frame keeps its sign; frames with NaN stay as they are and are stepped over.
-
-    Args:
-        q: [frame, 4], unit.
     """
     result = np.array(q, np.float64)
     good = np.flatnonzero(np.isfinite(result).all(axis=-1))

@@ -5,20 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.clips.columns import POSE, VELOCITY, split_qpos, split_qvel
-from vnl_mjx.clips.container import FEATURES, ReferenceClips, clip_starts, content_sha256
+from vnl_mjx.clips.columns import POSE, VELOCITY, finite_difference_qvel, split_qpos, split_qvel
+from vnl_mjx.clips.container import (
+    FEATURES,
+    ReferenceClips,
+    checked_indices,
+    clip_starts,
+    content_sha256,
+)
 from vnl_mjx.clips.features import FeatureComputer, root_features
-from vnl_mjx.clips.kinematics import static_bodies
-from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, with_nearest
-from vnl_mjx.clips.velocities import finite_difference_qvel
+from vnl_mjx.clips.recording import FrameArray, Recording, match_joints, reorder
+from vnl_mjx.clips.recording_fit import SAMPLES, match_bodies
 from vnl_mjx.errors import UserError
+from vnl_mjx.quaternions import unit_quaternions
 from vnl_mjx.walkers.walker import Walker
 
-_FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 _DERIVED = ("end_effectors", "appendages", "contacts")
-_SAMPLES = 200  # frames whose stored body poses are compared with the walker's
-_NORM_TOLERANCE = 1e-5  # unit to float32 round-off; left as stored, so that copies are exact
-_ZERO_NORM = 1e-3
 _MAX_VELOCITY_RATIO = 3.0  # STAC's known mistake is a factor of ten; smoothing is far below three
 _MAX_POSE_DIFFERENCE_M = 0.005  # older STAC files differ by up to 2 mm
 
@@ -29,15 +31,9 @@ def assemble(
     takes: Sequence[int] | None = None,
     computer: FeatureComputer | None = None,
 ) -> ReferenceClips:
-    """Returns the takes of a recording as clips: checked, in the walker's order, complete.
+    """Returns the takes of an open recording as clips: checked, in the walker's order, complete.
 
     What the recording lacks is computed from its poses; `notes` of the result says which.
-
-    Args:
-        recording: that is open, with a frame rate or a usual one.
-        walker: whose clips they are.
-        takes: which of its takes; default: all.
-        computer: of the walker, where it is at hand already.
 
     Raises:
         UserError: the recording is damaged or of another body, or has no such take.
@@ -57,10 +53,12 @@ class _Assembly:
     ):
         self.recording, self.walker, self.layout = recording, walker, walker.layout
         self.computer = computer or FeatureComputer(walker)
-        self.takes = _chosen(recording, takes)
-        lengths = np.asarray(recording.take_lengths)
-        self.lengths = lengths[self.takes].astype(np.int32)
-        self._firsts = None if takes is None else (np.cumsum(lengths) - lengths)[self.takes]
+        every = range(len(recording.take_lengths))
+        self.takes = checked_indices(recording.path, every if takes is None else takes, len(every))
+        self.lengths = np.asarray(recording.take_lengths)[self.takes].astype(np.int32)
+        self._rows = [slice(None)]
+        if takes is not None:
+            self._rows = [recording.take_rows[take] for take in self.takes]
         self.rate_hz = float(recording.rate_hz or recording.usual_rate_hz or np.nan)
         self.notes = list(recording.notes)
         if recording.rate_hz is None:
@@ -71,20 +69,17 @@ class _Assembly:
         order, note = match_joints(recording, walker)
         self.notes += [note] if note else []
         qpos = self._read(recording.qpos)
-        if order is not None:
-            joints = self.layout.joint_qpos
-            qpos[:, joints] = qpos[:, joints][:, order]
+        reorder(qpos, self.layout.joint_qpos, order)
         features = split_qpos(qpos, self.layout)
         self._check_finite(features)
         if self.layout.root:
             self._normalise(features, "quaternion")
         features |= self._stored() | self._velocities(qpos, order)
         features |= self._bodies(qpos, features)
+        bodies = features["body_positions"], features["body_quaternions"]
         if not self.layout.free_root:
-            bodies = features["body_positions"], features["body_quaternions"]
             features |= root_features(walker, *bodies)
         if any(name not in features for name in _DERIVED):
-            bodies = features["body_positions"], features["body_quaternions"]
             features = self.computer.derived(*bodies, self.lengths, self.rate_hz) | features
         position, quaternion, joints = (features[name] for name in POSE)
         return ReferenceClips(
@@ -105,10 +100,7 @@ class _Assembly:
     def _read(self, array: FrameArray) -> np.ndarray:
         """The frames of the chosen takes."""
         with np.errstate(over="ignore"):  # becomes infinity, which is reported with its place
-            if self._firsts is None:
-                return np.array(array[:], np.float32)
-            spans = zip(self._firsts, self.lengths, strict=True)
-            return np.concatenate([np.array(array[a : a + n], np.float32) for a, n in spans])
+            return np.concatenate([np.array(array[rows], np.float32) for rows in self._rows])
 
     def _stored(self) -> dict[str, np.ndarray]:
         """Further features that the file holds, where their rows are the walker's."""
@@ -137,9 +129,7 @@ class _Assembly:
             return split_qvel(expected, self.layout)
         self._check_shape(VELOCITY[-1], self.recording.stored_qvel, (self.layout.nv,))
         stored = self._read(self.recording.stored_qvel)
-        if order is not None:
-            joints = self.layout.joint_qvel
-            stored[:, joints] = stored[:, joints][:, order]
+        reorder(stored, self.layout.joint_qvel, order)
         features = split_qvel(stored, self.layout)
         self._check_finite(features)
         moving = np.repeat(self.lengths > 1, self.lengths)  # a single frame has no difference
@@ -164,15 +154,15 @@ class _Assembly:
         """Body poses and centre of mass in the walker's rows; by kinematics what the file lacks."""
         recording, walker = self.recording, self.walker
         stored = {
-            "body_positions": recording.stored_xpos,
-            "body_quaternions": recording.stored_xquat,
+            "body_positions": (recording.stored_xpos, 3),
+            "body_quaternions": (recording.stored_xquat, 4),
         }
-        given = {name: array for name, array in stored.items() if array is not None}
+        given = {name: array for name, (array, _) in stored.items() if array is not None}
         ids, rows = [], []
         if given:
             num_rows = next(iter(given.values())).shape[1]
             for name, array in given.items():
-                self._check_shape(name, array, (num_rows, 3 if name == "body_positions" else 4))
+                self._check_shape(name, array, (num_rows, stored[name][1]))
             ids, rows = match_bodies(recording, walker, num_rows)
         read = {name: self._read(array) for name, array in given.items()}
         self._check_finite(read)
@@ -180,7 +170,7 @@ class _Assembly:
             self._normalise(read, "body_quaternions")
         absent = np.setdiff1d(np.arange(len(walker.body_names)), ids)
         complete = len(given) == 2 and not len(absent) and "center_of_mass" in features
-        step = max(len(qpos) // _SAMPLES, 1) if complete else 1
+        step = max(len(qpos) // SAMPLES, 1) if complete else 1
         poses = self.computer.kinematics(qpos[::step])
         found = {}
         if not complete:
@@ -196,7 +186,7 @@ class _Assembly:
                 found[name] = read[name][:, rows]
             else:
                 found[name][:, ids] = read[name][:, rows]
-        moving = int((~static_bodies(walker.model)[absent]).sum())
+        moving = int((walker.model.body_weldid[absent] != 0).sum())
         if given and moving:
             self.notes.append(f"{moving} bodies that the file lacks by forward kinematics")
         return found
@@ -233,19 +223,17 @@ class _Assembly:
 
     def _normalise(self, features: dict[str, np.ndarray], name: str) -> None:
         """Makes the quaternions of a feature unit, in place; UserError where one is nearly zero."""
-        quaternions = features[name]
-        norms = np.linalg.norm(quaternions.astype(np.float64), axis=-1)
-        near_zero = norms < _ZERO_NORM
-        if near_zero.any():
+        unit, off = unit_quaternions(features[name].astype(np.float64))
+        if (near_zero := np.isnan(unit[..., 0])).any():
+            norm = np.linalg.norm(features[name][near_zero][0])
             raise UserError(
                 f"{self.recording.path}: {self._dataset(name)!r} holds a quaternion of norm "
-                f"{norms[near_zero][0]:.2g} in {self._place(int(np.argwhere(near_zero)[0, 0]))}, "
-                "expected unit quaternions (w x y z)"
+                f"{norm:.2g} in {self._place(int(np.argwhere(near_zero)[0, 0]))}, expected unit "
+                "quaternions (w x y z)"
             )
-        off = np.abs(norms - 1.0) > _NORM_TOLERANCE
-        if off.any():
-            self.notes.append(f"{int(off.sum())} quaternions of {self._dataset(name)} normalised")
-            quaternions[off] /= norms[off][:, None]
+        if off:
+            self.notes.append(f"{off} quaternions of {self._dataset(name)} normalised")
+            features[name][...] = unit
 
     def _dataset(self, feature: str) -> str:
         return self.recording.datasets.get(feature, feature)
@@ -268,19 +256,15 @@ def clips_from_poses(
 ) -> ReferenceClips:
     """Clips of poses that were made or already loaded; every other feature is computed.
 
-    Args:
-        walker: whose poses they are.
-        qpos: [frame, nq] in the walker's order, clips one after another.
-        lengths: [clip], frames per clip, each at least 1.
-        rate_hz: frames per second.
-        names: one per clip; default: "clip_0", ...
-        source: where the poses are from, for tables and messages.
+    `qpos` [frame, nq] is in the walker's order, clips of `lengths` [clip] frames one after another.
+    `names` are "clip_0", ... by default; `source` says where the poses are from.
     """
     frames = np.asarray(lengths, np.int32)
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):
         raise ValueError(f"{lengths=} must be at least 1 and sum to {len(qpos)=}")
     recording = Recording(
         path=source,
+        layout="poses",
         qpos=np.asarray(qpos, np.float32),
         rate_hz=float(rate_hz),
         take_lengths=frames,
@@ -289,48 +273,3 @@ def clips_from_poses(
         has_root=walker.layout.free_root,
     )
     return assemble(recording, walker).replace(source=source)
-
-
-def match_bodies(
-    recording: Recording, walker: Walker, num_rows: int
-) -> tuple[list[int], list[int]]:
-    """Returns the body ids of the walker that stored body poses hold, and the rows of each.
-
-    Raises:
-        UserError: the bodies are not the walker's.
-    """
-    names = recording.body_names
-    if names is not None and len(names) != num_rows:
-        raise UserError(
-            f"{recording.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
-        )
-    if names is None:
-        names = walker.body_names
-        if num_rows == len(names) - 1:
-            names = tuple(name for name in names if name != _FLOOR)
-        if num_rows != len(names):
-            raise UserError(
-                f"{recording.path}: body poses of {num_rows} bodies without names, expected "
-                f"{len(walker.body_names)} as the walker has; add the dataset "
-                "'names_xpos' to match by name"
-            )
-    row_of = {name: row for row, name in enumerate(names)}
-    ids = [body for body, name in enumerate(walker.body_names) if name in row_of]
-    if walker.body_names[walker.root_body] not in row_of:
-        raise UserError(
-            f"{recording.path}: the body names do not match the walker's; not in the file: "
-            f"{with_nearest([walker.body_names[walker.root_body]], names)}"
-        )
-    return ids, [row_of[walker.body_names[body]] for body in ids]
-
-
-def _chosen(recording: Recording, takes: Sequence[int] | None) -> list[int]:
-    num_takes = len(recording.take_lengths)
-    chosen = list(range(num_takes) if takes is None else map(int, takes))
-    outside = [take for take in chosen if not 0 <= take < num_takes]
-    if outside or not chosen:
-        found = f"clip {outside[0]}" if outside else "no clip"
-        raise UserError(
-            f"{recording.path}: {found} was asked for, expected clips out of 0 ... {num_takes - 1}"
-        )
-    return chosen

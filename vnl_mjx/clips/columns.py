@@ -1,9 +1,10 @@
-"""qpos and qvel of a walker as the features that clips hold, and back."""
+"""qpos and qvel of a walker as the features that clips hold, and back, and qvel from qpos."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vnl_mjx.quaternions import rotation_between
 from vnl_mjx.walkers.layout import Layout
 
 POSE = ("position", "quaternion", "joints")
@@ -29,26 +30,18 @@ def join_qvel(features: Mapping[str, np.ndarray], layout: Layout) -> np.ndarray:
 
 def split_qpos(qpos: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     """Returns the features of `POSE` that stand in qpos [..., nq]."""
-    joints = {"joints": qpos[..., layout.joint_qpos]}
-    if (root := layout.root) is None:
-        return joints
-    return {
-        "position": qpos[..., root.position],
-        "quaternion": qpos[..., root.quaternion],
-        **joints,
-    }
+    columns = {"joints": layout.joint_qpos}
+    if root := layout.root:
+        columns = {"position": root.position, "quaternion": root.quaternion} | columns
+    return {name: qpos[..., own] for name, own in columns.items()}
 
 
 def split_qvel(qvel: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     """Returns the features of `VELOCITY` that stand in qvel [..., nv]."""
-    joints = {"joints_velocity": qvel[..., layout.joint_qvel]}
-    if (root := layout.root) is None:
-        return joints
-    return {
-        "velocity": qvel[..., root.velocity],
-        "angular_velocity": qvel[..., root.angular_velocity],
-        **joints,
-    }
+    columns = {"joints_velocity": layout.joint_qvel}
+    if root := layout.root:
+        columns |= {"velocity": root.velocity, "angular_velocity": root.angular_velocity}
+    return {name: qvel[..., own] for name, own in columns.items()}
 
 
 def root_pose(qpos: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -60,3 +53,47 @@ def root_pose(qpos: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]
         return qpos[..., root.position], qpos[..., root.quaternion]
     leading = qpos.shape[:-1]
     return np.zeros((*leading, 3)), np.tile([1.0, 0.0, 0.0, 0.0], (*leading, 1))
+
+
+def finite_difference_qvel(
+    qpos: np.ndarray, layout: Layout, lengths: np.ndarray, rate_hz: float
+) -> np.ndarray:
+    """Central differences inside each clip, one-sided at its ends, zero for a single frame.
+
+    `qpos` [frame, nq] are clips of `lengths` frames one after another; returns float64 [frame, nv].
+    """
+    before, after = neighbours(np.asarray(lengths))
+    qpos = np.asarray(qpos, np.float64)
+    seconds = seconds_between(before, after, rate_hz)
+    return difference_qvel(qpos[before], qpos[after], layout, seconds)
+
+
+def difference_qvel(
+    before: np.ndarray, after: np.ndarray, layout: Layout, seconds: np.ndarray
+) -> np.ndarray:
+    """The constant qvel [frame, nv] that moves poses [frame, nq] to others in `seconds` [frame].
+
+    As MuJoCo's `mj_differentiatePos`: the angular velocity is in the root's own frame.
+    """
+    qvel = np.empty((len(before), layout.nv))
+    if root := layout.root:
+        np.subtract(after[:, root.position], before[:, root.position], out=qvel[:, root.velocity])
+        turned = rotation_between(before[:, root.quaternion], after[:, root.quaternion])
+        qvel[:, root.angular_velocity] = turned
+    joints = layout.joint_qpos
+    np.subtract(after[:, joints], before[:, joints], out=qvel[:, layout.joint_qvel])
+    qvel *= (1.0 / seconds)[:, None]  # as MuJoCo does
+    return qvel
+
+
+def neighbours(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the frame before and after each frame, [frame] each, within its clip."""
+    stops = np.cumsum(lengths)
+    first, last = np.repeat(stops - lengths, lengths), np.repeat(stops - 1, lengths)
+    row = np.arange(len(first))
+    return np.maximum(row - 1, first), np.minimum(row + 1, last)
+
+
+def seconds_between(before: np.ndarray, after: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Time between rows `before` and `after`; that of one frame where they are the same."""
+    return np.maximum(after - before, 1) / rate_hz

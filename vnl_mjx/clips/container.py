@@ -1,7 +1,6 @@
 """Reference motion in memory: clips as one pytree, frame look-up, train/held-out split.
 
-The frames of all clips lie one after another on the first axis, so clips may differ in length and
-every look-up is one gather: `starts[clip] + frame`, clamped into the clip.
+Frames of all clips lie one after another on the first axis: a look-up is one gather, clamped into the clip.
 """
 
 import hashlib
@@ -77,23 +76,14 @@ REFERENCE_CLIP_FEATURES = FEATURES[:8]
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """Where one clip is from.
+    """Where one clip is from."""
 
-    Attributes:
-        source: name of the file that it was cut from, without its folder.
-        start_s: its first frame's time in that file, seconds.
-        label: behaviour, where known.
-        made_by: how the motion was made; empty where an animal was recorded.
-        mirrored: left and right are exchanged.
-        held_out: not to be trained on.
-    """
-
-    source: str = ""
-    start_s: float = 0.0
-    label: str = ""
-    made_by: str = ""
-    mirrored: bool = False
-    held_out: bool = False
+    source: str = ""  # name of the file that it was cut from, without its folder
+    start_s: float = 0.0  # its first frame's time in that file, seconds
+    label: str = ""  # behaviour, where known
+    made_by: str = ""  # how the motion was made; empty where an animal was recorded
+    mirrored: bool = False  # left and right are exchanged
+    held_out: bool = False  # not to be trained on
 
     def group(self, by: str) -> Hashable:
         """What is held out together with the clip: its "recording", or what shows the same frames."""
@@ -139,6 +129,17 @@ class ReferenceClips(ReferenceFrames):
         return self.position.shape[0]
 
     @property
+    def origins(self) -> tuple[ClipInfo, ...]:
+        """`info`, or where the file does not tell, the file's name for each clip."""
+        return self.info or (ClipInfo(source=self.source),) * self.num_clips
+
+    @property
+    def rows(self) -> list[slice]:
+        """Rows of each clip's frames. Not for tracing."""
+        starts, lengths = np.asarray(self.starts).tolist(), np.asarray(self.lengths).tolist()
+        return [slice(a, a + n) for a, n in zip(starts, lengths, strict=True)]
+
+    @property
     def layout(self) -> Layout:
         """Columns of `qpos()` and `qvel()`."""
         return Layout(len(self.joint_names), self.free_root)
@@ -154,32 +155,50 @@ class ReferenceClips(ReferenceFrames):
 
     def select(self, indices: Sequence[int]) -> "ReferenceClips":
         """The clips at `indices`, in that order, with the hash of what is left. Not for tracing."""
-        indices = [int(index) for index in indices]
-        outside = [index for index in indices if not 0 <= index < self.num_clips]
-        if outside or not indices:
-            found = f"clip {outside[0]}" if outside else "no clip"
-            raise UserError(
-                f"{self.source}: {found} was selected, expected clips out of 0 ... "
-                f"{self.num_clips - 1}"
-            )
-        lengths = np.asarray(self.lengths)[indices]
-        firsts = np.asarray(self.starts)[indices]
-        spans = zip(firsts, lengths, strict=True)
-        rows = np.concatenate([first + np.arange(length) for first, length in spans])
-        kept = {name: np.asarray(getattr(self, name))[rows] for name in FEATURES}
+        indices, every = checked_indices(self.source, indices, self.num_clips), self.rows
+        rows = np.concatenate([np.r_[every[index]] for index in indices])
+        return self.with_frames(
+            {name: np.asarray(getattr(self, name))[rows] for name in FEATURES},
+            np.asarray(self.lengths)[indices],
+            [self.names[index] for index in indices],
+            [self.info[index] for index in indices] if self.info else (),
+        )
+
+    def with_frames(
+        self,
+        features: Mapping[str, np.ndarray],
+        lengths: Sequence[int] | np.ndarray,
+        names: Sequence[str],
+        info: Sequence[ClipInfo],
+    ) -> "ReferenceClips":
+        """The same walker's clips with other frames, and what follows from them. Not for tracing."""
+        frames = np.asarray(lengths, np.int32)
+        rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
         return self.replace(
-            **kept,
-            starts=clip_starts(lengths),
-            lengths=lengths,
-            names=tuple(self.names[index] for index in indices),
-            info=tuple(self.info[index] for index in indices) if self.info else (),
-            sha256=content_sha256(kept["position"], kept["quaternion"], kept["joints"], lengths),
+            **rows,
+            starts=clip_starts(frames),
+            lengths=frames,
+            names=tuple(names),
+            info=tuple(info),
+            sha256=content_sha256(rows["position"], rows["quaternion"], rows["joints"], frames),
         )
 
     def _rows(self, rows: jax.Array) -> ReferenceFrames:
         # asarray: the reader leaves NumPy arrays here, which a tracer cannot index
         frames = {name: jnp.asarray(getattr(self, name))[rows] for name in FEATURES}
         return ReferenceFrames(**frames, free_root=self.free_root)
+
+
+def checked_indices(source: str, indices: Sequence[int], num_clips: int) -> list[int]:
+    """The indices as Python's; raises UserError where there are none or no such clip."""
+    indices = [int(index) for index in indices]
+    outside = [index for index in indices if not 0 <= index < num_clips]
+    if outside or not indices:
+        found = f"clip {outside[0]}" if outside else "no clip"
+        raise UserError(
+            f"{source}: {found} was selected, expected clips out of 0 ... {num_clips - 1}"
+        )
+    return indices
 
 
 def clip_starts(lengths: np.ndarray) -> np.ndarray:
@@ -205,13 +224,13 @@ def content_sha256(
 
 def check_clips_cover(clips: ReferenceClips, frames_needed: int) -> None:
     """Raises UserError for the first clip that has fewer than `frames_needed` frames."""
-    named = zip(clips.names, np.asarray(clips.lengths), strict=True)
-    for index, (name, length) in enumerate(named):
-        if length < frames_needed:
-            raise UserError(
-                f"{clips.source}: clip {index} ({name!r}) has {length} frames, but the task needs "
-                f"{frames_needed}; give longer clips (clip_length) or leave this clip out"
-            )
+    lengths = np.asarray(clips.lengths)
+    if lengths.min() < frames_needed:
+        index = int(np.argmax(lengths < frames_needed))
+        raise UserError(
+            f"{clips.source}: clip {index} ({clips.names[index]!r}) has {lengths[index]} frames, but "
+            f"the task needs {frames_needed}; give longer clips (clip_length) or leave this clip out"
+        )
 
 
 @dataclass(frozen=True)
@@ -253,15 +272,10 @@ def marked_split(clips: ReferenceClips, seed: int) -> ClipSplit | None:
 
 
 def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
-    """Draws the held-out clips; the same arguments always give the same split.
+    """Draws the held-out clips, a fraction in [0, 1); the same arguments always give the same split.
 
     At least one clip is held out where `held_out_fraction` > 0 and there are two or more clips;
     at least one is always left to train on.
-
-    Args:
-        num_clips: at least 1.
-        held_out_fraction: in [0, 1).
-        seed: of the draw.
     """
     if num_clips < 1:
         raise ValueError(f"{num_clips=} must be at least 1")
@@ -287,29 +301,29 @@ def draw_held_out(groups: Sequence[Hashable], fraction: float, seed: int) -> lis
 
 def describe_clips(clips: ReferenceClips) -> dict[str, str]:
     """Rows of a table for a person. Speed and travel are those of the root, horizontally."""
-    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
+    lengths = np.asarray(clips.lengths)
     position, velocity = np.asarray(clips.position)[:, :2], np.asarray(clips.velocity)[:, :2]
     speeds, travels = [], []  # cm/s, cm: one per clip
-    for start, length in zip(starts, lengths, strict=True):
-        rows = slice(start, start + length)
+    for rows in clips.rows:
         speeds.append(100.0 * np.linalg.norm(velocity[rows], axis=-1).mean())
-        away = np.linalg.norm(position[rows] - position[start], axis=-1)
+        away = np.linalg.norm(position[rows] - position[rows.start], axis=-1)
         travels.append(100.0 * away.max())
     return {
         "file": clips.source,
         "clips": str(clips.num_clips),
-        "frames": f"{clips.num_frames} ({_span(lengths, 'd')} per clip)",
+        "frames": f"{clips.num_frames} ({span(lengths, 'd')} per clip)",
         "seconds": f"{clips.num_frames / clips.rate_hz:.1f}",
         "rate": f"{clips.rate_hz:g} Hz",
         "joints": str(len(clips.joint_names)),
         "bodies": str(len(clips.body_names)),
-        "mean root speed": f"{_span(speeds, '.1f')} cm/s per clip",
-        "farthest from start": f"{_span(travels, '.1f')} cm per clip",
+        "mean root speed": f"{span(speeds, '.1f')} cm/s per clip",
+        "farthest from start": f"{span(travels, '.1f')} cm per clip",
         "notes": "; ".join(clips.notes) or "none",
         "sha256": clips.sha256,
     }
 
 
-def _span(values: Sequence[float], spec: str) -> str:
+def span(values: Sequence[float] | np.ndarray, spec: str) -> str:
+    """Returns "low to high" of values, or the one value, for a table."""
     low, high = format(min(values), spec), format(max(values), spec)
     return low if low == high else f"{low} to {high}"

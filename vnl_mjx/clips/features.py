@@ -1,40 +1,32 @@
 """Every feature of a reference clip from its poses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from vnl_mjx.clips.columns import split_qpos, split_qvel
+from vnl_mjx.clips.columns import (
+    difference_qvel,
+    neighbours,
+    seconds_between,
+    split_qpos,
+    split_qvel,
+)
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics, for_blocks
-from vnl_mjx.clips.velocities import difference_qvel, neighbours, seconds_between
+from vnl_mjx.config.preprocessing import ContactSection
 from vnl_mjx.quaternions import points_in_frame
 from vnl_mjx.walkers.walker import Walker
-
-
-@dataclass(frozen=True)
-class ContactRule:
-    """When a foot stands: its lowest point is near the floor, and its body hardly moves.
-
-    Attributes:
-        height_m: at most so far above the floor.
-        speed: at most so fast, m/s.
-    """
-
-    height_m: float = 0.006
-    speed: float = 0.10
 
 
 class FeatureComputer:
     """Computes features of one walker; keep it where it is called many times."""
 
     def __init__(
-        self, walker: Walker, *, contacts: ContactRule | None = None, num_threads: int = 0
+        self, walker: Walker, *, contacts: ContactSection | None = None, num_threads: int = 0
     ):
         """Prepares the simulations of all threads; 0 threads: one per core."""
         self.walker = walker
-        self.contact_rule = contacts or ContactRule()
+        self.contact_rule = contacts or ContactSection()
         self.kinematics = Kinematics(walker.model, num_threads)
         self.foot_heights = FootHeights(walker)
 
@@ -47,11 +39,8 @@ class FeatureComputer:
     ) -> dict[str, np.ndarray]:
         """All features of `ReferenceFrames` by name, float32 [frame, ...].
 
-        Args:
-            qpos: [frame, nq] in the walker's order, clips one after another; unit quaternions.
-            lengths: [clip], frames per clip; they sum to the number of frames.
-            rate_hz: frames per second.
-            qvel: [frame, nv]; default: finite differences within each clip.
+        `qpos` [frame, nq] is in the walker's order with unit quaternions, clips of `lengths` frames one
+        after another; `qvel` [frame, nv] is by default finite differences within each clip.
         """
         before, after = neighbours(np.asarray(lengths))
         seconds = seconds_between(before, after, rate_hz)
@@ -75,10 +64,10 @@ class FeatureComputer:
             own = split_qpos(qpos[rows], layout) | split_qvel(moved, layout)
             if not layout.free_root:
                 own |= root_features(self.walker, bodies.positions[rows], bodies.quaternions[rows])
+            speeds = _speeds(feet[ends[0]], feet[ends[1]], seconds[rows])
+            own |= self._derive(bodies.positions[rows], bodies.quaternions[rows], speeds)
             for name, values in own.items():
                 features[name][rows] = values
-            speeds = _speeds(feet[ends[0]], feet[ends[1]], seconds[rows])
-            self._derive(features, rows, bodies.positions, bodies.quaternions, speeds)
 
         for_blocks(block, len(qpos), self.kinematics.num_threads)
         return features | {
@@ -102,10 +91,8 @@ class FeatureComputer:
         before, after = neighbours(np.asarray(lengths))
         feet = body_positions[:, self.walker.feet]
         speeds = _speeds(feet[before], feet[after], seconds_between(before, after, rate_hz))
-        features = self._empty(len(body_positions))
-        result = {name: features[name] for name in ("end_effectors", "appendages", "contacts")}
-        self._derive(result, slice(None), body_positions, body_quaternions, speeds)
-        return result
+        derived = self._derive(body_positions, body_quaternions, speeds)
+        return {name: values.astype(np.float32) for name, values in derived.items()}
 
     def _empty(self, num_frames: int) -> dict[str, np.ndarray]:
         walker = self.walker
@@ -120,35 +107,24 @@ class FeatureComputer:
         return {name: np.empty((num_frames, *s), np.float32) for name, s in shapes.items()}
 
     def _derive(
-        self,
-        features: dict[str, np.ndarray],
-        rows: slice,
-        body_positions: np.ndarray,
-        body_quaternions: np.ndarray,
-        speeds: np.ndarray,
-    ) -> None:
-        walker = self.walker
-        positions, quaternions = body_positions[rows], body_quaternions[rows]
+        self, positions: np.ndarray, quaternions: np.ndarray, speeds: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        walker, num = self.walker, len(self.walker.end_effectors)
         limbs = np.concatenate([walker.end_effectors, walker.appendages])
-        limbs_b = points_in_frame(
-            positions[:, walker.root_body], quaternions[:, walker.root_body], positions[:, limbs]
-        )
-        features["end_effectors"][rows] = limbs_b[:, : len(walker.end_effectors)]
-        features["appendages"][rows] = limbs_b[:, len(walker.end_effectors) :]
+        root = positions[:, walker.root_body], quaternions[:, walker.root_body]
+        limbs_b = points_in_frame(*root, positions[:, limbs])
         low = self.foot_heights(positions, quaternions) <= self.contact_rule.height_m
-        features["contacts"][rows] = low & (speeds <= self.contact_rule.speed)
+        return {
+            "end_effectors": limbs_b[:, :num],
+            "appendages": limbs_b[:, num:],
+            "contacts": low & (speeds <= self.contact_rule.speed),
+        }
 
 
 def root_features(
     walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Features of the root of a walker without a free root: its root body's pose, and no velocity.
-
-    Args:
-        walker: has no free root.
-        body_positions: [frame, nbody, 3], in the world.
-        body_quaternions: [frame, nbody, 4].
-    """
+    """Features of the root of a walker without a free root: its root body's pose, and no velocity."""
     position = body_positions[:, walker.root_body]
     still = np.zeros_like(position)
     return {

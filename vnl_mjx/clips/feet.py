@@ -8,29 +8,21 @@ import numpy as np
 from vnl_mjx.walkers.walker import Walker
 
 _GEOM = mujoco.mjtGeom
+_BIN_M = 5e-5
+_LIMIT_M = 10.0
 
 
 @dataclass(frozen=True)
 class FootGeom:
-    """One geom that a foot stands on.
+    """One geom that a foot stands on."""
 
-    Attributes:
-        foot: row among `Walker.feet`.
-        body: id of the body that it is fixed to.
-        position: [3] in the body's frame, metres.
-        axes: [3, 3] its axes as columns in the body's frame.
-        half_axes: [3] metres, of the box, ellipsoid or core segment.
-        radius: metres, around the core.
-        rounded: the half axes are those of an ellipsoid.
-    """
-
-    foot: int
-    body: int
-    position: np.ndarray
-    axes: np.ndarray
-    half_axes: np.ndarray
-    radius: float
-    rounded: bool
+    foot: int  # row among `Walker.feet`
+    body: int  # id of the body that it is fixed to
+    position: np.ndarray  # [3] in the body's frame, metres
+    axes: np.ndarray  # [3, 3] its axes as columns in the body's frame
+    half_axes: np.ndarray  # [3] metres, of the box, ellipsoid or core segment
+    radius: float  # metres, around the core
+    rounded: bool  # the half axes are those of an ellipsoid
 
 
 def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:
@@ -103,12 +95,7 @@ class FootHeights:
         self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
-        """Heights, float32 [frame, feet] in metres; negative below the floor.
-
-        Args:
-            body_positions: [frame, nbody, 3] in the world, metres.
-            body_quaternions: [frame, nbody, 4].
-        """
+        """Heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
         height = np.asarray(body_positions[:, self._bodies, 2], np.float32).T[self._place]
         orientation = np.asarray(body_quaternions[:, self._bodies], np.float32).T
         # component by component, [geom, frame]: many small matrix products would take longer
@@ -125,11 +112,38 @@ class FootHeights:
         return heights - np.float32(self._floor_height)
 
 
-def foot_heights(
-    walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
-) -> np.ndarray:
-    """`FootHeights` where it is called once."""
-    return FootHeights(walker)(body_positions, body_quaternions)
+class FloorHistogram:
+    """How far a recording has to be lifted so that the feet stand on the floor.
+
+    A low percentile over time of the *lowest* foot is brought to the floor: rearing, stepping, jumps and
+    single bad frames do not matter. An animal that is never on the floor (climbing, hanging) looks the
+    same as a recording with another origin, so the shift is reported. Counts blocks of frames, in any
+    order, in bins of 0.05 mm from -10 to 10 m.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(2 * round(_LIMIT_M / _BIN_M), np.int64)
+
+    def add(self, foot_heights: np.ndarray) -> None:
+        """Counts a block, [frame, feet] metres over the floor; frames with NaN do not count."""
+        lowest = np.min(foot_heights, axis=1)
+        place = (lowest[np.isfinite(lowest)] + _LIMIT_M) / _BIN_M
+        bins = np.clip(place, 0, len(self._counts) - 1).astype(np.int64)
+        if bins.size:
+            first = int(bins.min())  # a block spans few bins
+            counts = np.bincount(bins - first)
+            self._counts[first : first + len(counts)] += counts
+
+    def shift(self, percentile: float) -> float:
+        """Metres to add to z; 0 before the first frame."""
+        cumulative = np.cumsum(self._counts)
+        if not cumulative[-1]:
+            return 0.0
+        # the rank that NumPy's percentile interpolates at, between frames in neighbouring bins
+        rank = percentile / 100.0 * (int(cumulative[-1]) - 1)
+        ranks = np.array([np.floor(rank), np.ceil(rank)])
+        heights = (np.searchsorted(cumulative, ranks, side="right") + 0.5) * _BIN_M - _LIMIT_M
+        return -float(heights[0] + (rank - ranks[0]) * (heights[1] - heights[0]))
 
 
 def _up_in_body(

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
 
 import h5py
@@ -54,18 +54,12 @@ _INFO_TYPES = get_type_hints(ClipInfo)
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip's row in the table.
+    """One clip's row in the table."""
 
-    Attributes:
-        name: of the clip.
-        length: frames.
-        info: where it is from.
-        quality: measures by name; NaN is stored where a clip lacks one.
-    """
-
-    name: str
-    length: int
-    info: ClipInfo = field(default_factory=ClipInfo)
+    name: str  # of the clip
+    length: int  # frames
+    info: ClipInfo = field(default_factory=ClipInfo)  # where it is from
+    # measures by name; NaN is stored where a clip lacks one
     quality: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -112,11 +106,6 @@ class ClipWriter:
             dataset[start:stop] = values
         self._frames = stop
         self.rows.append(row)
-
-    def mark_held_out(self, clip: int, held_out: bool) -> None:
-        """Sets the mark of a clip that was appended."""
-        row = self.rows[clip]
-        self.rows[clip] = replace(row, info=replace(row.info, held_out=held_out))
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         """Writes the table of clips and what was done."""
@@ -168,14 +157,9 @@ def write_clip_file(
 ) -> Iterator[ClipWriter]:
     """Opens a writer; the file appears when the block ends, complete, or not at all.
 
-    Args:
-        path: of the file to make or replace.
-        walker: whose clips they are.
-        rate_hz: frames per second of all clips.
-        metadata: JSON-able; the block may still add to it. The walker's fingerprint and
-            the software's versions are added.
-        compression: "gzip" or None.
-        features: what the file holds; `POSES` make it small, and readers compute the rest.
+    To `metadata`, JSON-able, the block may still add; the walker's fingerprint and the software's
+    versions are added. `features` are what the file holds; `POSES` make it small, and readers compute
+    the rest.
 
     Raises:
         UserError: the file cannot be written, or no clip was.
@@ -244,18 +228,10 @@ class ClipFile:
         """Number of clips."""
         return len(self.names)
 
-    def features(
-        self,
-        clip: int,
-        start: int = 0,
-        stop: int | None = None,
-        names: Sequence[str] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Features of frames `start` to `stop` of one clip, float32 [frame, ...]: all that it holds."""
-        length = int(self.lengths[clip])
+    def feature(self, clip: int, name: str) -> np.ndarray:
+        """A feature of one clip, float32 [frame, ...]."""
         first = int(self.starts[clip])
-        rows = slice(first + start, first + (length if stop is None else min(stop, length)))
-        return {name: self._dataset(name)[rows] for name in names or self.stored}
+        return self._dataset(name)[first : first + int(self.lengths[clip])]
 
     def _dataset(self, feature: str) -> h5py.Dataset:
         return cast(h5py.Dataset, self._file[f"features/{feature}"])

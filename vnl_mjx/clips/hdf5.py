@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vnl_mjx.clips.assembly import assemble
-from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, REFERENCE_CLIP_FEATURES, ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import (
     ClipRow,
@@ -19,7 +18,7 @@ from vnl_mjx.clips.file import (
     open_clip_file,
 )
 from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
@@ -42,8 +41,7 @@ def read_clips(
     Args:
         path: a clip file of vnl_mjx, an `all_clips` file (ReferenceClip) or the output of stac-mjx.
         walker: whose joints and bodies the rows are put in order of.
-        clip_length: frames per clip; default: what the file says, else the file is one clip. The
-            last clip is shorter where frames are left over.
+        clip_length: frames per clip, the last may be shorter; default: what the file says, else all.
         rate_hz: frames per second; default: what the file says, else 50.
         clips: which clips to load, counted as the file has them; default: all.
 
@@ -63,13 +61,10 @@ def _open(
     rate_hz: float | None = None,
 ) -> Recording:
     """Opens a file whose layout defines the units of its poses."""
-    recording = open_recording(
-        path,
-        rate_hz=rate_hz,
-        take_length=clip_length,
-        has_root=walker.layout.free_root,
-        part="clip",
+    options = SourceOptions(
+        rate_hz=rate_hz, take_length=clip_length, has_root=walker.layout.free_root, part="clip"
     )
+    recording = open_recording(path, options)
     if recording.usual_rate_hz is None:
         recording.close()
         raise UserError(
@@ -79,32 +74,10 @@ def _open(
     return recording
 
 
-@dataclass(frozen=True)
-class StoredClip:
-    """One clip as its file has it.
-
-    Attributes:
-        clips: that clip alone.
-        quality: its measures, where the file has them.
-    """
-
-    clips: ReferenceClips
-    quality: Mapping[str, float]
-
-    @property
-    def info(self) -> ClipInfo:
-        """Where it is from; the file where nothing else is known."""
-        return self.clips.info[0] if self.clips.info else ClipInfo(source=self.clips.source)
-
-
 def stored_clips(
     path: str | os.PathLike[str], walker: Walker, indices: Sequence[int] | None = None
-) -> Iterator[StoredClip]:
-    """Reads the clips of a file one at a time, so that it may be larger than memory.
-
-    Raises:
-        UserError: as `read_clips`.
-    """
+) -> Iterator[tuple[ReferenceClips, dict[str, float]]]:
+    """Reads the clips of a file, and their measures of quality, one at a time; see `read_clips`."""
     computer = FeatureComputer(walker)
     with _open(path, walker) as recording:
         # whether STAC's velocities are right is decided over all of its clips
@@ -112,7 +85,7 @@ def stored_clips(
         for take in range(len(recording.take_lengths)) if indices is None else indices:
             one = whole.select([take]) if whole else assemble(recording, walker, [take], computer)
             quality = {name: float(column[take]) for name, column in recording.quality.items()}
-            yield StoredClip(one, quality)
+            yield one, quality
 
 
 def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -130,13 +103,10 @@ def append_clips(
     names: Sequence[str] | None = None,
 ) -> None:
     """Writes each of `clips`; `quality` is that of the clip that they are parts of."""
-    starts, lengths = np.asarray(clips.starts), np.asarray(clips.lengths)
-    for clip, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-        rows = slice(int(start), int(start + length))
+    every = zip(names or clips.names, clips.rows, clips.origins, strict=True)
+    for name, rows, info in every:
         features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
-        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source)
-        name = (names or clips.names)[clip]
-        writer.append(features, ClipRow(name, int(length), info, quality or {}))
+        writer.append(features, ClipRow(name, rows.stop - rows.start, info, quality or {}))
 
 
 def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:

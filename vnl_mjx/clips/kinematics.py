@@ -17,17 +17,12 @@ BLOCK_FRAMES = 512
 
 
 class BodyPoses(NamedTuple):
-    """Poses of every body in the world.
+    """Poses of every body in the world."""
 
-    Attributes:
-        positions: float32 [frame, nbody, 3], metres.
-        quaternions: float32 [frame, nbody, 4], unit, w x y z.
-        center_of_mass: float32 [frame, 3], of the body below the world that has the first joint on
-            it or on a body below, and of all below it.
-    """
-
-    positions: np.ndarray
-    quaternions: np.ndarray
+    positions: np.ndarray  # float32 [frame, nbody, 3], metres
+    quaternions: np.ndarray  # float32 [frame, nbody, 4], unit, w x y z
+    # float32 [frame, 3], of the body below the world that has the first joint on it or on a
+    # body below, and of all below it
     center_of_mass: np.ndarray
 
 
@@ -86,11 +81,6 @@ class Kinematics:
         self._idle.append(simulations)
 
 
-def forward_kinematics(model: mujoco.MjModel, qpos: np.ndarray) -> BodyPoses:
-    """Body poses for qpos [frame, nq]; use `Kinematics` where it is called many times."""
-    return Kinematics(model)(qpos)
-
-
 def kinematics_only(model: mujoco.MjModel) -> mujoco.MjModel:
     """A copy of the model in which MuJoCo's position stage skips constraints and sensors."""
     lean = copy.copy(model)
@@ -119,8 +109,3 @@ def for_blocks(function: Callable[[slice], None], num_frames: int, num_threads: 
     with ThreadPoolExecutor(num_threads) as pool:
         for _ in pool.map(function, blocks):
             pass
-
-
-def static_bodies(model: mujoco.MjModel) -> np.ndarray:
-    """Whether each body is fixed to the world, bool [nbody]."""
-    return model.body_weldid == 0

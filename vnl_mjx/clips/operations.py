@@ -1,4 +1,4 @@
-"""Clips cut, joined, mirrored and brought to another rate, with every feature.
+"""Clips cut, joined and mirrored, with every feature.
 
 Each returns new clips and leaves those it is given as they are; names and `ClipInfo` follow.
 """
@@ -11,16 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from vnl_mjx.clips.columns import join_qpos, join_qvel, split_qpos, split_qvel
-from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.resampling import Interpolation, num_resampled, resample
-from vnl_mjx.clips.container import (
-    FEATURES,
-    ClipInfo,
-    ReferenceClips,
-    clip_starts,
-    content_sha256,
-)
-from vnl_mjx.clips.features import FeatureComputer, root_features
+from vnl_mjx.clips.conditioning.mirror import REFLECT, Mirror
+from vnl_mjx.clips.container import FEATURES, ReferenceClips
+from vnl_mjx.clips.features import root_features
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -29,12 +22,6 @@ _MIRRORED = "_mirrored"
 
 def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> ReferenceClips:
     """Frames start ... stop - 1 of one clip, as one clip; velocities stay those of the whole.
-
-    Args:
-        clips: at least `clip + 1` of them.
-        clip: 0 ... num_clips - 1.
-        start: first frame, counted from the clip's own start.
-        stop: one after the last frame.
 
     Raises:
         UserError: there is no such clip, or it does not have these frames.
@@ -49,21 +36,13 @@ def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> Refer
         return one
     features = {name: np.asarray(getattr(one, name))[start:stop] for name in FEATURES}
     info = [replace(i, start_s=i.start_s + start / clips.rate_hz) for i in one.info]
-    return _rebuilt(one, features, [stop - start], [f"{one.names[0]}[{start}:{stop}]"], info)
+    return one.with_frames(features, [stop - start], [f"{one.names[0]}[{start}:{stop}]"], info)
 
 
 def split_into(
     clips: ReferenceClips, num_frames: int, min_frames: int | None = None
-) -> tuple[ReferenceClips, int]:
-    """Cuts every clip into parts of `num_frames`.
-
-    Args:
-        clips: to cut.
-        num_frames: of each part, at least 1.
-        min_frames: a rest at a clip's end is kept where it has so many; default: `num_frames`.
-
-    Returns:
-        The parts, and the number of frames that were left out.
+) -> ReferenceClips:
+    """Cuts every clip into parts of `num_frames`; a rest of at least `min_frames` is a part too.
 
     Raises:
         UserError: nothing is left.
@@ -81,15 +60,11 @@ def split_into(
             f"{clips.source}: no clip has {least} frames, the longest has "
             f"{int(np.max(clips.lengths))}; cut shorter clips"
         )
-    result = merge(parts).replace(source=clips.source, notes=clips.notes)
-    return result, clips.num_frames - result.num_frames
+    return merge(parts).replace(source=clips.source, notes=clips.notes)
 
 
 def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
-    """The clips of all `parts`, one after another.
-
-    Names that occur twice get their file's name before them, and a number where that is not
-    enough.
+    """The clips of all `parts`; names that occur twice get their file's name before them, or a number.
 
     Raises:
         UserError: the parts are of different walkers or rates, or there are none.
@@ -105,14 +80,9 @@ def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
         name: np.concatenate([np.asarray(getattr(part, name)) for part in parts])
         for name in FEATURES
     }
-    info = [i for part in parts for i in _info(part)] if any(part.info for part in parts) else []
-    merged = _rebuilt(
-        first,
-        features,
-        [n for part in parts for n in np.asarray(part.lengths)],
-        _names(parts),
-        info,
-    )
+    info = [i for part in parts for i in part.origins] if any(part.info for part in parts) else []
+    lengths = [n for part in parts for n in np.asarray(part.lengths)]
+    merged = first.with_frames(features, lengths, _names(parts), info)
     return merged.replace(
         source=" + ".join(dict.fromkeys(part.source for part in parts)),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
@@ -127,20 +97,15 @@ def mirror_clips(
     Stored features are reflected, not computed anew, so that what a file holds (smoothed
     velocities, say) stays; on the rodent that is within 0.03 mm of kinematics of the mirrored poses.
 
-    Args:
-        clips: of `walker`.
-        walker: symmetric.
-        mirror: of the walker, where it is at hand already.
-
     Raises:
         UserError: the walker is not symmetric, or the clips are of another one.
     """
     _check_walker(clips, walker)
     stored = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
     features = mirror_features(mirror or Mirror(walker), stored)
-    info = [replace(i, mirrored=not i.mirrored) for i in _info(clips)]
+    info = [replace(i, mirrored=not i.mirrored) for i in clips.origins]
     names = [mirrored_name(name) for name in clips.names]
-    return _rebuilt(clips, features, clips.lengths, names, info)
+    return clips.with_frames(features, clips.lengths, names, info)
 
 
 def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,7 +116,7 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
         **split_qvel(mirror.qvel(join_qvel(old, layout)), layout),
         "body_positions": mirror.body_positions(old["body_positions"]),
         "body_quaternions": mirror.body_quaternions(old["body_quaternions"]),
-        "center_of_mass": mirror.points_w(old["center_of_mass"]),
+        "center_of_mass": old["center_of_mass"] * REFLECT.astype(np.float32),
         "end_effectors": mirror.egocentric(old["end_effectors"], walker.end_effectors),
         "appendages": mirror.egocentric(old["appendages"], walker.appendages),
         "contacts": old["contacts"][..., mirror.rows(walker.feet)],
@@ -164,55 +129,6 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
 def mirrored_name(name: str) -> str:
     """A mirrored clip's name; of a mirrored clip's, the original's."""
     return name.removesuffix(_MIRRORED) if name.endswith(_MIRRORED) else name + _MIRRORED
-
-
-def resample_clips(
-    clips: ReferenceClips, walker: Walker, rate_hz: float, interpolation: Interpolation = "linear"
-) -> ReferenceClips:
-    """The clips at another rate; poses are interpolated and the features computed from them.
-
-    At the rate that they have, they are returned as they are.
-
-    Raises:
-        UserError: the clips are of another walker, or the rate is not positive.
-    """
-    _check_walker(clips, walker)
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise UserError(f"rate: expected a number of Hz above 0, found {rate_hz}")
-    if rate_hz == clips.rate_hz:
-        return clips
-    poses = np.asarray(clips.qpos(), np.float64)
-    takes = np.split(poses, np.asarray(clips.starts)[1:])
-    lengths = [num_resampled(len(take), clips.rate_hz, rate_hz) for take in takes]
-    qpos = [resample(take, walker.layout, clips.rate_hz, rate_hz, interpolation) for take in takes]
-    features = FeatureComputer(walker)(np.concatenate(qpos), lengths, rate_hz)
-    note = f"resampled from {clips.rate_hz:g} to {rate_hz:g} Hz ({interpolation})"
-    result = _rebuilt(clips, features, lengths, clips.names, clips.info)
-    return result.replace(rate_hz=float(rate_hz), notes=(*clips.notes, note))
-
-
-def _rebuilt(
-    clips: ReferenceClips,
-    features: dict[str, np.ndarray],
-    lengths: Sequence[int] | np.ndarray,
-    names: Sequence[str],
-    info: Sequence[ClipInfo],
-) -> ReferenceClips:
-    """`clips` with other frames, and what follows from them."""
-    frames = np.asarray(lengths, np.int32)
-    rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
-    return clips.replace(
-        **rows,
-        starts=clip_starts(frames),
-        lengths=frames,
-        names=tuple(names),
-        info=tuple(info),
-        sha256=content_sha256(rows["position"], rows["quaternion"], rows["joints"], frames),
-    )
-
-
-def _info(clips: ReferenceClips) -> tuple[ClipInfo, ...]:
-    return clips.info or (ClipInfo(source=clips.source),) * clips.num_clips
 
 
 def unique_name(wanted: str, used: set[str]) -> str:

@@ -2,18 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vnl_mjx.clips.conditioned_take import Block, ConditionedTake
-from vnl_mjx.clips.conditioning.floor import FloorHistogram
+from vnl_mjx.clips.conditioned_take import ConditionedTake
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.segments import Cut, cut_clips
+from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
-from vnl_mjx.clips.features import ContactRule, FeatureComputer
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.clips.feet import FloorHistogram
 from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
 from vnl_mjx.clips.preprocess_report import (
@@ -26,8 +26,8 @@ from vnl_mjx.clips.preprocess_report import (
 )
 from vnl_mjx.clips.quality import ClipQuality, assess, verdict
 from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.recording_fit import Markers, compare_stored_poses
-from vnl_mjx.clips.sources import match_joints, open_recording
+from vnl_mjx.clips.recording_fit import compare_stored_poses
+from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
@@ -37,46 +37,20 @@ from vnl_mjx.walkers.walker import Walker
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """An open recording.
-
-    Attributes:
-        path: of the file.
-        name: in the account; without a folder unless two files have one name.
-        prefix: of its clips' names.
-        recording: that is open.
-        rate_hz: frames per second.
-    """
-
-    path: Path
-    name: str
-    prefix: str
-    recording: Recording
-    rate_hz: float
-
-
 class Preprocessor:
     """Adds the clips of recordings to one file."""
 
     def __init__(
         self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
     ):
-        """Prepares what all recordings share.
+        """Prepares what all recordings share; UserError for mirroring a walker that is not symmetric.
 
-        Args:
-            walker: whose poses they are.
-            options: what is done to them.
-            progress: called with a file's name, frames done and frames in all.
-
-        Raises:
-            UserError: mirrored clips are wanted of a walker that is not symmetric.
+        `progress` is called with a file's name, frames done and frames in all.
         """
-        contacts = ContactRule(**asdict(options.contact_config))
         self.walker, self.options, self.progress = walker, options, progress
         self.report = PreprocessReport()
         self._computer = FeatureComputer(
-            walker, contacts=contacts, num_threads=options.output_config.num_threads
+            walker, contacts=options.contact_config, num_threads=options.output_config.num_threads
         )
         self._mirror = Mirror(walker) if options.conditioning_config.mirror else None
         self._names: set[str] = set()
@@ -89,12 +63,13 @@ class Preprocessor:
         """
         with contextlib.ExitStack() as opened:
             sources = list(self._open(paths, opened))
-            self.report.rate_hz = rate = self._common_rate(sources)
+            self.report.recordings += [own for _, own in sources]
+            self.report.rate_hz = rate = self._common_rate()
             metadata: dict[str, Any] = {"options": _recorded_options(self.options)}
             compression = None if self.options.output_config.compression == "none" else "gzip"
             with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
-                for source in sources:
-                    self._add(writer, source)
+                for recording, own in sources:
+                    self._add(writer, recording, own)
                 self._check_kept(output)
                 self._hold_out(writer)
                 self.report.num_clips = len(writer.rows)
@@ -102,81 +77,72 @@ class Preprocessor:
                 metadata["recordings"] = [asdict(item) for item in self.report.recordings]
         return self.report
 
-    def _open(self, paths: Sequence[str | Path], opened: contextlib.ExitStack) -> Iterator[_Source]:
-        section = self.options.source_config
+    def _open(
+        self, paths: Sequence[str | Path], opened: contextlib.ExitStack
+    ) -> Iterator[tuple[Recording, RecordingReport]]:
+        options = SourceOptions(**asdict(self.options.source_config))
         for path, name in zip(map(Path, paths), source_names(paths), strict=True):
-            recording = open_recording(
-                path,
-                rate_hz=section.rate_hz,
-                take_length=section.take_length,
-                joint_names=section.joint_names or None,
-                angle_unit=section.angle_unit,
-            )
-            opened.enter_context(recording)
-            rate = recording.rate_hz or recording.usual_rate_hz
+            recording = opened.enter_context(open_recording(path, options))
+            rate, notes = recording.rate_hz or recording.usual_rate_hz, [*recording.notes]
             if rate is None:
                 raise UserError(
                     f"{path}: {recording.layout} without a frame rate; give it "
                     "(source_config.rate_hz=HZ)"
                 )
-            prefix = f"{path.stem}_" if len(paths) > 1 else ""
-            yield _Source(path, name, prefix, recording, rate)
+            yield (
+                recording,
+                RecordingReport(name, file_sha256(path), recording.num_frames, rate, notes),
+            )
 
-    def _common_rate(self, sources: list[_Source]) -> float:
-        wanted = self.options.resampling_config.rate_hz
-        if wanted is None and len({source.rate_hz for source in sources}) > 1:
-            found = ", ".join(f"{source.name} {source.rate_hz:g} Hz" for source in sources)
+    def _common_rate(self) -> float:
+        wanted, recordings = self.options.resampling_config.rate_hz, self.report.recordings
+        if wanted is None and len({own.rate_hz for own in recordings}) > 1:
+            found = ", ".join(f"{own.name} {own.rate_hz:g} Hz" for own in recordings)
             raise UserError(
                 f"resampling_config.rate_hz: expected a rate for recordings of several rates "
                 f"({found}), found null; give the rate of the clips"
             )
-        return wanted or sources[0].rate_hz
+        return wanted or recordings[0].rate_hz
 
-    def _add(self, writer: ClipWriter, source: _Source) -> None:
-        recording, rate_in = source.recording, source.rate_hz
+    def _add(self, writer: ClipWriter, recording: Recording, own: RecordingReport) -> None:
         order, note = match_joints(recording, self.walker)
-        notes = self._notes(source, order, note)
-        sha256 = file_sha256(source.path)
-        own = RecordingReport(source.name, sha256, recording.num_frames, rate_in, notes)
-        self.report.recordings.append(own)
-        first = np.cumsum(recording.take_lengths) - recording.take_lengths
+        notes = own.notes
+        notes += self._notes(recording, own.rate_hz, order, note)
+        prefix = f"{Path(recording.path).stem}_" if len(self.report.recordings) > 1 else ""
+        layout, rate = self.walker.layout, own.rate_hz
         takes = [
-            ConditionedTake(
-                recording,
-                source.prefix + take,
-                slice(int(a), int(a + n)),
-                order,
-                rate_in,
-                self.options,
-                self.walker.layout,
-            )
-            for take, a, n in zip(recording.take_names, first, recording.take_lengths, strict=True)
+            ConditionedTake(recording, prefix + take, rows, order, rate, self.options, layout)
+            for take, rows in zip(recording.take_names, recording.take_rows, strict=True)
         ]
         if normalised := sum(take.num_normalised for take in takes):
             notes.append(f"{normalised} quaternions normalised")
         if self.options.conditioning_config.align_floor:
-            own.floor_shift_m = self._floor_shift(takes)
+            own.floor_shift_m = self._lift(takes)
             notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
-        markers = Markers.of(recording, self.walker)
         done = 0
         for take in takes:
-            for start, stop, clips in self._spans(own, take):
-                block = take.block(start, stop, self._computer, own.floor_shift_m)
-                for part in (block.part(*clip) for clip in clips):
-                    self._keep_or_cut(writer, own, take, part, markers)
-                    own.filled_frames += int(part.filled.sum())
-                    own.clamped_velocities += int(part.clamped.sum())
-                at = min(done + round(stop * take.rate_in / take.rate_out), recording.num_frames)
-                self.progress(own.name, at, recording.num_frames)
+            for clips in self._groups(own, take):
+                whole = take.around(clips[0].start, clips[-1].stop)
+                qpos = take.qpos[whole]
+                qvel, clamped = take.velocities(qpos)
+                features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
+                for clip in clips:
+                    rows = slice(clip.start - whole.start, clip.stop - whole.start)
+                    part = {name: values[rows] for name, values in features.items()}
+                    self._keep_or_cut(writer, own, take, clip, part, clamped[rows])
+                at = done + round(clips[-1].stop * take.rate_in / take.rate_out)
+                self.progress(own.name, min(at, recording.num_frames), recording.num_frames)
             done += take.num_in
             self.progress(own.name, done, recording.num_frames)
         notes += self._changes(own)
 
-    def _notes(self, source: _Source, order: np.ndarray | None, note: str | None) -> list[str]:
+    def _notes(
+        self, recording: Recording, rate_hz: float, order: np.ndarray | None, note: str | None
+    ) -> list[str]:
         """What was assumed of a recording, and how it fits the walker."""
-        recording, notes = source.recording, [*source.recording.notes, *([note] if note else [])]
+        notes = [note] if note else []
         if recording.rate_hz is None:
-            notes.append(f"no frame rate in the file: {source.rate_hz:g} Hz assumed")
+            notes.append(f"no frame rate in the file: {rate_hz:g} Hz assumed")
         scale = self.walker.config.rescale_factor
         if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
             notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
@@ -202,43 +168,31 @@ class Preprocessor:
             changes.append("mirrored copies added")
         return changes
 
-    def _floor_shift(self, takes: list[ConditionedTake]) -> float:
+    def _lift(self, takes: list[ConditionedTake]) -> float:
+        """Puts the feet on the floor; returns what was added to z, metres."""
         histogram = FloorHistogram()
         step = self.options.output_config.block_frames
         for take in takes:
-            for start in range(0, take.num_out, step):
-                qpos, _ = take.poses(start, min(start + step, take.num_out))
-                poses = self._computer.kinematics(qpos[np.isfinite(qpos).all(axis=1)])
+            valid = np.flatnonzero(take.valid)
+            for start in range(0, len(valid), step):
+                poses = self._computer.kinematics(take.qpos[valid[start : start + step]])
                 heights = self._computer.foot_heights(poses.positions, poses.quaternions)
                 histogram.add(heights)
-        return histogram.shift(self.options.conditioning_config.floor_percentile)
+        shift = histogram.shift(self.options.conditioning_config.floor_percentile)
+        for take in takes:
+            if root := self.walker.root:
+                take.qpos[:, root.position][:, 2] += shift
+        return shift
 
-    def _spans(
-        self, own: RecordingReport, take: ConditionedTake
-    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-        """Frames to compute together, and the clips among them; notes what is in no clip."""
-        cut = self._cut(take)
-        for part in cut.left_out:
-            self._note(own, take, part.start, part.stop, LEFT_OUT, (part.reason,))
-        step = self.options.output_config.block_frames
-        group: list[tuple[int, int]] = []
-        for clip in cut.clips:
-            # clips that touch are in one valid stretch
-            if group and (clip.start > group[-1][1] or clip.stop - group[0][0] > step):
-                yield group[0][0], group[-1][1], group
-                group = []
-            group.append((clip.start, clip.stop))
-        if group:
-            yield group[0][0], group[-1][1], group
-
-    def _cut(self, take: ConditionedTake) -> Cut:
+    def _groups(self, own: RecordingReport, take: ConditionedTake) -> Iterator[list[Stretch]]:
+        """Clips to compute together; notes what is in no clip."""
         section, rate = self.options.segmentation_config, take.rate_out
 
         def frames(seconds: float | None) -> int | None:
             return None if seconds is None else max(round(seconds * rate), 1)
 
         clip = frames(section.clip_s)
-        return cut_clips(
+        cut = cut_clips(
             take.valid,
             clip_frames=clip,
             stride=None if clip is None else max(clip - round(section.overlap_s * rate), 1),
@@ -247,76 +201,78 @@ class Preprocessor:
             trim_start=round(section.trim_start_s * rate),
             trim_end=round(section.trim_end_s * rate),
         )
+        for part in cut.left_out:
+            self._note(own, take, part, LEFT_OUT, (part.reason,))
+        step = self.options.output_config.block_frames
+        group: list[Stretch] = []
+        for clip in cut.clips:
+            # clips that touch are in one valid stretch
+            if group and (clip.start > group[-1].stop or clip.stop - group[0].start > step):
+                yield group
+                group = []
+            group.append(clip)
+        if group:
+            yield group
 
     def _keep_or_cut(
         self,
         writer: ClipWriter,
         own: RecordingReport,
         take: ConditionedTake,
-        block: Block,
-        markers: Markers | None,
+        clip: Stretch,
+        features: dict[str, np.ndarray],
+        clamped: np.ndarray,
     ) -> None:
-        start, stop = block.start, block.start + len(block.filled)
-        errors = None
-        if markers is not None and (keypoints := take.keypoints(start, stop)) is not None:
-            keypoints[..., 2] += own.floor_shift_m
-            errors = markers.errors(keypoints, block.features)
+        filled = take.filled[clip.start : clip.stop]
+        own.filled_frames += int(filled.sum())
+        own.clamped_velocities += int(clamped.sum())
         quality = assess(
             self.walker,
-            block.features,
+            features,
             take.rate_out,
-            marker_errors=errors,
-            filled=block.filled,
-            clamped=block.clamped,
+            marker_errors=take.marker_errors(self.walker, clip, features, own.floor_shift_m),
+            filled=filled,
+            clamped=clamped,
             feet=self._computer.foot_heights,
         )
         if reasons := verdict(quality, self.options.quality_config):
-            self._note(own, take, start, stop, CUT, reasons, quality=quality)
+            self._note(own, take, clip, CUT, reasons, quality=quality)
             return
-        name = self._unique(take, start, stop)
-        self._note(own, take, start, stop, KEPT, (), name, quality)
+        name = self._unique(take, clip)
+        piece = self._note(own, take, clip, KEPT, (), name, quality)
         info = ClipInfo(
             source=own.name,
-            start_s=take.first / take.rate_in + start / take.rate_out,
+            start_s=piece.start_s,
             label=take.name if take.made_by else "",
             made_by=take.made_by or "",
         )
         measures = quality.numbers()
-        writer.append(block.features, ClipRow(name, stop - start, info, measures))
+        writer.append(features, ClipRow(name, piece.frames, info, measures))
         if self._mirror is not None:
-            mirrored = mirror_features(self._mirror, block.features)
-            row = ClipRow(mirrored_name(name), stop - start, replace(info, mirrored=True), measures)
+            mirrored = mirror_features(self._mirror, features)
+            row = ClipRow(mirrored_name(name), piece.frames, replace(info, mirrored=True), measures)
             writer.append(mirrored, row)
 
     def _note(
         self,
         own: RecordingReport,
         take: ConditionedTake,
-        start: int,
-        stop: int,
+        part: Stretch,
         status: str,
         reasons: tuple[str, ...],
         clip: str = "",
         quality: ClipQuality | None = None,
-    ) -> None:
-        first_s = take.first / take.rate_in
-        piece = Piece(
-            recording=own.name,
-            take=take.name,
-            start_s=first_s + start / take.rate_out,
-            stop_s=first_s + stop / take.rate_out,
-            frames=stop - start,
-            status=status,
-            reasons=reasons,
-            clip=clip,
-            quality=quality,
-        )
+    ) -> Piece:
+        start_s, stop_s = (take.first / take.rate_in + frame / take.rate_out for frame in part[:2])
+        frames = part.stop - part.start
+        piece = Piece(own.name, take.name, start_s, stop_s, frames, status, reasons, clip, quality)
         self.report.pieces.append(piece)
+        return piece
 
-    def _unique(self, take: ConditionedTake, start: int, stop: int) -> str:
+    def _unique(self, take: ConditionedTake, clip: Stretch) -> str:
         """The take's name; with the clip's start in seconds where it is a part of the take."""
-        whole = start == 0 and stop == take.num_out
-        wanted = take.name if whole else f"{take.name}_{start / take.rate_out:.2f}s"
+        whole = clip[:2] == (0, len(take.qpos))
+        wanted = take.name if whole else f"{take.name}_{clip.start / take.rate_out:.2f}s"
         return unique_name(wanted, self._names)
 
     def _check_kept(self, output: str | Path) -> None:
@@ -335,9 +291,11 @@ class Preprocessor:
         if not section.held_out_fraction:
             return
         groups = [row.info.group(section.by) for row in writer.rows]
-        held_out = draw_held_out(groups, section.held_out_fraction, section.seed)
-        for clip, is_held_out in enumerate(held_out):
-            writer.mark_held_out(clip, is_held_out)
+        marks = draw_held_out(groups, section.held_out_fraction, section.seed)
+        writer.rows = [
+            replace(row, info=replace(row.info, held_out=held_out))
+            for row, held_out in zip(writer.rows, marks, strict=True)
+        ]
 
 
 def source_names(paths: Sequence[str | Path]) -> list[str]:

@@ -1,7 +1,7 @@
 """How good a clip is, in numbers, and whether that is good enough."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,62 +44,35 @@ _WORDS: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class ClipQuality:
-    """Measures of one clip. A number that cannot be had (no keypoints) is NaN.
+    """Measures of one clip. A number that cannot be had (no keypoints) is NaN."""
 
-    Attributes:
-        frames: how many.
-        missing_frames: with NaN; no other measure counts them.
-        marker_rms_mm: distance of keypoints from their markers, root of the mean square.
-        marker_max_mm: the largest such distance.
-        joint_limit_rad: farthest beyond a joint's range; 0 where none is.
-        joint_limit_share: of frames with a joint more than 0.01 rad beyond its range.
-        joint_limit_joint: which joint was farthest; empty where none was.
-        penetration_mm: deepest that a foot's lowest point is below the floor; 0 where none is.
-        penetration_share: of frames with a foot more than 2 mm below the floor.
-        body_below_floor_mm: deepest that the origin of any body with geoms is below the floor.
-        lowest_body: which.
-        speed: largest of the root, m/s.
-        angular_speed: largest of the root, rad/s.
-        joint_speed: largest of a joint, rad/s.
-        fastest_joint: which.
-        jump_m: largest movement of the root from one frame to the next.
-        jump_rad: largest rotation of the root from one frame to the next.
-        jump_joint_rad: largest movement of a joint from one frame to the next.
-        jump_joint: which.
-        frozen_s: longest time in which the pose does not change.
-        filled_share: of frames that were interpolated over gaps.
-        clamped_values: joint velocities that were limited.
-        clamped_share: of frames with such a velocity.
-    """
-
-    frames: int
-    missing_frames: int
-    marker_rms_mm: float
-    marker_max_mm: float
-    joint_limit_rad: float
-    joint_limit_share: float
-    joint_limit_joint: str
-    penetration_mm: float
-    penetration_share: float
-    body_below_floor_mm: float
-    lowest_body: str
-    speed: float
-    angular_speed: float
-    joint_speed: float
-    fastest_joint: str
-    jump_m: float
-    jump_rad: float
-    jump_joint_rad: float
-    jump_joint: str
-    frozen_s: float
-    filled_share: float
-    clamped_values: int
-    clamped_share: float
+    frames: int  # how many
+    missing_frames: int  # with NaN; no other measure counts them
+    marker_rms_mm: float  # distance of keypoints from their markers, root of the mean square
+    marker_max_mm: float  # the largest such distance
+    joint_limit_rad: float  # farthest beyond a joint's range; 0 where none is
+    joint_limit_share: float  # of frames with a joint more than 0.01 rad beyond its range
+    joint_limit_joint: str  # which joint was farthest; empty where none was
+    penetration_mm: float  # deepest that a foot's lowest point is below the floor; 0 where none is
+    penetration_share: float  # of frames with a foot more than 2 mm below the floor
+    body_below_floor_mm: float  # deepest that the origin of any body with geoms is below the floor
+    lowest_body: str  # which
+    speed: float  # largest of the root, m/s
+    angular_speed: float  # largest of the root, rad/s
+    joint_speed: float  # largest of a joint, rad/s
+    fastest_joint: str  # which
+    jump_m: float  # largest movement of the root from one frame to the next
+    jump_rad: float  # largest rotation of the root from one frame to the next
+    jump_joint_rad: float  # largest movement of a joint from one frame to the next
+    jump_joint: str  # which
+    frozen_s: float  # longest time in which the pose does not change
+    filled_share: float  # of frames that were interpolated over gaps
+    clamped_values: int  # joint velocities that were limited
+    clamped_share: float  # of frames with such a velocity
 
     def numbers(self) -> dict[str, float]:
         """The measures that are numbers, by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: float(v) for name, v in values.items() if not isinstance(v, str)}
+        return {name: float(v) for name, v in vars(self).items() if not isinstance(v, str)}
 
 
 def assess(
@@ -112,17 +85,11 @@ def assess(
     clamped: np.ndarray | None = None,
     feet: FootHeights | None = None,
 ) -> ClipQuality:
-    """Measures one clip.
+    """Measures one clip by its features [frame, ...]; no contacts or limbs are needed.
 
-    Args:
-        walker: whose clip it is.
-        features: of `ReferenceFrames` by name, [frame, ...]; no contacts or limbs are needed.
-        rate_hz: frames per second.
-        marker_errors: [frame, keypoint] metres, of the function `marker_errors`; NaN where there
-            is no keypoint.
-        filled: bool [frame], interpolated over a gap.
-        clamped: int [frame], joint velocities that were limited.
-        feet: of the walker, where they are at hand already.
+    `marker_errors` [frame, keypoint] are of the function of that name, NaN where there is no keypoint;
+    `filled` says which frames were interpolated over a gap, `clamped` how many joint velocities of
+    each were limited.
     """
     pose = {name: np.asarray(features[name], np.float64) for name in POSE}
     good = np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in pose.values()])
@@ -148,17 +115,9 @@ def assess(
 def assess_clips(walker: Walker, clips: ReferenceClips) -> tuple[ClipQuality, ...]:
     """Measures of each clip that is in memory; markers, filling and clamping are not known."""
     arrays = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
-    rows = zip(np.asarray(clips.starts).tolist(), np.asarray(clips.lengths).tolist(), strict=True)
     feet = FootHeights(walker)
-    return tuple(
-        assess(
-            walker,
-            {n: a[start : start + length] for n, a in arrays.items()},
-            clips.rate_hz,
-            feet=feet,
-        )
-        for start, length in rows
-    )
+    parts = ({n: a[rows] for n, a in arrays.items()} for rows in clips.rows)
+    return tuple(assess(walker, part, clips.rate_hz, feet=feet) for part in parts)
 
 
 def measure_title(name: str) -> str:
@@ -170,11 +129,11 @@ def measure_title(name: str) -> str:
 def verdict(quality: ClipQuality, limits: QualityLimits) -> tuple[str, ...]:
     """Reasons to cut a clip, each "what: found, limit"; empty to keep it."""
     reasons = []
-    for field in fields(limits):
-        limit, value = getattr(limits, field.name), getattr(quality, field.name)
+    for name, limit in vars(limits).items():
+        value = getattr(quality, name)
         if limit is None or not value > limit:  # NaN, not known, is no reason
             continue
-        what, unit, of = _WORDS[field.name]
+        what, unit, of = _WORDS[name]
         named = f" ({getattr(quality, of)})" if of else ""
         reasons.append(f"{what}: {value:.4g} {unit}{named}, limit {limit:g}".replace("  ", " "))
     return tuple(reasons)
@@ -220,14 +179,13 @@ def _below_floor(
     solid = np.flatnonzero((model.body_weldid != 0) & (model.body_geomnum > 0))
     names = [walker.body_names[body] for body in solid]
     depth, lowest = _largest(walker.floor_height - positions[:, solid, 2], names)
-    below = np.zeros((len(positions), 0))
-    if len(walker.feet):
+    below, share = np.zeros((len(positions), 0)), 0.0
+    if len(walker.feet) and len(positions):
         below = -feet(positions, features["body_quaternions"][good])
+        share = float(np.mean((below > _FLOOR_TOLERANCE_M).any(axis=1)))
     return {
-        "penetration_mm": max(1000.0 * float(below.max()), 0.0) if below.size else 0.0,
-        "penetration_share": float(np.mean((below > _FLOOR_TOLERANCE_M).any(axis=1)))
-        if below.size
-        else 0.0,
+        "penetration_mm": 1000.0 * float(below.max(initial=0.0)),
+        "penetration_share": share,
         "body_below_floor_mm": max(1000.0 * depth, 0.0),
         "lowest_body": lowest if depth > 0.0 else "",
     }

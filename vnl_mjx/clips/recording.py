@@ -6,7 +6,7 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 
@@ -17,36 +17,13 @@ from vnl_mjx.walkers.walker import Walker
 ROOT_COLUMNS = 7  # root position 3, root quaternion 4
 
 
-class FrameArray(Protocol):
-    """What is sliced along its first axis, the frames: an ndarray, a memmap, an HDF5 dataset."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Frames first."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the arrays that slices give."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, frames: Any, /) -> np.ndarray: ...
-
-
 @dataclass(frozen=True)
 class LazyFrames:
-    """Frames that are read, and put in shape, only as they are sliced.
+    """Frames that are read, and put in shape, only as they are sliced."""
 
-    Attributes:
-        shape: of all frames.
-        dtype: of what `read` gives.
-        read: from a first frame and the one after the last to the array of those frames.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    shape: tuple[int, ...]  # of all frames
+    dtype: np.dtype  # of what `read` gives
+    # from a first frame and the one after the last to the array of those frames
     read: Callable[[int, int], np.ndarray] = field(repr=False)
 
     def __len__(self) -> int:
@@ -60,89 +37,86 @@ class LazyFrames:
             first, last = min(rows[0], rows[-1]), max(rows[0], rows[-1])
             values = self.read(first, last + 1)[:: abs(rows.step)]
             return values if rows.step > 0 else values[::-1]
-        frame = int(frames)
-        frame += len(self) if frame < 0 else 0
-        if not 0 <= frame < len(self):
-            raise IndexError(f"frame {frames} of {len(self)}")
+        frame = range(len(self))[frames]
         return self.read(frame, frame + 1)[0]
 
 
-@dataclass(frozen=True)
+FrameArray = np.ndarray | LazyFrames
+
+
+@dataclass
 class Recording:
     """Poses of one body over time, as one file holds them; a context manager that closes the file.
 
-    Arrays are `FrameArray`: they are sliced, never loaded whole by who reads them, and are valid
-    until `close`.
-
-    Attributes:
-        path: as the user gave it, for messages.
-        qpos: [frame, column] of numbers, in the file's own joint order. With a root the columns are
-            root position (metres, world), root quaternion (w x y z), joints (radians); without one
-            they are joints only.
-        rate_hz: frames per second; None where the file does not say.
-        usual_rate_hz: what files of this kind are at where they do not say; None: there is no telling.
-        take_lengths: int [take]; frames that belong together without a break, in file order; their
-            sum is the number of frames.
-        take_names: one per take.
-        joint_names: of the joint columns (without a root: of every column); None where the file
-            does not say.
-        keypoints: [frame, keypoint, 3], recorded marker positions in the world, metres.
-        keypoint_names: one per keypoint.
-        keypoint_bodies: body that each keypoint's marker sits on; () where the file does not say.
-        keypoint_offsets: [keypoint, 3], each marker in that body's frame, metres.
-        marker_sites: [frame, keypoint, 3], fitted marker positions in the world, metres.
-        scale: of the model that it was fitted with, where the file says.
-        notes: what was assumed, for tables.
-        made_by: None for recorded motion; else how the motion was made (synthetic).
-        close: closes the file; may be called more than once.
-        layout: kind of file, for tables.
-        has_root: False for a body that is fixed to the world, so that no root columns stand in
-            qpos.
-        body_names: of the rows of stored_xpos and stored_xquat, where the file says.
-        stored_xpos: [frame, body, 3], body positions that the file holds, metres, world.
-        stored_xquat: [frame, body, 4], body orientations that the file holds, w x y z, world.
-        stored_qvel: [frame, nv], velocities that the file holds, as MuJoCo's qvel.
-        trust_velocities: velocities that disagree with the poses are kept (and noted).
-        features: [frame, ...] by name, further features of `ReferenceFrames` that the file holds.
-        feature_rows: names of the rows of such features, where they have names.
-        datasets: of a feature, what the file calls it, for messages.
-        info: one per take, or none.
-        quality: measures [take] by name.
+    Arrays are sliced along their first axis, the frames, never loaded whole by who reads them, and are
+    valid until `close`. A reader fills in what its file says; `options.completed` checks that and adds
+    the rest.
     """
 
-    path: str
+    path: str  # as the user gave it, for messages
+    layout: str  # kind of file, for tables
+    # [frame, column] of numbers, in the file's own joint order. With a root the columns are
+    # root position (metres, world), root quaternion (w x y z), joints (radians); without one
+    # they are joints only
     qpos: FrameArray
-    rate_hz: float | None
-    take_lengths: np.ndarray
-    take_names: tuple[str, ...]
-    joint_names: tuple[str, ...] | None
-    keypoints: FrameArray | None = None
-    keypoint_names: tuple[str, ...] = ()
-    keypoint_bodies: tuple[str, ...] = ()
-    keypoint_offsets: np.ndarray | None = None
-    marker_sites: FrameArray | None = None
-    scale: float | None = None
-    notes: tuple[str, ...] = ()
-    made_by: str | None = None
-    close: Callable[[], None] = lambda: None
-    layout: str = ""
+    qpos_name: str = "qpos"  # what the file calls it
+    rate_hz: float | None = None  # frames per second; None where the file does not say
+    # what files of this kind, whose angles are then radians, are at where they do not say;
+    # None: there is no telling.
     usual_rate_hz: float | None = None
-    has_root: bool = True
+    # int [take]; frames that belong together without a break, in file order; their sum is the
+    # number of frames
+    take_lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    take_names: tuple[str, ...] = ()  # one per take
+    # of the joint columns (without a root: of every column); None where the file does not say
+    joint_names: tuple[str, ...] | None = None
+    # False for a body that is fixed to the world, so that no root columns stand in qpos; None
+    # until only the number of columns can tell
+    has_root: bool | None = None
+    # [frame, keypoint, 3], recorded marker positions in the world, metres
+    keypoints: FrameArray | None = None
+    keypoint_names: tuple[str, ...] = ()  # one per keypoint
+    # body that each keypoint's marker sits on; () where the file does not say
+    keypoint_bodies: tuple[str, ...] = ()
+    # [keypoint, 3], each marker in that body's frame, metres
+    keypoint_offsets: np.ndarray | None = None
+    # [frame, keypoint, 3], fitted marker positions in the world, metres
+    marker_sites: FrameArray | None = None
+    scale: float | None = None  # of the model that it was fitted with, where the file says
+    notes: tuple[str, ...] = ()  # what was assumed, for tables
+    # None for recorded motion; else how the motion was made (synthetic).
+    made_by: str | None = None
+    # of the rows of stored_xpos and stored_xquat, where the file says
     body_names: tuple[str, ...] | None = None
+    # [frame, body, 3], body positions that the file holds, metres, world
     stored_xpos: FrameArray | None = None
+    # [frame, body, 4], body orientations that the file holds, w x y z, world
     stored_xquat: FrameArray | None = None
+    # [frame, nv], velocities that the file holds, as MuJoCo's qvel
     stored_qvel: FrameArray | None = None
-    trust_velocities: bool = True
+    trust_velocities: bool = True  # velocities that disagree with the poses are kept (and noted)
+    # [frame, ...] by name, further features of `ReferenceFrames` that the file holds
     features: Mapping[str, FrameArray] = field(default_factory=dict)
+    # names of the rows of such features, where they have names
     feature_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # of a feature, what the file calls it, for messages
     datasets: Mapping[str, str] = field(default_factory=dict)
-    info: tuple[ClipInfo, ...] = ()
-    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    info: tuple[ClipInfo, ...] = ()  # one per take, or none
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)  # measures [take] by name
+    close: Callable[[], None] = lambda: None  # closes the file; may be called more than once
 
     @property
     def num_frames(self) -> int:
         """Frames of all takes."""
         return self.qpos.shape[0]
+
+    @property
+    def take_rows(self) -> list[slice]:
+        """Rows of each take's frames."""
+        stops = np.cumsum(self.take_lengths, dtype=np.int64).tolist()
+        return [
+            slice(stop - n, stop) for stop, n in zip(stops, self.take_lengths.tolist(), strict=True)
+        ]
 
     @property
     def num_joints(self) -> int:
@@ -201,12 +175,14 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
     return (None, None) if order is None else (np.array(order), "joints reordered by name")
 
 
-def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> list[int] | None:
-    """For each expected joint its place among `names`; None where they are the same.
+def reorder(values: np.ndarray, joints: slice, order: np.ndarray | None) -> None:
+    """Puts the joint columns of qpos or qvel [frame, column] in the walker's order, in place."""
+    if order is not None:
+        values[:, joints] = values[:, joints][:, order]
 
-    Raises:
-        UserError: a joint is missing, unknown or there more than once.
-    """
+
+def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> list[int] | None:
+    """For each expected joint its place among `names`, None where they are the same; else UserError."""
     if tuple(names) == tuple(expected):
         return None
     columns = {name: column for column, name in enumerate(names)}

@@ -1,56 +1,48 @@
-"""How the markers and the stored body poses of a recording fit a walker."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+"""How the stored body poses of a recording are matched to a walker, and fit it."""
 
 import numpy as np
 
 from vnl_mjx.clips.kinematics import Kinematics
-from vnl_mjx.clips.quality import marker_errors
-from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.recording import Recording, reorder, with_nearest
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
-_SAMPLES = 200
+SAMPLES = 200  # frames whose stored body poses are compared with the walker's
 _SAME_M = 1e-5
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 
 
-@dataclass(frozen=True)
-class Markers:
-    """Markers of the keypoints that a recording and a walker share.
-
-    Attributes:
-        columns: int [marker], which of the recording's keypoints.
-        bodies: int [marker], body ids of the walker.
-        offsets: [marker, 3] in the bodies' frames, metres.
-    """
-
-    columns: np.ndarray
-    bodies: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def of(cls, recording: Recording, walker: Walker) -> "Markers | None":
-        """The markers that can be placed on the walker; None where there is none."""
-        offsets = recording.keypoint_offsets
-        if recording.keypoints is None or offsets is None:
-            return None
-        row_of = {name: row for row, name in enumerate(walker.body_names)}
-        known = [(k, row_of[b]) for k, b in enumerate(recording.keypoint_bodies) if b in row_of]
-        if not known:
-            return None
-        columns, bodies = (np.array(column) for column in zip(*known, strict=True))
-        return cls(columns, bodies, np.asarray(offsets, np.float64)[columns])
-
-    def errors(self, keypoints: np.ndarray, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Distances [frame, marker] in metres of keypoints [frame, keypoint, 3] from the markers."""
-        return marker_errors(
-            keypoints[:, self.columns],
-            features["body_positions"],
-            features["body_quaternions"],
-            self.bodies,
-            self.offsets,
+def match_bodies(
+    recording: Recording, walker: Walker, num_rows: int
+) -> tuple[list[int], list[int]]:
+    """Returns the walker's body ids that stored body poses hold, and the row of each, or UserError."""
+    names, root = _stored_names(recording, walker, num_rows), walker.body_names[walker.root_body]
+    if names is None:
+        raise UserError(
+            f"{recording.path}: body poses of {num_rows} bodies without names, expected "
+            f"{len(walker.body_names)} as the walker has; add the dataset 'names_xpos' to match by "
+            "name"
         )
+    if len(names) != num_rows:
+        raise UserError(
+            f"{recording.path}: {len(names)} body names for the {num_rows} bodies of the body poses"
+        )
+    row_of = {name: row for row, name in enumerate(names)}
+    ids = [body for body, name in enumerate(walker.body_names) if name in row_of]
+    if root not in row_of:
+        raise UserError(
+            f"{recording.path}: the body names do not match the walker's; not in the file: "
+            f"{with_nearest([root], names)}"
+        )
+    return ids, [row_of[walker.body_names[body]] for body in ids]
+
+
+def _stored_names(recording: Recording, walker: Walker, num_rows: int) -> tuple[str, ...] | None:
+    """Names of the rows of body poses; of rows without names those of as many bodies, else None."""
+    bodies = walker.body_names
+    fitting = (bodies, tuple(name for name in bodies if name != _FLOOR))
+    same = next((names for names in fitting if len(names) == num_rows), None)
+    return same if recording.body_names is None else recording.body_names
 
 
 def compare_stored_poses(
@@ -58,27 +50,20 @@ def compare_stored_poses(
 ) -> str | None:
     """One line on how far the stored body positions are from the walker's; None where there are none.
 
-    Args:
-        recording: may hold body positions.
-        walker: whose kinematics are compared.
-        kinematics: of that walker.
-        order: columns of the file's joints in the walker's order; None: they are in it.
+    `order` are the columns of the file's joints in the walker's order, None where they are in it.
     """
-    stored, names = recording.stored_xpos, recording.body_names
+    stored = recording.stored_xpos
     if stored is None:
         return None
-    if names is None and stored.shape[1] == len(walker.body_names) - 1:
-        names = tuple(name for name in walker.body_names if name != _FLOOR)
-    names = names or ()
+    names = _stored_names(recording, walker, stored.shape[1]) or ()
     shared = [name for name in names if name in walker.body_names]
     if not shared or len(names) != stored.shape[1]:
         return f"body positions of {stored.shape[1]} unnamed bodies: not compared"
-    step = max(recording.num_frames // _SAMPLES, 1)
+    step = max(recording.num_frames // SAMPLES, 1)
     rows = range(0, recording.num_frames, step)
     qpos = np.array([recording.qpos[row] for row in rows], np.float64)
     layout = walker.layout
-    if order is not None:
-        qpos[:, layout.joint_qpos] = qpos[:, layout.joint_qpos][:, order]
+    reorder(qpos, layout.joint_qpos, order)
     good = np.isfinite(qpos).all(axis=1)
     if root := layout.root:
         norms = np.linalg.norm(qpos[:, root.quaternion], axis=1, keepdims=True)

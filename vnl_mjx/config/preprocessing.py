@@ -158,7 +158,7 @@ class OutputSection:
         overwrite: replace an existing file.
         report: write OUT.quality.json and OUT.quality.png beside it.
         num_threads: 0 for one per core; changes no bit of the result.
-        block_frames: frames in memory at a time, besides the longest clip.
+        block_frames: frames whose features are in memory at a time, besides the longest clip.
     """
 
     compression: Literal["gzip", "none"] = "gzip"

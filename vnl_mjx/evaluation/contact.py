@@ -67,7 +67,7 @@ class FootSlip:
 def contact_agreement(
     contacts: np.ndarray, reference: np.ndarray, valid: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How well feet stand and swing with the reference's, both found by `clips.features.ContactRule`.
+    """How well feet stand and swing with the reference's, by one rule (`config.preprocessing`).
 
     Contacts are bool [time, episode, foot]; `valid`, bool [time, episode], is what counts. Returns the share
     of feet and steps in which both stand or neither does, and F1 of the contacts of the simulation, NaN

@@ -11,8 +11,8 @@ import numpy as np
 
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.feet import foot_heights
-from vnl_mjx.clips.kinematics import forward_kinematics
+from vnl_mjx.clips.feet import FootHeights
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
@@ -88,9 +88,9 @@ def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
 def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceClips:
     """The walker's default pose with its lowest foot on the floor, at rest, as one clip."""
     qpos = walker.model.qpos0[None].copy()
-    poses = forward_kinematics(walker.model, qpos)
+    poses = Kinematics(walker.model)(qpos)
     if root := walker.root:
-        lowest = foot_heights(walker, poses.positions, poses.quaternions).min()
+        lowest = FootHeights(walker)(poses.positions, poses.quaternions).min()
         qpos[0, root.position][2] -= lowest
     still = np.repeat(qpos, num_frames, axis=0)
     return clips_from_poses(

@@ -1,8 +1,4 @@
-"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64.
-
-MuJoCo's own kinematics takes one configuration at a time; inverse kinematics here iterates on
-hundreds of frames together, so positions and Jacobians are written out with NumPy over the frames.
-"""
+"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64 (for `Problem`)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,31 +11,19 @@ from vnl_mjx.quaternions import matrix
 
 
 class Pose(NamedTuple):
-    """Pose of one body.
+    """Pose of one body."""
 
-    Attributes:
-        position: [frame, 3] metres, world.
-        rotation: [frame, 3, 3], body frame to world.
-    """
-
-    position: np.ndarray
-    rotation: np.ndarray
+    position: np.ndarray  # [frame, 3] metres, world
+    rotation: np.ndarray  # [frame, 3, 3], body frame to world
 
 
 class ChainState(NamedTuple):
-    """Poses along a chain and what its Jacobians need.
+    """Poses along a chain and what its Jacobians need."""
 
-    Attributes:
-        poses: one per body of the chain, base excluded.
-        anchors: [frame, joint, 3], a point on each joint's axis, world.
-        axes: [frame, joint, 3], unit, world.
-        joint_body: int [joint], the body (place in `poses`) that each joint moves first.
-    """
-
-    poses: list[Pose]
-    anchors: np.ndarray
-    axes: np.ndarray
-    joint_body: np.ndarray
+    poses: list[Pose]  # one per body of the chain, base excluded
+    anchors: np.ndarray  # [frame, joint, 3], a point on each joint's axis, world
+    axes: np.ndarray  # [frame, joint, 3], unit, world
+    joint_body: np.ndarray  # int [joint], the body (place in `poses`) that each joint moves first
 
 
 @dataclass(frozen=True)
@@ -61,13 +45,7 @@ class Chain:
     """
 
     def __init__(self, model: mujoco.MjModel, base: str, tip: str):
-        """Reads the chain from a compiled model.
-
-        Args:
-            model: whose first joint is the free root joint.
-            base: name of the body whose pose is given from outside.
-            tip: name of the last body, a descendant of `base`.
-        """
+        """Reads the chain below `base` to its descendant `tip`; the model's first joint is the free root."""
         path = [model.body(tip).id]
         while model.body_parentid[path[-1]] != model.body(base).id:
             path.append(int(model.body_parentid[path[-1]]))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from vnl_mjx.clips.kinematics import forward_kinematics
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.gait import pattern, rearing
-from vnl_mjx.gait.chains import Chain
-from vnl_mjx.gait.head_and_tail import neck_angles, tail_angles
+from vnl_mjx.gait.head_and_tail import neck_problem, tail_problem
+from vnl_mjx.gait.inverse_kinematics import Problem
 from vnl_mjx.gait.limb_motion import PawMotion, paw_motion
-from vnl_mjx.gait.limbs import Limb, rodent_limbs, solve_limb
+from vnl_mjx.gait.limbs import Limb, limb_problem, rodent_limbs
 from vnl_mjx.gait.parameters import smooth_step, wander
 from vnl_mjx.gait.posture import posture
 from vnl_mjx.gait.profile import GaitConfig, make_path
@@ -29,27 +29,18 @@ _STYLE_SCALE = 0.9  # rescale factor of the walker that the default style is for
 
 @dataclass(frozen=True)
 class GaitMotion:
-    """A made motion. It is synthetic: `made_by` says so, and should be shown wherever it is.
+    """A made motion. It is synthetic: `made_by` says so, and should be shown wherever it is."""
 
-    Attributes:
-        config: what it was made from.
-        qpos: float64 [frame, nq].
-        contacts: bool [frame, foot], planned stance of each of `Walker.feet`.
-        treads: [frame, foot, 3] metres, world, planned place of the planted point of each foot (in
-            rearing: where the forepaws come down again).
-        phase: [frame] strides of the left hindlimb, which touches down at whole numbers.
-        speed, turn: [frame] of the root as commanded, m/s and rad/s.
-        made_by: how.
-    """
-
-    config: GaitConfig
-    qpos: np.ndarray
-    contacts: np.ndarray
+    config: GaitConfig  # what it was made from
+    qpos: np.ndarray  # float64 [frame, nq]
+    contacts: np.ndarray  # bool [frame, foot], planned stance of each of `Walker.feet`
+    # [frame, foot, 3] metres, world, planned place of the planted point of each foot (in
+    # rearing: where the forepaws come down again)
     treads: np.ndarray
-    phase: np.ndarray
-    speed: np.ndarray
-    turn: np.ndarray
-    made_by: str = MADE_BY
+    phase: np.ndarray  # [frame] strides of the left hindlimb, which touches down at whole numbers
+    speed: np.ndarray  # [frame] of the root as commanded, m/s and rad/s
+    turn: np.ndarray  # likewise
+    made_by: str = MADE_BY  # how
 
 
 def make_gait(walker: Walker, config: GaitConfig) -> GaitMotion:
@@ -93,7 +84,7 @@ class _Maker:
         trunk = self.trunk
         if self.rearing is not None:
             raised = self.builder.rearing(trunk, self.path, self.time, self.rearing)
-            mass = forward_kinematics(self.walker.model, self._pose(raised)).center_of_mass
+            mass = Kinematics(self.walker.model)(self._pose(raised)).center_of_mass
             toes = np.mean([paw.position for paw in self.paws[:2]], axis=0)
             heading = self.path.at(self.path.heading, self.time)
             self.rearing = rearing.over_the_feet(self.rearing, mass, toes, heading)
@@ -102,9 +93,8 @@ class _Maker:
         order = np.argsort([limb.foot for limb in self.limbs])
         contacts = np.stack([self.paws[i].contact for i in order], axis=1)
         if self.rearing is not None:
-            contacts[:, [limb.foot for limb in self.limbs if limb.is_fore]] &= (
-                self.rearing.released == 0
-            )[:, None]
+            fore = [limb.foot for limb in self.limbs if limb.is_fore]
+            contacts[:, fore] &= self.rearing.released[:, None] == 0
         time = self.time[self.kept]
         return GaitMotion(
             config=self.config,
@@ -137,7 +127,7 @@ class _Maker:
 
     def _pose(self, trunk: Trunk) -> np.ndarray:
         """Everything below a given trunk, by inverse kinematics: qpos [frame, nq]."""
-        model, root = self.walker.model, FreeRoot
+        root = FreeRoot
         qpos = np.zeros((len(self.time), self.walker.nq))
         qpos[:, root.position] = trunk.root.position
         for row, rotation in zip(qpos, trunk.root.rotation, strict=True):
@@ -145,35 +135,23 @@ class _Maker:
         joints = qpos[:, self.walker.joint_qpos]
         joints[:] = self.angles
         joints[:, self.builder.spine.columns] = trunk.spine
-        neck, tail = Chain(model, "torso", "skull"), Chain(model, "pelvis", "vertebra_C30")
-        joints[:, neck.columns] = neck_angles(
-            neck,
-            self.angles[neck.columns],
-            trunk.torso,
-            self.path,
-            self.time,
-            self.gaze,
-            self.smoothness,
-        )
-        joints[:, tail.columns] = tail_angles(
-            self.walker,
-            tail,
-            trunk.pelvis,
-            self.path,
-            self.time,
-            self.style,
-            self.tail_bend,
-            self.smoothness,
-        )
-        for limb, paw in zip(self.limbs, self.paws, strict=True):
-            joints[:, limb.chain.columns] = self._limb(limb, paw, trunk)
+        path, time = self.path, self.time
+        for problem in (
+            neck_problem(self.walker, self.angles, trunk.torso, path, time, self.gaze),
+            tail_problem(self.walker, trunk.pelvis, path, time, self.style, self.tail_bend),
+            *(
+                self._limb(limb, paw, trunk)
+                for limb, paw in zip(self.limbs, self.paws, strict=True)
+            ),
+        ):
+            joints[:, problem.chain.columns] = problem.solve_smooth(self.smoothness)
         return qpos
 
-    def _limb(self, limb: Limb, paw: PawMotion, trunk: Trunk) -> np.ndarray:
+    def _limb(self, limb: Limb, paw: PawMotion, trunk: Trunk) -> Problem:
         angles = self.angles[limb.chain.columns]
         base = trunk.torso if limb.is_fore else trunk.pelvis
         if limb.is_fore and self.rearing is not None:
             paw = rearing.hanging_paw(limb, trunk.torso, paw, self.rearing)
             released = self.rearing.released[:, None]
             angles = angles + released * (rearing.hanging_angles(limb) - angles)
-        return solve_limb(limb, base, paw, angles, self.smoothness)
+        return limb_problem(limb, base, paw, angles)

@@ -4,13 +4,7 @@ import numpy as np
 
 from vnl_mjx.gait import parameters
 from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import (
-    OrientationTask,
-    PointTask,
-    Task,
-    solve,
-    solve_smooth,
-)
+from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.style import GaitStyle
 from vnl_mjx.walkers.walker import Walker
@@ -33,48 +27,35 @@ _TAIL_STILL = {
 }
 
 
-def neck_angles(
-    chain: Chain,
-    angles: np.ndarray,
-    torso: Pose,
-    path: Path,
-    time: np.ndarray,
-    gaze: np.ndarray,
-    smoothness: float,
-) -> np.ndarray:
-    """Angles [frame, joint] of the neck that keep the head level and turned where the path goes.
+def neck_problem(
+    walker: Walker, angles: np.ndarray, torso: Pose, path: Path, time: np.ndarray, gaze: np.ndarray
+) -> Problem:
+    """The neck keeps the head level and turned where the path goes.
 
-    `gaze` [frame, 2] is how far the head is turned to the left of that, and down, radians.
+    `angles` [joint] are the walker's posture; `gaze` [frame, 2] is how far the head is turned to the left
+    of that, and down, radians.
     """
+    chain = Chain(walker.model, "torso", "skull")
     heading = path.at(path.heading, time + _LOOK_AHEAD) + 0.5 * path.at(path.bend, time)
     target = euler_rotation(heading + gaze[:, 0], gaze[:, 1], np.zeros(len(time)))
-    tasks: list[Task] = [OrientationTask(len(chain.bodies) - 1, target, np.full(3, 4.0))]
-    first = solve(chain, torso, tasks, angles, 1.0)
-    return solve_smooth(chain, torso, tasks, angles, 1.0, first, smoothness)
+    tasks = [OrientationTask(len(chain.bodies) - 1, target, np.full(3, 4.0))]
+    return Problem(chain, torso, tasks, angles[chain.columns], 1.0)
 
 
-def tail_angles(
+def tail_problem(
     walker: Walker,
-    chain: Chain,
     pelvis: Pose,
     path: Path,
     time: np.ndarray,
     style: GaitStyle,
     irregular: np.ndarray,
-    smoothness: float,
-) -> np.ndarray:
-    """Angles [frame, joint] of a tail that is carried above the floor and sways against the pelvis.
+) -> Problem:
+    """The tail is carried above the floor and sways against the pelvis.
 
-    Args:
-        walker: the rodent.
-        chain: from the pelvis to the last tail vertebra.
-        pelvis: its pose.
-        path: whose turns the tail bends with, and whose phase it sways with.
-        time: [frame] seconds.
-        style: for the tail's height and sway.
-        irregular: [frame, 2] radians to the left that its first and second half are bent besides.
-        smoothness: as in `solve_smooth`.
+    It bends with the turns of the path and sways with its phase. `irregular` [frame, 2] are radians to
+    the left that its first and second half are bent besides.
     """
+    chain = Chain(walker.model, "pelvis", "vertebra_C30")
     pace = path.at(path.pace, time)
     moving = parameters.smooth_step(pace / 0.12)
     names = [walker.joint_names[column] for column in chain.columns]
@@ -89,12 +70,11 @@ def tail_angles(
     posture = np.zeros((len(time), len(names)))
     posture[:, bends] = to_left * total / len(bends)
 
-    tasks: list[Task] = []
+    tasks = []
     for name, high in _TAIL_MOVING.items():
         height = _TAIL_STILL[name] + moving * (style.tail_height * high - _TAIL_STILL[name])
         target = np.zeros((len(time), 3))
         target[:, 2] = walker.floor_height + height
         tasks.append(PointTask(chain.body(name), np.zeros(3), target, np.array([0, 0, 150.0])))
     weight = np.where([name.endswith("bend") for name in names], 8.0, 1.0)
-    first = solve(chain, pelvis, tasks, posture, weight)
-    return solve_smooth(chain, pelvis, tasks, posture, weight, first, smoothness)
+    return Problem(chain, pelvis, tasks, posture, weight)

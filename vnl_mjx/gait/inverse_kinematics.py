@@ -1,17 +1,16 @@
 """Inverse kinematics of one chain for all frames at once: damped least squares within joint limits.
 
-Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear
-parameters") on the Jacobians of `chains`, with the joints that sit at a limit and would be pushed
-through it held (projected Newton: Bertsekas 1982, "Projected Newton methods for optimization problems
-with simple constraints"). A posture term chooses among the many solutions of a redundant chain, so
-that neighbouring frames, which have neighbouring targets, get neighbouring solutions.
+Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear parameters")
+with the joints that sit at a limit and would be pushed through it held (projected Newton: Bertsekas 1982,
+"Projected Newton methods for optimization problems with simple constraints"). A posture term chooses among
+the many solutions of a redundant chain.
 
-`solve_smooth` solves a whole motion at once: the unknowns are all angles of all frames, and to the
-tasks and the posture comes the squared second difference over time, as in trajectory optimisation
-(Witkin, Kass 1988, "Spacetime constraints"). Neighbouring frames couple only over two frames, so a
-Gauss-Newton step is one solution of a banded system and takes time in proportion to the frames.
+`solve_smooth` solves a whole motion at once, with the squared second difference over time (Witkin, Kass 1988,
+"Spacetime constraints"). Neighbouring frames couple only over two frames, so a Gauss-Newton step is one
+solution of a banded system.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,19 +26,12 @@ _SMOOTH_CONVERGED = 1e-5  # radians
 
 @dataclass(frozen=True)
 class PointTask:
-    """A point of a body that should be somewhere.
+    """A point of a body that should be somewhere."""
 
-    Attributes:
-        body: place in the chain's bodies.
-        local: [3] the point in the body's frame.
-        target: [frame, 3] world.
-        weight: [3] or [frame, 3], per world axis, 1/m.
-    """
-
-    body: int
-    local: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
+    body: int  # place in the chain's bodies
+    local: np.ndarray  # [3] the point in the body's frame
+    target: np.ndarray  # [frame, 3] world
+    weight: np.ndarray  # [3] or [frame, 3], per world axis, 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
         """Weighted error [frame, 3] and its Jacobian [frame, 3, joint]."""
@@ -52,16 +44,11 @@ class PointTask:
 
 @dataclass(frozen=True)
 class OrientationTask:
-    """An orientation that a body should have.
+    """An orientation that a body should have."""
 
-    Attributes:
-        body: place in the chain's bodies.
-        target: [frame, 3, 3], body frame to world.
-        weight: [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad.
-    """
-
-    body: int
-    target: np.ndarray
+    body: int  # place in the chain's bodies
+    target: np.ndarray  # [frame, 3, 3], body frame to world
+    # [3] or [frame, 3], per axis of the target's frame (roll, pitch, yaw), 1/rad
     weight: np.ndarray
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
@@ -75,19 +62,12 @@ class OrientationTask:
 
 @dataclass(frozen=True)
 class FloorTask:
-    """Spheres of the chain that should not sink into the floor; above it they are free.
+    """Spheres of the chain that should not sink into the floor; above it they are free."""
 
-    Attributes:
-        bodies: place of each sphere's body in the chain's bodies.
-        centers: [sphere, 3] in the bodies' frames.
-        heights: [frame, sphere] least z of the centres, world.
-        weight: 1/m.
-    """
-
-    bodies: tuple[int, ...]
-    centers: np.ndarray
-    heights: np.ndarray
-    weight: float
+    bodies: tuple[int, ...]  # place of each sphere's body in the chain's bodies
+    centers: np.ndarray  # [sphere, 3] in the bodies' frames
+    heights: np.ndarray  # [frame, sphere] least z of the centres, world
+    weight: float  # 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
         """Weighted error [frame, sphere] and its Jacobian [frame, sphere, joint]."""
@@ -105,86 +85,100 @@ class FloorTask:
 Task = PointTask | OrientationTask | FloorTask
 
 
-def solve(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    posture: np.ndarray,
-    posture_weight: np.ndarray | float,
-    start: np.ndarray | None = None,
-    iterations: int = 60,
-) -> np.ndarray:
-    """Joint angles [frame, joint], within the limits, that fulfil the tasks and stay near a posture.
+@dataclass(frozen=True)
+class Problem:
+    """What a chain's joint angles [frame, joint] should fulfil; solutions are within the limits."""
 
-    Args:
-        chain: what is solved for.
-        base: pose of the body that the chain hangs on.
-        tasks: what is wanted, each with its weights.
-        posture: [frame, joint] or [joint] angles to stay near, radians.
-        posture_weight: 1/rad, one number or one per joint.
-        start: [frame, joint], `posture` unless given.
-        iterations: at most.
-    """
-    shape = (len(base.position), len(chain.columns))
-    posture = np.broadcast_to(posture, shape)
-    weight = np.broadcast_to(np.asarray(posture_weight, float), shape[1:]) ** 2
-    angles = np.clip(posture if start is None else start, chain.lower, chain.upper)
-    damping = np.full(shape[0], 1e-2)
-    cost, gradient, hessian = linearise(chain, base, tasks, angles, posture, weight)
-    for _ in range(iterations):
-        step = _step(chain, angles, gradient, hessian, damping)
-        trial = np.clip(angles + step, chain.lower, chain.upper)
-        new_cost, new_gradient, new_hessian = linearise(chain, base, tasks, trial, posture, weight)
-        better = new_cost < cost
-        damping = np.where(better, 0.3 * damping, 8.0 * damping).clip(1e-9, 1e9)
-        moved = np.abs(trial - angles).max(axis=1)
-        cost = np.where(better, new_cost, cost)
-        angles = np.where(better[:, None], trial, angles)
-        gradient = np.where(better[:, None], new_gradient, gradient)
-        hessian = np.where(better[:, None, None], new_hessian, hessian)
-        if (moved < _CONVERGED).all():
-            break
-    return angles
+    chain: Chain  # what is solved for
+    base: Pose  # pose of the body that the chain hangs on
+    tasks: Sequence[Task]  # what is wanted, each with its weights
+    posture: np.ndarray  # [frame, joint] or [joint] angles to stay near, radians
+    posture_weight: np.ndarray | float  # 1/rad, one number or one per joint
 
+    def linearise(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
+        state = self.chain.forward(self.base, angles)
+        parts = [task.linearise(state) for task in self.tasks]
+        error = np.concatenate([part[0] for part in parts], axis=1)
+        jacobian = np.concatenate([part[1] for part in parts], axis=1)
+        weight = np.broadcast_to(np.asarray(self.posture_weight, float), angles.shape[1:]) ** 2
+        away = angles - self.posture
+        cost = 0.5 * (error**2).sum(axis=1) + 0.5 * (weight * away**2).sum(axis=1)
+        transposed = np.swapaxes(jacobian, 1, 2)
+        gradient = (transposed @ error[..., None])[..., 0] + weight * away
+        return cost, gradient, transposed @ jacobian + np.diag(weight)
 
-def held_by_limits(chain: Chain, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Bool [frame, joint]: at a limit, and pushed against it by the descent."""
-    return ((angles <= chain.lower) & (gradient > 0)) | ((angles >= chain.upper) & (gradient < 0))
+    def clipped(self, angles: np.ndarray) -> np.ndarray:
+        """The angles within the joints' limits."""
+        return np.clip(angles, self.chain.lower, self.chain.upper)
 
+    def free(self, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Bool [frame, joint]: not at a limit that the descent pushes against."""
+        low = (angles <= self.chain.lower) & (gradient > 0)
+        return ~(low | ((angles >= self.chain.upper) & (gradient < 0)))
 
-def linearise(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    angles: np.ndarray,
-    posture: np.ndarray,
-    weight: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
-    state = chain.forward(base, angles)
-    parts = [task.linearise(state) for task in tasks]
-    error = np.concatenate([part[0] for part in parts], axis=1)
-    jacobian = np.concatenate([part[1] for part in parts], axis=1)
-    away = angles - posture
-    cost = 0.5 * (error**2).sum(axis=1) + 0.5 * (weight * away**2).sum(axis=1)
-    transposed = np.swapaxes(jacobian, 1, 2)
-    gradient = (transposed @ error[..., None])[..., 0] + weight * away
-    return cost, gradient, transposed @ jacobian + np.diag(weight)
+    def solve(self, iterations: int = 60) -> np.ndarray:
+        """The angles of each frame by itself."""
+        shape = len(self.base.position), len(self.chain.columns)
+        angles = self.clipped(np.broadcast_to(self.posture, shape))
+        damping = np.full(shape[0], 1e-2)
+        now = self.linearise(angles)
+        for _ in range(iterations):
+            step = _step(now[1], now[2], self.free(angles, now[1]), damping)
+            trial = self.clipped(angles + step)
+            new = self.linearise(trial)
+            better = new[0] < now[0]
+            damping = np.where(better, 0.3 * damping, 8.0 * damping).clip(1e-9, 1e9)
+            moved = np.abs(trial - angles).max(axis=1)
+            angles = np.where(better[:, None], trial, angles)
+            now = tuple(
+                np.where(better.reshape(-1, *[1] * (b.ndim - 1)), b, a)
+                for a, b in zip(now, new, strict=True)
+            )
+            if (moved < _CONVERGED).all():
+                break
+        return angles
+
+    def solve_smooth(self, smoothness: float, iterations: int = 40) -> np.ndarray:
+        """The angles of all frames, from those of each frame, so that they also change smoothly.
+
+        `smoothness` is the weight of the second difference of the angles, 1/rad.
+        """
+        angles, damping = self.solve(), 1e-3
+        if len(angles) < 3:
+            return angles
+        bands = smoothness**2 * _second_difference_bands(len(angles))
+
+        def evaluate(angles: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            cost, gradient, hessian = self.linearise(angles)
+            bending = _banded_product(bands, angles)
+            return float(cost.sum() + 0.5 * (angles * bending).sum()), gradient + bending, hessian
+
+        cost, gradient, hessian = evaluate(angles)
+        for _ in range(iterations):
+            step = _smooth_step(gradient, hessian, bands, self.free(angles, gradient), damping)
+            trial = self.clipped(angles + step)
+            new = evaluate(trial)
+            if new[0] >= cost:
+                damping *= 8.0
+                if damping > 1e8:
+                    break
+                continue
+            moved = np.abs(trial - angles).max()
+            angles, (cost, gradient, hessian) = trial, new
+            damping = max(0.3 * damping, 1e-9)
+            if moved < _SMOOTH_CONVERGED:
+                break
+        return angles
 
 
 def _step(
-    chain: Chain,
-    angles: np.ndarray,
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    damping: np.ndarray,
+    gradient: np.ndarray, hessian: np.ndarray, free: np.ndarray, damping: np.ndarray
 ) -> np.ndarray:
-    """Damped Newton step [frame, joint]; joints that a limit holds stay where they are."""
-    held = held_by_limits(chain, angles, gradient)
-    free = ~held
+    """Damped Newton step [frame, joint]; joints that are not `free` stay where they are."""
     system = hessian * free[:, :, None] * free[:, None, :]
     diagonal = np.einsum("fii->fi", system)
-    diagonal += damping[:, None] * (1.0 + diagonal) + held
+    diagonal += damping[:, None] * (1.0 + diagonal) + ~free
     step = -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
     longest = np.abs(step).max(axis=1, keepdims=True)
     return step * np.minimum(1.0, _MAX_STEP / np.maximum(longest, 1e-12))
@@ -193,59 +187,6 @@ def _step(
 def _moves(state: ChainState, body: int) -> np.ndarray:
     """1 for the joints above `body`, which move it, 0 for those below it: [joint]."""
     return (state.joint_body <= body).astype(float)
-
-
-def solve_smooth(
-    chain: Chain,
-    base: Pose,
-    tasks: list[Task],
-    posture: np.ndarray,
-    posture_weight: np.ndarray | float,
-    start: np.ndarray,
-    smoothness: float,
-    iterations: int = 40,
-) -> np.ndarray:
-    """Joint angles [frame, joint], within the limits, that also change smoothly.
-
-    Args:
-        chain: what is solved for.
-        base: pose of the body that the chain hangs on.
-        tasks: what is wanted, each with its weights.
-        posture: [frame, joint] or [joint] angles to stay near, radians.
-        posture_weight: 1/rad, one number or one per joint.
-        start: [frame, joint], a solution frame by frame.
-        smoothness: weight of the second difference of the angles, 1/rad.
-        iterations: at most.
-    """
-    posture = np.broadcast_to(posture, start.shape)
-    weight = np.broadcast_to(np.asarray(posture_weight, float), start.shape[1:]) ** 2
-    if len(start) < 3:
-        return start
-    bands = smoothness**2 * _second_difference_bands(len(start))
-
-    def evaluate(angles: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        cost, gradient, hessian = linearise(chain, base, tasks, angles, posture, weight)
-        bending = _banded_product(bands, angles)
-        return float(cost.sum() + 0.5 * (angles * bending).sum()), gradient + bending, hessian
-
-    angles, damping = start, 1e-3
-    cost, gradient, hessian = evaluate(angles)
-    for _ in range(iterations):
-        free = ~held_by_limits(chain, angles, gradient)
-        step = _smooth_step(gradient, hessian, bands, free, damping)
-        trial = np.clip(angles + step, chain.lower, chain.upper)
-        new_cost, new_gradient, new_hessian = evaluate(trial)
-        if new_cost >= cost:
-            damping *= 8.0
-            if damping > 1e8:
-                break
-            continue
-        moved = np.abs(trial - angles).max()
-        angles, cost, gradient, hessian = trial, new_cost, new_gradient, new_hessian
-        damping = max(0.3 * damping, 1e-9)
-        if moved < _SMOOTH_CONVERGED:
-            break
-    return angles
 
 
 def _second_difference_bands(frames: int) -> np.ndarray:
@@ -270,11 +211,7 @@ def _banded_product(bands: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _smooth_step(
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    bands: np.ndarray,
-    free: np.ndarray,
-    damping: float,
+    gradient: np.ndarray, hessian: np.ndarray, bands: np.ndarray, free: np.ndarray, damping: float
 ) -> np.ndarray:
     """Damped Gauss-Newton step [frame, joint]; joints that are not `free` stay where they are."""
     frames, joints = gradient.shape

@@ -10,52 +10,33 @@ from vnl_mjx.gait.pattern import Footfalls
 
 
 class PawMotion(NamedTuple):
-    """Where a paw's planted point should be, and how the digits should be turned.
+    """Where a paw's planted point should be, and how the digits should be turned."""
 
-    Attributes:
-        position: [frame, 3] metres, world.
-        rotation: [frame, 3, 3].
-        contact: bool [frame].
-        loose: [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed.
-    """
-
-    position: np.ndarray
-    rotation: np.ndarray
-    contact: np.ndarray
+    position: np.ndarray  # [frame, 3] metres, world
+    rotation: np.ndarray  # [frame, 3, 3]
+    contact: np.ndarray  # bool [frame]
+    # [frame] 0 in stance, where both are to be met exactly, 1 where they may be missed
     loose: np.ndarray
 
 
 class PawStyle(NamedTuple):
-    """How a paw rolls over and swings; angles in radians, positive with the digits' tips down.
+    """How a paw rolls over and swings; angles in radians, positive with the digits' tips down."""
 
-    Attributes:
-        clearance: metres that the planted point rises in swing.
-        touchdown, liftoff: pitch at the two ends of a stance.
-        roll_over: seconds before lift-off in which the paw rises onto its tips, at most; it never
-            takes more than 0.45 of a stance.
-        early_swing, late_swing: pitch after a quarter and after four fifths of the swing.
-    """
-
-    clearance: float
-    touchdown: float
-    liftoff: float
+    clearance: float  # metres that the planted point rises in swing
+    touchdown: float  # pitch at the two ends of a stance
+    liftoff: float  # likewise
+    # seconds before lift-off in which the paw rises onto its tips, at most; it never takes more
+    # than 0.45 of a stance
     roll_over: float
-    early_swing: float
-    late_swing: float
+    early_swing: float  # pitch after a quarter and after four fifths of the swing
+    late_swing: float  # likewise
 
 
 _RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slows down
 
 
 def paw_motion(footfalls: Footfalls, style: PawStyle, time: np.ndarray, height: float) -> PawMotion:
-    """Motion of one paw at `time` [frame].
-
-    Args:
-        footfalls: when and where it stands.
-        style: of the arcs.
-        time: seconds.
-        height: z of the planted point in stance, metres, world.
-    """
+    """Motion of one paw at `time` [frame]; `height` is the planted point's z in stance, metres, world."""
     row, standing, swung = footfalls.locate(time)
     after = np.minimum(row + 1, len(footfalls.start) - 1)
     share = _travelled(swung)

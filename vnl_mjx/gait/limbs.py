@@ -1,21 +1,13 @@
 """The rodent's four limbs: their chains, the point of each paw that is planted, and their angles."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.gait.chains import Chain, Pose
-from vnl_mjx.gait.inverse_kinematics import (
-    FloorTask,
-    OrientationTask,
-    PointTask,
-    Task,
-    solve,
-    solve_smooth,
-)
+from vnl_mjx.gait.inverse_kinematics import FloorTask, OrientationTask, PointTask, Problem
 from vnl_mjx.gait.limb_motion import PawMotion
 from vnl_mjx.gait.posture import unsided
 from vnl_mjx.quaternions import matrix
@@ -32,53 +24,24 @@ _POSTURE = 0.5  # 1/rad
 _DIGITS = {"toe": 5.0, "finger": 0.8}  # 1/rad; the toes stay in line with the foot
 
 
-class Spheres(NamedTuple):
-    """Spheres of a chain.
-
-    Attributes:
-        bodies: place of each sphere's body in the chain's bodies.
-        centers: [sphere, 3] in the bodies' frames, metres.
-        heights: [sphere] z of the centre of a sphere on the floor, world.
-    """
-
-    bodies: tuple[int, ...]
-    centers: np.ndarray
-    heights: np.ndarray
-
-
 @dataclass(frozen=True)
 class Limb:
-    """One limb.
+    """One limb."""
 
-    Attributes:
-        name: "hind_L", "hind_R", "fore_L" or "fore_R".
-        side: 1 left, -1 right.
-        is_fore: a forelimb.
-        foot: row of the limb's paw among `Walker.feet`.
-        chain: from the trunk to the digits.
-        joints: names of the chain's joints without their side.
-        tread: [3] the planted point in the digits' frame: the centre of the middle digit's tip.
-        tread_radius: of the tip, metres; the planted point is this far above the floor.
-        spheres: what must stay above the floor, and how high in stance.
-    """
-
-    name: str
-    side: int
-    is_fore: bool
-    foot: int
-    chain: Chain
-    joints: tuple[str, ...]
+    name: str  # "hind_L", "hind_R", "fore_L" or "fore_R"
+    side: int  # 1 left, -1 right
+    is_fore: bool  # a forelimb
+    foot: int  # row of the limb's paw among `Walker.feet`
+    chain: Chain  # from the trunk to the digits
+    joints: tuple[str, ...]  # names of the chain's joints without their side
+    # [3] the planted point in the digits' frame: the centre of the middle digit's tip
     tread: np.ndarray
-    tread_radius: float
-    spheres: Spheres
+    tread_radius: float  # of the tip, metres; the planted point is this far above the floor
+    above_floor: FloorTask  # what must not sink into the floor; heights [sphere] in stance
 
 
 def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
-    """The limbs hind_L, hind_R, fore_L, fore_R.
-
-    Raises:
-        UserError: if the walker's model is not dm_control's rodent.
-    """
+    """The limbs hind_L, hind_R, fore_L, fore_R of dm_control's rodent; UserError for another model."""
     try:
         return tuple(_limb(walker, kind, side) for kind in ("hind", "fore") for side in ("L", "R"))
     except (KeyError, ValueError) as error:
@@ -89,35 +52,23 @@ def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
         ) from error
 
 
-def solve_limb(
-    limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray, smoothness: float
-) -> np.ndarray:
-    """Angles [frame, joint] of a limb whose paw moves as given.
+def limb_problem(limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray) -> Problem:
+    """A limb whose paw moves as given.
 
-    Args:
-        limb: of the walker.
-        base: pose of the torso (forelimbs) or the pelvis (hindlimbs).
-        motion: of the paw.
-        angles: [joint] or [frame, joint] posture to stay near, radians.
-        smoothness: as in `solve_smooth`.
+    `base` is the torso (forelimbs) or the pelvis (hindlimbs), `angles` [joint] or [frame, joint] the
+    posture to stay near, radians.
     """
     digits = len(limb.chain.bodies) - 1
     loose = motion.loose[:, None]
     planted = _SWINGING + (_PLANTED - _SWINGING) * (1 - loose) ** 4
     turned = _TURNED * (1 - (1 - _LEAST_TURNED) * loose)
-    tasks: list[Task] = [
+    tasks = [
         PointTask(digits, limb.tread, motion.position, np.repeat(planted, 3, axis=1)),
         OrientationTask(digits, motion.rotation, turned),
-        FloorTask(
-            limb.spheres.bodies,
-            limb.spheres.centers,
-            limb.spheres.heights + _CLEARANCE * loose,
-            _ABOVE_FLOOR,
-        ),
+        replace(limb.above_floor, heights=limb.above_floor.heights + _CLEARANCE * loose),
     ]
     weight = np.array([_DIGITS.get(joint, _POSTURE) for joint in limb.joints])
-    first = solve(limb.chain, base, tasks, angles, weight)
-    return solve_smooth(limb.chain, base, tasks, angles, weight, first, smoothness)
+    return Problem(limb.chain, base, tasks, angles, weight)
 
 
 def _limb(walker: Walker, kind: str, side: str) -> Limb:
@@ -131,16 +82,16 @@ def _limb(walker: Walker, kind: str, side: str) -> Limb:
         name=f"{kind}_{side}",
         side=1 if side == "L" else -1,
         is_fore=kind == "fore",
-        foot=_row(walker, mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, f"{paw}_{side}")),
+        foot=walker.feet.tolist().index(model.body(f"{paw}_{side}").id),
         chain=chain,
         joints=tuple(unsided(walker.joint_names[column]) for column in chain.columns),
         tread=ends[np.argmax(ends[:, 0])],
         tread_radius=float(model.geom_size[geom, 0]),
-        spheres=_spheres(walker, chain),
+        above_floor=_above_floor(walker, chain),
     )
 
 
-def _spheres(walker: Walker, chain: Chain) -> Spheres:
+def _above_floor(walker: Walker, chain: Chain) -> FloorTask:
     """The spheres of all geoms of a chain: ends of capsules, middles of ellipsoids (thinnest way)."""
     model = walker.model
     bodies, centers, heights = [], [], []
@@ -154,11 +105,4 @@ def _spheres(walker: Walker, chain: Chain) -> Spheres:
                 bodies.append(place)
                 centers.append(model.geom_pos[geom] + end * along)
                 heights.append(walker.floor_height + (size[0] if is_capsule else size.min()))
-    return Spheres(tuple(bodies), np.array(centers), np.array(heights))
-
-
-def _row(walker: Walker, body: int) -> int:
-    rows = np.flatnonzero(walker.feet == body)
-    if len(rows) != 1:
-        raise ValueError(f"{walker.body_names[body]!r} is none of the walker's feet")
-    return int(rows[0])
+    return FloorTask(tuple(bodies), np.array(centers), np.array(heights), _ABOVE_FLOOR)

@@ -37,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
-    """Configurations by clip name that the options ask for.
-
-    Raises:
-        UserError: if an option cannot be read.
-    """
+    """Configurations by clip name that the options ask for; UserError if one cannot be read."""
     if options.clips < 1:
         raise UserError(f"--clips: expected 1 or more, found {options.clips}")
     numbers = range(options.seed, options.seed + options.clips)
@@ -52,21 +48,18 @@ def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
             for seed, suite in suites.items()
             for name, config in suite.items()
         }
-    return {
-        f"{options.behaviour}_{seed}": GaitConfig(
-            behaviour=options.behaviour,
-            speed=options.speed,
-            turn=options.turn,
-            seconds=options.seconds,
-            rate_hz=options.rate,
-            seed=seed,
-            start_ramp=options.start_ramp,
-            stop_ramp=options.stop_ramp,
-            profile=_profile(options.profile),
-            variation=options.variation,
-        )
-        for seed in numbers
-    }
+    config = GaitConfig(
+        behaviour=options.behaviour,
+        speed=options.speed,
+        turn=options.turn,
+        seconds=options.seconds,
+        rate_hz=options.rate,
+        start_ramp=options.start_ramp,
+        stop_ramp=options.stop_ramp,
+        profile=_profile(options.profile),
+        variation=options.variation,
+    )
+    return {f"{options.behaviour}_{seed}": replace(config, seed=seed) for seed in numbers}
 
 
 def _profile(text: str) -> tuple[tuple[float, float, float], ...]:
@@ -82,13 +75,7 @@ def _profile(text: str) -> tuple[tuple[float, float, float], ...]:
 
 
 def gait_suite(seed: int = 0, seconds: float = 5.0, rate_hz: float = 50.0) -> dict[str, GaitConfig]:
-    """Configurations by clip name; each clip has a seed of its own.
-
-    Args:
-        seed: of the set; another seed gives the same behaviours with other variations.
-        seconds: of every clip, at least 4.
-        rate_hz: frames per second.
-    """
+    """Configurations by clip name, each with a seed of its own from the set's; at least 4 `seconds`."""
     middle = 0.5 * seconds
     configs = {
         "walk_slow": GaitConfig(speed=0.10),

@@ -18,40 +18,26 @@ _ORDER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Foothold:
-    """Where a limb stands, relative to the trunk, in the middle of its stance.
+    """Where a limb stands, relative to the trunk, in the middle of its stance."""
 
-    Attributes:
-        ahead: metres ahead of the root.
-        aside: metres to the limb's own side.
-        toe_out: radians that the paw points to that side.
-    """
-
-    ahead: float
-    aside: float
-    toe_out: float
+    ahead: float  # metres ahead of the root
+    aside: float  # metres to the limb's own side
+    toe_out: float  # radians that the paw points to that side
 
 
 @dataclass(frozen=True)
 class Footfalls:
-    """The stances of one limb, in order; between two of them it swings.
+    """The stances of one limb, in order; between two of them it swings."""
 
-    Attributes:
-        start, end: [stance] seconds.
-        position: [stance, 2] of the planted point, world.
-        yaw: [stance] of the paw, world.
-    """
-
-    start: np.ndarray
-    end: np.ndarray
-    position: np.ndarray
-    yaw: np.ndarray
+    start: np.ndarray  # [stance] seconds
+    end: np.ndarray  # likewise
+    position: np.ndarray  # [stance, 2] of the planted point, world
+    yaw: np.ndarray  # [stance] of the paw, world
 
     def locate(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where in the step cycle the limb is.
+        """Where in the step cycle the limb is, [frame] each.
 
-        Returns:
-            Row of the stance [frame] that it is in or swings from, whether it stands (bool), and how
-            much of the swing is over (0 in stance).
+        Row of the stance that it is in or swings from, whether it stands, how much of the swing is over.
         """
         row = np.clip(np.searchsorted(self.start, time, side="right") - 1, 0, len(self.start) - 1)
         after = np.minimum(row + 1, len(self.start) - 1)
@@ -76,14 +62,10 @@ def limb_phase(path: Path, is_fore: bool, side: int, is_trot: bool) -> np.ndarra
 def footfalls(
     path: Path, phase: np.ndarray, foothold: Foothold, side: int, scatter: np.ndarray
 ) -> Footfalls:
-    """Footfalls of one limb along the path.
+    """Footfalls of one limb, whose phase is [sample], along a path that begins before the motion.
 
-    Args:
-        path: with samples before and after the motion.
-        phase: [sample] of the limb.
-        foothold: relative to the trunk.
-        side: 1 left, -1 right.
-        scatter: [step, 2] metres that successive footholds are off by; it is used cyclically.
+    `side` is 1 on the left, -1 on the right; `scatter` [step, 2] are metres that successive footholds
+    are off by, used cyclically.
     """
     numbers = np.arange(np.ceil(phase[0]), np.floor(phase[-1]) + 1)
     touchdown = np.interp(numbers, phase, path.time)

@@ -23,47 +23,67 @@ _TURN_RADIUS = 0.045  # metres from the trunk's middle to the feet: a turn on th
 
 @dataclass(frozen=True)
 class GaitConfig:
-    """One made motion.
+    """One made motion."""
 
-    Attributes:
-        behaviour: "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s);
-            "trot" moves diagonal limbs together at any speed; "stand" and "rear" stay in place.
-        speed: of the root along its path, m/s, 0 to 0.7.
-        turn: heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is
-            turn / speed (1/m).
-        seconds: of motion.
-        rate_hz: frames per second.
-        seed: of the variation between clips.
-        start_ramp: seconds from rest to speed at the beginning; 0 begins in full motion.
-        stop_ramp: seconds from speed to rest at the end, where the animal then stands for
-            `stop_rest` seconds.
-        stop_rest: seconds at rest after `stop_ramp`.
-        profile: (time, speed, turn) knots that replace speed, turn and ramps; between knots both
-            change smoothly, before the first and after the last they stay.
-        rear_pitch: of the trunk at the height of rearing, radians above the horizontal.
-        variation: size of what the seed varies; 0 makes every seed the same.
-    """
-
+    # "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s); "trot"
+    # moves diagonal limbs together at any speed; "stand" and "rear" stay in place
     behaviour: Behaviour = "walk"
-    speed: float = 0.2
+    speed: float = 0.2  # of the root along its path, m/s, 0 to 0.7
+    # heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is turn /
+    # speed (1/m)
     turn: float = 0.0
-    seconds: float = 5.0
-    rate_hz: float = 50.0
-    seed: int = 0
-    start_ramp: float = 0.0
+    seconds: float = 5.0  # of motion
+    rate_hz: float = 50.0  # frames per second
+    seed: int = 0  # of the variation between clips
+    start_ramp: float = 0.0  # seconds from rest to speed at the beginning; 0 begins in full motion
+    # seconds from speed to rest at the end, where the animal then stands for `stop_rest`
+    # seconds
     stop_ramp: float = 0.0
-    stop_rest: float = 0.9
+    stop_rest: float = 0.9  # seconds at rest after `stop_ramp`
+    # (time, speed, turn) knots that replace speed, turn and ramps; between knots both change
+    # smoothly, before the first and after the last they stay
     profile: tuple[tuple[float, float, float], ...] = ()
+    # of the trunk at the height of rearing, radians above the horizontal
     rear_pitch: float = math.radians(60)
-    variation: float = 1.0
+    variation: float = 1.0  # size of what the seed varies; 0 makes every seed the same
 
     def check(self) -> None:
-        """Refuses values out of range.
-
-        Raises:
-            UserError: naming the value and its range.
-        """
-        _check(self)
+        """Raises UserError for the first value out of range."""
+        wanted = {
+            "behaviour": (self.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
+            "speed": (0 <= self.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
+            "turn": (abs(self.turn) <= _TURN, f"-{_TURN} to {_TURN} rad/s"),
+            "seconds": (0.1 <= self.seconds <= 3600, "0.1 to 3600 s"),
+            "rate_hz": (20 <= self.rate_hz <= 1000, "20 to 1000 Hz"),
+            "rear_pitch": (0.2 <= self.rear_pitch <= 1.3, "0.2 to 1.3 rad"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "variation": (0 <= self.variation <= 2, "0 to 2"),
+            "start_ramp": (0 <= self.start_ramp <= self.seconds, "0 to `seconds`"),
+            "stop_ramp": (0 <= self.stop_ramp <= self.seconds, "0 to `seconds`"),
+            "stop_rest": (self.stop_rest >= 0, "0 s or more"),
+        }
+        for name, (is_good, range_) in wanted.items():
+            if not is_good:
+                raise UserError(f"gait.{name}: expected {range_}, found {getattr(self, name)}")
+        if self.start_ramp + self.stop_ramp + self.stop_rest * (self.stop_ramp > 0) > (
+            self.seconds
+        ):
+            raise UserError(
+                f"gait.seconds: expected at least start_ramp + stop_ramp + stop_rest, found "
+                f"{self.seconds}; make it longer"
+            )
+        knots = np.array(self.profile, float).reshape(-1, 3)
+        if len(knots) and (
+            (np.diff(knots[:, 0]) <= 0).any()
+            or not np.isfinite(knots).all()
+            or (knots[:, 1] < 0).any()
+            or (knots[:, 1] > parameters.FASTEST).any()
+            or (np.abs(knots[:, 2]) > _TURN).any()
+        ):
+            raise UserError(
+                "gait.profile: expected rising times with speeds of 0 to "
+                f"{parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {self.profile}"
+            )
 
     def knots(self) -> np.ndarray:
         """(time, speed, turn) [knot, 3] that the motion goes through."""
@@ -80,27 +100,18 @@ class GaitConfig:
 
 @dataclass(frozen=True)
 class Path:
-    """Where the root goes, on a time grid that begins before frame 0 and ends after the last.
+    """Where the root goes, on a time grid that begins before frame 0 and ends after the last."""
 
-    Attributes:
-        time: [sample] seconds.
-        position: [sample, 2] metres.
-        heading, speed, turn: [sample] rad, m/s, rad/s.
-        pace: [sample] m/s, speed at which the feet must be moved (turning counts).
-        bend: [sample] rad, angle between shoulders' and hips' heading, positive in a left turn.
-        frequency: [sample] strides per second.
-        phase: [sample] of the left hindlimb, strides.
-    """
-
-    time: np.ndarray
-    position: np.ndarray
-    heading: np.ndarray
-    speed: np.ndarray
-    turn: np.ndarray
-    pace: np.ndarray
+    time: np.ndarray  # [sample] seconds
+    position: np.ndarray  # [sample, 2] metres
+    heading: np.ndarray  # [sample] rad, m/s, rad/s
+    speed: np.ndarray  # likewise
+    turn: np.ndarray  # likewise
+    pace: np.ndarray  # [sample] m/s, speed at which the feet must be moved (turning counts)
+    # [sample] rad, angle between shoulders' and hips' heading, positive in a left turn
     bend: np.ndarray
-    frequency: np.ndarray
-    phase: np.ndarray
+    frequency: np.ndarray  # [sample] strides per second
+    phase: np.ndarray  # [sample] of the left hindlimb, strides
 
     def at(self, values: np.ndarray, time: np.ndarray) -> np.ndarray:
         """One of the path's fields, interpolated linearly at `time`."""
@@ -114,11 +125,8 @@ def make_path(
 ) -> Path:
     """Follows the configuration's speeds and heading rates.
 
-    Args:
-        config: what to do.
-        trunk_length: metres between shoulders and hips.
-        first_phase: phase of the left hindlimb at time 0, in strides.
-        frequency: factor on the stride frequency of the literature.
+    `trunk_length` is in metres between shoulders and hips, `first_phase` that of the left hindlimb at
+    time 0, in strides, `frequency` a factor on the stride frequency of the literature.
     """
     knots = config.knots()
     time = np.arange(-_MARGIN, config.seconds + _MARGIN + _STEP / 2, _STEP)
@@ -156,46 +164,3 @@ def _between_knots(time: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.
     share = parameters.smooth_step((time - knots[row, 0]) / span)[:, None]
     values = knots[row, 1:] + share * (knots[after, 1:] - knots[row, 1:])
     return values[:, 0], values[:, 1]
-
-
-def _check(config: GaitConfig) -> None:
-    """Refuses values out of range."""
-    wanted = {
-        "behaviour": (config.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
-        "speed": (0 <= config.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
-        "turn": (abs(config.turn) <= _TURN, f"-{_TURN} to {_TURN} rad/s"),
-        "seconds": (0.1 <= config.seconds <= 3600, "0.1 to 3600 s"),
-        "rate_hz": (20 <= config.rate_hz <= 1000, "20 to 1000 Hz"),
-        "rear_pitch": (0.2 <= config.rear_pitch <= 1.3, "0.2 to 1.3 rad"),
-        "seed": (config.seed >= 0, "0 or more"),
-        "variation": (0 <= config.variation <= 2, "0 to 2"),
-        "start_ramp": (0 <= config.start_ramp <= config.seconds, "0 to `seconds`"),
-        "stop_ramp": (0 <= config.stop_ramp <= config.seconds, "0 to `seconds`"),
-        "stop_rest": (config.stop_rest >= 0, "0 s or more"),
-    }
-    for name, (is_good, range_) in wanted.items():
-        if not is_good:
-            raise UserError(f"gait.{name}: expected {range_}, found {getattr(config, name)}")
-    if config.start_ramp + config.stop_ramp + config.stop_rest * (config.stop_ramp > 0) > (
-        config.seconds
-    ):
-        raise UserError(
-            f"gait.seconds: expected at least start_ramp + stop_ramp + stop_rest, found "
-            f"{config.seconds}; make it longer"
-        )
-    _check_profile(config)
-
-
-def _check_profile(config: GaitConfig) -> None:
-    knots = np.array(config.profile, float).reshape(-1, 3) if config.profile else np.zeros((0, 3))
-    if len(knots) and (
-        (np.diff(knots[:, 0]) <= 0).any()
-        or not np.isfinite(knots).all()
-        or (knots[:, 1] < 0).any()
-        or (knots[:, 1] > parameters.FASTEST).any()
-        or (np.abs(knots[:, 2]) > _TURN).any()
-    ):
-        raise UserError(
-            "gait.profile: expected rising times with speeds of 0 to "
-            f"{parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {config.profile}"
-        )

@@ -19,38 +19,21 @@ _RELEASE = 0.35  # seconds in which a forepaw leaves the floor for the chest
 
 @dataclass(frozen=True)
 class Rearing:
-    """How far a rearing is on, at each frame.
+    """How far a rearing is on, at each frame."""
 
-    Attributes:
-        leaning: [frame] 0 to 1, share of the weight's way back.
-        raised: [frame] 0 to 1, share of the trunk's rise.
-        released: [frame] 0 to 1, share of the forepaws' way from the floor to the chest.
-        back: [frame] metres that the hips have gone back.
-        pitch: of the chest when fully raised, radians above the horizontal.
-        extension: of the spine when fully raised, radians.
-        hip_rise: of the hips when fully raised, metres.
-    """
-
-    leaning: np.ndarray
-    raised: np.ndarray
-    released: np.ndarray
-    back: np.ndarray
-    pitch: float
-    extension: float = 0.25
-    hip_rise: float = 0.0
+    leaning: np.ndarray  # [frame] 0 to 1, share of the weight's way back
+    raised: np.ndarray  # [frame] 0 to 1, share of the trunk's rise
+    released: np.ndarray  # [frame] 0 to 1, share of the forepaws' way from the floor to the chest
+    back: np.ndarray  # [frame] metres that the hips have gone back
+    pitch: float  # of the chest when fully raised, radians above the horizontal
 
 
 def schedule(
     time: np.ndarray, seconds: float, pitch: float, rng: np.random.Generator, variation: float
 ) -> Rearing:
-    """When the animal goes up and comes down again; the hips are not moved back yet.
+    """When the animal goes up and comes down again in so many seconds; the hips are not moved back yet.
 
-    Args:
-        time: [frame] seconds.
-        seconds: of the motion; the times scale with it.
-        pitch: of the chest when fully raised, radians.
-        rng: of the variation of the times.
-        variation: its size, 1 usual.
+    `pitch` of the chest when fully raised is in radians, the times vary by `variation`, 1 usual.
     """
     scale = seconds / 5.0
     draws = variation * rng.uniform(-1, 1, 4)

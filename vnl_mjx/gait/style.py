@@ -1,7 +1,6 @@
-"""How the rodent moves: sizes that are not functions of speed, and their variation between clips.
+"""How the rodent moves: sizes (metres, radians) that are not functions of speed, and their variation.
 
-Metres and radians. docs/gait.md says which are published, which are read off the real clips, and
-which were chosen by eye and by the reach of the model's limbs.
+docs/gait.md says which are published, read off the real clips, or chosen by eye and the limbs' reach.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,53 +22,34 @@ _FORE_PAW = PawStyle(
 
 @dataclass(frozen=True)
 class TrunkStyle:
-    """Carriage and oscillations of the trunk.
+    """Carriage and oscillations of the trunk."""
 
-    Attributes:
-        hip_height, shoulder_height: of the hip and shoulder joints above the floor.
-        arch: share of the real (sitting) clips' flexion of the spine that is kept.
-        pelvis_yaw, chest_yaw: swing of the two girdles about the vertical, once a stride, each
-            towards the limb that reaches forward.
-        sway: sideways over the standing hindlimb, in a slow walk.
-        bob: up and down, twice a stride.
-        roll: once a stride, in a slow walk.
-    """
-
-    hip_height: float = 0.051
-    shoulder_height: float = 0.055
-    arch: float = 0.3
+    hip_height: float = 0.051  # of the hip and shoulder joints above the floor
+    shoulder_height: float = 0.055  # likewise
+    arch: float = 0.3  # share of the real (sitting) clips' flexion of the spine that is kept
+    # swing of the two girdles about the vertical, once a stride, each towards the limb that
+    # reaches forward
     pelvis_yaw: float = 0.09
-    chest_yaw: float = 0.03
-    sway: float = 0.002
-    bob: float = 0.001
-    roll: float = 0.02
+    chest_yaw: float = 0.03  # likewise
+    sway: float = 0.002  # sideways over the standing hindlimb, in a slow walk
+    bob: float = 0.001  # up and down, twice a stride
+    roll: float = 0.02  # once a stride, in a slow walk
 
 
 @dataclass(frozen=True)
 class GaitStyle:
-    """Everything that makes one animal's gait its own.
+    """Everything that makes one animal's gait its own."""
 
-    Attributes:
-        trunk: carriage and oscillations.
-        hind, fore: where the limbs stand.
-        hind_paw, fore_paw: how their paws roll and swing.
-        scatter: standard deviation of successive footholds.
-        frequency: factor on the stride frequency of the literature.
-        head_pitch: that the nose points down.
-        tail_height: factor on the height that the tail is carried at.
-        tail_sway: that the tail's tip turns to either side once a stride.
-    """
-
-    trunk: TrunkStyle = field(default_factory=TrunkStyle)
-    hind: Foothold = _HIND
-    fore: Foothold = _FORE
-    hind_paw: PawStyle = _HIND_PAW
-    fore_paw: PawStyle = _FORE_PAW
-    scatter: float = 0.001
-    frequency: float = 1.15
-    head_pitch: float = 0.12
-    tail_height: float = 1.0
-    tail_sway: float = 0.35
+    trunk: TrunkStyle = field(default_factory=TrunkStyle)  # carriage and oscillations
+    hind: Foothold = _HIND  # where the limbs stand
+    fore: Foothold = _FORE  # likewise
+    hind_paw: PawStyle = _HIND_PAW  # how their paws roll and swing
+    fore_paw: PawStyle = _FORE_PAW  # likewise
+    scatter: float = 0.001  # standard deviation of successive footholds
+    frequency: float = 1.15  # factor on the stride frequency of the literature
+    head_pitch: float = 0.12  # that the nose points down
+    tail_height: float = 1.0  # factor on the height that the tail is carried at
+    tail_sway: float = 0.35  # that the tail's tip turns to either side once a stride
 
 
 def scaled(style: GaitStyle, size: float) -> GaitStyle:
@@ -98,12 +78,9 @@ def scaled(style: GaitStyle, size: float) -> GaitStyle:
 
 
 def varied(style: GaitStyle, rng: np.random.Generator, size: float) -> GaitStyle:
-    """Another animal's style, or the same one's on another day.
+    """Another animal's style, or the same one's on another day; size 0 gives `style` itself, 1 is usual.
 
-    Args:
-        style: to vary.
-        rng: as many draws are taken whatever the size.
-        size: 0 gives `style` itself, 1 the usual differences.
+    As many random draws are taken whatever the size.
     """
     draws = iter(size * rng.uniform(-1, 1, 16))
 

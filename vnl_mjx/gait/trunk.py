@@ -12,53 +12,25 @@ from vnl_mjx.gait.style import TrunkStyle
 from vnl_mjx.walkers.walker import Walker
 
 _BREATHING_HZ, _BREATHING_RISE = 1.6, 0.0004  # assumed: about 95 breaths a minute, at rest
+_REARING_EXTENSION = 0.25  # of the spine when fully raised, radians
 # A trot whose duty factor is below one half flies: the trunk then falls and rises more.
 _RUNNING_BOB = 0.8
 
 
 class Trunk(NamedTuple):
-    """The trunk's motion.
+    """The trunk's motion."""
 
-    Attributes:
-        root: pose of the free root joint.
-        torso, pelvis: poses of these bodies.
-        spine: [frame, joint] angles of the chain from torso to pelvis, radians.
-    """
-
-    root: Pose
-    torso: Pose
-    pelvis: Pose
-    spine: np.ndarray
-
-
-class _Carriage(NamedTuple):
-    """What the trunk does besides following its path, [frame] each; metres and radians.
-
-    Attributes:
-        place: [frame, 2] of the root.
-        yaw, roll: of the chest.
-        lateral, extension: of the whole spine; positive turns the pelvis left, and its back end up.
-        rise: over the style's heights.
-    """
-
-    place: np.ndarray
-    yaw: np.ndarray
-    roll: np.ndarray
-    lateral: np.ndarray
-    rise: np.ndarray
+    root: Pose  # pose of the free root joint
+    torso: Pose  # poses of these bodies
+    pelvis: Pose  # likewise
+    spine: np.ndarray  # [frame, joint] angles of the chain from torso to pelvis, radians
 
 
 class TrunkBuilder:
     """Makes the trunk's motion of one walker in one style."""
 
     def __init__(self, walker: Walker, style: TrunkStyle, angles: np.ndarray):
-        """Prepares for one walker.
-
-        Args:
-            walker: the rodent.
-            style: of the carriage.
-            angles: [joint] posture, radians.
-        """
+        """Prepares for one rodent; `angles` [joint] are its posture, radians."""
         model = walker.model
         self.spine = Chain(model, "torso", "pelvis")
         self._style = style
@@ -80,53 +52,10 @@ class TrunkBuilder:
     def walking(
         self, path: Path, time: np.ndarray, rng: np.random.Generator, variation: float
     ) -> Trunk:
-        """The trunk of an animal that follows a path, or stands where the path does.
+        """The trunk at `time` [frame] of an animal that follows a path, or stands where the path does.
 
-        Args:
-            path: of the root.
-            time: [frame] seconds.
-            rng: of the irregular part.
-            variation: size of the irregular part, 1 usual.
+        `variation` is the size of the irregular part, 1 usual.
         """
-        carriage = self._carriage(path, time, rng, variation)
-        spine = self._spine(carriage.lateral, np.zeros(len(time)))
-        pitch, height = self._level(spine)
-        root = Pose(
-            np.column_stack([carriage.place, height + carriage.rise]),
-            euler_rotation(carriage.yaw, pitch, carriage.roll),
-        )
-        return self._assemble(root, spine)
-
-    def rearing(self, standing: Trunk, path: Path, time: np.ndarray, rearing: Rearing) -> Trunk:
-        """The standing trunk, raised about the hips.
-
-        Args:
-            standing: the same animal's trunk had it not reared.
-            path: whose heading it rears in.
-            time: [frame] seconds.
-            rearing: how far, and how far the hips have gone back.
-        """
-        raised = rearing.raised
-        lateral = np.zeros(len(time))
-        spine = standing.spine + self._spine(lateral, rearing.extension * raised) - self._posture
-        spine = np.clip(spine, self.spine.lower, self.spine.upper)
-        forward = standing.root.rotation[:, :, 0]
-        yaw = np.arctan2(forward[:, 1], forward[:, 0])
-        level = -np.arcsin(forward[:, 2])
-        pitch = level + raised * (-rearing.pitch - level)
-        rotation = euler_rotation(yaw, pitch, np.zeros(len(time)))
-        heading = path.at(path.heading, time)
-        hips = self._hip_point(standing.pelvis)
-        hips[:, 0] -= rearing.back * np.cos(heading)
-        hips[:, 1] -= rearing.back * np.sin(heading)
-        hips[:, 2] += rearing.hip_rise * raised
-        trial = self._assemble(Pose(standing.root.position, rotation), spine)
-        shift = hips - self._hip_point(trial.pelvis)
-        return self._assemble(Pose(standing.root.position + shift, rotation), spine)
-
-    def _carriage(
-        self, path: Path, time: np.ndarray, rng: np.random.Generator, variation: float
-    ) -> _Carriage:
         style = self._style
         pace, phase = path.at(path.pace, time), path.at(path.phase, time)
         heading, bend = path.at(path.heading, time), path.at(path.bend, time)
@@ -141,20 +70,40 @@ class TrunkBuilder:
         first_breath = min(variation, 1.0) * rng.uniform()
         breath = np.sin(2 * np.pi * (_BREATHING_HZ * time + first_breath))
 
+        # positive turns the pelvis left
+        lateral = -bend - (style.pelvis_yaw + style.chest_yaw) * reach
+        spine = self._spine(lateral, np.zeros(len(time)))
+        pitch, height = self._level(spine)
         left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
         forward = np.stack([np.cos(heading), np.sin(heading)], axis=1)
         aside = style.sway * lean + 0.001 * drift[:, 2]
-        return _Carriage(
-            place=path.at(path.position, time)
-            + aside[:, None] * left
-            + 0.001 * drift[:, 3:] * forward,
-            yaw=heading + 0.5 * bend + style.chest_yaw * reach + 0.02 * drift[:, 0],
-            roll=style.roll * lean,
-            lateral=-bend - (style.pelvis_yaw + style.chest_yaw) * reach,
-            rise=(1 - moving) * _BREATHING_RISE * breath
-            + 0.0007 * drift[:, 1]
-            - style.bob * bob * np.cos(4 * np.pi * (phase - middle)),
+        place = (
+            path.at(path.position, time) + aside[:, None] * left + 0.001 * drift[:, 3:] * forward
         )
+        rise = (1 - moving) * _BREATHING_RISE * breath + 0.0007 * drift[:, 1]
+        rise = rise - style.bob * bob * np.cos(4 * np.pi * (phase - middle))
+        yaw = heading + 0.5 * bend + style.chest_yaw * reach + 0.02 * drift[:, 0]
+        rotation = euler_rotation(yaw, pitch, style.roll * lean)
+        return self._assemble(Pose(np.column_stack([place, height + rise]), rotation), spine)
+
+    def rearing(self, standing: Trunk, path: Path, time: np.ndarray, rearing: Rearing) -> Trunk:
+        """The standing trunk, raised about the hips in the path's heading."""
+        raised = rearing.raised
+        lateral = np.zeros(len(time))
+        spine = standing.spine + self._spine(lateral, _REARING_EXTENSION * raised) - self._posture
+        spine = np.clip(spine, self.spine.lower, self.spine.upper)
+        forward = standing.root.rotation[:, :, 0]
+        yaw = np.arctan2(forward[:, 1], forward[:, 0])
+        level = -np.arcsin(forward[:, 2])
+        pitch = level + raised * (-rearing.pitch - level)
+        rotation = euler_rotation(yaw, pitch, np.zeros(len(time)))
+        heading = path.at(path.heading, time)
+        hips = self._hip_point(standing.pelvis)
+        hips[:, 0] -= rearing.back * np.cos(heading)
+        hips[:, 1] -= rearing.back * np.sin(heading)
+        trial = self._assemble(Pose(standing.root.position, rotation), spine)
+        shift = hips - self._hip_point(trial.pelvis)
+        return self._assemble(Pose(standing.root.position + shift, rotation), spine)
 
     def _spine(self, lateral: np.ndarray, extension: np.ndarray) -> np.ndarray:
         """Spine angles [frame, joint]: posture, plus a share of bend and extension per joint."""

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 
 
 class FreeRoot:
-    """Columns of a free root joint.
+    """Columns of a free root joint."""
 
-    Attributes:
-        position: of qpos, in the world, metres.
-        quaternion: of qpos, in the world, unit, w x y z.
-        velocity: of qvel, in the world, m/s.
-        angular_velocity: of qvel, in the root's own frame, rad/s.
-    """
-
-    position = slice(0, 3)
-    quaternion = slice(3, 7)
-    velocity = slice(0, 3)
-    angular_velocity = slice(3, 6)
+    position = slice(0, 3)  # of qpos, in the world, metres
+    quaternion = slice(3, 7)  # of qpos, in the world, unit, w x y z
+    velocity = slice(0, 3)  # of qvel, in the world, m/s
+    angular_velocity = slice(3, 6)  # of qvel, in the root's own frame, rad/s
 
 
 _FREE_ROOT = FreeRoot()
@@ -28,15 +21,10 @@ _FREE_ROOT = FreeRoot()
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree.
+    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree."""
 
-    Attributes:
-        num_joints: joints besides the root joint.
-        free_root: whether a free joint moves the root.
-    """
-
-    num_joints: int
-    free_root: bool = True
+    num_joints: int  # joints besides the root joint
+    free_root: bool = True  # whether a free joint moves the root
 
     @property
     def root(self) -> FreeRoot | None:

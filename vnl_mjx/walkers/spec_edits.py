@@ -1,7 +1,4 @@
-"""Edits of a walker's MjSpec that follow from its configuration.
-
-An edit changes the spec that it is given, before the spec is compiled.
-"""
+"""Edits of a walker's MjSpec, before it is compiled, that follow from its configuration."""
 
 from collections.abc import Collection
 
@@ -12,11 +9,7 @@ from vnl_mjx.errors import UserError
 
 
 def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
-    """Returns the one body that a free joint moves in the world; None if there is none.
-
-    Raises:
-        UserError: if several bodies have a free joint.
-    """
+    """Returns the one body that a free joint moves in the world, or None; UserError for several."""
     bodies = [j.parent for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]
     if len(bodies) > 1:
         named = ", ".join(body.name or "(unnamed)" for body in bodies)
@@ -52,24 +45,15 @@ def use_torque_actuators(spec: mujoco.MjSpec) -> None:
 
 
 def scale_walker(
-    spec: mujoco.MjSpec,
-    scale: float,
-    joints: Collection[str] = (),
-    scale_actuators: bool = True,
+    spec: mujoco.MjSpec, scale: float, joints: Collection[str] = (), scale_actuators: bool = True
 ) -> None:
     """Scales the body tree that the free joint moves, uniformly; without one, every body.
 
     Body positions and geom positions, sizes and end points grow with `scale`, actuator gears with
-    its square, as a muscle's cross-section does; a keyframe's root height grows with `scale`.
-    Joint positions, sites, tendons, meshes and explicit inertias stay as they are. Source:
+    its square, as a muscle's cross-section does; a keyframe's root height grows with `scale`. Joint
+    positions (but of `joints`), sites, tendons, meshes and explicit inertias stay as they are. Source:
     track-mjx, `environment/walker/spec_utils.py`, `dm_scale_spec`; unlike there, the body with the
     free joint is scaled as well (the rodent's is empty and at the origin).
-
-    Args:
-        spec: edited in place.
-        scale: factor of lengths, positive.
-        joints: names of joints whose positions are scaled after all.
-        scale_actuators: scale the gears.
     """
     if scale == 1.0:
         return

@@ -1,10 +1,11 @@
 """A walker: a compiled MuJoCo model and the rows of the joints and bodies that a task reads."""
 
+import contextlib
 import difflib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy as np
 from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
-from vnl_mjx.walkers.groups import actuator_groups
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
 _FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
@@ -25,37 +25,25 @@ _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A compiled walker.
+    """A compiled walker."""
 
-    Attributes:
-        config: what it was built from.
-        model: compiled; the solver options are those of the source.
-        layout: columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own.
-        joint_names: every joint but the free root joint, in the order of `joint_qpos`.
-        body_names: every body in model order; the first is "world".
-        actuator_names: every actuator in the order of ctrl.
-        tracked_joints: int32 [tracked joint], rows into the joints of `config.joint_names`.
-        tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
-        end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
-        appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
-        feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
-        root_body: body id of `config.root_body`.
-        floor_height: z of the floor in the world, metres: the configuration's, else that of the
-            model's first floor plane, else 0.
-    """
-
-    config: WalkerConfig
-    model: mujoco.MjModel
+    config: WalkerConfig  # what it was built from
+    model: mujoco.MjModel  # compiled; the solver options are those of the source
+    # columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own
     layout: Layout
+    # every joint but the free root joint, in the order of `joint_qpos`
     joint_names: tuple[str, ...]
-    body_names: tuple[str, ...]
-    actuator_names: tuple[str, ...]
+    body_names: tuple[str, ...]  # every body in model order; the first is "world"
+    actuator_names: tuple[str, ...]  # every actuator in the order of ctrl
+    # int32 [tracked joint], rows into the joints of `config.joint_names`
     tracked_joints: np.ndarray
-    tracked_bodies: np.ndarray
-    end_effectors: np.ndarray
-    appendages: np.ndarray
-    feet: np.ndarray
-    root_body: int
+    tracked_bodies: np.ndarray  # int32 [tracked body], body ids of `config.body_names`
+    end_effectors: np.ndarray  # int32 [end effector], body ids of `config.end_effector_names`
+    appendages: np.ndarray  # int32 [appendage], body ids, see `WalkerConfig.appendage_names`
+    feet: np.ndarray  # int32 [foot], body ids, see `WalkerConfig.foot_names`
+    root_body: int  # body id of `config.root_body`
+    # z of the floor in the world, metres: the configuration's, else that of the model's first
+    # floor plane, else 0
     floor_height: float
 
     @property
@@ -130,6 +118,25 @@ class Walker:
         return {**print_, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def actuator_groups(
+    names: Sequence[str], groups: Sequence[Sequence[str]] = ()
+) -> dict[str, list[int]]:
+    """Returns indices of `names` by part of the body; what no group covers is "other".
+
+    Each group is a name and words; the first with a word of an actuator's name has it. Default: the
+    rodent's, which serve most legged walkers.
+    """
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        matches = (
+            group
+            for group, *words in groups or rodent_body().actuator_groups
+            if any(word in name for word in words)
+        )
+        found.setdefault(next(matches, "other"), []).append(index)
+    return found
+
+
 def build_walker(config: WalkerConfig) -> Walker:
     """Builds the walker that a configuration, or the body's file that it names, describes.
 
@@ -138,7 +145,15 @@ def build_walker(config: WalkerConfig) -> Walker:
             hinges and slides, or lacks a joint or body that the configuration names.
     """
     config = resolved(config)
-    spec = rodent.rodent_spec() if config.source == RODENT_SOURCE else _read_mjcf(config.source)
+    source = config.source
+    if source != RODENT_SOURCE and not Path(source).is_file():
+        raise UserError(
+            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
+            f"no file {source!r}; check the path"
+        )
+    with _mujoco_errors(f"expected MJCF in {source!r}, MuJoCo cannot parse"):
+        is_rodent = source == RODENT_SOURCE
+        spec = rodent.rodent_spec() if is_rodent else mujoco.MjSpec.from_file(source)
     spec_edits.free_body(spec)  # fails early if there are several
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
         raise UserError(
@@ -147,7 +162,8 @@ def build_walker(config: WalkerConfig) -> Walker:
     if config.torque_actuators:
         spec_edits.use_torque_actuators(spec)
     _rescale(spec, config)
-    model = _compile(spec, config.source)
+    with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
+        model = spec.compile()
 
     layout = _layout(model, config.source)
     all_joints = tuple(model.joint(i).name for i in range(model.njnt))
@@ -194,27 +210,14 @@ def _rescale(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
     )
 
 
-def _read_mjcf(source: str) -> mujoco.MjSpec:
-    if not Path(source).is_file():
-        raise UserError(
-            f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
-            f"no file {source!r}; check the path"
-        )
+@contextlib.contextmanager
+def _mujoco_errors(problem: str) -> Iterator[None]:
+    """Raises UserError for what MuJoCo refuses."""
     try:
-        return mujoco.MjSpec.from_file(source)
+        yield
     except (ValueError, mujoco.FatalError) as error:
-        raise UserError(
-            f"walker.source: expected MJCF in {source!r}, MuJoCo cannot parse: {_one_line(error)}"
-        ) from error
-
-
-def _compile(spec: mujoco.MjSpec, source: str) -> mujoco.MjModel:
-    try:
-        return spec.compile()
-    except (ValueError, mujoco.FatalError) as error:
-        raise UserError(
-            f"walker.source: MuJoCo cannot compile the model of {source!r}: {_one_line(error)}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"walker.source: {problem}: {reason}") from error
 
 
 def _layout(model: mujoco.MjModel, source: str) -> Layout:
@@ -264,7 +267,3 @@ def _rounded(values: Any) -> Any:
     if np.ndim(values) == 0:
         return float(f"{float(values):.{_FINGERPRINT_DIGITS}g}") + 0.0  # -0.0 becomes 0.0
     return [_rounded(value) for value in values]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

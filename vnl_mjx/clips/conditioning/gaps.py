@@ -1,25 +1,9 @@
 """Frames that are not poses: found, and filled where the gap is short."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from vnl_mjx.quaternions import slerp, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
-
-
-class GapResult(NamedTuple):
-    """Poses with their short gaps filled.
-
-    Attributes:
-        qpos: float64 [frame, nq]; good frames as given, bit for bit; missing ones all NaN.
-        filled: bool [frame], interpolated from the good frames around.
-        missing: bool [frame], not a pose.
-    """
-
-    qpos: np.ndarray
-    filled: np.ndarray
-    missing: np.ndarray
 
 
 def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
@@ -31,18 +15,18 @@ def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
     return bad
 
 
-def fill_gaps(qpos: np.ndarray, layout: Layout, max_gap_frames: int) -> GapResult:
-    """Fills runs of at most `max_gap_frames` bad frames between good ones of one take.
+def fill_gaps(
+    qpos: np.ndarray, layout: Layout, max_gap_frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fills runs of at most `max_gap_frames` bad frames between good ones of one take [frame, nq].
 
     Positions and joints are filled linearly, the root's orientation by spherical linear
     interpolation. A bad frame is replaced whole: where one number is lost the rest is seldom right.
-    Longer gaps, and gaps at either end, stay missing. In a longer recording that is read in blocks,
-    `max_gap_frames` frames more on either side give what the whole recording gives.
+    Longer gaps, and gaps at either end, stay missing.
 
-    Args:
-        qpos: [frame, nq].
-        layout: of qpos.
-        max_gap_frames: 0 fills nothing.
+    Returns:
+        qpos, float64 [frame, nq]: good frames as given, bit for bit, missing ones all NaN; which frames
+        were filled, and which are missing, bool [frame] each.
     """
     result = np.array(qpos, np.float64)
     bad = bad_frames(result, layout)
@@ -62,4 +46,4 @@ def fill_gaps(qpos: np.ndarray, layout: Layout, max_gap_frames: int) -> GapResul
         ends = [unit_quaternions(end[:, root.quaternion])[0] for end in (a, b)]
         between[:, root.quaternion] = slerp(ends[0], ends[1], fraction)
     result[filled] = between
-    return GapResult(result, filled, missing)
+    return result, filled, missing

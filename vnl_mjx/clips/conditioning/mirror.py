@@ -1,9 +1,8 @@
 """Left and right exchanged: the motion that an animal's mirror image makes.
 
-The mirror is the world's x-z plane (y -> -y). What it does to joints and bodies is read from the
-model in its reference pose (the joints of qpos0, the sides in +y and -y), which must be its own
-mirror image there: names tell the sides (`partners`), and the geometry tells the signs and is
-checked.
+The mirror is the world's x-z plane (y -> -y). The model in its reference pose (the joints of qpos0, the
+sides in +y and -y) must be its own mirror image: names tell the sides (`partners`), and the geometry
+tells the signs and is checked.
 """
 
 import re
@@ -24,7 +23,7 @@ _MAX_MASS_MISMATCH = 0.02  # share
 _SAME_FRAME = 1e-3  # of unit quaternions: frames so alike are taken as each other's mirror image
 
 # y -> -y of vectors; of axes of rotation and of the imaginary part of quaternions
-_REFLECT = np.array([1.0, -1.0, 1.0])
+REFLECT = np.array([1.0, -1.0, 1.0])
 _REFLECT_ROTATION = np.array([1.0, -1.0, 1.0, -1.0])
 
 _OTHER = {"l": "r", "L": "R", "left": "right", "Left": "Right", "LEFT": "RIGHT"}
@@ -72,11 +71,16 @@ class Mirror:
         self._moving = model.body_weldid != 0
         self.bodies[~self._moving] = np.flatnonzero(~self._moving)
         self._check_bodies(data)
-        self.joint_signs = self._signs(data)
+        hinge = model.jnt_type[layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
+        along = data.xaxis[layout.joint_ids][self.joints] * REFLECT
+        # a reflected rotation about an axis turns the other way about the reflected axis
+        along = np.where(hinge[:, None], -along, along)
+        dots = np.sum(data.xaxis[layout.joint_ids] * along, axis=1)
+        self.joint_signs = np.where(dots < 0.0, -1.0, 1.0)
         qpos0 = model.qpos0[layout.joint_qpos]
         offsets = qpos0 - self.joint_signs * qpos0[self.joints]
         self._joint_offsets = np.where(np.abs(offsets) < 1e-9, 0.0, offsets)
-        self._check_joints(data)
+        self._check_joints(data, along)
         self._frames = self._frame_corrections(data)
         self._root_frame = self._frames[model.jnt_bodyid[0]]
         self._egocentric_frame = self._frames[walker.root_body]
@@ -86,7 +90,7 @@ class Mirror:
         result = np.array(qpos, np.float64)
         joints = self._layout.joint_qpos
         if root := self._layout.root:
-            result[..., root.position] *= _REFLECT
+            result[..., root.position] *= REFLECT
             reflected = result[..., root.quaternion] * _REFLECT_ROTATION
             result[..., root.quaternion] = _turn(reflected, self._root_frame)
         result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
@@ -99,19 +103,15 @@ class Mirror:
         result = np.array(qvel, np.float64)
         joints = self._layout.joint_qvel
         if root := self._layout.root:
-            result[..., root.velocity] *= _REFLECT
-            reflected = -_REFLECT * result[..., root.angular_velocity]
+            result[..., root.velocity] *= REFLECT
+            reflected = -REFLECT * result[..., root.angular_velocity]
             result[..., root.angular_velocity] = _into(reflected, self._root_frame)
         result[..., joints] = self.joint_signs * result[..., joints][..., self.joints]
         return result
 
-    def points_w(self, points: np.ndarray) -> np.ndarray:
-        """Mirrored points or vectors in the world, [..., 3]."""
-        return points * _REFLECT.astype(points.dtype)
-
     def body_positions(self, positions: np.ndarray) -> np.ndarray:
         """Mirrored positions of all bodies, [..., nbody, 3]; what cannot move stays."""
-        mirrored = self.points_w(positions[..., self.bodies, :])
+        mirrored = positions[..., self.bodies, :] * REFLECT.astype(positions.dtype)
         return np.where(self._moving[:, None], mirrored, positions)
 
     def body_quaternions(self, quaternions: np.ndarray) -> np.ndarray:
@@ -122,15 +122,11 @@ class Mirror:
 
     def egocentric(self, points_b: np.ndarray, bodies: np.ndarray) -> np.ndarray:
         """Mirrored points [..., row, 3] in the root body's frame, one for each of `bodies`."""
-        mirrored = _into(_REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
+        mirrored = _into(REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
         return mirrored.astype(points_b.dtype)
 
     def rows(self, bodies: np.ndarray) -> np.ndarray:
-        """Place among `bodies` [row] (ids) of each one's partner.
-
-        Raises:
-            UserError: a body is listed without its partner.
-        """
+        """Place among `bodies` [row] (ids) of each one's partner; UserError where it is not listed."""
         places = {int(body): place for place, body in enumerate(bodies)}
         for body in bodies:
             if int(self.bodies[body]) not in places:
@@ -140,20 +136,6 @@ class Mirror:
                     f"partner {names[self.bodies[body]]!r}; add it to the walker's configuration"
                 )
         return np.array([places[int(self.bodies[body])] for body in bodies], int)
-
-    def _signs(self, data: mujoco.MjData) -> np.ndarray:
-        """Whether each joint moves with (1) or against (-1) its partner's mirror image.
-
-        A reflected rotation about an axis turns the other way about the reflected axis.
-        """
-        along = self._reflected_axes(data)
-        dots = np.sum(data.xaxis[self._layout.joint_ids] * along, axis=1)
-        return np.where(dots < 0.0, -1.0, 1.0)
-
-    def _reflected_axes(self, data: mujoco.MjData) -> np.ndarray:
-        hinge = self.walker.model.jnt_type[self._layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
-        reflected = data.xaxis[self._layout.joint_ids][self.joints] * _REFLECT
-        return np.where(hinge[:, None], -reflected, reflected)
 
     def _frame_corrections(self, data: mujoco.MjData) -> np.ndarray:
         """[nbody, 4]: from the partner's reflected frame to each body's own frame."""
@@ -166,22 +148,20 @@ class Mirror:
 
     def _check_bodies(self, data: mujoco.MjData) -> None:
         model, names = self.walker.model, self.walker.body_names
-        parents = model.body_parentid
-        moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * _REFLECT, axis=1)
+        parents, masses = model.body_parentid, model.body_mass
+        moved = np.linalg.norm(data.xpos - data.xpos[self.bodies] * REFLECT, axis=1)
         moved[~self._moving] = 0.0
-        _refuse_worst("body", names, self.bodies, moved, _MAX_MISMATCH_M, "m away")
-        other_tree = parents[self.bodies] != self.bodies[parents]
-        _refuse_worst(
-            "body", names, self.bodies, other_tree.astype(float), 0.5, "on another parent"
-        )
-        masses = model.body_mass
+        other_tree = (parents[self.bodies] != self.bodies[parents]).astype(float)
         ratio = np.abs(masses - masses[self.bodies]) / np.maximum(masses, 1e-12)
-        _refuse_worst(
-            "body", names, self.bodies, ratio, _MAX_MASS_MISMATCH, "of its mass different"
-        )
+        for measure, limit, what in (
+            (moved, _MAX_MISMATCH_M, "m away"),
+            (other_tree, 0.5, "on another parent"),
+            (ratio, _MAX_MASS_MISMATCH, "of its mass different"),
+        ):
+            _refuse_worst("body", names, self.bodies, measure, limit, what)
         self.worst_mismatch_m = float(moved.max())
 
-    def _check_joints(self, data: mujoco.MjData) -> None:
+    def _check_joints(self, data: mujoco.MjData, along: np.ndarray) -> None:
         model, names, signs = self.walker.model, self.walker.joint_names, self.joint_signs
         if not names:
             return
@@ -189,9 +169,8 @@ class Mirror:
         kinds = model.jnt_type[own]
         other = (kinds != kinds[self.joints]).astype(float)
         anchors = data.xanchor[own]
-        moved = np.linalg.norm(anchors - anchors[self.joints] * _REFLECT, axis=1)
-        along = self._reflected_axes(data)
-        turned = np.linalg.norm(data.xaxis[self._layout.joint_ids] - signs[:, None] * along, axis=1)
+        moved = np.linalg.norm(anchors - anchors[self.joints] * REFLECT, axis=1)
+        turned = np.linalg.norm(data.xaxis[own] - signs[:, None] * along, axis=1)
         partner = np.sort(signs[:, None] * model.jnt_range[own][self.joints], axis=1)
         partner += self._joint_offsets[:, None]
         limited = model.jnt_limited[own].astype(bool)
@@ -279,11 +258,8 @@ def other_side(name: str) -> Iterator[str]:
 def partners(names: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> list[int]:
     """Row of each name's partner: the other side's where there is one, else its own.
 
-    A name that looks like one side but has no partner ("root" is no left "loot") is its own.
-
-    Args:
-        names: of joints or of bodies.
-        pairs: names that are partners whatever their names tell; others than `names` do not count.
+    A name that looks like one side but has no partner ("root" is no left "loot") is its own. `pairs`
+    are partners whatever their names tell; those that are not among `names` do not count.
     """
     rows = {name: row for row, name in enumerate(names)}
     found = list(range(len(names)))

@@ -1,9 +1,8 @@
 """Poses at another frame rate.
 
 Positions and joints are interpolated linearly or by a cubic spline, the root's orientation by
-spherical linear interpolation in both cases: a cubic on orientations needs an iteration over the
-whole recording, for a curve that differs by less than the noise of tracking. Nothing is filtered:
-smooth first (`smoothing.smooth_poses`) where a slower rate would alias tracking noise.
+spherical linear interpolation in both cases. Nothing is filtered: smooth first
+(`smoothing.smooth_poses`) where a slower rate would alias tracking noise.
 """
 
 from typing import Literal
@@ -17,8 +16,6 @@ from vnl_mjx.walkers.layout import Layout
 
 Interpolation = Literal["linear", "cubic"]
 
-# A cubic spline forgets its ends by a factor of 2 - sqrt(3) per frame: 5e-19 over so many.
-MARGIN_FRAMES = 32
 _SNAP_FRAMES = 1e-6  # times so near to an input frame are that frame
 
 
@@ -30,16 +27,6 @@ def num_resampled(num_in: int, rate_in: float, rate_out: float) -> int:
     return int(np.floor((num_in - 1) * rate_out / rate_in + snap)) + 1
 
 
-def input_rows(first_out: int, num_out: int, num_in: int, rate_in: float, rate_out: float) -> slice:
-    """The input frames, with margins, that `resample_block` needs for `num_out` output frames (at least 1).
-
-    `num_in` counts the input frames of the whole take; rates are in Hz.
-    """
-    base, _ = _places(np.array([first_out, first_out + num_out - 1]), rate_in, rate_out)
-    start = max(int(base[0]) - MARGIN_FRAMES, 0)
-    return slice(start, min(int(base[1]) + 2 + MARGIN_FRAMES, num_in))
-
-
 def resample(
     qpos: np.ndarray,
     layout: Layout,
@@ -47,110 +34,47 @@ def resample(
     rate_out: float,
     interpolation: Interpolation = "linear",
 ) -> np.ndarray:
-    """One take at another rate; the same rate gives the same numbers, bit for bit.
+    """One take [frame, nq] at another rate (Hz); the same rate gives the same numbers, bit for bit.
 
     Output frames are at k / rate_out seconds, from the first input frame on to the last one or
-    just before. An output frame is NaN where an input frame beside it is (a gap).
-
-    Args:
-        qpos: [frame, nq], quaternions unit; joints do not wrap.
-        layout: of qpos.
-        rate_in: Hz.
-        rate_out: Hz.
-        interpolation: of positions and joints; "cubic" is a not-a-knot spline of each stretch
-            without gaps.
+    just before. An output frame is NaN where an input frame beside it is (a gap). "cubic" is a
+    not-a-knot spline of positions and joints, which do not wrap, in each stretch without gaps.
 
     Returns:
         float64 [`num_resampled(frame, rate_in, rate_out)`, nq].
     """
-    num_out = num_resampled(len(qpos), rate_in, rate_out)
-    return resample_block(
-        qpos,
-        layout,
-        rate_in,
-        rate_out,
-        first_in=0,
-        first_out=0,
-        num_out=num_out,
-        interpolation=interpolation,
-    )
-
-
-def resample_block(
-    qpos: np.ndarray,
-    layout: Layout,
-    rate_in: float,
-    rate_out: float,
-    *,
-    first_in: int,
-    first_out: int,
-    num_out: int,
-    interpolation: Interpolation = "linear",
-) -> np.ndarray:
-    """Output frames first_out ... first_out + num_out - 1 of what `resample` gives for the take.
-
-    Linear blocks equal the whole, bit for bit; cubic ones to 1e-9 where the block reaches
-    `MARGIN_FRAMES` input frames beyond what it needs, or to the take's end (see `input_rows`).
-
-    Args:
-        qpos: [frame, nq], input frames from `first_in` on.
-        layout: of qpos.
-        rate_in: Hz.
-        rate_out: Hz.
-        first_in: frame of the take that qpos[0] is.
-        first_out: first output frame, counted from the take's start.
-        num_out: number of output frames.
-        interpolation: as for `resample`.
-    """
     if interpolation not in ("linear", "cubic"):
         raise ValueError(f"{interpolation=} must be 'linear' or 'cubic'")
     qpos = np.asarray(qpos, np.float64)
-    base, fraction = _places(first_out + np.arange(num_out), rate_in, rate_out)
-    before = base - first_in
-    after = before + (fraction > 0.0)
-    if num_out and (before[0] < 0 or after[-1] >= len(qpos)):
-        raise ValueError(
-            f"input frames {first_in} ... {first_in + len(qpos) - 1} do not cover output frames "
-            f"{first_out} ... {first_out + num_out - 1} at {rate_in=} {rate_out=}"
-        )
-    a, b = qpos[before], qpos[after]
-    result = a + fraction[:, None] * (b - a)
+    if rate_in == rate_out:
+        return qpos.copy()
+    before, fraction = _places(len(qpos), rate_in, rate_out)
+    a, result = qpos[before], qpos[before + (fraction > 0.0)]
+    rotation = layout.root.quaternion if layout.root else slice(0)
+    turned = slerp(a[:, rotation], result[:, rotation], fraction)
+    # a + fraction * (b - a) in place, as long recordings are large
+    result -= a
+    result *= fraction[:, None]
+    result += a
     if interpolation == "cubic":
         _cubic(qpos, layout, before, fraction, result)
-    if root := layout.root:
-        turned = slerp(a[:, root.quaternion], b[:, root.quaternion], fraction)
-        result[:, root.quaternion] = turned
+    result[:, rotation] = turned
     exact = fraction == 0.0
     result[exact] = a[exact]
     return result
 
 
-def resample_flags(
-    flags: np.ndarray,
-    rate_in: float,
-    rate_out: float,
-    *,
-    first_in: int = 0,
-    first_out: int = 0,
-    num_out: int | None = None,
-) -> np.ndarray:
-    """Flags bool [frame] of a take (or of a block) at the output frames: set where one beside is.
-
-    Arguments are those of `resample_block`; without `num_out`, `flags` is a whole take.
-    """
-    if num_out is None:
-        num_out = num_resampled(len(flags), rate_in, rate_out)
-    base, fraction = _places(first_out + np.arange(num_out), rate_in, rate_out)
-    before = base - first_in
+def resample_flags(flags: np.ndarray, rate_in: float, rate_out: float) -> np.ndarray:
+    """Flags bool [frame] of a take at the output frames of `resample`: set where one beside is."""
+    before, fraction = _places(len(flags), rate_in, rate_out)
     return flags[before] | flags[before + (fraction > 0.0)]
 
 
-def _places(
-    frames_out: np.ndarray, rate_in: float, rate_out: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _places(num_in: int, rate_in: float, rate_out: float) -> tuple[np.ndarray, np.ndarray]:
     """Input frame at or before each output frame, and the fraction of a frame after it."""
     if not (rate_in > 0 and rate_out > 0 and np.isfinite(rate_in / rate_out)):
         raise ValueError(f"{rate_in=} and {rate_out=} must be positive and finite")
+    frames_out = np.arange(num_resampled(num_in, rate_in, rate_out))
     place = np.asarray(frames_out * rate_in / rate_out, np.float64)
     nearest = np.rint(place)
     on_frame = np.abs(place - nearest) <= _SNAP_FRAMES

@@ -8,29 +8,19 @@ import numpy as np
 
 
 class Stretch(NamedTuple):
-    """Frames start ... stop - 1 of a take.
+    """Frames start ... stop - 1 of a take."""
 
-    Attributes:
-        start: first frame.
-        stop: one after the last frame.
-        reason: why it is left out ("what: details"); empty for a clip.
-    """
-
-    start: int
-    stop: int
-    reason: str = ""
+    start: int  # first frame
+    stop: int  # one after the last frame
+    reason: str = ""  # why it is left out ("what: details"); empty for a clip
 
 
 class Cut(NamedTuple):
-    """A take cut into clips.
+    """A take cut into clips."""
 
-    Attributes:
-        clips: in order of time; they overlap where the stride is less than their length.
-        left_out: in order of time, disjoint; with the clips they cover the take.
-    """
-
+    # in order of time; they overlap where the stride is less than their length
     clips: tuple[Stretch, ...]
-    left_out: tuple[Stretch, ...]
+    left_out: tuple[Stretch, ...]  # in order of time, disjoint; with the clips they cover the take
 
 
 def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
@@ -54,20 +44,14 @@ def cut_clips(
     Args:
         valid: bool [frame], the frames that may be in a clip.
         clip_frames: length of every clip; None: each valid stretch is a clip.
-        stride: frames from one clip's start to the next one's, for fixed lengths; default: the
-            length (no overlap).
+        stride: frames from one clip's start to the next one's, for fixed lengths; default: no overlap.
         min_frames: shorter stretches are left out, for variable lengths.
         max_frames: longer stretches are cut into equal parts, for variable lengths.
         trim_start: frames left out at the take's start.
         trim_end: frames left out at the take's end.
     """
-    for name, value in (
-        ("clip_frames", clip_frames),
-        ("stride", stride),
-        ("min_frames", min_frames),
-    ):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, found {value}")
+    if any(value is not None and value < 1 for value in (clip_frames, stride, min_frames)):
+        raise ValueError(f"{clip_frames=}, {stride=} and {min_frames=} must be at least 1")
     if max_frames is not None and max_frames < min_frames:
         raise ValueError(f"{max_frames=} must be at least {min_frames=}")
     count = len(valid)

@@ -1,7 +1,6 @@
-"""Smoothing by Savitzky-Golay filters, and the limit on joint velocities."""
+"""Smoothing by Savitzky-Golay filters."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import scipy.signal
@@ -12,18 +11,6 @@ from vnl_mjx.walkers.layout import Layout
 POLYNOMIAL_ORDER = 2
 
 
-class LimitedVelocity(NamedTuple):
-    """Velocities within a limit.
-
-    Attributes:
-        values: like the input.
-        clamped: int [frame], values that were beyond the limit.
-    """
-
-    values: np.ndarray
-    clamped: np.ndarray
-
-
 def window_frames(window_s: float, rate_hz: float) -> int:
     """The odd number of frames nearest to `window_s` seconds; below 3, nothing is smoothed."""
     return 2 * int(np.rint((window_s * rate_hz - 1.0) / 2.0)) + 1
@@ -32,20 +19,11 @@ def window_frames(window_s: float, rate_hz: float) -> int:
 def smooth(
     values: np.ndarray, lengths: Sequence[int] | np.ndarray, window_s: float, rate_hz: float
 ) -> np.ndarray:
-    """Fits a parabola to the window around each frame and takes its value there.
+    """Fits a parabola to the window around each frame of [frame, dim] and takes its value there.
 
-    No window reaches over the end of a stretch: near it the parabola of the last full window is
-    read off-centre. A shorter stretch has the widest odd window that fits; one of less than five
-    frames is left as it is, as a parabola through three points smooths nothing.
-
-    Args:
-        values: [frame, dim], stretches one after another.
-        lengths: [stretch], frames of each.
-        window_s: seconds.
-        rate_hz: frames per second.
-
-    Returns:
-        float64 [frame, dim].
+    No window reaches over the end of a stretch, of `lengths` [stretch] frames: near it the parabola of
+    the last full window is read off-centre. A shorter stretch has the widest odd window that fits; one
+    of less than five frames is left as it is, as a parabola through three points smooths nothing.
     """
     result = np.array(values, np.float64)
     window = window_frames(window_s, rate_hz)
@@ -79,10 +57,10 @@ def smooth_poses(
     return result
 
 
-def limit_velocity(velocity: np.ndarray, max_qvel: float) -> LimitedVelocity:
-    """Clamps each of [frame, joint] velocities to -max_qvel ... max_qvel (rad/s).
+def limit_velocity(velocity: np.ndarray, max_qvel: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns [frame, joint] velocities within +-max_qvel (rad/s), and how many were beyond [frame].
 
     dm_control's trajectories and STAC's are limited so (`max_qvel`, 20 rad/s).
     """
     clamped = np.sum(np.abs(velocity) > max_qvel, axis=1)
-    return LimitedVelocity(np.clip(velocity, -max_qvel, max_qvel), clamped)
+    return np.clip(velocity, -max_qvel, max_qvel), clamped

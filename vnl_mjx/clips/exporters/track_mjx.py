@@ -8,7 +8,6 @@ clips of one length, and the bodies of a model that has no floor.
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,55 +16,17 @@ import yaml
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.file import atomic_hdf5, fixed_length
 from vnl_mjx.clips.hdf5 import common_length, write_clips
+from vnl_mjx.clips.recording import ROOT_COLUMNS
 from vnl_mjx.walkers.walker import Walker
 
 _FLOOR = "floor"  # body of track-mjx's model that its reference files do not have
 _BEHAVIOUR = re.compile(r"[A-Za-z]+_\d+")  # vnl-playground refuses a clip name without one
-_ROOT_COLUMNS = 7
 
 
-@dataclass(frozen=True)
-class StacMarkers:
-    """What stac-mjx stores of the keypoints that a motion was fitted to.
-
-    Attributes:
-        keypoints: [frame, K, 3] in the world, metres; one row per frame of the clips.
-        names: one per keypoint.
-        offsets: [K, 3] of each marker in the frame of its body, metres.
-        marker_sites: [frame, K, 3] fitted positions of the markers in the world, metres.
-    """
-
-    keypoints: np.ndarray
-    names: tuple[str, ...]
-    offsets: np.ndarray
-    marker_sites: np.ndarray
-
-    def __post_init__(self) -> None:
-        frames, count = len(self.keypoints), len(self.names)
-        shapes = {
-            "keypoints": (frames, count, 3),
-            "offsets": (count, 3),
-            "marker_sites": (frames, count, 3),
-        }
-        for field, shape in shapes.items():
-            if getattr(self, field).shape != shape:
-                raise ValueError(f"{field}: expected {shape}, found {getattr(self, field).shape}")
-
-
-def export_stac(
-    path: str | os.PathLike[str],
-    clips: ReferenceClips,
-    walker: Walker,
-    *,
-    markers: StacMarkers | None = None,
-) -> None:
+def export_stac(path: str | os.PathLike[str], clips: ReferenceClips, walker: Walker) -> None:
     """Writes stac-mjx's layout: poses of all clips one after another, and a YAML `config`.
 
-    Args:
-        path: of the file to write.
-        clips: in the order of `walker`, all of one length.
-        walker: whose clips they are.
-        markers: default: the file has no keypoints. track-mjx and vnl-playground read none.
+    The file has no keypoints; track-mjx and vnl-playground read none.
 
     Raises:
         UserError: the clips differ in length, or the file cannot be written.
@@ -74,7 +35,7 @@ def export_stac(
     bodies = _without_floor(clips.body_names)
     joints = clips.joint_names
     if clips.free_root:
-        joints = (walker.model.joint(0).name or "root",) * _ROOT_COLUMNS + joints
+        joints = (walker.model.joint(0).name or "root",) * ROOT_COLUMNS + joints
     names = {"names_qpos": joints, "names_xpos": [clips.body_names[body] for body in bodies]}
     arrays = {
         "qpos": np.asarray(clips.qpos()),
@@ -82,12 +43,6 @@ def export_stac(
         "xpos": np.asarray(clips.body_positions)[:, bodies],
         "xquat": np.asarray(clips.body_quaternions)[:, bodies],
     }
-    if markers is not None:
-        if len(markers.keypoints) != clips.num_frames:
-            raise ValueError(f"{len(markers.keypoints)=} must be {clips.num_frames=}")
-        names["kp_names"] = markers.names
-        arrays["kp_data"] = markers.keypoints.reshape(clips.num_frames, -1)
-        arrays["offsets"], arrays["marker_sites"] = markers.offsets, markers.marker_sites
     config = _config(clips, walker, length)
     with atomic_hdf5(path) as file:
         file.create_dataset("config", data=fixed_length([config]).reshape(()))
@@ -97,15 +52,11 @@ def export_stac(
             file.create_dataset(name, data=values.astype(np.float32), compression="gzip")
 
 
-def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, walker: Walker) -> None:
+def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, _: Walker) -> None:
     """Writes the group `all_clips` of the eight ReferenceClip fields, [clip, frame, ...].
 
-    Names and rate, which track-mjx has no fields for, are attributes. `walker` is as of every exporter.
-
-    Raises:
-        UserError: the clips differ in length, or the file cannot be written.
+    Names and rate, which track-mjx has no fields for, are attributes; UserError as for `export_stac`.
     """
-    del walker
     bodies = _without_floor(clips.body_names)
     bare = clips.replace(
         body_positions=np.asarray(clips.body_positions)[:, bodies],

@@ -19,7 +19,7 @@ import numpy as np
 from vnl_mjx.clips.recording import FrameArray, Recording
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.clips.sources.mat5 import read_mat5
-from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
+from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
 from vnl_mjx.errors import UserError, first_line
 
 _QPOS = "qpos"
@@ -32,11 +32,12 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True)
 class _Variable:
-    """One variable of a file: its shape and type, and how to read it whole."""
+    """One variable of a file: its shape and type, and how to read it whole, or by frame."""
 
     shape: tuple[int, ...]
     is_number: bool
     read: Callable[[], Any]
+    frames: Callable[[], FrameArray | None] = lambda: None
 
 
 def open_npy(path: str, options: SourceOptions) -> Recording:
@@ -44,8 +45,8 @@ def open_npy(path: str, options: SourceOptions) -> Recording:
     with _reading(path, "NumPy array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     _refuse_keypoints(path, {Path(path).name: array.shape})
-    found = Found(path, "NumPy array (.npy)", array, qpos_name=Path(path).name)
-    return make_recording(found, options)
+    found = Recording(path, "NumPy array (.npy)", array, qpos_name=Path(path).name)
+    return completed(found, options)
 
 
 def open_npz(path: str, options: SourceOptions) -> Recording:
@@ -110,33 +111,26 @@ def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
         with source.reading():
             is_text = data.attrs.get("MATLAB_class") == b"char"
         is_number = data.dtype.kind in "fiu" and not is_text
-        variables[name] = _Variable(
-            data.shape[::-1], is_number, partial(_mat73_value, source, name)
-        )
-    lazy = {
-        name: _transposed(source, name, v.shape) for name, v in variables.items() if _is_table(v)
-    }
-    return _open_variables(source.path, "MATLAB 7.3 file", variables, options, lazy)
+        shape, read = data.shape[::-1], partial(_mat73_value, source, name)
+        frames = partial(source.frames, name, shape, lambda data, a, b: data[:, a:b].T)
+        variables[name] = _Variable(shape, is_number, read, frames)
+    return _open_variables(source.path, "MATLAB 7.3 file", variables, options)
 
 
 def _open_variables(
-    path: str,
-    layout: str,
-    variables: Mapping[str, _Variable],
-    options: SourceOptions,
-    lazy: Mapping[str, FrameArray] | None = None,
+    path: str, layout: str, variables: Mapping[str, _Variable], options: SourceOptions
 ) -> Recording:
     """The recording of a file of several variables."""
     name = _qpos_name(path, variables)
-    qpos = (lazy or {}).get(name)
+    table = variables[name]
+    qpos = table.frames() if _is_table(table) else None
     if qpos is None:
-        qpos = np.asarray(variables[name].read())
-    found = Found(path, layout, qpos, qpos_name=name)
+        qpos = np.asarray(table.read())
+    found = Recording(path, layout, qpos, qpos_name=name)
     if name != _QPOS:
-        found.notes.append(f"variable {name!r} is taken for qpos")
-    for key in _NAMES:
-        if key in variables and found.joint_names is None:
-            found.joint_names = tuple(n.strip() for n in texts(variables[key].read()) or ())
+        found.notes += (f"variable {name!r} is taken for qpos",)
+    if names := next((variables[key] for key in _NAMES if key in variables), None):
+        found.joint_names = _stripped(names)
     if _RATE in variables:
         found.rate_hz = checked_rate(variables[_RATE].read(), f"{path}: {_RATE!r}")
     if _TAKES[0] in variables:
@@ -145,8 +139,12 @@ def _open_variables(
             lengths = lengths.astype(np.int64)  # MATLAB's numbers are floats
         found.take_lengths = lengths
         if _TAKES[1] in variables:
-            found.take_names = tuple(n.strip() for n in texts(variables[_TAKES[1]].read()) or ())
-    return make_recording(found, options)
+            found.take_names = _stripped(variables[_TAKES[1]])
+    return completed(found, options)
+
+
+def _stripped(variable: _Variable) -> tuple[str, ...]:
+    return tuple(name.strip() for name in texts(variable.read()) or ())
 
 
 def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
@@ -177,11 +175,6 @@ def _refuse_keypoints(path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
                 f"{path}: {name!r} of shape {shape} looks like keypoints, expected joint angles "
                 "'qpos' (frames, columns); fit the keypoints with stac-mjx first and give its output"
             )
-
-
-def _transposed(source: Hdf5Source, name: str, shape: tuple[int, ...]) -> FrameArray:
-    frames = source.frames(name, shape, lambda data, first, stop: data[:, first:stop].T)
-    return frames if frames is not None else np.empty(shape)
 
 
 def _mat73_value(source: Hdf5Source, name: str) -> Any:

@@ -14,12 +14,7 @@ from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.file import ClipFile
 from vnl_mjx.clips.recording import LazyFrames, Recording
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
-from vnl_mjx.clips.sources.options import (
-    Found,
-    SourceOptions,
-    checked_rate,
-    make_recording,
-)
+from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, checked_rate, completed
 from vnl_mjx.errors import UserError
 
 ALL_CLIPS = "all_clips"
@@ -38,19 +33,22 @@ def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     first = source.dataset(f"{ALL_CLIPS}/position")
     clips, length = map(int, first.shape[:2]) if first is not None else (0, 0)
     names = texts(source.small("names")) or ()
-    rate = source.small("rate_hz")
-    place = f"{source.path}: attribute 'rate_hz'"
-    free_root = source.small("free_root")
-    free_root = True if free_root is None else bool(free_root)
-    found = _found(source.path, "ReferenceClip HDF5 (all_clips)", features, free_root)
+    rate, free_root = source.small("rate_hz"), source.small("free_root")
+    found = _found(
+        source.path,
+        "ReferenceClip HDF5 (all_clips)",
+        features,
+        True if free_root is None else bool(free_root),
+    )
     found.joint_names = texts(source.small("joint_names"))
-    found.rate_hz = None if rate is None else checked_rate(rate, place)
+    if rate is not None:
+        found.rate_hz = checked_rate(rate, f"{source.path}: attribute 'rate_hz'")
     found.take_lengths = np.full(clips, length)
     clip_names = tuple(f"clip_{clip}" for clip in range(clips))
     found.take_names = names if len(names) == clips else clip_names
-    found.fields["body_names"] = texts(source.small("body_names"))
-    found.fields["datasets"] = {name: f"{ALL_CLIPS}/{name}" for name in _FRAMES}
-    return make_recording(found, options)
+    found.body_names = texts(source.small("body_names"))
+    found.datasets = {name: f"{ALL_CLIPS}/{name}" for name in _FRAMES}
+    return completed(found, options)
 
 
 def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
@@ -66,21 +64,18 @@ def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
     found.take_lengths, found.take_names = np.asarray(clips.lengths), clips.names
     found.info = clips.info
     ways = sorted({info.made_by for info in clips.info} - {""})
-    found.fields |= {
-        "made_by": ", ".join(ways) or None,
-        "body_names": names["body_names"],
-        "quality": clips.quality,
-        "features": {n: v for n, v in features.items() if n not in _FRAMES and v is not None},
-        "feature_rows": {
-            "end_effectors": names["end_effector_names"],
-            "appendages": names["appendage_names"],
-            "contacts": names["foot_names"],
-        },
-        "datasets": {name: f"features/{name}" for name in FEATURES},
+    found.made_by = ", ".join(ways) or None
+    found.body_names, found.quality = names["body_names"], clips.quality
+    found.features = {n: v for n, v in features.items() if n not in _FRAMES and v is not None}
+    found.feature_rows = {
+        "end_effectors": names["end_effector_names"],
+        "appendages": names["appendage_names"],
+        "contacts": names["foot_names"],
     }
+    found.datasets = {name: f"features/{name}" for name in FEATURES}
     if any(info.mirrored for info in clips.info):
-        found.notes.append("some clips are mirrored copies of others")
-    return make_recording(found, options)
+        found.notes += ("some clips are mirrored copies of others",)
+    return completed(found, options)
 
 
 def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
@@ -104,7 +99,7 @@ def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
 
 def _found(
     path: str, layout: str, features: dict[str, LazyFrames | None], free_root: bool
-) -> Found:
+) -> Recording:
     """What both layouts have in common; refuses features that do not fit together."""
     given: dict[str, Any] = {n: array for n, array in features.items() if array is not None}
     frames = len(given["position"])
@@ -120,13 +115,16 @@ def _found(
                 f"{path}: {name!r} has shape {array.shape} over all clips, expected {expected}"
             )
     moving, pose = columns_of(VELOCITY, free_root), columns_of(POSE, free_root)
-    stored = {
-        "stored_xpos": given.get("body_positions"),
-        "stored_xquat": given.get("body_quaternions"),
-        "stored_qvel": _joined(given, moving) if given.keys() >= set(VELOCITY) else None,
-    }
-    qpos = _joined(given, pose)
-    return Found(path, layout, qpos, has_root=free_root, radians=True, fields=stored)
+    return Recording(
+        path,
+        layout,
+        _joined(given, pose),
+        usual_rate_hz=USUAL_RATE_HZ,
+        has_root=free_root,
+        stored_xpos=given.get("body_positions"),
+        stored_xquat=given.get("body_quaternions"),
+        stored_qvel=_joined(given, moving) if given.keys() >= set(VELOCITY) else None,
+    )
 
 
 def _joined(features: Mapping[str, LazyFrames], names: Sequence[str]) -> LazyFrames:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vnl_mjx.clips.container import span
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
 
 _MOST_NAMES = 6
@@ -18,15 +19,28 @@ def describe_recording(recording: Recording) -> dict[str, str]:
         "frames": f"{recording.num_frames:,}{seconds}",
         "rate": "not in the file" if rate is None else f"{rate:g} Hz",
         "takes": _takes(recording),
-        "columns": _columns(recording),
+        "columns": f"{recording.qpos.shape[1]}: "
+        + (
+            f"root {ROOT_COLUMNS}, joints {recording.num_joints}"
+            if recording.has_root
+            else "joints only, a body fixed to the world"
+        ),
         "joints": _names(recording.joint_names, recording.num_joints),
     }
     if recording.made_by:
         rows["made by"] = f"{recording.made_by} (synthetic, no animal)"
     if recording.keypoint_names:
         rows["keypoints"] = _names(recording.keypoint_names, len(recording.keypoint_names))
-    if stored := _stored(recording):
-        rows["also stored"] = stored
+    given = {
+        "body positions": recording.stored_xpos,
+        "body orientations": recording.stored_xquat,
+        "velocities": recording.stored_qvel,
+        "recorded markers": recording.keypoints,
+        "fitted markers": recording.marker_sites,
+        "marker offsets": recording.keypoint_offsets,
+    }
+    if stored := [name for name, values in given.items() if values is not None]:
+        rows["also stored"] = ", ".join(stored)
     if recording.body_names:
         rows["bodies"] = _names(recording.body_names, len(recording.body_names))
     if recording.scale is not None:
@@ -38,16 +52,7 @@ def describe_recording(recording: Recording) -> dict[str, str]:
 
 def _takes(recording: Recording) -> str:
     lengths = np.asarray(recording.take_lengths)
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    frames = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
-    return f"{len(lengths)} of {frames} frames: {_some(recording.take_names)}"
-
-
-def _columns(recording: Recording) -> str:
-    columns = recording.qpos.shape[1]
-    if recording.has_root:
-        return f"{columns}: root {ROOT_COLUMNS}, joints {recording.num_joints}"
-    return f"{columns}: joints only, a body fixed to the world"
+    return f"{len(lengths)} of {span(lengths, 'd')} frames: {_some(recording.take_names)}"
 
 
 def _names(names: Sequence[str] | None, count: int) -> str:
@@ -57,15 +62,3 @@ def _names(names: Sequence[str] | None, count: int) -> str:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _stored(recording: Recording) -> str:
-    given = {
-        "body positions": recording.stored_xpos,
-        "body orientations": recording.stored_xquat,
-        "velocities": recording.stored_qvel,
-        "recorded markers": recording.keypoints,
-        "fitted markers": recording.marker_sites,
-        "marker offsets": recording.keypoint_offsets,
-    }
-    return ", ".join(name for name, values in given.items() if values is not None)

@@ -6,13 +6,14 @@ DynamicTable: columns). NWB has no type for poses, so that they are found by nam
 
 import re
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.options import Found, SourceOptions, checked_rate, make_recording
+from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
 from vnl_mjx.errors import UserError, first_line
 
 _LAYOUT = "NWB"
@@ -25,8 +26,7 @@ _REGULAR = 1e-3  # of the sampling interval
 def open_nwb(path: str, options: SourceOptions) -> Recording:
     """The joint angles of an NWB file, read as they are sliced where they are one series.
 
-    Raises:
-        UserError: pynwb is not installed, there are no joint angles, or they have no regular rate.
+    UserError without pynwb, joint angles or a regular rate.
     """
     try:
         pynwb: Any = import_module("pynwb")
@@ -38,26 +38,25 @@ def open_nwb(path: str, options: SourceOptions) -> Recording:
     try:
         with warnings.catch_warnings(action="ignore"):
             io = pynwb.NWBHDF5IO(path, "r")
-            found = _find(path, io.read(), pynwb.TimeSeries, pynwb.core.DynamicTable)
-        found.fields["close"] = io.close
-        return make_recording(found, options)
-    except UserError:
-        _close(io)
-        raise
+            item = _find(path, io.read(), pynwb.TimeSeries, pynwb.core.DynamicTable)
+            is_series = isinstance(item, pynwb.TimeSeries)
+            found = _from_series(path, item) if is_series else _from_table(path, item)
+        found.close = io.close
+        if _DEGREES.fullmatch(str(getattr(item, "unit", "")).strip()):
+            options = replace(options, angle_unit="degrees")
+        return completed(found, options)
     except Exception as error:  # of HDF5, of the schema, of values
-        _close(io)
+        if io is not None:
+            io.close()
+        if isinstance(error, UserError):
+            raise
         reason = first_line(error)
         raise UserError(
             f"{path}: cannot be read as NWB ({reason}); check it with `pynwb-validate`"
         ) from error
 
 
-def _close(io: Any) -> None:
-    if io is not None:
-        io.close()
-
-
-def _find(path: str, file: Any, series_type: type, table_type: type) -> Found:
+def _find(path: str, file: Any, series_type: type, table_type: type) -> Any:
     data = [v for v in file.objects.values() if isinstance(v, (series_type, table_type))]
     named = [item for item in data if _POSES.fullmatch(item.name)]
     others = [item.name for item in data if item not in named]
@@ -70,14 +69,12 @@ def _find(path: str, file: Any, series_type: type, table_type: type) -> Found:
             f"{path}: expected one TimeSeries or DynamicTable named 'qpos' or 'joint_angles', "
             f"found {found}"
         )
-    (item,) = exact
-    return (_from_series if isinstance(item, series_type) else _from_table)(path, item)
+    return exact[0]
 
 
-def _from_series(path: str, series: Any) -> Found:
+def _from_series(path: str, series: Any) -> Recording:
     """A series [frame, column]."""
-    found = Found(path, _LAYOUT, _numbers(path, series), qpos_name=series.name)
-    found.degrees = bool(_DEGREES.fullmatch(str(series.unit).strip()))
+    found = Recording(path, _LAYOUT, _numbers(path, series), qpos_name=series.name)
     if series.rate is not None:
         found.rate_hz = checked_rate(series.rate, f"{path}: rate of {series.name!r}")
     elif series.timestamps is not None:
@@ -85,7 +82,7 @@ def _from_series(path: str, series: Any) -> Found:
     return found
 
 
-def _from_table(path: str, table: Any) -> Found:
+def _from_table(path: str, table: Any) -> Recording:
     """A table with a column of numbers per joint; the columns' names are the joints'."""
     columns = {name: np.asarray(table[name][:]) for name in table.colnames}
     times = next((columns.pop(name) for name in _TIMES if name in columns), None)
@@ -96,7 +93,7 @@ def _from_table(path: str, table: Any) -> Found:
             "frame, expected a column per joint"
         )
     qpos = np.stack(list(columns.values()), axis=1)
-    found = Found(path, _LAYOUT, qpos, qpos_name=table.name, joint_names=tuple(columns))
+    found = Recording(path, _LAYOUT, qpos, qpos_name=table.name, joint_names=tuple(columns))
     found.rate_hz = None if times is None else _rate_of(path, table.name, times)
     return found
 

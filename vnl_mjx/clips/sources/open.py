@@ -1,8 +1,6 @@
 """Opens any file of poses: the kind is recognised by content, then by suffix."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -34,36 +32,16 @@ _COMPRESSED = {
 _KEYPOINTS = ("kp_data", "keypoints", "tracks", "pred")
 
 
-def open_recording(
-    path: str | os.PathLike[str],
-    *,
-    rate_hz: float | None = None,
-    take_length: int | None = None,
-    joint_names: Sequence[str] | None = None,
-    angle_unit: str = "radians",
-    has_root: bool | None = None,
-    part: str = "take",
-) -> Recording:
-    """Opens a file of poses; use the result as a context manager, or `close` it.
+def open_recording(path: str | os.PathLike[str], options: SourceOptions | None = None) -> Recording:
+    """Opens a file of poses, see `READABLE`; use the result as a context manager, or `close` it.
 
     Arrays by frame stay in the file where its kind allows it (HDF5, .npy), so damage in them is
     found, as a UserError, when they are sliced.
 
-    Args:
-        path: of the file, see `READABLE`.
-        rate_hz: frames per second; default: what the file says.
-        take_length: frames that belong together without a break; default: what the file says.
-        joint_names: of the joint columns (or of all columns, the root's name seven times first);
-            default: what the file says.
-        angle_unit: "radians" or "degrees", of the joints of bare arrays and NWB.
-        has_root: of the body, for files that do not say; default: by the number of columns.
-        part: what the user calls a take: "take" or "clip".
-
     Raises:
         UserError: the file is missing, not of a known kind or damaged, or an option does not fit.
     """
-    given = None if joint_names is None else tuple(joint_names)
-    options = SourceOptions(rate_hz, take_length, given, angle_unit, has_root, part)
+    options = options or SourceOptions()
     head = _head(Path(path))
     name, suffix = str(path), Path(path).suffix.lower()
     if head.startswith(b"MATLAB 7.3") or h5py.is_hdf5(name):
@@ -109,7 +87,9 @@ def _open_hdf5(path: str, options: SourceOptions, is_matlab: bool) -> Recording:
         if is_nwb:
             source.close()
             return open_nwb(path, options)
-        return replace(_recognised(source, options, is_matlab), close=source.close)
+        recording = _recognised(source, options, is_matlab)
+        recording.close = source.close
+        return recording
     except BaseException:
         source.close()
         raise

@@ -5,7 +5,7 @@ configuration beside them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,15 +13,15 @@ import numpy as np
 import yaml
 
 from vnl_mjx.clips.columns import POSE, VELOCITY
-from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording, cut
+from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
-from vnl_mjx.clips.sources.options import Found, SourceOptions, check_qpos, make_recording
+from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, check_qpos, completed
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
 
-_BY_FRAME = ("qpos", "qvel", "xpos", "xquat", "kp_data", "marker_sites")
-_SMALL = ("offsets", "kp_names", "names_qpos", "names_xpos")
 _OLD_MARKER_SITES = "walker_body_sites"
+_BY_FRAME = ("qpos", "qvel", "xpos", "xquat", "kp_data", "marker_sites", _OLD_MARKER_SITES)
+_SMALL = ("offsets", "kp_names", "names_qpos", "names_xpos")
 _DATASETS = {
     **dict.fromkeys(POSE, "qpos"),
     **dict.fromkeys(VELOCITY, "qvel"),
@@ -32,12 +32,8 @@ _DATASETS = {
 
 def open_stac_hdf5(source: Hdf5Source, options: SourceOptions) -> Recording:
     """A STAC file; arrays by frame stay in the file."""
-    fields = {name: source.frames(name) for name in _BY_FRAME}
+    fields: dict[str, Any] = {name: source.frames(name) for name in _BY_FRAME}
     fields |= {name: source.small(name) for name in _SMALL}
-    if fields["marker_sites"] is None:
-        fields["marker_sites"] = source.frames(_OLD_MARKER_SITES)
-    if fields["qpos"] is None:
-        raise UserError(f"{source.path}: 'qpos' is empty, expected at least one frame")
     text = next(iter(texts(source.small("config")) or ()), None)
     needed = options.take_length is None
     config = _parse_config(source.path, text, f"{options.part}_length", needed)
@@ -54,10 +50,6 @@ def open_stac_pickle(path: str, options: SourceOptions) -> Recording:
         )
     fields: dict[str, Any] = {name: _numbers(path, name, values) for name in _BY_FRAME}
     fields |= {name: values.get(name) for name in _SMALL}
-    if fields["marker_sites"] is None:
-        fields["marker_sites"] = _numbers(path, _OLD_MARKER_SITES, values)
-    if fields["qpos"] is None:
-        raise UserError(f"{path}: 'qpos' is empty, expected at least one frame")
     config = {"model": values, "stac": {}}
     if "N_FRAMES_PER_CLIP" in values:
         config["stac"] = {"n_frames_per_clip": values["N_FRAMES_PER_CLIP"]}
@@ -85,15 +77,22 @@ def _recording(
     config: dict[str, dict],
     options: SourceOptions,
 ) -> Recording:
-    found = Found(path, layout, fields["qpos"], radians=True)
+    if fields["qpos"] is None:
+        raise UserError(f"{path}: 'qpos' is empty, expected at least one frame")
+    found = Recording(path, layout, fields["qpos"], usual_rate_hz=USUAL_RATE_HZ)
     check_qpos(found)
     num_frames, num_columns = found.qpos.shape
-    names = texts(fields["names_qpos"])
+    names, qvel = texts(fields["names_qpos"]), fields["qvel"]
     if names:
-        joint_names, has_root = _joint_names(path, names, num_columns)
-        found.joint_names, found.has_root = joint_names, has_root
-    elif fields["qvel"] is not None:  # a quaternion has one component more than its velocity
-        found.has_root = fields["qvel"].shape[-1] < num_columns
+        if len(names) != num_columns:
+            raise UserError(
+                f"{path}: 'names_qpos' has {len(names)} names starting {tuple(names[:2])}, "
+                f"expected {num_columns}: the root joint's seven times, then one per joint"
+            )
+        found.has_root = len(names) >= ROOT_COLUMNS and len(set(names[:ROOT_COLUMNS])) == 1
+        found.joint_names = names[ROOT_COLUMNS:] if found.has_root else names
+    elif qvel is not None:  # a quaternion has one component more than its velocity
+        found.has_root = qvel.shape[-1] < num_columns
     model = config.get("model", {})
     given = options.take_length
     length = given or _clip_length(path, config, f"{options.part}_length")
@@ -101,22 +100,27 @@ def _recording(
     part = options.part if given else "clip"
     found.take_names = _clip_names(config, len(found.take_lengths), part)
     if not given and length and num_frames % length:
-        found.notes.append(f"the last take has {num_frames % length} frames, not {length}")
+        found.notes += (f"the last take has {num_frames % length} frames, not {length}",)
     fps = _finite(model.get("RENDER_FPS"))
     if options.rate_hz is None and fps is not None:
-        found.notes.append(f"STAC files have no frame rate (RENDER_FPS, of its videos, is {fps:g})")
-    body_names = texts(fields["names_xpos"]) or None
-    found.fields = {
-        "scale": _finite(model.get("SCALE_FACTOR")),
-        "body_names": body_names,
-        "stored_xpos": _by_body(path, "xpos", fields, num_frames, body_names, 3),
-        "stored_xquat": _by_body(path, "xquat", fields, num_frames, body_names, 4),
-        "stored_qvel": _qvel(path, fields["qvel"], num_frames),
-        "trust_velocities": False,
-        "datasets": _DATASETS,
-        **_keypoints(path, fields, model, num_frames, found.notes),
-    }
-    return make_recording(found, options)
+        found.notes += (f"STAC files have no frame rate (RENDER_FPS, of its videos, is {fps:g})",)
+    found.scale = _finite(model.get("SCALE_FACTOR"))
+    found.body_names = texts(fields["names_xpos"]) or None
+    found.stored_xpos = _by_body(found, "xpos", fields["xpos"], 3)
+    found.stored_xquat = _by_body(found, "xquat", fields["xquat"], 4)
+    if qvel is not None:
+        fits = len(qvel.shape) == 2 and len(qvel) == num_frames
+        _check_shape(path, "qvel", qvel.shape, fits, f"({num_frames} frames, columns)")
+    found.stored_qvel, found.trust_velocities, found.datasets = qvel, False, _DATASETS
+    _add_keypoints(found, fields, model)
+    return completed(found, options)
+
+
+def _check_shape(
+    path: str, name: str, shape: tuple[int, ...], fits: bool, expected: object
+) -> None:
+    if not fits:
+        raise UserError(f"{path}: {name!r} has shape {shape}, expected {expected}")
 
 
 def _finite(value: object) -> float | None:
@@ -131,75 +135,54 @@ def _finite(value: object) -> float | None:
 
 
 def _by_body(
-    path: str,
-    name: str,
-    fields: Mapping[str, Any],
-    num_frames: int,
-    body_names: tuple[str, ...] | None,
-    size: int,
+    found: Recording, name: str, values: FrameArray | None, size: int
 ) -> FrameArray | None:
-    values: FrameArray | None = fields[name]
+    """Poses of bodies, checked, [frame, body, size]."""
     if values is None:
         return None
-    num_bodies = values.shape[1] if len(values.shape) > 1 else 0
-    if values.shape != (num_frames, num_bodies, size):
-        expected = f"({num_frames} frames, bodies, {size})"
-        raise UserError(f"{path}: {name!r} has shape {values.shape}, expected {expected}")
-    if body_names is not None and len(body_names) != num_bodies:
+    num_frames, num_bodies = found.num_frames, (*values.shape, 0)[1]
+    fits = values.shape == (num_frames, num_bodies, size)
+    _check_shape(found.path, name, values.shape, fits, f"({num_frames} frames, bodies, {size})")
+    names = found.body_names
+    if names is not None and len(names) != num_bodies:
         raise UserError(
-            f"{path}: {len(body_names)} body names in 'names_xpos' for the {num_bodies} of {name!r}"
+            f"{found.path}: {len(names)} body names in 'names_xpos' for the {num_bodies} of "
+            f"{name!r}"
         )
     return values
 
 
-def _qvel(path: str, values: FrameArray | None, num_frames: int) -> FrameArray | None:
-    if values is not None and (len(values.shape) != 2 or len(values) != num_frames):
-        raise UserError(
-            f"{path}: 'qvel' has shape {values.shape}, expected ({num_frames} frames, columns)"
-        )
-    return values
-
-
-def _keypoints(
-    path: str, fields: Mapping[str, Any], model: Mapping[str, Any], num_frames: int, notes: list
-) -> dict[str, Any]:
-    """Fields of the recording about keypoints."""
+def _add_keypoints(found: Recording, fields: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     names = texts(fields["kp_names"])
     if not names or fields["kp_data"] is None:
-        return {}
-    shape = (num_frames, len(names), 3)
-    found: dict[str, Any] = {"keypoint_names": names}
-    for name, key in (("keypoints", "kp_data"), ("marker_sites", "marker_sites")):
-        found[name] = _as_points(path, key, fields[key], shape)
-    offsets = fields["offsets"]
-    if offsets is not None:
-        array = np.asarray(offsets)
-        if array.dtype.kind not in "fiu" or array.size != 3 * len(names):
-            raise UserError(
-                f"{path}: 'offsets' has shape {array.shape}, expected ({len(names)} keypoints, 3)"
-            )
-        found["keypoint_offsets"] = array.reshape(len(names), 3).astype(np.float64)
+        return
+    found.keypoint_names = names
+    found.keypoints = _as_points(found, "kp_data", fields["kp_data"])
+    sites = fields["marker_sites"]
+    sites = fields[_OLD_MARKER_SITES] if sites is None else sites
+    found.marker_sites = _as_points(found, "marker_sites", sites)
+    if fields["offsets"] is not None:
+        array = np.asarray(fields["offsets"])
+        fits = array.dtype.kind in "fiu" and array.size == 3 * len(names)
+        _check_shape(found.path, "offsets", array.shape, fits, f"({len(names)} keypoints, 3)")
+        found.keypoint_offsets = array.reshape(len(names), 3).astype(np.float64)
     pairs = model.get("KEYPOINT_MODEL_PAIRS")
     pairs = pairs if isinstance(pairs, Mapping) else {}
     bodies = tuple(pairs.get(name) for name in names)
     if all(isinstance(body, str) for body in bodies):
-        found["keypoint_bodies"] = bodies
+        found.keypoint_bodies = bodies
     else:
-        notes.append("the file does not say which bodies the keypoints' markers sit on")
-    return found
+        found.notes += ("the file does not say which bodies the keypoints' markers sit on",)
 
 
-def _as_points(
-    path: str, name: str, values: FrameArray | None, shape: tuple[int, ...]
-) -> FrameArray | None:
+def _as_points(found: Recording, name: str, values: FrameArray | None) -> FrameArray | None:
     """Points [frame, keypoint, 3]; STAC stores recorded ones as [frame, 3 * keypoint]."""
     if values is None:
         return None
-    if values.shape not in (shape, (shape[0], 3 * shape[1])):
-        raise UserError(
-            f"{path}: {name!r} has shape {values.shape}, expected {shape} or "
-            f"{(shape[0], 3 * shape[1])} for the {shape[1]} keypoints of 'kp_names'"
-        )
+    shape = (found.num_frames, len(found.keypoint_names), 3)
+    flat = (shape[0], 3 * shape[1])
+    expected = f"{shape} or {flat} for the {shape[1]} keypoints of 'kp_names'"
+    _check_shape(found.path, name, values.shape, values.shape in (shape, flat), expected)
 
     def read(first: int, stop: int) -> np.ndarray:
         return np.asarray(values[first:stop]).reshape(stop - first, *shape[1:])
@@ -210,11 +193,7 @@ def _as_points(
 def _parse_config(path: str, text: str | None, option: str, needed: bool) -> dict[str, dict]:
     """Groups of a STAC configuration, {} where there is none or (unless needed) it is unreadable.
 
-    Args:
-        path: of the file, for messages.
-        text: YAML, or None.
-        option: what the user can give in its place, for messages.
-        needed: refuse what is not a STAC configuration.
+    `option` is what the user can give in its place.
     """
     if not text:
         return {}
@@ -252,20 +231,3 @@ def _clip_names(config: dict[str, dict], num_clips: int, part: str) -> tuple[str
         # entries are files of the machine where they were made: keep their stems only
         return tuple(PurePosixPath(PureWindowsPath(n).as_posix()).stem for n in order)
     return tuple(f"{part}_{clip}" for clip in range(num_clips))
-
-
-def _joint_names(path: str, names: Sequence[str], num_columns: int) -> tuple[tuple[str, ...], bool]:
-    """Names of the joint columns of qpos, and whether root columns stand before them.
-
-    Args:
-        path: of the file, for messages.
-        names: `names_qpos`: one per column; those of a free root joint are its name seven times.
-        num_columns: of qpos.
-    """
-    has_root = len(names) >= 7 and len(set(names[:7])) == 1
-    if len(names) != num_columns:
-        raise UserError(
-            f"{path}: 'names_qpos' has {len(names)} names starting {tuple(names[:2])}, expected "
-            f"{num_columns}: the root joint's seven times, then one per joint"
-        )
-    return tuple(names[7:] if has_root else names), has_root

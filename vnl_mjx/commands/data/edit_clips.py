@@ -14,13 +14,7 @@ from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.file import POSES, write_clip_file
-from vnl_mjx.clips.hdf5 import (
-    StoredClip,
-    append_clips,
-    read_clips,
-    stored_clips,
-    stored_metadata,
-)
+from vnl_mjx.clips.hdf5 import append_clips, read_clips, stored_clips, stored_metadata
 from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
 from vnl_mjx.clips.sources import open_recording
 from vnl_mjx.commands.data.bodies import body_of_file
@@ -29,7 +23,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker
 
-Change = Callable[[StoredClip], "ReferenceClips | Iterator[ReferenceClips] | None"]
+Change = Callable[[ReferenceClips], "ReferenceClips | Iterator[ReferenceClips] | None"]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,13 +43,11 @@ def run(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace, walker: Walker) -> Change:
     """Cuts every clip into parts of so many seconds."""
 
-    def parts(stored: StoredClip) -> ReferenceClips | None:
-        rate = stored.clips.rate_hz
+    def parts(clip: ReferenceClips) -> ReferenceClips | None:
+        rate = clip.rate_hz
         frames = max(round(args.seconds * rate), 1)
         least = frames if args.min_seconds is None else max(round(args.min_seconds * rate), 1)
-        if stored.clips.num_frames < least:
-            return None
-        return split_into(stored.clips, frames, least)[0]
+        return split_into(clip, frames, least) if clip.num_frames >= least else None
 
     return parts
 
@@ -63,12 +55,12 @@ def _split(args: argparse.Namespace, walker: Walker) -> Change:
 def _select(args: argparse.Namespace, walker: Walker) -> Change:
     """Keeps the clips that fit every condition that is given."""
 
-    def chosen(stored: StoredClip) -> ReferenceClips | None:
-        info, name = stored.info, stored.clips.names[0]
-        fits = args.names is None or fnmatch.fnmatch(name, args.names)
+    def chosen(clip: ReferenceClips) -> ReferenceClips | None:
+        info = clip.origins[0]
+        fits = args.names is None or fnmatch.fnmatch(clip.names[0], args.names)
         fits &= args.labels is None or fnmatch.fnmatch(info.label, args.labels)
         fits &= args.which == "all" or info.held_out == (args.which == "held-out")
-        return stored.clips if fits else None
+        return clip if fits else None
 
     return chosen
 
@@ -77,10 +69,10 @@ def _mirror(args: argparse.Namespace, walker: Walker) -> Change:
     """Adds each clip with left and right exchanged, or writes only those."""
     reflection = Mirror(walker)
 
-    def both(stored: StoredClip) -> Iterator[ReferenceClips]:
+    def both(clip: ReferenceClips) -> Iterator[ReferenceClips]:
         if not args.only:
-            yield stored.clips
-        yield mirror_clips(stored.clips, walker, reflection)
+            yield clip
+        yield mirror_clips(clip, walker, reflection)
 
     return both
 
@@ -104,8 +96,8 @@ def _hold_out(args: argparse.Namespace, walker: Walker) -> Change:
         held_out = draw_held_out(groups, args.fraction, args.seed)
     marks = iter(held_out)
 
-    def marked(stored: StoredClip) -> ReferenceClips:
-        return stored.clips.replace(info=(replace(stored.info, held_out=next(marks)),))
+    def marked(clip: ReferenceClips) -> ReferenceClips:
+        return clip.replace(info=(replace(clip.origins[0], held_out=next(marks)),))
 
     return marked
 
@@ -113,7 +105,7 @@ def _hold_out(args: argparse.Namespace, walker: Walker) -> Change:
 _CHANGES: dict[str, Callable[[argparse.Namespace, Walker], Change]] = {
     "split": _split,
     "select": _select,
-    "merge": lambda args, walker: lambda stored: stored.clips,
+    "merge": lambda args, walker: lambda clip: clip,
     "mirror": _mirror,
     "hold-out": _hold_out,
 }
@@ -159,12 +151,12 @@ def _rewrite(
         write_clip_file(output, walker, rate, metadata, features=features) as writer,
     ):
         for path in paths:
-            for stored in stored_clips(path, walker, indices):
-                changed = change(stored)
+            for clip, quality in stored_clips(path, walker, indices):
+                changed = change(clip)
                 if isinstance(changed, ReferenceClips):
                     changed = iter([changed])
                 for clips in changed or ():
-                    append_clips(writer, clips, stored.quality, _unique(clips, used, path))
+                    append_clips(writer, clips, quality, _unique(clips, used, path))
         frames = sum(row.length for row in writer.rows)
         if not writer.rows:
             raise UserError(

@@ -17,7 +17,7 @@ from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.compat.track_mjx_loader import listed, load_teacher, num_parameters, policy_rows
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
-from vnl_mjx.walkers.groups import actuator_groups
+from vnl_mjx.walkers.walker import actuator_groups
 
 _SHOWN_METRICS = (
     "loss/total",

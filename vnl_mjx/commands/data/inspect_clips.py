@@ -78,7 +78,7 @@ def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
     """Streams the features, so that files of any size can be looked at."""
     speeds, heights = [], []
     for clip in range(file.num_clips):
-        position = file.features(clip, names=("position",))["position"]
+        position = file.feature(clip, "position")
         speeds.append(_mean_speed(file, clip, position))
         heights += [position[:, 2].min(), position[:, 2].max()]
     frames, lengths = int(file.lengths.sum()), file.lengths.tolist()
@@ -114,7 +114,7 @@ def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
 def _mean_speed(file: ClipFile, clip: int, position: np.ndarray) -> float:
     """Of the root over the floor, m/s."""
     if "velocity" in file.stored:
-        velocity = file.features(clip, names=("velocity",))["velocity"]
+        velocity = file.feature(clip, "velocity")
     else:
         velocity = np.diff(position, axis=0) * file.rate_hz if len(position) > 1 else position * 0.0
     return float(np.linalg.norm(velocity[:, :2], axis=-1).mean())
