@@ -38,7 +38,7 @@ from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.tasks.pose_guide import PoseGuide
-from vnl_mjx.training.alarms import ppo_alarms
+from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.track_mjx_state import track_mjx_state
@@ -161,10 +161,11 @@ class TeacherTraining:
         """Takes the statistics of an update; a video that was begun is finished."""
         self._videos.poll(warn)
 
-    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
         """Returns the metrics of an interval of updates, and warnings by name."""
         row = ppo_metrics(updates, self.config.task.reward)
-        return row, ppo_alarms(row, len(updates) * self.trainer.steps_per_update)
+        steps = len(updates) * self.trainer.steps_per_update
+        return row, raised(TEACHER_RULES, row | {"steps": steps})
 
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
