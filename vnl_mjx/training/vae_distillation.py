@@ -70,8 +70,7 @@ class VaeDistillation(Trainer):
             minibatch_size=config.batch_size // config.segment_length,
             num_epochs=config.num_epochs,
         )
-        data = (teacher, clips)
-        super().__init__(env, data, learner, config.num_envs, config.unroll_length, steps, mesh)
+        super().__init__(env, (teacher, clips), learner, steps, mesh)
         self.teacher, self.clips = self.data
 
     def initial_params(self, key: jax.Array) -> tuple[Any, tuple[()]]:

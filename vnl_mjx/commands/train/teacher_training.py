@@ -41,7 +41,6 @@ from vnl_mjx.tasks.pose_guide import PoseGuide
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
-from vnl_mjx.training.track_mjx_state import track_mjx_state
 from vnl_mjx.training.trainer import TrainState, Update
 
 # A checkpoint that no evaluation has judged since the one before is never among the best.
@@ -192,7 +191,7 @@ class TeacherTraining:
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
         """Returns what is written in track-mjx's layout."""
-        return track_mjx_state(state, env_steps)
+        return self.trainer.track_mjx_state(state)
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
         """Returns what is saved; the metric is the reward evaluated since the checkpoint before."""
