@@ -121,18 +121,13 @@ class MjxPhysics:
 
     def _put_model(self) -> mjx.Model:
         model = mjx.put_model(self.model, own_device(), impl="jax")
-        self._stages = MjxStages(self.model)
+        stages = MjxStages(self.model)
+        # What a state has besides positions and velocities, and one physics step.
+        self._observe, self._substep = stages.observe, stages.step
         return model
 
     def _make_data(self) -> mjx.Data:
         return mjx.make_data(self.model, own_device(), impl="jax")
-
-    def _observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        """What a state has besides positions and velocities."""
-        return self._stages.observe(model, data)
-
-    def _substep(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        return self._stages.step(model, data)
 
     def _overflowed(self, data: mjx.Data) -> jax.Array:
         del data
