@@ -54,7 +54,13 @@ class ImitationState:
 
 
 class ImitationTask:
-    """Reset, step and observation of one environment on one physics back end."""
+    """Reset, step and observation of one environment on one physics back end.
+
+    Attributes:
+        layout: sizes of what a policy sees.
+        proprioception: `ObservationFunctions.proprioception`: what a policy sees of its own body; no clip is
+            read, so that other tasks may use it.
+    """
 
     def __init__(self, config: ImitationConfig, walker: Walker, physics: Physics):
         """Looks every name up once. `physics` simulates `walker`'s model.
@@ -69,6 +75,7 @@ class ImitationTask:
         self.walker = walker
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
+        self.proprioception = self._observations.proprioception
         self._upstream_rows = UpstreamRows.build(walker, config.quirks)
         self._reward = reward_terms(config.reward, config.termination)
         self._failures = termination_terms(config.termination)
@@ -203,21 +210,6 @@ class ImitationTask:
         return self._observations.observe(
             state.physics, clips, state.clip, self.frame(state), state.previous_qpos, actions
         )
-
-    def proprioception(
-        self,
-        physics: PhysicsState,
-        previous_qpos: jax.Array | None = None,
-        actions: jax.Array | None = None,
-    ) -> jax.Array:
-        """Returns what a policy sees of its own body [size]; no clip is read, so that other tasks may use it.
-
-        Args:
-            physics: of this body.
-            previous_qpos: see `ObservationFunctions.observe`.
-            actions: see there.
-        """
-        return self._observations.proprioception(physics, previous_qpos, actions)
 
     def step(
         self, state: ImitationState, action: jax.Array, clips: ReferenceClips

@@ -14,9 +14,9 @@ from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.environment import Environment
-from vnl_mjx.tasks.vae_distillation import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import LabelledSteps, StudentPolicy
 from vnl_mjx.training.learner import Learner, LossFunction
-from vnl_mjx.training.losses import LabelledSteps, distillation_loss, user_terms
+from vnl_mjx.training.losses import distillation_loss, user_terms
 from vnl_mjx.training.optimizers import Adam
 from vnl_mjx.training.rollout import Step
 from vnl_mjx.training.schedules import LearningRate, constant, schedule
