@@ -78,20 +78,10 @@ class Student:
 
 @flax.struct.dataclass
 class PrimitiveDecoder:
-    """The decoder of a student: the reusable motor primitives.
-
-    Attributes:
-        student: whose decoder it is.
-    """
+    """The decoder of a student: the reusable motor primitives."""
 
     student: Student
 
     def act(self, proprioception: jax.Array, latent: jax.Array, memory: Any = None) -> jax.Array:
-        """Returns the action [..., action_size] in [-1, 1] of a latent; see `Student.decode`.
-
-        Args:
-            proprioception: [..., proprioception_size] raw; normalised here by the teacher's statistics.
-            latent: [..., latent_dim].
-            memory: of a recurrent student.
-        """
+        """Returns the action of a latent; see `Student.decode`."""
         return self.student.decode(proprioception, latent, memory)

@@ -20,7 +20,9 @@ import numpy as np
 
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.physics.base import (
+    DERIVED_FIELDS,
     MAX_VALUE,
+    STATE_FIELDS,
     PhysicsState,
     advance_time,
     checked_variant,
@@ -28,8 +30,6 @@ from vnl_mjx.physics.base import (
 )
 from vnl_mjx.physics.randomization import ModelVariants
 
-_STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
-_DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
 _FATAL_WARNINGS = [
     int(mujoco.mjtWarning.mjWARN_BADQPOS),
     int(mujoco.mjtWarning.mjWARN_BADQVEL),
@@ -69,7 +69,7 @@ class MujocoBatchPhysics:
         self._batches: OrderedDict[int, _Rows] = OrderedDict()
         data = mujoco.MjData(self.model)
         self._shapes = {
-            name: getattr(data, name).shape for name in (*_STATE_FIELDS, *_DERIVED_FIELDS)
+            name: getattr(data, name).shape for name in (*STATE_FIELDS, *DERIVED_FIELDS)
         }
         self._shapes["xmat"] = (self.model.nbody, 3, 3)
 
@@ -97,7 +97,7 @@ class MujocoBatchPhysics:
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
-        values = {name: getattr(state, name) for name in (*_STATE_FIELDS, "time")}
+        values = {name: getattr(state, name) for name in (*STATE_FIELDS, "time")}
         arrays = self._call(self._step_rows, values | {"ctrl": ctrl}, state.variant)
         time = jnp.where(arrays["diverged"], 0.0, advance_time(state.time, self.config))
         return _state(arrays, time, state.variant)
@@ -165,8 +165,8 @@ class _Rows:
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int):
         self.batch = mujoco.batch.Batch(model, num_rows, nthread=num_threads)
-        inputs = (*_STATE_FIELDS, "ctrl", "time")
-        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *_DERIVED_FIELDS)}
+        inputs = (*STATE_FIELDS, "ctrl", "time")
+        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *DERIVED_FIELDS)}
 
     def write(self, name: str, ids, value) -> None:
         array = self._arrays[name]

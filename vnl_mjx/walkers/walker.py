@@ -30,8 +30,8 @@ class Walker:
     Attributes:
         config: what it was built from.
         model: compiled; the solver options are those of the source.
-        layout: columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own.
-        joint_names: every joint but the free root joint, in the order of `joint_qpos`.
+        layout: columns of qpos and qvel; `root`, `nq` and `nv` are its own.
+        joint_names: every joint but the free root joint, in the order of `layout.joint_qpos`.
         body_names: every body in model order; the first is "world".
         actuator_names: every actuator in the order of ctrl.
         tracked_joints: int32 [tracked joint], rows into the joints of `config.joint_names`.
@@ -78,16 +78,6 @@ class Walker:
     def actuator_groups(self) -> dict[str, list[int]]:
         """Rows of the actuators by part of the body; what no group covers is "other"."""
         return actuator_groups(self.actuator_names, self.config.actuator_groups)
-
-    @property
-    def joint_qpos(self) -> slice:
-        """Columns of the joints in qpos."""
-        return self.layout.joint_qpos
-
-    @property
-    def joint_qvel(self) -> slice:
-        """Columns of the joints in qvel."""
-        return self.layout.joint_qvel
 
     @property
     def nq(self) -> int:
