@@ -21,7 +21,7 @@ from vnl_mjx.physics.base import Physics, PhysicsState
 from vnl_mjx.tasks.environment import Observation, StepOutcome
 from vnl_mjx.tasks.observations import ObservationFunctions
 from vnl_mjx.tasks.pose_control import PoseControl
-from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.rewards import reward_terms
 from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
@@ -76,7 +76,6 @@ class ImitationTask:
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
         self.proprioception = self._observations.proprioception
-        self._upstream_rows = UpstreamRows.build(walker, config.quirks)
         self._reward = reward_terms(config.reward, config.termination)
         self._failures = termination_terms(config.termination)
         self.action_size = physics.model.nu
@@ -248,7 +247,7 @@ class ImitationTask:
             previous_action=previous_action,
             actions=moved.action_window,
         )
-        errors = tracking_errors(state, reference, walker, self._upstream_rows)
+        errors = tracking_errors(state, reference, walker, self.config.quirks)
         state = state.replace(errors=errors, distances=distances(errors, self.config.termination))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps
