@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from ppo_batches import quick_jit
 
-from vnl_mjx.models.actor_critic import ActorCritic, forget
+from vnl_mjx import masking
+from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig, action_distribution
 from vnl_mjx.models.value import ValueConfig
 
@@ -68,7 +69,7 @@ def test_a_segment_is_its_steps_one_by_one(acting, segment):
     whole = quick_jit(model.unroll)(params, obs, memory, starts, noise)
     act = quick_jit(model.act)
     for t in range(TIME):
-        memory = forget(memory, model.initial_memory((ENVS,)), starts[t])
+        memory = masking.where(starts[t], model.initial_memory((ENVS,)), memory)
         step = act(params, obs[t], memory, noise[t])
         memory = step.memory
         for field in ("logits", "latent", "latent_mean", "latent_logvar"):
@@ -89,13 +90,13 @@ def test_memory_is_forgotten_where_an_episode_starts(segment):
     np.testing.assert_array_equal(same, begun)
 
 
-def test_forget_by_hand():
+def test_forgetting_by_hand():
     memory = (jnp.arange(6.0).reshape(3, 1, 2), jnp.ones((3, 1, 2)))
     initial = jax.tree.map(jnp.zeros_like, memory)
-    h, c = forget(memory, initial, jnp.array([True, False, True]))
+    h, c = masking.where(jnp.array([True, False, True]), initial, memory)
     np.testing.assert_array_equal(h[:, 0], [[0, 0], [2, 3], [0, 0]])
     np.testing.assert_array_equal(c[:, 0], [[0, 0], [1, 1], [0, 0]])
-    assert forget((), (), jnp.array([True])) == ()
+    assert masking.where(jnp.array([True]), (), ()) == ()
 
 
 def test_noise_moves_the_latent_by_its_standard_deviation(segment):

@@ -29,7 +29,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.walkers.walker import build_walker
 
@@ -296,11 +296,11 @@ def test_wrong_frame_rate_is_refused(task, rodent):
 @pytest.fixture(scope="module")
 def compare(toy_walker):
     """The errors of a state and a frame, compiled."""
-    rows = UpstreamRows.build(toy_walker, UpstreamQuirks())
+    quirks = UpstreamQuirks()
 
     @jax.jit
     def errors(physics, frame):
-        return tracking_errors(term_state(physics, toy_walker, 0.02), frame, toy_walker, rows)
+        return tracking_errors(term_state(physics, toy_walker, 0.02), frame, toy_walker, quirks)
 
     return errors
 

@@ -4,13 +4,14 @@ import jax.numpy as jnp
 import pytest
 
 from vnl_mjx.config.imitation import RewardConfig
-from vnl_mjx.training.alarms import ppo_alarms
+from vnl_mjx.training.alarms import TEACHER_RULES, raised
 from vnl_mjx.training.learner import LearningStatistics
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.rollout import RolloutStatistics
 from vnl_mjx.training.trainer import Update
 
 HEALTHY = {
+    "steps": 1000,
     "nan/count": 0.0,
     "loss/skipped_minibatches": 0.0,
     "loss/policy_kl": 0.02,
@@ -85,15 +86,15 @@ def test_the_fraction_is_of_the_terms_that_have_a_weight():
 
 
 def test_a_healthy_row_raises_no_alarm():
-    assert ppo_alarms(HEALTHY, 1000) == {}
-    assert ppo_alarms(HEALTHY | {"nan/count": 10.0, "overflow/count": 0.0}, 1000) == {}
+    assert raised(TEACHER_RULES, HEALTHY) == {}
+    assert raised(TEACHER_RULES, HEALTHY | {"nan/count": 10.0, "overflow/count": 0.0}) == {}
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "word"),
     [
         ("nan", {"nan/count": 11.0}, "11 simulations diverged in 1000 steps"),
-        ("skipped", {"loss/skipped_minibatches": 0.01}, "1.0 % of the minibatches"),
+        ("skipped", {"loss/skipped_minibatches": 0.01}, "1.0% of the minibatches"),
         ("policy_kl", {"loss/policy_kl": 0.9}, "ppo.learning_rate"),
         ("action_std", {"loss/action_std": 0.001}, "ppo.entropy"),
         ("latent_kl", {"loss/latent_kl": 0.01}, "ppo.latent_kl"),
@@ -102,6 +103,7 @@ def test_a_healthy_row_raises_no_alarm():
     ],
 )
 def test_an_alarm_says_what_to_change(name, changes, word):
-    found = ppo_alarms(HEALTHY | changes, 1000)
+    found = raised(TEACHER_RULES, HEALTHY | changes)
     assert list(found) == [name]
-    assert word in found[name] and "\n" not in found[name]
+    line = str(found[name])
+    assert word in line and "\n" not in line

@@ -13,7 +13,7 @@ from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.environment import RepeatedAction
-from vnl_mjx.training.normalizer import normalize
+from vnl_mjx.training.brax_parts import normalize
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.schedules import LearningRate
 from vnl_mjx.training.trainer import TrainState

@@ -20,7 +20,7 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.config.imitation import UpstreamQuirks
 from vnl_mjx.config.rewards import MimicReward, MimicTermination, RewardConfig, TerminationConfig
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.rewards import imitation_terms, reward_terms
 from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
@@ -111,7 +111,7 @@ def ours(walker: Walker, state: PhysicsState, frame: ReferenceFrames, kind: str,
 @cache
 def compiled(walker: Walker, kind: str, limits: MimicTermination):
     """Terms and distances of a state and a frame, as one program."""
-    rows = UpstreamRows.build(walker, UpstreamQuirks())
+    quirks = UpstreamQuirks()
     termination = TerminationConfig(family="mimic", mimic=limits)
     reward = RewardConfig(family="mimic", mimic=MimicReward(*MIXES[kind]))
     terms_of = reward_terms(reward, termination)
@@ -119,7 +119,7 @@ def compiled(walker: Walker, kind: str, limits: MimicTermination):
     @jit_as_user
     def look(state, frame):
         seen = term_state(state, walker, 0.02)
-        seen = seen.replace(errors=tracking_errors(seen, frame, walker, rows))
+        seen = seen.replace(errors=tracking_errors(seen, frame, walker, quirks))
         return terms_of(seen, frame, walker), distances(seen.errors, termination)
 
     return look

@@ -14,7 +14,7 @@ from vnl_mjx.config.rewards import (
     VnlPlaygroundTermination,
 )
 from vnl_mjx.errors import UserError
-from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.state import TermState, term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
 
@@ -26,7 +26,7 @@ VNL_PLAYGROUND = TerminationConfig(family="vnl_playground")
 def errors_of(toy_walker, toy_motion):
     """The state, with its errors, of a pose that differs from a frame of a clip."""
     frame = toy_motion.at(0, 4)
-    rows = UpstreamRows.build(toy_walker, UpstreamQuirks())
+    quirks = UpstreamQuirks()
 
     def errors(shift=(0, 0, 0), turn_deg=0.0, joints=0.0) -> TermState:
         qpos = np.array(frame.qpos())
@@ -38,7 +38,7 @@ def errors_of(toy_walker, toy_motion):
         state = term_state(
             state_of(toy_walker.model, qpos, np.array(frame.qvel())), toy_walker, 0.02
         )
-        return state.replace(errors=tracking_errors(state, frame, toy_walker, rows))
+        return state.replace(errors=tracking_errors(state, frame, toy_walker, quirks))
 
     return errors
 

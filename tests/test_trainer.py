@@ -71,7 +71,7 @@ class Walk(Trainer):
         learner = Learner(
             {"distance": schedules.constant(1.0)}, Descent(), rate, NUM_ENVS, UNROLL, 1, 2, 1
         )
-        super().__init__(Line(), jnp.float32(goal), learner, NUM_ENVS, UNROLL, STEPS_PER_UPDATE)
+        super().__init__(Line(), jnp.float32(goal), learner, STEPS_PER_UPDATE)
         self.num_traces = {"initial_state": 0, "rollout": 0, "learn": 0}
 
     def initial_params(self, key):

@@ -4,11 +4,6 @@ import jax
 import jax.numpy as jnp
 
 
-def sample(key: jax.Array, mean: jax.Array, logvar: jax.Array) -> jax.Array:
-    """One reparameterised draw, mean + exp(logvar / 2) * noise."""
-    return mean + jnp.exp(0.5 * logvar) * jax.random.normal(key, mean.shape, mean.dtype)
-
-
 def kl_divergence(
     mean_q: jax.Array, logvar_q: jax.Array, mean_p: jax.Array, logvar_p: jax.Array
 ) -> jax.Array:

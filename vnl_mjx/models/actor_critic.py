@@ -93,7 +93,7 @@ class ActorCritic:
 
         def step(memory, inputs):
             obs, starts, noise = inputs
-            memory = forget(memory, self.initial_memory(starts.shape), starts)
+            memory = masking.where(starts, self.initial_memory(starts.shape), memory)
             output = self.act(params, obs, memory, noise)
             return output.memory, output
 
@@ -106,11 +106,6 @@ class ActorCritic:
             value = self._value.apply(params.value, as_batch(obs))
             return as_segment(cast(jax.Array, value), obs[..., 0])
         return cast(jax.Array, self._value.apply(params.value, obs))
-
-
-def forget(memory: Memory, initial: Memory, where: jax.Array) -> Memory:
-    """`initial` [env, ...] in the environments `where` [env] is true, `memory` elsewhere."""
-    return masking.where(where, initial, memory)
 
 
 def _with_first_output(policy: Any, config: IntentionConfig, std: float) -> Any:

@@ -249,17 +249,16 @@ class FrozenPolicy:
         """Memory at the start of an episode; () for a feed-forward policy."""
         return self.config.initial_memory(batch_shape)
 
-    def normalize(self, obs: jax.Array) -> jax.Array:
-        """Returns what the network reads of a raw observation [..., observation]."""
-        if obs.shape[-1] != self.config.observation_size:
-            raise ValueError(f"{obs.shape=} must end in {self.config.observation_size=}")
-        clip = self.config.observation_clip
-        return jax.lax.stop_gradient(normalized(obs, self.obs_mean, self.obs_std, clip))
+    def normalize(self, values: jax.Array, part: str = "observation") -> jax.Array:
+        """Returns what the network reads of a raw observation [..., observation], or of a part of it.
 
-    def normalize_part(self, values: jax.Array, part: str) -> jax.Array:
-        """Returns what the network reads of a raw "reference" or "proprioception" [..., size]."""
+        Args:
+            values: [..., size].
+            part: "observation", or "reference" or "proprioception" alone.
+        """
         size = self.config.reference_size
-        rows = {"reference": slice(size), "proprioception": slice(size, None)}[part]
+        parts = {"reference": slice(size), "proprioception": slice(size, None)}
+        rows = parts.get(part, slice(None))
         mean, std = self.obs_mean[rows], self.obs_std[rows]
         if values.shape[-1:] != mean.shape:
             raise ValueError(f"{part}: shape {values.shape} must end in {mean.shape[0]}")

@@ -66,7 +66,8 @@ class Gaussian:
 
     def sample(self, key: jax.Array) -> jax.Array:
         """See `Latent.sample`."""
-        return gaussians.sample(key, self.mean, self.logvar)
+        noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.mean + jnp.exp(0.5 * self.logvar) * noise
 
     def mode(self) -> jax.Array:
         """See `Latent.mode`."""

@@ -56,7 +56,7 @@ class Student:
     def encode(self, proprioception: jax.Array, reference: jax.Array, memory: Any = None) -> Latent:
         """Returns the posterior q(z | proprioception, reference)."""
         context, _ = self._context(proprioception, memory)
-        normalized = self.teacher.normalize_part(reference, "reference")
+        normalized = self.teacher.normalize(reference, "reference")
         return self.networks.encode(self.params, context, normalized)
 
     def decode(self, proprioception: jax.Array, latent: jax.Array, memory: Any = None) -> jax.Array:
@@ -72,26 +72,16 @@ class Student:
     def _context(self, proprioception: jax.Array, memory: Any) -> tuple[jax.Array, Any]:
         if memory is None:
             memory = self.initial_memory(proprioception.shape[:-1])
-        normalized = self.teacher.normalize_part(proprioception, "proprioception")
+        normalized = self.teacher.normalize(proprioception, "proprioception")
         return self.networks.context(self.params, normalized, memory)
 
 
 @flax.struct.dataclass
 class PrimitiveDecoder:
-    """The decoder of a student: the reusable motor primitives.
-
-    Attributes:
-        student: whose decoder it is.
-    """
+    """The decoder of a student: the reusable motor primitives."""
 
     student: Student
 
     def act(self, proprioception: jax.Array, latent: jax.Array, memory: Any = None) -> jax.Array:
-        """Returns the action [..., action_size] in [-1, 1] of a latent; see `Student.decode`.
-
-        Args:
-            proprioception: [..., proprioception_size] raw; normalised here by the teacher's statistics.
-            latent: [..., latent_dim].
-            memory: of a recurrent student.
-        """
+        """Returns the action of a latent; see `Student.decode`."""
         return self.student.decode(proprioception, latent, memory)

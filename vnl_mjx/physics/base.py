@@ -14,6 +14,10 @@ import mujoco
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.errors import UserError
 
+# Of `PhysicsState` and MuJoCo's data alike: what a step starts from, and what it derives.
+STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
+DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
+
 # mjMAXVAL of mujoco/mjmodel.h: beyond it MuJoCo itself calls a value bad.
 MAX_VALUE = 1e10
 

@@ -86,11 +86,8 @@ class KinematicTree:
         """Rows of qpos, [joint of this kind, width]."""
         return self._model.jnt_qposadr[self._joints[kind]][:, None] + start + np.arange(width)
 
-    def _quaternion_addresses(self) -> np.ndarray:
-        return np.concatenate([self._addresses(_FREE, 3, 4), self._addresses(_BALL, 0, 4)])
-
     def _normalized(self, qpos: jax.Array) -> jax.Array:
-        addresses = self._quaternion_addresses()
+        addresses = np.concatenate([self._addresses(_FREE, 3, 4), self._addresses(_BALL, 0, 4)])
         quat = qpos[addresses]
         norm = jnp.linalg.norm(quat, axis=-1, keepdims=True)
         # A diverged simulation has zeros there, which stay.

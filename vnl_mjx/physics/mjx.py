@@ -9,7 +9,9 @@ import mujoco
 
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.physics.base import (
+    DERIVED_FIELDS,
     MAX_VALUE,
+    STATE_FIELDS,
     PhysicsState,
     checked_variant,
     configure_model,
@@ -85,14 +87,8 @@ class MjxPhysics:
 
     def _step(self, data: mjx.Data, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """One simulation in fresh `data`."""
-        data = data.replace(
-            qpos=state.qpos,
-            qvel=state.qvel,
-            act=state.act,
-            qacc_warmstart=state.qacc_warmstart,
-            time=state.time,
-            ctrl=ctrl,
-        )
+        inputs = {name: getattr(state, name) for name in (*STATE_FIELDS, "time")}
+        data = data.replace(**inputs, ctrl=ctrl)
         model = self._model_of(state.variant)
         data, _ = jax.lax.scan(
             lambda data, _: (self._substep(model, data), None),
@@ -121,43 +117,27 @@ class MjxPhysics:
 
     def _put_model(self) -> mjx.Model:
         model = mjx.put_model(self.model, own_device(), impl="jax")
-        self._stages = MjxStages(self.model)
+        stages = MjxStages(self.model)
+        # What a state has besides positions and velocities, and one physics step.
+        self._observe, self._substep = stages.observe, stages.step
         return model
 
     def _make_data(self) -> mjx.Data:
         return mjx.make_data(self.model, own_device(), impl="jax")
-
-    def _observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        """What a state has besides positions and velocities."""
-        return self._stages.observe(model, data)
-
-    def _substep(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        return self._stages.step(model, data)
 
     def _overflowed(self, data: mjx.Data) -> jax.Array:
         del data
         return jnp.bool_(False)  # there is room for every contact that the model can have
 
     def _state(self, data: mjx.Data, variant: jax.Array | None) -> PhysicsState:
-        fields = {
-            "qpos": data.qpos,
-            "qvel": data.qvel,
-            "act": data.act,
-            "qacc_warmstart": data.qacc_warmstart,
-            "xpos": data.xpos,
-            "xmat": data.xmat,
-            "qfrc_actuator": data.qfrc_actuator,
-            "sensordata": data.sensordata,
-        }
-        fields = {name: value.astype(jnp.float32) for name, value in fields.items()}
+        names = (*STATE_FIELDS, *DERIVED_FIELDS)
+        fields = {name: getattr(data, name).astype(jnp.float32) for name in names}
         # A control that is NaN may be clamped to a number, so what came of it does not tell.
         checked = (*fields.values(), data.ctrl)
         finite = [jnp.all(jnp.abs(value) < MAX_VALUE) for value in checked]
-        diverged = ~jnp.all(jnp.stack(finite))
-        time = jnp.float32(data.time)
         return PhysicsState(
-            time=time,
-            diverged=diverged,
+            time=jnp.float32(data.time),
+            diverged=~jnp.all(jnp.stack(finite)),
             variant=variant,
             overflowed=self._overflowed(data),
             **fields,

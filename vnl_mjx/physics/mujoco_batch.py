@@ -5,10 +5,12 @@ bit-identical at any thread count and batch size, because every simulation is on
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,9 @@ import numpy as np
 
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.physics.base import (
+    DERIVED_FIELDS,
     MAX_VALUE,
+    STATE_FIELDS,
     PhysicsState,
     advance_time,
     checked_variant,
@@ -26,8 +30,6 @@ from vnl_mjx.physics.base import (
 )
 from vnl_mjx.physics.randomization import ModelVariants
 
-_STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
-_DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
 _FATAL_WARNINGS = [
     int(mujoco.mjtWarning.mjWARN_BADQPOS),
     int(mujoco.mjtWarning.mjWARN_BADQVEL),
@@ -67,7 +69,7 @@ class MujocoBatchPhysics:
         self._batches: OrderedDict[int, _Rows] = OrderedDict()
         data = mujoco.MjData(self.model)
         self._shapes = {
-            name: getattr(data, name).shape for name in (*_STATE_FIELDS, *_DERIVED_FIELDS)
+            name: getattr(data, name).shape for name in (*STATE_FIELDS, *DERIVED_FIELDS)
         }
         self._shapes["xmat"] = (self.model.nbody, 3, 3)
 
@@ -88,25 +90,19 @@ class MujocoBatchPhysics:
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`. Simulations with `where` false cost nothing."""
         variant = checked_variant(variant, self.num_variants)
-        arrays = self._call(self._reset_rows, qpos, qvel, jnp.asarray(where), variant, act)
+        act = jnp.zeros(self.model.na) if act is None else act
+        values = {"qpos": qpos, "qvel": qvel, "act": act}
+        arrays = self._call(self._reset_rows, values, variant, jnp.asarray(where))
         return _state(arrays, jnp.float32(0), variant)
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
-        arrays = self._call(
-            self._step_rows,
-            state.qpos,
-            state.qvel,
-            state.act,
-            state.qacc_warmstart,
-            state.time,
-            ctrl,
-            state.variant,
-        )
+        values = {name: getattr(state, name) for name in (*STATE_FIELDS, "time")}
+        arrays = self._call(self._step_rows, values | {"ctrl": ctrl}, state.variant)
         time = jnp.where(arrays["diverged"], 0.0, advance_time(state.time, self.config))
         return _state(arrays, time, state.variant)
 
-    def _call(self, function, *args: jax.Array | None) -> dict[str, jax.Array]:
+    def _call(self, function, *args: Any) -> dict[str, jax.Array]:
         results = {
             name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in self._shapes.items()
         }
@@ -115,65 +111,46 @@ class MujocoBatchPhysics:
 
     # What follows runs in XLA's callback threads: NumPy only, never JAX.
 
-    def _reset_rows(self, qpos, qvel, where, variant, act) -> dict[str, np.ndarray]:
-        qpos, qvel, where = np.asarray(qpos), np.asarray(qvel), np.asarray(where)
-        batch_shape = where.shape
+    def _reset_rows(self, values, variant, where) -> dict[str, np.ndarray]:
+        where = np.asarray(where)
         ids = np.flatnonzero(where)
-        with self._exclusive():
-            # Sized for all rows, so that one cached batch serves the reset and the step.
-            rows = self._rows(max(where.size, 1))
-            rows.run_on(self._variants, variant)
-            rows.write("qpos", ids, qpos.reshape(-1, self.model.nq)[ids])
-            rows.write("qvel", ids, qvel.reshape(-1, self.model.nv)[ids])
-            rows.write(
-                "act", ids, 0.0 if act is None else np.asarray(act).reshape(-1, self.model.na)[ids]
-            )
+        # Sized for all rows, so that one cached batch serves the reset and the step.
+        with self._rows(where.size, variant) as rows:
+            for name, value in values.items():
+                value = np.asarray(value)
+                rows.write(name, ids, value.reshape(where.size, *value.shape[where.ndim :])[ids])
             for name in ("qacc_warmstart", "ctrl", "time"):
                 rows.write(name, ids, 0.0)
-            bad = rows.run(ids, rows.batch.forward)
-            return rows.read(batch_shape, ids, bad, self._shapes)
+            bad = rows.run(lambda: rows.batch.forward(ids=ids) if len(ids) else None)
+            return rows.read(where.shape, ids, bad, self._shapes)
 
-    def _step_rows(
-        self, qpos, qvel, act, qacc_warmstart, time, ctrl, variant
-    ) -> dict[str, np.ndarray]:
-        values = {
-            "qpos": np.asarray(qpos),
-            "qvel": np.asarray(qvel),
-            "act": np.asarray(act),
-            "qacc_warmstart": np.asarray(qacc_warmstart),
-            "time": np.asarray(time),
-            "ctrl": np.asarray(ctrl),
-        }
-        batch_shape = values["time"].shape
-        with self._exclusive():
-            rows = self._rows(max(values["time"].size, 1))
-            rows.run_on(self._variants, variant)
+    def _step_rows(self, values, variant) -> dict[str, np.ndarray]:
+        batch_shape, every = np.shape(values["time"]), slice(None)
+        with self._rows(math.prod(batch_shape), variant) as rows:
             for name, value in values.items():
-                rows.write(
-                    name,
-                    slice(None),
-                    value.reshape(rows.batch.nsim, *value.shape[len(batch_shape) :]),
-                )
-            bad = rows.run(None, lambda: rows.batch.step(nstep=self.config.num_substeps))
-            return rows.read(batch_shape, None, bad, self._shapes)
+                rows.write(name, every, np.asarray(value))
+            bad = rows.run(lambda: rows.batch.step(nstep=self.config.num_substeps))
+            return rows.read(batch_shape, every, bad, self._shapes)
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _rows(self, num_rows: int, variant) -> Iterator["_Rows"]:
+        """The batch of at least one row, on the models of `variant` from now on."""
+        num_rows = max(num_rows, 1)
         # Several devices may call at once, and a Batch serves one thread at a time.
         with self._lock:
             started = time.perf_counter()
             try:
-                yield
+                if num_rows not in self._batches:
+                    self._batches[num_rows] = _Rows(self.model, num_rows, self.num_threads)
+                self._batches.move_to_end(num_rows)
+                while len(self._batches) > _MAX_BATCHES:
+                    self._batches.popitem(last=False)
+                rows = self._batches[num_rows]
+                if variant is not None:
+                    rows.batch.set_models([self._variants[i] for i in np.asarray(variant).ravel()])
+                yield rows
             finally:
                 self.busy_seconds += time.perf_counter() - started
-
-    def _rows(self, num_rows: int) -> "_Rows":
-        if num_rows not in self._batches:
-            self._batches[num_rows] = _Rows(self.model, num_rows, self.num_threads)
-        self._batches.move_to_end(num_rows)
-        while len(self._batches) > _MAX_BATCHES:
-            self._batches.popitem(last=False)
-        return self._batches[num_rows]
 
 
 def _state(
@@ -188,29 +165,22 @@ class _Rows:
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int):
         self.batch = mujoco.batch.Batch(model, num_rows, nthread=num_threads)
-        inputs = (*_STATE_FIELDS, "ctrl", "time")
-        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *_DERIVED_FIELDS)}
-
-    def run_on(self, models: list[mujoco.MjModel], variant) -> None:
-        """Runs row i on `models[variant[i]]` from now on; without variants (None) changes nothing."""
-        if variant is not None:
-            self.batch.set_models([models[i] for i in np.asarray(variant).ravel()])
+        inputs = (*STATE_FIELDS, "ctrl", "time")
+        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *DERIVED_FIELDS)}
 
     def write(self, name: str, ids, value) -> None:
         array = self._arrays[name]
         array[ids] = np.reshape(value, array[ids].shape) if np.ndim(value) else value
 
-    def run(self, ids: np.ndarray | None, function: Callable[..., None]) -> np.ndarray:
+    def run(self, function: Callable[[], None]) -> np.ndarray:
         """Runs a batch call quietly; returns which of all rows MuJoCo found bad, [num_rows] bool."""
         bad = np.zeros(self.batch.nsim, bool)
-        if ids is not None and len(ids) == 0:
-            return bad
         self.batch.warning[...] = 0
         handler = mujoco.get_mju_user_warning()
         # Else MuJoCo prints every warning and writes MUJOCO_LOG.TXT into the working folder.
         mujoco.set_mju_user_warning(_ignore_warning)
         try:
-            function() if ids is None else function(ids=ids)
+            function()
         except mujoco.batch.SimulationError as error:
             bad[error.ids] = True
         finally:
@@ -220,7 +190,7 @@ class _Rows:
     def read(
         self,
         batch_shape: tuple[int, ...],
-        ids: np.ndarray | None,
+        ids: np.ndarray | slice,
         bad: np.ndarray,
         shapes: dict[str, tuple[int, ...]],
     ) -> dict[str, np.ndarray]:
@@ -230,11 +200,8 @@ class _Rows:
         with np.errstate(over="ignore"):
             for name, shape in shapes.items():
                 array = self._arrays[name].reshape(num_rows, *shape)
-                if ids is None:
-                    result[name] = array.astype(np.float32)
-                else:
-                    result[name] = np.zeros((num_rows, *shape), np.float32)
-                    result[name][ids] = array[ids]
+                result[name] = np.zeros((num_rows, *shape), np.float32)
+                result[name][ids] = array[ids]
         for value in result.values():
             bad |= ~(np.abs(value.reshape(num_rows, -1)) < MAX_VALUE).all(axis=1)
         for name, value in result.items():

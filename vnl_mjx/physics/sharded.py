@@ -25,16 +25,13 @@ class ShardedPhysics:
         self.model: mujoco.MjModel = physics.model
         self.config: PhysicsConfig = physics.config
         self.num_variants = physics.num_variants
-        self._reset, self._step = sharded(physics.reset, mesh), sharded(physics.step, mesh)
+        self.zeros, self.step = physics.zeros, sharded(physics.step, mesh)
+        self._reset = sharded(physics.reset, mesh)
 
     @property
     def busy_seconds(self) -> float:
         """Seconds in the callbacks of all devices, of a back end that has some."""
         return getattr(self.of_one_device, "busy_seconds", 0.0)
-
-    def zeros(self) -> PhysicsState:
-        """See `physics.base.Physics.zeros`."""
-        return self.of_one_device.zeros()
 
     def reset(
         self,
@@ -46,7 +43,3 @@ class ShardedPhysics:
     ) -> PhysicsState:
         """See `physics.base.Physics.reset`."""
         return self._reset(qpos, qvel, jnp.asarray(where), variant, act)
-
-    def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
-        """See `physics.base.Physics.step`."""
-        return self._step(state, ctrl)

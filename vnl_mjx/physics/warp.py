@@ -81,6 +81,7 @@ class WarpPhysics(MjxPhysics):
         self._data = mjx.make_data(
             model, own_device(), impl="warp", naconmax=1, njmax=self.room.rows
         )
+        self._observe, self._substep = mjx.forward, mjx.step
         # Its kernels would print, among the rest that CG's few iterations are not enough.
         options = put.opt._impl.replace(warn_overflow=0)
         return put.replace(opt=put.opt.replace(_impl=options))
@@ -103,12 +104,6 @@ class WarpPhysics(MjxPhysics):
             if field.name.startswith("contact__") and len(value := getattr(data, field.name))
         }
         return self._data.replace(_impl=data.replace(naconmax=room, naccdmax=room, **contacts))
-
-    def _observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        return mjx.forward(model, data)
-
-    def _substep(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        return mjx.step(model, data)
 
     def _overflowed(self, data: mjx.Data) -> jax.Array:
         kinds = self._warp.OverflowType

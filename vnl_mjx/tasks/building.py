@@ -17,10 +17,8 @@ def build_task(
     config: ImitationConfig,
     walker: Walker,
     backend: str = "mujoco",
-    num_threads: int = 0,
-    naconmax_per_env: int | None = None,
-    njmax: int | None = None,
     mesh: Mesh | None = None,
+    **sizes: int | None,
 ) -> ImitationTask:
     """The imitation task of `walker`, whose episodes draw their bodies as `config.randomization` says.
 
@@ -28,18 +26,14 @@ def build_task(
         config: of the task.
         walker: the nominal body, built from `config.walker`.
         backend: see `physics.backends.make_physics`.
-        num_threads: see there.
-        naconmax_per_env: see there.
-        njmax: see there.
         mesh: of the devices whose environments it serves; None: one.
+        sizes: of the back end: `num_threads`, `naconmax_per_env` and `njmax`, see there.
 
     Raises:
         UserError: a back end that does not exist, or ranges that no body can have.
     """
     variants = draw_variants(walker.model, walker.root_body, config.randomization)
-    physics = make_physics(
-        walker.model, config.physics, backend, num_threads, variants, naconmax_per_env, njmax
-    )
+    physics = make_physics(walker.model, config.physics, backend, variants=variants, **sizes)
     if mesh is not None and mesh.size > 1:
         physics = ShardedPhysics(physics, mesh)
     return ImitationTask(config, walker, physics)

@@ -113,26 +113,26 @@ class StepOutcome:
         return ~self.failures["nan"]
 
 
-class Environment(Protocol):
-    """Batched environments: arrays of a state that belong to one environment have a leading [num_envs].
-
-    `data` is what the task reads besides its state, such as reference clips: an argument, so that it is no
-    constant of a compiled function. A task that follows nothing takes ().
-
-    Attributes:
-        observation_sizes: size of each part of the observation, in the order of `Observation.flat`.
-        action_size: of an action in (-1, 1).
-    """
+class Sized(Protocol):
+    """What a policy is sized for."""
 
     @property
     def observation_sizes(self) -> Mapping[str, int]:
-        """See above."""
+        """Size of each part of the observation, in the order of `Observation.flat`."""
         ...
 
     @property
     def action_size(self) -> int:
-        """See above."""
+        """Of an action in (-1, 1)."""
         ...
+
+
+class Environment(Sized, Protocol):
+    """Batched environments: arrays of a state that belong to one environment have a leading [num_envs].
+
+    `data` is what the task reads besides its state, such as reference clips: an argument, so that it is no
+    constant of a compiled function. A task that follows nothing takes ().
+    """
 
     def reset(self, key: jax.Array, num_envs: int, data: Any, /) -> Any:
         """Starts `num_envs` environments."""
@@ -151,21 +151,11 @@ class Environment(Protocol):
         ...
 
 
-class Task(Protocol):
+class Task(Sized, Protocol):
     """One environment; the same functions as of `Environment` without the leading axis.
 
     Its state has a field `key` [2] uint32: the environment's own random key, which resets draw from.
     """
-
-    @property
-    def observation_sizes(self) -> Mapping[str, int]:
-        """See `Environment`."""
-        ...
-
-    @property
-    def action_size(self) -> int:
-        """See `Environment`."""
-        ...
 
     def reset(self, key: jax.Array, data: Any, where: jax.Array | bool = True, /) -> Any:
         """Starts an episode; where `where` [] is false the result is not used, and may cost nothing."""

@@ -21,7 +21,7 @@ from vnl_mjx.physics.base import Physics, PhysicsState
 from vnl_mjx.tasks.environment import Observation, StepOutcome
 from vnl_mjx.tasks.observations import ObservationFunctions
 from vnl_mjx.tasks.pose_control import PoseControl
-from vnl_mjx.tasks.terms.errors import UpstreamRows, tracking_errors
+from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.rewards import reward_terms
 from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
@@ -54,7 +54,13 @@ class ImitationState:
 
 
 class ImitationTask:
-    """Reset, step and observation of one environment on one physics back end."""
+    """Reset, step and observation of one environment on one physics back end.
+
+    Attributes:
+        layout: sizes of what a policy sees.
+        proprioception: `ObservationFunctions.proprioception`: what a policy sees of its own body; no clip is
+            read, so that other tasks may use it.
+    """
 
     def __init__(self, config: ImitationConfig, walker: Walker, physics: Physics):
         """Looks every name up once. `physics` simulates `walker`'s model.
@@ -69,7 +75,7 @@ class ImitationTask:
         self.walker = walker
         self.physics = physics
         self._observations = ObservationFunctions(config, walker, physics.model)
-        self._upstream_rows = UpstreamRows.build(walker, config.quirks)
+        self.proprioception = self._observations.proprioception
         self._reward = reward_terms(config.reward, config.termination)
         self._failures = termination_terms(config.termination)
         self.action_size = physics.model.nu
@@ -204,21 +210,6 @@ class ImitationTask:
             state.physics, clips, state.clip, self.frame(state), state.previous_qpos, actions
         )
 
-    def proprioception(
-        self,
-        physics: PhysicsState,
-        previous_qpos: jax.Array | None = None,
-        actions: jax.Array | None = None,
-    ) -> jax.Array:
-        """Returns what a policy sees of its own body [size]; no clip is read, so that other tasks may use it.
-
-        Args:
-            physics: of this body.
-            previous_qpos: see `ObservationFunctions.observe`.
-            actions: see there.
-        """
-        return self._observations.proprioception(physics, previous_qpos, actions)
-
     def step(
         self, state: ImitationState, action: jax.Array, clips: ReferenceClips
     ) -> tuple[ImitationState, StepOutcome]:
@@ -256,7 +247,7 @@ class ImitationTask:
             previous_action=previous_action,
             actions=moved.action_window,
         )
-        errors = tracking_errors(state, reference, walker, self._upstream_rows)
+        errors = tracking_errors(state, reference, walker, self.config.quirks)
         state = state.replace(errors=errors, distances=distances(errors, self.config.termination))
         clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
         time_is_up = moved.num_steps >= self.max_episode_steps

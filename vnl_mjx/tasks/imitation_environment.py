@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.tasks.environment import Observation, StepOutcome
+from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironment
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 
 
@@ -23,8 +23,10 @@ class ImitationEnvironmentState:
     failure_rate: jax.Array
 
 
-class ImitationEnvironment:
+class ImitationEnvironment(VectorEnvironment):
     """Many environments of an `ImitationTask`; clips that fail more often are drawn more often."""
+
+    task: ImitationTask
 
     def __init__(
         self, task: ImitationTask, failure_weighting: float = 0.0, failure_memory: float = 0.95
@@ -37,30 +39,25 @@ class ImitationEnvironment:
                 rates; the rest is uniform, so that no clip is forgotten.
             failure_memory: factor by which one more episode of a clip fades what was known of it.
         """
-        self.task = task
-        self.observation_sizes, self.action_size = task.observation_sizes, task.action_size
+        super().__init__(task)
         self._failure_weighting, self._failure_memory = failure_weighting, failure_memory
 
     def reset(
         self, key: jax.Array, num_envs: int, data: ReferenceClips
     ) -> ImitationEnvironmentState:
         """Starts `num_envs` environments, each at its own clip and frame."""
-        keys = jax.random.split(key, num_envs)
-        return ImitationEnvironmentState(
-            imitation=jax.vmap(lambda k: self.task.reset(k, data))(keys),
-            failure_rate=jnp.ones(data.num_clips),
-        )
+        imitation = super().reset(key, num_envs, data)
+        return ImitationEnvironmentState(imitation, failure_rate=jnp.ones(data.num_clips))
 
     def observe(self, state: ImitationEnvironmentState, data: ReferenceClips) -> Observation:
         """See `Environment.observe`."""
-        return jax.vmap(lambda s: self.task.observe(s, data))(state.imitation)
+        return super().observe(state.imitation, data)
 
     def step(
         self, state: ImitationEnvironmentState, action: jax.Array, data: ReferenceClips
     ) -> tuple[ImitationEnvironmentState, StepOutcome]:
         """See `Environment.step`."""
-        step = jax.vmap(lambda s, a: self.task.step(s, a, data))
-        moved, outcome = step(state.imitation, action)
+        moved, outcome = super().step(state.imitation, action, data)
         return state.replace(imitation=moved), outcome
 
     def reset_finished(

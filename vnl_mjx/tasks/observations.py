@@ -4,7 +4,6 @@ Both are lists of terms by name (`ImitationConfig.reference` and `.proprioceptio
 those of track-mjx's generations, dm_control and vnl-playground. `docs/observations.md` describes every term.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -125,10 +124,10 @@ class ObservationFunctions:
         """
         seen = self._seen(state, previous_qpos, actions)
         ahead = clips.window(clip, frame + 1, self._traj_length)
-        reference = _flat([term(seen, ahead, self._walker) for term in self._reference.values()])
-        body = _flat([term(seen, ahead, self._walker) for term in self._proprioception.values()])
-        parts = Observation.of(reference=reference, proprioception=body)
-        return jax.tree.map(jnp.nan_to_num, parts)
+        return Observation.of(
+            reference=self._flat(self._reference, seen, ahead),
+            proprioception=self._flat(self._proprioception, seen, ahead),
+        )
 
     def proprioception(
         self,
@@ -137,9 +136,13 @@ class ObservationFunctions:
         actions: jax.Array | None = None,
     ) -> jax.Array:
         """Returns the proprioception [size] without reading a clip; arguments as of `observe`."""
-        seen = self._seen(state, previous_qpos, actions)
-        terms = self._proprioception.values()
-        return jnp.nan_to_num(_flat([term(seen, None, self._walker) for term in terms]))
+        return self._flat(self._proprioception, self._seen(state, previous_qpos, actions), None)
+
+    def _flat(
+        self, terms: dict[str, Term], seen: TermState, ahead: ReferenceFrames | None
+    ) -> jax.Array:
+        parts = [term(seen, ahead, self._walker).reshape(-1) for term in terms.values()]
+        return jnp.nan_to_num(jnp.concatenate(parts)) if parts else jnp.zeros(0)
 
     def _seen(
         self, state: PhysicsState, previous_qpos: jax.Array | None, actions: jax.Array | None
@@ -155,7 +158,3 @@ class ObservationFunctions:
             previous_qpos=previous_qpos,
             actions=actions,
         )
-
-
-def _flat(parts: Sequence[jax.Array]) -> jax.Array:
-    return jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)

@@ -129,8 +129,7 @@ class PriorPolicy:
 
     def act(self, observation: Observation, memory: PriorMemory, key: jax.Array) -> Acted:
         """See `Policy`; `extra` is `PriorRecord`."""
-        proprioception = _proprioception(self.teacher, observation)
-        context, student_memory = self.student.context(self.params, proprioception, memory.student)
+        context, student_memory = _context(self, observation, memory.student)
         prior = self.student.prior(self.params, context)
         if isinstance(prior, Gaussian):
             fresh = jax.random.normal(key, prior.mean.shape, prior.mean.dtype)
@@ -209,9 +208,8 @@ class LatentPolicy:
 
     def act(self, observation: Observation, memory: tuple[jax.Array, Any], key: jax.Array) -> Acted:
         """See `Policy`; `extra` is `PriorRecord`, `key` is not used."""
-        proprioception = _proprioception(self.teacher, observation)
         step, student_memory = memory
-        context, student_memory = self.student.context(self.params, proprioception, student_memory)
+        context, student_memory = _context(self, observation, student_memory)
         rows = jnp.minimum(step, len(self.latents) - 1)
         latent = jnp.asarray(self.latents)[rows, jnp.arange(len(rows))]
         action = self.student.decode(self.params, context, latent)
@@ -219,6 +217,10 @@ class LatentPolicy:
         return Acted(action, (step + 1, student_memory), PriorRecord(latent, prior))
 
 
-def _proprioception(teacher: FrozenPolicy, observation: Observation) -> jax.Array:
-    """Returns the normalised proprioception, [num_envs, proprioception]."""
-    return teacher.split(teacher.normalize(observation.flat()))[1]
+def _context(
+    policy: PriorPolicy | LatentPolicy, observation: Observation, memory: Any
+) -> tuple[jax.Array, Any]:
+    """Returns what the student's networks read of the body, and its next memory."""
+    teacher = policy.teacher
+    proprioception = teacher.split(teacher.normalize(observation.flat()))[1]
+    return policy.student.context(policy.params, proprioception, memory)

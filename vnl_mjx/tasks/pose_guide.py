@@ -19,10 +19,9 @@ MAX_ACTION = 0.95  # what a tanh reaches without effort
 class PoseGuide:
     """Position control of all actuators towards the next reference frame."""
 
-    def __init__(self, task: ImitationTask, pose_gain: float = POSE_GAIN):
+    def __init__(self, task: ImitationTask):
         """Takes the task whose states it guides; raises as `PoseControl` does."""
-        self._task, self._pose_gain = task, pose_gain
-        self._control = PoseControl(task.physics.model)
+        self._task, self._control = task, PoseControl(task.physics.model)
 
     def __call__(self, state: ImitationEnvironmentState, clips: ReferenceClips) -> jax.Array:
         """Returns the controls [num_envs, nu], within +-`MAX_ACTION`."""
@@ -30,6 +29,6 @@ class PoseGuide:
 
     def _action(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         target = clips.at(state.clip, self._task.frame(state) + 1).joints
-        left = target - state.physics.qpos[self._task.walker.joint_qpos]
-        ctrl = self._control.hold(target + self._pose_gain * left)
+        left = target - state.physics.qpos[self._task.walker.layout.joint_qpos]
+        ctrl = self._control.hold(target + POSE_GAIN * left)
         return jnp.clip(ctrl, -MAX_ACTION, MAX_ACTION)

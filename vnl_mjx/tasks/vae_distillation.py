@@ -21,22 +21,31 @@ _FLOOR_STD = 1e-5
 
 
 @flax.struct.dataclass
-class Visited:
-    """A visited state as student and teacher see it, [..., num_envs] each.
+class LabelledSteps:
+    """Visited states as student and teacher see them, [..., num_envs] each.
 
     Attributes:
         reference: [.., reference_size], normalised by the teacher's frozen statistics.
         proprioception: [.., proprioception_size], likewise.
         teacher_action: [.., nu] the teacher's deterministic action, after tanh.
+    """
+
+    reference: jax.Array
+    proprioception: jax.Array
+    teacher_action: jax.Array
+
+
+@flax.struct.dataclass
+class Visited(LabelledSteps):
+    """Visited states and what the student makes of them.
+
+    Attributes:
         student_action: [.., nu] at the latent that the student acts with.
         posterior: of the student.
         prior: of the student.
         far_share: share of the observation beyond `FAR_SIGMA` of the teacher's statistics.
     """
 
-    reference: jax.Array
-    proprioception: jax.Array
-    teacher_action: jax.Array
     student_action: jax.Array
     posterior: Any
     prior: Any

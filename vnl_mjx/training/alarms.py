@@ -1,6 +1,6 @@
 """Known troubles of a training, one row each: what in a row of metrics tells of it, and what to change."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 ACTION_MSE_ALARM = 0.05
@@ -31,15 +31,7 @@ class Alarm(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A known trouble.
-
-    Attributes:
-        name: its name in the program.
-        condition: whether a row of metrics tells of it.
-        found: what tells of it; metrics of the row by name in braces.
-        change: what to do, with the keys of the configuration.
-        what: its name for a person.
-    """
+    """When an `Alarm` is raised; `found` has metrics of the row by name in braces."""
 
     name: str
     condition: Callable[[Mapping[str, float]], bool]
@@ -48,7 +40,7 @@ class Rule(NamedTuple):
     what: str = ""
 
 
-_LATENT = (
+LATENT_RULES = (
     Rule(
         "kl_near_zero",
         lambda m: m["loss/kl"] < KL_ALARM,
@@ -73,26 +65,21 @@ _OVERFLOW = Rule(
 )
 
 
-def _diverged(change: str) -> Rule:
-    return Rule(
-        "nan",
-        lambda m: m["nan/count"] > NAN_SHARE_ALARM * m["steps"],
-        "{nan/count:.0f} simulations diverged in {steps:.0f} steps and were reset",
-        change,
-    )
-
-
-def _skipped(change: str) -> Rule:
-    return Rule(
-        "skipped",
-        lambda m: m["loss/skipped_minibatches"] > 0,
-        "{skipped_percent:.1f} % of the minibatches had no finite gradient and were left out",
-        change,
-    )
-
+_DIVERGED = Rule(
+    "nan",
+    lambda m: m["nan/count"] > NAN_SHARE_ALARM * m["steps"],
+    "{nan/count:.0f} simulations diverged in {steps:.0f} steps and were reset",
+    "lower network.initial_action_std or task.physics.timestep",
+)
+_SKIPPED = Rule(
+    "skipped",
+    lambda m: m["loss/skipped_minibatches"] > 0,
+    "{loss/skipped_minibatches:.1%} of the minibatches had no finite gradient and were left out",
+    "lower ppo.learning_rate",
+)
 
 STUDENT_RULES = (
-    *_LATENT,
+    *LATENT_RULES,
     Rule(
         "action_error",
         lambda m: m["loss/action_mse"] > ACTION_MSE_ALARM,
@@ -100,15 +87,15 @@ STUDENT_RULES = (
         "the student does not follow its teacher yet; if it stays, see the conformance table, train longer, "
         "or lower training_config.kl_weight",
     ),
-    _diverged(
-        "the teacher's actions are too strong for these clips, or the walker is not the teacher's"
+    _DIVERGED._replace(
+        change="the teacher's actions are too strong for these clips, or the walker is not the teacher's"
     ),
-    _skipped("lower training_config.learning_rate"),
+    _SKIPPED._replace(change="lower training_config.learning_rate"),
     _OVERFLOW,
 )
 TEACHER_RULES = (
-    _diverged("lower network.initial_action_std or task.physics.timestep"),
-    _skipped("lower ppo.learning_rate"),
+    _DIVERGED,
+    _SKIPPED,
     Rule(
         "policy_kl",
         lambda m: m["loss/policy_kl"] > POLICY_KL_ALARM,
@@ -138,43 +125,13 @@ TEACHER_RULES = (
 )
 
 
-def student_alarms(metrics: Mapping[str, float], latent_dim: int, steps: float) -> dict[str, str]:
-    """Returns named warnings, one line each, for metrics of `training.metrics.interval_metrics`.
+def raised(rules: Iterable[Rule], metrics: Mapping[str, float]) -> dict[str, Alarm]:
+    """Returns the alarms of a row of `training.metrics`, by the names of their rules.
 
     Args:
-        metrics: one row.
-        latent_dim: of the student.
-        steps: environment steps of the row's interval.
+        rules: `STUDENT_RULES`, `TEACHER_RULES` or `LATENT_RULES`.
+        metrics: one row and "steps", environment steps of its interval; of a student "latent_dim" too.
     """
-    found = _raised(STUDENT_RULES, {**metrics, "latent_dim": latent_dim, "steps": steps})
-    return {name: str(alarm) for name, alarm in found.items()}
-
-
-def ppo_alarms(metrics: Mapping[str, float], steps: float) -> dict[str, str]:
-    """Returns named warnings, one line each, for metrics of `training.metrics.ppo_metrics`.
-
-    Args:
-        metrics: one row.
-        steps: environment steps of the row's interval.
-    """
-    found = _raised(TEACHER_RULES, {**metrics, "steps": steps})
-    return {name: str(alarm) for name, alarm in found.items()}
-
-
-def latent_alarms(kl: float, active_units: float, latent_dim: int) -> dict[str, Alarm]:
-    """Returns named signs that a latent has collapsed.
-
-    Args:
-        kl: KL(posterior || prior), summed over dimensions, nats.
-        active_units: dimensions that cost KL (`training.metrics.ACTIVE_UNIT_KL`).
-        latent_dim: all dimensions.
-    """
-    row = {"loss/kl": kl, "latent/active_units": active_units, "latent_dim": latent_dim}
-    return _raised(_LATENT, row)
-
-
-def _raised(rules: tuple[Rule, ...], metrics: Mapping[str, float]) -> dict[str, Alarm]:
-    metrics = {**metrics, "skipped_percent": 100 * metrics.get("loss/skipped_minibatches", 0.0)}
     return {
         rule.name: Alarm(rule.what, rule.found.format_map(metrics), rule.change)
         for rule in rules

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vnl_mjx.training.optimizers import Optimizer
+from vnl_mjx.training.optimizers import ActorCriticAdam, Adam
 from vnl_mjx.training.schedules import LearningRate, Schedule
 from vnl_mjx.training.segments import Segment, num_groups, take_segments
 
@@ -42,7 +42,7 @@ class Learner:
     def __init__(
         self,
         weights: Mapping[str, Schedule],
-        optimizer: Optimizer,
+        optimizer: Adam | ActorCriticAdam,
         learning_rate: LearningRate,
         num_envs: int,
         unroll_length: int,
@@ -67,6 +67,7 @@ class Learner:
         """
         if unroll_length % segment_length:
             raise ValueError(f"{segment_length=} must divide {unroll_length=}")
+        self.num_envs, self.unroll_length = num_envs, unroll_length
         self._num_segments = num_envs * (unroll_length // segment_length)
         if self._num_segments % minibatch_size:
             raise ValueError(f"{minibatch_size=} must divide {self._num_segments} segments")

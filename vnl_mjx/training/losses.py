@@ -4,31 +4,15 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.schedules import LossTermSection
 from vnl_mjx.extensions import check_own_name, load_object
 from vnl_mjx.models.vae import StudentVAE, VaeOutput
+from vnl_mjx.tasks.vae_distillation import LabelledSteps
 from vnl_mjx.training.schedules import Schedule, schedule
 from vnl_mjx.training.segments import Segment
-
-
-@flax.struct.dataclass
-class LabelledSteps:
-    """Visited states, [time, env, ...].
-
-    Attributes:
-        reference: [.., reference_size], normalised by the teacher's frozen statistics.
-        proprioception: [.., proprioception_size], likewise.
-        teacher_action: [.., nu] the teacher's deterministic action, after tanh.
-    """
-
-    reference: jax.Array
-    proprioception: jax.Array
-    teacher_action: jax.Array
-
 
 # Of the output of the network and the segment: [time, env].
 LossTerm = Callable[[Any, Segment], jax.Array]

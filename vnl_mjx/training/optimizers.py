@@ -1,6 +1,6 @@
 """Optimisers of what is learnt: Adam with a clipped gradient, at a rate that comes with each step."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import optax
@@ -8,20 +8,8 @@ import optax
 from vnl_mjx.models.actor_critic import ActorCriticParams
 
 
-class Optimizer(Protocol):
-    """Makes gradient steps; pure functions of its state."""
-
-    def init(self, params: Any) -> Any:
-        """Returns the optimiser's state."""
-        ...
-
-    def step(self, params: Any, state: Any, grads: Any, rate: jax.Array) -> tuple[Any, Any]:
-        """Returns parameters and state after one gradient step at the learning rate `rate` []."""
-        ...
-
-
 class Adam:
-    """Adam; the gradient is clipped to a global norm."""
+    """Adam; the gradient is clipped to a global norm. Pure functions of its state."""
 
     def __init__(self, max_grad_norm: float):
         """Takes the largest global norm of a gradient."""
@@ -29,11 +17,11 @@ class Adam:
         self._transform = optax.chain(clip, optax.scale_by_adam())
 
     def init(self, params: Any) -> Any:
-        """See `Optimizer`."""
+        """Returns the optimiser's state."""
         return self._transform.init(params)
 
     def step(self, params: Any, state: Any, grads: Any, rate: jax.Array | float) -> tuple[Any, Any]:
-        """See `Optimizer`."""
+        """Returns parameters and state after one gradient step at the learning rate `rate` []."""
         updates, state = self._transform.update(grads, state)
         return optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates)), state
 
@@ -46,7 +34,7 @@ class ActorCriticAdam:
         self._adam, self._value_rate = Adam(max_grad_norm), value_rate
 
     def init(self, params: ActorCriticParams) -> dict[str, Any]:
-        """See `Optimizer`."""
+        """See `Adam`."""
         return {name: self._adam.init(getattr(params, name)) for name in ("policy", "value")}
 
     def step(
@@ -56,7 +44,7 @@ class ActorCriticAdam:
         grads: ActorCriticParams,
         rate: jax.Array,
     ) -> tuple[ActorCriticParams, dict[str, Any]]:
-        """See `Optimizer`; `rate` is the policy's."""
+        """See `Adam`; `rate` is the policy's."""
         step = self._adam.step
         policy, policy_state = step(params.policy, state["policy"], grads.policy, rate)
         value, value_state = step(params.value, state["value"], grads.value, self._value_rate)

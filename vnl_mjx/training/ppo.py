@@ -6,6 +6,8 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 
 from vnl_mjx.config.ppo import PpoSection
@@ -13,16 +15,22 @@ from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.environment import Environment, Observation, RepeatedAction
 from vnl_mjx.tasks.policies import Acted
-from vnl_mjx.training.brax_parts import NormalTanhDistribution
+from vnl_mjx.training.brax_parts import (
+    NormalTanhDistribution,
+    fresh_normalizer,
+    normalize,
+    updated_normalizer,
+)
 from vnl_mjx.training.learner import Learner, LossFunction
 from vnl_mjx.training.losses import user_terms
-from vnl_mjx.training.normalizer import fresh_normalizer, normalize, updated_normalizer
 from vnl_mjx.training.optimizers import ActorCriticAdam
 from vnl_mjx.training.ppo_losses import ActedSteps, ppo_loss
 from vnl_mjx.training.rollout import RolloutState, Step
 from vnl_mjx.training.schedules import LearningRate, constant, schedule
 from vnl_mjx.training.segments import Segment
 from vnl_mjx.training.trainer import Trainer, TrainState
+
+TRACK_MJX_STEPS_PER_COUNT = 1000  # it counts thousands of environment steps
 
 # Of the state of the environments and the task's data: an action [num_envs, action_size] to learn from.
 Guide = Callable[[Any, Any], jax.Array]
@@ -118,9 +126,7 @@ class Ppo(Trainer):
             minibatch_size=config.num_envs // config.num_minibatches,
             num_epochs=config.num_epochs,
         )
-        super().__init__(
-            env, data, learner, config.num_envs, config.unroll_length, config.steps_per_update, mesh
-        )
+        super().__init__(env, data, learner, config.steps_per_update, mesh)
 
     def frozen_policy(self, state: TrainState) -> FrozenPolicy:
         """Returns the policy as it stands; its arrays are `state`'s own."""
@@ -170,3 +176,24 @@ class Ppo(Trainer):
         After learning, so that the policy is judged with the statistics that it acted with.
         """
         return updated_normalizer(extra, visited)
+
+    def track_mjx_state(self, state: TrainState) -> dict[str, Any]:
+        """Returns `state` as track-mjx stores it (`agent/mlp_ppo/ppo.py`, `TrainingState`).
+
+        The optimiser's state has the structure of optax's `chain(clip_by_global_norm, adam)` over policy and
+        value network together; ours keeps them apart, but Adam's moments are the same per parameter.
+        """
+        both = ("policy", "value")
+        moments = {
+            name: {part: optax.tree.get(state.opt_state[part], name) for part in both}
+            for name in ("mu", "nu")
+        }
+        count = optax.tree.get(state.opt_state["policy"], "count")
+        adam = optax.ScaleByAdamState(count, moments["mu"], moments["nu"])
+        statistics = ("count", "mean", "std", "summed_variance")
+        return {
+            "env_steps": jnp.int32(self.env_steps(state) // TRACK_MJX_STEPS_PER_COUNT),
+            "normalizer_params": {name: getattr(state.extra, name) for name in statistics},
+            "optimizer_state": (optax.EmptyState(), (adam, optax.EmptyState())),
+            "params": {part: getattr(state.params, part) for part in both},
+        }

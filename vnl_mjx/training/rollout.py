@@ -142,28 +142,25 @@ def rollout(
                 after=after,
             )
         )
-        episode_reward = state.episode_reward + outcome.reward
-        episode_steps = state.episode_steps + outcome.num_steps
-        sums = _sums(outcome, episode_reward, episode_steps)
-        if not reset:
-            going_on = RolloutState(
-                environments=after,
-                memory=acted.memory,
-                starts=jnp.zeros(num_envs, bool),
-                alive=state.alive & ~done,
-                episode_reward=episode_reward,
-                episode_steps=episode_steps,
-            )
-            return going_on, (recorded, sums)
-        restarted = RolloutState(
-            environments=env.reset_finished(after, outcome, data),
-            memory=masking.where(done, policy.initial_memory(num_envs), acted.memory),
-            starts=done,
-            alive=state.alive,
-            episode_reward=jnp.where(done, 0.0, episode_reward),
-            episode_steps=jnp.where(done, 0, episode_steps),
+        moved = RolloutState(
+            environments=after,
+            memory=acted.memory,
+            starts=jnp.zeros(num_envs, bool),
+            alive=state.alive & ~done,
+            episode_reward=state.episode_reward + outcome.reward,
+            episode_steps=state.episode_steps + outcome.num_steps,
         )
-        return restarted, (recorded, sums)
+        sums = _sums(outcome, moved.episode_reward, moved.episode_steps)
+        if reset:
+            moved = moved.replace(
+                environments=env.reset_finished(after, outcome, data),
+                memory=masking.where(done, policy.initial_memory(num_envs), acted.memory),
+                starts=done,
+                alive=state.alive,
+                episode_reward=jnp.where(done, 0.0, moved.episode_reward),
+                episode_steps=jnp.where(done, 0, moved.episode_steps),
+            )
+        return moved, (recorded, sums)
 
     state, (recorded, sums) = jax.lax.scan(step, state, jax.random.split(key, num_steps))
     return state, recorded, jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)

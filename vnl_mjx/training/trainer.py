@@ -71,8 +71,6 @@ class Trainer(ABC):
         env: Environment,
         data: Any,
         learner: Learner,
-        num_envs: int,
-        unroll_length: int,
         steps_per_update: int,
         mesh: Mesh | None = None,
     ):
@@ -82,9 +80,7 @@ class Trainer(ABC):
             env: batched environments.
             data: arrays that training reads besides its state; an argument of the compiled functions,
                 so that they are no constants of them.
-            learner: makes the gradient steps.
-            num_envs: environments, spread evenly over the devices.
-            unroll_length: actions of each in one rollout.
+            learner: makes the gradient steps; its environments are spread evenly over the devices.
             steps_per_update: environment steps of one rollout.
             mesh: of the devices to train on; None: one.
 
@@ -92,12 +88,12 @@ class Trainer(ABC):
             UserError: the environments cannot be spread evenly.
         """
         self.env, self.learner = env, learner
-        self.num_envs, self._unroll_length = num_envs, unroll_length
+        self.num_envs = learner.num_envs
         self.steps_per_update = steps_per_update
         self.mesh = devices.single_device() if mesh is None else mesh
-        if num_envs % self.mesh.size:
+        if self.num_envs % self.mesh.size:
             raise UserError(
-                f"num_envs: expected a multiple of the {self.mesh.size} devices, found {num_envs}"
+                f"num_envs: expected a multiple of the {self.mesh.size} devices, found {self.num_envs}"
             )
         self.data = jax.device_put(data, devices.replicated(self.mesh))
         self._key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
@@ -173,7 +169,7 @@ class Trainer(ABC):
             return kept, step.starts, self.valid(step), self.memory(step)
 
         after, (steps, starts, valid, memory), statistics = rollout(
-            self.env, policy, state.rollout, env_data, key, self._unroll_length, record
+            self.env, policy, state.rollout, env_data, key, self.learner.unroll_length, record
         )
         last = jax.tree.map(lambda x: x[None], self.last(after, env_data))
         memory = jax.tree.map(lambda x: x[::length], memory)

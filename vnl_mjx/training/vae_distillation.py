@@ -14,9 +14,9 @@ from vnl_mjx.config.schema import TrainingSection
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.environment import Environment
-from vnl_mjx.tasks.vae_distillation import StudentPolicy
+from vnl_mjx.tasks.vae_distillation import LabelledSteps, StudentPolicy
 from vnl_mjx.training.learner import Learner, LossFunction
-from vnl_mjx.training.losses import LabelledSteps, distillation_loss, user_terms
+from vnl_mjx.training.losses import distillation_loss, user_terms
 from vnl_mjx.training.optimizers import Adam
 from vnl_mjx.training.rollout import Step
 from vnl_mjx.training.schedules import LearningRate, constant, schedule
@@ -70,8 +70,7 @@ class VaeDistillation(Trainer):
             minibatch_size=config.batch_size // config.segment_length,
             num_epochs=config.num_epochs,
         )
-        data = (teacher, clips)
-        super().__init__(env, data, learner, config.num_envs, config.unroll_length, steps, mesh)
+        super().__init__(env, (teacher, clips), learner, steps, mesh)
         self.teacher, self.clips = self.data
 
     def initial_params(self, key: jax.Array) -> tuple[Any, tuple[()]]:

@@ -25,25 +25,37 @@ _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A compiled walker."""
+    """A compiled walker.
 
-    config: WalkerConfig  # what it was built from
-    model: mujoco.MjModel  # compiled; the solver options are those of the source
-    # columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own
+    Attributes:
+        config: what it was built from.
+        model: compiled; the solver options are those of the source.
+        layout: columns of qpos and qvel; `root`, `nq` and `nv` are its own.
+        joint_names: every joint but the free root joint, in the order of `layout.joint_qpos`.
+        body_names: every body in model order; the first is "world".
+        actuator_names: every actuator in the order of ctrl.
+        tracked_joints: int32 [tracked joint], rows into the joints of `config.joint_names`.
+        tracked_bodies: int32 [tracked body], body ids of `config.body_names`.
+        end_effectors: int32 [end effector], body ids of `config.end_effector_names`.
+        appendages: int32 [appendage], body ids, see `WalkerConfig.appendage_names`.
+        feet: int32 [foot], body ids, see `WalkerConfig.foot_names`.
+        root_body: body id of `config.root_body`.
+        floor_height: z of the floor in the world, metres: the configuration's, else that of the
+            model's first floor plane, else 0.
+    """
+
+    config: WalkerConfig
+    model: mujoco.MjModel
     layout: Layout
-    # every joint but the free root joint, in the order of `joint_qpos`
     joint_names: tuple[str, ...]
-    body_names: tuple[str, ...]  # every body in model order; the first is "world"
-    actuator_names: tuple[str, ...]  # every actuator in the order of ctrl
-    # int32 [tracked joint], rows into the joints of `config.joint_names`
+    body_names: tuple[str, ...]
+    actuator_names: tuple[str, ...]
     tracked_joints: np.ndarray
-    tracked_bodies: np.ndarray  # int32 [tracked body], body ids of `config.body_names`
-    end_effectors: np.ndarray  # int32 [end effector], body ids of `config.end_effector_names`
-    appendages: np.ndarray  # int32 [appendage], body ids, see `WalkerConfig.appendage_names`
-    feet: np.ndarray  # int32 [foot], body ids, see `WalkerConfig.foot_names`
-    root_body: int  # body id of `config.root_body`
-    # z of the floor in the world, metres: the configuration's, else that of the model's first
-    # floor plane, else 0
+    tracked_bodies: np.ndarray
+    end_effectors: np.ndarray
+    appendages: np.ndarray
+    feet: np.ndarray
+    root_body: int
     floor_height: float
 
     @property
@@ -66,16 +78,6 @@ class Walker:
     def actuator_groups(self) -> dict[str, list[int]]:
         """Rows of the actuators by part of the body; what no group covers is "other"."""
         return actuator_groups(self.actuator_names, self.config.actuator_groups)
-
-    @property
-    def joint_qpos(self) -> slice:
-        """Columns of the joints in qpos."""
-        return self.layout.joint_qpos
-
-    @property
-    def joint_qvel(self) -> slice:
-        """Columns of the joints in qvel."""
-        return self.layout.joint_qvel
 
     @property
     def nq(self) -> int:

@@ -26,7 +26,7 @@ from vnl_mjx.evaluation.protocol import (
     student_and_teacher,
 )
 from vnl_mjx.files import write_json
-from vnl_mjx.training.alarms import student_alarms
+from vnl_mjx.training.alarms import STUDENT_RULES, Alarm, raised
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.trainer import TrainState, Update
 from vnl_mjx.training.vae_distillation import VaeDistillation
@@ -92,13 +92,16 @@ class Distillation:
         """Takes the statistics of an update."""
         self._losses_since_save.append(update.learning.loss["action_mse"])
 
-    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
         """Returns the metrics of an interval of updates, and warnings by name."""
         steps_per_update = self.trainer.steps_per_update
         groups = self.experiment.walker.actuator_groups
         row = interval_metrics(updates, groups, steps_per_update)
-        steps = len(updates) * steps_per_update
-        return row, student_alarms(row, self.student.config.latent_dim, steps)
+        sizes = {
+            "latent_dim": self.student.config.latent_dim,
+            "steps": len(updates) * steps_per_update,
+        }
+        return row, raised(STUDENT_RULES, row | sizes)
 
     def evaluate(
         self, state: TrainState, env_steps: int, since: int

@@ -38,10 +38,9 @@ from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.tasks.pose_guide import PoseGuide
-from vnl_mjx.training.alarms import ppo_alarms
+from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
-from vnl_mjx.training.track_mjx_state import track_mjx_state
 from vnl_mjx.training.trainer import TrainState, Update
 
 # A checkpoint that no evaluation has judged since the one before is never among the best.
@@ -161,10 +160,11 @@ class TeacherTraining:
         """Takes the statistics of an update; a video that was begun is finished."""
         self._videos.poll(warn)
 
-    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, str]]:
+    def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
         """Returns the metrics of an interval of updates, and warnings by name."""
         row = ppo_metrics(updates, self.config.task.reward)
-        return row, ppo_alarms(row, len(updates) * self.trainer.steps_per_update)
+        steps = len(updates) * self.trainer.steps_per_update
+        return row, raised(TEACHER_RULES, row | {"steps": steps})
 
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
@@ -191,7 +191,7 @@ class TeacherTraining:
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
         """Returns what is written in track-mjx's layout."""
-        return track_mjx_state(state, env_steps)
+        return self.trainer.track_mjx_state(state)
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
         """Returns what is saved; the metric is the reward evaluated since the checkpoint before."""

@@ -167,7 +167,7 @@ class TrainingRun:
         if env_steps == self.trainer.steps_per_update:
             return  # the rollout of a policy that has learnt nothing yet alarms nobody
         for name in sorted(found.keys() - self._raised_alarms):
-            self.loggers.warn(found[name])
+            self.loggers.warn(str(found[name]))
         self._raised_alarms = set(found)
 
     def _save(self, state: TrainState, env_steps: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.training.alarms import ACTION_MSE_ALARM, Alarm, latent_alarms
+from vnl_mjx.training.alarms import ACTION_MSE_ALARM, LATENT_RULES, Alarm, raised
 
 # Share of the posterior mean's variance that the prior mean explains: above, the reference is not heard.
 # Well-trained students are at 0.93, for both may move with the body wherever it suits the decoder.
@@ -92,7 +92,8 @@ def _action_alarms(mse: float | None, noise: float | None) -> Iterator[Alarm]:
 def _latent_alarms(latent: Mapping[str, Any]) -> Iterator[Alarm]:
     if not latent:
         return
-    collapse = latent_alarms(latent["kl"], latent["active_units"], latent["latent_dim"])
+    row = {"loss/kl": latent["kl"], "latent/active_units": latent["active_units"]}
+    collapse = raised(LATENT_RULES, row | {"latent_dim": latent["latent_dim"]})
     yield from collapse.values()
     explained = latent["prior_explains"]
     # a collapsed latent has been told of already

@@ -1,7 +1,5 @@
 """How far a simulation is from its reference, computed once for rewards, terminations and metrics."""
 
-from dataclasses import dataclass
-
 import flax.struct
 import jax
 import numpy as np
@@ -52,32 +50,24 @@ class TrackingErrors:
     track_mjx_end_effectors_w: jax.Array
 
 
-@dataclass(frozen=True, eq=False)
-class UpstreamRows:
-    """Rows that a track-mjx generation read, of the simulation and of the reference."""
-
-    bodies: np.ndarray
-    end_effectors: np.ndarray
-    reference_bodies: np.ndarray
-    reference_end_effectors: np.ndarray
-
-    @classmethod
-    def build(cls, walker: Walker, quirks: UpstreamQuirks) -> "UpstreamRows":
-        """The rows of `walker`; the four of track-mjx as the teacher's generation read them."""
-        num_bodies = len(walker.body_names)
-        actual, reference = quirks.reward_body_row_shift, quirks.body_row_shift
-        return cls(
-            bodies=shifted_rows(walker.tracked_bodies, actual, num_bodies),
-            end_effectors=shifted_rows(walker.end_effectors, actual, num_bodies),
-            reference_bodies=shifted_rows(walker.tracked_bodies, reference, num_bodies),
-            reference_end_effectors=shifted_rows(walker.end_effectors, reference, num_bodies),
-        )
-
-
 def tracking_errors(
-    state: TermState, frame: ReferenceFrames, walker: Walker, rows: UpstreamRows
+    state: TermState, frame: ReferenceFrames, walker: Walker, quirks: UpstreamQuirks
 ) -> TrackingErrors:
-    """Compares one simulation with one reference frame (`ReferenceClips.at`)."""
+    """Compares one simulation with one reference frame (`ReferenceClips.at`).
+
+    Args:
+        state: of the simulation.
+        frame: of the reference.
+        walker: whose body both are.
+        quirks: which rows the track-mjx generation of the teacher read.
+    """
+
+    def track_mjx_positions(rows: np.ndarray) -> jax.Array:
+        num_bodies = len(walker.body_names)
+        actual = shifted_rows(rows, quirks.reward_body_row_shift, num_bodies)
+        wanted = shifted_rows(rows, quirks.body_row_shift, num_bodies)
+        return physics.xpos[actual] - reference_w[wanted]
+
     physics, reference_w = state.physics, frame.body_positions
     bodies, limbs = walker.tracked_bodies, walker.end_effectors
     appendages_b = bodies_in_root_frame(walker.appendages, walker.root_body, physics)
@@ -97,7 +87,6 @@ def tracking_errors(
         body_rotations=rotation_vector(turned),
         end_effectors_w=physics.xpos[limbs] - reference_w[limbs],
         appendages_b=appendages_b - frame.appendages,
-        track_mjx_bodies_w=physics.xpos[rows.bodies] - reference_w[rows.reference_bodies],
-        track_mjx_end_effectors_w=physics.xpos[rows.end_effectors]
-        - reference_w[rows.reference_end_effectors],
+        track_mjx_bodies_w=track_mjx_positions(bodies),
+        track_mjx_end_effectors_w=track_mjx_positions(limbs),
     )

@@ -215,32 +215,9 @@ def joints_vel_control(state: TermState, ahead: Frames | None, walker: Walker) -
     return change[walker.tracked_joints] / state.control_timestep
 
 
+# Every function above whose name says so.
 REFERENCE_TERMS: dict[str, Term] = {
-    term.__name__: term
-    for term in (
-        reference_root_position,
-        reference_root_quaternion,
-        reference_all_joints,
-        reference_rel_joints,
-        reference_rel_bodies_pos_global,
-        reference_rel_bodies_pos_local,
-        reference_rel_bodies_quats,
-        reference_ego_bodies_quats,
-        reference_rel_root_quat,
-        reference_rel_root_pos_local,
-        reference_appendages_pos,
-        reference_end_effectors_pos,
-        reference_rel_appendages_pos,
-        reference_rel_end_effectors_pos,
-        reference_center_of_mass,
-        reference_rel_center_of_mass_local,
-        reference_velocity,
-        reference_angular_velocity,
-        reference_joints_velocity,
-        reference_rel_velocity_local,
-        reference_rel_angular_velocity_local,
-        reference_rel_joints_velocity,
-    )
+    name: term for name, term in vars().items() if name.startswith("reference_")
 }
 
 # The body itself

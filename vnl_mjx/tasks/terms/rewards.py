@@ -6,29 +6,23 @@ Every tracking term has the form weight * exp(-k * squared error). Formulas: tra
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.config.rewards import MimicTermination, RewardConfig, TerminationConfig
+from vnl_mjx.config.rewards import (
+    MimicReward,
+    MimicTermination,
+    RewardConfig,
+    TerminationConfig,
+    VnlPlaygroundReward,
+)
 from vnl_mjx.extensions import check_own_name
 from vnl_mjx.tasks.terms.state import Term, TermState, find_terms
 from vnl_mjx.tasks.terms.terminations import termination_error
 from vnl_mjx.walkers.walker import Walker
-
-_TRACK_MJX_TERMS = ("pos", "quat", "joint", "angvel", "bodypos", "endeff")
-_VNL_PLAYGROUND_TERMS = (
-    "root_pos",
-    "root_quat",
-    "joints",
-    "joints_vel",
-    "bodies_pos",
-    "end_eff",
-)
-_MIMIC_POSE_TERMS = ("center_of_mass", "joints_velocity", "appendages", "body_quaternions")
 
 
 def tracking(
@@ -79,7 +73,7 @@ def control_change(state: TermState, reference: Any, walker: Walker) -> jax.Arra
 
 def power(state: TermState, reference: Any, walker: Walker, *, most: float) -> jax.Array:
     """[] Absolute power at the joints, at most `most`, W; nothing actuates the root."""
-    joints = walker.joint_qvel
+    joints = walker.layout.joint_qvel
     force, speed = jnp.abs(state.physics.qfrc_actuator[joints]), jnp.abs(state.joint_velocities)
     return jnp.minimum(jnp.sum(speed * force), most)
 
@@ -146,30 +140,31 @@ def _family(config: RewardConfig, termination: TerminationConfig) -> dict[str, W
     if config.family == "none":
         return {}
     if config.family == "vnl_playground":
-        return _vnl_playground(config)
+        return _vnl_playground(config.vnl_playground)
     if config.family == "mimic":
-        return _mimic(config, termination.mimic)
+        return _mimic(config.mimic, termination.mimic)
     return _track_mjx(config)
 
 
 def _track_mjx(config: RewardConfig) -> dict[str, WeightedTerm]:
-    def follow(error: str, weight: float, scale: float) -> WeightedTerm:
-        return weight, partial(tracking, error=error, scale=scale)
-
+    errors = {
+        "pos": "root_position_w",
+        "quat": "root_half_angle",
+        "joint": "joints",
+        "angvel": "root_angular_velocity",
+        "bodypos": "track_mjx_bodies_w",
+        "endeff": "track_mjx_end_effectors_w",
+    }
+    scales = {name: getattr(config, f"{name}_exp_scale") for name in errors}
     energy = partial(power, most=config.energy_cost_max)
     return {
-        "pos_reward": follow("root_position_w", config.pos_weight, config.pos_exp_scale),
-        "quat_reward": follow("root_half_angle", config.quat_weight, config.quat_exp_scale),
-        "joint_reward": follow("joints", config.joint_weight, config.joint_exp_scale),
-        "angvel_reward": follow(
-            "root_angular_velocity", config.angvel_weight, config.angvel_exp_scale
-        ),
-        "bodypos_reward": follow(
-            "track_mjx_bodies_w", config.bodypos_weight, config.bodypos_exp_scale
-        ),
-        "endeff_reward": follow(
-            "track_mjx_end_effectors_w", config.endeff_weight, config.endeff_exp_scale
-        ),
+        **{
+            f"{name}_reward": (
+                getattr(config, f"{name}_weight"),
+                partial(tracking, error=error, scale=scales[name]),
+            )
+            for name, error in errors.items()
+        },
         "ctrl_cost": (-config.ctrl_cost_weight, control),
         "ctrl_diff_cost": (-config.ctrl_diff_cost_weight, control_change),
         "energy_cost": (-config.energy_cost_weight, energy),
@@ -178,67 +173,47 @@ def _track_mjx(config: RewardConfig) -> dict[str, WeightedTerm]:
     }
 
 
-def _vnl_playground(config: RewardConfig) -> dict[str, WeightedTerm]:
-    section = config.vnl_playground
+def _vnl_playground(section: VnlPlaygroundReward) -> dict[str, WeightedTerm]:
     low, high = section.healthy_z_range
-
-    def follow(error: str, weight: float, scale: float) -> WeightedTerm:
-        return weight, partial(tracking, error=error, scale=0.5 / scale**2)
-
-    angle = partial(root_angle_tracking, scale=0.5 / section.root_quat_scale**2)
+    errors = {
+        "root_pos": partial(tracking, error="root_position_w"),
+        "root_quat": root_angle_tracking,
+        "joints": partial(tracking, error="joints"),
+        "joints_vel": partial(tracking, error="joints_velocity"),
+        "bodies_pos": partial(tracking, error="bodies_w"),
+        "end_eff": partial(tracking, error="end_effectors_w"),
+    }
+    terms = {
+        name: partial(term, scale=0.5 / getattr(section, f"{name}_scale") ** 2)
+        for name, term in errors.items()
+    } | {
+        "torso_z_range": partial(height_within, low=low, high=high),
+    }
+    energy = partial(power, most=section.energy_cost_max)
     return {
-        "root_pos": follow("root_position_w", section.root_pos_weight, section.root_pos_scale),
-        "root_quat": (section.root_quat_weight, angle),
-        "joints": follow("joints", section.joints_weight, section.joints_scale),
-        "joints_vel": follow(
-            "joints_velocity", section.joints_vel_weight, section.joints_vel_scale
-        ),
-        "bodies_pos": follow("bodies_w", section.bodies_pos_weight, section.bodies_pos_scale),
-        "end_eff": follow("end_effectors_w", section.end_eff_weight, section.end_eff_scale),
-        "torso_z_range": (
-            section.torso_z_range_weight,
-            partial(height_within, low=low, high=high),
-        ),
+        **{name: (getattr(section, f"{name}_weight"), term) for name, term in terms.items()},
         "control_cost": (-section.control_cost_weight, control),
         "control_diff_cost": (-section.control_diff_cost_weight, control_change),
-        "energy_cost": (
-            -section.energy_cost_weight,
-            partial(power, most=section.energy_cost_max),
-        ),
+        "energy_cost": (-section.energy_cost_weight, energy),
     }
 
 
-def _mimic(config: RewardConfig, limits: MimicTermination) -> dict[str, WeightedTerm]:
-    section = config.mimic
-
-    def follow(weight: float, term: Term, **arguments: Any) -> WeightedTerm:
-        return section.pose_weight * weight, partial(term, **arguments)
-
+def _mimic(section: MimicReward, limits: MimicTermination) -> dict[str, WeightedTerm]:
+    pose = {
+        "center_of_mass": partial(tracking, error="center_of_mass_w"),
+        "joints_velocity": partial(tracking, error="joints_velocity"),
+        "appendages": partial(tracking, error="appendages_b"),
+        "body_quaternions": half_rotation_tracking,
+    }
     return {
         "termination": (section.termination_weight, partial(closeness, limits=limits)),
-        "center_of_mass": follow(
-            section.center_of_mass_weight,
-            tracking,
-            error="center_of_mass_w",
-            scale=section.center_of_mass_exp_scale,
-        ),
-        "joints_velocity": follow(
-            section.joints_velocity_weight,
-            tracking,
-            error="joints_velocity",
-            scale=section.joints_velocity_exp_scale,
-        ),
-        "appendages": follow(
-            section.appendages_weight,
-            tracking,
-            error="appendages_b",
-            scale=section.appendages_exp_scale,
-        ),
-        "body_quaternions": follow(
-            section.body_quaternions_weight,
-            half_rotation_tracking,
-            scale=section.body_quaternions_exp_scale,
-        ),
+        **{
+            name: (
+                section.pose_weight * getattr(section, f"{name}_weight"),
+                partial(term, scale=getattr(section, f"{name}_exp_scale")),
+            )
+            for name, term in pose.items()
+        },
     }
 
 
@@ -253,15 +228,6 @@ def imitation_reward_maximum(config: RewardConfig) -> float:
 
 
 def _imitation_weights(config: RewardConfig) -> dict[str, float]:
-    if config.family == "none":
-        return {}
-    if config.family == "vnl_playground":
-        weights = asdict(config.vnl_playground)
-        return {name: weights[f"{name}_weight"] for name in _VNL_PLAYGROUND_TERMS}
-    if config.family == "mimic":
-        weights = asdict(config.mimic)
-        share = config.mimic.pose_weight
-        pose = {name: share * weights[f"{name}_weight"] for name in _MIMIC_POSE_TERMS}
-        return {"termination": config.mimic.termination_weight, **pose}
-    weights = asdict(config)
-    return {f"{name}_reward": weights[f"{name}_weight"] for name in _TRACK_MJX_TERMS}
+    terms = _family(config, TerminationConfig())
+    others = {"torso_z_range", *(name for name in terms if name.endswith("_cost"))}
+    return {name: weight for name, (weight, _) in terms.items() if name not in others}

@@ -1,7 +1,7 @@
 """What terms read: one simulation, its actions and, where it follows a clip, how far off it is."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -102,7 +102,7 @@ def term_state(
         pose=_pose(physics, physics.qpos, walker),
         root_velocity=physics.qvel[root.velocity] if root else still,
         root_angular_velocity=physics.qvel[root.angular_velocity] if root else still,
-        joint_velocities=physics.qvel[walker.joint_qvel],
+        joint_velocities=physics.qvel[walker.layout.joint_qvel],
         previous=_pose(physics, physics.qpos if previous_qpos is None else previous_qpos, walker),
         action=action,
         previous_action=none if previous_action is None else previous_action,
@@ -115,10 +115,10 @@ def term_state(
 
 def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> BodyPose:
     if root := walker.root:
-        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
+        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.layout.joint_qpos])
     body = walker.root_body
     return BodyPose(
-        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos]
+        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.layout.joint_qpos]
     )
 
 
@@ -133,32 +133,22 @@ def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[s
     Raises:
         UserError: a term is unknown, cannot be imported, or is listed twice.
     """
-    check_names(key, [name for name in names if not is_path(name)], known)
+    known_names = sorted(known)
+    own = [name for name in names if not is_path(name)]
+    for place, name in enumerate(own):
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known_names, n=1, cutoff=0.0)[0]
+            raise UserError(
+                f"{key}: unknown part {name!r}; the nearest name is {nearest!r}, known are {known_names}"
+            )
+        if name in own[:place]:
+            raise UserError(f"{key}: {name!r} is listed twice, expected each part once")
     return {name: load_object(name, key) if is_path(name) else known[name] for name in names}
 
 
 def shifted_rows(rows: np.ndarray, shift: int, num_rows: int) -> np.ndarray:
     """Rows as an upstream generation read them (`config.imitation.UpstreamQuirks`), clamped as JAX does."""
     return np.minimum(rows + shift, num_rows - 1)
-
-
-def check_names(key: str, names: Sequence[str], known: Iterable[str]) -> None:
-    """Raises UserError for a name that is unknown or listed twice.
-
-    Args:
-        key: of the configuration, for the message.
-        names: as configured.
-        known: every name that there is.
-    """
-    known = sorted(known)
-    for place, name in enumerate(names):
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise UserError(
-                f"{key}: unknown part {name!r}; the nearest name is {nearest!r}, known are {known}"
-            )
-        if name in names[:place]:
-            raise UserError(f"{key}: {name!r} is listed twice, expected each part once")
 
 
 def frames_ahead(walker: Walker, num_frames: int) -> ReferenceFrames:

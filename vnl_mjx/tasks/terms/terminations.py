@@ -80,7 +80,7 @@ def termination_terms(config: TerminationConfig) -> dict[str, Term]:
     Raises:
         UserError: a term of `config.terms` is unknown, cannot be imported or has the name of a family's term.
     """
-    terms = {name: partial(term, **arguments) for name, term, arguments in _family(config)}
+    terms = _family(config)
     built_in = frozenset({*terms, "nan"})
     for name, section in config.terms.items():
         check_own_name(name, f"termination.terms.{name}", built_in)
@@ -90,9 +90,10 @@ def termination_terms(config: TerminationConfig) -> dict[str, Term]:
     return terms
 
 
-def _family(config: TerminationConfig) -> list[tuple[str, Term, dict[str, Any]]]:
+def _family(config: TerminationConfig) -> dict[str, Term]:
     if config.family == "none":
-        return []
+        return {}
+    terms: dict[str, Term] = {}
     if config.family == "vnl_playground":
         limits = config.vnl_playground
         bounds = {
@@ -103,16 +104,14 @@ def _family(config: TerminationConfig) -> list[tuple[str, Term, dict[str, Any]]]
     elif config.family == "mimic":
         bounds = {"termination_error": ("termination_error", config.mimic.max_error)}
     else:
+        low, high = config.healthy_z_range
+        terms["fall"] = partial(height_outside, low=low, high=high)
         bounds = {
             "too_far": ("summed_pos_distance", config.max_pos_error),
             "bad_pose": ("joint_distance", config.max_joint_error),
             "bad_quat": ("quat_distance", config.max_quat_error),
         }
-    terms: list[tuple[str, Term, dict[str, Any]]] = [
-        (name, beyond, {"distance": distance, "limit": limit})
+    return terms | {
+        name: partial(beyond, distance=distance, limit=limit)
         for name, (distance, limit) in bounds.items()
-    ]
-    if config.family == "track_mjx":
-        low, high = config.healthy_z_range
-        terms.insert(0, ("fall", height_outside, {"low": low, "high": high}))
-    return terms
+    }
