@@ -53,7 +53,7 @@ def rollout(task, toy, toy_clips) -> Rollout:
 @pytest.fixture(scope="module")
 def playback(task, toy, toy_walker, toy_clips) -> LatentPlayback:
     player = EpisodeRunner(task, fallen(toy_walker, toy_clips))
-    return LatentPlayback(player, toy_clips, toy.student, toy.params, toy.teacher)
+    return LatentPlayback(player, toy_clips, toy)
 
 
 def test_weights_mix_two_sequences_as_long_as_the_shorter():

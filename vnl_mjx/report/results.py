@@ -26,7 +26,6 @@ from vnl_mjx.evaluation.latent.probe import probe_latent
 from vnl_mjx.evaluation.metrics import seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 
 _TRAVERSAL_SECONDS = 4.0
 _MOST_EMBEDDED = 6000  # neighbouring states hardly differ, and more points only cover one another
@@ -59,7 +58,6 @@ def measure_latent(
     rollout: Rollout,
     clips: ReferenceClips,
     prior: PriorEvaluator,
-    loaded: LoadedStudent,
     config: LatentSection,
 ) -> LatentResults:
     """Statistics, embeddings, probes, and what comes of latents that are made up.
@@ -67,8 +65,7 @@ def measure_latent(
     Args:
         rollout: of the student, at the posterior's mean where that was played.
         clips: that it followed.
-        prior: whose player, that knows when a body has fallen, is used.
-        loaded: the student.
+        prior: of the student; its player, that knows when a body has fallen, is used.
         config: what of it is wanted.
     """
     statistics = seen_latent_statistics(rollout)
@@ -84,9 +81,7 @@ def measure_latent(
     is_gaussian = "prior_std" in statistics
     if not is_gaussian:
         missing.append(_NOT_GAUSSIAN)
-    playback = LatentPlayback(
-        prior.player, prior.clips, loaded.student, loaded.params, loaded.teacher
-    )
+    playback = LatentPlayback(prior.player, prior.clips, prior.loaded)
     interpolation = traversal = None
     if is_gaussian and config.interpolate and rollout.num_episodes > 1:
         interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))

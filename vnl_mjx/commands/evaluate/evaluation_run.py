@@ -80,9 +80,8 @@ class EvaluationRun:
 
     def measure(self) -> None:
         """Plays what follows no clip, and measures everything."""
-        section, loaded = self.config.latent_config, self.stored.loaded
         with frame_progress(self.console, "control steps") as progress:
-            evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
+            evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
             self.figures = {
@@ -95,7 +94,8 @@ class EvaluationRun:
                 for policy in self.policies
             }
             rollout = self.rollouts[STUDENT][self.how]
-            self.latent = measure_latent(rollout, self.clips, evaluator, loaded, section)
+            section = self.config.latent_config
+            self.latent = measure_latent(rollout, self.clips, evaluator, section)
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
         """Queues videos of the policies on the clips, which another process draws meanwhile."""
@@ -172,21 +172,19 @@ class EvaluationRun:
             return write_report(folder, document, pictures, videos, missing=missing, config=config)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
-        section, loaded = self.config.prior_config, self.stored.loaded
+        section = self.config.prior_config
         modes = prior_modes(section.fixed_std, section.correlation_s)
         modes = {name: modes[name] for name in section.modes}
         if not section.seconds:
             self._prior_missing = _NO_PRIOR
             return None
-        if not loaded.student.is_gaussian:
+        if not self.stored.loaded.student.is_gaussian:
             left_out = [name for name, mode in modes.items() if mode.needs_gaussian]
             self._prior_missing = f"{_NOT_GAUSSIAN}: {', '.join(left_out)}." if left_out else ""
             modes = {name: mode for name, mode in modes.items() if name not in left_out}
         if not modes:
             return None
         return evaluator.run(
-            loaded.params,
-            loaded.teacher,
             modes,
             seconds=section.seconds,
             num_episodes=section.num_episodes,

@@ -12,9 +12,8 @@ from vnl_mjx.evaluation.latent.points import speed_before_steps
 from vnl_mjx.evaluation.motion_statistics import MotionReader
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.policies import LatentPolicy, prior_policy
+from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 from vnl_mjx.walkers.layout import Layout
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -40,16 +39,11 @@ class DecodedLatents:
 
 @dataclass(frozen=True)
 class LatentPlayback:
-    """Decodes latents of one student (`params`, `student`), whose `teacher` normalises what it sees.
-
-    Its episodes start from `clips`; the ending of `player` is `prior_rollouts.fallen`.
-    """
+    """Decodes latents of a student in episodes from `clips`; `player` ends by `prior_rollouts.fallen`."""
 
     player: EpisodeRunner
     clips: ReferenceClips
-    student: StudentVAE
-    params: Any
-    teacher: FrozenPolicy
+    loaded: LoadedStudent
 
     def interpolate(
         self, rollout: Rollout, first: int, second: int, weights: Sequence[float] = WEIGHTS
@@ -62,7 +56,8 @@ class LatentPlayback:
         latents = interpolated(
             posterior_means(rollout, first), posterior_means(rollout, second), weights
         )
-        actor = LatentPolicy(self.params, self.teacher, latents, self.student)
+        loaded = self.loaded
+        actor = LatentPolicy(loaded.params, loaded.teacher, latents, loaded.student)
         episodes = repeated_start(rollout.episodes, first, len(weights))
         played = self.player.run(actor, self.clips, episodes, seed=0, num_steps=len(latents))
         names = [self.clips.names[rollout.episodes.clip[row]] for row in (first, second)]
@@ -87,9 +82,8 @@ class LatentPlayback:
         offset = np.zeros((len(pairs), len(prior_std)), np.float32)
         for row, (dimension, sigma) in enumerate(pairs):
             offset[row, dimension] = sigma * prior_std[dimension]
-        actor = prior_policy(
-            self.params, self.teacher, self.student, len(pairs), std_scale=0.0, offset=offset
-        )
+        own = self.loaded.params, self.loaded.teacher, self.loaded.student
+        actor = prior_policy(*own, len(pairs), std_scale=0.0, offset=offset)
         starts = repeated_start(episodes, episode, len(pairs))
         played = self.player.run(actor, self.clips, starts, seed=0, num_steps=num_steps)
         dimension, sigma = map(list, zip(*pairs, strict=True))
