@@ -197,13 +197,9 @@ class PriorEvaluator:
     ) -> PriorEvaluation:
         """Runs every mode from drawn frames of the clips and from the neutral pose.
 
-        Args:
-            modes: by name; None for `prior_modes()`.
-            starts: some of `STARTS`.
-            seconds: of an episode that does not fall.
-            num_episodes: of each mode from each start; the same starts and noise in every mode.
-            seed: of clips, frames, noise at the start and latents.
-            progress: called with the control steps done and the most that can come.
+        Each mode, by default of `prior_modes()`, has `num_episodes` from each of `STARTS` that is given, the
+        same starts and noise in every mode; they last `seconds` if they do not fall. `progress` is called
+        with the control steps done and the most that can come.
         """
         modes, loaded = prior_modes() if modes is None else modes, self.loaded
         control_hz = 1.0 / self.player.task.config.physics.control_timestep

@@ -29,13 +29,9 @@ def cut_rollout(
 ) -> tuple[list[RolledOutClip], dict[str, str]]:
     """Poses at the clips' rate of the episodes that survived; and the reason why, of each clip left out.
 
-    Args:
-        rollout: each of `clips` once, from its first frame.
-        clips: that were followed.
-        played_by: the policy, for `ClipInfo.made_by`.
-        settle_s: left out at the start, where the actuators are still slack.
-        seconds: of each new clip, at most.
-        min_frames: a shorter rest makes no clip.
+    `rollout` follows each of `clips` once, from its first frame; `played_by` is for `ClipInfo.made_by`. The
+    first `settle_s` seconds, where the actuators are still slack, are left out. A new clip has at most so
+    many `seconds`, and at least `min_frames`.
 
     Raises:
         UserError: control steps do not fall on the frames of the clips.

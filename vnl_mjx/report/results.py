@@ -62,11 +62,8 @@ def measure_latent(
 ) -> LatentResults:
     """Statistics, embeddings, probes, and what comes of latents that are made up.
 
-    Args:
-        rollout: of the student, at the posterior's mean where that was played.
-        clips: that it followed.
-        prior: of the student; its player, that knows when a body has fallen, is used.
-        config: what of it is wanted.
+    `rollout` is of the student on `clips`, at the posterior's mean where that was played; the player of
+    `prior`, that knows when a body has fallen, is used.
     """
     statistics = seen_latent_statistics(rollout)
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
