@@ -201,7 +201,10 @@ def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
 
     walker = request.getfixturevalue(which)
     motion = build_scene(walker), walking(walker, 10), 50.0, "walk", "synthetic motion"
-    open_page = lambda server: browser.MotionPage(server, *motion).advance  # noqa: E731
+
+    def open_page(server):
+        return browser.MotionPage(server, *motion).advance
+
     with contextlib.closing(socket.socket()) as free:
         free.bind((browser.HOST, 0))
         port = free.getsockname()[1]

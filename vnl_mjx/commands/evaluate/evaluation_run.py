@@ -9,8 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.evaluate.evaluation_input import load_evaluated, policies_of
 from vnl_mjx.commands.evaluate.evaluation_origin import clips_section, made_section, without_paths
+from vnl_mjx.commands.stored import (
+    StoredStudent,
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+)
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
@@ -26,7 +31,10 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     STUDENT,
     TEACHER,
+    EvaluatedPolicy,
     PolicyEvaluator,
+    evaluated_teacher,
+    student_and_teacher,
 )
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
@@ -51,7 +59,7 @@ class EvaluationRun:
     def __init__(self, config: EvaluationConfig, console: Console):
         """Loads and builds what is evaluated; nothing is played yet."""
         self.config, self.console = config, console
-        self.stored = stored = load_evaluated(config)
+        self.stored = stored = _load_evaluated(config)
         which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))
         chosen = {clip: name for clip, name in enumerate(sets) if which in ("all", name)}
         if not chosen:
@@ -60,7 +68,7 @@ class EvaluationRun:
                 "give eval_config.clips=all"
             )
         self.clips, self.clip_sets = stored.clips.select(list(chosen)), list(chosen.values())
-        self.policies = policies_of(config, stored)
+        self.policies = _policies_of(config, stored)
         self.walker = self.stored.task.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
@@ -202,3 +210,55 @@ class EvaluationRun:
             drawn |= illustrate.prior_pictures(self.prior)
         training = training_pictures(read_metrics(self.stored.run_dir))
         return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}
+
+
+def _load_evaluated(config: EvaluationConfig) -> StoredStudent:
+    """Loads the student that an evaluation is about."""
+    path = Path(str(config.checkpoint_path)).expanduser()
+    kind, _ = find_stored(path)
+    if kind == "teacher":
+        raise UserError(
+            f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
+            f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
+            f"teacher_config.checkpoint_path={path})"
+        )
+    clips, body = config.teacher_config.reference_data_path, config.walker_config.mjcf_path
+    cut, where = config.reference_config, config.physics_config
+    return load_stored_student(str(path), config.step, clips, body, cut, where)
+
+
+def _policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[EvaluatedPolicy]:
+    """Returns the student, its teacher, and the further policies; names are unique."""
+    loaded = stored.loaded
+    policies = [
+        *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
+        *(policy for other in config.compare_with for policy in _further(other, stored, config)),
+    ]
+    names = [policy.name for policy in policies]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
+    return policies
+
+
+def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
+    """A student without its teacher, or a teacher, on the clips of `stored`."""
+    path = Path(given).expanduser()
+    kind, found = find_stored(path)
+    name = path.resolve().name
+    body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
+    if kind == "student":
+        other = load_stored_student(str(found), None, stored.clips_file, body, cut, where)
+        loaded, task = other.loaded, other.task
+        own = (loaded.student, loaded.params, loaded.teacher)
+        policies = [student_and_teacher(task, *own, name=name)[0]]
+    elif kind == "teacher":
+        experiment = load_stored_teacher(
+            found, stored.clips_file, body, reference=cut, physics=where
+        )
+        task = experiment.env.task
+        policies = [evaluated_teacher(task, experiment.teacher.policy, name)]
+    else:
+        raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")
+    if task.walker.joint_names != stored.task.walker.joint_names:
+        raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
+    return policies

@@ -45,8 +45,9 @@ def run(options: Namespace) -> int:
         (motion,) = motions
         scene, qpos = build_scene(walker), motion.panes[0].qpos
         page = scene, qpos, motion.rate_hz, motion.title, motion.note
-        open_page = lambda server: browser.MotionPage(server, *page).advance  # noqa: E731
-        return browser.serve_page(open_page, motion.title, options.port)
+        return browser.serve_page(
+            lambda server: browser.MotionPage(server, *page).advance, motion.title, options.port
+        )
     if options.all_clips and options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
     for motion in motions:
