@@ -11,9 +11,10 @@ from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.latent.playback import (
     DecodedLatents,
-    LatentPlayback,
     contrasting_episodes,
+    interpolate,
     most_active,
+    traverse,
 )
 from vnl_mjx.evaluation.latent.points import (
     Embedding,
@@ -78,13 +79,13 @@ def measure_latent(
     is_gaussian = "prior_std" in statistics
     if not is_gaussian:
         missing.append(_NOT_GAUSSIAN)
-    playback = LatentPlayback(prior.player, prior.clips, prior.loaded)
     interpolation = traversal = None
     if is_gaussian and config.interpolate and rollout.num_episodes > 1:
-        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
+        interpolation = interpolate(prior, rollout, *contrasting_episodes(rollout, clips.layout))
         statistics["interpolation"] = interpolation.metrics(prior.reader)
     if is_gaussian and config.num_traversals:
-        traversal = playback.traverse(
+        traversal = traverse(
+            prior,
             rollout.episodes,
             0,
             most_active(statistics["kl_per_dim"], config.num_traversals),
