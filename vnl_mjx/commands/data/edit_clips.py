@@ -14,13 +14,7 @@ from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
 from vnl_mjx.clips.exporters.track_mjx import export_all_clips, export_stac
 from vnl_mjx.clips.file import POSES, write_clip_file
-from vnl_mjx.clips.hdf5 import (
-    StoredClip,
-    append_clips,
-    read_clips,
-    stored_clips,
-    stored_metadata,
-)
+from vnl_mjx.clips.hdf5 import StoredClip, append_clips, read_clips, stored_clips, stored_metadata
 from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
 from vnl_mjx.clips.sources import open_recording
 from vnl_mjx.commands.data.bodies import body_of_file

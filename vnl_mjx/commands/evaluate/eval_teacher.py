@@ -16,12 +16,7 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.protocol import (
-    DETERMINISTIC,
-    SAMPLED,
-    PolicyEvaluator,
-    evaluated_teacher,
-)
+from vnl_mjx.evaluation.protocol import DETERMINISTIC, SAMPLED, PolicyEvaluator, evaluated_teacher
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
 from vnl_mjx.files import file_name, make_writable, write_json
