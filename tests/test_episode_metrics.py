@@ -13,7 +13,7 @@ from vnl_mjx.evaluation.episode_metrics import (
     metric,
     reward_ratio_by_clip,
 )
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
+from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
 
 STEPS = 30
 ONLY_POSITION = RewardConfig(
@@ -111,9 +111,9 @@ def test_blocks_change_nothing(toy_walker, clips, monkeypatch):
 
 def test_figures_agree_with_those_of_eval_teacher(toy_walker, clips):
     rollout = made_rollout(clips, STEPS, (0, 1), (0, 4), move=off(4.0), late=1)
-    evaluation = TeacherEvaluation.of(rollout, clips, toy_walker, ONLY_POSITION)
+    evaluation = evaluate_tracking(rollout, clips, toy_walker, ONLY_POSITION)
     found = episode_metrics(rollout, clips, toy_walker, ONLY_POSITION)
-    for row, figures in enumerate(evaluation.summary()["episodes"]):
+    for row, figures in enumerate(evaluation["episodes"]):
         shared = set(figures) & set(found)
         assert len(shared) >= 9
         for name in shared:

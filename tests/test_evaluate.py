@@ -153,12 +153,10 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     """It remembers where it acts and where it labels; the prior reads its statistics alone."""
     config = toy_task(toy_config)
     task = ImitationTask(config, toy_walker, make_physics(toy_walker.model, config.physics))
-    teacher, (params, _, student) = (
-        untrained_policy(task, lstm_num_layers=1),
-        untrained_student(task),
-    )
+    teacher = untrained_policy(task, lstm_num_layers=1)
+    toy = untrained_student(task)._replace(teacher=teacher)
     subjects = [
-        *student_and_teacher(task, student, params, teacher),
+        *student_and_teacher(task, toy.student, toy.params, teacher),
         evaluated_teacher(task, teacher, "alone"),
     ]
     played = PolicyEvaluator().run(subjects, toy_clips, 2, (DETERMINISTIC,))
@@ -166,8 +164,8 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     np.testing.assert_allclose(own.action[:10], alone.action[:10], atol=1e-3)
     np.testing.assert_array_equal(own.action, own.extra.teacher_action)
     assert np.isfinite(played["student"][DETERMINISTIC].steps.extra.teacher_action).all()
-    prior = PriorEvaluator(task, student, toy_clips)
-    found = prior.run(params, teacher, {"mean": PriorMode(0.0)}, seconds=0.1, num_episodes=2)
+    prior = PriorEvaluator(task, toy, toy_clips)
+    found = prior.run({"mean": PriorMode(0.0)}, seconds=0.1, num_episodes=2)
     assert set(found.summary()) == {"mean"}
 
 
@@ -175,7 +173,7 @@ def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):
     rollout = made_rollout(upright(np.zeros((6, 2, 3))), np.array([5, 5]), np.zeros((5, 2, 3)))
     rollout = rollout.replace(steps=rollout.steps.replace(diverged=np.ones((5, 2), bool)))
     nobody: Any = None
-    found = measure_latent(rollout, toy_clips, nobody, nobody, LatentSection())
+    found = measure_latent(rollout, toy_clips, nobody, LatentSection())
     assert found.statistics == {} and "diverged" in found.missing
     assert latent_pictures(found, toy_clips) == {}
 

@@ -12,16 +12,17 @@ from toy_run import toy_task
 from toy_student import untrained_student
 
 from vnl_mjx.evaluation.latent.playback import (
-    LatentPlayback,
     contrasting_episodes,
+    interpolate,
     interpolated,
     most_active,
     motion_metrics,
     posterior_means,
     repeated_start,
+    traverse,
 )
 from vnl_mjx.evaluation.motion_statistics import MotionReader
-from vnl_mjx.evaluation.prior_rollouts import fallen
+from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -51,9 +52,8 @@ def rollout(task, toy, toy_clips) -> Rollout:
 
 
 @pytest.fixture(scope="module")
-def playback(task, toy, toy_walker, toy_clips) -> LatentPlayback:
-    player = EpisodeRunner(task, fallen(toy_walker, toy_clips))
-    return LatentPlayback(player, toy_clips, toy.student, toy.params, toy.teacher)
+def prior(task, toy, toy_clips) -> PriorEvaluator:
+    return PriorEvaluator(task, toy, toy_clips)
 
 
 def test_weights_mix_two_sequences_as_long_as_the_shorter():
@@ -63,8 +63,8 @@ def test_weights_mix_two_sequences_as_long_as_the_shorter():
     np.testing.assert_allclose(found[:, :, 0], np.tile([0.0, 0.25, 1.0], (3, 1)))
 
 
-def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_walker):
-    played = playback.interpolate(rollout, 0, 1, (0.0, 0.5, 1.0))
+def test_weight_zero_repeats_what_the_first_episode_did(prior, rollout, toy_walker):
+    played = interpolate(prior, rollout, 0, 1, (0.0, 0.5, 1.0))
     assert played.rollout.num_episodes == 3
     np.testing.assert_array_equal(played.rollout.start_qpos, np.tile(rollout.start_qpos[0], (3, 1)))
     both = rollout.valid[:, 0] & rollout.valid[:, 1]
@@ -82,9 +82,9 @@ def test_weight_zero_repeats_what_the_first_episode_did(playback, rollout, toy_w
     assert json.loads(json.dumps(figures)) == figures
 
 
-def test_a_traversal_moves_one_dimension_by_so_many_deviations(playback, rollout, toy_walker):
+def test_a_traversal_moves_one_dimension_by_so_many_deviations(prior, rollout, toy_walker):
     std = np.array([0.1, 0.2, 0.3])
-    played = playback.traverse(rollout.episodes, 1, [2, 0], std, 10, sigmas=(-2.0, 0.0, 2.0))
+    played = traverse(prior, rollout.episodes, 1, [2, 0], std, 10, sigmas=(-2.0, 0.0, 2.0))
     assert played.inputs["dimension"] == [2, 2, 2, 0, 0, 0]
     assert played.inputs["sigma"] == [-2.0, 0.0, 2.0] * 2
     seen = played.rollout.steps.extra

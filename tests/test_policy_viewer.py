@@ -43,7 +43,7 @@ def toy(task) -> ToyStudent:
 
 @pytest.fixture(scope="module")
 def policies(task, toy, toy_clips):
-    return viewed_student_policies(task, toy_clips, toy.student, toy.params, toy.teacher)
+    return viewed_student_policies(task, toy_clips, toy)
 
 
 @pytest.fixture(scope="module")

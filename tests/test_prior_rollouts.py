@@ -33,12 +33,12 @@ NUM_EPISODES = 5
 
 @pytest.fixture(scope="module")
 def evaluator(task, toy, toy_clips) -> PriorEvaluator:
-    return PriorEvaluator(task, toy.student, toy_clips)
+    return PriorEvaluator(task, toy, toy_clips)
 
 
 @pytest.fixture(scope="module")
 def evaluation(evaluator, toy) -> PriorEvaluation:
-    return evaluator.run(toy.params, toy.teacher, seconds=SECONDS, num_episodes=NUM_EPISODES)
+    return evaluator.run(seconds=SECONDS, num_episodes=NUM_EPISODES)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_every_mode_from_both_starts_is_one_program(task, evaluator, evaluation,
     assert set(evaluation.rollouts) == set(prior_modes()) == {"mean", "learned", "fixed", "smooth"}
     other = {"wide": PriorMode(std_scale=3.0, correlation_s=0.5)}
     monkeypatch.setattr(task.physics, "step", None)  # nothing is traced again
-    evaluator.run(toy.params, toy.teacher, other, seconds=0.1, num_episodes=NUM_EPISODES)
+    evaluator.run(other, seconds=0.1, num_episodes=NUM_EPISODES)
     spread = {}
     for mode, starts in evaluation.rollouts.items():
         assert tuple(starts) == STARTS
@@ -145,9 +145,7 @@ def test_starts_are_the_same_in_every_mode_and_of_both_kinds(evaluation, toy_cli
 def test_the_same_seed_gives_the_same_motion(evaluator, toy, evaluation):
     def motion(seed: int) -> np.ndarray:
         one = {"learned": PriorMode()}
-        short = evaluator.run(
-            toy.params, toy.teacher, one, seconds=0.2, num_episodes=NUM_EPISODES, seed=seed
-        )
+        short = evaluator.run(one, seconds=0.2, num_episodes=NUM_EPISODES, seed=seed)
         return short.rollouts["learned"]["clips"].steps.qpos
 
     first = motion(0)
@@ -173,8 +171,6 @@ def test_an_upright_body_survives_beyond_the_end_of_its_clip(evaluation):
 def test_progress_counts_all_of_it(evaluator, toy):
     calls = []
     evaluator.run(
-        toy.params,
-        toy.teacher,
         {"mean": PriorMode(std_scale=0.0)},
         starts=("neutral",),
         seconds=0.1,

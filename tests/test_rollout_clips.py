@@ -12,10 +12,10 @@ from vnl_mjx.clips.container import FEATURES, ClipInfo
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips, write_clips
 from vnl_mjx.commands.data import rollout_clips
+from vnl_mjx.commands.data.rollout_clips import cut_rollout
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
-from vnl_mjx.evaluation.rollout_clips import cut_rollout
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 from vnl_mjx.walkers.walker import build_walker
 

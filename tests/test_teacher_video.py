@@ -1,7 +1,6 @@
 """Videos beside a training: drawn by another process, and never able to stop the run."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -10,11 +9,6 @@ from video_helpers import perfect_rollout
 
 from vnl_mjx.commands.train import teacher_video
 from vnl_mjx.commands.train.teacher_video import TeacherVideos
-
-
-def evaluation_of(clips) -> SimpleNamespace:
-    """What the videos read of an evaluation: one episode per clip, from frame 2."""
-    return SimpleNamespace(rollout=perfect_rollout(clips))
 
 
 class Recorder:
@@ -34,7 +28,7 @@ def test_one_video_at_a_time_with_the_clip_as_a_ghost(toy_config, toy_clips, tmp
     monkeypatch.setattr(Recorder, "asked", [])
     videos = TeacherVideos(toy_config, tmp_path / "videos")
     for env_steps in (1001, 2002):
-        videos.start(evaluation_of(toy_clips), toy_clips, env_steps)
+        videos.start(perfect_rollout(toy_clips), toy_clips, env_steps)
     ((motions, path),) = Recorder.asked
     assert path == tmp_path / "videos" / "1001.mp4"
     assert motions.title == f"{toy_clips.names[0]}, 1,001 steps" and motions.columns == 2
@@ -48,7 +42,7 @@ def test_one_video_at_a_time_with_the_clip_as_a_ghost(toy_config, toy_clips, tmp
 def test_a_video_is_drawn(backend, toy_config, toy_clips, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_video, "PANE_SIZE", (64, 64))
     videos, said = TeacherVideos(toy_config, tmp_path / "videos"), []
-    videos.start(evaluation_of(toy_clips), toy_clips, 1001)
+    videos.start(perfect_rollout(toy_clips), toy_clips, 1001)
     videos.finish(said.append)
     assert [p.name for p in (tmp_path / "videos").iterdir()] == ["1001.mp4"] and not said
 
@@ -56,11 +50,11 @@ def test_a_video_is_drawn(backend, toy_config, toy_clips, tmp_path, monkeypatch)
 def test_a_failure_costs_one_warning_and_no_more_videos(toy_config, toy_clips, tmp_path):
     broken = replace(toy_config, source=str(tmp_path / "none.xml"))
     videos, said = TeacherVideos(broken, tmp_path / "videos"), []
-    videos.start(evaluation_of(toy_clips), toy_clips, 1000)
+    videos.start(perfect_rollout(toy_clips), toy_clips, 1000)
     videos.finish(said.append)
     (line,) = said
     assert "no videos in this run" in line and "none.xml" in line
-    videos.start(evaluation_of(toy_clips), toy_clips, 2000)
+    videos.start(perfect_rollout(toy_clips), toy_clips, 2000)
     videos.finish(said.append)
     assert len(said) == 1
     assert list((tmp_path / "videos").iterdir()) == []

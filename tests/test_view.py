@@ -200,22 +200,24 @@ def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
     from vnl_mjx.report.rendering import browser
 
     walker = request.getfixturevalue(which)
-    qpos = walking(walker, 10)
+    motion = build_scene(walker), walking(walker, 10), 50.0, "walk", "synthetic motion"
+
+    def open_page(server):
+        return browser.MotionPage(server, *motion).advance
+
     with contextlib.closing(socket.socket()) as free:
         free.bind((browser.HOST, 0))
         port = free.getsockname()[1]
         free.listen()
         with pytest.raises(UserError, match=f"--port: {port} cannot be used"):
-            browser.serve(walker, qpos, 50.0, port=port, seconds=0.1)
+            browser.serve_page(open_page, "walk", port, seconds=0.1)
     server = viser.ViserServer(host=browser.HOST, port=port, verbose=False)
     try:
         with urllib.request.urlopen(
             f"http://{browser.HOST}:{server.get_port()}", timeout=10
         ) as page:
             assert page.status == 200 and b"<html" in page.read()
-        player = browser.MotionPage(
-            server, build_scene(walker), qpos, 50.0, "walk", "synthetic motion"
-        )
+        player = browser.MotionPage(server, *motion)
         player.advance(0.05)
         assert player.frame == 2
         player.advance(0.18)
@@ -225,4 +227,4 @@ def test_the_browser_serves_a_page_and_plays(which, request, monkeypatch):
         assert player.frame == 1
     finally:
         server.stop()
-    assert browser.serve(walker, qpos, 50.0, port=port, seconds=0.1) == 0
+    assert browser.serve_page(open_page, "walk", port, seconds=0.1) == 0

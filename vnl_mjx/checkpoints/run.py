@@ -103,13 +103,9 @@ class RunCheckpointer:
     ) -> None:
         """Copies everything to host memory and writes it in the background.
 
-        Args:
-            env_steps: name of the checkpoint.
-            state: training state, any pytree of arrays.
-            metadata: JSON-able; `env_steps` and `format_version` are added to it here.
-            metric: for keep-best.
-            items: further trees of arrays, stored apart for readers.
-            exported: what the export is given of this step.
+        `state` is any pytree of arrays, `items` are further ones, stored apart for readers; `metadata` is
+        JSON-able, and gets `env_steps` and `format_version` here; `metric` is for keep-best; the export is
+        given `exported`.
 
         Raises:
             UserError: this or the previous write failed; what was complete before is untouched.

@@ -155,13 +155,9 @@ def load_stored_student(
 ) -> StoredStudent:
     """Loads a student and builds what it was trained in.
 
-    Args:
-        checkpoint: run folder of a distillation, or its folder of checkpoints.
-        step: of the checkpoint; None for the latest.
-        clips: other clips than the run's, or where these are now.
-        mjcf: the body's file, where it is no longer where the run found it.
-        reference: how the clips are cut; as in the run where it is None.
-        physics: the simulation; MuJoCo C where it is None.
+    `checkpoint` is the run folder, its folder of checkpoints or a checkpoint; step None is the latest.
+    `clips` are other clips than the run's, or where these are now, cut as in the run unless `reference` says
+    how; `mjcf` is where the body's file is now. `physics` is MuJoCo C where it is None.
     """
     loaded = load_student(checkpoint, step)
     run_dir, metadata = _run_dir(loaded.path), loaded.metadata

@@ -54,12 +54,10 @@ class LoadedTeacher:
 def load_teacher(
     path: str | Path, step: int | None = None, activation: str | None = None
 ) -> LoadedTeacher:
-    """Reads a teacher.
+    """Reads a teacher from a folder that holds `PPONetwork_<step>` folders, or from one of those.
 
-    Args:
-        path: the folder that holds `PPONetwork_<step>` folders, or one of those.
-        step: which one; the highest number when None.
-        activation: of the hidden layers, where what is assumed for the checkpoint's age is wrong.
+    Step None is the highest; `activation` is of the hidden layers, where what is assumed for the checkpoint's
+    age is wrong.
 
     Raises:
         UserError: there is no such checkpoint, it is damaged, or its layout is not known.

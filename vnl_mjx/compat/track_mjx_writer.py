@@ -60,20 +60,16 @@ def save_track_mjx(
     config: Mapping[str, Any],
     train_state: Any = None,
 ) -> Path:
-    """Writes `<path>/PPONetwork_<step>`; either all of it is there afterwards, or nothing.
+    """Writes and returns `<path>/PPONetwork_<step>`; either all of it is there afterwards, or nothing.
 
     Args:
         path: folder of the checkpoints, made where it is missing.
-        step: not negative, and not there yet.
+        step: not there yet.
         params: variables of `IntentionNetwork`, {"params": ...}.
         normalizer: running statistics: count [], mean, std and summed_variance [observation].
         config: what `track_mjx_config` gives; JSON-able.
-        train_state: pytree of what resuming needs (track-mjx: optimizer_state, params,
-            normalizer_params, env_steps). Without it the statistics and the policy are stored
-            there, which is enough to look at but not to resume.
-
-    Returns:
-        The folder written.
+        train_state: what resuming needs (track-mjx: optimizer_state, params, normalizer_params, env_steps).
+            Without it the statistics and the policy are stored there: enough to look at, not to resume.
 
     Raises:
         UserError: the step is there already.
@@ -127,14 +123,9 @@ def track_mjx_config(
     A section of our own holds what these keys cannot say, and is what our loader reads the task
     from; track-mjx ignores it.
 
-    Args:
-        task: what the teacher was trained on.
-        network: its sizes.
-        clip_length: frames per reference clip; it bounds the episode.
-        critic_hidden_sizes: of the value network, which track-mjx builds when it loads a policy.
-        kl_weight: of the latent KL term.
-        train_config: further entries of `train_setup.train_config`.
-        reference_name: name of the reference file.
+    `clip_length`, frames per reference clip, bounds the episode; the value network of `critic_hidden_sizes`
+    is built by track-mjx when it loads a policy; `train_config` has further entries of
+    `train_setup.train_config`.
     """
     random_init_range = clip_length - task.traj_length - task.episode_frames
     if random_init_range < 0:

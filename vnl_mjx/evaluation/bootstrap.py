@@ -44,13 +44,8 @@ def interval(
     It covers the truth about as often as `level` says from seven clips on; no resample of three or four
     can reach far enough (86 % in place of 95 % with four).
 
-    Args:
-        values: [episode]; those that are not finite are left out, and clips without any other.
-        clip: [episode] which clip each is of.
-        statistic: of all episodes of the clips drawn.
-        num: resamples.
-        seed: of the draws; figures of the same clips are drawn alike.
-        level: how often the interval is to cover the truth.
+    `values` [episode] that are not finite are left out, and clips [episode] without any other. There are
+    `num` resamples; figures of the same clips are drawn alike by the same seed.
     """
     values, clip = np.asarray(values, np.float64), np.asarray(clip)
     if values.shape != clip.shape or values.ndim != 1:

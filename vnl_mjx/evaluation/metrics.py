@@ -55,12 +55,8 @@ def action_errors(
 ) -> dict[str, Any]:
     """Difference of the student's from the teacher's action after tanh, over the states of `mask`.
 
-    Args:
-        student_action: [..., nu] in [-1, 1].
-        teacher_action: [..., nu], of the same states.
-        mask: bool [...], which states count.
-        actuator_names: [nu], in the action's order.
-        groups: named actuator indices.
+    Actions of the same states are [..., nu] in [-1, 1], `actuator_names` in their order; `mask`, bool [...],
+    says which states count; `groups` are named actuator indices.
 
     Returns:
         JSON-able `mse`, `mae`, `r2` over all actuators, and by name in `per_actuator` and `per_group`;

@@ -16,10 +16,9 @@ from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
 from vnl_mjx.tasks.policies import prior_policy
+from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
@@ -170,16 +169,16 @@ class PriorEvaluation:
 
 
 class PriorEvaluator:
-    """Compiles once; other parameters of the same sizes, modes and starts compile nothing more."""
+    """Runs the prior of one student; compiles once for all modes and starts."""
 
-    def __init__(self, task: ImitationTask, student: StudentVAE, clips: ReferenceClips):
-        """Takes the functions and the data: where episodes start and what motions are compared with.
+    def __init__(self, task: ImitationTask, loaded: LoadedStudent, clips: ReferenceClips):
+        """Takes the student and the data: where episodes start and what motions are compared with.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
         task.check_clips(clips)
-        self._student, self._num_clips = student, clips.num_clips
+        self.loaded, self._num_clips = loaded, clips.num_clips
         still = neutral_clip(task.walker, task.frames_needed, clips.rate_hz)
         self.clips = merge([clips, still])
         self.player = EpisodeRunner(task, fallen(task.walker, clips))
@@ -188,8 +187,6 @@ class PriorEvaluator:
 
     def run(
         self,
-        params: Any,
-        teacher: FrozenPolicy,
         modes: Mapping[str, PriorMode] | None = None,
         *,
         starts: Sequence[str] = STARTS,
@@ -200,17 +197,11 @@ class PriorEvaluator:
     ) -> PriorEvaluation:
         """Runs every mode from drawn frames of the clips and from the neutral pose.
 
-        Args:
-            params: the student's.
-            teacher: its statistics normalise what the student sees.
-            modes: by name; None for `prior_modes()`.
-            starts: some of `STARTS`.
-            seconds: of an episode that does not fall.
-            num_episodes: of each mode from each start; the same starts and noise in every mode.
-            seed: of clips, frames, noise at the start and latents.
-            progress: called with the control steps done and the most that can come.
+        Each mode, by default of `prior_modes()`, has `num_episodes` from each of `STARTS` that is given, the
+        same starts and noise in every mode; they last `seconds` if they do not fall. `progress` is called
+        with the control steps done and the most that can come.
         """
-        modes = prior_modes() if modes is None else modes
+        modes, loaded = prior_modes() if modes is None else modes, self.loaded
         control_hz = 1.0 / self.player.task.config.physics.control_timestep
         num_steps = max(1, round(seconds * control_hz))
         total = num_steps * len(modes) * len(starts)
@@ -218,9 +209,9 @@ class PriorEvaluator:
         for index, (name, start) in enumerate((m, s) for m in modes for s in starts):
             mode = modes[name]
             actor = prior_policy(
-                params,
-                teacher,
-                self._student,
+                loaded.params,
+                loaded.teacher,
+                loaded.student,
                 num_episodes,
                 std_scale=mode.std_scale,
                 fixed_std=mode.fixed_std,

@@ -80,13 +80,9 @@ class PolicyEvaluator:
     ) -> dict[str, dict[str, Rollout]]:
         """Returns rollouts by policy and way of acting; episode `e` starts alike in all of them.
 
-        Args:
-            policies: whose tasks have the same walker.
-            clips: what is followed.
-            num_episodes: the first of each clip starts at its first frame, the others at drawn ones.
-            acting: out of `ACTING`.
-            seed: of frames, noise at the starts and what is sampled.
-            progress: called with what is run, the control steps done and the most that can come.
+        The policies' tasks have the same walker. The first episode of each clip starts at its first frame,
+        the others at drawn ones. `progress` is called with what is run, the control steps done and the most
+        that can come.
 
         Raises:
             UserError: a clip is too short, or of another rate than a task's.

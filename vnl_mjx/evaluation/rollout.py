@@ -196,13 +196,9 @@ class EpisodeRunner:
     ) -> Rollout:
         """Runs every episode until it ends; none begins again.
 
-        Args:
-            policy: what acts; a recurrent one starts each episode without memory.
-            clips: what is followed, or at least started from.
-            episodes: where episodes begin.
-            seed: of what the policy draws.
-            num_steps: control steps at most; None for as many as the clips have.
-            progress: called with the control steps done and the most that can come.
+        The policy, which draws by `seed`, starts each episode without memory, and follows the clips or only
+        starts from them, for `num_steps` control steps at most, or for as many as the clips have. `progress`
+        is called with the control steps done and the most that can come.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.

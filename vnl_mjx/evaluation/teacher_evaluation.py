@@ -1,7 +1,6 @@
 """How well a policy tracks reference clips, and whether that is what a teacher has to reach."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,114 +35,99 @@ _TARGETS = (
 _MAX_SPEED_DEVIATION = 0.05
 
 
-@dataclass(frozen=True)
-class TeacherEvaluation:
-    """One evaluation; its metrics, [episode] each, are those of `episode_metrics` without bodies' positions.
+def evaluate_tracking(
+    rollout: Rollout, clips: ReferenceClips, walker: Walker, config: RewardConfig
+) -> dict[str, Any]:
+    """Returns how well a rollout tracks `clips`, JSON-able; `config` is the task's reward.
 
-    `root_error_mm` is [time, episode], NaN where the step did not happen or diverged.
+    In `all`, `clips` and `episodes` every control step counts alike; in `means_over_episodes` every episode
+    does, as in the report of a student. None where there is nothing to measure.
     """
+    errors, paths = pose_step_errors(rollout, clips), path_lengths(rollout, clips)
+    metrics = outcome_metrics(rollout) | imitation_metrics(rollout, config)
+    metrics |= {name: episode_mean(error) for name, error in errors.items()}
+    metrics |= {
+        "speed_ratio": speed_ratio(paths),
+        "foot_slip_mm_per_s": FootSlip(walker).of_rollout(rollout),
+    }
 
-    clip_names: tuple[str, ...]
-    rollout: Rollout
-    metrics: dict[str, np.ndarray]
-    root_error_mm: np.ndarray
-    paths: PathLengths
+    def pooled(rows: np.ndarray) -> dict[str, Any]:
+        return _pooled(rows, rollout, metrics, errors["root_error_mm"], paths)
 
-    @classmethod
-    def of(
-        cls, rollout: Rollout, clips: ReferenceClips, walker: Walker, config: RewardConfig
-    ) -> "TeacherEvaluation":
-        """Measures a rollout on `clips`; `config` is the task's reward."""
-        errors, paths = pose_step_errors(rollout, clips), path_lengths(rollout, clips)
-        metrics = outcome_metrics(rollout) | imitation_metrics(rollout, config)
-        metrics |= {name: episode_mean(error) for name, error in errors.items()}
-        metrics |= {
-            "speed_ratio": speed_ratio(paths),
-            "foot_slip_mm_per_s": FootSlip(walker).of_rollout(rollout),
-        }
-        return cls(clips.names, rollout, metrics, errors["root_error_mm"], paths)
+    episodes = rollout.episodes
+    starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
+    return {
+        "all": pooled(np.arange(rollout.num_episodes)),
+        "means_over_episodes": {name: mean_or_none(values) for name, values in metrics.items()},
+        "clips": {
+            name: pooled(np.flatnonzero(episodes.clip == clip))
+            for clip, name in enumerate(clips.names)
+        },
+        "episodes": [
+            {"clip": clips.names[clip], "start_frame": frame} | pooled(np.array([row]))
+            for row, (clip, frame) in enumerate(starts)
+        ],
+    }
 
-    def summary(self) -> dict[str, Any]:
-        """Returns everything, JSON-able.
 
-        In `all` and `clips` every control step counts alike; in `means_over_episodes` every episode does, as
-        in the report of a student.
-        """
-        episodes = self.rollout.episodes
-        starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
-        return {
-            "all": self.pooled(),
-            "means_over_episodes": {
-                name: mean_or_none(values) for name, values in self.metrics.items()
-            },
-            "clips": {
-                name: self.pooled(np.flatnonzero(episodes.clip == clip))
-                for clip, name in enumerate(self.clip_names)
-            },
-            "episodes": [
-                {"clip": self.clip_names[clip], "start_frame": frame} | self.pooled(np.array([row]))
-                for row, (clip, frame) in enumerate(starts)
-            ],
-        }
+def _pooled(
+    rows: np.ndarray,
+    rollout: Rollout,
+    metrics: Mapping[str, np.ndarray],
+    root_error_mm: np.ndarray,
+    paths: PathLengths,
+) -> dict[str, Any]:
+    """The episodes `rows`; a mean over control steps is theirs, weighted by their numbers of steps."""
+    lived, valid = rollout.steps.alive.sum(axis=0), rollout.valid.sum(axis=0)
 
-    def headline(self) -> dict[str, float]:
-        """Returns the few numbers that a training log holds."""
-        pooled = self.pooled()
-        names = ("survival", "reward_fraction", "completed_fraction", "root_error_mm")
-        values = {f"eval/{name}": pooled[name] for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+    def mean(name: str, weights: np.ndarray) -> float | None:
+        values, own = metrics[name][rows], weights[rows]
+        counted = own > 0
+        return float(np.average(values[counted], weights=own[counted])) if own.any() else None
 
-    def pooled(self, rows: np.ndarray | None = None) -> dict[str, Any]:
-        """Returns the numbers of the episodes `rows`, or of all; None where there is nothing to measure.
-
-        A mean over control steps is that of the episodes weighted by their numbers of steps.
-        """
-        rollout, paths = self.rollout, self.paths
-        rows = np.arange(rollout.num_episodes) if rows is None else rows
-        lived, valid = rollout.steps.alive.sum(axis=0), rollout.valid.sum(axis=0)
-        slip = self.metrics["foot_slip_mm_per_s"]
-
-        def mean(name: str, weights: np.ndarray) -> float | None:
-            values, own = self.metrics[name][rows], weights[rows]
-            counted = own > 0
-            return float(np.average(values[counted], weights=own[counted])) if own.any() else None
-
-        root_error = self.root_error_mm[:, rows]
-        root_error = root_error[np.isfinite(root_error)]
-        moving = rows[paths.moving[rows]]
-        speed, clip_speed = (
-            float(path[moving].sum() / seconds[moving].sum()) if len(moving) else None
-            for path, seconds in (
-                (paths.path, paths.seconds),
-                (paths.clip_path, paths.clip_seconds),
-            )
+    root_error = root_error_mm[:, rows]
+    root_error = root_error[np.isfinite(root_error)]
+    moving = rows[paths.moving[rows]]
+    speed, clip_speed = (
+        float(path[moving].sum() / seconds[moving].sum()) if len(moving) else None
+        for path, seconds in (
+            (paths.path, paths.seconds),
+            (paths.clip_path, paths.clip_seconds),
         )
-        return {
-            "num_episodes": len(rows),
-            "survival": float(self.metrics["survival"][rows].mean()),
-            "steps": float(lived[rows].mean()),
-            "reward_per_step": mean("reward_per_step", lived),
-            "reward_fraction": mean("reward_fraction", lived),
-            "completed_fraction": mean("completed_fraction", counted_steps(rollout)),
-            "root_error_mm": mean("root_error_mm", valid),
-            "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
-            "root_angle_deg": mean("root_angle_deg", valid),
-            "joint_error_rad": mean("joint_error_rad", valid),
-            "speed": speed,
-            "clip_speed": clip_speed,
-            "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
-            "foot_slip_mm_per_s": mean("foot_slip_mm_per_s", np.isfinite(slip)),
-            "diverged": int(self.metrics["diverged"][rows].sum()),
-            "terms": {
-                name.removeprefix(TERM): mean(name, lived)
-                for name in self.metrics
-                if name.startswith(TERM)
-            },
-        }
+    )
+    return {
+        "num_episodes": len(rows),
+        "survival": float(metrics["survival"][rows].mean()),
+        "steps": float(lived[rows].mean()),
+        "reward_per_step": mean("reward_per_step", lived),
+        "reward_fraction": mean("reward_fraction", lived),
+        "completed_fraction": mean("completed_fraction", counted_steps(rollout)),
+        "root_error_mm": mean("root_error_mm", valid),
+        "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
+        "root_angle_deg": mean("root_angle_deg", valid),
+        "joint_error_rad": mean("joint_error_rad", valid),
+        "speed": speed,
+        "clip_speed": clip_speed,
+        "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
+        "foot_slip_mm_per_s": mean(
+            "foot_slip_mm_per_s", np.isfinite(metrics["foot_slip_mm_per_s"])
+        ),
+        "diverged": int(metrics["diverged"][rows].sum()),
+        "terms": {
+            name.removeprefix(TERM): mean(name, lived) for name in metrics if name.startswith(TERM)
+        },
+    }
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the few numbers of `evaluate_tracking` that a training log holds."""
+    names = ("survival", "reward_fraction", "completed_fraction", "root_error_mm")
+    values = {f"eval/{name}": summary["all"][name] for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns each target with what a `TeacherEvaluation.summary` says of it, JSON-able.
+    """Returns each target with what `evaluate_tracking` says of it, JSON-able.
 
     `target` and `found` are for a person; `met` is None where no clip moves.
     """

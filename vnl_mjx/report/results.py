@@ -11,9 +11,10 @@ from vnl_mjx.config.evaluation import LatentSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.latent.playback import (
     DecodedLatents,
-    LatentPlayback,
     contrasting_episodes,
+    interpolate,
     most_active,
+    traverse,
 )
 from vnl_mjx.evaluation.latent.points import (
     Embedding,
@@ -26,7 +27,6 @@ from vnl_mjx.evaluation.latent.probe import probe_latent
 from vnl_mjx.evaluation.metrics import seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 
 _TRAVERSAL_SECONDS = 4.0
 _MOST_EMBEDDED = 6000  # neighbouring states hardly differ, and more points only cover one another
@@ -59,17 +59,12 @@ def measure_latent(
     rollout: Rollout,
     clips: ReferenceClips,
     prior: PriorEvaluator,
-    loaded: LoadedStudent,
     config: LatentSection,
 ) -> LatentResults:
     """Statistics, embeddings, probes, and what comes of latents that are made up.
 
-    Args:
-        rollout: of the student, at the posterior's mean where that was played.
-        clips: that it followed.
-        prior: whose player, that knows when a body has fallen, is used.
-        loaded: the student.
-        config: what of it is wanted.
+    `rollout` is of the student on `clips`, at the posterior's mean where that was played; the player of
+    `prior`, that knows when a body has fallen, is used.
     """
     statistics = seen_latent_statistics(rollout)
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)
@@ -84,15 +79,13 @@ def measure_latent(
     is_gaussian = "prior_std" in statistics
     if not is_gaussian:
         missing.append(_NOT_GAUSSIAN)
-    playback = LatentPlayback(
-        prior.player, prior.clips, loaded.student, loaded.params, loaded.teacher
-    )
     interpolation = traversal = None
     if is_gaussian and config.interpolate and rollout.num_episodes > 1:
-        interpolation = playback.interpolate(rollout, *contrasting_episodes(rollout, clips.layout))
+        interpolation = interpolate(prior, rollout, *contrasting_episodes(rollout, clips.layout))
         statistics["interpolation"] = interpolation.metrics(prior.reader)
     if is_gaussian and config.num_traversals:
-        traversal = playback.traverse(
+        traversal = traverse(
+            prior,
             rollout.episodes,
             0,
             most_active(statistics["kl_per_dim"], config.num_traversals),

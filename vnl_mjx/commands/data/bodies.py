@@ -50,11 +50,8 @@ def body_of_file(
 ) -> Walker:
     """The walker that a clip file was made for, with what the user gives instead.
 
-    Args:
-        path: of any clip file; one that does not tell is of the rodent at 0.9.
-        mjcf: MJCF file of another body.
-        scale: uniform scale of the body.
-        root_body: body of the egocentric frame.
+    A file that does not tell is of the rodent at 0.9; `scale` is uniform, `root_body` has the egocentric
+    frame.
     """
     section = BodySection()
     if path.is_file() and (stored := _stored_section(stored_metadata(path))):

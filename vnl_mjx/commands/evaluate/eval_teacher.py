@@ -16,14 +16,9 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.protocol import (
-    DETERMINISTIC,
-    SAMPLED,
-    PolicyEvaluator,
-    evaluated_teacher,
-)
+from vnl_mjx.evaluation.protocol import DETERMINISTIC, SAMPLED, PolicyEvaluator, evaluated_teacher
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation, judge
+from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
 from vnl_mjx.files import file_name, make_writable, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
@@ -72,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             args.seed,
             lambda _, done, total: progress("playing", done, total),
         )
-    summary = TeacherEvaluation.of(rollout, clips, task.walker, task.config.reward).summary()
+    summary = evaluate_tracking(rollout, clips, task.walker, task.config.reward)
     judged = judge(summary)
     console.print(_table(summary))
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})

@@ -9,8 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.evaluate.evaluation_input import load_evaluated, policies_of
 from vnl_mjx.commands.evaluate.evaluation_origin import clips_section, made_section, without_paths
+from vnl_mjx.commands.stored import (
+    StoredStudent,
+    find_stored,
+    load_stored_student,
+    load_stored_teacher,
+)
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
@@ -26,7 +31,10 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     STUDENT,
     TEACHER,
+    EvaluatedPolicy,
     PolicyEvaluator,
+    evaluated_teacher,
+    student_and_teacher,
 )
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.files import file_name
@@ -51,7 +59,7 @@ class EvaluationRun:
     def __init__(self, config: EvaluationConfig, console: Console):
         """Loads and builds what is evaluated; nothing is played yet."""
         self.config, self.console = config, console
-        self.stored = stored = load_evaluated(config)
+        self.stored = stored = _load_evaluated(config)
         which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))
         chosen = {clip: name for clip, name in enumerate(sets) if which in ("all", name)}
         if not chosen:
@@ -60,7 +68,7 @@ class EvaluationRun:
                 "give eval_config.clips=all"
             )
         self.clips, self.clip_sets = stored.clips.select(list(chosen)), list(chosen.values())
-        self.policies = policies_of(config, stored)
+        self.policies = _policies_of(config, stored)
         self.walker = self.stored.task.walker
         self.groups = self.walker.actuator_groups
         self.prior: PriorEvaluation | None = None
@@ -80,9 +88,8 @@ class EvaluationRun:
 
     def measure(self) -> None:
         """Plays what follows no clip, and measures everything."""
-        section, loaded = self.config.latent_config, self.stored.loaded
         with frame_progress(self.console, "control steps") as progress:
-            evaluator = PriorEvaluator(self.stored.task, loaded.student, self.clips)
+            evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
             self.prior = self._play_prior(evaluator, progress)
         with self.console.status("measuring"):
             self.figures = {
@@ -95,7 +102,8 @@ class EvaluationRun:
                 for policy in self.policies
             }
             rollout = self.rollouts[STUDENT][self.how]
-            self.latent = measure_latent(rollout, self.clips, evaluator, loaded, section)
+            section = self.config.latent_config
+            self.latent = measure_latent(rollout, self.clips, evaluator, section)
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
         """Queues videos of the policies on the clips, which another process draws meanwhile."""
@@ -172,21 +180,19 @@ class EvaluationRun:
             return write_report(folder, document, pictures, videos, missing=missing, config=config)
 
     def _play_prior(self, evaluator: PriorEvaluator, progress: Any) -> PriorEvaluation | None:
-        section, loaded = self.config.prior_config, self.stored.loaded
+        section = self.config.prior_config
         modes = prior_modes(section.fixed_std, section.correlation_s)
         modes = {name: modes[name] for name in section.modes}
         if not section.seconds:
             self._prior_missing = _NO_PRIOR
             return None
-        if not loaded.student.is_gaussian:
+        if not self.stored.loaded.student.is_gaussian:
             left_out = [name for name, mode in modes.items() if mode.needs_gaussian]
             self._prior_missing = f"{_NOT_GAUSSIAN}: {', '.join(left_out)}." if left_out else ""
             modes = {name: mode for name, mode in modes.items() if name not in left_out}
         if not modes:
             return None
         return evaluator.run(
-            loaded.params,
-            loaded.teacher,
             modes,
             seconds=section.seconds,
             num_episodes=section.num_episodes,
@@ -204,3 +210,55 @@ class EvaluationRun:
             drawn |= illustrate.prior_pictures(self.prior)
         training = training_pictures(read_metrics(self.stored.run_dir))
         return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}
+
+
+def _load_evaluated(config: EvaluationConfig) -> StoredStudent:
+    """Loads the student that an evaluation is about."""
+    path = Path(str(config.checkpoint_path)).expanduser()
+    kind, _ = find_stored(path)
+    if kind == "teacher":
+        raise UserError(
+            f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
+            f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
+            f"teacher_config.checkpoint_path={path})"
+        )
+    clips, body = config.teacher_config.reference_data_path, config.walker_config.mjcf_path
+    cut, where = config.reference_config, config.physics_config
+    return load_stored_student(str(path), config.step, clips, body, cut, where)
+
+
+def _policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[EvaluatedPolicy]:
+    """Returns the student, its teacher, and the further policies; names are unique."""
+    loaded = stored.loaded
+    policies = [
+        *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
+        *(policy for other in config.compare_with for policy in _further(other, stored, config)),
+    ]
+    names = [policy.name for policy in policies]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
+    return policies
+
+
+def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
+    """A student without its teacher, or a teacher, on the clips of `stored`."""
+    path = Path(given).expanduser()
+    kind, found = find_stored(path)
+    name = path.resolve().name
+    body, cut, where = config.walker_config.mjcf_path, stored.reference, config.physics_config
+    if kind == "student":
+        other = load_stored_student(str(found), None, stored.clips_file, body, cut, where)
+        loaded, task = other.loaded, other.task
+        own = (loaded.student, loaded.params, loaded.teacher)
+        policies = [student_and_teacher(task, *own, name=name)[0]]
+    elif kind == "teacher":
+        experiment = load_stored_teacher(
+            found, stored.clips_file, body, reference=cut, physics=where
+        )
+        task = experiment.env.task
+        policies = [evaluated_teacher(task, experiment.teacher.policy, name)]
+    else:
+        raise UserError(f"compare_with: {path} is a file, expected a student or a teacher")
+    if task.walker.joint_names != stored.task.walker.joint_names:
+        raise UserError(f"compare_with: {path} is of another body than {stored.loaded.path}")
+    return policies

@@ -33,13 +33,8 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 class Experiment:
     """What training, evaluation and viewing share.
 
-    Attributes:
-        walker: the body.
-        env: the task, batched.
-        evaluation_task: the task of an evaluation, which is one device's work.
-        clips: all clips.
-        split: which of them are trained on.
-        given: the teacher that is distilled or played; None where a teacher is trained.
+    `env` is the task, batched, `evaluation_task` that of an evaluation, which is one device's work; `clips`
+    are all clips, `given` the teacher that is distilled or played, None where a teacher is trained.
     """
 
     walker: Walker

@@ -15,12 +15,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
 from vnl_mjx.config.teacher import TrainingConfig
@@ -35,18 +36,6 @@ CONSOLE_METRICS = (
     ("kl", "loss/kl"),
     ("reward", "episode/reward"),
 )
-
-
-class MetricsLogger(Protocol):
-    """A receiver of named numbers."""
-
-    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of a run after `env_steps` environment steps."""
-        ...
-
-    def close(self) -> None:
-        """Writes what is left. Nothing is logged afterwards."""
-        ...
 
 
 class JsonlLogger:
@@ -153,89 +142,78 @@ class ConsoleLogger:
             self._bar.stop()
 
 
-class OptionalLogger:
-    """A logger whose failures, in `build` too, cost one warning and the logger, never the run."""
+class Service(NamedTuple):
+    """Another party's logger: `log` takes environment steps and metrics, `close` what is left."""
 
-    def __init__(self, name: str, build: Callable[[], MetricsLogger], warn: Callable[[str], None]):
+    log: Callable[[int, Mapping[str, float]], Any]
+    close: Callable[[], Any]
+
+
+class OptionalLogger:
+    """A `Service` whose failures, in `build` too, cost one warning and the service, never the run."""
+
+    def __init__(self, name: str, build: Callable[[], Service], warn: Warn):
         self._name, self._warn = name, warn
-        self._logger: MetricsLogger | None = None
-        self._logger = self._attempt(build)
+        self._is_off = False
+        self._service = self._attempt(build)
 
     def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
         """Hands the metrics on, if the service still answers."""
-        if self._logger is not None:
-            self._attempt(lambda logger=self._logger: logger.log(env_steps, metrics))
+        self._attempt(lambda: self._service.log(env_steps, metrics))
 
     def close(self) -> None:
         """Closes the service, if it still answers."""
-        if self._logger is not None:
-            self._attempt(self._logger.close)
+        self._attempt(lambda: self._service.close())
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
+        if self._is_off:
+            return None
         try:
             return action()
         except Exception as error:  # whatever a third party's service may throw
-            self._logger = None
+            self._is_off = True
             self._warn(f"{self._name} is off for this run: {first_line(error)}")
 
 
-class WandbLogger:
-    """A Weights & Biases run; a resumed run folder continues its run there."""
-
-    def __init__(self, section: WandbSection, run_dir: Path, config: dict[str, Any]):
-        try:
-            import wandb
-        except ImportError as error:
-            raise RuntimeError(_missing("wandb")) from error
-        id_file = run_dir / "wandb_run_id"
-        if not id_file.exists():
-            id_file.write_text(uuid.uuid4().hex[:8], encoding="ascii")
-        with _nobody_at_the_keyboard():
-            self._run = wandb.init(
-                project=section.project,
-                group=section.group_name,
-                name=section.exp_name,
-                mode=section.mode,
-                id=id_file.read_text(encoding="ascii").strip(),
-                resume="allow" if section.mode == "online" else None,
-                dir=run_dir,
-                config=config,
-                settings=wandb.Settings(
-                    silent=True, console="off", init_timeout=30, finish_timeout=60
-                ),
-            )
-
-    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Sends the metrics in the background."""
-        self._run.log(dict(metrics), step=env_steps)
-
-    def close(self) -> None:
-        """Waits up to a minute for the upload."""
-        self._run.finish()
-
-
-class TensorBoardLogger:
-    """TensorBoard event files; events later than `start_steps` of an earlier start are dropped."""
-
-    def __init__(self, log_dir: Path, start_steps: int = 0):
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise RuntimeError(_missing("tensorboard")) from error
-        self._writer = SummaryWriter(
-            str(log_dir), purge_step=start_steps + 1 if start_steps else None
+def open_wandb(section: WandbSection, run_dir: Path, config: dict[str, Any]) -> Service:
+    """Begins a Weights & Biases run; a resumed run folder continues its run there."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise RuntimeError(_missing("wandb")) from error
+    id_file = run_dir / "wandb_run_id"
+    if not id_file.exists():
+        id_file.write_text(uuid.uuid4().hex[:8], encoding="ascii")
+    with _nobody_at_the_keyboard():
+        run = wandb.init(
+            project=section.project,
+            group=section.group_name,
+            name=section.exp_name,
+            mode=section.mode,
+            id=id_file.read_text(encoding="ascii").strip(),
+            resume="allow" if section.mode == "online" else None,
+            dir=run_dir,
+            config=config,
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30, finish_timeout=60),
         )
+    return Service(lambda env_steps, metrics: run.log(dict(metrics), step=env_steps), run.finish)
 
-    def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Writes the finite metrics."""
+
+def open_tensorboard(log_dir: Path, start_steps: int) -> Service:
+    """Opens TensorBoard event files; events later than `start_steps` of an earlier start are dropped."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise RuntimeError(_missing("tensorboard")) from error
+    writer = SummaryWriter(str(log_dir), purge_step=start_steps + 1 if start_steps else None)
+
+    def log(env_steps: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             if math.isfinite(value):
-                self._writer.add_scalar(name, float(value), env_steps)
-        self._writer.flush()
+                writer.add_scalar(name, float(value), env_steps)
+        writer.flush()
 
-    def close(self) -> None:
-        """Closes the event file."""
-        self._writer.close()
+    return Service(log, writer.close)
 
 
 class Loggers:
@@ -255,9 +233,9 @@ class Loggers:
         writes: bool = True,
     ):
         start = resume_from or 0
-        self._loggers: list[MetricsLogger] = []
+        self._loggers: list[JsonlLogger | ConsoleLogger | OptionalLogger] = []
         if writes:
-            jsonl = JsonlLogger(run_dir / "metrics.jsonl")
+            jsonl = JsonlLogger(run_dir / METRICS_FILE)
             jsonl.truncate_after(start)
             self._loggers.append(jsonl)
         total, progress = config.num_steps, config.logging_config.progress
@@ -267,10 +245,10 @@ class Loggers:
             return
         section = config.wandb_config
         if section.mode != "disabled":
-            wandb = partial(WandbLogger, section, run_dir, to_dict(config))
+            wandb = partial(open_wandb, section, run_dir, to_dict(config))
             self._loggers.append(OptionalLogger("Weights & Biases", wandb, self.warn))
         if config.logging_config.tensorboard:
-            tensorboard = partial(TensorBoardLogger, run_dir / "tensorboard", start)
+            tensorboard = partial(open_tensorboard, run_dir / "tensorboard", start)
             self._loggers.append(OptionalLogger("TensorBoard", tensorboard, self.warn))
 
     def log(self, env_steps: int, metrics: Mapping[str, float | None]) -> None:

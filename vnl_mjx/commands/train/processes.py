@@ -144,12 +144,9 @@ def first_does(action: Callable[[], object]) -> None:
 def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_key: str) -> Mesh:
     """The devices that share the environments of a run evenly.
 
-    Args:
-        wanted: `num_devices` of the configuration; None: of those that JAX sees as many as find their
-            share of every minibatch in their own memory. Several processes take all their devices.
-        num_envs: environments of the run.
-        minibatch_rows: that a gradient step learns from, see `training.segments.num_groups`.
-        envs_key: of `num_envs` in the configuration, for the message.
+    `wanted` None: of those that JAX sees as many as find their share of every minibatch in their own memory
+    (`training.segments.num_groups`); several processes take all their devices. `envs_key` is the name of
+    `num_envs` in the configuration, for the message.
     """
     found = len(jax.devices())
     if wanted is None:

@@ -34,7 +34,7 @@ from vnl_mjx.evaluation.protocol import (
     PolicyEvaluator,
     evaluated_teacher,
 )
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
+from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, headline
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.tasks.pose_guide import PoseGuide
@@ -168,26 +168,26 @@ class TeacherTraining:
 
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
-    ) -> tuple[TeacherEvaluation, dict[str, float]]:
+    ) -> tuple[dict[str, Any], dict[str, float]]:
         """Runs the policy on the evaluation clips; draws a video of one of them from time to time."""
         section, task = self.config.eval_config, self.experiment.evaluation_task
         policy = devices.on_one_device(self.trainer.frozen_policy(state))
-        rollout = self._evaluator.run_one(
+        self._played = self._evaluator.run_one(
             evaluated_teacher(task, policy, TEACHER),
             self._eval_clips,
             self._eval_clips.num_clips + section.num_random_starts,
             DETERMINISTIC if section.deterministic else SAMPLED,
             section.seed,
         )
-        evaluation = TeacherEvaluation.of(
-            rollout, self._eval_clips, task.walker, task.config.reward
+        evaluation = evaluate_tracking(
+            self._played, self._eval_clips, task.walker, task.config.reward
         )
-        fraction = evaluation.pooled()["completed_fraction"]
+        fraction = evaluation["all"]["completed_fraction"]
         self._metric_since_save = fraction if np.isfinite(fraction) else NOT_EVALUATED
         interval = section.video_interval_steps
         if interval > 0 and env_steps // interval > since // interval:
-            self._videos.start(evaluation, self._eval_clips, env_steps)
-        return evaluation, evaluation.headline()
+            self._videos.start(self._played, self._eval_clips, env_steps)
+        return evaluation, headline(evaluation)
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
         """Returns what is written in track-mjx's layout."""
@@ -199,20 +199,19 @@ class TeacherTraining:
         return {"metric": metric}
 
     def conclude(
-        self, evaluation: TeacherEvaluation, env_steps: int, run_dir: Path, console: Console
+        self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
     ) -> Sequence[str]:
         """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import TEACHER_CURVES, draw_curves
 
-        summary = evaluation.summary() | {"env_steps": env_steps}
-        write_json(run_dir / "eval" / "metrics.json", summary)
+        write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
         draw_curves(run_dir / METRICS_FILE, run_dir / "plots", TEACHER_CURVES)
         title = f"On {self._eval_clips.num_clips} clips, each from its first frame"
-        rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in evaluation.headline().items()}
+        rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in headline(evaluation).items()}
         print_table(console, title, rows)
         if self.config.eval_config.video_at_end:
-            self._videos.start(evaluation, self._eval_clips, env_steps)
+            self._videos.start(self._played, self._eval_clips, env_steps)
             self._videos.finish(lambda text: warn(console, text))
         teacher = run_dir / TEACHER_FOLDER
         return (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import WalkerConfig
-from vnl_mjx.evaluation.teacher_evaluation import TeacherEvaluation
+from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.report.rendering.episode_panes import following
 from vnl_mjx.report.rendering.video_queue import VideoQueue
 
@@ -24,14 +24,14 @@ class TeacherVideos:
         self._queue: VideoQueue | None = None
         self._num_begun, self._is_off = 0, False
 
-    def start(self, evaluation: TeacherEvaluation, clips: ReferenceClips, env_steps: int) -> None:
+    def start(self, rollout: Rollout, clips: ReferenceClips, env_steps: int) -> None:
         """Begins a video of one episode, with its reference as a ghost; of each clip in turn."""
         if self._is_off or self._queue is not None:
             return
         clip = self._num_begun % clips.num_clips  # the first episodes are one per clip, in order
         self._num_begun += 1
         motions = following(
-            {"teacher": evaluation.rollout},
+            {"teacher": rollout},
             clips,
             clip,
             views=_VIEWS,

@@ -20,6 +20,7 @@ from vnl_mjx.files import file_name
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.cameras import VIEWS
 from vnl_mjx.report.rendering.gl import choose_backend
+from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.report.rendering.side_by_side import SideBySide, one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
@@ -42,13 +43,10 @@ def run(options: Namespace) -> int:
     motions = list(read_parts(path, walker, options))
     if options.browser:
         (motion,) = motions
-        return browser.serve(
-            walker,
-            motion.panes[0].qpos,
-            motion.rate_hz,
-            title=motion.title,
-            note=motion.note,
-            port=options.port,
+        scene, qpos = build_scene(walker), motion.panes[0].qpos
+        page = scene, qpos, motion.rate_hz, motion.title, motion.note
+        return browser.serve_page(
+            lambda server: browser.MotionPage(server, *page).advance, motion.title, options.port
         )
     if options.all_clips and options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)

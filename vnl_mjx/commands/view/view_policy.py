@@ -78,12 +78,9 @@ def _load(path: Path | None, options: Namespace) -> Shown:
     kind, found = find_stored(path) if path is not None else ("teacher", None)
     if kind == "student":
         stored = load_stored_student(str(found), clips=options.clips, mjcf=options.mjcf)
-        loaded, task = stored.loaded, stored.task
-        policies = viewed_student_policies(
-            task, stored.clips, loaded.student, loaded.params, loaded.teacher
-        )
-        name = f"{stored.run_dir.name} at {loaded.env_steps:,} environment steps"
-        return Shown(name, task, stored.clips, policies)
+        policies = viewed_student_policies(stored.task, stored.clips, stored.loaded)
+        name = f"{stored.run_dir.name} at {stored.loaded.env_steps:,} environment steps"
+        return Shown(name, stored.task, stored.clips, policies)
     experiment = load_stored_teacher(found, options.clips, options.mjcf)
     policies = {"teacher": viewed_teacher(experiment.teacher.policy)}
     return Shown(

@@ -35,14 +35,10 @@ def report_alarms(
 ) -> list[dict[str, str]]:
     """Returns `what`, `found` and `change` of each alarm; None: not measured.
 
-    Args:
-        latent: of `statistics.latent_statistics`; may be empty.
-        action_mse: student from teacher, on states that the student visits.
-        teacher_noise: the same of the teacher's sampled from its deterministic actions (`action_noise`).
-        teacher_survival: share of the teacher's episodes without a failure.
-        teacher_reward_share: the teacher's reward of imitation over the largest possible.
-        prior_survival: share of the prior's rollouts, at the learned variance, that stand at the end.
-        prior_seconds: of those rollouts.
+    `latent` is of `statistics.latent_statistics`, and may be empty; `action_mse` is on states that the
+    student visits, `teacher_noise` of `action_noise`. Shares: `teacher_survival` of its episodes without a
+    failure, `teacher_reward_share` of the largest reward of imitation, `prior_survival` of the prior's
+    rollouts, at the learned variance, that stand after `prior_seconds`.
     """
     found = [
         *_teacher_alarms(teacher_survival, teacher_reward_share),

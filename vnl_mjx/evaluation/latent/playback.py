@@ -7,13 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.latent.points import speed_before_steps
 from vnl_mjx.evaluation.motion_statistics import MotionReader
 from vnl_mjx.evaluation.per_episode import mean_or_none
-from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
-from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
+from vnl_mjx.evaluation.rollout import Episodes, Rollout
 from vnl_mjx.tasks.policies import LatentPolicy, prior_policy
 from vnl_mjx.walkers.layout import Layout
 
@@ -38,62 +36,54 @@ class DecodedLatents:
         return self.inputs | motion_metrics(self.rollout, reader)
 
 
-@dataclass(frozen=True)
-class LatentPlayback:
-    """Decodes latents of one student (`params`, `student`), whose `teacher` normalises what it sees.
+def interpolate(
+    prior: PriorEvaluator,
+    rollout: Rollout,
+    first: int,
+    second: int,
+    weights: Sequence[float] = WEIGHTS,
+) -> DecodedLatents:
+    """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
-    Its episodes start from `clips`; the ending of `player` is `prior_rollouts.fallen`.
+    `rollout` is of the student at the mode (`StudentPolicy`); there is an episode for each weight, and
+    all start as the first did.
     """
+    latents = interpolated(
+        posterior_means(rollout, first), posterior_means(rollout, second), weights
+    )
+    loaded = prior.loaded
+    actor = LatentPolicy(loaded.params, loaded.teacher, latents, loaded.student)
+    episodes = repeated_start(rollout.episodes, first, len(weights))
+    played = prior.player.run(actor, prior.clips, episodes, seed=0, num_steps=len(latents))
+    names = [prior.clips.names[rollout.episodes.clip[row]] for row in (first, second)]
+    inputs = {"first": names[0], "second": names[1], "weights": list(weights)}
+    return DecodedLatents(inputs, played)
 
-    player: EpisodeRunner
-    clips: ReferenceClips
-    student: StudentVAE
-    params: Any
-    teacher: FrozenPolicy
 
-    def interpolate(
-        self, rollout: Rollout, first: int, second: int, weights: Sequence[float] = WEIGHTS
-    ) -> DecodedLatents:
-        """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
+def traverse(
+    prior: PriorEvaluator,
+    episodes: Episodes,
+    episode: int,
+    dimensions: Sequence[int],
+    prior_std: np.ndarray,
+    num_steps: int,
+    sigmas: Sequence[float] = SIGMAS,
+) -> DecodedLatents:
+    """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
 
-        `rollout` is of the student at the mode (`StudentPolicy`); there is an episode for each weight, and
-        all start as the first did.
-        """
-        latents = interpolated(
-            posterior_means(rollout, first), posterior_means(rollout, second), weights
-        )
-        actor = LatentPolicy(self.params, self.teacher, latents, self.student)
-        episodes = repeated_start(rollout.episodes, first, len(weights))
-        played = self.player.run(actor, self.clips, episodes, seed=0, num_steps=len(latents))
-        names = [self.clips.names[rollout.episodes.clip[row]] for row in (first, second)]
-        inputs = {"first": names[0], "second": names[1], "weights": list(weights)}
-        return DecodedLatents(inputs, played)
-
-    def traverse(
-        self,
-        episodes: Episodes,
-        episode: int,
-        dimensions: Sequence[int],
-        prior_std: np.ndarray,
-        num_steps: int,
-        sigmas: Sequence[float] = SIGMAS,
-    ) -> DecodedLatents:
-        """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
-
-        Each of the dimensions (`most_active`) is moved by each of the sigmas, in an episode that starts as
-        one of `episodes`; `prior_std` [dim] is the prior's typical standard deviation.
-        """
-        pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
-        offset = np.zeros((len(pairs), len(prior_std)), np.float32)
-        for row, (dimension, sigma) in enumerate(pairs):
-            offset[row, dimension] = sigma * prior_std[dimension]
-        actor = prior_policy(
-            self.params, self.teacher, self.student, len(pairs), std_scale=0.0, offset=offset
-        )
-        starts = repeated_start(episodes, episode, len(pairs))
-        played = self.player.run(actor, self.clips, starts, seed=0, num_steps=num_steps)
-        dimension, sigma = map(list, zip(*pairs, strict=True))
-        return DecodedLatents({"dimension": dimension, "sigma": sigma}, played)
+    Each of the dimensions (`most_active`) is moved by each of the sigmas, in an episode that starts as
+    one of `episodes`; `prior_std` [dim] is the prior's typical standard deviation.
+    """
+    pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
+    offset = np.zeros((len(pairs), len(prior_std)), np.float32)
+    for row, (dimension, sigma) in enumerate(pairs):
+        offset[row, dimension] = sigma * prior_std[dimension]
+    own = prior.loaded.params, prior.loaded.teacher, prior.loaded.student
+    actor = prior_policy(*own, len(pairs), std_scale=0.0, offset=offset)
+    starts = repeated_start(episodes, episode, len(pairs))
+    played = prior.player.run(actor, prior.clips, starts, seed=0, num_steps=num_steps)
+    dimension, sigma = map(list, zip(*pairs, strict=True))
+    return DecodedLatents({"dimension": dimension, "sigma": sigma}, played)
 
 
 def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:

@@ -44,11 +44,8 @@ def probe_behaviour(
 ) -> dict[str, Any]:
     """Logistic regression of each clip's label.
 
-    Args:
-        features: named, [point, feature] each.
-        clip: [point] index into the clips.
-        labels: [clip]; empty where none is known.
-        groups: [clip] what is kept together in cross-validation.
+    `features` are named, [point, feature] each, `clip` [point] is an index into the clips, `labels` [clip]
+    are empty where none is known, `groups` [clip] are kept together in cross-validation.
 
     Returns:
         `labels` told apart, `left_out` labels of fewer than two groups, `balanced_accuracy` (mean over labels

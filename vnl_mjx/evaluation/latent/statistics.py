@@ -26,12 +26,7 @@ def latent_statistics(
     `active_units` are told by KL, `varying_units` by the variance of the posterior mean, which
     `autocorrelation` is of too. Standard deviations and `aggregate` are there for Gaussians only.
 
-    Args:
-        posterior: of the student.
-        prior: of the student.
-        valid: steps that count.
-        clip: [episode] which clip each follows.
-        control_hz: steps per second.
+    `clip` [episode] says which clip each follows; `control_hz` is steps per second.
     """
     if not valid.any():
         return {}

@@ -53,16 +53,10 @@ def by_name(
 ) -> Picture:
     """A row for each name, a dot for each policy; of many names the distribution over them.
 
-    Args:
-        values: [name] of each policy (or of each kind of states).
-        names: of the rows.
-        label: of the figure, with its unit.
-        groups: of each name; rows of a group stand together under its title.
-        target: drawn as a line.
-        caption: what is drawn; a word on the intervals is added where there are any.
-        bounds: of the axis; what lies beyond is drawn at its edge as an arrow.
-        sort: rows by the first policy's value, highest at the top; else as given.
-        of_what: plural of what the names are of.
+    Values are [name] of each policy (or kind of states), `label` has their unit. Rows of one of the `groups`
+    [name] stand together under its title, sorted by the first policy's value, highest at the top, or as
+    given. A word on the intervals is added to the caption where there are any. What lies beyond the `bounds`
+    of the axis is drawn at its edge as an arrow. `of_what` is the plural of what the names are of.
     """
     if len(names) > MAX_NAMED_ROWS:
         bounded = {name: np.clip(spread.value, *bounds) for name, spread in values.items()}

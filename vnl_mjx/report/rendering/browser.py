@@ -18,8 +18,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_path
 from vnl_mjx.report.rendering.captions import squares, time_and_speed
-from vnl_mjx.report.rendering.scene import Scene, build_scene
-from vnl_mjx.walkers.walker import Walker
+from vnl_mjx.report.rendering.scene import Scene
 
 HOST = "127.0.0.1"  # the page has no password
 _MAX_FPS = 30.0  # that poses are sent at
@@ -34,24 +33,6 @@ def check_installed() -> None:
             f"--browser: needs the extra 'viewer', found no {' and no '.join(missing)}; run "
             "`uv sync --extra viewer`, or pip install 'vnl-mjx[viewer]'"
         )
-
-
-def serve(
-    walker: Walker,
-    qpos: np.ndarray,
-    rate_hz: float,
-    *,
-    title: str = "the motion",
-    note: str = "",
-    port: int = 8080,
-    seconds: float | None = None,
-) -> int:
-    """Shows a motion, qpos [frame, nq], on a page of this machine; returns the exit status.
-
-    See `serve_page`; `note` stands below the title.
-    """
-    motion = build_scene(walker), qpos, rate_hz, title, note
-    return serve_page(lambda server: MotionPage(server, *motion).advance, title, port, seconds)
 
 
 def serve_page(

@@ -24,15 +24,9 @@ def following(
 ) -> SideBySide:
     """The same episode of several policies, beside each other and beside the clip.
 
-    Args:
-        rollouts: name to what was played, all from the same `Episodes`.
-        clips: that were followed.
-        episode: row of the episodes.
-        views: one row of panes each.
-        beside: the clip gets a pane of its own.
-        ghosts: the clip is a translucent copy in the others.
-        without_reward: names of policies that follow nothing.
-        **more: further fields of `SideBySide`.
+    All of `rollouts` are of the same `Episodes`; each of `views` is a row of panes. The clip gets a pane of
+    its own (`beside`), or is a translucent copy in the others (`ghosts`). Policies `without_reward` follow
+    nothing. For more see `SideBySide`.
     """
     first = next(iter(rollouts.values()))
     clip, start = int(first.episodes.clip[episode]), int(first.episodes.start_frame[episode])

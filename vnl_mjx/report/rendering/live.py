@@ -18,6 +18,7 @@ from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import Acted, Policy, PriorRecord, TeacherPolicy, prior_policy
 from vnl_mjx.training.rollout import begin
+from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 
 _ACTIVITY_CLIPS = 4
 _ACTIVITY_S = 1.5
@@ -75,13 +76,10 @@ def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
 
 
 def viewed_student_policies(
-    task: ImitationTask,
-    clips: ReferenceClips,
-    student: StudentVAE,
-    params: Any,
-    teacher: FrozenPolicy,
+    task: ImitationTask, clips: ReferenceClips, loaded: LoadedStudent
 ) -> dict[str, ViewedPolicy]:
     """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
+    params, teacher, student = loaded.params, loaded.teacher, loaded.student
     size = student.config.latent_dim
     control_hz = 1.0 / task.config.physics.control_timestep
     correlation = prior_modes()["smooth"].correlation(control_hz) if student.is_gaussian else 0.0

@@ -47,14 +47,12 @@ class VideoQueue:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def add(self, name: str, motions: SideBySide, path: Path, sheet: Path | None = None) -> None:
-        """Asks for one more mp4, with a name unlike the others', and for a PNG of some pictures of it."""
+    def add(self, name: str, motions: SideBySide, path: Path) -> None:
+        """Asks for one more mp4, with a name unlike the others'."""
         if name in self._jobs:
             raise ValueError(f"{name=} is asked for already")
         try:
-            job = self._pool.submit(
-                _draw, self._walker, motions, path.absolute(), sheet and sheet.absolute()
-            )
+            job = self._pool.submit(_draw, self._walker, motions, path.absolute())
         except BrokenProcessPool as error:
             job = Future[None]()
             job.set_exception(error)
@@ -142,11 +140,11 @@ def _walker(config: WalkerConfig) -> Walker | UserError:
         return error
 
 
-def _draw(config: WalkerConfig, motions: SideBySide, path: Path, sheet: Path | None) -> None:
+def _draw(config: WalkerConfig, motions: SideBySide, path: Path) -> None:
     try:
         walker = _walker(config)
         if isinstance(walker, UserError):
             raise walker
-        render_side_by_side(walker, motions, path, sheet=sheet)
+        render_side_by_side(walker, motions, path)
     except SystemExit as error:  # the pool would go on
         os._exit(int(str(error.code)))
