@@ -151,7 +151,7 @@ def measure(walker: Walker, motion: GaitMotion) -> GaitMeasures:
     model, qpos, rate = walker.model, motion.qpos, motion.config.rate_hz
     poses = Kinematics(model)(qpos)
     paws = [paw_parts(walker, poses, foot) for foot in walker.feet]
-    joints = qpos[:, walker.joint_qpos]
+    joints = qpos[:, walker.layout.joint_qpos]
     position, quaternion = root_pose(qpos, walker.layout)
     velocity = np.diff(joints, axis=0) * rate
     lower, upper = model.jnt_range[walker.layout.joint_ids].T

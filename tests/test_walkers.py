@@ -170,8 +170,8 @@ def test_layout_of_a_free_and_of_a_fixed_root(toy_walker, arm):
         model = walker.model
         qpos, qvel = np.arange(model.nq), np.arange(model.nv)
         ids = [model.joint(name).id for name in walker.joint_names]
-        np.testing.assert_array_equal(qpos[walker.joint_qpos], model.jnt_qposadr[ids])
-        np.testing.assert_array_equal(qvel[walker.joint_qvel], model.jnt_dofadr[ids])
+        np.testing.assert_array_equal(qpos[walker.layout.joint_qpos], model.jnt_qposadr[ids])
+        np.testing.assert_array_equal(qvel[walker.layout.joint_qvel], model.jnt_dofadr[ids])
         assert (model.nq - len(ids), model.nv - len(ids)) == num_root
         assert (walker.nq, walker.nv) == (model.nq, model.nv)
         hash(walker.layout)

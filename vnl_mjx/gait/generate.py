@@ -132,7 +132,7 @@ class _Maker:
         qpos[:, root.position] = trunk.root.position
         for row, rotation in zip(qpos, trunk.root.rotation, strict=True):
             mujoco.mju_mat2Quat(row[root.quaternion], rotation.ravel())
-        joints = qpos[:, self.walker.joint_qpos]
+        joints = qpos[:, self.walker.layout.joint_qpos]
         joints[:] = self.angles
         joints[:, self.builder.spine.columns] = trunk.spine
         path, time = self.path, self.time

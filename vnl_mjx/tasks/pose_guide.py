@@ -30,6 +30,6 @@ class PoseGuide:
 
     def _action(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         target = clips.at(state.clip, self._task.frame(state) + 1).joints
-        left = target - state.physics.qpos[self._task.walker.joint_qpos]
+        left = target - state.physics.qpos[self._task.walker.layout.joint_qpos]
         ctrl = self._control.hold(target + self._pose_gain * left)
         return jnp.clip(ctrl, -MAX_ACTION, MAX_ACTION)

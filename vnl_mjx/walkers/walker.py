@@ -29,9 +29,8 @@ class Walker:
 
     config: WalkerConfig  # what it was built from
     model: mujoco.MjModel  # compiled; the solver options are those of the source
-    # columns of qpos and qvel; `root`, `joint_qpos`, `joint_qvel`, `nq`, `nv` are its own
-    layout: Layout
-    # every joint but the free root joint, in the order of `joint_qpos`
+    layout: Layout  # columns of qpos and qvel; `root`, `nq`, `nv` are its own
+    # every joint but the free root joint, in the order of `layout.joint_qpos`
     joint_names: tuple[str, ...]
     body_names: tuple[str, ...]  # every body in model order; the first is "world"
     actuator_names: tuple[str, ...]  # every actuator in the order of ctrl
@@ -66,16 +65,6 @@ class Walker:
     def actuator_groups(self) -> dict[str, list[int]]:
         """Rows of the actuators by part of the body; what no group covers is "other"."""
         return actuator_groups(self.actuator_names, self.config.actuator_groups)
-
-    @property
-    def joint_qpos(self) -> slice:
-        """Columns of the joints in qpos."""
-        return self.layout.joint_qpos
-
-    @property
-    def joint_qvel(self) -> slice:
-        """Columns of the joints in qvel."""
-        return self.layout.joint_qvel
 
     @property
     def nq(self) -> int:

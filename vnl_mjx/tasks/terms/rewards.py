@@ -79,7 +79,7 @@ def control_change(state: TermState, reference: Any, walker: Walker) -> jax.Arra
 
 def power(state: TermState, reference: Any, walker: Walker, *, most: float) -> jax.Array:
     """[] Absolute power at the joints, at most `most`, W; nothing actuates the root."""
-    joints = walker.joint_qvel
+    joints = walker.layout.joint_qvel
     force, speed = jnp.abs(state.physics.qfrc_actuator[joints]), jnp.abs(state.joint_velocities)
     return jnp.minimum(jnp.sum(speed * force), most)
 

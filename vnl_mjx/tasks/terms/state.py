@@ -102,7 +102,7 @@ def term_state(
         pose=_pose(physics, physics.qpos, walker),
         root_velocity=physics.qvel[root.velocity] if root else still,
         root_angular_velocity=physics.qvel[root.angular_velocity] if root else still,
-        joint_velocities=physics.qvel[walker.joint_qvel],
+        joint_velocities=physics.qvel[walker.layout.joint_qvel],
         previous=_pose(physics, physics.qpos if previous_qpos is None else previous_qpos, walker),
         action=action,
         previous_action=none if previous_action is None else previous_action,
@@ -115,10 +115,10 @@ def term_state(
 
 def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> BodyPose:
     if root := walker.root:
-        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.joint_qpos])
+        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.layout.joint_qpos])
     body = walker.root_body
     return BodyPose(
-        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.joint_qpos]
+        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.layout.joint_qpos]
     )
 
 
