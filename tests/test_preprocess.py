@@ -1,7 +1,7 @@
 """From recordings to clips: what comes out, what is said of the rest, and that blocks do not matter."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -152,7 +152,7 @@ def test_clips_beyond_a_limit_are_cut_with_the_reason(toy_walker, tmp_path):
     assert statuses[1][0] == CUT
     assert any("jump" in reason for reason in statuses[1][1])
     assert read_clips(tmp_path / "clips.h5", toy_walker).num_clips == 2
-    json.dumps(report.to_dict())  # the report is JSON-able
+    json.dumps(asdict(report))  # the report is JSON-able
 
 
 def test_mirrored_copies_and_held_out_pairs(toy_walker, tmp_path):

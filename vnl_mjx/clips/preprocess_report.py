@@ -1,7 +1,6 @@
 """The account of a preprocessing: what became of every frame of every recording."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from vnl_mjx.clips.quality import ClipQuality
 
@@ -47,7 +46,3 @@ class PreprocessReport:
     num_clips: int = 0  # in the file, with mirrored ones
     num_frames: int = 0  # in the file, with mirrored ones
     rate_hz: float = 0.0  # of the clips
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)

@@ -18,7 +18,8 @@ class SourceSection:
     Attributes:
         rate_hz: frames per second, null for what the file says (STAC files, which do not: 50).
         take_length: frames that were recorded without a break, null for what the file says.
-        joint_names: of the columns after the root's seven, empty for what the file says.
+        joint_names: of the columns after the root's seven, or of all with the root's name seven times;
+            empty for what the file says.
         angle_unit: of the joints in bare arrays.
     """
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vnl_mjx.gait.chains import Pose, point
-from vnl_mjx.gait.limb_motion import PawMotion
-from vnl_mjx.gait.limbs import Limb
+from vnl_mjx.gait.limbs import Limb, PawMotion
 from vnl_mjx.gait.parameters import smooth_step
 
 # Angles of a forelimb that hangs before the chest, radians, by joint without its side.

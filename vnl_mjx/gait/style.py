@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vnl_mjx.gait.limb_motion import PawStyle
+from vnl_mjx.gait.limbs import PawStyle
 from vnl_mjx.gait.pattern import Foothold
 
 _HIND = Foothold(ahead=-0.018, aside=0.025, toe_out=0.2)

@@ -1,13 +1,13 @@
 """What the user says about a recording, and what every reader does with it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
+from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.errors import UserError
 
 USUAL_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
@@ -16,15 +16,9 @@ ANGLE_UNITS = ("radians", "degrees")
 
 
 @dataclass(frozen=True)
-class SourceOptions:
+class SourceOptions(SourceSection):
     """What overrides, or stands in for, what a file says."""
 
-    rate_hz: float | None = None  # frames per second
-    take_length: int | None = None  # frames that belong together; takes are cut into so many
-    # of the joint columns, or of every column with the root's name seven times
-    joint_names: Sequence[str] = ()
-    # of the joint columns of files that do not define it, one of `ANGLE_UNITS`
-    angle_unit: str = "radians"
     has_root: bool | None = None  # of the body, for files that do not say
     part: str = "take"  # what the user calls a take, for messages and names: "take" or "clip"
 

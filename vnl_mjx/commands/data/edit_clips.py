@@ -33,11 +33,7 @@ def run(args: argparse.Namespace) -> int:
     walker = body_of_file(inputs[0], args.mjcf, args.scale, args.root_body)
     if args.operation == "export":
         return _export(args, walker)
-    change, indices = _CHANGES[args.operation](args, walker), None
-    if args.operation == "select":
-        indices = args.clips
-    compact = args.operation == "merge" and args.compact
-    return _rewrite(args.operation, inputs, args.output, walker, change, indices, compact)
+    return _rewrite(args, inputs, walker)
 
 
 def _split(args: argparse.Namespace, walker: Walker) -> Change:
@@ -123,16 +119,12 @@ def _export(args: argparse.Namespace, walker: Walker) -> int:
     return 0
 
 
-def _rewrite(
-    operation: str,
-    paths: Sequence[Path],
-    output: Path,
-    walker: Walker,
-    change: Change,
-    indices: Sequence[int] | None = None,
-    compact: bool = False,
-) -> int:
-    """Streams the clips of `paths` through `change` into one file of our own format."""
+def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) -> int:
+    """Streams the clips of `paths` through the operation into one file of our own format."""
+    operation, output = args.operation, args.output
+    change = _CHANGES[operation](args, walker)
+    indices = args.clips if operation == "select" else None
+    compact = operation == "merge" and args.compact
     rates = {path: _rate(path) for path in paths}
     if len(set(rates.values())) > 1:
         found = ", ".join(f"{path.name} {rate:g} Hz" for path, rate in rates.items())

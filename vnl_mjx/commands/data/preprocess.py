@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -71,7 +72,7 @@ def _write_report(
     account = base.with_name(base.name + ".quality.json")
     picture = base.with_name(base.name + ".quality.png")
     with replacing(account) as partial:
-        partial.write_text(json.dumps(report.to_dict(), indent=1))
+        partial.write_text(json.dumps(asdict(report), indent=1))
     with replacing(picture) as partial:
         save_quality_plot(partial, report.pieces, limits)
     console.print(f"quality: {account}, {picture.name}", soft_wrap=True)
