@@ -105,7 +105,8 @@ def test_the_neutral_pose_stands_on_the_floor_at_rest(rodent):
 
 
 def test_every_mode_from_both_starts_is_one_program(task, evaluator, evaluation, toy, monkeypatch):
-    assert set(evaluation.rollouts) == set(prior_modes()) == {"mean", "learned", "fixed", "smooth"}
+    drawn = {"mean", "learned", "fixed", "smooth", "random_latent", "zero_action"}
+    assert set(evaluation.rollouts) == set(prior_modes()) == drawn
     other = {"wide": PriorMode(std_scale=3.0, correlation_s=0.5)}
     monkeypatch.setattr(task.physics, "step", None)  # nothing is traced again
     evaluator.run(other, seconds=0.1, num_episodes=NUM_EPISODES)
@@ -117,6 +118,11 @@ def test_every_mode_from_both_starts_is_one_program(task, evaluator, evaluation,
     assert spread["mean"] == 0.0
     assert spread["fixed"] == pytest.approx(0.37, rel=0.1)
     assert spread["learned"] > 0.0 and spread["smooth"] > 0.0
+    latents = evaluation.rollouts["random_latent"]["clips"].steps.extra.latent
+    assert latents.mean() == pytest.approx(0.0, abs=0.1) and latents.std() == pytest.approx(1, 0.1)
+    for rollout in evaluation.rollouts["zero_action"].values():
+        assert not rollout.steps.action.any()
+    assert evaluation.rollouts["mean"]["clips"].steps.action.any()
 
 
 def test_smooth_noise_has_its_time_constant():

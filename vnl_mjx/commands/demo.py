@@ -58,7 +58,8 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )
-    evaluate = ("eval", run, "eval_config.acting=deterministic", "prior_config.modes=[learned]")
+    modes = "prior_config.modes=[learned,zero_action]"
+    evaluate = ("eval", run, "eval_config.acting=deterministic", modes)
     if quick:
         evaluate += (
             "eval_config.starts_per_clip=1",

@@ -48,14 +48,17 @@ class PriorSection:
         seconds: of an episode that does not fall, 0 for none of them.
         num_episodes: of each mode, from drawn frames of the clips, and as many from a neutral pose.
         modes: how the latent is drawn: at the prior's mean, with its learned or a fixed standard
-            deviation, or with the learned one and noise that is smooth in time.
+            deviation, with the learned one and noise that is smooth in time; or, to hold these against,
+            latents from N(0, I) and no action at all.
         fixed_std: standard deviation of the latent in the mode "fixed".
         correlation_s: time constant of the noise in the mode "smooth", seconds.
     """
 
     seconds: float = number(10.0, ge=0.0)
     num_episodes: int = number(24, ge=1)
-    modes: tuple[Literal["mean", "learned", "fixed", "smooth"], ...] = ("mean", "learned", "fixed")
+    modes: tuple[
+        Literal["mean", "learned", "fixed", "smooth", "random_latent", "zero_action"], ...
+    ] = ("mean", "learned", "random_latent", "zero_action")
     fixed_std: float = number(0.37, gt=0.0)
     correlation_s: float = number(0.2, gt=0.0)
 

@@ -36,11 +36,15 @@ class PriorMode:
         std_scale: factor of the learned standard deviation.
         fixed_std: standard deviation in its place; None for the learned one.
         correlation_s: time constant of the noise, seconds; 0 draws it anew in each control step.
+        mean_scale: factor of the prior mean.
+        action_scale: factor of the decoded action.
     """
 
     std_scale: float = 1.0
     fixed_std: float | None = None
     correlation_s: float = 0.0
+    mean_scale: float = 1.0
+    action_scale: float = 1.0
 
     def correlation(self, control_hz: float) -> float:
         """Of the noise between two control steps."""
@@ -53,12 +57,18 @@ class PriorMode:
 
 
 def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
-    """The modes of a report: mean, learned and fixed deviation, and the learned one drawn smoothly."""
+    """The modes of a report, and two that know nothing, which the others are to be held against.
+
+    Around the prior mean: at it, with the learned or a fixed deviation, with the learned one drawn smoothly.
+    Knowing nothing: latents from N(0, I), and no action at all.
+    """
     return {
         "mean": PriorMode(std_scale=0.0),
         "learned": PriorMode(),
         "fixed": PriorMode(fixed_std=fixed_std),
         "smooth": PriorMode(correlation_s=correlation_s),
+        "random_latent": PriorMode(fixed_std=1.0, mean_scale=0.0),
+        "zero_action": PriorMode(std_scale=0.0, action_scale=0.0),
     }
 
 
@@ -216,6 +226,8 @@ class PriorEvaluator:
                 std_scale=mode.std_scale,
                 fixed_std=mode.fixed_std,
                 correlation=mode.correlation(control_hz),
+                mean_scale=mode.mean_scale,
+                action_scale=mode.action_scale,
             )
             episodes = self._episodes(start, num_episodes, seed)
             rollouts[name][start] = self.player.run(

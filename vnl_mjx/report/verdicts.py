@@ -107,6 +107,10 @@ def _prior(document: Document) -> Tile:
     ends = (first.get("survival_interval") or {}).get(second) or {}
     parts = [f"from {start}", _interval(ends, percent)]
     parts += [f"from {name}: {percent(value)}" for name, value in others]
+    nothing = document["prior"].get("zero_action")
+    if nothing and nothing.keys() == starts.keys():
+        shares = " and ".join(percent(nothing[s]["survival"][second]) for s in starts)
+        parts.append(f"no action at all: {shares}")
     detail, target = "; ".join(filter(None, parts)), f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
     return _tile(label, share, percent, detail, target, PRIOR_SURVIVAL_ALARM)
 

@@ -96,7 +96,7 @@ class PriorMemory:
 
 @flax.struct.dataclass
 class PriorPolicy:
-    """Decodes latents around the prior mean: mean + std * noise + offset.
+    """Decodes latents around the prior mean: mean_scale * mean + std * noise + offset.
 
     Of a prior that is not Gaussian: a sample (at `std_scale` 0 the mode) + offset.
 
@@ -109,6 +109,8 @@ class PriorPolicy:
         fixed_std: [] standard deviation of every dimension in its place; NaN for the learned one.
         correlation: [] in [0, 1) of a dimension's noise between two control steps. Noise that is drawn
             anew in each step is jitter rather than an intention.
+        mean_scale: [] factor of the prior mean; 0 draws latents that know nothing of the body.
+        action_scale: [] factor of the action; 0 does nothing, whatever the latent.
         offset: [num_envs, latent] added to each latent.
         student: static; the student's functions.
     """
@@ -118,6 +120,8 @@ class PriorPolicy:
     std_scale: jax.Array
     fixed_std: jax.Array
     correlation: jax.Array
+    mean_scale: jax.Array
+    action_scale: jax.Array
     offset: jax.Array
     student: StudentVAE = flax.struct.field(pytree_node=False)
 
@@ -138,11 +142,11 @@ class PriorPolicy:
             noise = kept * memory.noise + jnp.sqrt(1.0 - jnp.square(kept)) * fresh
             learned = self.std_scale * jnp.exp(0.5 * prior.logvar)
             std = jnp.where(jnp.isnan(self.fixed_std), learned, self.fixed_std)
-            latent = prior.mean + std * noise + self.offset
+            latent = self.mean_scale * prior.mean + std * noise + self.offset
         else:
             noise = memory.noise
             latent = jnp.where(self.std_scale > 0, prior.sample(key), prior.mode()) + self.offset
-        action = self.student.decode(self.params, context, latent)
+        action = self.action_scale * self.student.decode(self.params, context, latent)
         started = jnp.ones_like(memory.started)
         return Acted(
             action, PriorMemory(noise, started, student_memory), PriorRecord(latent, prior)
@@ -158,6 +162,8 @@ def prior_policy(
     std_scale: float = 1.0,
     fixed_std: float | None = None,
     correlation: float = 0.0,
+    mean_scale: float = 1.0,
+    action_scale: float = 1.0,
     offset: jax.Array | None = None,
 ) -> PriorPolicy:
     """Returns a `PriorPolicy`; `fixed_std` None: the learned, `offset` [num_envs, latent] None: zero."""
@@ -174,6 +180,8 @@ def prior_policy(
         std_scale=jnp.float32(std_scale),
         fixed_std=jnp.float32(jnp.nan if fixed_std is None else fixed_std),
         correlation=jnp.float32(correlation),
+        mean_scale=jnp.float32(mean_scale),
+        action_scale=jnp.float32(action_scale),
         offset=jnp.zeros(shape) if offset is None else jnp.asarray(offset, jnp.float32),
         student=student,
     )

@@ -31,6 +31,8 @@ _MODES = {
     "mean": (ORANGE, "--"),
     "fixed": (PURPLE, "-."),
     "smooth": (SKY, (0, (5, 1))),
+    "random_latent": (MUTED, ":"),
+    "zero_action": (INK, (0, (1, 1))),
 }
 _OTHER_MODE = (INK, ":")
 _BINS = 40
@@ -99,7 +101,8 @@ def survival_curves(
     """
     caption = (
         f"Prior rollouts from {start}: share of episodes still up. The latent is the prior's mean, "
-        "or drawn with its learned variance, with a fixed one, or smoothly in time. Bands: 95 % intervals."
+        "or drawn with its learned variance, with a fixed one, or smoothly in time; random_latent and "
+        "zero_action know nothing. Bands: 95 % intervals."
     )
     ends = ", ".join(f"{mode} {100 * s.value[-1]:.0f} %" for mode, s in alive.items())
     with sheet(2.1, caption, f"Survival after {seconds[-1]:.3g} s: {ends}.") as drawn:
