@@ -27,7 +27,7 @@ def test_what_can_be_drawn_is_and_what_cannot_is_said(backend, toy_config, toy_w
     shown, steps = motions(toy_walker), []
     bad = replace(shown, panes=(Pane("bad", walking(toy_walker, 3)[:, :5]),))
     with VideoQueue(toy_config) as queue:
-        queue.add("first", shown, tmp_path / "1.mp4", tmp_path / "1.png")
+        queue.add("first", shown, tmp_path / "1.mp4")
         queue.add("wrong", bad, tmp_path / "2.mp4")
         queue.add("nowhere", shown, tmp_path / "no" / "3.mp4")
         queue.add("last", shown, tmp_path / "4.mp4")
@@ -39,7 +39,7 @@ def test_what_can_be_drawn_is_and_what_cannot_is_said(backend, toy_config, toy_w
         assert re.search(r"frame=\s*3\b", probe_video(path))
     wrong, nowhere = errors
     assert "2.mp4: ValueError: bad: qpos of shape (3, 5)" in wrong and "no folder" in nowhere
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.mp4", "1.png", "4.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.mp4", "4.mp4"]
     assert steps[-1] == (4, 4)
 
 
