@@ -32,8 +32,8 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 TESTS = Path(__file__).parent
 FIXTURES = TESTS / "fixtures"
 SHARED_DATA = TESTS.parent.parent / "shared" / "data"
-# Compiling is most of what the quick tests do. Without LLVM's optimisations and with XLA's older, leaner
-# code generator it takes a quarter of the time, and results differ in their last bits.
+# Compiling is most of what the tests do. Without LLVM's optimisations and with XLA's older, leaner code
+# generator it takes a quarter of the time, and results differ in their last bits.
 QUICK_COMPILING = "--xla_backend_optimization_level=0"
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (
     0,
@@ -43,20 +43,17 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (
 MOST_WORKERS = 4  # each loads JAX and MuJoCo: at most about 1.5 GB
 
 
-def wants_the_machine(config: pytest.Config) -> bool:
-    """Whether tests are asked for that use all cores or a GPU."""
-    return bool(re.search(r"(?<!not )\b(slow|gpu|warp)\b", config.option.markexpr))
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """Quick tests compile quickly, here and in what they start; the others as a user's run does.
+    """Tests compile quickly, here and in the processes that they start (not so on a GPU).
 
     Slow tests start many processes that run the same programs: each is compiled once, in a folder of this
     session. The user's folder is no place for tests.
     """
-    if not wants_the_machine(config):
-        os.environ.setdefault("VNL_MJX_CACHE", "off")
+    marks = config.option.markexpr
+    if not re.search(r"(?<!not )\bgpu\b", marks):
         os.environ.setdefault("XLA_FLAGS", QUICK_COMPILING)
+    if not re.search(r"(?<!not )\b(slow|gpu|warp)\b", marks):
+        os.environ.setdefault("VNL_MJX_CACHE", "off")
     elif "VNL_MJX_CACHE" not in os.environ:
         os.environ["VNL_MJX_CACHE"] = tempfile.mkdtemp(prefix="compiled-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ["VNL_MJX_CACHE"], ignore_errors=True))
@@ -79,17 +76,21 @@ def forget_compiled():
     jax.clear_caches()
 
 
+def users_environment() -> dict[str, str]:
+    """Variables of a process that compiles as a user's does."""
+    return {name: value for name, value in os.environ.items() if value != QUICK_COMPILING}
+
+
 @pytest.fixture(scope="session")
 def run_as_user() -> Callable[..., None]:
     """Runs a command of vnl-mjx in a process that compiles as a user's does.
 
     How a simulation with contacts goes hangs on the last bits of what a policy computes.
     """
-    variables = {name: value for name, value in os.environ.items() if value != QUICK_COMPILING}
 
     def run(*arguments: object) -> None:
         command = [sys.executable, "-m", "vnl_mjx.cli", *map(str, arguments)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        done = subprocess.run(command, env=users_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
     return run

@@ -208,7 +208,7 @@ def test_a_diverged_simulation_fails_and_stays_alone(task, toy_clips):
         np.testing.assert_array_equal(bad.obs[row], expected.obs[row])
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_brax_trains_its_own_networks_on_it(task, toy_clips, brax):
     """Some updates with brax's rollout, networks, statistics and loss."""
     env = wrap_for_training(BraxImitationEnv(task, toy_clips), episode_length=20)

@@ -164,7 +164,7 @@ def test_mirror_adds_and_twice_is_the_original(clips, toy_walker, tmp_path):
         np.testing.assert_array_equal(getattr(found, name), getattr(original, name), err_msg=name)
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_marks_are_kept_to_by_a_run(toy_config, toy_walker, tmp_path, capsys):
     overrides = write_toy_run(tmp_path, toy_config)
     marked = tmp_path / "marked.h5"

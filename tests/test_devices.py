@@ -33,7 +33,7 @@ def report() -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.training
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["distillation", "ppo"])
 def test_eight_devices_do_what_one_does(report, trainer):
     found = report[trainer]
@@ -43,7 +43,7 @@ def test_eight_devices_do_what_one_does(report, trainer):
     assert found["split"] > 10  # arrays of the state that lie on eight devices, an eighth on each
 
 
-@pytest.mark.training
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["distillation", "ppo"])
 def test_devices_exchange_sums_only(report, trainer):
     assert report[trainer]["exchanges"]["all-reduce"] > 0

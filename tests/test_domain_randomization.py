@@ -158,7 +158,7 @@ def test_each_row_is_mj_step_on_its_own_variant(toy, toy_walker):
     assert_identical(pick(stepped, [0]), pick(stepped, [2]))
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_back_ends_see_the_same_bodies(toy, toy_walker):
     """Same pose and control; tolerances as in `test_physics.test_mjx_agrees_with_mujoco`."""
     other = toy_physics(toy_walker, "mjx")

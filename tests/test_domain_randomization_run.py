@@ -42,7 +42,7 @@ def build(overrides: list[str], run_dir: Path) -> TeacherTraining:
     return TeacherTraining(load_teacher_config(overrides), run_dir)
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_run_goes_on_on_the_same_bodies_bit_for_bit(finished):
     run_dir, overrides = finished
     training = build(overrides, run_dir)
@@ -57,7 +57,7 @@ def test_a_run_goes_on_on_the_same_bodies_bit_for_bit(finished):
     jax.tree.map(np.testing.assert_array_equal, end, stored)
 
 
-@pytest.mark.training
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -76,7 +76,7 @@ def test_a_run_does_not_go_on_on_other_bodies(capsys, finished, change, expected
     assert expected in capsys.readouterr().err
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_training_varies_the_body_and_evaluation_does_not(finished, tmp_path):
     _, overrides = finished
     experiment = build(overrides, tmp_path).experiment
@@ -88,7 +88,7 @@ def test_training_varies_the_body_and_evaluation_does_not(finished, tmp_path):
     assert task.physics.num_variants == 0 and plain.experiment.evaluation_task is task
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_checkpoint_remembers_the_bodies_and_is_judged_on_the_nominal_one(finished, toy_config):
     run_dir, _ = finished
     teacher, clips = run_dir / "teacher", run_dir.parent / "clips.h5"

@@ -99,7 +99,7 @@ def test_figures_add_up(report):
     )
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_further_checkpoint_plays_the_same_and_reports_are_compared(
     report, run_dir, tmp_path, capsys
 ):
@@ -126,7 +126,7 @@ def test_a_further_checkpoint_plays_the_same_and_reports_are_compared(
     assert "named twice" in line
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_one_sampled_episode_of_one_clip(run_dir, tmp_path):
     """The prior's rollouts last no whole number of steps, and more dimensions are moved than there are."""
     little = ["eval_config.clips=held_out", "eval_config.acting=sampled"]

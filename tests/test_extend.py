@@ -109,7 +109,7 @@ def test_an_extension_uses_the_public_interface_and_edits_nothing(name):
 # --- that they run ------------------------------------------------------------------------------
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_reward_term_of_ones_own(run_example, toy_config, tmp_path):
     small = [
         *toy_overrides(tmp_path, toy_config),
@@ -122,7 +122,7 @@ def test_a_reward_term_of_ones_own(run_example, toy_config, tmp_path):
     assert 0.0 < share < 1.0
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy, tmp_path, capsys):
     segments = ["training_config.segment_length=4"]
     for name, weight in (("rough", 0), ("smooth", 10)):
@@ -139,7 +139,7 @@ def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy
     assert "a latent from the prior is decoded: (4, 4)" in capsys.readouterr().out
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_discrete_latent(run_example, toy, tmp_path):
     run_example("extend/fsq.py", f"run_dir={tmp_path / 'run'}", *toy)
     row = last_logged(tmp_path / "run")
@@ -148,7 +148,7 @@ def test_a_discrete_latent(run_example, toy, tmp_path):
     assert "latent/prior_std" not in row
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_recurrent_student_goes_on_as_if_never_stopped(run_example, toy, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     saved = ["training_config.segment_length=4", "checkpoint_config.interval_steps=64"]

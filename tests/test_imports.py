@@ -34,7 +34,7 @@ def test_no_module_beside_the_scripts_bears_a_standard_name():
     assert not names & sys.stdlib_module_names
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_importing_changes_no_environment_variable():
     modules = sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)

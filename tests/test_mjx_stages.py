@@ -140,7 +140,7 @@ def assert_same(function, original, model: mujoco.MjModel) -> None:
         np.testing.assert_allclose(found[name], value, atol=atol, err_msg=name)
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_step_is_mjx_s(toy_walker):
     model = configure_model(toy_walker.model, PhysicsConfig(sensors=True))
     assert_same(MjxStages(model).step, mjx.step, model)

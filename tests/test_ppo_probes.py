@@ -160,7 +160,7 @@ def mean_reward(updates) -> float:
     return 3 * np.mean([rollout.reward / rollout.num_steps for rollout, _ in updates[-10:]])
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_only_a_memory_solves_what_must_be_remembered(trainer, recurrent):
     problem = probes.remembered_action(NUM_ENVS)
     _, updates = solved(trainer, problem)

@@ -76,7 +76,7 @@ def run(trainer) -> Run:
     return Run(trainer, before, trainer.frozen_policy(state), failure_rate, updates)
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_it_learns_to_follow(run, clips):
     """1.2 is perfect; what stands still earns a part of it, since a sine comes by where it stands."""
     still, untrained = run.reward(run.before, clips, 0.0), run.reward(run.before, clips)
@@ -85,14 +85,14 @@ def test_it_learns_to_follow(run, clips):
     assert trained > max(still, untrained) + 0.3
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_it_follows_what_it_has_not_seen(run, toy_walker):
     unseen = sine_clips(toy_walker, [1.0, 1.5, 1.5, 2.0], [1.5, 0.0, 3.0, 3.0])
     still = run.reward(run.before, unseen, 0.0)
     assert run.reward(run.after, unseen) > still + 0.25
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_learning_is_as_its_statistics_say(run):
     first, last = run.updates[0], run.updates[-1]
 
@@ -112,7 +112,7 @@ def test_learning_is_as_its_statistics_say(run):
     assert ((run.failure_rate >= 0) & (run.failure_rate < 1)).all()  # 1 before the first episode
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_seed_gives_the_same_run_bit_for_bit(run):
     ends = []
     for seed in (0, 0, 1):

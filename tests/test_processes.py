@@ -183,8 +183,8 @@ def test_a_signal_to_one_process_stops_both_after_the_same_update(stopped):
     run_dir, env_steps, (first, second) = stopped
     assert "4 devices (cpu), 2 environments each" in first
     assert f"stopped by SIGTERM, saved at {env_steps:,} environment steps" in first
-    said = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
-    assert not said
+    # Gloo's threads write into each other's lines.
+    assert not [line for line in second.splitlines() if "peer ranks" not in line]
     names = {path.name for path in run_dir.iterdir()}
     assert names == {"checkpoints", "config.json", "metrics.jsonl"}
     assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == env_steps / STEPS_PER_UPDATE

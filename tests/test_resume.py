@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import users_environment
 
 from tests.toy_run import write_toy_run
 from vnl_mjx.checkpoints.arrays import read_arrays
@@ -23,7 +24,13 @@ def toy_run(tmp_path_factory, toy_config):
 
 def start(overrides: list[str], run_dir: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "vnl_mjx.cli", "distill", f"run_dir={run_dir}", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        env=users_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(overrides: list[str], run_dir: Path) -> str:

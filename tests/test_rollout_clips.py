@@ -123,7 +123,7 @@ def roll_out(folder, output, *more: str) -> int:
     return cli.main(["rollout", str(folder / "teacher"), str(output), *source, *more])
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_command_writes_clips_that_read_back(toy_run, toy_walker, tmp_path, capsys):
     full, compact = tmp_path / "full.h5", tmp_path / "compact.h5"
     assert roll_out(toy_run, full) == 0

@@ -174,7 +174,7 @@ print(float(y.sum()).hex(), "cache_hits" in events)
 """
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_a_second_process_loads_what_the_first_compiled(tmp_path):
     said = [_python(_KEEPS, tmp_path).split() for _ in range(2)]
     if not any(tmp_path.iterdir()):

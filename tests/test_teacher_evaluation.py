@@ -228,7 +228,7 @@ def test_targets_are_judged_by_the_worst_clip_for_speed():
     assert rows[3]["found"] == "-10.0% (b)"
 
 
-@pytest.mark.training
+@pytest.mark.slow
 def test_command_measures_the_bundled_teacher(tmp_path, capsys):
     output = tmp_path / "new" / "figures.json"
     assert cli.main(["eval-teacher", "--episodes", "2", "--json", str(output)]) == 0
