@@ -24,6 +24,7 @@ from rich.console import Console
 from timing import exit_status, table
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.motion_statistics import worst_feature
 from vnl_mjx.report.document import read_document
 from vnl_mjx.report.pictures.style import BLUE, GREEN, sheet
 from vnl_mjx.report.verdicts import MET, MISSED, tiles
@@ -49,6 +50,7 @@ COLUMNS: dict[str, tuple[str, bool | None]] = {
     "kl": ("KL, nats", None),
     "prior_clips": ("prior up, clips", True),
     "prior_neutral": ("prior up, neutral", True),
+    "prior_motion": ("prior's motion, times", False),
     "targets_met": ("targets met", True),
 }
 
@@ -125,6 +127,7 @@ def row(document: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, flo
         "kl": document["latent"]["kl"],
         "prior_clips": prior["clips"]["survival"]["10"],
         "prior_neutral": prior["neutral"]["survival"]["10"],
+        "prior_motion": worst[1] if (worst := worst_feature(prior["clips"])) else np.nan,
         "targets_met": sum(tile.verdict == MET for tile in judged),
         "targets": sum(tile.verdict in (MET, MISSED) for tile in judged),
     }

@@ -16,6 +16,7 @@ from tests.quick_eval import QUICK_EVAL
 from tests.toy_run import toy_task
 from vnl_mjx.cli import main
 from vnl_mjx.config.evaluation import LatentSection, VideoSection
+from vnl_mjx.evaluation.motion_statistics import MOTION_FEATURES
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator, PriorMode
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
@@ -75,7 +76,8 @@ def test_the_report_is_complete(report, run_dir):
     assert ratio["low"] <= ratio["median"] <= ratio["high"]
     assert set(document["action"]) == {"on_student_states", "on_teacher_states"}
     assert document["latent"]["latent_dim"] == len(document["latent"]["kl_per_dim"])
-    assert set(document["prior"]) == {"learned"}
+    assert set(document["prior"]) == {"learned", "student", "teacher"}
+    assert document["prior"]["teacher"]["clips"]["over_halves"].keys() == MOTION_FEATURES.keys()
     assert {"probe", "interpolation", "traversal"} <= set(document["latent"])
     page = (report / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page

@@ -107,7 +107,7 @@ def test_metrics_of_a_fixed_body(arm, arm_poses, clips):
     assert not errors["root_error_mm"].any() and not errors["root_angle_deg"].any()
     np.testing.assert_allclose(errors["joint_error_rad"], 0.1)
     motions = MotionReader(arm).of_clips(clips)
-    assert not motions.speed.any() and motions.pooled_joints.shape == (100, 4)
+    assert not motions.pooled("speed").any() and motions.pooled("joints").shape == (100, 4)
 
 
 def test_clips_of_another_kind_of_root_are_refused(arm, clips, toy_walker, tmp_path):

@@ -10,7 +10,9 @@ from vnl_mjx.evaluation.motion_statistics import (
     Motions,
     compare_motions,
     diversity,
+    half_distances,
     histogram_overlap,
+    worst_feature,
 )
 from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
 
@@ -42,11 +44,13 @@ def standing(toy_walker, num_frames: int) -> np.ndarray:
 def moving(num: int = 400, seed: int = 0) -> Motions:
     """Three trajectories of two joints, drawn."""
     rng = np.random.default_rng(seed)
+    joints = tuple(rng.normal(size=(num, 2)) * [0.3, 0.1] for _ in range(3))
     return Motions(
-        joints=tuple(rng.normal(size=(num, 2)) * [0.3, 0.1] for _ in range(3)),
-        speed=rng.gamma(2.0, 0.1, 3 * num),
-        turning_rate=rng.normal(size=3 * num),
-        torso_height=rng.normal(0.07, 0.002, 3 * num),
+        joints=joints,
+        joint_velocities=tuple(RATE * np.diff(angles, axis=0) for angles in joints),
+        speed=tuple(rng.gamma(2.0, 0.1, (3, num))),
+        turning_rate=tuple(rng.normal(size=(3, num))),
+        torso_height=tuple(rng.normal(0.07, 0.002, (3, num))),
         rate_hz=RATE,
     )
 
@@ -62,27 +66,27 @@ def test_speed_turning_and_height_of_a_circle(reader, toy_walker, pitch):
     motions = reader([qpos], RATE)
     # a chord of 0.1 s is shorter than its arc by this factor
     chord = np.sin(rate * 0.05) / (rate * 0.05)
-    np.testing.assert_allclose(motions.speed, radius * rate * chord, rtol=1e-6)
+    np.testing.assert_allclose(motions.pooled("speed"), radius * rate * chord, rtol=1e-6)
     # however far the head is raised
-    np.testing.assert_allclose(motions.turning_rate, rate, rtol=1e-6)
+    np.testing.assert_allclose(motions.pooled("turning_rate"), rate, rtol=1e-6)
     torso = 0.03 + 0.06 * np.cos(pitch)  # the toy's torso is 6 cm above its root
-    np.testing.assert_allclose(motions.torso_height, torso, atol=1e-6)
-    assert len(motions.speed) == 95 and motions.pooled_joints.shape == (100, 4)
+    np.testing.assert_allclose(motions.pooled("torso_height"), torso, atol=1e-6)
+    assert len(motions.speed[0]) == 95 and motions.pooled("joints").shape == (100, 4)
 
 
 def test_sway_within_the_window_is_smoothed_away(reader, toy_walker):
     qpos = standing(toy_walker, 60)
     qpos[:, 0] = 0.2 * np.arange(60) / RATE + 0.01 * np.sin(2 * np.pi * np.arange(60) / 5)
-    np.testing.assert_allclose(reader([qpos], RATE).speed, 0.2, rtol=1e-6)
+    np.testing.assert_allclose(reader([qpos], RATE).speed[0], 0.2, rtol=1e-6)
 
 
 def test_clips_are_read_one_by_one(reader, toy_motion):
     motions = reader.of_clips(toy_motion)
     assert [len(joints) for joints in motions.joints] == np.asarray(toy_motion.lengths).tolist()
     # five frames of each have no chord, and none leads from one clip into the next
-    assert len(motions.speed) == toy_motion.num_frames - 5 * toy_motion.num_clips
-    assert motions.speed.max() < 0.5
-    np.testing.assert_array_equal(motions.pooled_joints, np.asarray(toy_motion.joints))
+    assert len(motions.pooled("speed")) == toy_motion.num_frames - 5 * toy_motion.num_clips
+    assert motions.pooled("speed").max() < 0.5
+    np.testing.assert_array_equal(motions.pooled("joints"), np.asarray(toy_motion.joints))
 
 
 def test_a_rollout_is_read_at_the_rate_of_the_clips_while_it_lives(reader, toy_walker):
@@ -113,7 +117,7 @@ def test_a_rollout_is_read_at_the_rate_of_the_clips_while_it_lives(reader, toy_w
     motions = reader.of_rollout(rollout, RATE)
     assert motions.rate_hz == RATE
     assert [len(joints) for joints in motions.joints] == [21, 8]  # the start, then every other step
-    np.testing.assert_allclose(motions.speed, 0.3, rtol=1e-4)
+    np.testing.assert_allclose(motions.pooled("speed"), 0.3, rtol=1e-4)
     # clips of a higher rate cannot make steps
     assert len(reader.of_rollout(rollout, 400.0).joints[0]) == 41
 
@@ -135,8 +139,8 @@ def test_what_is_moved_is_as_far_as_it_was_moved():
     moved = replace(
         data,
         joints=tuple(joints + np.array([0.2, 0.0]) for joints in data.joints),
-        torso_height=data.torso_height - 0.01,
-        speed=3.0 * data.speed,
+        torso_height=tuple(heights - 0.01 for heights in data.torso_height),
+        speed=tuple(3.0 * speeds for speeds in data.speed),
     )
     figures = compare_motions(moved, data, ("hip", "knee"))
     assert figures["torso_height"]["wasserstein"] == pytest.approx(0.01)
@@ -168,6 +172,38 @@ def test_diversity_is_the_distance_of_the_trajectories():
     assert diversity(replace(motions, joints=(still[0], still[1][:24]))) is None
 
 
+def walks(reader, toy_walker, speeds: list[float]) -> Motions:
+    """One trajectory of three seconds at each speed, whose joints swing as fast."""
+    time, qpos = np.arange(150) / RATE, []
+    for speed in speeds:
+        pose = standing(toy_walker, 150)
+        pose[:, 0] += speed * time
+        pose[:, 7:] += 0.2 * np.sin(20.0 * speed * time)[:, None]
+        qpos.append(pose)
+    return reader(qpos, RATE)
+
+
+def test_what_stays_still_is_farther_away_than_half_of_the_data(reader, toy_walker):
+    speeds = np.linspace(0.1, 0.4, 24)
+    data = walks(reader, toy_walker, speeds.tolist())
+    halves = half_distances(data)
+    assert halves == half_distances(data)  # the seed decides
+    # Halves of 24 evenly spaced numbers that are 0.013 m/s apart.
+    half_speed = halves["speed"]
+    assert half_speed and 0.003 < half_speed < 0.06
+    assert halves["turning_rate"] is None  # nobody turns
+    alike = walks(reader, toy_walker, (speeds[:-1] + 0.006).tolist())
+    found = compare_motions(alike, data, halves=halves)["over_halves"]
+    assert found["turning_rate"] is None and max(found["speed"], found["joint_velocities"]) < 1.0
+    frozen = compare_motions(reader([standing(toy_walker, 150)] * 24, RATE), data, halves=halves)
+    assert frozen["over_halves"]["speed"] == pytest.approx(0.25 / half_speed, rel=0.01)
+    assert frozen["over_halves"]["joint_velocities"] > 4.0
+    worst = worst_feature(frozen)
+    assert worst and worst[1] == max(r for r in frozen["over_halves"].values() if r is not None)
+    assert worst_feature(compare_motions(alike, data)) is None
+    assert set(half_distances(data.part(np.array([0]))).values()) == {None}
+
+
 def test_overlap_of_histograms():
     data = np.linspace(0.0, 1.0, 1001)
     assert histogram_overlap(data, data) == pytest.approx(1.0)
@@ -181,7 +217,7 @@ def test_overlap_of_histograms():
 
 def test_many_samples_are_thinned_evenly():
     few, many = moving(400), moving(40_000)
-    assert len(many.speed) == 120_000
+    assert len(many.pooled("speed")) == 120_000
     figures = compare_motions(many, few)
     assert figures["speed"]["mean"] == pytest.approx(0.2, rel=0.05)
     assert figures["speed"]["wasserstein"] < 0.02

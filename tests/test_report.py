@@ -217,7 +217,7 @@ def test_tiles_hold_figures_against_targets(document):
     verdict_of = {label: tile.verdict for label, tile in found.items()}
     assert found["reward ratio, student / teacher"].value == "0.981"
     assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
-    assert verdict_of["prior rollouts up at 10 s"] == verdicts.MISSED
+    assert verdict_of["prior: up at 10 s, and motion beside the clips'"] == verdicts.MISSED
     assert found["active latent dimensions"].value == "28 of 32"
     worse = example_document(6, offset=-0.1)
     assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
@@ -233,8 +233,30 @@ def test_shorter_prior_rollouts_are_judged_by_their_end(document):
     for starts in shorter["prior"].values():
         for figures in starts.values():
             del figures["survival"]["10"]
+            figures["survival"]["5"] = 0.96
     tile = verdicts.tiles(shorter)[-1]
-    assert tile.label == "prior rollouts up at 5 s" and tile.verdict == verdicts.MET
+    assert tile.label.startswith("prior: up at 5 s") and tile.verdict == verdicts.MET
+
+
+def test_a_prior_has_to_stay_up_and_to_move(document):
+    judged = copy.deepcopy(document)
+    prior = judged["prior"]
+    for figures in prior["learned"].values():
+        figures["survival"]["10"] = 1.0
+        figures["over_halves"] = {"speed": 1.2, "joint_angles": 0.9, "turning_rate": None}
+    still = {"speed": 7.0, "joint_angles": 1.5, "turning_rate": None}
+    prior["zero_action"] = copy.deepcopy(prior["learned"])
+    prior["zero_action"]["clips"]["over_halves"] = still
+    prior["teacher"] = {"clips": {"over_halves": {"speed": 0.4}}}
+    tile = verdicts.tiles(judged)[-1]
+    assert tile.verdict == verdicts.MET and tile.value == "100\N{NO-BREAK SPACE}%, speed 1.2 times"
+    assert "no action at all: 100\N{NO-BREAK SPACE}%, speed 7 times" in tile.detail
+    assert "the teacher on the clips: speed 0.4 times" in tile.detail
+    prior["learned"]["clips"]["over_halves"] = still
+    assert verdicts.tiles(judged)[-1].verdict == verdicts.MISSED  # it stays up, frozen
+    prior["learned"]["clips"]["over_halves"] = {"speed": 1.0}
+    prior["learned"]["neutral"]["survival"]["10"] = 0.9
+    assert verdicts.tiles(judged)[-1].verdict == verdicts.MISSED
 
 
 def test_every_metric_has_its_table():

@@ -1,7 +1,7 @@
 """How a set of motions compares with recorded ones, where no frame of one belongs to a frame of the other."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.kinematics import Kinematics
+from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import matrix, rotation_between
 from vnl_mjx.walkers.layout import Layout
@@ -22,30 +23,47 @@ _BINS = 50  # of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
 _MAX_TRAJECTORIES = 64  # that are compared pair by pair
 _MIN_COMMON_SECONDS = 0.5  # of a pair
+_HALVINGS = 8  # of the data, drawn, whose distances are averaged
+# What motions are compared by: key of `compare_motions`, and the field of `Motions` that it is of.
+MOTION_FEATURES = {
+    "speed": "speed",
+    "turning_rate": "turning_rate",
+    "torso_height": "torso_height",
+    "joint_angles": "joints",
+    "joint_velocities": "joint_velocities",
+}
 
 
 @dataclass(frozen=True)
 class Motions:
-    """Trajectories, and what is measured on them, pooled.
+    """Trajectories, and what is measured on them: of each field but the rate, one array per trajectory.
 
     Attributes:
-        joints: [frame, joint] of each trajectory, radians.
-        speed: [sample] horizontal speed of the root, m/s.
-        turning_rate: [sample] of the root about the vertical, rad/s, positive to the left.
-        torso_height: [sample] of the root body over the floor, metres.
+        joints: [frame, joint], radians.
+        joint_velocities: [frame - 1, joint], rad/s.
+        speed: [chord] horizontal speed of the root, m/s.
+        turning_rate: [chord] of the root about the vertical, rad/s, positive to the left.
+        torso_height: [frame] of the root body over the floor, metres.
         rate_hz: frames per second.
     """
 
     joints: tuple[np.ndarray, ...]
-    speed: np.ndarray
-    turning_rate: np.ndarray
-    torso_height: np.ndarray
+    joint_velocities: tuple[np.ndarray, ...]
+    speed: tuple[np.ndarray, ...]
+    turning_rate: tuple[np.ndarray, ...]
+    torso_height: tuple[np.ndarray, ...]
     rate_hz: float
 
-    @property
-    def pooled_joints(self) -> np.ndarray:
-        """Joint angles of all trajectories, [sample, joint]."""
-        return np.concatenate(self.joints)
+    def pooled(self, name: str) -> np.ndarray:
+        """A field of all trajectories, [sample, ...]."""
+        return np.concatenate(getattr(self, name))
+
+    def part(self, chosen: np.ndarray) -> "Motions":
+        """Some of the trajectories, by index."""
+        fields = {
+            name: tuple(getattr(self, name)[i] for i in chosen) for name in MOTION_FEATURES.values()
+        }
+        return Motions(**fields, rate_hz=self.rate_hz)
 
 
 class MotionReader:
@@ -77,11 +95,14 @@ class MotionReader:
             *(_chords(qpos, self._layout, rate_hz) for qpos in trajectories), strict=True
         )
         heights = self._kinematics(np.concatenate(trajectories)).positions[:, self._root_body, 2]
+        stops = np.cumsum([len(qpos) for qpos in trajectories])[:-1]
+        joints = tuple(qpos[:, self._layout.joint_qpos] for qpos in trajectories)
         return Motions(
-            joints=tuple(qpos[:, self._layout.joint_qpos] for qpos in trajectories),
-            speed=np.concatenate(speeds),
-            turning_rate=np.concatenate(turns),
-            torso_height=heights - self._floor_height,
+            joints=joints,
+            joint_velocities=tuple(np.diff(angles, axis=0) * rate_hz for angles in joints),
+            speed=speeds,
+            turning_rate=turns,
+            torso_height=tuple(np.split(heights - self._floor_height, stops)),
             rate_hz=rate_hz,
         )
 
@@ -102,41 +123,71 @@ def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarra
 
 
 def compare_motions(
-    motions: Motions, data: Motions, joint_names: Sequence[str] = ()
+    motions: Motions,
+    data: Motions,
+    joint_names: Sequence[str] = (),
+    halves: Mapping[str, float | None] | None = None,
 ) -> dict[str, Any]:
     """Distances of distributions, and how varied the motions are beside `data`, JSON-able.
 
     Returns:
-        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m) and `joint_angles` (radians; means over
-        joints) the mean of both sides, their 1-Wasserstein distance and the overlap of their histograms
-        in [0, 1]; `joint_variance_reached`, the share of the data's variance of joint angles that the
-        motions have too; `diversity`. None where there is nothing to measure.
+        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m), `joint_angles` (rad) and
+        `joint_velocities` (rad/s; both: means over joints) the mean of both sides, their 1-Wasserstein
+        distance and the overlap of their histograms in [0, 1]; `joint_variance_reached`, the share of the
+        data's variance of joint angles that the motions have too; `diversity`; with `halves` (of
+        `half_distances`) `over_halves`, the distance of each feature over the one there. None where there is
+        nothing to measure.
     """
-    scalars = {
-        name: _distances(getattr(motions, name), getattr(data, name))
-        for name in ("speed", "turning_rate", "torso_height")
+    found = {
+        name: _feature_distances(motions, data, field) for name, field in MOTION_FEATURES.items()
     }
-    joints, data_joints = _thinned(motions.pooled_joints), _thinned(data.pooled_joints)
-    per_joint = [_distances(*pair) for pair in zip(joints.T, data_joints.T, strict=True)]
-    angles: dict[str, Any] = {
-        key: float(np.array([joint[key] for joint in per_joint], float).mean())
-        for key in per_joint[0]
-    }
+    per_joint = found["joint_angles"].pop("per_joint")
+    found["joint_velocities"].pop("per_joint")
     if joint_names:
-        angles["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
+        found["joint_angles"]["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
+    joints, data_joints = (_thinned(side.pooled("joints")) for side in (motions, data))
     # a joint that varies more than the data's does not make up for one that is still
     wanted = data_joints.var(axis=0)
     reached = float(np.minimum(joints.var(axis=0), wanted).sum())
     own, datas = diversity(motions), diversity(data)
+    more = {}
+    if halves is not None:
+        ratios = {
+            name: _ratio(found[name]["wasserstein"], halves[name]) for name in MOTION_FEATURES
+        }
+        more = {"over_halves": ratios}
     return {
-        **scalars,
-        "joint_angles": angles,
-        "speed_ratio": _ratio(scalars["speed"]["mean"], scalars["speed"]["data_mean"]),
+        **found,
+        "speed_ratio": _ratio(found["speed"]["mean"], found["speed"]["data_mean"]),
         "joint_variance_reached": _ratio(reached, float(wanted.sum())),
         "diversity": own,
         "data_diversity": datas,
         "diversity_ratio": _ratio(own, datas),
+        **more,
     }
+
+
+def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
+    """1-Wasserstein distance of each of `MOTION_FEATURES` between two halves of the trajectories.
+
+    The mean over some halvings, drawn with `seed`: how far apart two sets of motions of one source are.
+    None where it cannot be told: fewer than two trajectories, or no difference.
+    """
+    rng, count = np.random.default_rng(seed), len(data.joints)
+    found: dict[str, list[float]] = {name: [] for name in MOTION_FEATURES}
+    for _ in range(_HALVINGS if count > 1 else 0):
+        order = rng.permutation(count)
+        sides = data.part(order[: count // 2]), data.part(order[count // 2 :])
+        for name, field in MOTION_FEATURES.items():
+            distance = _feature_distances(*sides, field)["wasserstein"]
+            found[name] += [] if distance is None else [distance]
+    return {name: float(np.mean(own)) or None if own else None for name, own in found.items()}
+
+
+def worst_feature(figures: Mapping[str, Any]) -> tuple[str, float] | None:
+    """The feature of `over_halves` that is farthest from the data, and its value; None: not measured."""
+    ratios = {name: r for name, r in figures.get("over_halves", {}).items() if r is not None}
+    return max(ratios.items(), key=lambda item: item[1]) if ratios else None
 
 
 def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -164,6 +215,19 @@ def diversity(motions: Motions) -> float | None:
     pairs = itertools.combinations((lasting[i] for i in chosen), 2)
     common = ((a, b, min(len(a), len(b))) for a, b in pairs)
     return float(np.mean([np.sqrt(np.mean((a[:n] - b[:n]) ** 2)) for a, b, n in common]))
+
+
+def _feature_distances(motions: Motions, data: Motions, field: str) -> dict[str, Any]:
+    """`_distances` of a field; of one with a column for each joint the mean over these, and `per_joint`."""
+    samples, datas = motions.pooled(field), data.pooled(field)
+    if samples.ndim == 1:
+        return _distances(samples, datas)
+    per_joint = [_distances(*pair) for pair in zip(samples.T, datas.T, strict=True)]
+    mean = {
+        key: mean_or_none(np.array([joint[key] for joint in per_joint], float))
+        for key in per_joint[0]
+    }
+    return {**mean, "per_joint": per_joint}
 
 
 def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]:

@@ -14,7 +14,12 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import merge
-from vnl_mjx.evaluation.motion_statistics import MotionReader, Motions, compare_motions
+from vnl_mjx.evaluation.motion_statistics import (
+    MotionReader,
+    Motions,
+    compare_motions,
+    half_distances,
+)
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
 from vnl_mjx.tasks.policies import prior_policy
@@ -140,13 +145,15 @@ def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 class PriorEvaluation:
     """Rollouts of the prior by mode and start, at the clips' rate, and the data that they are judged by.
 
-    `clips` holds the data's and, last, the neutral pose; `num_steps` an episode has that does not fall.
+    `clips` holds the data's and, last, the neutral pose; `num_steps` an episode has that does not fall;
+    `halves` says how far apart the motions of two halves of the data are.
     """
 
     clips: ReferenceClips
     rollouts: Mapping[str, Mapping[str, Rollout]]
     motions: Mapping[str, Mapping[str, Motions]]
     data: Motions
+    halves: Mapping[str, float | None]
     num_steps: int
 
     def survival_curve(self, mode: str, start: str) -> SurvivalCurve:
@@ -174,8 +181,12 @@ class PriorEvaluation:
                 for second, row in rows.items()
             },
             "seconds_alive": float(curve.share[1:].sum() / rollout.control_hz),
-            **compare_motions(self.motions[mode][start], self.data, self.clips.joint_names),
+            **self.compared(self.motions[mode][start]),
         }
+
+    def compared(self, motions: Motions) -> dict[str, Any]:
+        """`compare_motions` of any motions with the data."""
+        return compare_motions(motions, self.data, self.clips.joint_names, self.halves)
 
 
 class PriorEvaluator:
@@ -239,7 +250,8 @@ class PriorEvaluator:
             mode: {s: self.reader.of_rollout(r, self.clips.rate_hz) for s, r in starts.items()}
             for mode, starts in rollouts.items()
         }
-        return PriorEvaluation(self.clips, rollouts, motions, self._data, num_steps)
+        halves = half_distances(self._data)
+        return PriorEvaluation(self.clips, rollouts, motions, self._data, halves, num_steps)
 
     def _episodes(self, start: str, num_episodes: int, seed: int) -> Episodes:
         """From the neutral pose, or going round the clips in drawn order, each at a drawn frame."""

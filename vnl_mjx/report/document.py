@@ -25,7 +25,7 @@ _SECTIONS: dict[str, type] = {
     "metrics": dict,  # name to "label", "unit", "better"
     "action": dict,  # "on_student_states", "on_teacher_states"
     "latent": dict,
-    "prior": dict,  # mode to start to figures of prior rollouts
+    "prior": dict,  # mode to start to figures of prior rollouts; of "teacher" and "student" their motion
     "alarms": list,  # each with "what", "found", "change"
 }
 _BETTER = ("higher", "lower", None)

@@ -10,7 +10,6 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
 from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip
-from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
@@ -19,7 +18,12 @@ from vnl_mjx.report.document import metric_label
 from vnl_mjx.report.pictures import curves, errors, latent
 from vnl_mjx.report.pictures.style import Estimates, Picture, quantity
 from vnl_mjx.report.results import LatentResults, Rollouts
-from vnl_mjx.report.verdicts import PRIOR_SECONDS, START_WORDS, TARGET_REWARD_RATIO
+from vnl_mjx.report.verdicts import (
+    PRIOR_SECONDS,
+    START_WORDS,
+    TARGET_PRIOR_SURVIVAL,
+    TARGET_REWARD_RATIO,
+)
 from vnl_mjx.walkers.walker import Walker
 
 Figures = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
@@ -194,7 +198,7 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         found_curves = {mode: found.survival_curve(mode, start) for mode in found.rollouts}
         alive = {m: Estimates(c.share, c.low, c.high) for m, c in found_curves.items()}
         seconds = next(iter(found_curves.values())).seconds
-        target = (PRIOR_SECONDS, PRIOR_SURVIVAL_ALARM) if seconds[-1] >= PRIOR_SECONDS else None
+        target = (PRIOR_SECONDS, TARGET_PRIOR_SURVIVAL) if seconds[-1] >= PRIOR_SECONDS else None
         words = START_WORDS[start]
         drawn[f"prior/survival_{start}"] = curves.survival_curves(seconds, alive, words, target)
     for name, label, factor in (
@@ -202,10 +206,9 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
         ("torso_height", "height of the torso, mm", 1000.0),
     ):
         values = {
-            mode: factor * getattr(motions["clips"], name)
-            for mode, motions in found.motions.items()
+            mode: factor * motions["clips"].pooled(name) for mode, motions in found.motions.items()
         }
-        data = factor * getattr(found.data, name)
+        data = factor * found.data.pooled(name)
         if np.nanstd(np.concatenate([data, *values.values()])) > 0:  # 0 without a free root
             drawn[f"prior/{name}"] = curves.against_data(values, data, label)
     return drawn

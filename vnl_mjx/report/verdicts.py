@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vnl_mjx.evaluation.latent.alarms import PRIOR_SURVIVAL_ALARM
+from vnl_mjx.evaluation.motion_statistics import worst_feature
 from vnl_mjx.report.document import Document, main_acting, main_policy, metrics_of
 from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
@@ -12,12 +12,22 @@ from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"
 TARGET_REWARD_RATIO = 0.97
 TARGET_ACTION_R2 = 0.9
+# The prior stays up and moves as the clips do: each feature of motion is no farther from theirs than so many
+# times the distance between two halves of the clips. A policy that does nothing stays up, and fails by this.
+TARGET_PRIOR_SURVIVAL = 0.95
+MOTION_LIMIT = 2.0
 PRIOR_SECONDS = 10.0
 # Of the prior rollouts the headline is the one that a controller would reuse.
 PRIOR_MODE = "learned"
 # A student is as good as its teacher within this much of a share of episodes, or of an error.
 _SURVIVAL_MARGIN = 0.02
 _ERROR_FACTOR = 1.25
+# What the prior is held against in its tile.
+_BESIDE_PRIOR = {
+    "zero_action": "no action at all",
+    "random_latent": "random latents",
+    "teacher": "the teacher on the clips",
+}
 START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 
@@ -95,24 +105,40 @@ def _latent(document: Document) -> Tile:
 
 
 def _prior(document: Document) -> Tile:
-    starts = document["prior"].get(PRIOR_MODE) or {}
+    prior = document["prior"]
+    starts = prior.get(PRIOR_MODE) or {}
     measured = [s for figures in starts.values() for s in figures["survival"]]
     second = max((s for s in measured if float(s) <= PRIOR_SECONDS), key=float, default=None)
-    label = f"prior rollouts up at {second or f'{PRIOR_SECONDS:g}'} s"
+    label = f"prior: up at {second or f'{PRIOR_SECONDS:g}'} s, and motion beside the clips'"
     if second is None:
         return Tile(label, NOTHING, verdict=UNMEASURED)
-    found = {START_WORDS.get(s, s): figures["survival"][second] for s, figures in starts.items()}
-    (start, share), *others = found.items()
-    first = next(iter(starts.values()))
-    ends = (first.get("survival_interval") or {}).get(second) or {}
-    parts = [f"from {start}", _interval(ends, percent)]
-    parts += [f"from {name}: {percent(value)}" for name, value in others]
-    nothing = document["prior"].get("zero_action")
-    if nothing and nothing.keys() == starts.keys():
-        shares = " and ".join(percent(nothing[s]["survival"][second]) for s in starts)
-        parts.append(f"no action at all: {shares}")
-    detail, target = "; ".join(filter(None, parts)), f"at least {percent(PRIOR_SURVIVAL_ALARM)}"
-    return _tile(label, share, percent, detail, target, PRIOR_SURVIVAL_ALARM)
+    shares = {start: figures["survival"][second] for start, figures in starts.items()}
+    (start, share), *others = shares.items()
+    figures = starts[start]
+    ends = (figures.get("survival_interval") or {}).get(second) or {}
+    parts = [f"from {START_WORDS.get(start, start)}", _interval(ends, percent)]
+    parts += [f"from {START_WORDS.get(s, s)}: {percent(value)}" for s, value in others]
+    for name, words in _BESIDE_PRIOR.items():
+        other = (prior.get(name) or {}).get(start) or {}
+        up = (other.get("survival") or {}).get(second)
+        found = [percent(up) if up is not None else "", _farthest(other)]
+        if any(found):
+            parts.append(f"{words}: {', '.join(filter(None, found))}")
+    target = (
+        f"at least {percent(TARGET_PRIOR_SURVIVAL)} from each start; at most {MOTION_LIMIT:g} times"
+    )
+    worst = worst_feature(figures)
+    is_met = min(shares.values()) >= TARGET_PRIOR_SURVIVAL and (
+        not worst or worst[1] <= MOTION_LIMIT
+    )
+    value = ", ".join(filter(None, [percent(share), _farthest(figures)]))
+    return Tile(label, value, "; ".join(filter(None, parts)), target, MET if is_met else MISSED)
+
+
+def _farthest(figures: Mapping[str, Any]) -> str:
+    """The feature of motion that is farthest from the clips', in words; empty where none was measured."""
+    worst = worst_feature(figures)
+    return f"{worst[0].replace('_', ' ')} {number(worst[1], 2)} times" if worst else ""
 
 
 def _tile(

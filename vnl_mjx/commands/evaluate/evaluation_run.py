@@ -91,6 +91,7 @@ class EvaluationRun:
         with frame_progress(self.console, "control steps") as progress:
             evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
             self.prior = self._play_prior(evaluator, progress)
+        self._reader = evaluator.reader
         with self.console.status("measuring"):
             self.figures = {
                 policy.name: {
@@ -139,7 +140,7 @@ class EvaluationRun:
             for name in (STUDENT, TEACHER)
         }
         sampled = self.rollouts[TEACHER].get(SAMPLED)
-        prior = {} if self.prior is None else self.prior.summary()
+        prior = {} if self.prior is None else self.prior.summary() | self._followed(self.prior)
         # of the episodes from the clips that stand at the end, at the learned deviation
         of_clips = prior[PRIOR_MODE]["clips"] if PRIOR_MODE in prior else None
         survival = of_clips and of_clips["survival"][f"{of_clips['seconds']:g}"]
@@ -199,6 +200,16 @@ class EvaluationRun:
             seed=self.config.eval_config.seed,
             progress=partial(progress, "prior"),
         )
+
+    def _followed(self, prior: PriorEvaluation) -> dict[str, Any]:
+        """How those move who follow the clips, in the form of the rollouts that do not."""
+        return {
+            name: {
+                "clips": prior.compared(self._reader.of_rollout(ways[self.how], self.clips.rate_hz))
+            }
+            for name, ways in self.rollouts.items()
+            if name in (TEACHER, STUDENT)
+        }
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)

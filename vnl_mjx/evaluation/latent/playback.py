@@ -136,7 +136,7 @@ def motion_metrics(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any
     return {
         "seconds": (rollout.valid.sum(axis=0) / rollout.control_hz).tolist(),
         "fell": (steps.terminated & steps.alive).any(axis=0).tolist(),
-        "speed": [mean_or_none(motion.speed) for motion in motions],
-        "turning_rate": [mean_or_none(motion.turning_rate) for motion in motions],
-        "torso_height": [mean_or_none(motion.torso_height) for motion in motions],
+        "speed": [mean_or_none(motion.pooled("speed")) for motion in motions],
+        "turning_rate": [mean_or_none(motion.pooled("turning_rate")) for motion in motions],
+        "torso_height": [mean_or_none(motion.pooled("torso_height")) for motion in motions],
     }
