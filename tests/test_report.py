@@ -250,8 +250,8 @@ def test_a_prior_has_to_stay_up_and_to_move(document):
     prior["teacher"] = {"clips": {"over_halves": {"speed": 0.4}}}
     tile = verdicts.tiles(judged)[-1]
     assert tile.verdict == verdicts.MET and tile.value == "100\N{NO-BREAK SPACE}%, speed 1.2 times"
-    assert "no action at all: 100\N{NO-BREAK SPACE}%, speed 7 times" in tile.detail
-    assert "the teacher on the clips: speed 0.4 times" in tile.detail
+    assert "no action at all: 100\N{NO-BREAK SPACE}%, speed 7.0 times" in tile.detail
+    assert "the teacher on the clips: speed 0.40 times" in tile.detail
     prior["learned"]["clips"]["over_halves"] = still
     assert verdicts.tiles(judged)[-1].verdict == verdicts.MISSED  # it stays up, frozen
     prior["learned"]["clips"]["over_halves"] = {"speed": 1.0}
