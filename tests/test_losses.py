@@ -68,7 +68,7 @@ def test_total_is_the_weighted_sum_of_reduced_parts():
     learner = Learner(
         {name: schedules.constant(weight) for name, weight in weights.items()},
         Adam(1.0),
-        schedules.LearningRate(ScheduleSection(1e-3)),
+        schedules.LearningRate(ScheduleSection(1e-3), 100),
         num_envs=3,
         unroll_length=2,
         segment_length=2,
@@ -98,9 +98,9 @@ def test_shapes_that_would_broadcast_are_refused():
 
 def test_linear_schedule_counts_environment_steps():
     value = schedules.linear(1.0, 0.1, 100, 200)
-    configured = schedules.schedule(ScheduleSection(0.1, 1.0, 100, 200))
+    configured = schedules.schedule(ScheduleSection(0.1, 1.0, 100, 200), 200)
     for step in (0.0, 120.0, 300.0):
         assert configured(jnp.float32(step)) == value(jnp.float32(step))
-    assert schedules.schedule(ScheduleSection(0.1))(jnp.float32(0)) == jnp.float32(0.1)
+    assert schedules.schedule(ScheduleSection(0.1), 200)(jnp.float32(0)) == jnp.float32(0.1)
     found = [float(value(jnp.float32(step))) for step in (0, 100, 150, 200, 1e9)]
     np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)

@@ -192,7 +192,7 @@ def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
 def test_the_adaptive_learning_rate_by_hand():
     """More than twice the target shortens the step, less than half of it lengthens it, else it stays."""
     section = AdaptiveRateSection(target_kl=0.02, lowest=1e-5, highest=1e-2)
-    rate = LearningRate(ScheduleSection(1e-3), section)
+    rate = LearningRate(ScheduleSection(1e-3), 100, section)
     adapted = lambda now, kl: rate.adapted(now, {"policy_kl": kl})  # noqa: E731
     for kl, expected in ((0.041, 1e-3 / 1.5), (0.009, 1.5e-3), (0.02, 1e-3)):
         np.testing.assert_allclose(adapted(np.float32(1e-3), np.float32(kl)), expected, rtol=1e-5)

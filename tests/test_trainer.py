@@ -67,7 +67,7 @@ class Walk(Trainer):
     """Learns the goal, which is the trainer's data, whatever it visits; counts its traces."""
 
     def __init__(self, goal: float):
-        rate = schedules.LearningRate(ScheduleSection(0.25))
+        rate = schedules.LearningRate(ScheduleSection(0.25), 100)
         learner = Learner(
             {"distance": schedules.constant(1.0)}, Descent(), rate, NUM_ENVS, UNROLL, 1, 2, 1
         )
@@ -169,7 +169,7 @@ def learn_rows(rows: Rows, num_envs: int = 12, segments: int = 4, epochs: int = 
     learner = Learner(
         {"row": schedules.constant(-1.0)},
         Descent(),
-        schedules.LearningRate(ScheduleSection(1.0)),
+        schedules.LearningRate(ScheduleSection(1.0), 100),
         num_envs,
         1,
         1,
@@ -222,11 +222,14 @@ def values(schedule: schedules.Schedule) -> list[float]:
 
 
 def test_a_weight_is_constant_or_goes_along_a_line():
-    assert values(schedules.schedule(ScheduleSection(0.5))) == [0.5] * 5
+    assert values(schedules.schedule(ScheduleSection(0.5), 200)) == [0.5] * 5
     rising = ScheduleSection(1.0, start=0.0, start_step=100, end_step=200)
-    assert values(schedules.schedule(rising)) == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert values(schedules.schedule(rising, 400)) == [0.0, 0.0, 0.5, 1.0, 1.0]
     falling = ScheduleSection(0.0, start=4.0, start_step=100, end_step=200)
-    assert values(schedules.schedule(falling)) == [4.0, 4.0, 2.0, 0.0, 0.0]
+    assert values(schedules.schedule(falling, 400)) == [4.0, 4.0, 2.0, 0.0, 0.0]
+    # up to 1, a share of the run's steps
+    shares = ScheduleSection(0.0, start=4.0, start_step=0.5, end_step=1)
+    assert values(schedules.schedule(shares, 200)) == [4.0, 4.0, 2.0, 0.0, 0.0]
 
 
 def numbered(num_steps: int, num_envs: int, num_segments: int) -> Segment:

@@ -14,25 +14,34 @@ class ScheduleSection:
     Attributes:
         value: the number, in the end.
         start: the number until `start_step`; null: `value` all along.
-        start_step: environment step at which the change begins.
-        end_step: environment step from which the number is `value`.
+        start_step: environment step at which the change begins; up to 1, a share of the run's steps.
+        end_step: environment step from which the number is `value`; likewise.
     """
 
     value: float = number(0.0, ge=0)
     start: float | None = number(None, ge=0)
-    start_step: int = number(0, ge=0)
-    end_step: int = number(0, ge=0)
+    start_step: float = number(0, ge=0)
+    end_step: float = number(0, ge=0)
 
     @property
     def is_ever_positive(self) -> bool:
         """Whether the number is above 0 at some time."""
         return self.value > 0 or (self.start or 0.0) > 0
 
-    def validate(self, key: str) -> None:
+    def steps(self, num_steps: int) -> tuple[float, float]:
+        """Returns the environment steps at which the change begins and ends in a run of `num_steps`."""
+        first, last = (
+            step * num_steps if step <= 1 else step for step in (self.start_step, self.end_step)
+        )
+        return first, last
+
+    def validate(self, key: str, num_steps: int) -> None:
         """Raises UserError, naming `key`, where the change would end before it begins."""
-        if self.start is not None and self.end_step <= self.start_step:
+        first, last = self.steps(num_steps)
+        if self.start is not None and last <= first:
             raise UserError(
-                f"{key}.end_step: expected more than start_step = {self.start_step}, found {self.end_step}"
+                f"{key}.end_step: expected more than start_step = {self.start_step:g}, found "
+                f"{self.end_step:g}"
             )
 
 
@@ -52,7 +61,7 @@ class LossTermSection:
 
 
 def check_schedules(section: Any, key: str) -> None:
-    """Validates every schedule and further loss term of a section.
+    """Validates every schedule and further loss term of a section that has `num_steps`.
 
     Raises:
         UserError: a change ends before it begins, or a term names no function.
@@ -60,7 +69,7 @@ def check_schedules(section: Any, key: str) -> None:
     for item in fields(section):
         value = getattr(section, item.name)
         if isinstance(value, ScheduleSection):
-            value.validate(f"{key}.{item.name}")
+            value.validate(f"{key}.{item.name}", section.num_steps)
         if isinstance(value, dict):
             for name, term in value.items():
                 if not term.function:
@@ -68,4 +77,4 @@ def check_schedules(section: Any, key: str) -> None:
                         f"{key}.{item.name}.{name}.function: expected the path of a function "
                         "(my_lab.losses:smoothness), found nothing"
                     )
-                term.weight.validate(f"{key}.{item.name}.{name}.weight")
+                term.weight.validate(f"{key}.{item.name}.{name}.weight", section.num_steps)

@@ -58,7 +58,7 @@ def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def user_terms(
-    sections: Mapping[str, LossTermSection], key: str, built_in: Collection[str]
+    sections: Mapping[str, LossTermSection], key: str, built_in: Collection[str], num_steps: int
 ) -> tuple[dict[str, LossTerm], dict[str, Schedule]]:
     """Returns the functions and the weights of the loss terms that a configuration names.
 
@@ -66,6 +66,7 @@ def user_terms(
         sections: by name.
         key: of the configuration, for messages.
         built_in: names of the loss's own terms.
+        num_steps: environment steps of the run.
 
     Raises:
         UserError: a function cannot be found, or a name is one of `built_in`.
@@ -76,7 +77,7 @@ def user_terms(
         name: partial(load_object(section.function, f"{key}.{name}.function"), **section.arguments)
         for name, section in sections.items()
     }
-    return terms, {name: schedule(section.weight) for name, section in sections.items()}
+    return terms, {name: schedule(item.weight, num_steps) for name, item in sections.items()}
 
 
 def _latent_statistics(output: VaeOutput) -> dict[str, jax.Array]:

@@ -104,22 +104,23 @@ class Ppo(Trainer):
         if config.action_repeat > 1:
             env = RepeatedAction(env, config.action_repeat)
         self.model, self.config, self._guide = model, config, guide
+        num_steps = config.num_steps
         weights = {
             "policy": constant(1.0),
             "value": constant(config.value_weight),
-            "negative_entropy": schedule(config.entropy),
-            "latent_kl": schedule(config.latent_kl),
-            "latent_ar1_kl": schedule(config.latent_ar1_kl),
-            "action_std_distance": schedule(config.action_std),
+            "negative_entropy": schedule(config.entropy, num_steps),
+            "latent_kl": schedule(config.latent_kl, num_steps),
+            "latent_ar1_kl": schedule(config.latent_ar1_kl, num_steps),
+            "action_std_distance": schedule(config.action_std, num_steps),
         }
         if guide is not None:
-            weights["guidance"] = schedule(config.guidance)
-        self._terms, extra = user_terms(config.loss_terms, "ppo.loss_terms", weights)
+            weights["guidance"] = schedule(config.guidance, num_steps)
+        self._terms, extra = user_terms(config.loss_terms, "ppo.loss_terms", weights, num_steps)
         weights |= extra
         learner = Learner(
             weights,
             ActorCriticAdam(config.max_grad_norm, config.value_learning_rate),
-            LearningRate(config.learning_rate, config.adaptive_rate),
+            LearningRate(config.learning_rate, num_steps, config.adaptive_rate),
             num_envs=config.num_envs,
             unroll_length=config.unroll_length,
             segment_length=config.unroll_length,

@@ -30,20 +30,22 @@ def linear(start: float, end: float, start_step: float, end_step: float) -> Sche
     return value
 
 
-def schedule(section: ScheduleSection) -> Schedule:
-    """Returns the schedule that a configuration describes."""
+def schedule(section: ScheduleSection, num_steps: int) -> Schedule:
+    """Returns the schedule that a configuration describes, in a run of `num_steps` environment steps."""
     if section.start is None:
         return constant(section.value)
-    return linear(section.start, section.value, section.start_step, section.end_step)
+    return linear(section.start, section.value, *section.steps(num_steps))
 
 
 class LearningRate:
     """A learning rate that follows a schedule, or adapts to how far an update moves the policy."""
 
-    def __init__(self, section: ScheduleSection, adaptive: AdaptiveRateSection | None = None):
+    def __init__(
+        self, section: ScheduleSection, num_steps: int, adaptive: AdaptiveRateSection | None = None
+    ):
         """Takes the schedule and, where the rate adapts, how; it then starts at the schedule's value."""
         self.initial = section.value
-        self._schedule = schedule(section)
+        self._schedule = schedule(section, num_steps)
         self._adaptive = adaptive if adaptive and adaptive.target_kl is not None else None
 
     def at(self, env_steps: jax.Array, rate: jax.Array) -> jax.Array:

@@ -55,15 +55,20 @@ class VaeDistillation(Trainer):
                 f"multiple of {config.segment_length=}"
             )
         self.student, self.config = student, config
-        weights = {"action_mse": constant(config.action_weight), "kl": schedule(config.kl_weight)}
-        terms, extra = user_terms(config.loss_terms, "training_config.loss_terms", weights)
+        num_steps = config.num_steps
+        weights = {
+            "action_mse": constant(config.action_weight),
+            "kl": schedule(config.kl_weight, num_steps),
+        }
+        key = "training_config.loss_terms"
+        terms, extra = user_terms(config.loss_terms, key, weights, num_steps)
         weights |= extra
         self._loss = distillation_loss(student, terms)
-        self._teacher_fraction = schedule(config.teacher_fraction)
+        self._teacher_fraction = schedule(config.teacher_fraction, num_steps)
         learner = Learner(
             weights,
             Adam(config.max_grad_norm),
-            LearningRate(config.learning_rate),
+            LearningRate(config.learning_rate, num_steps),
             num_envs=config.num_envs,
             unroll_length=config.unroll_length,
             segment_length=config.segment_length,
