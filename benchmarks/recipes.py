@@ -119,7 +119,7 @@ def row(document: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, flo
     return {
         "env_steps": updates * per_update,
         "gradient_steps": updates * batches * config["num_epochs"],
-        "reward_ratio": differences["held_out"]["reward_ratio_of_means"]["mean"],
+        "reward_ratio": differences["held_out"]["reward_ratio"]["mean"],
         "survival": sets["student"]["survival"]["mean"],
         "root_error_ratio": sets["student"]["root_error_mm"]["mean"]
         / sets["teacher"]["root_error_mm"]["mean"],

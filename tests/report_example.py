@@ -34,7 +34,7 @@ def example_document(num_clips=28, seed=0, sampled=True, names=None, offset=0.0)
         for policy, q in quality.items()
     }
     difference = {"mean": -0.01, "low": -0.02, "high": 0.004}
-    ratio = {"median": 0.981 + offset, "low": 0.966 + offset, "high": 0.99 + offset}
+    ratio = {"mean": 0.981 + offset, "low": 0.966 + offset, "high": 0.99 + offset}
     return assemble(
         made=_made(),
         settings={"episodes_per_clip": 8, "clips": "all", "prior": {"seconds": 10.0}},

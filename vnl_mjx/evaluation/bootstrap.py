@@ -7,62 +7,64 @@ Bootstrap", 2015): plain percentiles of a few clips are too narrow, as resamples
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
-Statistic = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and where it may lie; NaN: not known, as the bounds are with fewer than two clips."""
+    """A mean and where it may lie; NaN: not known, as the bounds are with fewer than two clips."""
 
     value: float
     low: float
     high: float
 
-    def as_dict(self, statistic: str = "mean") -> dict[str, float | None]:
-        """JSON-able: `statistic`, `low` and `high`; None for NaN."""
-        named = {statistic: self.value, "low": self.low, "high": self.high}
+    def as_dict(self) -> dict[str, float | None]:
+        """JSON-able: `mean`, `low` and `high`; None for NaN."""
+        named = {"mean": self.value, "low": self.low, "high": self.high}
         return {name: value if np.isfinite(value) else None for name, value in named.items()}
+
+
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 def interval(
     values: np.ndarray,
     clip: np.ndarray,
-    statistic: Statistic = "mean",
     num: int = NUM_RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
+    over: np.ndarray | None = None,
 ) -> Interval:
-    """Interval of a statistic over episodes; clips are drawn with all their episodes.
+    """Interval of a mean over episodes; clips are drawn with all their episodes.
 
     It covers the truth about as often as `level` says from seven clips on; no resample of three or four
     can reach far enough (86 % in place of 95 % with four).
 
     `values` [episode] that are not finite are left out, and clips [episode] without any other. There are
-    `num` resamples; figures of the same clips are drawn alike by the same seed.
+    `num` resamples; figures of the same clips are drawn alike by the same seed. With `over` [episode] it is
+    the sum of the values over that of these.
     """
     values, clip = np.asarray(values, np.float64), np.asarray(clip)
     if values.shape != clip.shape or values.ndim != 1:
         raise ValueError(f"{values.shape=} and {clip.shape=} must be one number per episode")
     kept = np.isfinite(values)
-    order = np.argsort(values[kept], kind="stable")
-    values = values[kept][order]
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan)
-    names, member = np.unique(clip[kept][order], return_inverse=True)
-    once = _statistic(values, member, np.ones((1, len(names)), int), statistic)
+    if not kept.any():
+        return UNKNOWN
+    names, member = np.unique(clip[kept], return_inverse=True)
+    sums = np.bincount(member, weights=values[kept])
+    sizes = np.bincount(member, weights=None if over is None else over[kept])
+    value = float(sums.sum() / sizes.sum())
     if len(names) < 2:
-        return Interval(float(once[0]), np.nan, np.nan)
-    resampled = _statistic(values, member, draws(len(names), num, seed), statistic)
+        return Interval(value, np.nan, np.nan)
+    drawn = draws(len(names), num, seed)
     tail = _expanded_tail(len(names), level)
-    low, high = np.quantile(resampled, [tail, 1.0 - tail])
-    return Interval(float(once[0]), float(low), float(high))
+    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [tail, 1.0 - tail])
+    return Interval(value, float(low), float(high))
 
 
 def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0) -> Interval:
@@ -70,10 +72,19 @@ def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: i
     return interval(np.subtract(values, others), clip, seed=seed)
 
 
-def median_of_clips(value: dict[int, float | None], seed: int = 0) -> Interval:
-    """Median over clips of one value each, such as a ratio; None is left out."""
-    numbers = np.array([*value.values()], np.float64)  # NaN for None
-    return interval(numbers, np.arange(len(numbers)), "median", seed=seed)
+def ratio_of_means(
+    values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0
+) -> Interval:
+    """The mean of `values` over that of `others`, of the same clips and starts, [episode] each.
+
+    Unknown where one is not finite, and where a mean of `others` is not above 0: a ratio then does not tell
+    which is better. Its bounds are, where those of some clips are not.
+    """
+    if not (np.isfinite(values).all() and np.isfinite(others).all() and others.mean() > 0):
+        return UNKNOWN
+    found = interval(values, clip, seed=seed, over=others)
+    smallest = min(others[clip == own].sum() for own in np.unique(clip))
+    return found if smallest > 0 else Interval(found.value, np.nan, np.nan)
 
 
 def _expanded_tail(num_clips: int, level: float) -> float:
@@ -87,22 +98,3 @@ def draws(num_clips: int, num: int, seed: int) -> np.ndarray:
     """How often each resample holds each clip, int [resample, clip]; kept for the next figure."""
     even = np.full(num_clips, 1.0 / num_clips)
     return np.random.default_rng(seed).multinomial(num_clips, even, size=num)
-
-
-def _statistic(
-    values: np.ndarray, member: np.ndarray, drawn: np.ndarray, statistic: Statistic
-) -> np.ndarray:
-    """Of each resample, [resample].
-
-    `values` [episode] are ascending, `member` is the column of each one's clip in `drawn`, int
-    [resample, clip], how often each was drawn.
-    """
-    if statistic == "mean":
-        sums, counts = (np.bincount(member, weights=w) for w in (values, None))
-        return (drawn @ sums) / (drawn @ counts)
-    if statistic != "median":
-        raise ValueError(f"{statistic=} must be 'mean' or 'median'")
-    up_to = np.cumsum(drawn[:, member], axis=1)  # episodes up to each value
-    middle = (up_to[:, -1:] - 1) // 2, up_to[:, -1:] // 2
-    lower, upper = (values[np.argmax(up_to > place, axis=1)] for place in middle)
-    return 0.5 * (lower + upper)

@@ -9,6 +9,7 @@ import numpy as np
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.evaluation.bootstrap import ratio_of_means
 from vnl_mjx.evaluation.contact import FootSlip, contact_agreement
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
@@ -194,21 +195,12 @@ def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def reward_ratio_by_clip(
     student: np.ndarray, teacher: np.ndarray, clip: np.ndarray
 ) -> dict[int, float | None]:
-    """Returns `reward_ratio_of_means` of each clip, of rewards [episode] of the same clips and starts."""
+    """Returns `ratio_of_means` of each clip, of rewards [episode] of the same clips and starts."""
+    own = {i: clip == i for i in np.unique(clip).tolist()}
     return {
-        own: reward_ratio_of_means(student[clip == own], teacher[clip == own])
-        for own in np.unique(clip).tolist()
+        i: ratio_of_means(student[rows], teacher[rows], clip[rows]).as_dict()["mean"]
+        for i, rows in own.items()
     }
-
-
-def reward_ratio_of_means(student: np.ndarray, teacher: np.ndarray) -> float | None:
-    """Returns the student's mean reward over the teacher's; None if that is not above 0, or not finite.
-
-    Below 0, a ratio does not tell which of the two is better.
-    """
-    earned, possible = float(student.mean()), float(teacher.mean())
-    usable = np.isfinite(earned) and np.isfinite(possible) and possible > 0
-    return earned / possible if usable else None
 
 
 def _episodes(rollout: Rollout, rows: slice) -> Rollout:

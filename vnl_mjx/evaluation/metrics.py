@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.evaluation.bootstrap import median_of_clips
+from vnl_mjx.evaluation.bootstrap import ratio_of_means
 from vnl_mjx.evaluation.episode_metrics import (
     outcome_metrics,
-    reward_ratio_by_clip,
-    reward_ratio_of_means,
 )
 from vnl_mjx.evaluation.latent.statistics import latent_statistics
 from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
@@ -30,15 +28,12 @@ def summarize(
     """
     student, teacher = rollouts[STUDENT], rollouts[TEACHER]
     own, others = outcome_metrics(student), outcome_metrics(teacher)
-    by_clip = reward_ratio_by_clip(
-        own["episode_reward"], others["episode_reward"], student.episodes.clip
-    )
+    ratio = ratio_of_means(own["episode_reward"], others["episode_reward"], student.episodes.clip)
     return {
         "num_episodes": student.num_episodes,
         STUDENT: _means(student, own),
         TEACHER: _means(teacher, others),
-        "reward_ratio": reward_ratio_of_means(own["episode_reward"], others["episode_reward"]),
-        "reward_ratio_median_of_clips": median_of_clips(by_clip).as_dict("median")["median"],
+        "reward_ratio": ratio.as_dict()["mean"],
         "action": seen_action_errors(student, actuator_names, groups),
         "action_on_teacher_states": seen_action_errors(teacher, actuator_names, groups),
         "latent": seen_latent_statistics(student),

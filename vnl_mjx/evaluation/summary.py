@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.evaluation.bootstrap import difference, interval, median_of_clips
-from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip, reward_ratio_of_means
+from vnl_mjx.evaluation.bootstrap import difference, interval, ratio_of_means
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.protocol import TEACHER
 
@@ -75,7 +74,6 @@ def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
 
 def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str, Any]:
     rewards, teacher_rewards = values["episode_reward"], teacher["episode_reward"]
-    ratio = reward_ratio_by_clip(rewards, teacher_rewards, sets.clip)
     found = {}
     for name, clips in sets.members.items():
         own = np.isin(sets.clip, clips)
@@ -86,11 +84,6 @@ def _differences(values: Figures, teacher: Figures, sets: ClipSets) -> dict[str,
             for metric, value in values.items()
             if metric in teacher
         }
-        ratios = median_of_clips({int(i): ratio[int(i)] for i in clips}, seed=sets.seed)
-        of_means = reward_ratio_of_means(rewards[own], teacher_rewards[own])
-        found[name] = {
-            "reward_ratio": ratios.as_dict("median"),
-            "reward_ratio_of_means": {"mean": of_means, "low": None, "high": None},
-            **pairs,
-        }
+        ratio = ratio_of_means(rewards[own], teacher_rewards[own], sets.clip[own], sets.seed)
+        found[name] = {"reward_ratio": ratio.as_dict(), **pairs}
     return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from vnl_mjx.errors import UserError, first_line
 
-SCHEMA = "vnl-mjx evaluation, version 1"
+SCHEMA = "vnl-mjx evaluation, version 2"
 METRICS_FILE = "metrics.json"
 # Sections in the order of the file, each with the type it has.
 _SECTIONS: dict[str, type] = {

@@ -62,10 +62,9 @@ def verdict_line(shown: list[Tile]) -> str:
 def _reward_ratio(document: Document) -> Tile:
     differences = document["differences"].get(f"{main_policy(document)} vs teacher", {})
     found = differences.get(main_acting(document), {}).get("all", {}).get("reward_ratio") or {}
-    detail = "; ".join(filter(None, ["median of clips", _interval(found, number)]))
     label, least = "reward ratio, student / teacher", TARGET_REWARD_RATIO
     target = f"at least {least:g}"
-    return _tile(label, found.get("median"), number, detail, target, least)
+    return _tile(label, found.get("mean"), number, _interval(found, number), target, least)
 
 
 def _survival(document: Document) -> Tile:
