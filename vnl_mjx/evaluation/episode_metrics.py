@@ -165,17 +165,13 @@ def imitation_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.nd
     steps, alive = rollout.steps, rollout.steps.alive
     terms = (np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
     maximum = imitation_reward_maximum(config)
+    # the steps that each episode could have lived, or lived if these are more
+    possible = np.maximum(rollout.possible_steps, np.maximum(alive.sum(axis=0), 1))
     share = sum(terms, np.zeros(alive.shape)) / (maximum if maximum > 0 else np.nan)
     return {
         "reward_fraction": episode_mean(share, alive),
-        "completed_fraction": np.where(alive, share, 0.0).sum(axis=0) / counted_steps(rollout),
+        "completed_fraction": np.where(alive, share, 0.0).sum(axis=0) / possible,
     }
-
-
-def counted_steps(rollout: Rollout) -> np.ndarray:
-    """Returns the control steps that each episode could have lived, or lived if these are more, [episode]."""
-    lived = rollout.steps.alive.sum(axis=0)
-    return np.maximum(rollout.possible_steps, np.maximum(lived, 1))
 
 
 def speed_ratio(paths: PathLengths) -> np.ndarray:
@@ -188,7 +184,7 @@ def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns means of `tracking.step_errors` over each episode, and the greatest of two, [episode] each."""
     greatest = {"root_error_mm": "root_error_max_mm", "mpjpe_global_mm": "mpjpe_global_max_mm"}
     return {name: episode_mean(error) for name, error in errors.items()} | {
-        to: episode_max(errors[name]) for name, to in greatest.items()
+        to: episode_max(errors[name]) for name, to in greatest.items() if name in errors
     }
 
 

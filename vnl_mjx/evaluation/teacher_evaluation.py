@@ -9,15 +9,14 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.contact import FootSlip
 from vnl_mjx.evaluation.episode_metrics import (
-    TERM,
-    counted_steps,
+    error_metrics,
     imitation_metrics,
     outcome_metrics,
     speed_ratio,
 )
-from vnl_mjx.evaluation.per_episode import episode_mean, mean_or_none
+from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths
+from vnl_mjx.evaluation.smoothness import path_lengths
 from vnl_mjx.evaluation.tracking import pose_step_errors
 from vnl_mjx.walkers.walker import Walker
 
@@ -40,25 +39,24 @@ def evaluate_tracking(
 ) -> dict[str, Any]:
     """Returns how well a rollout tracks `clips`, JSON-able; `config` is the task's reward.
 
-    In `all`, `clips` and `episodes` every control step counts alike; in `means_over_episodes` every episode
-    does, as in the report of a student. None where there is nothing to measure.
+    Metrics of `episode_metrics`, as means over episodes: of `all`, of each of the `clips`, and of each of the
+    `episodes`. None where there is nothing to measure.
     """
-    errors, paths = pose_step_errors(rollout, clips), path_lengths(rollout, clips)
     metrics = outcome_metrics(rollout) | imitation_metrics(rollout, config)
-    metrics |= {name: episode_mean(error) for name, error in errors.items()}
+    metrics |= error_metrics(pose_step_errors(rollout, clips))
     metrics |= {
-        "speed_ratio": speed_ratio(paths),
+        "speed_ratio": speed_ratio(path_lengths(rollout, clips)),
         "foot_slip_mm_per_s": FootSlip(walker).of_rollout(rollout),
     }
 
     def pooled(rows: np.ndarray) -> dict[str, Any]:
-        return _pooled(rows, rollout, metrics, errors["root_error_mm"], paths)
+        means = {name: mean_or_none(values[rows]) for name, values in metrics.items()}
+        return {"num_episodes": len(rows)} | means
 
     episodes = rollout.episodes
     starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
     return {
         "all": pooled(np.arange(rollout.num_episodes)),
-        "means_over_episodes": {name: mean_or_none(values) for name, values in metrics.items()},
         "clips": {
             name: pooled(np.flatnonzero(episodes.clip == clip))
             for clip, name in enumerate(clips.names)
@@ -67,55 +65,6 @@ def evaluate_tracking(
             {"clip": clips.names[clip], "start_frame": frame} | pooled(np.array([row]))
             for row, (clip, frame) in enumerate(starts)
         ],
-    }
-
-
-def _pooled(
-    rows: np.ndarray,
-    rollout: Rollout,
-    metrics: Mapping[str, np.ndarray],
-    root_error_mm: np.ndarray,
-    paths: PathLengths,
-) -> dict[str, Any]:
-    """The episodes `rows`; a mean over control steps is theirs, weighted by their numbers of steps."""
-    lived, valid = rollout.steps.alive.sum(axis=0), rollout.valid.sum(axis=0)
-
-    def mean(name: str, weights: np.ndarray) -> float | None:
-        values, own = metrics[name][rows], weights[rows]
-        counted = own > 0
-        return float(np.average(values[counted], weights=own[counted])) if own.any() else None
-
-    root_error = root_error_mm[:, rows]
-    root_error = root_error[np.isfinite(root_error)]
-    moving = rows[paths.moving[rows]]
-    speed, clip_speed = (
-        float(path[moving].sum() / seconds[moving].sum()) if len(moving) else None
-        for path, seconds in (
-            (paths.path, paths.seconds),
-            (paths.clip_path, paths.clip_seconds),
-        )
-    )
-    return {
-        "num_episodes": len(rows),
-        "survival": float(metrics["survival"][rows].mean()),
-        "steps": float(lived[rows].mean()),
-        "reward_per_step": mean("reward_per_step", lived),
-        "reward_fraction": mean("reward_fraction", lived),
-        "completed_fraction": mean("completed_fraction", counted_steps(rollout)),
-        "root_error_mm": mean("root_error_mm", valid),
-        "root_error_p95_mm": float(np.percentile(root_error, 95)) if len(root_error) else None,
-        "root_angle_deg": mean("root_angle_deg", valid),
-        "joint_error_rad": mean("joint_error_rad", valid),
-        "speed": speed,
-        "clip_speed": clip_speed,
-        "speed_ratio": speed / clip_speed if speed is not None and clip_speed else None,
-        "foot_slip_mm_per_s": mean(
-            "foot_slip_mm_per_s", np.isfinite(metrics["foot_slip_mm_per_s"])
-        ),
-        "diverged": int(metrics["diverged"][rows].sum()),
-        "terms": {
-            name.removeprefix(TERM): mean(name, lived) for name in metrics if name.startswith(TERM)
-        },
     }
 
 

@@ -30,7 +30,7 @@ _COLUMNS = {
     "survival": ("alive", "{:.0%}"),
     "reward_fraction": ("reward", "{:.3f}"),
     "root_error_mm": ("mm", "{:.1f}"),
-    "root_error_p95_mm": ("95 %", "{:.1f}"),
+    "root_error_max_mm": ("max", "{:.1f}"),
     "root_angle_deg": ("deg", "{:.1f}"),
     "joint_error_rad": ("rad", "{:.3f}"),
     "speed_ratio": ("speed", "{:.0%}"),
@@ -38,8 +38,8 @@ _COLUMNS = {
 }
 _LEGEND = (
     "alive: episodes that reached the clip's end; reward: share of the maximum of the imitation terms; "
-    "mm, 95 %, deg: the root's distance (mean, 95th percentile) and angle; rad: joints; speed: of the "
-    "clip's; slip: of paws on the floor, mm/s. Every control step counts alike."
+    "mm, max, deg: the root's distance (mean, greatest of an episode) and angle; rad: joints; speed: of the "
+    "clip's; slip: of paws on the floor, mm/s. Every episode counts alike, as in a student's report."
 )
 
 
