@@ -53,8 +53,8 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
         # falling: what is left of it in the end shakes the prior more than the student
         f"training_config.learning_rate.value={FINAL_LEARNING_RATE}",
         f"training_config.learning_rate.start={TrainingSection().learning_rate.value}",
-        f"training_config.learning_rate.start_step={num_steps * 3 // 7}",
-        f"training_config.learning_rate.end_step={num_steps}",
+        "training_config.learning_rate.start_step=0.43",
+        "training_config.learning_rate.end_step=1",
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )
