@@ -184,7 +184,8 @@ def _view(args: argparse.Namespace) -> int:
 
     if not args.browser:
         requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback
-    return _module("view.view")(args)
+    is_policy = args.path is None or args.path.expanduser().is_dir()
+    return _module("view.view_policy" if is_policy else "view.view")(args)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`vnl-mjx view`: a clip, or a policy, as a video, as a sheet of pictures, or in the browser."""
+"""`vnl-mjx view` of a clip file: as a video, as a sheet of pictures, or in the browser."""
 
 import difflib
 import math
@@ -28,17 +28,9 @@ _MIN_PIXELS, _MAX_PIXELS = 64, 4096
 
 
 def run(options: Namespace) -> int:
-    """Shows clips of a file, or a policy, and returns the exit status."""
-    path = options.path and options.path.expanduser()
-    check_options(options, is_policy=path is None or path.is_dir())
-    if options.browser:
-        browser.check_installed()
-    else:
-        choose_backend()  # what cannot be drawn need not be read
-    if path is None or path.is_dir():
-        from vnl_mjx.commands.view import view_policy
-
-        return view_policy.run(path, options)
+    """Shows clips and returns the exit status."""
+    check_options(options, is_policy=False)
+    path = options.path.expanduser()
     walker = body_of_file(path, options.mjcf, options.scale, options.root_body)
     motions = list(read_parts(path, walker, options))
     if options.browser:
@@ -99,7 +91,7 @@ def _note(clips: ReferenceClips, clip: int) -> str:
 
 
 def check_options(options: Namespace, is_policy: bool) -> None:
-    """Raises UserError for the first option that cannot be met."""
+    """Raises UserError for the first option that cannot be met, or if nothing here can show it."""
     _check_views(options)
     _check_kind(options, is_policy)
     if not (math.isfinite(options.start) and options.start >= 0):
@@ -116,6 +108,10 @@ def check_options(options: Namespace, is_policy: bool) -> None:
         raise UserError("--all: goes neither with --browser nor with --contact-sheet; give --clip")
     if options.all_clips and options.output is not None and options.output.is_file():
         raise UserError(f"--output: with --all expected a folder, found the file {options.output}")
+    if options.browser:
+        browser.check_installed()
+    else:
+        choose_backend()  # what cannot be drawn need not be read
 
 
 def _check_kind(options: Namespace, is_policy: bool) -> None:

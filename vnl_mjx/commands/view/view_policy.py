@@ -21,7 +21,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
-from vnl_mjx.commands.view.view import clip_of, draw, output_path
+from vnl_mjx.commands.view.view import check_options, clip_of, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
 from vnl_mjx.report.rendering.browser import serve_page
@@ -53,8 +53,10 @@ class Shown:
     policies: dict[str, ViewedPolicy]
 
 
-def run(path: Path | None, options: Namespace) -> int:
-    """Shows a policy and returns the exit status."""
+def run(options: Namespace) -> int:
+    """Shows a policy, by default the bundled teacher, and returns the exit status."""
+    check_options(options, is_policy=True)
+    path = options.path and options.path.expanduser()
     prepare_jax()
     shown = _load(path, options)
     who = _who(options, shown)
