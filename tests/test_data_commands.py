@@ -1,6 +1,8 @@
 """`vnl-mjx preprocess`, `clips` and `gait` as a user types them."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from vnl_mjx import cli
 from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.walkers.walker import build_walker
 
@@ -219,3 +222,32 @@ def test_sigterm_leaves_nothing_half_written(tmp_path):
             process.kill()
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_in_a_finalizer_is_not_lost():
+    class Finalized:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    started = time.monotonic()
+    with pytest.raises(SystemExit), terminate_cleanly():
+        Finalized()
+        time.sleep(30)
+    assert time.monotonic() - started < 20
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_does_not_interrupt_the_cleaning_up():
+    cleaned = []
+    with pytest.raises(SystemExit), terminate_cleanly():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        finally:
+            with contextlib.suppress(KeyError):
+                {}["nothing"]
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+            cleaned.append(True)
+    assert cleaned

@@ -2,12 +2,14 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM
+_AGAIN_SECONDS = 0.05
 
 
 def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
@@ -22,13 +24,29 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def terminate_cleanly() -> Iterator[None]:
-    """Within the block, SIGTERM raises SystemExit; what is open is closed or removed."""
+    """Within the block, SIGTERM raises SystemExit; what is open is closed or removed.
+
+    Python drops an exception in a finalizer or in a callback of its garbage collector (JAX has one): it is
+    raised again until the block ends.
+    """
 
     def stop(number: int, frame: object) -> None:
-        raise SystemExit(TERMINATED_EXIT_STATUS)
+        if not _is_stopping():
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+            raise SystemExit(TERMINATED_EXIT_STATUS)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _is_stopping() -> bool:
+    """Whether what runs now cleans up after a SystemExit."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__context__
+    return error is not None
