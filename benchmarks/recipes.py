@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from matplotlib.ticker import EngFormatter
 from rich.console import Console
 from timing import exit_status, table
 
@@ -153,6 +154,9 @@ def show(found: Mapping[str, Sequence[Mapping[str, float]]], picture: Path) -> N
                     name, (steps, float(np.mean(values))), (4, 0), textcoords="offset points"
                 )
             axis.set(xscale="log", xlabel="environment steps", ylabel=COLUMNS[key][0])
+            axis.set_xticks(sorted({rows[0]["env_steps"] for rows in found.values()}))
+            axis.minorticks_off()
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # the style draws no formulas
             axis.grid()
     picture.write_bytes(drawn.picture.png)
     print(picture)
