@@ -172,8 +172,9 @@ def test_figures_of_a_clip_are_those_of_its_episodes(task, toy_clips):
     own = [row for row in episodes if row["clip"] == toy_clips.names[1]]
     figures = summary["clips"][toy_clips.names[1]]
     assert pooled["num_episodes"] == 4 and figures["num_episodes"] == 2
-    for name in ("reward_per_step", "root_error_mm", "joint_error_rad", "completed_fraction"):
+    for name in ("reward_per_step", "root_error_mm", "joint_error_rad", "reward_fraction"):
         assert figures[name] == pytest.approx(np.mean([row[name] for row in own]))
+    for name in ("reward_per_step", "root_error_mm", "completed_fraction"):
         assert pooled[name] == pytest.approx(np.mean([row[name] for row in episodes]))
     terms = {name: value for name, value in pooled.items() if name.startswith("term_")}
     assert sum(terms.values()) == pytest.approx(pooled["reward_per_step"], rel=1e-5)

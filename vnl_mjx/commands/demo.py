@@ -24,10 +24,7 @@ RECIPE = (
     "training_config.num_envs=128",
     "training_config.batch_size=256",
     "training_config.num_epochs=8",
-    "training_config.learning_rate.start=1e-3",
-    "training_config.learning_rate.value=1e-4",
-    "training_config.learning_rate.start_step=0.43",
-    "training_config.learning_rate.end_step=1",
+    "training_config.learning_rate={start: 1e-3, value: 1e-4, start_step: 0.43, end_step: 1}",
 )
 _WHAT_NEXT = """\
 the report: {page} (open it in a browser)

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import ratio_of_means
-from vnl_mjx.evaluation.episode_metrics import (
-    outcome_metrics,
-)
+from vnl_mjx.evaluation.episode_metrics import outcome_metrics
 from vnl_mjx.evaluation.latent.statistics import latent_statistics
 from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
 from vnl_mjx.evaluation.rollout import Rollout

@@ -1,7 +1,7 @@
 """How a set of motions compares with recorded ones, where no frame of one belongs to a frame of the other."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,17 +138,21 @@ def compare_motions(
         `half_distances`) `over_halves`, the distance of each feature over the one there. None where there is
         nothing to measure.
     """
-    found = {
-        name: _feature_distances(motions, data, field) for name, field in MOTION_FEATURES.items()
+    columns = {
+        name: [_distances(*pair) for pair in _pairs(motions, data, field)]
+        for name, field in MOTION_FEATURES.items()
     }
-    per_joint = found["joint_angles"].pop("per_joint")
-    found["joint_velocities"].pop("per_joint")
+    found: dict[str, dict[str, Any]] = {
+        name: {key: mean_or_none(np.array([c[key] for c in own], float)) for key in own[0]}
+        for name, own in columns.items()
+    }
     if joint_names:
-        found["joint_angles"]["per_joint"] = dict(zip(joint_names, per_joint, strict=True))
-    joints, data_joints = (_thinned(side.pooled("joints")) for side in (motions, data))
+        joints = zip(joint_names, columns["joint_angles"], strict=True)
+        found["joint_angles"]["per_joint"] = dict(joints)
     # a joint that varies more than the data's does not make up for one that is still
-    wanted = data_joints.var(axis=0)
-    reached = float(np.minimum(joints.var(axis=0), wanted).sum())
+    variances = [(own.var(), datas.var()) for own, datas in _pairs(motions, data, "joints")]
+    wanted = sum(datas for _, datas in variances)
+    reached = sum(min(pair) for pair in variances)
     own, datas = diversity(motions), diversity(data)
     more = {}
     if halves is not None:
@@ -159,7 +163,7 @@ def compare_motions(
     return {
         **found,
         "speed_ratio": _ratio(found["speed"]["mean"], found["speed"]["data_mean"]),
-        "joint_variance_reached": _ratio(reached, float(wanted.sum())),
+        "joint_variance_reached": _ratio(float(reached), float(wanted)),
         "diversity": own,
         "data_diversity": datas,
         "diversity_ratio": _ratio(own, datas),
@@ -179,8 +183,9 @@ def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
         order = rng.permutation(count)
         sides = data.part(order[: count // 2]), data.part(order[count // 2 :])
         for name, field in MOTION_FEATURES.items():
-            distance = _feature_distances(*sides, field)["wasserstein"]
-            found[name] += [] if distance is None else [distance]
+            pairs = [pair for pair in _pairs(*sides, field) if all(map(len, pair))]
+            if pairs:
+                found[name].append(float(np.mean([wasserstein_distance(*pair) for pair in pairs])))
     return {name: float(np.mean(own)) or None if own else None for name, own in found.items()}
 
 
@@ -217,21 +222,13 @@ def diversity(motions: Motions) -> float | None:
     return float(np.mean([np.sqrt(np.mean((a[:n] - b[:n]) ** 2)) for a, b, n in common]))
 
 
-def _feature_distances(motions: Motions, data: Motions, field: str) -> dict[str, Any]:
-    """`_distances` of a field; of one with a column for each joint the mean over these, and `per_joint`."""
-    samples, datas = motions.pooled(field), data.pooled(field)
-    if samples.ndim == 1:
-        return _distances(samples, datas)
-    per_joint = [_distances(*pair) for pair in zip(samples.T, datas.T, strict=True)]
-    mean = {
-        key: mean_or_none(np.array([joint[key] for joint in per_joint], float))
-        for key in per_joint[0]
-    }
-    return {**mean, "per_joint": per_joint}
+def _pairs(motions: Motions, data: Motions, field: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Samples of a field of both, one pair for each joint, or one alone."""
+    sides = (np.atleast_2d(_thinned(side.pooled(field)).T) for side in (motions, data))
+    return zip(*sides, strict=True)
 
 
 def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]:
-    samples, data = _thinned(samples), _thinned(data)
     if not (len(samples) and len(data)):
         return dict.fromkeys(("mean", "data_mean", "wasserstein", "overlap"))
     return {
