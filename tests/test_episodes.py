@@ -111,6 +111,23 @@ def test_environments_start_apart_and_uniformly(started, clips):
     np.testing.assert_array_equal(started.failure_rate, 1.0)
 
 
+def test_pushes_change_the_roots_velocity_now_and_then(imitation, clips, started):
+    """At each control step a tenth of the environments, by up to the speed, along x and y alone."""
+    interval = 10 * imitation.config.physics.control_timestep
+    pushed = ImitationEnvironment(imitation, push_interval_s=interval, push_speed=0.5)
+    still = np.zeros((NUM_ENVS, pushed.action_size), np.float32)
+
+    def speeds(env: ImitationEnvironment) -> np.ndarray:
+        moved, _ = quick_jit(env.step)(started, still, clips)
+        return np.asarray(moved.imitation.physics.qvel)
+
+    change = speeds(pushed) - speeds(ImitationEnvironment(imitation))
+    hit = np.abs(change[:, :2]).max(axis=1) > 1e-3
+    assert abs(hit.mean() - 0.1) < 4 * np.sqrt(0.1 * 0.9 / NUM_ENVS)
+    assert 0.3 < np.abs(change[:, :2]).max() <= 0.5
+    np.testing.assert_array_equal(change[~hit], 0.0)
+
+
 def test_a_batch_is_its_environments(imitation, clips, started):
     task = ImitationEnvironment(imitation)
     state = ImitationEnvironmentState(

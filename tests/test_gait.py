@@ -22,11 +22,11 @@ from vnl_mjx.gait import (
     make_gait,
     parameters,
 )
-from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.gait.limbs import rodent_limbs
 from vnl_mjx.gait.posture import REAL_POSTURE, unsided
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
+from vnl_mjx.walkers.chains import Chain, Pose, euler_rotation
+from vnl_mjx.walkers.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 HAND_L, HAND_R, FOOT_L, FOOT_R = range(4)

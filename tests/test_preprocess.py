@@ -282,3 +282,60 @@ def test_velocities_are_the_recordings_under_its_rule(shared_data, rodent, tmp_p
         stored = file["qvel"][()]
     inner = np.arange(len(stored)) % 250 != 249  # the file's last frames do not follow its rule
     np.testing.assert_allclose(found[inner], stored[inner], atol=1e-3)
+
+
+def test_the_tail_is_carried_and_the_mouth_is_shut(rodent, tmp_path):
+    """A rat that stands and then walks with its tail hanging: afterwards it is above the floor, at any rate."""
+    layout, floor = rodent.layout, rodent.floor_height
+    qpos = np.tile(rodent.model.qpos0, (150, 1))
+    qpos[:, 2] = floor + 0.04
+    qpos[:, 0] += 0.2 * np.maximum(np.arange(150) / RATE_HZ - 1.0, 0.0)
+    source = save(tmp_path / "rat.npz", qpos)
+    names = [f"vertebra_C{number}" for number in range(1, 31)]
+    rows = [rodent.model.body(name).id for name in names]
+    mouth = layout.joint_qpos.start + rodent.joint_names.index("mandible")
+    limits = {"penetration_mm": None, "frozen_s": None}
+
+    def clips_of(**conditioning):
+        target = tmp_path / "clips.h5"
+        report = run(
+            rodent,
+            [source],
+            target,
+            conditioning=conditioning,
+            quality=limits,
+            output={"overwrite": True},
+        )
+        return read_clips(target, rodent), report
+
+    hanging, _ = clips_of()
+    assert np.asarray(hanging.body_positions)[:, rows, 2].min() > floor + 0.03
+    carried, report = clips_of(tail="carried", joint_angles={"mandible": -0.28})
+    tail = np.asarray(carried.body_positions)[:, rows, 2] - floor
+    assert tail.min() > 0.0
+    # lower when the rat stands, by the heights that a rat's tail has
+    np.testing.assert_allclose(tail[:25, -1].mean(), 0.009, atol=0.004)
+    np.testing.assert_allclose(tail[-25:, -1].mean(), 0.024, atol=0.004)
+    changed, kept = np.asarray(carried.qpos()), np.asarray(hanging.qpos())
+    np.testing.assert_allclose(changed[:, mouth], -0.28, rtol=1e-6)
+    tail_joints = [
+        layout.joint_qpos.start + i
+        for i, name in enumerate(rodent.joint_names)
+        if name.startswith("vertebra_C")
+    ]
+    others = np.setdiff1d(np.arange(rodent.nq), [mouth, *tail_joints])
+    np.testing.assert_array_equal(changed[:, others], kept[:, others])
+    assert "tail carried above the floor; mandible held" in "; ".join(report.recordings[0].notes)
+
+
+def test_unmarked_parts_of_another_body_are_refused(toy_walker, tmp_path):
+    source = save(tmp_path / "day.npz", motion(toy_walker, 20))
+    with pytest.raises(UserError, match="conditioning_config.tail: expected a body whose YAML"):
+        run(toy_walker, [source], tmp_path / "clips.h5", conditioning={"tail": "carried"})
+    with pytest.raises(UserError, match="conditioning_config.joint_angles: .*'no_joint'"):
+        run(
+            toy_walker,
+            [source],
+            tmp_path / "c.h5",
+            conditioning={"joint_angles": {"no_joint": 0.0}},
+        )

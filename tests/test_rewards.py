@@ -214,6 +214,30 @@ def test_terms_of_ones_own_are_added_to_the_family_or_stand_alone(evaluate, tmp_
         assert imitation_reward_maximum(config.reward) == (0.0 if family == "none" else 4.0)
 
 
+def test_named_bodies_and_joints_and_the_floor_by_hand(evaluate, toy_walker):
+    """At a pose 3 cm off in z, with one joint 0.2 rad off and the lowest body 1 cm under a high floor."""
+    qpos = evaluate.qpos.copy()
+    qpos[2] += 0.03
+    joint, body = toy_walker.joint_names[0], toy_walker.config.root_body
+    qpos[toy_walker.layout.joint_qpos.start] += 0.2
+    physics = state_of(toy_walker.model, qpos, evaluate.qvel)
+    lowest = float(physics.xpos[1:, 2].min())
+    margin = lowest + 0.01 - toy_walker.floor_height
+    terms = {
+        "body": RewardTermSection("body_tracking", 2.0, {"bodies": [body], "scale": 100.0}),
+        "joint": RewardTermSection("joint_tracking", 1.0, {"joints": [joint], "scale": 3.0}),
+        "floor": RewardTermSection("below_floor", -5.0, {"margin": margin}),
+    }
+    config = {"reward": RewardConfig(family="none", terms=terms)}
+    found = evaluate.of("none", qpos, config=config).terms
+    np.testing.assert_allclose(found["body"], 2.0 * np.exp(-100.0 * 0.03**2), rtol=1e-4)
+    np.testing.assert_allclose(found["joint"], np.exp(-3.0 * 0.2**2), rtol=1e-4)
+    np.testing.assert_allclose(found["floor"], -5.0 * 0.01, rtol=1e-4)
+    terms = {"body": RewardTermSection("body_tracking", 1.0, {"bodies": ["no_body"], "scale": 1.0})}
+    with pytest.raises(UserError, match=r"reward\.terms: expected bodies .* 'no_body'"):
+        evaluate.of("none", config={"reward": RewardConfig(family="none", terms=terms)})
+
+
 def test_an_unknown_term_is_refused_by_its_key(evaluate):
     for given, words in (
         ({"contrl": {}}, r"reward\.terms\.contrl\.function: .*'contrl'.*'control'"),

@@ -10,7 +10,8 @@ import numpy as np
 
 from vnl_mjx.clips.conditioned_take import ConditionedTake
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips
+from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips, stretches
+from vnl_mjx.clips.conditioning.tail import UnmarkedParts
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import FloorHistogram
@@ -53,6 +54,13 @@ class Preprocessor:
             walker, contacts=options.contact_config, num_threads=options.output_config.num_threads
         )
         self._mirror = Mirror(walker) if options.conditioning_config.mirror else None
+        conditioning = options.conditioning_config
+        self._unmarked = UnmarkedParts(
+            walker,
+            self._computer.kinematics,
+            tail=conditioning.tail == "carried",
+            angles=conditioning.joint_angles,
+        )
         self._names: set[str] = set()
 
     def run(self, paths: Sequence[str | Path], output: str | Path) -> PreprocessReport:
@@ -119,6 +127,9 @@ class Preprocessor:
         if self.options.conditioning_config.align_floor:
             own.floor_shift_m = self._lift(takes)
             notes.append(f"lifted by {1000 * own.floor_shift_m:.1f} mm to the floor")
+        for take in takes:
+            for start, stop in stretches(take.valid):
+                self._unmarked.apply(take.qpos[start:stop], take.rate_out)
         done = 0
         for take in takes:
             for clips in self._groups(own, take):
@@ -164,6 +175,10 @@ class Preprocessor:
         if own.clamped_velocities:
             limit = options.velocity_config.max_qvel
             changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
+        if options.conditioning_config.tail == "carried":
+            changes.append("tail carried above the floor")
+        if held := options.conditioning_config.joint_angles:
+            changes.append(f"{', '.join(held)} held at an angle")
         if options.conditioning_config.mirror:
             changes.append("mirrored copies added")
         return changes

@@ -121,6 +121,8 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
         if holder is None:
             raise UserError(unknown_key_message(key, keys))
         return f"++{key}={value}"  # a name of the user's own, which Hydra's schema does not hold
+    if is_mapping(keys[key]):
+        return f"++{key}={value}"  # whose names are the user's own
     if is_number_section(keys[key]) and _NUMBER.fullmatch(value):
         # Of the whole section, so that nothing of a default's change over time is left.
         rest = {f.name: f.default for f in fields(keys[key]) if f.name != "value"}

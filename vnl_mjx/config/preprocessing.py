@@ -92,6 +92,10 @@ class ConditioningSection:
         align_floor: lift each file so that its feet stand on the floor.
         floor_percentile: percentile over time of the lowest foot that is brought to the floor.
         mirror: add a copy of every clip with left and right exchanged.
+        tail: as recorded, or carried above the floor as a rat carries it: for recordings without markers
+            on the tail, whose fits leave it hanging through the floor.
+        joint_angles: joints by name that are held at an angle, rad, for joints that no marker reaches;
+            the rodent's mouth is shut at mandible = -0.28.
     """
 
     max_gap_s: float = number(0.2, ge=0.0)
@@ -99,6 +103,8 @@ class ConditioningSection:
     align_floor: bool = False
     floor_percentile: float = number(5.0, ge=0.0, le=100.0)
     mirror: bool = False
+    tail: Literal["recorded", "carried"] = "recorded"
+    joint_angles: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

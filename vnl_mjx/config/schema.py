@@ -112,6 +112,8 @@ class TrainingSection:
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
             is uniform over clips.
         failure_memory: factor by which one more episode of a clip fades what was known of it.
+        push_interval_s: mean seconds between pushes while training, at random times; null: none.
+        push_speed: most that a push changes the root's velocity along each horizontal axis, m/s.
         held_out_fraction: share of the clips that training never sees.
         seed: of the split, the initial parameters, the environments and the minibatches.
     """
@@ -130,6 +132,8 @@ class TrainingSection:
     teacher_fraction: ScheduleSection = field(default_factory=ScheduleSection)
     failure_weighting: float = number(0.0, ge=0, le=1)
     failure_memory: float = number(0.95, ge=0, lt=1)
+    push_interval_s: float | None = number(None, gt=0)
+    push_speed: float = number(0.15, ge=0)
     held_out_fraction: float = number(0.2, ge=0, lt=1)
     seed: int = number(0, ge=0, lt=2**32)
 

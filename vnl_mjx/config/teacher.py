@@ -85,16 +85,20 @@ class NetworkSection:
 
 @dataclass(frozen=True)
 class SamplingSection:
-    """Which clips an episode starts in.
+    """What episodes are trained on: which clips they start in, and how the body is pushed.
 
     Attributes:
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
             is uniform over clips.
         failure_memory: factor by which one more episode of a clip fades what was known of it.
+        push_interval_s: mean seconds between pushes, which come at random times; null: none.
+        push_speed: most that a push changes the root's velocity along each horizontal axis, m/s.
     """
 
     failure_weighting: float = number(0.3, ge=0, le=1)
     failure_memory: float = number(0.95, ge=0, lt=1)
+    push_interval_s: float | None = number(None, gt=0)
+    push_speed: float = number(0.15, ge=0)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class WalkerConfig:
             YAML file. Empty: the rodent's.
         mirror_pairs: pairs of joints or bodies that are each other's left and right although their
             names do not tell.
+        tail: body that the tail hangs on, and the tail's last body; empty: the rodent's where the model
+            has them.
         floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
     """
 
@@ -69,6 +71,7 @@ class WalkerConfig:
     rescaling: Literal["track_mjx", "dm_control"] = "track_mjx"
     actuator_groups: tuple[tuple[str, ...], ...] = ()
     mirror_pairs: tuple[tuple[str, str], ...] = ()
+    tail: tuple[str, ...] = ()
     floor_height: float | None = None
 
 

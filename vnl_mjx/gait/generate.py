@@ -8,13 +8,13 @@ import numpy as np
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.gait import pattern, rearing
 from vnl_mjx.gait.head_and_tail import neck_problem, tail_problem
-from vnl_mjx.gait.inverse_kinematics import Problem
 from vnl_mjx.gait.limbs import Limb, PawMotion, limb_problem, paw_motion, rodent_limbs
 from vnl_mjx.gait.parameters import smooth_step, wander
 from vnl_mjx.gait.posture import posture
 from vnl_mjx.gait.profile import GaitConfig, make_path
 from vnl_mjx.gait.style import GaitStyle, scaled, varied
 from vnl_mjx.gait.trunk import Trunk, TrunkBuilder
+from vnl_mjx.walkers.inverse_kinematics import Problem
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 

@@ -2,29 +2,15 @@
 
 import numpy as np
 
+from vnl_mjx.clips.conditioning.tail import carried_tail, tail_chain
 from vnl_mjx.gait import parameters
-from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import OrientationTask, PointTask, Problem
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.style import GaitStyle
+from vnl_mjx.walkers.chains import Chain, Pose, euler_rotation
+from vnl_mjx.walkers.inverse_kinematics import OrientationTask, Problem
 from vnl_mjx.walkers.walker import Walker
 
 _LOOK_AHEAD = 0.25  # seconds that the head's heading is ahead of the trunk's in a turn
-
-# Heights above the floor that the tail's middle goes through, metres, by body: held up when the
-# animal moves, lower when it stands. The floor is never nearer than the lowest of these.
-_TAIL_MOVING = {
-    "vertebra_C8": 0.033,
-    "vertebra_C16": 0.026,
-    "vertebra_C23": 0.024,
-    "vertebra_C30": 0.024,
-}
-_TAIL_STILL = {
-    "vertebra_C8": 0.022,
-    "vertebra_C16": 0.011,
-    "vertebra_C23": 0.009,
-    "vertebra_C30": 0.009,
-}
 
 
 def neck_problem(
@@ -55,8 +41,8 @@ def tail_problem(
     It bends with the turns of the path and sways with its phase. `irregular` [frame, 2] are radians to
     the left that its first and second half are bent besides.
     """
-    chain = Chain(walker.model, "pelvis", "vertebra_C30")
     pace = path.at(path.pace, time)
+    chain = tail_chain(walker)
     moving = parameters.smooth_step(pace / 0.12)
     names = [walker.joint_names[column] for column in chain.columns]
     bends = [i for i, name in enumerate(names) if name.endswith("bend")]
@@ -69,12 +55,4 @@ def tail_problem(
     total = total + (irregular[:, :1] * (1 - along) + irregular[:, 1:] * along)
     posture = np.zeros((len(time), len(names)))
     posture[:, bends] = to_left * total / len(bends)
-
-    tasks = []
-    for name, high in _TAIL_MOVING.items():
-        height = _TAIL_STILL[name] + moving * (style.tail_height * high - _TAIL_STILL[name])
-        target = np.zeros((len(time), 3))
-        target[:, 2] = walker.floor_height + height
-        tasks.append(PointTask(chain.body(name), np.zeros(3), target, np.array([0, 0, 150.0])))
-    weight = np.where([name.endswith("bend") for name in names], 8.0, 1.0)
-    return Problem(chain, pelvis, tasks, posture, weight)
+    return carried_tail(walker, chain, pelvis, posture, moving, style.tail_height)

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
-from vnl_mjx.gait.inverse_kinematics import FloorTask, OrientationTask, PointTask, Problem
 from vnl_mjx.gait.pattern import Footfalls
 from vnl_mjx.gait.posture import unsided
 from vnl_mjx.quaternions import matrix
+from vnl_mjx.walkers.chains import Chain, Pose, euler_rotation
+from vnl_mjx.walkers.inverse_kinematics import FloorTask, OrientationTask, PointTask, Problem
 from vnl_mjx.walkers.walker import Walker
 
 # Weights of the tasks: a planted point is off by hundredths of a millimetre before a joint gives way

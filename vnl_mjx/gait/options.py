@@ -12,7 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = GaitConfig()
     add = parser.add_argument
     add("--behaviour", choices=BEHAVIOURS, default=default.behaviour, help="what the animal does")
-    add("--speed", type=float, default=default.speed, metavar="M/S", help="0 to 0.7 m/s")
+    add("--speed", type=float, default=default.speed, metavar="M/S", help="-0.15 to 0.7 m/s")
+    add(
+        "--sideways",
+        type=float,
+        default=default.sideways,
+        metavar="M/S",
+        help="to the left, at most 0.1",
+    )
     add(
         "--turn",
         type=float,
@@ -51,6 +58,7 @@ def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
     config = GaitConfig(
         behaviour=options.behaviour,
         speed=options.speed,
+        sideways=options.sideways,
         turn=options.turn,
         seconds=options.seconds,
         rate_hz=options.rate,

@@ -30,6 +30,7 @@ _SLOW_LAG, _TROT_LAG = 0.33, 0.5
 _WALK_UNTIL, _TROT_FROM = 0.12, 0.42  # m/s
 
 FASTEST = 0.7  # m/s; rats gallop beyond (Gillis 2001, fig. 1: some from 0.60 to 0.75 m/s)
+FASTEST_BACKWARDS, FASTEST_SIDEWAYS = -0.15, 0.1  # m/s; assumed: rats step back and aside slowly
 FASTEST_TURN = 2.5  # rad/s; beyond, the model's limbs do not reach
 
 

@@ -28,7 +28,8 @@ class GaitConfig:
     # "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s); "trot"
     # moves diagonal limbs together at any speed; "stand" and "rear" stay in place
     behaviour: Behaviour = "walk"
-    speed: float = 0.2  # of the root along its path, m/s, 0 to 0.7
+    speed: float = 0.2  # of the root along its heading, m/s, -0.15 (backwards) to 0.7
+    sideways: float = 0.0  # of the root to the left of its heading, m/s, -0.1 to 0.1
     # heading rate, rad/s, -2.5 to 2.5, positive to the left. The path's curvature is turn /
     # speed (1/m)
     turn: float = 0.0
@@ -51,7 +52,14 @@ class GaitConfig:
         """Raises UserError for the first value out of range."""
         wanted = {
             "behaviour": (self.behaviour in BEHAVIOURS, f"one of {', '.join(BEHAVIOURS)}"),
-            "speed": (0 <= self.speed <= parameters.FASTEST, f"0 to {parameters.FASTEST} m/s"),
+            "speed": (
+                parameters.FASTEST_BACKWARDS <= self.speed <= parameters.FASTEST,
+                f"{parameters.FASTEST_BACKWARDS} to {parameters.FASTEST} m/s",
+            ),
+            "sideways": (
+                abs(self.sideways) <= parameters.FASTEST_SIDEWAYS,
+                f"-{parameters.FASTEST_SIDEWAYS} to {parameters.FASTEST_SIDEWAYS} m/s",
+            ),
             "turn": (abs(self.turn) <= _TURN, f"-{_TURN} to {_TURN} rad/s"),
             "seconds": (0.1 <= self.seconds <= 3600, "0.1 to 3600 s"),
             "rate_hz": (20 <= self.rate_hz <= 1000, "20 to 1000 Hz"),
@@ -76,25 +84,26 @@ class GaitConfig:
         if len(knots) and (
             (np.diff(knots[:, 0]) <= 0).any()
             or not np.isfinite(knots).all()
-            or (knots[:, 1] < 0).any()
+            or (knots[:, 1] < parameters.FASTEST_BACKWARDS).any()
             or (knots[:, 1] > parameters.FASTEST).any()
             or (np.abs(knots[:, 2]) > _TURN).any()
         ):
             raise UserError(
-                "gait.profile: expected rising times with speeds of 0 to "
-                f"{parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {self.profile}"
+                "gait.profile: expected rising times with speeds of "
+                f"{parameters.FASTEST_BACKWARDS} to {parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {self.profile}"
             )
 
     def knots(self) -> np.ndarray:
-        """(time, speed, turn) [knot, 3] that the motion goes through."""
+        """(time, speed, turn, sideways) [knot, 4] that the motion goes through."""
+        rest = (0.0, 0.0, 0.0)
         if self.behaviour in ("stand", "rear"):
-            return np.zeros((1, 3))
+            return np.array([(0.0, *rest)])
         if self.profile:
-            return np.array(self.profile, float)
-        moving = (self.speed, self.turn)
-        start = [(0.0, 0.0, 0.0), (self.start_ramp, *moving)] if self.start_ramp else []
+            return np.array([(*knot, self.sideways) for knot in self.profile], float)
+        moving = (self.speed, self.turn, self.sideways)
+        start = [(0.0, *rest), (self.start_ramp, *moving)] if self.start_ramp else []
         stopped = self.seconds - self.stop_rest
-        stop = [(stopped - self.stop_ramp, *moving), (stopped, 0.0, 0.0)] if self.stop_ramp else []
+        stop = [(stopped - self.stop_ramp, *moving), (stopped, *rest)] if self.stop_ramp else []
         return np.array(start + stop or [(0.0, *moving)], float)
 
 
@@ -130,8 +139,8 @@ def make_path(
     """
     knots = config.knots()
     time = np.arange(-_MARGIN, config.seconds + _MARGIN + _STEP / 2, _STEP)
-    speed, turn = _between_knots(time, knots)
-    pace = np.hypot(speed, _TURN_RADIUS * turn)
+    speed, turn, sideways = _between_knots(time, knots)
+    pace = np.sqrt(speed**2 + sideways**2 + (_TURN_RADIUS * turn) ** 2)
     zero = round(_MARGIN / _STEP)
 
     def integral(rate: np.ndarray) -> np.ndarray:
@@ -144,7 +153,11 @@ def make_path(
     return Path(
         time=time,
         position=np.stack(
-            [integral(speed * np.cos(heading)), integral(speed * np.sin(heading))], axis=1
+            [
+                integral(speed * np.cos(heading) - sideways * np.sin(heading)),
+                integral(speed * np.sin(heading) + sideways * np.cos(heading)),
+            ],
+            axis=1,
         ),
         heading=heading,
         speed=speed,
@@ -156,11 +169,11 @@ def make_path(
     )
 
 
-def _between_knots(time: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Speed and heading rate at `time`; between two knots they change as `smooth_step` does."""
+def _between_knots(time: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Speed, heading rate and sideways speed [3, sample]; between knots they change as `smooth_step`."""
     row = np.clip(np.searchsorted(knots[:, 0], time, side="right") - 1, 0, len(knots) - 1)
     after = np.minimum(row + 1, len(knots) - 1)
     span = np.maximum(knots[after, 0] - knots[row, 0], 1e-9)
     share = parameters.smooth_step((time - knots[row, 0]) / span)[:, None]
     values = knots[row, 1:] + share * (knots[after, 1:] - knots[row, 1:])
-    return values[:, 0], values[:, 1]
+    return values.T

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vnl_mjx.gait.chains import Pose, point
 from vnl_mjx.gait.limbs import Limb, PawMotion
 from vnl_mjx.gait.parameters import smooth_step
+from vnl_mjx.walkers.chains import Pose, point
 
 # Angles of a forelimb that hangs before the chest, radians, by joint without its side.
 HANGING = {"shoulder": 0.7, "shoulder_sup": 0.45, "elbow": 0.3, "wrist": -0.3, "finger": 0.5}

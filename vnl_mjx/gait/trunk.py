@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vnl_mjx.gait import parameters
-from vnl_mjx.gait.chains import Chain, Pose, euler_rotation
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.rearing import Rearing
 from vnl_mjx.gait.style import TrunkStyle
+from vnl_mjx.walkers.chains import Chain, Pose, euler_rotation
 from vnl_mjx.walkers.walker import Walker
 
 _BREATHING_HZ, _BREATHING_RISE = 1.6, 0.0004  # assumed: about 95 breaths a minute, at rest

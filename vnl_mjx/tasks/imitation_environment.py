@@ -1,4 +1,4 @@
-"""The imitation task as a batched `Environment`, and which clips its episodes start in."""
+"""The imitation task as a batched `Environment` to train in: which clips episodes start in, and pushes."""
 
 import flax.struct
 import jax
@@ -8,6 +8,9 @@ from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironment
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.walkers.layout import FreeRoot
+
+_PUSHES = 1  # of an environment's key, the stream that pushes are drawn from
 
 
 @flax.struct.dataclass
@@ -29,7 +32,12 @@ class ImitationEnvironment(VectorEnvironment):
     task: ImitationTask
 
     def __init__(
-        self, task: ImitationTask, failure_weighting: float = 0.0, failure_memory: float = 0.95
+        self,
+        task: ImitationTask,
+        failure_weighting: float = 0.0,
+        failure_memory: float = 0.95,
+        push_interval_s: float | None = None,
+        push_speed: float = 0.0,
     ):
         """Wraps the task.
 
@@ -38,8 +46,14 @@ class ImitationEnvironment(VectorEnvironment):
             failure_weighting: share of the starts that are drawn in proportion to the clips' failure
                 rates; the rest is uniform, so that no clip is forgotten.
             failure_memory: factor by which one more episode of a clip fades what was known of it.
+            push_interval_s: mean seconds between pushes, which come at random times; None: none. A body
+                without a free root is not pushed.
+            push_speed: most that a push changes the root's velocity along x and y, m/s.
         """
         super().__init__(task)
+        self._push_speed, self._push_chance = push_speed, 0.0
+        if push_interval_s is not None and task.walker.root is not None:
+            self._push_chance = task.config.physics.control_timestep / push_interval_s
         self._failure_weighting, self._failure_memory = failure_weighting, failure_memory
 
     def reset(
@@ -57,7 +71,10 @@ class ImitationEnvironment(VectorEnvironment):
         self, state: ImitationEnvironmentState, action: jax.Array, data: ReferenceClips
     ) -> tuple[ImitationEnvironmentState, StepOutcome]:
         """See `Environment.step`."""
-        moved, outcome = super().step(state.imitation, action, data)
+        imitation = state.imitation
+        if self._push_chance:
+            imitation = jax.vmap(self._pushed)(imitation)
+        moved, outcome = super().step(imitation, action, data)
         return state.replace(imitation=moved), outcome
 
     def reset_finished(
@@ -78,6 +95,16 @@ class ImitationEnvironment(VectorEnvironment):
         proportional = rate / jnp.maximum(jnp.sum(rate), 1e-9)
         share = self._failure_weighting * jnp.any(rate > 0)
         return share * proportional + (1.0 - share) / rate.shape[0]
+
+    def _pushed(self, state: ImitationState) -> ImitationState:
+        """Now and then, one environment with another velocity of the root."""
+        key = jax.random.fold_in(jax.random.fold_in(state.key, _PUSHES), state.num_steps)
+        when_key, push_key = jax.random.split(key)
+        push = self._push_speed * jax.random.uniform(push_key, (2,), minval=-1.0)
+        push = jnp.where(jax.random.uniform(when_key) < self._push_chance, push, 0.0)
+        x = FreeRoot.velocity.start
+        qvel = state.physics.qvel.at[x : x + 2].add(push)
+        return state.replace(physics=state.physics.replace(qvel=qvel))
 
     def _updated_rate(self, state: ImitationEnvironmentState, outcome: StepOutcome) -> jax.Array:
         """Returns the failure rate after the episodes that `outcome` ended, as if they had ended in turn."""

@@ -15,8 +15,8 @@ from vnl_mjx.commands.runtime import simulation
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
-from vnl_mjx.config.schema import DistillationConfig, ReferenceSection, VaeSection
-from vnl_mjx.config.teacher import NetworkSection, TeacherTrainingConfig
+from vnl_mjx.config.schema import DistillationConfig, ReferenceSection, TrainingSection, VaeSection
+from vnl_mjx.config.teacher import NetworkSection, SamplingSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.evaluation.conformance import check_sizes
 from vnl_mjx.models.actor_critic import ActorCritic
@@ -93,7 +93,7 @@ def build_experiment(
     )
     return Experiment(
         walker=walker,
-        env=ImitationEnvironment(task, training.failure_weighting, training.failure_memory),
+        env=_training_environment(task, training),
         evaluation_task=for_one_device(task),
         clips=clips,
         split=_split(clips, training.held_out_fraction, training.seed),
@@ -118,7 +118,7 @@ def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = 
         evaluation_task = build_task(nominal, walker, **simulation(config.physics_config))
     return Experiment(
         walker=walker,
-        env=ImitationEnvironment(task, sampling.failure_weighting, sampling.failure_memory),
+        env=_training_environment(task, sampling),
         evaluation_task=evaluation_task,
         clips=clips,
         split=_split(clips, section.held_out_fraction, config.ppo.seed, section.use_held_out_marks),
@@ -173,6 +173,13 @@ def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> Ac
         layer_norm=network.value_layer_norm,
     )
     return ActorCritic(policy, value, network.initial_action_std)
+
+
+def _training_environment(
+    task: ImitationTask, section: TrainingSection | SamplingSection
+) -> ImitationEnvironment:
+    names = ("failure_weighting", "failure_memory", "push_interval_s", "push_speed")
+    return ImitationEnvironment(task, **{name: getattr(section, name) for name in names})
 
 
 def _sizes(env: ImitationEnvironment) -> dict[str, int]:

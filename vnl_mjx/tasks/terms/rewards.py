@@ -5,12 +5,13 @@ Every tracking term has the form weight * exp(-k * squared error). Formulas: tra
 `locomotion/tasks/reference_pose/rewards.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vnl_mjx.config.rewards import (
     MimicReward,
@@ -19,6 +20,7 @@ from vnl_mjx.config.rewards import (
     TerminationConfig,
     VnlPlaygroundReward,
 )
+from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import check_own_name
 from vnl_mjx.tasks.terms.state import Term, TermState, find_terms
 from vnl_mjx.tasks.terms.terminations import termination_error
@@ -61,6 +63,34 @@ def height_within(
     return ((height >= low) & (height <= high)).astype(jnp.float32)
 
 
+def body_tracking(
+    state: TermState, reference: Any, walker: Walker, *, bodies: Sequence[str], scale: float
+) -> jax.Array:
+    """[] exp(-scale * squared distance of the named bodies to the reference's, world, m, summed)."""
+    rows = _rows(bodies, walker.body_names, "bodies")
+    error = state.physics.xpos[rows] - reference.body_positions[rows]
+    return jnp.exp(-scale * jnp.sum(jnp.square(error)))
+
+
+def joint_tracking(
+    state: TermState, reference: Any, walker: Walker, *, joints: Sequence[str], scale: float
+) -> jax.Array:
+    """[] exp(-scale * squared difference of the named joints to the reference's, rad, summed)."""
+    error = state.errors.joints[_rows(joints, walker.joint_names, "joints")]
+    return jnp.exp(-scale * jnp.sum(jnp.square(error)))
+
+
+def below_floor(
+    state: TermState, reference: Any, walker: Walker, *, margin: float = 0.0
+) -> jax.Array:
+    """[] How far the lowest body's origin is below `margin` above the floor, m; 0 where none is.
+
+    For bodies that the floor does not hold up, such as the rodent's tail. Give it a negative weight.
+    """
+    lowest = jnp.min(state.physics.xpos[1:, 2])
+    return jnp.maximum(walker.floor_height + margin - lowest, 0.0)
+
+
 def control(state: TermState, reference: Any, walker: Walker) -> jax.Array:
     """[] Squared control, summed over actuators."""
     return jnp.sum(jnp.square(state.action))
@@ -96,6 +126,9 @@ BUILT_IN: dict[str, Term] = {
         root_angle_tracking,
         half_rotation_tracking,
         height_within,
+        body_tracking,
+        joint_tracking,
+        below_floor,
         control,
         control_change,
         power,
@@ -103,6 +136,13 @@ BUILT_IN: dict[str, Term] = {
         action_jerk,
     )
 }
+
+
+def _rows(names: Sequence[str], known: Sequence[str], what: str) -> np.ndarray:
+    if unknown := sorted(set(names) - set(known)):
+        raise UserError(f"reward.terms: expected {what} of the walker, found {unknown[0]!r}")
+    return np.array([known.index(name) for name in names])
+
 
 WeightedTerm = tuple[float, Term]
 

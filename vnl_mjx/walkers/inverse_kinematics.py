@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from vnl_mjx.gait.chains import Chain, ChainState, Pose, point
 from vnl_mjx.quaternions import matrix_quaternion, rotation_vector
+from vnl_mjx.walkers.chains import Chain, ChainState, Pose, point
 
 _MAX_STEP = 0.35  # radians per joint and iteration
 _CONVERGED = 1e-7  # radians

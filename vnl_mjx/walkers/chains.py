@@ -6,7 +6,6 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
-from vnl_mjx.clips.recording import ROOT_COLUMNS
 from vnl_mjx.quaternions import matrix
 
 
@@ -62,7 +61,7 @@ class Chain:
         if any(model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE for joint in joints):
             raise ValueError(f"the chain from {base!r} to {tip!r} has joints that are no hinges")
         self.bodies = tuple(model.body(body).name for body in path)
-        self.columns = model.jnt_qposadr[joints] - ROOT_COLUMNS
+        self.columns = np.array(joints) - 1
         self.lower, self.upper = model.jnt_range[joints].T.copy()
         self._links = [_link(model, body, joints) for body in path]
         self._joint_body = np.array([path.index(model.jnt_bodyid[joint]) for joint in joints])
