@@ -285,7 +285,7 @@ def test_velocities_are_the_recordings_under_its_rule(shared_data, rodent, tmp_p
 
 
 def test_the_tail_is_carried_and_the_mouth_is_shut(rodent, tmp_path):
-    """A rat that stands and then walks with its tail hanging: afterwards it is above the floor, at any rate."""
+    """A rat that stands and then walks with its tail straight: afterwards it is as a rat carries it."""
     layout, floor = rodent.layout, rodent.floor_height
     qpos = np.tile(rodent.model.qpos0, (150, 1))
     qpos[:, 2] = floor + 0.04

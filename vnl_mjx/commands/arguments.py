@@ -240,6 +240,8 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=_positive, default=5.0, metavar="S", help="of each clip (default: 5)")
     settle = "seconds to leave out at the start (default: 0.2)"
     add("--settle", type=_not_negative, default=0.2, metavar="S", help=settle)
+    drift = "how far the root may be from what it follows (default: as the teacher's task says)"
+    add("--drift", type=_positive, metavar="M", help=drift)
     add("--compact", action="store_true", help=_COMPACT_HELP)
     _add_overwrite(parser, "OUT.h5")
 

@@ -8,6 +8,7 @@ are passed over, so that a stopped run goes on.
 """
 
 import argparse
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -16,22 +17,63 @@ import numpy as np
 
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main as vnl_mjx
+from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher
 from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
+from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
+from vnl_mjx.evaluation.prior_rollouts import neutral_clip
+from vnl_mjx.gait.parameters import smooth_step
+from vnl_mjx.walkers.layout import FreeRoot
+from vnl_mjx.walkers.walker import build_walker
 
-GENERAL_STEPS, FINAL_STEPS = 10_000_000, 7_000_000
+GENERAL_STEPS, FINAL_STEPS = 3_000_000, 4_000_000
 
 HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
-# Heading rates, rad/s. Longer turns drift away from their clip before they end.
-TURNS = {"turn_left_wide": 0.4, "turn_right_wide": -0.4, "turn_left": 0.7, "turn_right": -0.7}
+# No marker reaches them: without this the tail hangs through the floor and the mouth is open.
+UNMARKED = (
+    "conditioning_config.tail=carried",
+    "conditioning_config.joint_angles.mandible=-0.28",
+)
+# Made motion that also begins in the neutral pose, from which a student's prior is judged.
+FROM_NEUTRAL = ("stand", "stand_again", "start_walk", "start_stop")
+NEUTRAL_S, BLEND_S = 0.4, 0.8  # seconds in it, and from it into the motion
+# Tail and jaw as in the clips: the tracked joints and bodies of track-mjx say next to nothing of them.
+REWARD = {
+    "tail": {
+        "function": "body_tracking",
+        "weight": 0.3,
+        "arguments": {"bodies": ["vertebra_C8", "vertebra_C16", "vertebra_C30"], "scale": 150.0},
+    },
+    "jaw": {
+        "function": "joint_tracking",
+        "weight": 0.1,
+        "arguments": {"joints": ["mandible"], "scale": 50.0},
+    },
+    "below_floor": {"weight": -5.0},
+}
+TASK = (
+    f"task.reward.terms={json.dumps(REWARD)}",
+    "sampling.push_interval_s=1",
+    "sampling.push_speed=0.1",
+)
+# Few environments: gradient steps are what a teacher is short of at first, not motion.
+FROM_NOTHING = (
+    "ppo.num_envs=128",
+    "ppo.guidance.end_step=400000",
+    "ppo.action_std.start_step=400000",
+    "ppo.action_std.end_step=700000",
+)
 # The second training begins near its end: no guide, and narrow exploration from the start.
 FINE_TUNING = (
+    "ppo.num_envs=256",
     "ppo.guidance=0",
     "ppo.action_std=1",
     "ppo.action_std_target=0.06",
     "ppo.adaptive_rate.target_kl=0.1",
 )
+# How far a roll-out may drift from what it follows: it is a clip of its own.
+DRIFT_M = "0.2"
 
 
 def main() -> None:
@@ -46,20 +88,35 @@ def main() -> None:
     work = args.work
     work.mkdir(parents=True, exist_ok=True)
     clips = make_motion(args.recording, work, args.held_out)
-    train(work / "general", clips, args.general_steps)
-    own = own_clips(work, clips)
-    start = f"init_from={work / 'general' / 'teacher'}"
-    train(work / "final", own, args.final_steps, start, *FINE_TUNING)
+    train(work / "general", clips, args.general_steps, *TASK, *FROM_NOTHING)
+    own = work / "own.h5"
+    teacher = work / "general" / "teacher"
+    once(
+        own,
+        "rollout",
+        teacher,
+        own,
+        "--clips",
+        clips,
+        "--settle=0",
+        f"--drift={DRIFT_M}",
+        "--compact",
+    )
+    start = f"init_from={teacher}"
+    train(work / "final", own, args.final_steps, start, *TASK, *FINE_TUNING)
     if not args.held_out:
         bundle(work / "final" / "teacher", own)
 
 
 def make_motion(recording: Path, work: Path, held_out: bool) -> Path:
     """The recording and made gait in one file."""
-    real, gait, clips = work / "real.h5", work / "gait.h5", work / "clips.h5"
-    once(real, "preprocess", recording, real)
+    real, gait, neutral = work / "real.h5", work / "gait.h5", work / "neutral.h5"
+    clips = work / "clips.h5"
+    once(real, "preprocess", recording, real, *UNMARKED)
     once(gait, "gait", gait, "--suite", "--seconds", "5.5")
-    once(clips, "clips", "merge", real, gait, clips)
+    if not neutral.exists():
+        run("preprocess", *from_neutral(gait, work), neutral)
+    once(clips, "clips", "merge", real, gait, neutral, clips)
     if not held_out:
         return clips
     marked = work / "marked.h5"
@@ -67,20 +124,26 @@ def make_motion(recording: Path, work: Path, held_out: bool) -> Path:
     return marked
 
 
-def own_clips(work: Path, clips: Path) -> Path:
-    """What the general teacher does on the clips, and on short turns: those that it survives."""
-    teacher, parts = work / "general" / "teacher", []
-    long, turns = work / "own_long.h5", work / "turns.h5"
-    once(long, "rollout", teacher, long, "--clips", clips, "--settle", "0", "--compact")
-    for name, turn in TURNS.items():
-        parts.append(part := work / f"{name}.h5")
-        options = ("--speed", "0.15", "--turn", str(turn), "--clips", "4", "--seconds", "3.1")
-        once(part, "gait", part, *options)
-    once(turns, "clips", "merge", *parts, turns)
-    own_turns, own = work / "own_turns.h5", work / "own.h5"
-    once(own_turns, "rollout", teacher, own_turns, "--clips", turns, "--settle", "0", "--compact")
-    once(own, "clips", "merge", long, own_turns, own, "--compact")
-    return own
+def from_neutral(gait: Path, work: Path) -> list[Path]:
+    """Files of made motion that begins in the neutral pose and goes over into a clip of `gait`."""
+    walker = build_walker(WalkerConfig())
+    clips, made = read_clips(gait, walker), []
+    rate = clips.rate_hz
+    still, blend = round(NEUTRAL_S * rate), round(BLEND_S * rate)
+    neutral = np.asarray(neutral_clip(walker, 1, rate).qpos())
+    for name in FROM_NEUTRAL:
+        start = int(np.asarray(clips.starts)[clips.names.index(name)])
+        length = int(np.asarray(clips.lengths)[clips.names.index(name)]) - still
+        qpos = np.asarray(clips.qpos())[start : start + length]
+        qpos = np.concatenate([np.repeat(qpos[:1], still, axis=0), qpos])
+        share = smooth_step((np.arange(len(qpos)) - still) / blend)[:, None]
+        mixed = neutral + share * (qpos - neutral)
+        mixed[:, :2] = qpos[:, :2]  # feet stay where they are put
+        quaternion = mixed[:, FreeRoot.quaternion]
+        quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+        made.append(work / f"{name}_from_neutral.npz")
+        np.savez(made[-1], qpos=mixed, rate_hz=rate)
+    return made
 
 
 def train(run_dir: Path, clips: Path, num_steps: int, *overrides: str) -> None:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clips", type=int, default=1, metavar="N", help="variations, with consecutive seeds")
     add("--seed", type=int, default=default.seed, help="of the first clip")
     add("--variation", type=float, default=default.variation, help="size of what seeds vary")
-    add("--suite", action="store_true", help="a varied set of 23 clips instead of one behaviour")
+    add("--suite", action="store_true", help="a varied set of 26 clips instead of one behaviour")
 
 
 def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
@@ -124,6 +124,9 @@ def gait_suite(seed: int = 0, seconds: float = 5.0, rate_hz: float = 50.0) -> di
         "stand_again": GaitConfig("stand"),
         "rear": GaitConfig("rear"),
         "rear_low": GaitConfig("rear", rear_pitch=0.9),
+        "walk_backwards": GaitConfig(speed=-0.08),
+        "sidestep_left": GaitConfig(speed=0.0, sideways=0.05),
+        "sidestep_right": GaitConfig(speed=0.0, sideways=-0.05),
     }
     return {
         name: replace(config, seconds=seconds, rate_hz=rate_hz, seed=1000 * seed + number)

@@ -90,7 +90,8 @@ class GaitConfig:
         ):
             raise UserError(
                 "gait.profile: expected rising times with speeds of "
-                f"{parameters.FASTEST_BACKWARDS} to {parameters.FASTEST} m/s and turns of -{_TURN} to {_TURN} rad/s, found {self.profile}"
+                f"{parameters.FASTEST_BACKWARDS} to {parameters.FASTEST} m/s and turns of "
+                f"-{_TURN} to {_TURN} rad/s, found {self.profile}"
             )
 
     def knots(self) -> np.ndarray:

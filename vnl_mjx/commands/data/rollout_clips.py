@@ -22,6 +22,7 @@ from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
+from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
 
 
@@ -43,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
     for message in experiment.teacher.warnings:
         warn(console, message)
     made_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
+    if args.drift is not None:
+        limits = replace(task.config.termination, max_pos_error=args.drift**2)
+        task = ImitationTask(replace(task.config, termination=limits), task.walker, task.physics)
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
             runner = EpisodeRunner(task)
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if not made:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
             raise UserError(f"{args.output}: not written, no clip is left ({reasons})")
-        options = {"seconds": args.seconds, "settle": args.settle, "seed": args.seed}
+        options = {name: getattr(args, name) for name in ("seconds", "settle", "seed", "drift")}
         metadata = {
             "options": {"walker_config": to_dict(body_section(experiment.walker.config))},
             "rollout": {
