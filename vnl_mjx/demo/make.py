@@ -53,7 +53,7 @@ REWARD = {
     "below_floor": {"weight": -5.0},
 }
 TASK = (
-    f"task.reward.terms={json.dumps(REWARD)}",
+    "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),  # as Hydra writes a mapping
     "sampling.push_interval_s=1",
     "sampling.push_speed=0.1",
 )
