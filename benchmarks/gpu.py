@@ -37,7 +37,7 @@ DONE, FAILED, TOO_LONG, NO_BUDGET = "done", "failed", "took too long", "cut by t
 LEAST_S = 20.0  # with less left nothing but imports would be done
 FOR_ALL = ("physics_config.", "device=", "matmul_precision=")
 # Networks and update of `vnl-mjx train-teacher --preset gpu`, without its numbers of environments.
-PRESET = Path(__file__).parent.parent / "vnl_mjx" / "config" / "teacher_ppo_gpu.yaml"
+PRESET = Path(__file__).parent.parent / "vnl_mjx" / "config" / "presets/train-teacher/gpu.yaml"
 
 
 @dataclass(frozen=True)

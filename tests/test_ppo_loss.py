@@ -23,7 +23,8 @@ from ppo_batches import (
 )
 
 from vnl_mjx.training.brax_parts import compute_gae
-from vnl_mjx.training.ppo_losses import latent_ar1_kl, latent_kl, policy_kl
+from vnl_mjx.training.latent_terms import latent_ar1_kl, latent_kl
+from vnl_mjx.training.ppo_losses import policy_kl
 from vnl_mjx.training.segments import Segment
 
 # The reference, in float64.

@@ -74,7 +74,7 @@ class Walk(Trainer):
         super().__init__(Line(), jnp.float32(goal), learner, STEPS_PER_UPDATE)
         self.num_traces = {"initial_state": 0, "rollout": 0, "learn": 0}
 
-    def initial_params(self, key):
+    def initial_params(self, key, data):
         return jax.random.normal(key), ()
 
     def policy(self, params, extra, data, env_steps):
@@ -180,7 +180,7 @@ def learn_rows(rows: Rows, num_envs: int = 12, segments: int = 4, epochs: int = 
         jnp.arange(num_envs)[None], jnp.zeros((1, num_envs), bool), jnp.ones((1, num_envs), bool)
     )
     zero = jnp.float32(0)
-    learnt, _, _, statistics = jax.jit(
+    learnt, *_, statistics = jax.jit(
         lambda visited: learner.learn(rows, zero, (), zero, visited, zero, jax.random.PRNGKey(0))
     )(visited)
     jax.effects_barrier()

@@ -144,7 +144,7 @@ def _preprocess(args: argparse.Namespace) -> int:
 
 
 def _distill(args: argparse.Namespace) -> int:
-    return _train(_configure(args, "load_distillation_config"))
+    return _train(_configure(args, "load_distillation_config", preset=args.preset))
 
 
 def _train_teacher(args: argparse.Namespace) -> int:

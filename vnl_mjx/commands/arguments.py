@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from vnl_mjx.config.presets import presets, summary
 
 # Descriptions, by command.
 HELP = {
@@ -55,6 +57,7 @@ examples:
   vnl-mjx distill training_config.num_envs=256 training_config.num_steps=5e6 \\
       'vae_config.encoder_hidden_sizes=[256,256]'
   vnl-mjx distill --config mine.yaml wandb_config.mode=offline
+  vnl-mjx distill --preset pulse training_config.num_steps=5e6 training_config.num_envs=512
   vnl-mjx distill --show-config
 """,
     "eval": """\
@@ -204,9 +207,23 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     add("--run-dir", type=Path, metavar="FOLDER", help=where)
 
 
+def _distill(parser: argparse.ArgumentParser) -> None:
+    _add_presets(parser, presets("distill"))
+
+
 def _train_teacher(parser: argparse.ArgumentParser) -> None:
-    under = "settings under those of --config (default: cpu)"
-    parser.add_argument("--preset", choices=("cpu", "gpu", "torque"), default="cpu", help=under)
+    _add_presets(parser, presets("train-teacher"), "cpu")
+
+
+def _add_presets(
+    parser: argparse.ArgumentParser, files: Mapping[str, Path], default: str | None = None
+) -> None:
+    """The option, and what each preset is, below the examples; the default has no file."""
+    names = [default, *files] if default else [*files]
+    under = "settings under those of --config" + (f" (default: {default})" if default else "")
+    parser.add_argument("--preset", choices=names, default=default, help=under, metavar="NAME")
+    rows = "".join(f"  {name:<18}{summary(file)}\n" for name, file in files.items())
+    parser.description = f"{parser.description}\npresets:\n{rows}"
 
 
 def _eval_teacher(parser: argparse.ArgumentParser) -> None:
@@ -361,6 +378,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "gait": _gait,
     "compare": _compare,
     "demo": _demo,
+    "distill": _distill,
     "train-teacher": _train_teacher,
     "eval-teacher": _eval_teacher,
     "rollout": _rollout,

@@ -22,6 +22,7 @@ from vnl_mjx.config.conversion import (
 )
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.config.presets import presets
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.walker import resolved
@@ -92,9 +93,19 @@ def _load(
     return config
 
 
-load_distillation_config = partial(_load, DistillationConfig, "vae_distillation")
 load_evaluation_config = partial(_load, EvaluationConfig, "vae_evaluation")
 load_preprocess_config = partial(_load, PreprocessConfig, "preprocessing")
+
+
+def load_distillation_config(
+    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str | None = None
+) -> DistillationConfig:
+    """Composes and validates the configuration of a distillation, see `_load`.
+
+    The settings of `preset` (`presets("distill")`) lie under those of `config_file`.
+    """
+    file = None if preset is None else presets("distill")[preset]
+    return _load(DistillationConfig, "vae_distillation", overrides, config_file, file)
 
 
 def load_teacher_config(
@@ -104,9 +115,8 @@ def load_teacher_config(
 
     The settings of `preset` ("cpu", "gpu" or "torque") lie under those of `config_file`.
     """
-    file = Path(__file__).with_name(f"teacher_ppo_{preset}.yaml")
-    preset_file = None if preset == "cpu" else file
-    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, config_file, preset_file)
+    file = None if preset == "cpu" else presets("train-teacher")[preset]
+    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, config_file, file)
 
 
 def _checked_override(text: str, keys: dict[str, Any]) -> str:

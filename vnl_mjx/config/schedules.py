@@ -1,10 +1,12 @@
 """Numbers that change with training, and named terms; both are parts of several configurations."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from vnl_mjx.config.validation import number
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class ScheduleSection:
         )
         return first, last
 
+    def scaled(self, factor: float) -> "ScheduleSection":
+        """Returns the schedule of `factor` times the number."""
+        start = None if self.start is None else factor * self.start
+        return replace(self, value=factor * self.value, start=start)
+
     def validate(self, key: str, num_steps: int) -> None:
         """Raises UserError, naming `key`, where the change would end before it begins."""
         first, last = self.steps(num_steps)
@@ -47,10 +54,12 @@ class ScheduleSection:
 
 @dataclass(frozen=True)
 class LossTermSection:
-    """A further term of a loss, by a function of the user's own.
+    """A further term of a loss.
 
     Attributes:
-        function: path of the function, "my_lab.losses:smoothness" or "folder/file.py:smoothness".
+        function: of a student, name of a built-in term (`config.losses.STUDENT_TERMS`), or the path of a
+            function of the user's own, "my_lab.losses:jerk" or "folder/file.py:jerk"; empty: the term's
+            own name.
         weight: of the term.
         arguments: keyword arguments of the function.
     """
@@ -60,8 +69,13 @@ class LossTermSection:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def check_schedules(section: Any, key: str) -> None:
+def check_schedules(section: Any, key: str, built_in: Collection[str] = ()) -> None:
     """Validates every schedule and further loss term of a section that has `num_steps`.
+
+    Args:
+        section: the section.
+        key: its key, for messages.
+        built_in: names of further terms that need no path.
 
     Raises:
         UserError: a change ends before it begins, or a term names no function.
@@ -72,9 +86,11 @@ def check_schedules(section: Any, key: str) -> None:
             value.validate(f"{key}.{item.name}", section.num_steps)
         if isinstance(value, dict):
             for name, term in value.items():
-                if not term.function:
+                wanted = term.function or name
+                if wanted not in built_in and not is_path(wanted):
+                    names = "".join(f"{known}, " for known in built_in) + "or " * bool(built_in)
                     raise UserError(
-                        f"{key}.{item.name}.{name}.function: expected the path of a function "
-                        "(my_lab.losses:smoothness), found nothing"
+                        f"{key}.{item.name}.{name}.function: expected {names}the path of a function "
+                        f"(my_lab.losses:jerk), found {term.function or 'nothing'}"
                     )
                 term.weight.validate(f"{key}.{item.name}.{name}.weight", section.num_steps)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vnl_mjx.config.computing import Device, MatmulPrecision, PhysicsSection, SolverSection
+from vnl_mjx.config.losses import STUDENT_TERMS, ActionLossSection, KlLossSection
 from vnl_mjx.config.schedules import LossTermSection, ScheduleSection, check_schedules
 from vnl_mjx.config.validation import check_bounds, check_divides, number
 from vnl_mjx.errors import UserError
@@ -74,8 +75,13 @@ class VaeSection:
         layer_norm: layer normalisation after every hidden layer.
         logvar_min: lower clamp of both log variances.
         logvar_max: upper clamp of both log variances.
-        latent: "gaussian", or the path of a latent family of your own ("my_lab.latents:FSQ").
-        network: "mlp", or the path of networks of your own ("my_lab.networks:Gru").
+        latent: "gaussian"; "fsq", whose dimensions are quantised; or the path of a latent family of your own
+            ("my_lab.latents:Laplace").
+        fsq_levels: numbers that a dimension of an "fsq" latent can be.
+        posterior: its mean is the encoder's ("absolute"), or the prior's plus the encoder's ("residual").
+        network: "mlp"; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
+            learnt, and the latent is the teacher's; or the path of networks of your own
+            ("my_lab.networks:Gru").
     """
 
     latent_dim: int = number(32, ge=1)
@@ -87,6 +93,8 @@ class VaeSection:
     logvar_min: float = -5.0
     logvar_max: float = 2.0
     latent: str = "gaussian"
+    fsq_levels: int = number(5, ge=2)
+    posterior: Literal["absolute", "residual"] = "absolute"
     network: str = "mlp"
 
 
@@ -106,7 +114,9 @@ class TrainingSection:
         learning_rate: Adam's step size.
         max_grad_norm: gradients are clipped to this global norm.
         action_weight: weight of the action error in the loss.
-        kl_weight: weight of KL(posterior, prior), summed over latent dimensions, in the loss.
+        action_loss: what that error is.
+        kl_weight: weight of KL(posterior, prior) in the loss.
+        kl_loss: how that KL counts.
         loss_terms: further terms of the loss, by name.
         teacher_fraction: share of the environments in which the teacher acts (warm start).
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
@@ -127,7 +137,9 @@ class TrainingSection:
     learning_rate: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-3))
     max_grad_norm: float = number(10.0, gt=0)
     action_weight: float = number(1.0, ge=0)
+    action_loss: ActionLossSection = field(default_factory=ActionLossSection)
     kl_weight: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-4))
+    kl_loss: KlLossSection = field(default_factory=KlLossSection)
     loss_terms: dict[str, LossTermSection] = field(default_factory=dict)
     teacher_fraction: ScheduleSection = field(default_factory=ScheduleSection)
     failure_weighting: float = number(0.0, ge=0, le=1)
@@ -270,13 +282,30 @@ class DistillationConfig(RunConfig):
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""
         check_bounds(self)
-        vae = self.vae_config
-        if not vae.logvar_min < vae.logvar_max:
+        vae, training = self.vae_config, self.training_config
+        _validate_vae(vae)
+        _validate_training(training)
+        key = "training_config.kl_loss"
+        training.kl_loss.validate(key, training.kl_weight, vae.latent_dim)
+
+
+def _validate_vae(vae: VaeSection) -> None:
+    if not vae.logvar_min < vae.logvar_max:
+        raise UserError(
+            f"vae_config.logvar_min: expected less than vae_config.logvar_max = {vae.logvar_max:g}, found "
+            f"{vae.logvar_min:g}"
+        )
+    for name, needed in {"latent": "gaussian", "network": "mlp"}.items():
+        found = getattr(vae, name)
+        if vae.posterior == "residual" and found in ("fsq", "teacher"):
             raise UserError(
-                "vae_config.logvar_min: expected less than vae_config.logvar_max = "
-                f"{vae.logvar_max:g}, found {vae.logvar_min:g}"
+                f"vae_config.{name}: expected {needed} with vae_config.posterior=residual, found {found}"
             )
-        _validate_training(self.training_config)
+    if vae.network == "teacher" and vae.latent != "gaussian":
+        raise UserError(
+            f"vae_config.latent: expected gaussian, as the teacher's is, with vae_config.network=teacher, "
+            f"found {vae.latent}"
+        )
 
 
 def _validate_training(training: TrainingSection) -> None:
@@ -292,7 +321,13 @@ def _validate_training(training: TrainingSection) -> None:
         total = getattr(training, name)
         what = f"{name} = {total}"
         check_divides(f"{key}.segment_length", training.segment_length, total, what)
-    check_schedules(training, key)
+    check_schedules(training, key, STUDENT_TERMS)
+    for name, term in training.loss_terms.items():
+        if STUDENT_TERMS.get(term.function or name) and training.segment_length == 1:
+            raise UserError(
+                f"{key}.segment_length: expected more than 1 with {key}.loss_terms.{name}, which compares "
+                "consecutive control steps, found 1"
+            )
     if not 0.0 < training.learning_rate.value:
         raise UserError(f"{key}.learning_rate: expected more than 0, found 0")
     fraction = training.teacher_fraction

@@ -1,7 +1,8 @@
 """Latent distributions of a student: what its posterior and its prior are.
 
 A latent type is a family, which builds distributions inside of a network, and those distributions. The
-diagonal Gaussian is one; `vae_config.latent` names another by its path ("my_lab.latents:FSQ").
+diagonal Gaussian is one, `fsq` has another; `vae_config.latent` names a user's own by its path
+("my_lab.latents:Laplace").
 """
 
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from vnl_mjx import gaussians
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import is_path, load_object
+from vnl_mjx.models.fsq import FsqFamily
 
 
 class Latent(Protocol):
@@ -109,9 +111,10 @@ def build_family(config: Any) -> LatentFamily:
     """
     if is_path(config.latent):
         return load_object(config.latent, "vae_config.latent")(config)
-    if config.latent != "gaussian":
+    families = {"gaussian": GaussianFamily, "fsq": FsqFamily}
+    if config.latent not in families:
         raise UserError(
-            f"vae_config.latent: expected gaussian or the path of a latent family "
-            f"(my_lab.latents:FSQ), found {config.latent!r}"
+            "vae_config.latent: expected gaussian, fsq or the path of a latent family "
+            f"(my_lab.latents:Laplace), found {config.latent!r}"
         )
-    return GaussianFamily(config)
+    return families[config.latent](config)

@@ -5,29 +5,21 @@ The learned prior and the decoder are the reusable motor primitives: `prior -> s
 needs no reference.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from vnl_mjx import masking
-from vnl_mjx.config.schema import VaeSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import is_path, load_object
-from vnl_mjx.models.latents import Gaussian, Latent, build_family
+from vnl_mjx.models.intention import IntentionConfig
+from vnl_mjx.models.latents import Gaussian, build_family
 from vnl_mjx.models.layers import ACTIVATIONS, as_batch, as_segment
-
-
-@dataclass(frozen=True, kw_only=True)
-class VaeConfig(VaeSection):
-    """Sizes of a student: what a user sets, and those of what it reads and does."""
-
-    reference_size: int
-    proprioception_size: int
-    action_size: int
+from vnl_mjx.models.student_networks import FrozenTeacherModule, StudentModule, VaeConfig
 
 
 @flax.struct.dataclass
@@ -49,79 +41,6 @@ class VaeOutput:
     memory: Any
 
 
-class _MLP(nn.Module):
-    """Dense -> activation -> LayerNorm for each hidden size, as the teacher's own layers are ordered."""
-
-    sizes: tuple[int, ...]
-    activation: str
-    layer_norm: bool
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for i, size in enumerate(self.sizes):
-            x = nn.Dense(size, kernel_init=nn.initializers.lecun_uniform(), name=f"hidden_{i}")(x)
-            x = ACTIVATIONS[self.activation](x)
-            if self.layer_norm:
-                x = nn.LayerNorm(name=f"norm_{i}")(x)
-        return x
-
-
-class _LatentNetwork(nn.Module):
-    """An MLP whose last features give a distribution over latents."""
-
-    config: VaeConfig
-    sizes: tuple[int, ...]
-    is_prior: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> Latent:
-        x = _MLP(self.sizes, self.config.activation, self.config.layer_norm, name="trunk")(x)
-        family = build_family(self.config)
-        return family.prior(x) if self.is_prior else family.posterior(x)
-
-
-class StudentModule(nn.Module):
-    """The networks of a student. A subclass may add a memory: `context` and `initial_memory`."""
-
-    config: VaeConfig
-
-    def setup(self) -> None:
-        """Names the parts."""
-        config = self.config
-        self.encoder = _LatentNetwork(config, config.encoder_hidden_sizes)
-        self.prior_network = _LatentNetwork(config, config.prior_hidden_sizes, is_prior=True)
-        self.decoder = _MLP(config.decoder_hidden_sizes, config.activation, config.layer_norm)
-        self.action_head = nn.Dense(config.action_size)
-
-    def __call__(self, proprioception: jax.Array, reference: jax.Array, memory: Any) -> jax.Array:
-        """Touches every parameter; for initialisation."""
-        context, _ = self.context(proprioception, memory)
-        self.prior(context)
-        return self.decode(context, self.encode(context, reference).mode())
-
-    @staticmethod
-    def initial_memory(config: VaeConfig, batch_shape: tuple[int, ...]) -> Any:
-        """Returns the memory at the start of an episode, [*batch_shape, ...]; () without a memory."""
-        return ()
-
-    def context(self, proprioception: jax.Array, memory: Any) -> tuple[jax.Array, Any]:
-        """Returns what encoder, prior and decoder read of the body, and the next memory."""
-        return proprioception, memory
-
-    def encode(self, context: jax.Array, reference: jax.Array) -> Latent:
-        """Returns the posterior."""
-        return self.encoder(jnp.concatenate([context, reference], axis=-1))
-
-    def prior(self, context: jax.Array) -> Latent:
-        """Returns the prior."""
-        return self.prior_network(context)
-
-    def decode(self, context: jax.Array, latent: jax.Array) -> jax.Array:
-        """Returns the action."""
-        features = self.decoder(jnp.concatenate([context, latent], axis=-1))
-        return jnp.tanh(self.action_head(features))
-
-
 class StudentVAE:
     """Pure functions of the student's parameters. Observations are normalised by the teacher's statistics.
 
@@ -130,32 +49,46 @@ class StudentVAE:
     what the networks read of the body: the proprioception, or what a recurrent student makes of it.
     """
 
-    def __init__(self, config: VaeConfig):
+    def __init__(self, config: VaeConfig, teacher: IntentionConfig | None = None):
         """Finds the networks and the latent that `config` names; parameters come from `init`.
 
+        Args:
+            config: sizes and names.
+            teacher: whose networks `config.network` "teacher" takes over, and with them the latent's size.
+
         Raises:
-            UserError: the network or the latent that is named does not exist.
+            UserError: the network or the latent that is named does not exist, or the teacher is recurrent.
         """
         if config.activation not in ACTIVATIONS:
             raise ValueError(f"{config.activation=} is not one of {sorted(ACTIVATIONS)}")
-        build_family(config)
         kind = StudentModule
         if is_path(config.network):
             kind = load_object(config.network, "vae_config.network")
+        elif config.network == "teacher" and teacher is not None:
+            if teacher.is_recurrent:
+                raise UserError(
+                    "vae_config.network: teacher needs a teacher without a memory, found one with an LSTM "
+                    "decoder; give mlp"
+                )
+            config = replace(config, latent_dim=teacher.latent_dim)
+            kind = partial(FrozenTeacherModule, teacher=teacher)
         elif config.network != "mlp":
             raise UserError(
-                "vae_config.network: expected mlp or the path of a StudentModule (my_lab.networks:Gru), "
-                f"found {config.network!r}"
+                "vae_config.network: expected mlp, teacher or the path of a StudentModule "
+                f"(my_lab.networks:Gru), found {config.network!r}"
             )
+        build_family(config)
         self.config = config
         self._module = kind(config)
 
-    def init(self, key: jax.Array) -> Any:
-        """Returns fresh parameters."""
+    def init(self, key: jax.Array, teacher: Any = None) -> Any:
+        """Returns fresh parameters; those of frozen parts are the `FrozenPolicy`'s, where it is given."""
         proprioception = jnp.zeros((1, self.config.proprioception_size))
         reference = jnp.zeros((1, self.config.reference_size))
         memory = self.initial_memory((1,))
-        return self._module.init(key, proprioception, reference, memory)["params"]
+        params = self._module.init(key, proprioception, reference, memory)["params"]
+        frozen = self._module.frozen_parts if teacher is not None else ()
+        return {**params, **{name: teacher.params["params"] for name in frozen}}
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Any:
         """Returns the memory at the start of an episode; () for a feed-forward student."""
@@ -260,4 +193,6 @@ class StudentVAE:
         )
 
     def _apply(self, params: Any, method: str, *args: Any) -> Any:
+        frozen = {name: params[name] for name in self._module.frozen_parts}
+        params = {**params, **jax.lax.stop_gradient(frozen)}
         return self._module.apply({"params": params}, *args, method=method)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vnl_mjx.training.optimizers import ActorCriticAdam, Adam
-from vnl_mjx.training.schedules import LearningRate, Schedule
+from vnl_mjx.training.schedules import Controlled, Schedule
 from vnl_mjx.training.segments import Segment, num_groups, take_segments
 
 # Of parameters, a segment and a key: named terms, not reduced: [time, env], or [time, env, ...] and []
@@ -43,12 +43,13 @@ class Learner:
         self,
         weights: Mapping[str, Schedule],
         optimizer: Adam | ActorCriticAdam,
-        learning_rate: LearningRate,
+        learning_rate: Controlled,
         num_envs: int,
         unroll_length: int,
         segment_length: int,
         minibatch_size: int,
         num_epochs: int,
+        held_weights: Mapping[str, Controlled] | None = None,
     ):
         """Takes what does not change with training.
 
@@ -61,6 +62,7 @@ class Learner:
             segment_length: consecutive steps that stay together; divides `unroll_length`.
             minibatch_size: segments per gradient step; divides their number.
             num_epochs: passes over each rollout, every time in another order.
+            held_weights: of terms whose weight is controlled, in place of its schedule.
 
         Raises:
             ValueError: the numbers do not divide each other.
@@ -72,7 +74,7 @@ class Learner:
         if self._num_segments % minibatch_size:
             raise ValueError(f"{minibatch_size=} must divide {self._num_segments} segments")
         self.weights, self.optimizer, self.learning_rate = dict(weights), optimizer, learning_rate
-        self.segment_length = segment_length
+        self.held_weights, self.segment_length = dict(held_weights or {}), segment_length
         self._num_minibatches = self._num_segments // minibatch_size
         self._num_epochs = num_epochs
         self._groups = num_groups(num_envs, minibatch_size)
@@ -86,7 +88,8 @@ class Learner:
         visited: Segment,
         env_steps: jax.Array,
         key: jax.Array,
-    ) -> tuple[Any, Any, jax.Array, LearningStatistics]:
+        held: Mapping[str, jax.Array] | None = None,
+    ) -> tuple[Any, Any, jax.Array, dict[str, jax.Array], LearningStatistics]:
         """Makes all gradient steps of one update.
 
         Args:
@@ -97,23 +100,28 @@ class Learner:
             visited: as `take_segments` reads it.
             env_steps: [] so far.
             key: one random key.
+            held: [] controlled weights of the update before.
 
         Returns:
-            Parameters, the optimiser's state, the learning rate and means over the minibatches.
+            Parameters, the optimiser's state, the learning rate, the controlled weights and means over the
+            minibatches.
         """
-        weights = {name: weight(env_steps) for name, weight in self.weights.items()}
+        scheduled = {name: weight(env_steps) for name, weight in self.weights.items()}
 
-        def objective(params: Any, segment: Segment, key: jax.Array):
+        def objective(params: Any, segment: Segment, key: jax.Array, weights: Mapping[str, Any]):
             means = reduced(loss_fn(params, segment, key), segment, weights)
             return means["total"], means
 
         def minibatch(learnt, inputs):
-            params, opt_state, rate = learnt
+            params, opt_state, rate, held = learnt
             rows, key = inputs
             segment = take_segments(visited, rows, self.segment_length)
-            (_, means), grads = jax.value_and_grad(objective, has_aux=True)(params, segment, key)
+            weights = scheduled | held
+            differentiated = jax.value_and_grad(objective, has_aux=True)
+            (_, means), grads = differentiated(params, segment, key, weights)
             rate = self.learning_rate.adapted(rate, means)
-            stepped = (*self.optimizer.step(params, opt_state, grads, rate), rate)
+            held = {name: self.held_weights[name].adapted(x, means) for name, x in held.items()}
+            stepped = (*self.optimizer.step(params, opt_state, grads, rate), rate, held)
             learnt, grad_norm, skipped = if_finite(grads, stepped, learnt)
             return learnt, LearningStatistics(means, weights, grad_norm, skipped, rate)
 
@@ -127,7 +135,7 @@ class Learner:
             keys = jax.random.split(noise_key, self._num_minibatches)
             return jax.lax.scan(minibatch, learnt, (rows, keys))
 
-        learnt = (params, opt_state, self.learning_rate.at(env_steps, rate))
+        learnt = (params, opt_state, self.learning_rate.at(env_steps, rate), dict(held or {}))
         learnt, statistics = jax.lax.scan(epoch, learnt, jax.random.split(key, self._num_epochs))
         return *learnt, jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), statistics)
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from vnl_mjx.config.losses import ActionLossSection, KlLossSection
 from vnl_mjx.config.schedules import LossTermSection
 from vnl_mjx.extensions import check_own_name, load_object
+from vnl_mjx.models.latents import Latent
 from vnl_mjx.models.vae import StudentVAE, VaeOutput
 from vnl_mjx.tasks.vae_distillation import LabelledSteps
 from vnl_mjx.training.schedules import Schedule, schedule
@@ -17,19 +20,29 @@ from vnl_mjx.training.segments import Segment
 # Of the output of the network and the segment: [time, env].
 LossTerm = Callable[[Any, Segment], jax.Array]
 
+# Post-tanh actions beyond this count as this, where they are compared before tanh: 7.25.
+LARGEST_ACTION = 1.0 - 1e-6
+
 
 def distillation_loss(
-    student: StudentVAE, extra_terms: Mapping[str, LossTerm] | None = None
+    student: StudentVAE,
+    extra_terms: Mapping[str, LossTerm] | None = None,
+    action_loss: ActionLossSection | None = None,
+    kl_loss: KlLossSection | None = None,
 ) -> Callable[[Any, Segment, jax.Array], dict[str, jax.Array]]:
     """Returns the loss function of a VAE student.
 
-    Its terms are "action_mse", the squared error of the post-tanh action, mean over actuators; "kl",
-    KL(posterior || prior) summed over latent dimensions, nats; and `extra_terms`.
+    Its terms are the sections' (`action_distance`, `latent_cost`) by their names, and `extra_terms`. Whatever
+    these are, "action_mse" is the squared error of the post-tanh action, mean over actuators, and "kl" is
+    KL(posterior || prior) summed over latent dimensions, nats.
 
     Args:
         student: the student's functions.
         extra_terms: further terms, of the `VaeOutput` and the segment.
+        action_loss: what the action's term is; None: "action_mse".
+        kl_loss: what the KL's term is; None: "kl".
     """
+    action_loss, kl_loss = action_loss or ActionLossSection(), kl_loss or KlLossSection()
 
     def loss(params: Any, segment: Segment, key: jax.Array) -> dict[str, jax.Array]:
         steps: LabelledSteps = segment.steps
@@ -41,6 +54,8 @@ def distillation_loss(
         return {
             "action_mse": jnp.mean(jnp.square(error), axis=-1),
             "kl": jnp.sum(kl, axis=-1),
+            action_loss.term: action_distance(output.action, steps.teacher_action, action_loss),
+            kl_loss.term: latent_cost(output.posterior, output.prior, segment, kl_loss),
             **{name: term(output, segment) for name, term in (extra_terms or {}).items()},
             "action_abs_error": jnp.abs(error),
             "kl_per_dim": kl,
@@ -50,6 +65,39 @@ def distillation_loss(
     return loss
 
 
+def action_distance(action: jax.Array, target: jax.Array, section: ActionLossSection) -> jax.Array:
+    """Returns the distance [...] of post-tanh actions [..., action_size] that the section describes."""
+    if section.before_tanh:
+        action, target = (
+            jnp.arctanh(jnp.clip(x, -LARGEST_ACTION, LARGEST_ACTION)) for x in (action, target)
+        )
+    error = action_error(action, target)
+    if section.kind == "l2":
+        return optax.safe_norm(error, 0.0, axis=-1)
+    if section.kind == "huber":
+        return jnp.mean(optax.huber_loss(error, delta=section.huber_delta), axis=-1)
+    return jnp.mean(jnp.square(error), axis=-1)
+
+
+def latent_cost(
+    posterior: Latent, prior: Latent, segment: Segment, section: KlLossSection
+) -> jax.Array:
+    """Returns KL(posterior || prior) as it costs, summed over the latent: [time, env], nats.
+
+    The gradient is shared out as in Hafner et al. 2021 ("Mastering Atari with discrete world models",
+    KL balancing). A dimension is free while its mean over the segment is below `section.free_nats`
+    (Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", free bits).
+    """
+    kl = posterior.kl(prior)
+    if section.prior_share is not None:
+        stopped_posterior, stopped_prior = jax.lax.stop_gradient((posterior, prior))
+        to_prior, to_posterior = stopped_posterior.kl(prior), posterior.kl(stopped_prior)
+        kl = section.prior_share * to_prior + (1.0 - section.prior_share) * to_posterior
+    if section.free_nats > 0:
+        kl = jnp.where(segment.mean(kl) > section.free_nats, kl, section.free_nats)
+    return jnp.sum(kl, axis=-1)
+
+
 def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
     """Returns the difference of post-tanh actions [..., action_size]; refuses silent broadcasting."""
     if action.shape != target.shape:
@@ -57,26 +105,31 @@ def action_error(action: jax.Array, target: jax.Array) -> jax.Array:
     return action - target
 
 
-def user_terms(
-    sections: Mapping[str, LossTermSection], key: str, built_in: Collection[str], num_steps: int
+def further_terms(
+    sections: Mapping[str, LossTermSection],
+    key: str,
+    taken: Collection[str],
+    num_steps: int,
+    built_in: Mapping[str, LossTerm] | None = None,
 ) -> tuple[dict[str, LossTerm], dict[str, Schedule]]:
     """Returns the functions and the weights of the loss terms that a configuration names.
 
     Args:
         sections: by name.
         key: of the configuration, for messages.
-        built_in: names of the loss's own terms.
+        taken: names of the loss's own terms.
         num_steps: environment steps of the run.
+        built_in: functions that need no path, by name.
 
     Raises:
-        UserError: a function cannot be found, or a name is one of `built_in`.
+        UserError: a function cannot be found, or a name is one of `taken`.
     """
-    for name in sections:
-        check_own_name(name, f"{key}.{name}", built_in)
-    terms = {
-        name: partial(load_object(section.function, f"{key}.{name}.function"), **section.arguments)
-        for name, section in sections.items()
-    }
+    terms = {}
+    for name, section in sections.items():
+        check_own_name(name, f"{key}.{name}", taken)
+        wanted = section.function or name
+        function = (built_in or {}).get(wanted) or load_object(wanted, f"{key}.{name}.function")
+        terms[name] = partial(function, **section.arguments)
     return terms, {name: schedule(item.weight, num_steps) for name, item in sections.items()}
 
 

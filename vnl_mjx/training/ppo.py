@@ -22,7 +22,7 @@ from vnl_mjx.training.brax_parts import (
     updated_normalizer,
 )
 from vnl_mjx.training.learner import Learner, LossFunction
-from vnl_mjx.training.losses import user_terms
+from vnl_mjx.training.losses import further_terms
 from vnl_mjx.training.optimizers import ActorCriticAdam
 from vnl_mjx.training.ppo_losses import ActedSteps, ppo_loss
 from vnl_mjx.training.rollout import RolloutState, Step
@@ -115,7 +115,7 @@ class Ppo(Trainer):
         }
         if guide is not None:
             weights["guidance"] = schedule(config.guidance, num_steps)
-        self._terms, extra = user_terms(config.loss_terms, "ppo.loss_terms", weights, num_steps)
+        self._terms, extra = further_terms(config.loss_terms, "ppo.loss_terms", weights, num_steps)
         weights |= extra
         learner = Learner(
             weights,
@@ -136,7 +136,7 @@ class Ppo(Trainer):
             state.params.policy, statistics.mean, statistics.std, self.model.policy_config
         )
 
-    def initial_params(self, key: jax.Array) -> tuple[ActorCriticParams, Any]:
+    def initial_params(self, key: jax.Array, data: Any) -> tuple[ActorCriticParams, Any]:
         """See `Trainer`."""
         return self.model.init(key), fresh_normalizer(self.model.policy_config.observation_size)
 

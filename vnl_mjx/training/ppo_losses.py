@@ -19,10 +19,9 @@ from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic, ActorCriticParams
 from vnl_mjx.models.intention import action_distribution
 from vnl_mjx.training.brax_parts import NormalTanhDistribution, compute_gae
+from vnl_mjx.training.latent_terms import latent_ar1_kl, latent_kl
 from vnl_mjx.training.losses import LossTerm
 from vnl_mjx.training.segments import Segment
-
-AR1_COEFFICIENT = 0.95  # track-mjx's, of the latent mean one control step ago
 
 
 @flax.struct.dataclass
@@ -130,30 +129,6 @@ def ppo_loss(
         "explained_variance": 1.0 - mean(value) / jnp.maximum(variance, 1e-8),
         "action_std": jnp.mean(std, axis=-1),
     }
-
-
-def latent_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
-    """KL(N(mean, exp(logvar)) || N(0, 1)) of each latent dimension, [..., latent], nats."""
-    zeros = jnp.zeros_like(mean)
-    return gaussians.kl_divergence(mean, logvar, zeros, zeros)
-
-
-def latent_ar1_kl(mean: jax.Array, logvar: jax.Array, starts: jax.Array) -> jax.Array:
-    """KL of each latent dimension to N(0.95 * previous mean, 1 - 0.95^2); N(0, 1) where none precedes.
-
-    Args:
-        mean: [time, env, latent].
-        logvar: [time, env, latent].
-        starts: [time, env] bool, the first step of an episode; the first row always counts as one.
-
-    Returns:
-        [time, env, latent], nats.
-    """
-    previous = jnp.concatenate([jnp.zeros_like(mean[:1]), mean[:-1]])
-    is_first = starts.at[0].set(True)[..., None]
-    prior_mean = jnp.where(is_first, 0.0, AR1_COEFFICIENT * previous)
-    prior_logvar = jnp.where(is_first, 0.0, jnp.log(1.0 - AR1_COEFFICIENT**2))
-    return gaussians.kl_divergence(mean, logvar, prior_mean, prior_logvar)
 
 
 def policy_kl(old_logits: jax.Array, new_logits: jax.Array) -> jax.Array:

@@ -33,6 +33,7 @@ class TrainState:
         params: what is learnt.
         opt_state: the optimiser's state.
         learning_rate: [] in force.
+        held_weights: [] those of the loss's terms that a controller moves; {} without one.
         extra: what else changes with training, such as statistics of the observation; () for nothing.
         rollout: the environments and the policy's memory in them.
         key: [2] uint32 random key.
@@ -42,6 +43,7 @@ class TrainState:
     params: Any
     opt_state: Any
     learning_rate: jax.Array
+    held_weights: dict[str, jax.Array]
     extra: Any
     rollout: RolloutState
     key: jax.Array
@@ -102,7 +104,7 @@ class Trainer(ABC):
     # What a subclass says, in pure functions.
 
     @abstractmethod
-    def initial_params(self, key: jax.Array) -> tuple[Any, Any]:
+    def initial_params(self, key: jax.Array, data: Any) -> tuple[Any, Any]:
         """Returns fresh parameters and what `TrainState.extra` starts as."""
 
     @abstractmethod
@@ -144,13 +146,17 @@ class Trainer(ABC):
     def initial_state(self, key: jax.Array, data: Any) -> TrainState:
         """Returns fresh parameters and environments."""
         key, params_key, env_key = jax.random.split(key, 3)
-        params, extra = self.initial_params(params_key)
+        params, extra = self.initial_params(params_key, data)
         policy = self.policy(params, extra, data, jnp.float32(0))
         environments = self.env.reset(env_key, self.num_envs, self.env_data(data))
         return TrainState(
             params=params,
             opt_state=self.learner.optimizer.init(params),
             learning_rate=jnp.float32(self.learner.learning_rate.initial),
+            held_weights={
+                name: jnp.float32(weight.initial)
+                for name, weight in self.learner.held_weights.items()
+            },
             extra=extra,
             rollout=begin(environments, policy, self.num_envs),
             key=key,
@@ -180,7 +186,7 @@ class Trainer(ABC):
         self, state: TrainState, visited: Segment, key: jax.Array
     ) -> tuple[TrainState, LearningStatistics]:
         """Learns from what `rollout` visited."""
-        params, opt_state, rate, statistics = self.learner.learn(
+        params, opt_state, rate, held, statistics = self.learner.learn(
             self.loss(state.extra),
             state.params,
             state.opt_state,
@@ -188,11 +194,13 @@ class Trainer(ABC):
             visited,
             self.scheduled_steps(state),
             key,
+            state.held_weights,
         )
         state = state.replace(
             params=params,
             opt_state=opt_state,
             learning_rate=rate,
+            held_weights=held,
             extra=self.learnt(state.extra, visited),
         )
         return state, statistics

@@ -11,15 +11,17 @@ from jax.sharding import Mesh
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.schema import TrainingSection
+from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.environment import Environment
 from vnl_mjx.tasks.vae_distillation import LabelledSteps, StudentPolicy
+from vnl_mjx.training.latent_terms import GAUSSIAN_TERMS, STUDENT_TERMS
 from vnl_mjx.training.learner import Learner, LossFunction
-from vnl_mjx.training.losses import distillation_loss, user_terms
+from vnl_mjx.training.losses import distillation_loss, further_terms
 from vnl_mjx.training.optimizers import Adam
 from vnl_mjx.training.rollout import Step
-from vnl_mjx.training.schedules import LearningRate, constant, schedule
+from vnl_mjx.training.schedules import LearningRate, constant, held_kl_weight, schedule
 from vnl_mjx.training.trainer import Trainer
 
 
@@ -46,7 +48,7 @@ class VaeDistillation(Trainer):
             mesh: of the devices to train on (`devices`); None: one.
 
         Raises:
-            UserError: a function of `config.loss_terms` cannot be found.
+            UserError: a function of `config.loss_terms` cannot be found, or is not one of this latent.
         """
         steps = config.steps_per_update
         if steps % config.batch_size or config.batch_size % config.segment_length:
@@ -55,15 +57,20 @@ class VaeDistillation(Trainer):
                 f"multiple of {config.segment_length=}"
             )
         self.student, self.config = student, config
-        num_steps = config.num_steps
+        num_steps, action, kl = config.num_steps, config.action_loss, config.kl_loss
+        kl_weight = kl.summed_weight(config.kl_weight, student.config.latent_dim)
         weights = {
-            "action_mse": constant(config.action_weight),
-            "kl": schedule(config.kl_weight, num_steps),
+            action.term: constant(config.action_weight),
+            kl.term: schedule(kl_weight, num_steps),
         }
-        key = "training_config.loss_terms"
-        terms, extra = user_terms(config.loss_terms, key, weights, num_steps)
+        _check_latent(student, config)
+        key, taken = "training_config.loss_terms", {"action_mse", "kl", *weights}
+        terms, extra = further_terms(config.loss_terms, key, taken, num_steps, STUDENT_TERMS)
         weights |= extra
-        self._loss = distillation_loss(student, terms)
+        held = {}
+        if kl.target is not None:
+            held[kl.term] = held_kl_weight(kl_weight, num_steps, kl)
+        self._loss = distillation_loss(student, terms, action, kl)
         self._teacher_fraction = schedule(config.teacher_fraction, num_steps)
         learner = Learner(
             weights,
@@ -74,13 +81,16 @@ class VaeDistillation(Trainer):
             segment_length=config.segment_length,
             minibatch_size=config.batch_size // config.segment_length,
             num_epochs=config.num_epochs,
+            held_weights=held,
         )
         super().__init__(env, (teacher, clips), learner, steps, mesh)
         self.teacher, self.clips = self.data
 
-    def initial_params(self, key: jax.Array) -> tuple[Any, tuple[()]]:
+    def initial_params(
+        self, key: jax.Array, data: tuple[FrozenPolicy, ReferenceClips]
+    ) -> tuple[Any, tuple[()]]:
         """See `Trainer`."""
-        return self.student.init(key), ()
+        return self.student.init(key, data[0]), ()
 
     def env_data(self, data: tuple[FrozenPolicy, ReferenceClips]) -> ReferenceClips:
         """See `Trainer`."""
@@ -114,3 +124,12 @@ class VaeDistillation(Trainer):
     def loss(self, extra: Any) -> LossFunction:
         """See `Trainer`."""
         return self._loss
+
+
+def _check_latent(student: StudentVAE, config: TrainingSection) -> None:
+    for name, section in config.loss_terms.items():
+        if (section.function or name) in GAUSSIAN_TERMS and not student.is_gaussian:
+            raise UserError(
+                f"training_config.loss_terms.{name}: expected a Gaussian latent, found vae_config.latent="
+                f"{student.config.latent}"
+            )

@@ -86,7 +86,7 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     network = from_dict(IntentionConfig, metadata["teacher_network"], f"{folder}: ")
     teacher = unflatten(read_arrays(folder / "teacher"))
     return LoadedStudent(
-        student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: ")),
+        student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: "), network),
         params=unflatten(read_arrays(folder / "student")),
         teacher=FrozenPolicy(**teacher, config=network),
         metadata=metadata,

@@ -47,9 +47,9 @@ class Distillation:
             config.num_devices, training.num_envs, training.batch_size, "training_config.num_envs"
         )
         self.experiment = experiment = build_experiment(config, mesh=mesh)
-        self.student = build_student(experiment.env, config.vae_config)
         self.teacher = experiment.teacher
         policy, clips = self.teacher.policy, experiment.clips_of("train")
+        self.student = build_student(experiment.env, config.vae_config, policy.config)
         self.trainer = VaeDistillation(experiment.env, self.student, policy, clips, training, mesh)
         self.metadata = run_metadata(
             config,

@@ -154,9 +154,11 @@ def with_body(config: ImitationConfig, mjcf: str | Path | None) -> ImitationConf
     return replace(config, walker=replace(config.walker, source=str(mjcf)))
 
 
-def build_student(env: ImitationEnvironment, section: VaeSection) -> StudentVAE:
-    """Returns a student sized for the observation and action of `env`."""
-    return StudentVAE(VaeConfig(**_sizes(env), **asdict(section)))
+def build_student(
+    env: ImitationEnvironment, section: VaeSection, teacher: IntentionConfig
+) -> StudentVAE:
+    """Returns a student of `teacher`, sized for the observation and action of `env`."""
+    return StudentVAE(VaeConfig(**_sizes(env), **asdict(section)), teacher)
 
 
 def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> ActorCritic:
