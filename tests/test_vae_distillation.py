@@ -13,6 +13,7 @@ from toy_trainers import TRAINING, toy_distillation
 from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.training.metrics import interval_metrics
+from vnl_mjx.training.optimizers import Adam, Averaged
 from vnl_mjx.training.rollout import begin, rollout
 from vnl_mjx.training.vae_distillation import VaeDistillation
 
@@ -73,6 +74,25 @@ def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(
             jax.tree.map(partial(np.testing.assert_allclose, atol=2e-5), state.params, same.params)
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 0.5 * (1e-3 + 1e-6), 1e-6], rtol=1e-5)
     assert moved[3] < 0.01 * moved[0]
+
+
+def test_the_average_is_kept_beside_what_is_learnt(toy):
+    """By hand, with its growing decay; it is what is saved, and not what goes on learning."""
+    averaged = trainer_of(toy, averaging=0.5)
+    start = averaged.init(0)
+    jax.tree.map(np.testing.assert_array_equal, averaged.learnt_student(start), start.params)
+    adam, params, total = Averaged(Adam(1.0), 0.5), {"w": jnp.float32(0.0)}, 0.0
+    state = adam.init(params)
+    for n in range(1, 6):
+        params, state = adam.step(params, state, {"w": jnp.float32(1.0)}, 0.1)
+        decay = min(0.5, (1 + n) / (10 + n))
+        total = decay * total + (1 - decay) * float(params["w"])
+        np.testing.assert_allclose(state.average["w"], total, rtol=1e-6)
+    moved, _ = averaged.update(start)
+    student, params = host(averaged.learnt_student(moved)), host(moved.params)
+    assert any(
+        np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (student, params)), strict=True)
+    )
 
 
 def test_gradient_of_the_loss_does_not_reach_the_teacher(toy):

@@ -113,6 +113,8 @@ class TrainingSection:
         num_epochs: passes over each rollout.
         learning_rate: Adam's step size.
         max_grad_norm: gradients are clipped to this global norm.
+        averaging: decay per gradient step of the running average of the student's parameters that is
+            evaluated and saved; 0: the last ones themselves.
         action_weight: weight of the action error in the loss.
         action_loss: what that error is.
         kl_weight: weight of KL(posterior, prior) in the loss.
@@ -136,6 +138,7 @@ class TrainingSection:
     segment_length: int = number(1, ge=1)
     learning_rate: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-3))
     max_grad_norm: float = number(10.0, gt=0)
+    averaging: float = number(0.0, ge=0, lt=1)
     action_weight: float = number(1.0, ge=0)
     action_loss: ActionLossSection = field(default_factory=ActionLossSection)
     kl_weight: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-4))

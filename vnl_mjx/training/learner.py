@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vnl_mjx.training.optimizers import ActorCriticAdam, Adam
+from vnl_mjx.training.optimizers import ActorCriticAdam, Adam, Averaged
 from vnl_mjx.training.schedules import Controlled, Schedule
 from vnl_mjx.training.segments import Segment, num_groups, take_segments
 
@@ -42,7 +42,7 @@ class Learner:
     def __init__(
         self,
         weights: Mapping[str, Schedule],
-        optimizer: Adam | ActorCriticAdam,
+        optimizer: Adam | Averaged | ActorCriticAdam,
         learning_rate: Controlled,
         num_envs: int,
         unroll_length: int,

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import flax.struct
 import jax
+import jax.numpy as jnp
 import optax
 
 from vnl_mjx.models.actor_critic import ActorCriticParams
@@ -24,6 +26,48 @@ class Adam:
         """Returns parameters and state after one gradient step at the learning rate `rate` []."""
         updates, state = self._transform.update(grads, state)
         return optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates)), state
+
+
+@flax.struct.dataclass
+class AveragedState:
+    """State of an `Averaged` optimiser.
+
+    Attributes:
+        inner: of the optimiser that makes the steps.
+        average: of the parameters.
+        num_steps: [] int32.
+    """
+
+    inner: Any
+    average: Any
+    num_steps: jax.Array
+
+
+class Averaged:
+    """An optimiser that also keeps the exponential moving average of what is learnt.
+
+    The first steps count less, so that the start is soon forgotten: after n steps the decay is at most
+    (1 + n) / (10 + n) (Tensorflow's ExponentialMovingAverage).
+    """
+
+    def __init__(self, optimizer: Adam, decay: float):
+        """Takes the optimiser and the decay per gradient step."""
+        self._optimizer, self._decay = optimizer, decay
+
+    def init(self, params: Any) -> AveragedState:
+        """See `Adam`."""
+        average = jax.tree.map(jnp.copy, params)
+        return AveragedState(self._optimizer.init(params), average, jnp.int32(0))
+
+    def step(
+        self, params: Any, state: AveragedState, grads: Any, rate: jax.Array
+    ) -> tuple[Any, AveragedState]:
+        """See `Adam`."""
+        params, inner = self._optimizer.step(params, state.inner, grads, rate)
+        n = state.num_steps + 1
+        decay = jnp.minimum(self._decay, (1 + n) / (10 + n))
+        average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), state.average, params)
+        return params, AveragedState(inner, average, n)
 
 
 class ActorCriticAdam:

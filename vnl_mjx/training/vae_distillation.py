@@ -19,10 +19,10 @@ from vnl_mjx.tasks.vae_distillation import LabelledSteps, StudentPolicy
 from vnl_mjx.training.latent_terms import GAUSSIAN_TERMS, STUDENT_TERMS
 from vnl_mjx.training.learner import Learner, LossFunction
 from vnl_mjx.training.losses import distillation_loss, further_terms
-from vnl_mjx.training.optimizers import Adam
+from vnl_mjx.training.optimizers import Adam, Averaged, AveragedState
 from vnl_mjx.training.rollout import Step
 from vnl_mjx.training.schedules import LearningRate, constant, held_kl_weight, schedule
-from vnl_mjx.training.trainer import Trainer
+from vnl_mjx.training.trainer import Trainer, TrainState
 
 
 class VaeDistillation(Trainer):
@@ -72,9 +72,10 @@ class VaeDistillation(Trainer):
             held[kl.term] = held_kl_weight(kl_weight, num_steps, kl)
         self._loss = distillation_loss(student, terms, action, kl)
         self._teacher_fraction = schedule(config.teacher_fraction, num_steps)
+        adam = Adam(config.max_grad_norm)
         learner = Learner(
             weights,
-            Adam(config.max_grad_norm),
+            Averaged(adam, config.averaging) if config.averaging else adam,
             LearningRate(config.learning_rate, num_steps),
             num_envs=config.num_envs,
             unroll_length=config.unroll_length,
@@ -85,6 +86,11 @@ class VaeDistillation(Trainer):
         )
         super().__init__(env, (teacher, clips), learner, steps, mesh)
         self.teacher, self.clips = self.data
+
+    def learnt_student(self, state: TrainState) -> Any:
+        """Returns the student's parameters that are evaluated and saved: their average, where one is kept."""
+        is_averaged = isinstance(state.opt_state, AveragedState)
+        return state.opt_state.average if is_averaged else state.params
 
     def initial_params(
         self, key: jax.Array, data: tuple[FrozenPolicy, ReferenceClips]

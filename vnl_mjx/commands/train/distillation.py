@@ -118,7 +118,8 @@ class Distillation:
         return summary, row
 
     def _policies(self, state: TrainState) -> tuple[EvaluatedPolicy, EvaluatedPolicy]:
-        params, task = devices.on_one_device(state.params), self.experiment.evaluation_task
+        params = devices.on_one_device(self.trainer.learnt_student(state))
+        task = self.experiment.evaluation_task
         return student_and_teacher(task, self.student, params, self.teacher.policy)
 
     def exported(self, state: TrainState, env_steps: int) -> None:
@@ -127,7 +128,7 @@ class Distillation:
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
         """Returns what is saved; the metric is the mean action error since the checkpoint before."""
         losses, self._losses_since_save = self._losses_since_save, []
-        items = student_items(state.params, self.teacher.policy)
+        items = student_items(self.trainer.learnt_student(state), self.teacher.policy)
         return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
 
     def conclude(
