@@ -50,7 +50,7 @@ REWARD = {
         "weight": 0.1,
         "arguments": {"joints": ["mandible"], "scale": 50.0},
     },
-    "below_floor": {"weight": -5.0},
+    "below_floor": {"weight": -10.0, "arguments": {"margin": 0.01}},
 }
 TASK = (
     "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),  # as Hydra writes a mapping
