@@ -90,6 +90,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
     add("clips", _module("data.edit_clips"), "edit and export clip files")
     add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")
+    add("plan", _module("data.plan_clips"), "make clips that physics allows, without a policy")
     add("distill", _distill, "train a student VAE from a teacher", overrides=True)
     add("eval", _eval, "measure a student, and write a report", overrides=True)
     add("compare", _module("evaluate.compare"), "put evaluations side by side")

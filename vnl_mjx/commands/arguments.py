@@ -122,6 +122,15 @@ examples:
   vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
   vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --seconds 5 --compact
 """,
+    "plan": """\
+Make reference clips that physics allows by searching for controls that follow given ones: many
+simulations are tried in short windows, and the nearest go on. It needs no teacher and no training, so a
+teacher can be trained on the result from the start. Clips on which the body falls are left out, and named.
+
+examples:
+  vnl-mjx plan gait.h5 planned.h5
+  vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
+""",
     "view": """\
 Show a clip of a reference file, or a policy that follows one: an mp4 from the side and from above, or
 a page in the browser, where a policy acts live and its latent can be moved by hand.
@@ -254,11 +263,28 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="track-mjx checkpoint that acts")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
     _add_teacher(parser)
+    drift = "how far the root may be from what it follows (default: as the teacher's task says)"
+    add("--drift", type=_positive, metavar="M", help=drift)
+    _add_simulated(parser)
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("clips", type=Path, metavar="CLIPS.h5", help="what is followed")
+    add("output", type=Path, metavar="OUT.h5", help="clip file to write")
+    add("--mjcf", metavar="FILE", help="MJCF of another body than the rodent")
+    tried = "simulations that are tried side by side (default: 256)"
+    add("--samples", type=_count, default=256, metavar="N", help=tried)
+    add("--seed", type=_count, default=0, metavar="N", help="of the search (default: 0)")
+    _add_simulated(parser)
+
+
+def _add_simulated(parser: argparse.ArgumentParser) -> None:
+    """What is kept of a simulation as a clip."""
+    add = parser.add_argument
     add("--seconds", type=_positive, default=5.0, metavar="S", help="of each clip (default: 5)")
     settle = "seconds to leave out at the start (default: 0.2)"
     add("--settle", type=_not_negative, default=0.2, metavar="S", help=settle)
-    drift = "how far the root may be from what it follows (default: as the teacher's task says)"
-    add("--drift", type=_positive, metavar="M", help=drift)
     add("--compact", action="store_true", help=_COMPACT_HELP)
     _add_overwrite(parser, "OUT.h5")
 
@@ -382,6 +408,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "train-teacher": _train_teacher,
     "eval-teacher": _eval_teacher,
     "rollout": _rollout,
+    "plan": _plan,
     "inspect": _inspect,
     "view": _view,
     "doctor": _json,

@@ -66,7 +66,7 @@ class MujocoBatchPhysics:
         # Seconds spent stepping and resetting, for the throughput report.
         self.busy_seconds = 0.0
         self._lock = threading.Lock()
-        self._batches: OrderedDict[int, _Rows] = OrderedDict()
+        self._batches: OrderedDict[int, SimulationRows] = OrderedDict()
         data = mujoco.MjData(self.model)
         self._shapes = {
             name: getattr(data, name).shape for name in (*STATE_FIELDS, *DERIVED_FIELDS)
@@ -133,7 +133,7 @@ class MujocoBatchPhysics:
             return rows.read(batch_shape, every, bad, self._shapes)
 
     @contextlib.contextmanager
-    def _rows(self, num_rows: int, variant) -> Iterator["_Rows"]:
+    def _rows(self, num_rows: int, variant) -> Iterator["SimulationRows"]:
         """The batch of at least one row, on the models of `variant` from now on."""
         num_rows = max(num_rows, 1)
         # Several devices may call at once, and a Batch serves one thread at a time.
@@ -141,7 +141,7 @@ class MujocoBatchPhysics:
             started = time.perf_counter()
             try:
                 if num_rows not in self._batches:
-                    self._batches[num_rows] = _Rows(self.model, num_rows, self.num_threads)
+                    self._batches[num_rows] = SimulationRows(self.model, num_rows, self.num_threads)
                 self._batches.move_to_end(num_rows)
                 while len(self._batches) > _MAX_BATCHES:
                     self._batches.popitem(last=False)
@@ -160,16 +160,23 @@ def _state(
     return PhysicsState(time=time, overflowed=jnp.bool_(False), variant=variant, **arrays)
 
 
-class _Rows:
-    """A `mujoco.batch.Batch` with its live arrays."""
+class SimulationRows:
+    """A `mujoco.batch.Batch` with its live arrays.
+
+    Attributes:
+        batch: the simulations.
+        arrays: by name, [num_rows, ...]: the state, the control and what is derived; live.
+    """
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int):
+        """Makes the simulations; 0 threads: one per core."""
         self.batch = mujoco.batch.Batch(model, num_rows, nthread=num_threads)
         inputs = (*STATE_FIELDS, "ctrl", "time")
-        self._arrays = {name: self.batch.bind(name) for name in (*inputs, *DERIVED_FIELDS)}
+        self.arrays = {name: self.batch.bind(name) for name in (*inputs, *DERIVED_FIELDS)}
 
     def write(self, name: str, ids, value) -> None:
-        array = self._arrays[name]
+        """Sets an array's rows `ids`, whatever shape each has."""
+        array = self.arrays[name]
         array[ids] = np.reshape(value, array[ids].shape) if np.ndim(value) else value
 
     def run(self, function: Callable[[], None]) -> np.ndarray:
@@ -199,7 +206,7 @@ class _Rows:
         result = {}
         with np.errstate(over="ignore"):
             for name, shape in shapes.items():
-                array = self._arrays[name].reshape(num_rows, *shape)
+                array = self.arrays[name].reshape(num_rows, *shape)
                 result[name] = np.zeros((num_rows, *shape), np.float32)
                 result[name][ids] = array[ids]
         for value in result.values():

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -24,9 +24,10 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
+from vnl_mjx.walkers.walker import Walker
 
 
-class RolledOutClip(NamedTuple):
+class SimulatedClip(NamedTuple):
     """One clip that was played to its end: qpos, float32 [frame, nq], at the rate of what it followed."""
 
     name: str
@@ -80,16 +81,28 @@ def run(args: argparse.Namespace) -> int:
                 "left_out": left_out,
             },
         }
-        walker, stored = experiment.walker, POSES if args.compact else FEATURES
-        computer = FeatureComputer(walker)
-        rate = clips.rate_hz
-        with write_clip_file(args.output, walker, rate, metadata, features=stored) as writer:
-            for clip in made:
-                features = computer(clip.qpos, [len(clip.qpos)], rate)
-                quality = assess(walker, features, rate, feet=computer.foot_heights).numbers()
-                writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
-    _report(console, made, left_out, args, clips.rate_hz)
+        write_simulated(args.output, experiment.walker, clips.rate_hz, made, metadata, args.compact)
+    title = "Simulated motion (a policy acted, no animal)"
+    report_simulated(console, title, made, left_out, args, clips.rate_hz)
     return 0
+
+
+def write_simulated(
+    output: Path,
+    walker: Walker,
+    rate_hz: float,
+    made: list[SimulatedClip],
+    metadata: dict[str, Any],
+    compact: bool,
+) -> None:
+    """Writes simulated clips with their features, or where `compact` their poses alone."""
+    computer = FeatureComputer(walker)
+    stored = POSES if compact else FEATURES
+    with write_clip_file(output, walker, rate_hz, metadata, features=stored) as writer:
+        for clip in made:
+            features = computer(clip.qpos, [len(clip.qpos)], rate_hz)
+            quality = assess(walker, features, rate_hz, feet=computer.foot_heights).numbers()
+            writer.append(features, ClipRow(clip.name, len(clip.qpos), clip.info, quality))
 
 
 def cut_rollout(
@@ -100,7 +113,7 @@ def cut_rollout(
     settle_s: float = 0.2,
     seconds: float = 5.0,
     min_frames: int = 2,
-) -> tuple[list[RolledOutClip], dict[str, str]]:
+) -> tuple[list[SimulatedClip], dict[str, str]]:
     """Poses at the clips' rate of the episodes that survived; and the reason why, of each clip left out.
 
     `rollout` follows each of `clips` once, from its first frame; `played_by` is for `ClipInfo.made_by`. The
@@ -123,20 +136,27 @@ def cut_rollout(
         if reason:
             left_out[clips.names[clip]] = reason
             continue
-        qpos = np.array(qpos, np.float32)
-        if root := clips.layout.root:
-            qpos[:, root.position][:, :2] -= qpos[0, root.position][:2].copy()
-        start_s = int(np.asarray(clips.starts)[clip]) / clips.rate_hz
-        info = clips.info[clip] if clips.info else ClipInfo(source=clips.source, start_s=start_s)
-        info = replace(
-            info,
-            start_s=info.start_s + first / clips.rate_hz,
-            label=info.label or clips.names[clip],
-            made_by=f"rollout of {played_by} on {clips.names[clip]}"
-            + (f" ({info.made_by})" if info.made_by else ""),
-        )
-        made.append(RolledOutClip(clips.names[clip], qpos, info))
+        name = clips.names[clip]
+        made.append(simulated_clip(clips, clip, qpos, first, f"rollout of {played_by} on {name}"))
     return made, left_out
+
+
+def simulated_clip(
+    clips: ReferenceClips, clip: int, qpos: np.ndarray, first: int, made_by: str
+) -> SimulatedClip:
+    """A clip that begins above the origin, of what followed `clips` from its frame `first` on."""
+    qpos = np.array(qpos, np.float32)
+    if root := clips.layout.root:
+        qpos[:, root.position][:, :2] -= qpos[0, root.position][:2].copy()
+    start_s = int(np.asarray(clips.starts)[clip]) / clips.rate_hz
+    info = clips.info[clip] if clips.info else ClipInfo(source=clips.source, start_s=start_s)
+    info = replace(
+        info,
+        start_s=info.start_s + first / clips.rate_hz,
+        label=info.label or clips.names[clip],
+        made_by=made_by + (f" ({info.made_by})" if info.made_by else ""),
+    )
+    return SimulatedClip(clips.names[clip], qpos, info)
 
 
 def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
@@ -149,20 +169,22 @@ def _steps_per_frame(control_hz: float, rate_hz: float) -> int:
     return steps
 
 
-def _report(
+def report_simulated(
     console: Console,
-    made: list[RolledOutClip],
+    title: str,
+    made: list[SimulatedClip],
     left_out: dict[str, str],
     args: argparse.Namespace,
     rate_hz: float,
 ) -> None:
+    """Prints what was kept, and what was left out and why."""
     wanted = round(args.seconds * rate_hz)
     rows = {
         clip.name: f"{len(clip.qpos) / rate_hz:.2f} s"
         + ("" if len(clip.qpos) >= wanted else ", to the end of what it follows")
         for clip in made
     }
-    print_table(console, "Simulated motion (a policy acted, no animal)", rows)
+    print_table(console, title, rows)
     for name, reason in left_out.items():
         warn(console, f"{name}: left out, {reason}")
     frames = int(np.sum([len(clip.qpos) for clip in made]))

@@ -1,0 +1,59 @@
+"""`vnl-mjx plan`: clips that physics allows, found by sampling controls around given ones."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.data.bodies import body_of_file, body_section
+from vnl_mjx.commands.data.rollout_clips import report_simulated, simulated_clip, write_simulated
+from vnl_mjx.commands.output import check_output, terminate_cleanly
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.tasks.planner import Planner, PlannerOptions
+from vnl_mjx.walkers.walker import build_walker
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes the clips; returns the exit status."""
+    source: Path = args.clips.expanduser()
+    check_output(args.output, [source], args.overwrite)
+    console, task = Console(), TeacherTrainingConfig().task
+    body = replace(body_of_file(source, args.mjcf).config, torque_actuators=False)
+    walker = build_walker(body)
+    clips = read_clips(source, walker)
+    planner = Planner(walker, replace(task, walker=body), PlannerOptions(args.samples))
+    first = int(np.ceil(args.settle * clips.rate_hz - 1e-6))
+    made, left_out, done = [], {}, 0
+    with terminate_cleanly():
+        with frame_progress(console, "frames") as progress:
+            for clip, name in enumerate(clips.names):
+                plan = planner.plan(clips, clip, args.seed)
+                done += len(plan.qpos)
+                progress(name, done, clips.num_frames)
+                qpos = plan.qpos[first:][: round(args.seconds * clips.rate_hz)]
+                if plan.fell or len(qpos) < 2:
+                    left_out[name] = "it fell" if plan.fell else "too short"
+                else:
+                    made.append(simulated_clip(clips, clip, qpos, first, f"planned along {name}"))
+        if not made:
+            raise UserError(f"{args.output}: not written, every clip fell")
+        options = {name: getattr(args, name) for name in ("samples", "seconds", "settle", "seed")}
+        metadata = {
+            "options": {"walker_config": to_dict(body_section(body))},
+            "plan": {
+                **options,
+                "clips": source.name,
+                "clips_sha256": clips.sha256,
+                "left_out": left_out,
+            },
+        }
+        write_simulated(args.output, walker, clips.rate_hz, made, metadata, args.compact)
+    title = "Simulated motion (controls were searched for, no animal)"
+    report_simulated(console, title, made, left_out, args, clips.rate_hz)
+    return 0
