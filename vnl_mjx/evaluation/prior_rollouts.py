@@ -20,14 +20,17 @@ from vnl_mjx.evaluation.motion_statistics import (
     compare_motions,
     half_distances,
 )
+from vnl_mjx.evaluation.protocol import EvaluatedPolicy
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
-from vnl_mjx.tasks.policies import prior_policy
+from vnl_mjx.tasks.policies import PriorPolicy, prior_policy
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
 STARTS = ("clips", "neutral")
+# The modes that know nothing: what a trivial policy reaches.
+BASELINES = ("random_latent", "zero_action")
 _LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
 
 _NORMAL_95 = 1.959964
@@ -75,6 +78,44 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
         "random_latent": PriorMode(fixed_std=1.0, mean_scale=0.0),
         "zero_action": PriorMode(std_scale=0.0, action_scale=0.0),
     }
+
+
+def mode_policy(
+    mode: PriorMode, loaded: LoadedStudent, num_episodes: int, control_hz: float
+) -> PriorPolicy:
+    """Returns what acts in a mode, in so many episodes at once."""
+    return prior_policy(
+        loaded.params,
+        loaded.teacher,
+        loaded.student,
+        num_episodes,
+        std_scale=mode.std_scale,
+        fixed_std=mode.fixed_std,
+        correlation=mode.correlation(control_hz),
+        mean_scale=mode.mean_scale,
+        action_scale=mode.action_scale,
+    )
+
+
+def baselines(
+    task: ImitationTask, loaded: LoadedStudent, num_episodes: int, how: str
+) -> list[EvaluatedPolicy]:
+    """Returns `BASELINES`, which follow no clip, as policies of so many episodes; in one way of acting.
+
+    Without `random_latent` where the student's latent is not Gaussian.
+    """
+    control_hz = 1.0 / task.config.physics.control_timestep
+    modes = prior_modes()
+    return [
+        EvaluatedPolicy(
+            name,
+            task,
+            lambda _, mode=modes[name]: mode_policy(mode, loaded, num_episodes, control_hz),
+            (how,),
+        )
+        for name in BASELINES
+        if loaded.student.is_gaussian or not modes[name].needs_gaussian
+    ]
 
 
 def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
@@ -228,18 +269,7 @@ class PriorEvaluator:
         total = num_steps * len(modes) * len(starts)
         rollouts: dict[str, dict[str, Rollout]] = {mode: {} for mode in modes}
         for index, (name, start) in enumerate((m, s) for m in modes for s in starts):
-            mode = modes[name]
-            actor = prior_policy(
-                loaded.params,
-                loaded.teacher,
-                loaded.student,
-                num_episodes,
-                std_scale=mode.std_scale,
-                fixed_std=mode.fixed_std,
-                correlation=mode.correlation(control_hz),
-                mean_scale=mode.mean_scale,
-                action_scale=mode.action_scale,
-            )
+            actor = mode_policy(modes[name], loaded, num_episodes, control_hz)
             episodes = self._episodes(start, num_episodes, seed)
             rollouts[name][start] = self.player.run(
                 actor, self.clips, episodes, seed + 1, num_steps

@@ -25,6 +25,7 @@ NO_VIDEOS_ASKED = "Left out: video_config.num_clips is 0."
 _SHOWN = (
     "episode_reward",
     "reward_fraction",
+    "completed_fraction",
     "survival",
     "success",
     "root_error_mm",
@@ -104,6 +105,8 @@ def _means(document: Mapping[str, Any]) -> Table:
     held_out = {p: metrics_of(document, p, "held_out") for p in policies}
     if all(held_out.values()):
         columns |= {f"{policy}, held out": found for policy, found in held_out.items()}
+    baselines = document["baselines"].items()
+    columns |= {name.replace("_", " "): part["figures"] for name, part in baselines}
     table = Table("", title="Means over episodes", title_justify="left")
     for head in columns:
         table.add_column(head, justify="right")
