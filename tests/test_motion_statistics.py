@@ -51,6 +51,7 @@ def moving(num: int = 400, seed: int = 0) -> Motions:
         speed=tuple(rng.gamma(2.0, 0.1, (3, num))),
         turning_rate=tuple(rng.normal(size=(3, num))),
         torso_height=tuple(rng.normal(0.07, 0.002, (3, num))),
+        standing_feet=tuple(rng.integers(0, 5, (3, num))),
         rate_hz=RATE,
     )
 

@@ -216,14 +216,26 @@ def test_tiles_hold_figures_against_targets(document):
     assert found["reward ratio, student / teacher"].value == "0.981"
     assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
     assert verdict_of["prior: up at 10 s, and motion beside the clips'"] == verdicts.MISSED
-    assert found["active latent dimensions"].value == "28 of 32"
+    assert found["active dimensions, by KL"].value == "28 of 32"
     worse = example_document(6, offset=-0.1)
     assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
     nothing = example_document(6) | {"policies": {}, "differences": {}, "action": {}}
     nothing |= {"latent": {}, "prior": {}}
     assert {tile.verdict for tile in verdicts.tiles(nothing)} == {verdicts.UNMEASURED}
     assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
-    assert "missed: " in verdicts.verdict_line(verdicts.tiles(worse))
+    line = verdicts.verdict_line(verdicts.tiles(worse))
+    assert "Good: " in line and "Not good: reward ratio, student / teacher 0.881; " in line
+
+
+def test_a_short_run_is_not_judged_by_what_it_misses():
+    short = example_document(6, offset=-0.1)
+    before = [tile.verdict for tile in verdicts.tiles(short)]
+    short["made"]["env_steps"] = 25_600
+    ratio, *others = verdicts.tiles(short)
+    assert ratio.verdict == verdicts.NOT_JUDGED and ratio.target.startswith("25,600 steps")
+    expected = [verdicts.NOT_JUDGED if v == verdicts.MISSED else v for v in before]
+    assert [tile.verdict for tile in (ratio, *others)] == expected
+    assert "Not judged: reward ratio" in verdicts.verdict_line([ratio, *others])
 
 
 def test_shorter_prior_rollouts_are_judged_by_their_end(document):

@@ -19,6 +19,7 @@ from vnl_mjx.evaluation.motion_statistics import (
     Motions,
     compare_motions,
     half_distances,
+    over_halves,
 )
 from vnl_mjx.evaluation.protocol import EvaluatedPolicy
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
@@ -208,6 +209,20 @@ class PriorEvaluation:
             for mode, starts in self.rollouts.items()
         }
 
+    def by_behaviour(self, motions: Motions, clip: np.ndarray) -> dict[str, dict[str, Any]]:
+        """By label of the clips: `over_halves` of the trajectories that begin in one from its clips.
+
+        `clip` [trajectory] is where each begins. Empty where clips have no labels.
+        """
+        labels = np.array([info.label for info in self.clips.origins])
+        found = {}
+        for label in sorted(set(labels[clip]) - {""}):
+            own = np.flatnonzero(labels[clip] == label)
+            data = self.data.part(np.flatnonzero(labels == label))
+            distances = over_halves(motions.part(own), data, self.halves)
+            found[label] = {"num_episodes": len(own), "over_halves": distances}
+        return found
+
     def _summary_of(self, mode: str, start: str) -> dict[str, Any]:
         rollout, curve = self.rollouts[mode][start], self.survival_curve(mode, start)
         length = float(curve.seconds[-1])
@@ -222,12 +237,13 @@ class PriorEvaluation:
                 for second, row in rows.items()
             },
             "seconds_alive": float(curve.share[1:].sum() / rollout.control_hz),
-            **self.compared(self.motions[mode][start]),
+            **self.compared(self.motions[mode][start], np.asarray(rollout.episodes.clip)),
         }
 
-    def compared(self, motions: Motions) -> dict[str, Any]:
-        """`compare_motions` of any motions with the data."""
-        return compare_motions(motions, self.data, self.clips.joint_names, self.halves)
+    def compared(self, motions: Motions, clip: np.ndarray) -> dict[str, Any]:
+        """`compare_motions` with the data, and `by_behaviour`; trajectories begin in `clip`."""
+        found = compare_motions(motions, self.data, self.clips.joint_names, self.halves)
+        return found | {"by_behaviour": self.by_behaviour(motions, clip)}
 
 
 class PriorEvaluator:

@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vnl_mjx.evaluation.metrics import EPISODE_GROUPS, GROUPS, METRICS, metric
-from vnl_mjx.evaluation.motion_statistics import MOTION_FEATURES
+from vnl_mjx.evaluation.motion_statistics import MOTION_FEATURES, worst_feature
 from vnl_mjx.report.document import Document, main_acting, metric_label, metrics_of, set_of
-from vnl_mjx.report.table_cells import NOTHING, Cell, Table, metric_cell, name_cell, number_cell
+from vnl_mjx.report.table_cells import (
+    NOTHING,
+    Cell,
+    Table,
+    interval,
+    metric_cell,
+    name_cell,
+    number,
+    number_cell,
+)
 
 _MAIN_METRICS = ("survival", "completed_fraction", "reward_fraction", "root_error_mm")
 _BASELINES_NOTE = (
@@ -223,20 +232,51 @@ def prior_table(document: Document) -> Table | None:
     if not parts:
         return None
     rows, seconds = [], sorted({t for *_, f in parts for t in f.get("survival", {})}, key=float)
-    heads = ["latent drawn", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
+    heads = ["latent drawn, or who", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
     for mode, start, figures in parts:
         intervals = figures.get("survival_interval", {})
         cells = [name_cell(mode), Cell(start, start)]
         for t in seconds:
             ends = intervals.get(t) or {}
             cells.append(metric_cell({"mean": figures.get("survival", {}).get(t), **ends}))
+        cells.append(_farthest_cell(figures))
         cells += [number_cell(_inside(figures, path)) for path in _PRIOR_NUMBERS.values()]
         rows.append(cells)
     note = (
         "Student and teacher follow the clips; the others know none. In times: 1-Wasserstein distance "
-        "from the clips' distribution over that between two halves of the clips."
+        "from the clips' distribution over that between two halves of the clips; 95 % interval of the "
+        "farthest feature by bootstrap over rollouts."
     )
-    return Table("Prior rollouts", [*heads, *_PRIOR_NUMBERS], rows, note)
+    return Table("Prior rollouts", [*heads, "farthest feature", *_PRIOR_NUMBERS], rows, note)
+
+
+def behaviour_table(document: Document) -> Table | None:
+    """The farthest feature of motion by behaviour: rows of labels, columns of who moves."""
+    columns = {
+        who.replace("_", " "): starts["clips"].get("by_behaviour") or {}
+        for who, starts in document["prior"].items()
+        if "clips" in starts and who != "clips"
+    }
+    labels = sorted({label for found in columns.values() for label in found})
+    rows = [
+        [name_cell(label), *(_farthest_cell(found.get(label, {})) for found in columns.values())]
+        for label in labels
+    ]
+    note = (
+        "Rollouts that start in a clip of the behaviour against the clips of that behaviour, farthest "
+        "feature, in times of the distance between two halves of all clips: small sets are farther apart, so "
+        "read each beside the teacher's. A rollout of the prior is free to change its behaviour."
+    )
+    return Table("By behaviour", ["", *columns], rows, note) if rows else None
+
+
+def _farthest_cell(figures: Mapping[str, Any]) -> Cell:
+    worst = worst_feature(figures)
+    if worst is None:
+        return Cell(NOTHING)
+    ends = interval(figures.get("farthest") or {})
+    name = worst[0].replace("_", " ")
+    return Cell(f"{number(worst[1], 2)} times", worst[1], f"{name}{ends and f', {ends}'}")
 
 
 def _inside(figures: Any, path: Sequence[str]) -> Any:

@@ -18,7 +18,7 @@ from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.files import make_writable
 from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import VideoQueue
-from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
+from vnl_mjx.report.verdicts import MET, MISSED, NOT_JUDGED, tiles, verdict_line
 
 REPORT_FOLDER = "report"
 NO_VIDEOS_ASKED = "Left out: video_config.num_clips is 0."
@@ -34,7 +34,7 @@ _SHOWN = (
     "mpjpe_root_relative_mm",
     "foot_slip_mm_per_s",
 )
-_MARKS = {MET: "met", MISSED: "NOT met"}
+_MARKS = {MET: "met", MISSED: "NOT met", NOT_JUDGED: "not judged"}
 
 
 def run(config: EvaluationConfig) -> int:
@@ -105,8 +105,6 @@ def _means(document: Mapping[str, Any]) -> Table:
     held_out = {p: metrics_of(document, p, "held_out") for p in policies}
     if all(held_out.values()):
         columns |= {f"{policy}, held out": found for policy, found in held_out.items()}
-    baselines = document["baselines"].items()
-    columns |= {name.replace("_", " "): part["figures"] for name, part in baselines}
     table = Table("", title="Means over episodes", title_justify="left")
     for head in columns:
         table.add_column(head, justify="right")

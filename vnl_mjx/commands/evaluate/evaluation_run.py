@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
@@ -216,13 +217,15 @@ class EvaluationRun:
         )
 
     def _followed(self, prior: PriorEvaluation) -> dict[str, Any]:
-        """How those move who follow the clips, in the form of the rollouts that do not."""
-        return {
-            name: {
-                "clips": prior.compared(self._reader.of_rollout(ways[self.how], self.clips.rate_hz))
-            }
-            for name, ways in self.rollouts.items()
-            if name in (TEACHER, STUDENT)
+        """How student, teacher and the clips move, in the form of the rollouts that follow none."""
+        clip = self.rollouts[STUDENT][self.how].episodes.clip
+        motions = {
+            name: self._reader.of_rollout(self.rollouts[name][self.how], self.clips.rate_hz)
+            for name in (STUDENT, TEACHER)
+        }
+        found = {name: {"clips": prior.compared(own, clip)} for name, own in motions.items()}
+        return found | {
+            "clips": {"clips": prior.compared(prior.data, np.arange(self.clips.num_clips))}
         }
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
