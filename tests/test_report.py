@@ -18,6 +18,7 @@ from vnl_mjx.report.document import (
 )
 from vnl_mjx.report.html import report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
+from vnl_mjx.report.page_tables import behaviour_table, main_table
 from vnl_mjx.report.pictures.errors import by_clip
 from vnl_mjx.report.pictures.style import INK, Estimates, Picture
 from vnl_mjx.report.sections import NOT_MEASURED
@@ -109,6 +110,22 @@ def test_reading_what_is_no_document(tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="schema: expected"):
         read_document(tmp_path / "metrics.json")
+
+
+def test_a_document_of_the_version_before_is_read(document, tmp_path):
+    older = {name: part for name, part in document.items() if name != "baselines"}
+    older["schema"] = "vnl-mjx evaluation, version 2"
+    (tmp_path / "metrics.json").write_text(json.dumps(older))
+    assert read_document(tmp_path) == document | {"baselines": {}}
+
+
+def test_baselines_stand_beside_the_policies(document):
+    table = main_table({"": document})
+    assert [row[0].text for row in table.rows] == ["student", "teacher", "zero action"]
+    survival = document["baselines"]["zero_action"]["figures"]["survival"]["mean"]
+    assert table.rows[2][1].sort == survival
+    both = main_table({"a": document, "b": document})
+    assert [row[0].text for row in both.rows][2:4] == ["a: zero action", "b: student"]
 
 
 def test_tables_hold_every_figure(document):
@@ -224,7 +241,19 @@ def test_tiles_hold_figures_against_targets(document):
     assert {tile.verdict for tile in verdicts.tiles(nothing)} == {verdicts.UNMEASURED}
     assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
     line = verdicts.verdict_line(verdicts.tiles(worse))
-    assert "Good: " in line and "Not good: reward ratio, student / teacher 0.881; " in line
+    assert "Good: " in line and "Not good: reward ratio, student / teacher (0.881); " in line
+
+
+def test_behaviours_stand_apart_where_clips_have_labels(document):
+    assert behaviour_table(document) is None
+    labelled = copy.deepcopy(document)
+    labelled["prior"]["learned"]["clips"]["by_behaviour"] = {
+        "walk": {"num_episodes": 3, "over_halves": {"speed": 1.5, "standing_feet": 2.5}}
+    }
+    table = behaviour_table(labelled)
+    assert table and [row[0].text for row in table.rows] == ["walk"]
+    (cell,) = (cell for cell in table.rows[0][1:] if cell.sort is not None)
+    assert cell.text == "2.5 times" and cell.detail == "standing feet"
 
 
 def test_a_short_run_is_not_judged_by_what_it_misses():

@@ -220,14 +220,16 @@ def _farthest(
     if worst is None:
         return None
     name, ratio = worst
-    low, high = np.array(distance_interval(motions, data, name)) / halves[name]
-    return {"feature": name, **Interval(ratio, min(low, ratio), max(high, ratio)).as_dict()}
+    low, high = np.array(_distance_interval(motions, data, name)) / halves[name]
+    return {"feature": name, **Interval(ratio, low, high).as_dict()}
 
 
-def distance_interval(motions: Motions, data: Motions, name: str) -> tuple[float, float]:
+def _distance_interval(motions: Motions, data: Motions, name: str) -> tuple[float, float]:
     """95 % bootstrap interval of the distance of a feature, trajectories being the unit; NaN for only one.
 
-    The distance is the area between two distribution functions, of all resamples at once on a common grid.
+    The basic interval, around twice the distance less those of the resamples, for any resample lies too far
+    away: it repeats some trajectories. It holds the distance. Distances, of all resamples at once, are areas
+    between distribution functions on a common grid.
     """
     field = MOTION_FEATURES[name]
     own = [np.atleast_2d(values.T) for values in getattr(motions, field) if len(values)]
@@ -244,9 +246,9 @@ def distance_interval(motions: Motions, data: Motions, name: str) -> tuple[float
         share = np.searchsorted(wanted, grid, side="right") / len(wanted)
         gaps = np.abs((drawn @ below) / counts[:, None] - share)[:, :-1]
         distances += gaps @ np.diff(grid)
-    tail = expanded_tail(len(own), LEVEL)
-    low, high = np.quantile(distances / len(datas), [tail, 1.0 - tail])
-    return float(low), float(high)
+    tail, distance = expanded_tail(len(own), LEVEL), _mean_distance(motions, data, field) or 0.0
+    low, high = 2.0 * distance - np.quantile(distances / len(datas), [1.0 - tail, tail])
+    return float(min(max(low, 0.0), distance)), float(max(high, distance))
 
 
 def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -203,24 +203,33 @@ class PriorEvaluation:
         return survival_curve(self.rollouts[mode][start], self.num_steps)
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`."""
-        return {
+        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`.
+
+        Of "clips", in the same form: one half of them beside the other.
+        """
+        found = {
             mode: {start: self._summary_of(mode, start) for start in starts}
             for mode, starts in self.rollouts.items()
         }
+        order = np.random.default_rng(0).permutation(len(self.data.joints))
+        if len(order) < 2:
+            return found
+        one, other = (self.data.part(own) for own in np.array_split(order, 2))
+        half = compare_motions(one, other, self.clips.joint_names, self.halves)
+        return found | {"clips": {"clips": half}}
 
     def by_behaviour(self, motions: Motions, clip: np.ndarray) -> dict[str, dict[str, Any]]:
         """By label of the clips: `over_halves` of the trajectories that begin in one from its clips.
 
-        `clip` [trajectory] is where each begins. Empty where clips have no labels.
+        `clip` [trajectory] is where each begins. Labels of a single clip are left out.
         """
         labels = np.array([info.label for info in self.clips.origins])
         found = {}
         for label in sorted(set(labels[clip]) - {""}):
-            own = np.flatnonzero(labels[clip] == label)
-            data = self.data.part(np.flatnonzero(labels == label))
-            distances = over_halves(motions.part(own), data, self.halves)
-            found[label] = {"num_episodes": len(own), "over_halves": distances}
+            own, data = np.flatnonzero(labels[clip] == label), np.flatnonzero(labels == label)
+            if len(data) > 1:
+                distances = over_halves(motions.part(own), self.data.part(data), self.halves)
+                found[label] = {"num_episodes": len(own), "over_halves": distances}
         return found
 
     def _summary_of(self, mode: str, start: str) -> dict[str, Any]:

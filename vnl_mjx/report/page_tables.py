@@ -243,9 +243,9 @@ def prior_table(document: Document) -> Table | None:
         cells += [number_cell(_inside(figures, path)) for path in _PRIOR_NUMBERS.values()]
         rows.append(cells)
     note = (
-        "Student and teacher follow the clips; the others know none. In times: 1-Wasserstein distance "
-        "from the clips' distribution over that between two halves of the clips; 95 % interval of the "
-        "farthest feature by bootstrap over rollouts."
+        "Student and teacher follow the clips, the others know none; clips: one half of them against the "
+        "other. In times: 1-Wasserstein distance from the clips' distribution over that between two halves "
+        "of the clips; 95 % interval of the farthest feature by bootstrap over rollouts."
     )
     return Table("Prior rollouts", [*heads, "farthest feature", *_PRIOR_NUMBERS], rows, note)
 

@@ -71,7 +71,7 @@ def verdict_line(shown: list[Tile]) -> str:
         parts = [f"{len(by[MET])} of {num_judged} targets are met."]
     for verdict, word in ((MET, "Good"), (MISSED, "Not good"), (NOT_JUDGED, "Not judged")):
         if by[verdict]:
-            found = (f"{t.label} {t.value}" for t in by[verdict])
+            found = (f"{t.label} ({t.value})" for t in by[verdict])
             parts.append(f"{word}: {'; '.join(found)}.")
     return " ".join(parts)
 
@@ -132,9 +132,9 @@ def _prior(document: Document) -> Tile:
     (start, share), *others = shares.items()
     figures = starts[start]
     ends = (figures.get("survival_interval") or {}).get(second) or {}
-    feature = _interval(figures.get("farthest") or {}, partial(number, digits=2))
-    parts = [f"from {START_WORDS.get(start, start)}", _interval(ends, percent)]
-    parts.append(feature and f"{feature} times")
+    farthest = interval(figures.get("farthest") or {}, partial(number, digits=2))
+    ends = [_interval(ends, percent), farthest and f"{farthest} times"]
+    parts = [f"from {START_WORDS.get(start, start)}", ", ".join(filter(None, ends))]
     parts += [f"from {START_WORDS.get(s, s)}: {percent(value)}" for s, value in others]
     for name, words in _BESIDE_PRIOR.items():
         other = (prior.get(name) or {}).get(start) or {}

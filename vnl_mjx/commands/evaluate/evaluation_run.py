@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from vnl_mjx.commands.console import frame_progress
@@ -217,16 +216,13 @@ class EvaluationRun:
         )
 
     def _followed(self, prior: PriorEvaluation) -> dict[str, Any]:
-        """How student, teacher and the clips move, in the form of the rollouts that follow none."""
+        """How student and teacher move, in the form of the rollouts that follow no clip."""
         clip = self.rollouts[STUDENT][self.how].episodes.clip
         motions = {
             name: self._reader.of_rollout(self.rollouts[name][self.how], self.clips.rate_hz)
             for name in (STUDENT, TEACHER)
         }
-        found = {name: {"clips": prior.compared(own, clip)} for name, own in motions.items()}
-        return found | {
-            "clips": {"clips": prior.compared(prior.data, np.arange(self.clips.num_clips))}
-        }
+        return {name: {"clips": prior.compared(own, clip)} for name, own in motions.items()}
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)
