@@ -68,7 +68,7 @@ def verdict_line(shown: list[Tile]) -> str:
     num_judged = len(by[MET]) + len(by[MISSED])
     parts = ["No target could be judged."]
     if num_judged:
-        parts = [f"{len(by[MET])} of {num_judged} targets are met."]
+        parts = [f"{len(by[MET])} of {num_judged} targets that were judged are met."]
     for verdict, word in ((MET, "Good"), (MISSED, "Not good"), (NOT_JUDGED, "Not judged")):
         if by[verdict]:
             found = (f"{t.label} ({t.value})" for t in by[verdict])
