@@ -220,18 +220,20 @@ def _farthest(
     if worst is None:
         return None
     name, ratio = worst
-    low, high = np.array(_distance_interval(motions, data, name)) / halves[name]
-    return {"feature": name, **Interval(ratio, low, high).as_dict()}
+    half = halves[name] or np.nan
+    ends = _distance_interval(motions, data, MOTION_FEATURES[name], ratio * half)
+    return {"feature": name, **Interval(ratio, *(end / half for end in ends)).as_dict()}
 
 
-def _distance_interval(motions: Motions, data: Motions, name: str) -> tuple[float, float]:
-    """95 % bootstrap interval of the distance of a feature, trajectories being the unit; NaN for only one.
+def _distance_interval(
+    motions: Motions, data: Motions, field: str, distance: float
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the distance of a field, trajectories being the unit; NaN for only one.
 
-    The basic interval, around twice the distance less those of the resamples, for any resample lies too far
-    away: it repeats some trajectories. It holds the distance. Distances, of all resamples at once, are areas
+    The basic interval, around twice the distance less those of the resamples: these are too far away, for
+    they repeat some trajectories. It holds the distance. The distances, of all resamples at once, are areas
     between distribution functions on a common grid.
     """
-    field = MOTION_FEATURES[name]
     own = [np.atleast_2d(values.T) for values in getattr(motions, field) if len(values)]
     if len(own) < 2:
         return np.nan, np.nan
@@ -246,7 +248,7 @@ def _distance_interval(motions: Motions, data: Motions, name: str) -> tuple[floa
         share = np.searchsorted(wanted, grid, side="right") / len(wanted)
         gaps = np.abs((drawn @ below) / counts[:, None] - share)[:, :-1]
         distances += gaps @ np.diff(grid)
-    tail, distance = expanded_tail(len(own), LEVEL), _mean_distance(motions, data, field) or 0.0
+    tail = expanded_tail(len(own), LEVEL)
     low, high = 2.0 * distance - np.quantile(distances / len(datas), [1.0 - tail, tail])
     return float(min(max(low, 0.0), distance)), float(max(high, distance))
 

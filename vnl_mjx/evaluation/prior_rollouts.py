@@ -30,7 +30,7 @@ from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
 STARTS = ("clips", "neutral")
-# The modes that know nothing: what a trivial policy reaches.
+# Modes that ignore student and clip: what a trivial policy reaches.
 BASELINES = ("random_latent", "zero_action")
 _LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
 

@@ -23,7 +23,7 @@ _SECTIONS: dict[str, type] = {
     "settings": dict,
     "clips": list,  # each with "name", "set" ("train", "held_out" or "other"), "label", "seconds"
     "policies": dict,  # name to "deterministic" or "sampled" to "sets" and "clips"
-    "baselines": dict,  # name of a policy that knows nothing to what a set has
+    "baselines": dict,  # name to what a set of "policies" has
     "differences": dict,  # "NAME vs teacher" to the same to a set to paired differences
     "metrics": dict,  # name to "label", "unit", "better"
     "action": dict,  # "on_student_states", "on_teacher_states"

@@ -54,7 +54,7 @@ _MOTION = {
 
 
 def main_table(documents: Mapping[str, Document]) -> Table:
-    """What each policy reaches beside those that know nothing, a row each; of one or more evaluations."""
+    """What each policy and each baseline reaches, a row each; of one or more evaluations."""
     shown, rows, notes = next(iter(documents.values())), [], []
     for run, document in documents.items():
         parts = {policy: set_of(document, policy) for policy in document["policies"]}
@@ -70,7 +70,7 @@ def main_table(documents: Mapping[str, Document]) -> Table:
     if any(document["baselines"] for document in documents.values()):
         note += f" {_BASELINES_NOTE}"
     heads = ["", *(metric_label(shown, name) for name in _MAIN_METRICS)]
-    return Table("Beside policies that know nothing", heads, rows, note)
+    return Table("Policies and baselines", heads, rows, note)
 
 
 def metric_tables(document: Document, acting: str) -> dict[str, Table]:
@@ -232,7 +232,7 @@ def prior_table(document: Document) -> Table | None:
     if not parts:
         return None
     rows, seconds = [], sorted({t for *_, f in parts for t in f.get("survival", {})}, key=float)
-    heads = ["latent drawn, or who", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
+    heads = ["mode or policy", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
     for mode, start, figures in parts:
         intervals = figures.get("survival_interval", {})
         cells = [name_cell(mode), Cell(start, start)]
