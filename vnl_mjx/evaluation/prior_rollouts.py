@@ -66,10 +66,10 @@ class PriorMode:
 
 
 def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
-    """The modes of a report, and two that know nothing, which the others are to be held against.
+    """The modes of a report, and two baselines, which the others are to be held against.
 
     Around the prior mean: at it, with the learned or a fixed deviation, with the learned one drawn smoothly.
-    Knowing nothing: latents from N(0, I), and no action at all.
+    Baselines: latents from N(0, I), and no action at all.
     """
     return {
         "mean": PriorMode(std_scale=0.0),
