@@ -3,6 +3,7 @@
 QUICK_EVAL = (
     "eval_config.starts_per_clip=1",
     "eval_config.acting=deterministic",
+    "eval_config.baselines=false",
     "prior_config.seconds=0.2",
     "prior_config.num_episodes=4",
     "prior_config.modes=[learned]",

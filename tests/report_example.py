@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from vnl_mjx.evaluation.episode_metrics import METRICS as FIGURES
-from vnl_mjx.evaluation.episode_metrics import metric as metric_of
+from vnl_mjx.evaluation.metrics import EPISODE_GROUPS, metric
+from vnl_mjx.evaluation.metrics import METRICS as TABLE
 from vnl_mjx.report.document import assemble
 
 TERMS = ("root_pos_reward", "root_quat_reward", "joint_reward", "end_effector_reward")
-METRICS = {name: tuple(metric_of(name)) for name in (*FIGURES, *(f"term_{t}" for t in TERMS))}
+FIGURES = [name for name, known in TABLE.items() if known.group in EPISODE_GROUPS]
+METRICS = {name: metric(name) for name in (*FIGURES, *(f"term_{t}" for t in TERMS))}
 _TYPICAL = {"mm": 8.0, "deg": 6.0, "rad": 0.08, "W": 0.4, "mm/s": 30.0, "s": 3.0}
 GROUPS = {"spine": 8, "hindlimb": 12, "forelimb": 10, "neck_head": 4, "tail": 4}
 _WORDS = {"spine": "lumbar", "hindlimb": "hip", "forelimb": "elbow", "neck_head": "atlas"}
@@ -40,16 +41,14 @@ def example_document(num_clips=28, seed=0, sampled=True, names=None, offset=0.0)
         settings={"episodes_per_clip": 8, "clips": "all", "prior": {"seconds": 10.0}},
         clips=clips,
         policies=policies,
+        baselines={"zero_action": _played(rng, clips, 0.3)["sets"]["all"]},
         differences={
             "student vs teacher": {
                 acting: {"all": {"reward_ratio": ratio, "survival": difference}}
                 for acting in actings
             }
         },
-        metrics={
-            name: {"label": label, "unit": unit, "better": better}
-            for name, (label, unit, better) in METRICS.items()
-        },
+        metrics={name: known._asdict() for name, known in METRICS.items()},
         action={"on_student_states": _action(rng, 0.0), "on_teacher_states": _action(rng, 0.02)},
         latent=_latent(rng),
         prior=_prior(),
@@ -80,7 +79,7 @@ def _made():
 
 
 def _value(rng, name, quality):
-    unit = METRICS[name][1]
+    unit = METRICS[name].unit
     if unit and unit != "share":
         return float(_TYPICAL.get(unit, 1.0) * rng.lognormal(0.0, 0.25) / quality**3)
     if name == "survival" or name.startswith("success"):
@@ -98,12 +97,12 @@ def _played(rng, clips, quality):
         if not own:
             continue
         figures = {}
-        for metric in METRICS:
-            values = np.array([row[metric] for row in own])
+        for name, known in METRICS.items():
+            values = np.array([row[name] for row in own])
             half = 1.96 * values.std() / np.sqrt(len(values))
             mean = values.mean()
-            high = min(mean + half, 1.0) if METRICS[metric][1] == "share" else mean + half
-            figures[metric] = {"mean": mean, "low": mean - half, "high": high}
+            high = min(mean + half, 1.0) if known.unit == "share" else mean + half
+            figures[name] = {"mean": mean, "low": mean - half, "high": high}
         sets[which] = {"num_clips": len(own), "num_episodes": 8 * len(own), "figures": figures}
     return {"sets": sets, "clips": by_clip}
 

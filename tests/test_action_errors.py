@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vnl_mjx.evaluation.metrics import action_errors
+from vnl_mjx.evaluation.action_errors import action_errors
 
 NAMES = ("hip", "knee", "still")
 GROUPS = {"leg": [0, 1], "tail": [2], "none": []}

@@ -45,9 +45,9 @@ def test_the_width_of_a_mean_is_that_of_its_standard_error():
 
 
 def test_many_clips_have_the_plain_percentiles():
-    assert bootstrap._expanded_tail(10_000, 0.95) == pytest.approx(0.025, rel=1e-2)
+    assert bootstrap.expanded_tail(10_000, 0.95) == pytest.approx(0.025, rel=1e-2)
     # n = 2: Student's t with one degree of freedom is 12.7
-    assert bootstrap._expanded_tail(2, 0.95) < 1e-60
+    assert bootstrap.expanded_tail(2, 0.95) < 1e-60
 
 
 def test_resamples_hold_whole_clips_as_often_as_they_were_drawn():
@@ -64,7 +64,7 @@ def test_resamples_hold_whole_clips_as_often_as_they_were_drawn():
     ]
     found = interval(values, clip, num=50, seed=3)
     assert found.value == pytest.approx(values.mean())
-    tail = bootstrap._expanded_tail(4, 0.95)
+    tail = bootstrap.expanded_tail(4, 0.95)
     assert tail < 0.001  # of four clips
     low, high = np.quantile(written_out, [tail, 1.0 - tail])
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
@@ -129,7 +129,7 @@ def test_a_ratio_of_means_is_one_number_with_an_interval():
     assert 0.95 < found.low < found.value < found.high < 1.01
     drawn = bootstrap.draws(12, bootstrap.NUM_RESAMPLES, 0)[:, clip]
     written_out = [row @ student / (row @ teacher) for row in drawn]
-    tail = bootstrap._expanded_tail(12, 0.95)
+    tail = bootstrap.expanded_tail(12, 0.95)
     assert found.low == pytest.approx(np.quantile(written_out, tail))
     student[5] = np.nan
     assert np.isnan(ratio_of_means(student, teacher, clip).value)

@@ -76,7 +76,12 @@ def test_the_report_is_complete(report, run_dir):
     assert ratio["low"] <= ratio["mean"] <= ratio["high"]
     assert set(document["action"]) == {"on_student_states", "on_teacher_states"}
     assert document["latent"]["latent_dim"] == len(document["latent"]["kl_per_dim"])
-    assert set(document["prior"]) == {"learned", "student", "teacher"}
+    assert set(document["prior"]) == {"learned", "clips", "student", "teacher"}
+    everyone = document["policies"]["student"]["deterministic"]["sets"]["all"]
+    assert set(document["baselines"]) == {"random_latent", "zero_action"}
+    for part in document["baselines"].values():
+        assert part["num_episodes"] == everyone["num_episodes"]
+        assert part["figures"].keys() == everyone["figures"].keys()
     assert document["prior"]["teacher"]["clips"]["over_halves"].keys() == MOTION_FEATURES.keys()
     assert {"probe", "interpolation", "traversal"} <= set(document["latent"])
     page = (report / "report.html").read_text()
@@ -169,7 +174,7 @@ def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     assert np.isfinite(played["student"][DETERMINISTIC].steps.extra.teacher_action).all()
     prior = PriorEvaluator(task, toy, toy_clips)
     found = prior.run({"mean": PriorMode(0.0)}, seconds=0.1, num_episodes=2)
-    assert set(found.summary()) == {"mean"}
+    assert set(found.summary()) == {"mean", "clips"}
 
 
 def test_a_student_that_diverges_at_once_has_no_latent(toy_clips):

@@ -49,7 +49,7 @@ def test_student(toy_run, part, capsys):
     assert tables["Observation and action"]["observation"].startswith(f"{last} = ")
     assert tables["Clips"]["file"] == "clips.h5, 4 clips"
     assert details["last_metrics"]["env_steps"] == 64
-    assert "loss/total" in tables["Metrics at the checkpoint"]
+    assert "loss/total" in tables["Training metrics at the checkpoint"]
     assert tables["Versions"]["mujoco"]
 
 

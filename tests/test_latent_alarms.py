@@ -1,11 +1,16 @@
 """Which troubles of a student are told, and that a healthy one gives no alarm."""
 
+import csv
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made_rollouts import made_rollout, upright
 
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
 
+ROOT = Path(__file__).parents[1]
 LATENT = {"kl": 9.0, "active_units": 20, "latent_dim": 32, "prior_explains": 0.9}
 HEALTHY = {
     "action_mse": 5e-4,
@@ -49,6 +54,45 @@ def test_each_trouble_is_told_alone_with_its_figure_and_what_to_change(
     assert what in alarm["what"]
     assert found in alarm["found"]
     assert change in alarm["change"]
+
+
+def sweep() -> list[dict[str, float]]:
+    """Runs that differ in the KL weight alone, from the smallest to the largest."""
+    with (ROOT / "benchmarks" / "kl_sweep.csv").open() as file:
+        return [{name: float(v) for name, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("row", range(3))
+def test_the_advice_on_the_kl_weight_is_what_helped_in_the_sweep(row):
+    """Where a prior of the sweep falls, the weight that is named made one that stood more often."""
+    runs = sweep()
+    (alarm,) = report_alarms(LATENT | {"kl": runs[row]["kl"]}, **HEALTHY | {"prior_survival": 0.3})
+    up = [run["prior_clips"] for run in runs]
+    best = {-1: "lower", 0: "keep", 1: "raise"}[int(np.sign(int(np.argmax(up)) - row))]
+    said = [
+        word for word in ("lower", "keep", "raise") if f"{word} training_config" in alarm["change"]
+    ]
+    assert said == [best]
+
+
+def test_a_large_action_error_is_lower_with_less_kl():
+    r2 = [run["action_r2"] for run in sweep()]
+    assert r2 == sorted(r2, reverse=True)
+    (alarm,) = report_alarms(LATENT, **HEALTHY | {"action_mse": 0.1})
+    assert "lower training_config.kl_weight" in alarm["change"]
+
+
+def test_the_sweep_is_the_one_of_the_readme():
+    section = (ROOT / "README.md").read_text().partition("### How much KL")[2].partition("###")[0]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in section.splitlines()
+        if re.match(r"\| [*\d]", line)
+    ]
+    shown = [[float(re.match(r"[\d.e-]+", cell.strip("* "))[0]) for cell in row] for row in rows]
+    expected = [list(run.values()) for run in sweep()]
+    for found, run in zip(shown, expected, strict=True):
+        np.testing.assert_allclose([*found[:5], found[5] / 100, found[6] / 100], run)
 
 
 def test_a_collapsed_latent_is_told_of_once():

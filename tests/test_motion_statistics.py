@@ -51,6 +51,7 @@ def moving(num: int = 400, seed: int = 0) -> Motions:
         speed=tuple(rng.gamma(2.0, 0.1, (3, num))),
         turning_rate=tuple(rng.normal(size=(3, num))),
         torso_height=tuple(rng.normal(0.07, 0.002, (3, num))),
+        standing_feet=tuple(rng.integers(0, 5, (3, num))),
         rate_hz=RATE,
     )
 
@@ -202,6 +203,31 @@ def test_what_stays_still_is_farther_away_than_half_of_the_data(reader, toy_walk
     assert worst and worst[1] == max(r for r in frozen["over_halves"].values() if r is not None)
     assert worst_feature(compare_motions(alike, data)) is None
     assert set(half_distances(data.part(np.array([0]))).values()) == {None}
+
+
+def test_the_farthest_feature_has_an_interval_over_the_trajectories(reader, toy_walker):
+    speeds = np.linspace(0.1, 0.4, 24)
+    data = walks(reader, toy_walker, speeds.tolist())
+    halves = half_distances(data)
+    slow = walks(reader, toy_walker, (0.5 * speeds).tolist())
+    found = compare_motions(slow, data, halves=halves)
+    farthest, worst = found["farthest"], worst_feature(found)
+    assert (farthest["feature"], farthest["mean"]) == worst
+    assert 0.0 < farthest["low"] < farthest["mean"] < farthest["high"]
+    # all alike: whichever of them are drawn, they are as far away
+    alike = compare_motions(walks(reader, toy_walker, [0.9] * 8), data, halves=halves)["farthest"]
+    assert alike["low"] == pytest.approx(alike["mean"], rel=0.02)
+    assert alike["high"] == pytest.approx(alike["mean"], rel=0.02)
+    one = compare_motions(slow.part(np.array([0])), data, halves=halves)["farthest"]
+    assert one["low"] is None and one["mean"] > 0
+
+
+def test_feet_stand_or_swing(reader, toy_walker):
+    still = reader([standing(toy_walker, 30)], RATE).standing_feet[0]
+    in_the_air = standing(toy_walker, 30)
+    in_the_air[:, 2] += 0.5
+    assert set(still) == {len(toy_walker.feet)}
+    assert set(reader([in_the_air], RATE).standing_feet[0]) == {0}
 
 
 def test_overlap_of_histograms():

@@ -9,7 +9,6 @@ import pytest
 from report_example import METRICS, NASTY, example_document
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation import episode_metrics
 from vnl_mjx.report import verdicts
 from vnl_mjx.report.document import (
     document_files,
@@ -19,7 +18,7 @@ from vnl_mjx.report.document import (
 )
 from vnl_mjx.report.html import report_html, write_report, write_together
 from vnl_mjx.report.inlining import inline_picture, inline_svg
-from vnl_mjx.report.page_tables import metric_group
+from vnl_mjx.report.page_tables import behaviour_table, main_table
 from vnl_mjx.report.pictures.errors import by_clip
 from vnl_mjx.report.pictures.style import INK, Estimates, Picture
 from vnl_mjx.report.sections import NOT_MEASURED
@@ -113,6 +112,22 @@ def test_reading_what_is_no_document(tmp_path):
         read_document(tmp_path / "metrics.json")
 
 
+def test_a_document_of_the_version_before_is_read(document, tmp_path):
+    older = {name: part for name, part in document.items() if name != "baselines"}
+    older["schema"] = "vnl-mjx evaluation, version 2"
+    (tmp_path / "metrics.json").write_text(json.dumps(older))
+    assert read_document(tmp_path) == document | {"baselines": {}}
+
+
+def test_baselines_stand_beside_the_policies(document):
+    table = main_table({"": document})
+    assert [row[0].text for row in table.rows] == ["student", "teacher", "zero action"]
+    survival = document["baselines"]["zero_action"]["figures"]["survival"]["mean"]
+    assert table.rows[2][1].sort == survival
+    both = main_table({"a": document, "b": document})
+    assert [row[0].text for row in both.rows][2:4] == ["a: zero action", "b: student"]
+
+
 def test_tables_hold_every_figure(document):
     files = document_files(document)
     rows = {
@@ -124,7 +139,7 @@ def test_tables_hold_every_figure(document):
     row = rows["per_clip.csv"][0]
     clip = document["policies"]["student"]["deterministic"]["clips"][row["clip"]]
     assert float(row["root_error_mm"]) == clip["root_error_mm"]
-    assert len(rows["figures.csv"]) == 2 * 2 * 3 * len(METRICS)
+    assert len(rows["figures.csv"]) == (2 * 2 * 3 + 1) * len(METRICS)
     actuators = document["action"]["on_teacher_states"]["per_actuator"]
     last = rows["per_actuator.csv"][-1]
     assert float(last["r2"]) == actuators[last["actuator"]]["r2"]
@@ -218,14 +233,38 @@ def test_tiles_hold_figures_against_targets(document):
     assert found["reward ratio, student / teacher"].value == "0.981"
     assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
     assert verdict_of["prior: up at 10 s, and motion beside the clips'"] == verdicts.MISSED
-    assert found["active latent dimensions"].value == "28 of 32"
+    assert found["active dimensions, by KL"].value == "28 of 32"
     worse = example_document(6, offset=-0.1)
     assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
     nothing = example_document(6) | {"policies": {}, "differences": {}, "action": {}}
     nothing |= {"latent": {}, "prior": {}}
     assert {tile.verdict for tile in verdicts.tiles(nothing)} == {verdicts.UNMEASURED}
     assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
-    assert "missed: " in verdicts.verdict_line(verdicts.tiles(worse))
+    line = verdicts.verdict_line(verdicts.tiles(worse))
+    assert "Good: " in line and "Not good: reward ratio, student / teacher (0.881); " in line
+
+
+def test_behaviours_stand_apart_where_clips_have_labels(document):
+    assert behaviour_table(document) is None
+    labelled = copy.deepcopy(document)
+    labelled["prior"]["learned"]["clips"]["by_behaviour"] = {
+        "walk": {"num_episodes": 3, "over_halves": {"speed": 1.5, "standing_feet": 2.5}}
+    }
+    table = behaviour_table(labelled)
+    assert table and [row[0].text for row in table.rows] == ["walk"]
+    (cell,) = (cell for cell in table.rows[0][1:] if cell.sort is not None)
+    assert cell.text == "2.5 times" and cell.detail == "standing feet"
+
+
+def test_a_short_run_is_not_judged_by_what_it_misses():
+    short = example_document(6, offset=-0.1)
+    before = [tile.verdict for tile in verdicts.tiles(short)]
+    short["made"]["env_steps"] = 25_600
+    ratio, *others = verdicts.tiles(short)
+    assert ratio.verdict == verdicts.NOT_JUDGED and ratio.target.startswith("25,600 steps")
+    expected = [verdicts.NOT_JUDGED if v == verdicts.MISSED else v for v in before]
+    assert [tile.verdict for tile in (ratio, *others)] == expected
+    assert "Not judged: reward ratio" in verdicts.verdict_line([ratio, *others])
 
 
 def test_shorter_prior_rollouts_are_judged_by_their_end(document):
@@ -257,15 +296,6 @@ def test_a_prior_has_to_stay_up_and_to_move(document):
     prior["learned"]["clips"]["over_halves"] = {"speed": 1.0}
     prior["learned"]["neutral"]["survival"]["10"] = 0.9
     assert verdicts.tiles(judged)[-1].verdict == verdicts.MISSED
-
-
-def test_every_metric_has_its_table():
-    groups = {name: metric_group(name) for name in METRICS}
-    assert "other" not in groups.values()
-    assert groups["mpjpe_global_mm_successes"] == "errors"
-    assert metric_group("term_joint_distance") == "reward"
-    assert groups["success_joints"] == "success" and groups["contact_f1"] == "contact"
-    assert {"root_error_mm", "mpjpe_root_relative_mm"} < set(episode_metrics.METRICS)
 
 
 @pytest.mark.parametrize(

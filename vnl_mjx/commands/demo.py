@@ -59,7 +59,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
         "eval_config.interval_steps=0",
         "checkpoint_config.interval_steps=0",
     )
-    modes = "prior_config.modes=[learned,zero_action]"
+    modes = "prior_config.modes=[learned,random_latent,zero_action]"
     evaluate = ("eval", run, "eval_config.acting=deterministic", modes)
     if quick:
         evaluate += (

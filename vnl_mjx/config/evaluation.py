@@ -31,12 +31,14 @@ class ProtocolSection:
         clips: which side of the split.
         starts_per_clip: episodes of each clip: the first from its first frame, others from drawn ones.
         acting: at the mode (the posterior's mean), by sampling, or both.
+        baselines: run also a random latent and no action at all in these episodes.
         seed: of frames, noise at the starts, what is sampled, and intervals.
     """
 
     clips: Literal["all", "held_out", "train"] = "all"
     starts_per_clip: int = number(2, ge=1)
     acting: Literal["both", "deterministic", "sampled"] = "both"
+    baselines: bool = True
     seed: int = number(0, ge=0, lt=2**32)
 
 

@@ -62,7 +62,7 @@ def interval(
     if len(names) < 2:
         return Interval(value, np.nan, np.nan)
     drawn = draws(len(names), num, seed)
-    tail = _expanded_tail(len(names), level)
+    tail = expanded_tail(len(names), level)
     low, high = np.quantile((drawn @ sums) / (drawn @ sizes), [tail, 1.0 - tail])
     return Interval(value, float(low), float(high))
 
@@ -87,7 +87,7 @@ def ratio_of_means(
     return found if smallest > 0 else Interval(found.value, np.nan, np.nan)
 
 
-def _expanded_tail(num_clips: int, level: float) -> float:
+def expanded_tail(num_clips: int, level: float) -> float:
     """Share of the resamples beyond either bound, so that a mean is covered as by Student's t."""
     quantile = stats.t.ppf(0.5 * (1.0 - level), num_clips - 1)
     return float(stats.norm.cdf(quantile * np.sqrt(num_clips / (num_clips - 1))))

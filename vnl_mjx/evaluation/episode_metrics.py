@@ -1,7 +1,4 @@
-"""Every figure of every episode: reward, survival, tracking, smoothness, contact and success."""
-
-from collections.abc import Iterable
-from typing import NamedTuple
+"""Every metric of every episode: reward, survival, tracking, smoothness, contact and success."""
 
 import jax
 import numpy as np
@@ -11,10 +8,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
 from vnl_mjx.evaluation.bootstrap import ratio_of_means
 from vnl_mjx.evaluation.contact import FootSlip, contact_agreement
+from vnl_mjx.evaluation.metrics import MPJPE, TERM
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths, smoothness_metrics
-from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M, body_length, success_metrics
+from vnl_mjx.evaluation.success import body_length, success_metrics
 from vnl_mjx.evaluation.tracking import (
     compared_state,
     reference_motion,
@@ -25,93 +23,12 @@ from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_term
 from vnl_mjx.walkers.walker import Walker
 
 BLOCK_EPISODES = 128  # measured together; bounds the memory
-TERM = "term_"
-
-
-class Metric(NamedTuple):
-    """What a figure is called; `better` is "higher", "lower", or None where neither is."""
-
-    label: str
-    unit: str
-    better: str | None
-
-
-def _success_metrics() -> dict[str, Metric]:
-    limits = {name: name.replace("mm", " mm") for name in DISTANCES_M}
-    limits |= {
-        name: name.replace("_percent", " % of the body's length") for name in BODY_LENGTH_SHARES
-    }
-    parts = {"root": "root", "bodies": "mean of the bodies"}
-    return {
-        f"success_{part}_{name}": Metric(f"success: {what} within {text}", "share", "higher")
-        for part, what in parts.items()
-        for name, text in limits.items()
-    }
-
-
-_MPJPE = {
-    "mpjpe_global_mm": "MPJPE, global",
-    "mpjpe_root_relative_mm": "MPJPE, root-relative",
-    "mpjpe_procrustes_mm": "MPJPE, Procrustes (rotation and translation)",
-}
-METRICS = {
-    "episode_reward": Metric("reward of an episode", "", "higher"),
-    "reward_per_step": Metric("reward per step", "", "higher"),
-    "reward_fraction": Metric("imitation reward of its maximum", "share", "higher"),
-    "completed_fraction": Metric(
-        "imitation reward of its maximum, 0 after a failure", "share", "higher"
-    ),
-    "survival": Metric("survival to the end of the clip", "share", "higher"),
-    "episode_seconds": Metric("length of an episode", "s", "higher"),
-    "diverged": Metric("simulation diverged", "share", "lower"),
-    "speed_ratio": Metric("speed over the clip's", "", None),
-    "root_error_mm": Metric("root position error", "mm", "lower"),
-    "root_error_max_mm": Metric("root position error, greatest", "mm", "lower"),
-    "root_angle_deg": Metric("root orientation error", "deg", "lower"),
-    "joint_error_rad": Metric("joint error", "rad", "lower"),
-    "joint_distance_rad": Metric("joint error, Euclidean norm", "rad", "lower"),
-    **{name: Metric(label, "mm", "lower") for name, label in _MPJPE.items()},
-    "mpjpe_global_max_mm": Metric("MPJPE, global, greatest", "mm", "lower"),
-    **{
-        f"{name}_successes": Metric(f"{label}, successes only", "mm", "lower")
-        for name, label in _MPJPE.items()
-    },
-    "end_effector_error_mm": Metric("end-effector error, root-relative", "mm", "lower"),
-    "velocity_error_m_per_s": Metric("velocity error of the bodies", "m/s", "lower"),
-    "acceleration_error_m_per_s2": Metric("acceleration error of the bodies", "m/s²", "lower"),
-    "normalized_jerk": Metric("normalised jerk", "", "lower"),
-    "reference_normalized_jerk": Metric("normalised jerk of the reference", "", None),
-    "action_change": Metric("change of the action", "", "lower"),
-    "action_second_difference": Metric("second difference of the action", "", "lower"),
-    "power_w": Metric("mechanical power", "W", "lower"),
-    "energy_per_metre": Metric("mechanical energy per metre", "J/m", "lower"),
-    "foot_slip_mm_per_s": Metric("foot slip", "mm/s", "lower"),
-    "contact_agreement": Metric("contact agreement", "share", "higher"),
-    "contact_f1": Metric("contact F1", "", "higher"),
-    **_success_metrics(),
-    "success_joints": Metric("success: joints within 4.5 rad", "share", "higher"),
-    "success_rotation": Metric("success: root within 60 deg", "share", "higher"),
-    "success": Metric("success: joints, rotation and root within 100 mm", "share", "higher"),
-}
-
-
-def metric(name: str) -> Metric:
-    """What a figure of `episode_metrics` is; also of the reward's terms, which tasks name."""
-    if name.startswith(TERM):
-        return Metric(f"reward term {name.removeprefix(TERM)}, per step", "", "higher")
-    return METRICS[name]
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Figures in the order of `METRICS`, the reward's terms by name after them."""
-    rank = {name: place for place, name in enumerate(METRICS)}
-    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def episode_metrics(
     rollout: Rollout, clips: ReferenceClips, walker: Walker, reward_config: RewardConfig
 ) -> dict[str, np.ndarray]:
-    """Returns `METRICS`, and `term_..` of each reward term: float64 [episode] each; NaN: not measured.
+    """Returns the metrics of `EPISODE_GROUPS`: float64 [episode] each; NaN: not measured.
 
     Nothing after an episode's first end counts, and no error of a step that diverged.
     """
@@ -139,7 +56,7 @@ def episode_metrics(
     figures = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     success = figures["success"] > 0
     return figures | {
-        f"{name}_successes": np.where(success, figures[name], np.nan) for name in _MPJPE
+        f"{name}_successes": np.where(success, figures[name], np.nan) for name in MPJPE
     }
 
 

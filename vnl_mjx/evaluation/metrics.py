@@ -1,128 +1,237 @@
-"""Student against teacher: errors of the action, and what an evaluation during training logs."""
+"""The one table of metrics: log, evaluation, report, comparison and `docs/evaluation.md` read it.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A metric that is measured on other states, or pooled in another way, has another name.
+"""
 
-import numpy as np
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from vnl_mjx.evaluation.bootstrap import ratio_of_means
-from vnl_mjx.evaluation.episode_metrics import outcome_metrics
-from vnl_mjx.evaluation.latent.statistics import latent_statistics
-from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
-from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.success import BODY_LENGTH_SHARES, DISTANCES_M
 
-_LEAST_VARIANCE = 1e-12  # of an action that never changed: there is nothing to explain
+TERM = "term_"
 
 
-def summarize(
-    rollouts: Mapping[str, Rollout],
-    actuator_names: Sequence[str],
-    groups: Mapping[str, Sequence[int]],
-) -> dict[str, Any]:
-    """Returns all numbers of an evaluation of `STUDENT` and `TEACHER` in the same episodes of a distillation.
+class Group(NamedTuple):
+    """What metrics have in common.
 
-    Means are over episodes; `action` (on the student's states) and `action_on_teacher_states` are in squared
-    tanh units, `latent` in nats. `groups` are named actuator indices, for errors per group.
+    Attributes:
+        title: what they are about.
+        pooled: how one number comes from many.
+        states: where they are measured.
+        compared: what has to be the same where two values are held against each other.
     """
-    student, teacher = rollouts[STUDENT], rollouts[TEACHER]
-    own, others = outcome_metrics(student), outcome_metrics(teacher)
-    ratio = ratio_of_means(own["episode_reward"], others["episode_reward"], student.episodes.clip)
+
+    title: str
+    pooled: str
+    states: str
+    compared: str
+
+
+class Metric(NamedTuple):
+    """What a number is called; `better` is "higher", "lower", or None where neither is."""
+
+    label: str
+    unit: str
+    better: str | None
+    group: str
+
+    @property
+    def heading(self) -> str:
+        """Label and unit, for a heading or an axis."""
+        return self.label if self.unit in ("", "share") else f"{self.label}, {self.unit}"
+
+    def reaches(self, value: float, bound: float) -> bool:
+        """Whether a value is at least as good as a bound."""
+        return value <= bound if self.better == "lower" else value >= bound
+
+
+_EPISODES = "mean over episodes", "the policy's own episodes on the clips"
+_STEPS = "mean over all steps"
+_LAST = "mean over the updates of an interval", "training rollouts of a policy that changes"
+GROUPS = {
+    "reward": Group("Reward and its terms", *_EPISODES, "task, clips, starts"),
+    "success": Group("Survival and success", *_EPISODES, "terminations, clips, starts"),
+    "errors": Group("Tracking errors", *_EPISODES, "body, clips, starts"),
+    "smoothness": Group("Smoothness and energy", *_EPISODES, "body, clips, starts"),
+    "contact": Group("Feet and contact", *_EPISODES, "body, clips, starts"),
+    "ratio": Group(
+        "Student against teacher",
+        "student's mean over teacher's, of the same episodes",
+        "each one's own episodes on the clips",
+        "task, teacher, clips, starts",
+    ),
+    "action": Group(
+        "Action errors", _STEPS, "the student's episodes on the clips", "teacher, clips"
+    ),
+    "action_teacher": Group(
+        "Action errors on the teacher's states",
+        _STEPS,
+        "the teacher's episodes on the clips",
+        "teacher, clips, starts",
+    ),
+    "latent": Group("Latent space", _STEPS, "the student's episodes on the clips", "clips"),
+    "prior": Group(
+        "Prior rollouts",
+        "over all rollouts of a start",
+        "rollouts that follow no clip",
+        "body, clips, seconds",
+    ),
+    "training": Group("Training", *_LAST, "the same settings; not with evaluations"),
+}
+# Of each episode one number; what `episode_metrics` returns.
+EPISODE_GROUPS = ("reward", "success", "errors", "smoothness", "contact")
+# Of these, what the log of a training holds of an evaluation.
+LOGGED = (
+    "episode_reward",
+    "reward_fraction",
+    "completed_fraction",
+    "survival",
+    "episode_seconds",
+    "root_error_mm",
+)
+
+
+def _success() -> dict[str, tuple[str, str, str]]:
+    limits = {name: name.replace("mm", " mm") for name in DISTANCES_M}
+    limits |= {
+        name: name.replace("_percent", " % of the body's length") for name in BODY_LENGTH_SHARES
+    }
     return {
-        "num_episodes": student.num_episodes,
-        STUDENT: _means(student, own),
-        TEACHER: _means(teacher, others),
-        "reward_ratio": ratio.as_dict()["mean"],
-        "action": seen_action_errors(student, actuator_names, groups),
-        "action_on_teacher_states": seen_action_errors(teacher, actuator_names, groups),
-        "latent": seen_latent_statistics(student),
-        "nan_steps": int(own["diverged"].sum()),  # an episode ends where it diverges
+        f"success_{part}_{name}": (f"success: {what} within {text}", "share", "higher")
+        for part, what in {"root": "root", "bodies": "mean of the bodies"}.items()
+        for name, text in limits.items()
     }
 
 
-def action_errors(
-    student_action: np.ndarray,
-    teacher_action: np.ndarray,
-    mask: np.ndarray,
-    actuator_names: Sequence[str],
-    groups: Mapping[str, Sequence[int]],
-) -> dict[str, Any]:
-    """Difference of the student's from the teacher's action after tanh, over the states of `mask`.
+def _action(states: str, end: str = "") -> dict[str, tuple[str, str, str]]:
+    errors = {"mse": ("MSE", "lower"), "mae": ("MAE", "lower"), "r2": ("R²", "higher")}
+    return {
+        f"action_{name}{end}": (f"action {label}, {states}", "", better)
+        for name, (label, better) in errors.items()
+    }
 
-    Actions of the same states are [..., nu] in [-1, 1], `actuator_names` in their order; `mask`, bool [...],
-    says which states count; `groups` are named actuator indices.
 
-    Returns:
-        JSON-able `mse`, `mae`, `r2` over all actuators, and by name in `per_actuator` and `per_group`;
-        None where no state counts. `r2` is 1 - mean squared error / variance of the teacher's action,
-        both averaged over the actuators first; None where that never changes.
+MPJPE = {
+    "mpjpe_global_mm": "MPJPE, global",
+    "mpjpe_root_relative_mm": "MPJPE, root-relative",
+    "mpjpe_procrustes_mm": "MPJPE, Procrustes (rotation and translation)",
+}
+_TABLE: Mapping[str, Mapping[str, tuple[str, str, str | None]]] = {
+    "reward": {
+        "episode_reward": ("reward of an episode", "", "higher"),
+        "reward_per_step": ("reward per step", "", "higher"),
+        "reward_fraction": ("imitation reward of its maximum", "share", "higher"),
+        "completed_fraction": (
+            "imitation reward of its maximum, 0 after a failure",
+            "share",
+            "higher",
+        ),
+    },
+    "success": {
+        "survival": ("survival to the end of the clip", "share", "higher"),
+        "episode_seconds": ("length of an episode", "s", "higher"),
+        "diverged": ("simulation diverged", "share", "lower"),
+        **_success(),
+        "success_joints": ("success: joints within 4.5 rad", "share", "higher"),
+        "success_rotation": ("success: root within 60 deg", "share", "higher"),
+        "success": ("success: joints, rotation and root within 100 mm", "share", "higher"),
+    },
+    "errors": {
+        "root_error_mm": ("root position error", "mm", "lower"),
+        "root_error_max_mm": ("root position error, greatest", "mm", "lower"),
+        "root_angle_deg": ("root orientation error", "deg", "lower"),
+        "joint_error_rad": ("joint error", "rad", "lower"),
+        "joint_distance_rad": ("joint error, Euclidean norm", "rad", "lower"),
+        **{name: (label, "mm", "lower") for name, label in MPJPE.items()},
+        "mpjpe_global_max_mm": ("MPJPE, global, greatest", "mm", "lower"),
+        **{
+            f"{name}_successes": (f"{label}, successes only", "mm", "lower")
+            for name, label in MPJPE.items()
+        },
+        "end_effector_error_mm": ("end-effector error, root-relative", "mm", "lower"),
+        "velocity_error_m_per_s": ("velocity error of the bodies", "m/s", "lower"),
+        "acceleration_error_m_per_s2": ("acceleration error of the bodies", "m/s²", "lower"),
+    },
+    "smoothness": {
+        "speed_ratio": ("speed over the clip's", "", None),
+        "normalized_jerk": ("normalised jerk", "", "lower"),
+        "reference_normalized_jerk": ("normalised jerk of the reference", "", None),
+        "action_change": ("change of the action", "", "lower"),
+        "action_second_difference": ("second difference of the action", "", "lower"),
+        "power_w": ("mechanical power", "W", "lower"),
+        "energy_per_metre": ("mechanical energy per metre", "J/m", "lower"),
+    },
+    "contact": {
+        "foot_slip_mm_per_s": ("foot slip", "mm/s", "lower"),
+        "contact_agreement": ("contact agreement", "share", "higher"),
+        "contact_f1": ("contact F1", "", "higher"),
+    },
+    "ratio": {"reward_ratio": ("reward ratio, student / teacher", "", "higher")},
+    "action": _action("student's states"),
+    "action_teacher": _action("teacher's states", "_on_teacher_states"),
+    "latent": {
+        "kl": ("KL(posterior ‖ prior)", "nats", None),
+        "active_units": ("active dimensions, by KL", "", None),
+        "varying_units": ("varying dimensions, by variance of the posterior mean", "", None),
+        "posterior_std": ("standard deviation of the posterior", "", None),
+        "prior_std": ("standard deviation of the prior", "", None),
+        "prior_explains": (
+            "variance of the posterior mean that the prior mean explains",
+            "share",
+            None,
+        ),
+    },
+    "prior": {
+        "prior/survival": ("prior up", "share", "higher"),
+        "prior/seconds_alive": ("time until the fall", "s", "higher"),
+        "prior/over_halves": ("distance from the clips' motion", "times", "lower"),
+        "prior/speed_ratio": ("speed over the clips'", "", None),
+        "prior/joint_variance_reached": ("joint variance reached", "share", "higher"),
+        "prior/diversity_ratio": ("diversity over the clips'", "", None),
+    },
+    "training": {
+        "loss/action_mse": ("action MSE, training states", "", "lower"),
+        "loss/kl": ("KL(posterior ‖ prior), training states", "nats", None),
+        "latent/active_units": ("active dimensions, training states", "", None),
+        "loss/action_std": ("standard deviation of the actions", "", None),
+        "loss/explained_variance": ("returns explained by the value", "share", "higher"),
+        "rollout/reward_per_step": ("reward per step, training states", "", "higher"),
+        "rollout/reward_fraction": (
+            "imitation reward of its maximum, training states",
+            "share",
+            "higher",
+        ),
+        "episode/reward": ("reward of an episode, training", "", "higher"),
+        "episode/steps": ("length of an episode, training", "control steps", "higher"),
+        "episode/survival": ("survival, training", "share", "higher"),
+        "time/env_steps_per_second": ("environment steps per second", "", "higher"),
+    },
+}
+METRICS = {
+    name: Metric(*row, group) for group, rows in _TABLE.items() for name, row in rows.items()
+}
+
+
+def metric(name: str) -> Metric:
+    """What a number is; also one of the reward's terms, which tasks name, and `eval/..` of a log."""
+    if name.startswith("eval/"):
+        found = METRICS[name.removeprefix("eval/")]
+        return found._replace(label=f"{found.label}, evaluations while training")
+    if name.startswith(TERM):
+        return Metric(f"reward term {name.removeprefix(TERM)}, per step", "", "higher", "reward")
+    return METRICS[name]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Metrics in the order of `METRICS`, the reward's terms by name after them."""
+    rank = {name: place for place, name in enumerate(METRICS)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def log_row(means: Mapping[str, Any], policy: str = "") -> dict[str, float]:
+    """Returns what the log of a training holds of the means of episodes, by name in the log.
+
+    `policy` tells where several were evaluated whose they are.
     """
-    mask = np.asarray(mask, bool)
-    target = np.asarray(teacher_action)[mask]
-    error = np.asarray(student_action)[mask] - target
-    names, count = list(actuator_names), len(target)
-    if error.shape != (count, len(names)):
-        raise ValueError(f"{error.shape=}, expected {(count, len(names))}: one per actuator name")
-    target, error = np.asarray(target, np.float64), np.asarray(error, np.float64)
-    mse = mae = variance = np.full(len(names), np.nan)
-    if count:
-        mse, mae = np.square(error).mean(axis=0), np.abs(error).mean(axis=0)
-        variance = np.square(target - target.mean(axis=0)).mean(axis=0)
-
-    def figures(rows: Sequence[int]) -> dict[str, float | None]:
-        own = list(rows)
-        if not count or not own:
-            return {"mse": None, "mae": None, "r2": None}
-        known, unexplained = variance[own].mean(), mse[own].mean()
-        varies = known > _LEAST_VARIANCE
-        return {
-            "mse": float(unexplained),
-            "mae": float(mae[own].mean()),
-            "r2": float(1.0 - unexplained / known) if varies else None,
-        }
-
-    return figures(range(len(names))) | {
-        "per_actuator": {name: figures([i]) for i, name in enumerate(names)},
-        "per_group": {name: figures(rows) for name, rows in groups.items()},
-    }
-
-
-def seen_action_errors(
-    rollout: Rollout, actuator_names: Sequence[str], groups: Mapping[str, Sequence[int]]
-) -> dict[str, Any]:
-    """Returns `action_errors` over the valid steps of a rollout of a `StudentPolicy`."""
-    seen = rollout.steps.extra
-    return action_errors(
-        seen.student_action, seen.teacher_action, rollout.valid, actuator_names, groups
-    )
-
-
-def seen_latent_statistics(rollout: Rollout) -> dict[str, Any]:
-    """Returns `latent_statistics` of the valid steps of a rollout of a `StudentPolicy`."""
-    seen = rollout.steps.extra
-    return latent_statistics(
-        seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
-    )
-
-
-def _means(rollout: Rollout, metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-    steps = {"episode_steps": float(rollout.steps.alive.sum(axis=0).mean())}
-    return steps | {name: float(value.mean()) for name, value in metrics.items()}
-
-
-def headline(summary: dict[str, Any]) -> dict[str, float]:
-    """Returns the few numbers that a training log holds."""
-    values = {
-        "student_reward": summary["student"]["episode_reward"],
-        "teacher_reward": summary["teacher"]["episode_reward"],
-        "reward_ratio": summary["reward_ratio"],
-        "student_steps": summary["student"]["episode_steps"],
-        "teacher_steps": summary["teacher"]["episode_steps"],
-        "student_survival": summary["student"]["survival"],
-        "teacher_survival": summary["teacher"]["survival"],
-        "action_mse": summary["action"]["mse"],
-        "action_mae": summary["action"]["mae"],
-        "action_r2": summary["action"]["r2"],
-        "kl": summary["latent"]["kl"],
-        "active_units": summary["latent"]["active_units"],
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    prefix = f"eval/{policy}_" if policy else "eval/"
+    return {f"{prefix}{name}": means[name] for name in LOGGED if means[name] is not None}

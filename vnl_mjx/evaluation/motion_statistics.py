@@ -10,7 +10,8 @@ from scipy.stats import wasserstein_distance
 
 from vnl_mjx.clips.columns import root_pose
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.kinematics import Kinematics
+from vnl_mjx.clips.features import FeatureComputer
+from vnl_mjx.evaluation.bootstrap import LEVEL, Interval, draws, expanded_tail
 from vnl_mjx.evaluation.per_episode import mean_or_none
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import matrix, rotation_between
@@ -23,6 +24,7 @@ _BINS = 50  # of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
 _MAX_TRAJECTORIES = 64  # that are compared pair by pair
 _MIN_COMMON_SECONDS = 0.5  # of a pair
+_RESAMPLES, _GRID = 500, 129  # of the interval of a distance, and points of its distributions
 _HALVINGS = 8  # of the data, drawn, whose distances are averaged
 # What motions are compared by: key of `compare_motions`, and the field of `Motions` that it is of.
 MOTION_FEATURES = {
@@ -31,6 +33,7 @@ MOTION_FEATURES = {
     "torso_height": "torso_height",
     "joint_angles": "joints",
     "joint_velocities": "joint_velocities",
+    "standing_feet": "standing_feet",
 }
 
 
@@ -44,6 +47,7 @@ class Motions:
         speed: [chord] horizontal speed of the root, m/s.
         turning_rate: [chord] of the root about the vertical, rad/s, positive to the left.
         torso_height: [frame] of the root body over the floor, metres.
+        standing_feet: [frame] how many feet stand on the floor, by the contact rule of clips.
         rate_hz: frames per second.
     """
 
@@ -52,6 +56,7 @@ class Motions:
     speed: tuple[np.ndarray, ...]
     turning_rate: tuple[np.ndarray, ...]
     torso_height: tuple[np.ndarray, ...]
+    standing_feet: tuple[np.ndarray, ...]
     rate_hz: float
 
     def pooled(self, name: str) -> np.ndarray:
@@ -71,8 +76,7 @@ class MotionReader:
 
     def __init__(self, walker: Walker):
         """Takes whose motions they are."""
-        self._kinematics = Kinematics(walker.model)
-        self._layout = walker.layout
+        self._features, self._layout = FeatureComputer(walker), walker.layout
         self._root_body, self._floor_height = walker.root_body, walker.floor_height
 
     def of_clips(self, clips: ReferenceClips) -> Motions:
@@ -94,15 +98,18 @@ class MotionReader:
         speeds, turns = zip(
             *(_chords(qpos, self._layout, rate_hz) for qpos in trajectories), strict=True
         )
-        heights = self._kinematics(np.concatenate(trajectories)).positions[:, self._root_body, 2]
-        stops = np.cumsum([len(qpos) for qpos in trajectories])[:-1]
+        lengths = [len(qpos) for qpos in trajectories]
+        features = self._features(np.concatenate(trajectories), lengths, rate_hz)
+        heights = features["body_positions"][:, self._root_body, 2] - self._floor_height
+        feet, stops = features["contacts"].sum(axis=1), np.cumsum(lengths)[:-1]
         joints = tuple(qpos[:, self._layout.joint_qpos] for qpos in trajectories)
         return Motions(
             joints=joints,
             joint_velocities=tuple(np.diff(angles, axis=0) * rate_hz for angles in joints),
             speed=speeds,
             turning_rate=turns,
-            torso_height=tuple(np.split(heights - self._floor_height, stops)),
+            torso_height=tuple(np.split(heights, stops)),
+            standing_feet=tuple(np.split(feet, stops)),
             rate_hz=rate_hz,
         )
 
@@ -131,12 +138,12 @@ def compare_motions(
     """Distances of distributions, and how varied the motions are beside `data`, JSON-able.
 
     Returns:
-        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m), `joint_angles` (rad) and
-        `joint_velocities` (rad/s; both: means over joints) the mean of both sides, their 1-Wasserstein
-        distance and the overlap of their histograms in [0, 1]; `joint_variance_reached`, the share of the
-        data's variance of joint angles that the motions have too; `diversity`; with `halves` (of
-        `half_distances`) `over_halves`, the distance of each feature over the one there. None where there is
-        nothing to measure.
+        For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m), `joint_angles` (rad),
+        `joint_velocities` (rad/s; both: means over joints) and `standing_feet` the mean of both sides, their
+        1-Wasserstein distance and the overlap of their histograms in [0, 1]; `joint_variance_reached`, the
+        share of the data's variance of joint angles that the motions have too; `diversity`; with `halves` (of
+        `half_distances`) `over_halves`, the distance of each feature over the one there, and `farthest`, the
+        greatest of these. None where there is nothing to measure.
     """
     columns = {
         name: [_distances(*pair) for pair in _pairs(motions, data, field)]
@@ -159,7 +166,7 @@ def compare_motions(
         ratios = {
             name: _ratio(found[name]["wasserstein"], halves[name]) for name in MOTION_FEATURES
         }
-        more = {"over_halves": ratios}
+        more = {"over_halves": ratios, "farthest": _farthest(motions, data, ratios, halves)}
     return {
         **found,
         "speed_ratio": _ratio(found["speed"]["mean"], found["speed"]["data_mean"]),
@@ -183,16 +190,67 @@ def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
         order = rng.permutation(count)
         sides = data.part(order[: count // 2]), data.part(order[count // 2 :])
         for name, field in MOTION_FEATURES.items():
-            pairs = [pair for pair in _pairs(*sides, field) if all(map(len, pair))]
-            if pairs:
-                found[name].append(float(np.mean([wasserstein_distance(*pair) for pair in pairs])))
+            distance = _mean_distance(*sides, field)
+            found[name] += [] if distance is None else [distance]
     return {name: float(np.mean(own)) or None if own else None for name, own in found.items()}
+
+
+def over_halves(
+    motions: Motions, data: Motions, halves: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """`over_halves` of `compare_motions` alone; the distance from `data`, which may be a part of all data."""
+    found = {name: _mean_distance(motions, data, field) for name, field in MOTION_FEATURES.items()}
+    return {name: _ratio(distance, halves[name]) for name, distance in found.items()}
 
 
 def worst_feature(figures: Mapping[str, Any]) -> tuple[str, float] | None:
     """The feature of `over_halves` that is farthest from the data, and its value; None: not measured."""
-    ratios = {name: r for name, r in figures.get("over_halves", {}).items() if r is not None}
-    return max(ratios.items(), key=lambda item: item[1]) if ratios else None
+    measured = {name: r for name, r in figures.get("over_halves", {}).items() if r is not None}
+    return max(measured.items(), key=lambda item: item[1]) if measured else None
+
+
+def _farthest(
+    motions: Motions,
+    data: Motions,
+    ratios: Mapping[str, float | None],
+    halves: Mapping[str, float | None],
+) -> dict[str, Any] | None:
+    """The worst feature with its ratio, `mean`, and a bootstrap interval over the trajectories."""
+    worst = worst_feature({"over_halves": ratios})
+    if worst is None:
+        return None
+    name, ratio = worst
+    half = halves[name] or np.nan
+    ends = _distance_interval(motions, data, MOTION_FEATURES[name], ratio * half)
+    return {"feature": name, **Interval(ratio, *(end / half for end in ends)).as_dict()}
+
+
+def _distance_interval(
+    motions: Motions, data: Motions, field: str, distance: float
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the distance of a field, trajectories being the unit; NaN for only one.
+
+    The basic interval, around twice the distance less those of the resamples: these are too far away, for
+    they repeat some trajectories. It holds the distance. The distances, of all resamples at once, are areas
+    between distribution functions on a common grid.
+    """
+    own = [np.atleast_2d(values.T) for values in getattr(motions, field) if len(values)]
+    if len(own) < 2:
+        return np.nan, np.nan
+    drawn = draws(len(own), _RESAMPLES, 0)
+    counts = drawn @ [values.shape[1] for values in own]
+    distances = np.zeros(_RESAMPLES)
+    datas = np.sort(np.atleast_2d(data.pooled(field).T))
+    for column, wanted in enumerate(datas):
+        sides = [np.sort(values[column]) for values in own]
+        grid = np.quantile(np.concatenate([*sides, wanted]), np.linspace(0.0, 1.0, _GRID))
+        below = np.array([np.searchsorted(side, grid, side="right") for side in sides])
+        share = np.searchsorted(wanted, grid, side="right") / len(wanted)
+        gaps = np.abs((drawn @ below) / counts[:, None] - share)[:, :-1]
+        distances += gaps @ np.diff(grid)
+    tail = expanded_tail(len(own), LEVEL)
+    low, high = 2.0 * distance - np.quantile(distances / len(datas), [1.0 - tail, tail])
+    return float(min(max(low, 0.0), distance)), float(max(high, distance))
 
 
 def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -226,6 +284,12 @@ def _pairs(motions: Motions, data: Motions, field: str) -> Iterator[tuple[np.nda
     """Samples of a field of both, one pair for each joint, or one alone."""
     sides = (np.atleast_2d(_thinned(side.pooled(field)).T) for side in (motions, data))
     return zip(*sides, strict=True)
+
+
+def _mean_distance(motions: Motions, data: Motions, field: str) -> float | None:
+    """1-Wasserstein distance, mean over joints; None where a side has no sample."""
+    pairs = [pair for pair in _pairs(motions, data, field) if all(map(len, pair))]
+    return float(np.mean([wasserstein_distance(*pair) for pair in pairs])) if pairs else None
 
 
 def _distances(samples: np.ndarray, data: np.ndarray) -> dict[str, float | None]:

@@ -1,5 +1,7 @@
 """From a value of every step to one of every episode. NaN: not measured, and left out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -26,6 +28,11 @@ def mean_or_none(values: np.ndarray) -> float | None:
     """Mean of the finite of [any] values; None where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
+
+
+def means(metrics: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float | None]:
+    """Means of metrics, [episode] each, over the episodes of `rows`: indices or bool; None: not measured."""
+    return {name: mean_or_none(values[rows]) for name, values in metrics.items()}
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

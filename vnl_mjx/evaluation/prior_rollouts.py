@@ -19,15 +19,19 @@ from vnl_mjx.evaluation.motion_statistics import (
     Motions,
     compare_motions,
     half_distances,
+    over_halves,
 )
+from vnl_mjx.evaluation.protocol import EvaluatedPolicy
 from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Episodes, Rollout
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask, StepOutcome
-from vnl_mjx.tasks.policies import prior_policy
+from vnl_mjx.tasks.policies import PriorPolicy, prior_policy
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent
 from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
 STARTS = ("clips", "neutral")
+# Modes that ignore student and clip: what a trivial policy reaches.
+BASELINES = ("random_latent", "zero_action")
 _LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
 
 _NORMAL_95 = 1.959964
@@ -62,10 +66,10 @@ class PriorMode:
 
 
 def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
-    """The modes of a report, and two that know nothing, which the others are to be held against.
+    """The modes of a report, and two baselines, which the others are to be held against.
 
     Around the prior mean: at it, with the learned or a fixed deviation, with the learned one drawn smoothly.
-    Knowing nothing: latents from N(0, I), and no action at all.
+    Baselines: latents from N(0, I), and no action at all.
     """
     return {
         "mean": PriorMode(std_scale=0.0),
@@ -75,6 +79,44 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
         "random_latent": PriorMode(fixed_std=1.0, mean_scale=0.0),
         "zero_action": PriorMode(std_scale=0.0, action_scale=0.0),
     }
+
+
+def mode_policy(
+    mode: PriorMode, loaded: LoadedStudent, num_episodes: int, control_hz: float
+) -> PriorPolicy:
+    """Returns what acts in a mode, in so many episodes at once."""
+    return prior_policy(
+        loaded.params,
+        loaded.teacher,
+        loaded.student,
+        num_episodes,
+        std_scale=mode.std_scale,
+        fixed_std=mode.fixed_std,
+        correlation=mode.correlation(control_hz),
+        mean_scale=mode.mean_scale,
+        action_scale=mode.action_scale,
+    )
+
+
+def baselines(
+    task: ImitationTask, loaded: LoadedStudent, num_episodes: int, how: str
+) -> list[EvaluatedPolicy]:
+    """Returns `BASELINES`, which follow no clip, as policies of so many episodes; in one way of acting.
+
+    Without `random_latent` where the student's latent is not Gaussian.
+    """
+    control_hz = 1.0 / task.config.physics.control_timestep
+    modes = prior_modes()
+    return [
+        EvaluatedPolicy(
+            name,
+            task,
+            lambda _, mode=modes[name]: mode_policy(mode, loaded, num_episodes, control_hz),
+            (how,),
+        )
+        for name in BASELINES
+        if loaded.student.is_gaussian or not modes[name].needs_gaussian
+    ]
 
 
 def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
@@ -161,11 +203,34 @@ class PriorEvaluation:
         return survival_curve(self.rollouts[mode][start], self.num_steps)
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`."""
-        return {
+        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`.
+
+        Of "clips", in the same form: one half of them beside the other.
+        """
+        found = {
             mode: {start: self._summary_of(mode, start) for start in starts}
             for mode, starts in self.rollouts.items()
         }
+        order = np.random.default_rng(0).permutation(len(self.data.joints))
+        if len(order) < 2:
+            return found
+        one, other = (self.data.part(own) for own in np.array_split(order, 2))
+        half = compare_motions(one, other, self.clips.joint_names, self.halves)
+        return found | {"clips": {"clips": half}}
+
+    def by_behaviour(self, motions: Motions, clip: np.ndarray) -> dict[str, dict[str, Any]]:
+        """By label of the clips: `over_halves` of the trajectories that begin in one from its clips.
+
+        `clip` [trajectory] is where each begins. Labels of a single clip are left out.
+        """
+        labels = np.array([info.label for info in self.clips.origins])
+        found = {}
+        for label in sorted(set(labels[clip]) - {""}):
+            own, data = np.flatnonzero(labels[clip] == label), np.flatnonzero(labels == label)
+            if len(data) > 1:
+                distances = over_halves(motions.part(own), self.data.part(data), self.halves)
+                found[label] = {"num_episodes": len(own), "over_halves": distances}
+        return found
 
     def _summary_of(self, mode: str, start: str) -> dict[str, Any]:
         rollout, curve = self.rollouts[mode][start], self.survival_curve(mode, start)
@@ -181,12 +246,13 @@ class PriorEvaluation:
                 for second, row in rows.items()
             },
             "seconds_alive": float(curve.share[1:].sum() / rollout.control_hz),
-            **self.compared(self.motions[mode][start]),
+            **self.compared(self.motions[mode][start], np.asarray(rollout.episodes.clip)),
         }
 
-    def compared(self, motions: Motions) -> dict[str, Any]:
-        """`compare_motions` of any motions with the data."""
-        return compare_motions(motions, self.data, self.clips.joint_names, self.halves)
+    def compared(self, motions: Motions, clip: np.ndarray) -> dict[str, Any]:
+        """`compare_motions` with the data, and `by_behaviour`; trajectories begin in `clip`."""
+        found = compare_motions(motions, self.data, self.clips.joint_names, self.halves)
+        return found | {"by_behaviour": self.by_behaviour(motions, clip)}
 
 
 class PriorEvaluator:
@@ -228,18 +294,7 @@ class PriorEvaluator:
         total = num_steps * len(modes) * len(starts)
         rollouts: dict[str, dict[str, Rollout]] = {mode: {} for mode in modes}
         for index, (name, start) in enumerate((m, s) for m in modes for s in starts):
-            mode = modes[name]
-            actor = prior_policy(
-                loaded.params,
-                loaded.teacher,
-                loaded.student,
-                num_episodes,
-                std_scale=mode.std_scale,
-                fixed_std=mode.fixed_std,
-                correlation=mode.correlation(control_hz),
-                mean_scale=mode.mean_scale,
-                action_scale=mode.action_scale,
-            )
+            actor = mode_policy(modes[name], loaded, num_episodes, control_hz)
             episodes = self._episodes(start, num_episodes, seed)
             rollouts[name][start] = self.player.run(
                 actor, self.clips, episodes, seed + 1, num_steps

@@ -29,12 +29,13 @@ Progress = Callable[[str, int, int], None]
 class EvaluatedPolicy:
     """A policy that follows clips in the task that it was trained in; names are unique in an evaluation.
 
-    `actor_fn` returns the `Policy`, given whether it samples.
+    `actor_fn` returns the `Policy`, given whether it samples; in other ways than `acting` it is not run.
     """
 
     name: str
     task: ImitationTask
     actor_fn: Callable[[bool], Policy]
+    acting: Sequence[str] = ACTING
 
 
 def student_and_teacher(
@@ -103,6 +104,7 @@ class PolicyEvaluator:
                     progress=progress and partial(progress, f"{policy.name}, {how}"),
                 )
                 for how in acting
+                if how in policy.acting
             }
             for policy, runner in zip(policies, runners, strict=True)
         }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import difference, interval, ratio_of_means
-from vnl_mjx.evaluation.per_episode import mean_or_none
+from vnl_mjx.evaluation.per_episode import means
 from vnl_mjx.evaluation.protocol import TEACHER
 
 Figures = Mapping[str, np.ndarray]
@@ -65,10 +65,7 @@ def _played(values: Figures, sets: ClipSets) -> dict[str, Any]:
             for metric, value in values.items()
         }
         by_set[name] = {"num_clips": len(clips), "num_episodes": int(own.sum()), "figures": figures}
-    by_clip = {
-        name: {metric: mean_or_none(value[sets.clip == i]) for metric, value in values.items()}
-        for i, name in enumerate(sets.names)
-    }
+    by_clip = {name: means(values, sets.clip == i) for i, name in enumerate(sets.names)}
     return {"sets": by_set, "clips": by_clip}
 
 

@@ -7,29 +7,17 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
-from vnl_mjx.evaluation.contact import FootSlip
-from vnl_mjx.evaluation.episode_metrics import (
-    error_metrics,
-    imitation_metrics,
-    outcome_metrics,
-    speed_ratio,
-)
-from vnl_mjx.evaluation.per_episode import mean_or_none
+from vnl_mjx.evaluation.episode_metrics import episode_metrics
+from vnl_mjx.evaluation.metrics import metric
+from vnl_mjx.evaluation.per_episode import means
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.evaluation.smoothness import path_lengths
-from vnl_mjx.evaluation.tracking import pose_step_errors
 from vnl_mjx.walkers.walker import Walker
 
-# On the clips that a teacher was trained on: in words, the number, how it is written, and when it is met.
+# On the clips that a teacher was trained on: in words, the metric, its bound, and how it is written.
 _TARGETS = (
-    ("survival to the clip's end >= 99 %", "survival", "{:.1%}", lambda share: share >= 0.99),
-    (
-        "imitation reward >= 0.9 of its maximum",
-        "reward_fraction",
-        "{:.3f}",
-        lambda share: share >= 0.9,
-    ),
-    ("root position error <= 5 mm", "root_error_mm", "{:.1f} mm", lambda error: error <= 5.0),
+    ("survival to the clip's end >= 99 %", "survival", 0.99, "{:.1%}"),
+    ("imitation reward >= 0.9 of its maximum", "reward_fraction", 0.9, "{:.3f}"),
+    ("root position error <= 5 mm", "root_error_mm", 5.0, "{:.1f} mm"),
 )
 _MAX_SPEED_DEVIATION = 0.05
 
@@ -42,16 +30,10 @@ def evaluate_tracking(
     Metrics of `episode_metrics`, as means over episodes: of `all`, of each of the `clips`, and of each of the
     `episodes`. None where there is nothing to measure.
     """
-    metrics = outcome_metrics(rollout) | imitation_metrics(rollout, config)
-    metrics |= error_metrics(pose_step_errors(rollout, clips))
-    metrics |= {
-        "speed_ratio": speed_ratio(path_lengths(rollout, clips)),
-        "foot_slip_mm_per_s": FootSlip(walker).of_rollout(rollout),
-    }
+    metrics = episode_metrics(rollout, clips, walker, config)
 
     def pooled(rows: np.ndarray) -> dict[str, Any]:
-        means = {name: mean_or_none(values[rows]) for name, values in metrics.items()}
-        return {"num_episodes": len(rows)} | means
+        return {"num_episodes": len(rows), **means(metrics, rows)}
 
     episodes = rollout.episodes
     starts = zip(episodes.clip.tolist(), episodes.start_frame.tolist(), strict=True)
@@ -68,13 +50,6 @@ def evaluate_tracking(
     }
 
 
-def headline(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the few numbers of `evaluate_tracking` that a training log holds."""
-    names = ("survival", "reward_fraction", "completed_fraction", "root_error_mm")
-    values = {f"eval/{name}": summary["all"][name] for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns each target with what `evaluate_tracking` says of it, JSON-able.
 
@@ -82,11 +57,11 @@ def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     pooled = summary["all"]
     rows = []
-    for target, name, text, reached in _TARGETS:
+    for target, name, bound, text in _TARGETS:
         value = pooled[name]  # None: every simulation diverged at once
         found = "not measured" if value is None else text.format(value)
-        met = value is not None and reached(value)
-        rows.append({"target": target, "found": found, "value": value, "met": bool(met)})
+        met = value is not None and metric(name).reaches(value, bound)
+        rows.append({"target": target, "found": found, "value": value, "met": met})
     return [*rows, _speed(summary["clips"])]
 
 

@@ -17,7 +17,7 @@ from vnl_mjx.report.document import (
     validate,
 )
 from vnl_mjx.report.html import environment, write_together
-from vnl_mjx.report.page_tables import grouped_tables
+from vnl_mjx.report.page_tables import grouped_tables, main_table
 from vnl_mjx.report.pictures.errors import by_name
 from vnl_mjx.report.pictures.style import Estimates, Picture
 from vnl_mjx.report.sections import shown_picture
@@ -99,6 +99,7 @@ def compare_html(documents: Mapping[str, Document]) -> str:
         title=f"Comparison: {', '.join(documents)}",
         runs=[{"name": name, "alarms": found["alarms"]} for name, found in documents.items()],
         deciding=_deciding_table(documents),
+        main=main_table(documents),
         warnings=_warnings(documents),
         tables=_tables(documents),
         pictures=[shown_picture(f"compare-{k}", v) for k, v in _pictures(documents).items()],
@@ -149,7 +150,7 @@ def _note(between: Mapping[str, Mapping[str, Difference]]) -> str:
         name: max((d.num_clips for d in own.values()), default=0) for name, own in between.items()
     }
     shared = "; ".join(f"{name}: {count}" for name, count in counts.items())
-    return f"Differences: pairs of the same clip, 95 % bootstrap interval. Common clips, {shared}."
+    return f"differences: pairs of the same clip, 95 % bootstrap interval; common clips, {shared}"
 
 
 def _figure(document: Document, metric: str) -> Cell:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.evaluation.metrics import Metric
 
-SCHEMA = "vnl-mjx evaluation, version 2"
+SCHEMA = "vnl-mjx evaluation, version 3"
+_OLDER = "vnl-mjx evaluation, version 2"  # the same, without baselines
 METRICS_FILE = "metrics.json"
 # Sections in the order of the file, each with the type it has.
 _SECTIONS: dict[str, type] = {
@@ -21,6 +23,7 @@ _SECTIONS: dict[str, type] = {
     "settings": dict,
     "clips": list,  # each with "name", "set" ("train", "held_out" or "other"), "label", "seconds"
     "policies": dict,  # name to "deterministic" or "sampled" to "sets" and "clips"
+    "baselines": dict,  # name to what a set of "policies" has
     "differences": dict,  # "NAME vs teacher" to the same to a set to paired differences
     "metrics": dict,  # name to "label", "unit", "better"
     "action": dict,  # "on_student_states", "on_teacher_states"
@@ -87,6 +90,8 @@ def validate(document: Any, source: str = METRICS_FILE) -> None:
         check(isinstance(actings, dict), f"policies.{policy}", "an object", actings)
         for acting, played in actings.items():
             _validate_played(f"policies.{policy}.{acting}", played, document, check)
+    for name, part in document["baselines"].items():
+        _validate_set(f"baselines.{name}", part, document, check)
 
 
 def _validate_played(
@@ -95,19 +100,25 @@ def _validate_played(
     has_sets = isinstance(played, dict) and isinstance(played.get("sets"), dict)
     check(has_sets, field, "an object with sets", played)
     for name, part in played["sets"].items():
-        has_figures = isinstance(part, dict) and isinstance(part.get("figures"), dict)
-        check(has_figures, f"{field}.sets.{name}", "an object with figures", part)
-        for metric, figure in part["figures"].items():
-            where = f"{field}.sets.{name}.figures.{metric}"
-            known = metric in document["metrics"]
-            check(known, where, "a metric that `metrics` describes", metric)
-            whole = isinstance(figure, dict) and {"mean", "low", "high"} <= figure.keys()
-            check(whole, where, "mean, low and high", figure)
-            low, high = figure["low"], figure["high"]
-            check(low is None or high is None or low <= high, where, "low <= high", figure)
+        _validate_set(f"{field}.sets.{name}", part, document, check)
     known_clips = {clip["name"] for clip in document["clips"]}
     for name in played.get("clips", {}):
         check(name in known_clips, f"{field}.clips", "names that `clips` lists", name)
+
+
+def _validate_set(
+    field: str, part: Any, document: Document, check: Callable[[bool, str, str, Any], None]
+) -> None:
+    has_figures = isinstance(part, dict) and isinstance(part.get("figures"), dict)
+    check(has_figures, field, "an object with figures", part)
+    for metric, figure in part["figures"].items():
+        where = f"{field}.figures.{metric}"
+        known = metric in document["metrics"]
+        check(known, where, "a metric that `metrics` describes", metric)
+        whole = isinstance(figure, dict) and {"mean", "low", "high"} <= figure.keys()
+        check(whole, where, "mean, low and high", figure)
+        low, high = figure["low"], figure["high"]
+        check(low is None or high is None or low <= high, where, "low <= high", figure)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -128,6 +139,8 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path}: expected the JSON of an evaluation ({first_line(error)}); make it again "
             "with `vnl-mjx eval`"
         ) from error
+    if isinstance(document, dict) and document.get("schema") == _OLDER:
+        document |= {"schema": SCHEMA, "baselines": {}}
     validate(document, str(path))
     return document
 
@@ -150,14 +163,19 @@ def _csv(rows: Iterator[list[Any]]) -> bytes:
 
 def _figure_rows(document: Mapping[str, Any]) -> Iterator[list[Any]]:
     yield ["policy", "acting", "set", "metric", "label", "unit", "mean", "low", "high"]
-    for policy, actings in document["policies"].items():
-        for acting, played in actings.items():
-            for set_name, part in played["sets"].items():
-                for name, figure in part["figures"].items():
-                    metric = document["metrics"][name]
-                    described = [name, metric.get("label"), metric.get("unit")]
-                    values = [figure["mean"], figure["low"], figure["high"]]
-                    yield [policy, acting, set_name, *described, *values]
+    parts = [
+        ([policy, acting, which], part)
+        for policy, actings in document["policies"].items()
+        for acting, played in actings.items()
+        for which, part in played["sets"].items()
+    ]
+    acting = main_acting(document)
+    parts += [([name, acting, "all"], part) for name, part in document["baselines"].items()]
+    for whose, part in parts:
+        for name, figure in part["figures"].items():
+            metric = document["metrics"][name]
+            described = [name, metric.get("label"), metric.get("unit")]
+            yield [*whose, *described, figure["mean"], figure["low"], figure["high"]]
 
 
 def _clip_rows(document: Mapping[str, Any]) -> Iterator[list[Any]]:
@@ -195,12 +213,19 @@ def metrics_of(
     document: Document, policy: str, which: str = "all", acting: str | None = None
 ) -> Mapping[str, Any]:
     """Figures of a policy on a set of clips; empty where it was not evaluated."""
+    return set_of(document, policy, which, acting).get("figures", {})
+
+
+def set_of(
+    document: Document, policy: str, which: str = "all", acting: str | None = None
+) -> Mapping[str, Any]:
+    """What a policy did on a set of clips: number of clips and of episodes, and figures; or nothing."""
     played = document["policies"].get(policy, {}).get(acting or main_acting(document), {})
-    return played.get("sets", {}).get(which, {}).get("figures", {})
+    return played.get("sets", {}).get(which, {})
 
 
 def metric_label(document: Document, name: str) -> str:
     """A metric's name with its unit, for a heading or an axis."""
-    metric = document["metrics"].get(name, {})
-    label, unit = metric.get("label") or name.replace("_", " "), metric.get("unit")
-    return label if unit in (None, "", "share") else f"{label}, {unit}"
+    known = document["metrics"].get(name, {})
+    label, unit = known.get("label") or name.replace("_", " "), known.get("unit") or ""
+    return Metric(label, unit, None, "").heading

@@ -13,6 +13,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
 from vnl_mjx.report.document import Document, document_files, main_policy
 from vnl_mjx.report.inlining import data_uri, poster
+from vnl_mjx.report.page_tables import main_table
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.sections import picture_files, sections
 from vnl_mjx.report.verdicts import tiles, verdict_line
@@ -88,6 +89,7 @@ def report_html(
         "title": f"Evaluation: {main_policy(document)}{after}",
         "document": document,
         "tiles": deciding,
+        "main": main_table({"": document}),
         "verdict": verdict_line(deciding),
         "sections": sections(document, pictures, missing),
         "no_videos": missing.get("videos", "" if videos else NO_VIDEOS),

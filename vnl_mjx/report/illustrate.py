@@ -10,6 +10,7 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
 from vnl_mjx.evaluation.episode_metrics import reward_ratio_by_clip
+from vnl_mjx.evaluation.metrics import METRICS
 from vnl_mjx.evaluation.prior_rollouts import STARTS, PriorEvaluation
 from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
@@ -54,7 +55,7 @@ class Illustrator:
             "reward/ratio": errors.by_clip(
                 self._ratios(),
                 self.sets.names,
-                "reward of the teacher's, ratio",
+                METRICS["reward_ratio"].heading,
                 self.sets.set_of_clip,
                 target=TARGET_REWARD_RATIO,
             ),

@@ -3,45 +3,41 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vnl_mjx.evaluation.motion_statistics import MOTION_FEATURES
-from vnl_mjx.report.document import Document, main_acting, metric_label, metrics_of
-from vnl_mjx.report.table_cells import NOTHING, Cell, Table, metric_cell, name_cell, number_cell
-
-# Which table a metric stands in, by a part of its name; first match wins.
-_GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
-    ("reward", ("term_", "reward", "completed")),
-    ("errors", ("error", "mpjpe", "angle", "distance")),
-    ("contact", ("slip", "contact")),
-    ("smoothness", ("jerk", "action_", "power", "energy", "speed")),
-    ("success", ("success", "survival", "seconds", "diverged")),
+from vnl_mjx.evaluation.metrics import EPISODE_GROUPS, GROUPS, METRICS, metric
+from vnl_mjx.evaluation.motion_statistics import MOTION_FEATURES, worst_feature
+from vnl_mjx.report.document import Document, main_acting, metric_label, metrics_of, set_of
+from vnl_mjx.report.table_cells import (
+    NOTHING,
+    Cell,
+    Table,
+    interval,
+    metric_cell,
+    name_cell,
+    number,
+    number_cell,
 )
-GROUP_TITLES = {
-    "reward": "Reward and its terms",
-    "success": "Survival and success",
-    "errors": "Tracking errors",
-    "smoothness": "Smoothness and energy",
-    "contact": "Feet and contact",
-    "other": "Further figures",
-}
+
+_MAIN_METRICS = ("survival", "completed_fraction", "reward_fraction", "root_error_mm")
+_BASELINES_NOTE = (
+    "Random latent: N(0, I) through the student's decoder; zero action: none at all. Both end early, and "
+    "errors count until then."
+)
 _CLIP_METRICS = ("survival", "reward_per_step", "root_error_mm", "mpjpe_root_relative_mm")
 _ERRORS = {"mse": "MSE", "mae": "MAE", "r2": "R²"}
+_LATENT_METRICS = tuple(name for name, known in METRICS.items() if known.group == "latent")
 # Paths in `document["latent"]`, as `evaluation.latent.statistics` makes it.
 _LATENT_NUMBERS = {
-    "KL(posterior ‖ prior), nats": ("kl",),
     "latent dimensions": ("latent_dim",),
-    "active dimensions, by KL": ("active_units",),
-    "varying dimensions, by variance of the posterior mean": ("varying_units",),
-    "standard deviation of the posterior": ("posterior_std",),
-    "standard deviation of the prior": ("prior_std",),
+    **{METRICS[name].heading: (name,) for name in _LATENT_METRICS},
     "KL(aggregate posterior ‖ aggregate prior), nats": ("aggregate", "kl"),
-    "variance of the posterior mean that the prior mean explains": ("prior_explains",),
     "time constant of the posterior mean, s": ("autocorrelation", "time_constant_s"),
 }
 _PRIOR_NUMBERS = {
     "mean speed, m/s": ("speed", "mean"),
-    "speed / data's": ("speed_ratio",),
-    "joint variance / data's": ("joint_variance_reached",),
-    "diversity / data's": ("diversity_ratio",),
+    **{
+        METRICS[f"prior/{name}"].heading: (name,)
+        for name in ("speed_ratio", "joint_variance_reached", "diversity_ratio")
+    },
     **{f"{name.replace('_', ' ')}, times": ("over_halves", name) for name in MOTION_FEATURES},
 }
 _FEATURES = {
@@ -57,10 +53,24 @@ _MOTION = {
 }
 
 
-def metric_group(name: str) -> str:
-    """Key of `GROUP_TITLES` under which a metric stands."""
-    matches = (group for group, words in _GROUPS if any(word in name for word in words))
-    return next(matches, "other")
+def main_table(documents: Mapping[str, Document]) -> Table:
+    """What each policy and each baseline reaches, a row each; of one or more evaluations."""
+    shown, rows, notes = next(iter(documents.values())), [], []
+    for run, document in documents.items():
+        parts = {policy: set_of(document, policy) for policy in document["policies"]}
+        parts |= document["baselines"]
+        for policy, part in parts.items():
+            words = policy.replace("_", " ")
+            figures = part.get("figures", {})
+            cells = [metric_cell(figures.get(name)) for name in _MAIN_METRICS]
+            name = f"{run}: {words}" if len(documents) > 1 else words
+            rows.append([name_cell(name), *cells])
+            notes.append(f"{part.get('num_episodes')} episodes of {part.get('num_clips')} clips")
+    note = f"{main_acting(shown).capitalize()}, {'; '.join(dict.fromkeys(notes))}."
+    if any(document["baselines"] for document in documents.values()):
+        note += f" {_BASELINES_NOTE}"
+    heads = ["", *(metric_label(shown, name) for name in _MAIN_METRICS)]
+    return Table("Policies and baselines", heads, rows, note)
 
 
 def metric_tables(document: Document, acting: str) -> dict[str, Table]:
@@ -77,23 +87,25 @@ def metric_tables(document: Document, acting: str) -> dict[str, Table]:
         policy if which == "all" else f"{policy}, {which.replace('_', ' ')} clips"
         for policy, which in columns
     ]
-    note = "Mean over episodes, 95 % bootstrap interval over clips."
+    note = "95 % bootstrap interval over clips"
     return grouped_tables(rows, labels, heads, note)
 
 
 def grouped_tables(
     rows: Mapping[str, list[Cell]], labels: Mapping[str, str], heads: Sequence[str], note: str
 ) -> dict[str, Table]:
-    """Returns a table for each group of metrics, of `rows` of cells that hold a number."""
+    """Returns a table for each of `EPISODE_GROUPS`, of `rows` of cells that hold a number."""
     tables = {}
-    for group, title in GROUP_TITLES.items():
+    for group in EPISODE_GROUPS:
         own = [
             [name_cell(labels[name]), *cells]
             for name, cells in rows.items()
-            if metric_group(name) == group and any(cell.sort is not None for cell in cells)
+            if metric(name).group == group and any(cell.sort is not None for cell in cells)
         ]
         if own:
-            tables[group] = Table(title, ["", *heads], own, note)
+            title, pooled, states, compared = GROUPS[group]
+            about = f"{pooled.capitalize()}, {states}; {note}. Compare with the same {compared}."
+            tables[group] = Table(title, ["", *heads], own, about)
     return tables
 
 
@@ -220,20 +232,51 @@ def prior_table(document: Document) -> Table | None:
     if not parts:
         return None
     rows, seconds = [], sorted({t for *_, f in parts for t in f.get("survival", {})}, key=float)
-    heads = ["latent drawn", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
+    heads = ["mode or policy", "start", *(f"up at {t}\N{NO-BREAK SPACE}s" for t in seconds)]
     for mode, start, figures in parts:
         intervals = figures.get("survival_interval", {})
         cells = [name_cell(mode), Cell(start, start)]
         for t in seconds:
             ends = intervals.get(t) or {}
             cells.append(metric_cell({"mean": figures.get("survival", {}).get(t), **ends}))
+        cells.append(_farthest_cell(figures))
         cells += [number_cell(_inside(figures, path)) for path in _PRIOR_NUMBERS.values()]
         rows.append(cells)
     note = (
-        "Student and teacher follow the clips; the others know none. In times: 1-Wasserstein distance "
-        "from the clips' distribution over that between two halves of the clips."
+        "Student and teacher follow the clips, the others know none; clips: one half of them against the "
+        "other. In times: 1-Wasserstein distance from the clips' distribution over that between two halves "
+        "of the clips; 95 % interval of the farthest feature by bootstrap over rollouts."
     )
-    return Table("Prior rollouts", [*heads, *_PRIOR_NUMBERS], rows, note)
+    return Table("Prior rollouts", [*heads, "farthest feature", *_PRIOR_NUMBERS], rows, note)
+
+
+def behaviour_table(document: Document) -> Table | None:
+    """The farthest feature of motion by behaviour: rows of labels, columns of who moves."""
+    columns = {
+        who.replace("_", " "): starts["clips"].get("by_behaviour") or {}
+        for who, starts in document["prior"].items()
+        if "clips" in starts and who != "clips"
+    }
+    labels = sorted({label for found in columns.values() for label in found})
+    rows = [
+        [name_cell(label), *(_farthest_cell(found.get(label, {})) for found in columns.values())]
+        for label in labels
+    ]
+    note = (
+        "Rollouts that start in a clip of the behaviour against the clips of that behaviour, farthest "
+        "feature, in times of the distance between two halves of all clips: small sets are farther apart, so "
+        "read each beside the teacher's. A rollout of the prior is free to change its behaviour."
+    )
+    return Table("By behaviour", ["", *columns], rows, note) if rows else None
+
+
+def _farthest_cell(figures: Mapping[str, Any]) -> Cell:
+    worst = worst_feature(figures)
+    if worst is None:
+        return Cell(NOTHING)
+    ends = interval(figures.get("farthest") or {})
+    name = worst[0].replace("_", " ")
+    return Cell(f"{number(worst[1], 2)} times", worst[1], f"{name}{ends and f', {ends}'}")
 
 
 def _inside(figures: Any, path: Sequence[str]) -> Any:

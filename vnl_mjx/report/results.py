@@ -24,7 +24,7 @@ from vnl_mjx.evaluation.latent.points import (
     umap_embedding,
 )
 from vnl_mjx.evaluation.latent.probe import probe_latent
-from vnl_mjx.evaluation.metrics import seen_latent_statistics
+from vnl_mjx.evaluation.latent.statistics import seen_latent_statistics
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import Rollout
 

@@ -8,6 +8,7 @@ from vnl_mjx.report.document import Document, main_acting
 from vnl_mjx.report.inlining import inline_picture
 from vnl_mjx.report.page_tables import (
     action_tables,
+    behaviour_table,
     clips_table,
     latent_tables,
     metric_tables,
@@ -99,5 +100,5 @@ def _tables(document: Document) -> dict[str, list[Table]]:
     by_section["data"].append(clips_table(document))
     by_section["action"] += action_tables(document)
     by_section["latent"] += latent_tables(document)
-    by_section["prior"] += filter(None, [prior_table(document)])
+    by_section["prior"] += filter(None, [prior_table(document), behaviour_table(document)])
     return by_section

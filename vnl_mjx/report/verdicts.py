@@ -1,15 +1,20 @@
 """The tiles at the top of the report: the figures that decide, each against its target."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from vnl_mjx.evaluation.metrics import METRICS
 from vnl_mjx.evaluation.motion_statistics import worst_feature
 from vnl_mjx.report.document import Document, main_acting, main_policy, metrics_of
 from vnl_mjx.report.table_cells import NOTHING, interval, number, percent
 from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"
+NOT_JUDGED = "not judged"
+# Environment steps from which on a run is judged by what it misses: the best recipe needs about as many.
+JUDGED_STEPS = 50_000
 TARGET_REWARD_RATIO = 0.97
 TARGET_ACTION_R2 = 0.9
 # The prior stays up and moves as the clips do: each feature of motion is no farther from theirs than so many
@@ -33,7 +38,7 @@ START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 @dataclass(frozen=True)
 class Tile:
-    """One deciding figure as it is read, with its target and one of the four verdicts above."""
+    """One deciding figure as it is read, with its target and one of the verdicts above."""
 
     label: str
     value: str
@@ -45,24 +50,36 @@ class Tile:
 def tiles(document: Document) -> list[Tile]:
     """The tiles of a report, in order."""
     makers = (_reward_ratio, _survival, _root_error, _action, _latent, _prior)
-    return [make(document) for make in makers]
+    shown, steps = [make(document) for make in makers], document["made"].get("env_steps")
+    if not isinstance(steps, int) or steps >= JUDGED_STEPS:
+        return shown
+    reason = f"{steps:,} steps, judged from {JUDGED_STEPS:,} on"
+    return [
+        replace(tile, verdict=NOT_JUDGED, target=f"{reason}: {tile.target}")
+        if tile.verdict == MISSED
+        else tile
+        for tile in shown
+    ]
 
 
 def verdict_line(shown: list[Tile]) -> str:
-    """One sentence: how many targets are met, and which are missed."""
-    judged = [tile for tile in shown if tile.verdict in (MET, MISSED)]
-    if not judged:
-        return "No target could be judged."
-    missed = [tile.label for tile in judged if tile.verdict == MISSED]
-    if not missed:
-        return f"All {len(judged)} targets that were measured are met."
-    return f"{len(judged) - len(missed)} of {len(judged)} targets are met; missed: {', '.join(missed)}."
+    """How many targets are met, and what is good and what is not."""
+    by = {v: [t for t in shown if t.verdict == v] for v in (MET, MISSED, NOT_JUDGED)}
+    num_judged = len(by[MET]) + len(by[MISSED])
+    parts = ["No target could be judged."]
+    if num_judged:
+        parts = [f"{len(by[MET])} of {num_judged} targets that were judged are met."]
+    for verdict, word in ((MET, "Good"), (MISSED, "Not good"), (NOT_JUDGED, "Not judged")):
+        if by[verdict]:
+            found = (f"{t.label} ({t.value})" for t in by[verdict])
+            parts.append(f"{word}: {'; '.join(found)}.")
+    return " ".join(parts)
 
 
 def _reward_ratio(document: Document) -> Tile:
     differences = document["differences"].get(f"{main_policy(document)} vs teacher", {})
     found = differences.get(main_acting(document), {}).get("all", {}).get("reward_ratio") or {}
-    label, least = "reward ratio, student / teacher", TARGET_REWARD_RATIO
+    label, least = METRICS["reward_ratio"].label, TARGET_REWARD_RATIO
     target = f"at least {least:g}"
     return _tile(label, found.get("mean"), number, _interval(found, number), target, least)
 
@@ -73,13 +90,13 @@ def _survival(document: Document) -> Tile:
     if teacher is not None:
         target = f"teacher: {percent(teacher)}, at most {percent(_SURVIVAL_MARGIN)} less"
         least = teacher - _SURVIVAL_MARGIN
-    label = "episodes that reach the end of the clip"
+    label = METRICS["survival"].label
     return _tile(label, own.get("mean"), percent, _interval(own, percent), target, least)
 
 
 def _root_error(document: Document) -> Tile:
     own, teacher = _student_and_teacher(document, "root_error_mm")
-    label, target, most = "root position error", "", None
+    label, target, most = METRICS["root_error_mm"].label, "", None
     if teacher is not None:
         target = f"teacher: {number(teacher)} mm, at most {_ERROR_FACTOR:g} times that"
         most = _ERROR_FACTOR * teacher
@@ -91,7 +108,7 @@ def _root_error(document: Document) -> Tile:
 def _action(document: Document) -> Tile:
     errors = document["action"].get("on_student_states") or {}
     detail = f"MSE {number(errors['mse'])}" if errors.get("mse") is not None else ""
-    label, target = "action R², on the student's states", f"at least {TARGET_ACTION_R2:g}"
+    label, target = METRICS["action_r2"].label, f"at least {TARGET_ACTION_R2:g}"
     return _tile(label, errors.get("r2"), number, detail, target, TARGET_ACTION_R2)
 
 
@@ -99,7 +116,7 @@ def _latent(document: Document) -> Tile:
     active, dim, kl = (document["latent"].get(k) for k in ("active_units", "latent_dim", "kl"))
     detail = "" if kl is None else f"KL {number(kl)} nats in all"
     least = ACTIVE_UNITS_ALARM * (dim or 0)
-    label, target = "active latent dimensions", f"at least {number(least, 2)}"
+    label, target = METRICS["active_units"].label, f"at least {number(least, 2)}"
     return _tile(label, active, lambda units: f"{units} of {dim}", detail, target, least)
 
 
@@ -115,7 +132,9 @@ def _prior(document: Document) -> Tile:
     (start, share), *others = shares.items()
     figures = starts[start]
     ends = (figures.get("survival_interval") or {}).get(second) or {}
-    parts = [f"from {START_WORDS.get(start, start)}", _interval(ends, percent)]
+    farthest = interval(figures.get("farthest") or {}, partial(number, digits=2))
+    ends = [_interval(ends, percent), farthest and f"{farthest} times"]
+    parts = [f"from {START_WORDS.get(start, start)}", ", ".join(filter(None, ends))]
     parts += [f"from {START_WORDS.get(s, s)}: {percent(value)}" for s, value in others]
     for name, words in _BESIDE_PRIOR.items():
         other = (prior.get(name) or {}).get(start) or {}

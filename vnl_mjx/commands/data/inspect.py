@@ -86,7 +86,7 @@ def _describe_student(path: Path) -> Description:
         "Walker": _walker_rows(metadata.get("walker", {})),
         "Clips": _clip_rows(metadata),
         "Versions": {name: str(v) for name, v in metadata.get("versions", {}).items()},
-        "Metrics at the checkpoint": {
+        "Training metrics at the checkpoint": {
             name: f"{last[name]:.6g}"
             for name in _SHOWN_METRICS
             if isinstance(last.get(name), int | float)

@@ -18,13 +18,14 @@ from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.files import make_writable
 from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import VideoQueue
-from vnl_mjx.report.verdicts import MET, MISSED, tiles, verdict_line
+from vnl_mjx.report.verdicts import MET, MISSED, NOT_JUDGED, tiles, verdict_line
 
 REPORT_FOLDER = "report"
 NO_VIDEOS_ASKED = "Left out: video_config.num_clips is 0."
 _SHOWN = (
     "episode_reward",
     "reward_fraction",
+    "completed_fraction",
     "survival",
     "success",
     "root_error_mm",
@@ -33,7 +34,7 @@ _SHOWN = (
     "mpjpe_root_relative_mm",
     "foot_slip_mm_per_s",
 )
-_MARKS = {MET: "met", MISSED: "NOT met"}
+_MARKS = {MET: "met", MISSED: "NOT met", NOT_JUDGED: "not judged"}
 
 
 def run(config: EvaluationConfig) -> int:

@@ -16,6 +16,7 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
 from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.metrics import metric
 from vnl_mjx.evaluation.protocol import DETERMINISTIC, SAMPLED, PolicyEvaluator, evaluated_teacher
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
@@ -25,7 +26,7 @@ from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
-# Figure to the head of its column and its format.
+# Metric to the head of its column and its format.
 _COLUMNS = {
     "survival": ("alive", "{:.0%}"),
     "reward_fraction": ("reward", "{:.3f}"),
@@ -36,11 +37,8 @@ _COLUMNS = {
     "speed_ratio": ("speed", "{:.0%}"),
     "foot_slip_mm_per_s": ("slip", "{:.0f}"),
 }
-_LEGEND = (
-    "alive: episodes that reached the clip's end; reward: share of the maximum of the imitation terms; "
-    "mm, max, deg: the root's distance (mean, greatest of an episode) and angle; rad: joints; speed: of the "
-    "clip's; slip: of paws on the floor, mm/s. Every episode counts alike, as in a student's report."
-)
+_LEGEND = "; ".join(f"{head}: {metric(name).heading}" for name, (head, _) in _COLUMNS.items())
+_LEGEND += ". Every episode counts alike."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +83,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(summary: Mapping[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False, caption=_LEGEND, caption_justify="left")
+    table = Table(
+        box=box.SIMPLE,
+        pad_edge=False,
+        caption=_LEGEND,
+        caption_justify="left",
+    )
     table.add_column("clip", overflow="fold")
     for label, _ in _COLUMNS.values():
         table.add_column(label, justify="right", no_wrap=True)

@@ -21,10 +21,17 @@ from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.loading import to_yaml
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation import summary
-from vnl_mjx.evaluation.episode_metrics import episode_metrics, in_order, metric
+from vnl_mjx.evaluation.action_errors import action_section
+from vnl_mjx.evaluation.episode_metrics import episode_metrics
 from vnl_mjx.evaluation.latent.alarms import action_noise, report_alarms
-from vnl_mjx.evaluation.metrics import seen_action_errors
-from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation, PriorEvaluator, prior_modes
+from vnl_mjx.evaluation.metrics import in_order, metric
+from vnl_mjx.evaluation.prior_rollouts import (
+    BASELINES,
+    PriorEvaluation,
+    PriorEvaluator,
+    baselines,
+    prior_modes,
+)
 from vnl_mjx.evaluation.protocol import (
     ACTING,
     DETERMINISTIC,
@@ -82,9 +89,13 @@ class EvaluationRun:
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
         with frame_progress(self.console, "control steps") as progress:
             num_episodes = self.clips.num_clips * protocol.starts_per_clip
-            self.rollouts = PolicyEvaluator().run(
-                self.policies, self.clips, num_episodes, acting, protocol.seed, progress
+            task, loaded = self.stored.task, self.stored.loaded
+            trivial = baselines(task, loaded, num_episodes, self.how) if protocol.baselines else []
+            self._everyone = [*self.policies, *trivial]
+            self._played = PolicyEvaluator().run(
+                self._everyone, self.clips, num_episodes, acting, protocol.seed, progress
             )
+            self.rollouts = {policy.name: self._played[policy.name] for policy in self.policies}
 
     def measure(self) -> None:
         """Plays what follows no clip, and measures everything."""
@@ -93,15 +104,17 @@ class EvaluationRun:
             self.prior = self._play_prior(evaluator, progress)
         self._reader = evaluator.reader
         with self.console.status("measuring"):
-            self.figures = {
+            measured = {
                 policy.name: {
                     how: episode_metrics(
                         rollout, self.clips, policy.task.walker, policy.task.config.reward
                     )
-                    for how, rollout in self.rollouts[policy.name].items()
+                    for how, rollout in self._played[policy.name].items()
                 }
-                for policy in self.policies
+                for policy in self._everyone
             }
+            self.figures = {name: measured.pop(name) for name in self.rollouts}
+            self._baselines = measured
             rollout = self.rollouts[STUDENT][self.how]
             section = self.config.latent_config
             self.latent = measure_latent(rollout, self.clips, evaluator, section)
@@ -133,12 +146,9 @@ class EvaluationRun:
         policies = summary.policies(self.figures, sets)
         teacher = policies[TEACHER][self.how]["sets"]["all"]["figures"]
         names = {m for ways in self.figures.values() for how in ways.values() for m in how}
-        action = {
-            f"on_{name}_states": seen_action_errors(
-                self.rollouts[name][self.how], self.walker.actuator_names, self.groups
-            )
-            for name in (STUDENT, TEACHER)
-        }
+        action = action_section(
+            {n: self.rollouts[n][self.how] for n in (STUDENT, TEACHER)}, self.walker
+        )
         sampled = self.rollouts[TEACHER].get(SAMPLED)
         prior = {} if self.prior is None else self.prior.summary() | self._followed(self.prior)
         # of the episodes from the clips that stand at the end, at the learned deviation
@@ -149,6 +159,10 @@ class EvaluationRun:
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
             clips=clips_section(self.clips, self.clip_sets),
             policies=policies,
+            baselines={
+                name: ways[self.how]["sets"]["all"]
+                for name, ways in summary.policies(self._baselines, sets).items()
+            },
             differences=summary.differences(self.figures, sets),
             metrics={name: metric(name)._asdict() for name in in_order(names)},
             action=action,
@@ -202,14 +216,13 @@ class EvaluationRun:
         )
 
     def _followed(self, prior: PriorEvaluation) -> dict[str, Any]:
-        """How those move who follow the clips, in the form of the rollouts that do not."""
-        return {
-            name: {
-                "clips": prior.compared(self._reader.of_rollout(ways[self.how], self.clips.rate_hz))
-            }
-            for name, ways in self.rollouts.items()
-            if name in (TEACHER, STUDENT)
+        """How student and teacher move, in the form of the rollouts that follow no clip."""
+        clip = self.rollouts[STUDENT][self.how].episodes.clip
+        motions = {
+            name: self._reader.of_rollout(self.rollouts[name][self.how], self.clips.rate_hz)
+            for name in (STUDENT, TEACHER)
         }
+        return {name: {"clips": prior.compared(own, clip)} for name, own in motions.items()}
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)
@@ -245,7 +258,7 @@ def _policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[Evalua
         *student_and_teacher(stored.task, loaded.student, loaded.params, loaded.teacher),
         *(policy for other in config.compare_with for policy in _further(other, stored, config)),
     ]
-    names = [policy.name for policy in policies]
+    names = [*BASELINES, *(policy.name for policy in policies)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"compare_with: {twice[0]} is named twice; rename the folder of one")
     return policies

@@ -17,15 +17,20 @@ from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
 from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
 from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.evaluation import conformance, metrics
+from vnl_mjx.evaluation import conformance
+from vnl_mjx.evaluation.metrics import LOGGED, metric
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
     SAMPLED,
+    STUDENT,
+    TEACHER,
     EvaluatedPolicy,
     PolicyEvaluator,
     student_and_teacher,
 )
+from vnl_mjx.evaluation.student_evaluation import evaluate_student, student_row
 from vnl_mjx.files import write_json
+from vnl_mjx.report.table_cells import number
 from vnl_mjx.training.alarms import STUDENT_RULES, Alarm, raised
 from vnl_mjx.training.metrics import interval_metrics
 from vnl_mjx.training.trainer import TrainState, Update
@@ -107,15 +112,14 @@ class Distillation:
         self, state: TrainState, env_steps: int, since: int
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Compares student and teacher."""
-        section, walker = self.config.eval_config, self.experiment.walker
+        section, task = self.config.eval_config, self.experiment.evaluation_task
         how = DETERMINISTIC if section.deterministic else SAMPLED
         played = self._evaluator.run(
             self._policies(state), self._eval_clips, section.num_episodes, (how,), section.seed
         )
         rollouts = {name: ways[how] for name, ways in played.items()}
-        summary = metrics.summarize(rollouts, walker.actuator_names, walker.actuator_groups)
-        row = {f"eval/{name}": value for name, value in metrics.headline(summary).items()}
-        return summary, row
+        evaluation = evaluate_student(rollouts, self._eval_clips, task.walker, task.config.reward)
+        return evaluation, student_row(evaluation)
 
     def _policies(self, state: TrainState) -> tuple[EvaluatedPolicy, EvaluatedPolicy]:
         params = devices.on_one_device(self.trainer.learnt_student(state))
@@ -140,7 +144,9 @@ class Distillation:
 
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
         draw_curves(run_dir / METRICS_FILE, run_dir / "plots", STUDENT_CURVES)
-        _print_evaluation(console, evaluation)
+        which = self.config.eval_config.clips.replace("_", " ")
+        clips = f"{self._eval_clips.num_clips} clips ({which})"
+        _print_evaluation(console, evaluation, clips)
         return (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
             f"figures and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
@@ -148,36 +154,23 @@ class Distillation:
         )
 
 
-def _print_evaluation(console: Console, summary: Mapping[str, Any]) -> None:
-    """Student and teacher side by side, then the action error and the latent."""
-    table = Table(title="Student against teacher", title_justify="left")
+def _print_evaluation(console: Console, evaluation: Mapping[str, Any], clips: str) -> None:
+    """Student and teacher side by side, then the action error and the latent; `clips` says on which."""
+    where = f"{evaluation['num_episodes']} episodes, {clips}"
+    table = Table(title=f"Student against teacher, {where}", title_justify="left")
     table.add_column("")
     table.add_column("student", justify="right")
     table.add_column("teacher", justify="right")
-    for name, label in {
-        "episode_reward": "reward per episode",
-        "reward_per_step": "reward per step",
-        "episode_steps": "episode length (control steps)",
-        "survival": "survival",
-    }.items():
-        values = (summary[who][name] for who in ("student", "teacher"))
-        table.add_row(label, *(f"{value:.3f}" for value in values))
+    for name in LOGGED:
+        values = (evaluation[who][name] for who in (STUDENT, TEACHER))
+        table.add_row(metric(name).heading, *map(number, values))
     console.print(table)
-    action, latent = summary["action"], summary["latent"]
-    ratio = summary["reward_ratio"]
-    print_table(
-        console,
-        f"Over {summary['num_episodes']} episodes, on the states that the student visits",
-        {
-            "reward ratio": "undefined (teacher's reward is not above 0)"
-            if ratio is None
-            else f"{ratio:.3f}",
-            "action MSE": f"{action['mse']:.5f}",
-            "action MAE": f"{action['mae']:.4f}",
-            "action R2": "undefined" if action["r2"] is None else f"{action['r2']:.3f}",
-            "MAE by part": ", ".join(f"{k} {v['mae']:.3f}" for k, v in action["per_group"].items()),
-            "KL to the prior": f"{latent['kl']:.2f} nats",
-            "active units": f"{latent['active_units']} of {latent['latent_dim']}",
-            "diverged steps": str(summary["nan_steps"]),
-        },
+    action, latent = evaluation["action"]["on_student_states"], evaluation["latent"]
+    shown = {"reward_ratio": evaluation["reward_ratio"]}
+    shown |= {f"action_{name}": action[name] for name in ("mse", "mae", "r2")}
+    shown |= {name: latent.get(name) for name in ("kl", "active_units")}
+    rows = {metric(name).heading: number(value) for name, value in shown.items()}
+    rows["MAE by part"] = ", ".join(
+        f"{k} {number(v['mae'])}" for k, v in action["per_group"].items()
     )
+    print_table(console, f"The student in these {where}", rows)

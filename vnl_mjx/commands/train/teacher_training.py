@@ -27,6 +27,7 @@ from vnl_mjx.compat.track_mjx_writer import (
 )
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.evaluation.metrics import LOGGED, log_row, metric
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
     SAMPLED,
@@ -34,7 +35,7 @@ from vnl_mjx.evaluation.protocol import (
     PolicyEvaluator,
     evaluated_teacher,
 )
-from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, headline
+from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.tasks.pose_guide import PoseGuide
@@ -187,7 +188,7 @@ class TeacherTraining:
         interval = section.video_interval_steps
         if interval > 0 and env_steps // interval > since // interval:
             self._videos.start(self._played, self._eval_clips, env_steps)
-        return evaluation, headline(evaluation)
+        return evaluation, log_row(evaluation["all"])
 
     def exported(self, state: TrainState, env_steps: int) -> dict[str, Any]:
         """Returns what is written in track-mjx's layout."""
@@ -208,7 +209,8 @@ class TeacherTraining:
         write_json(run_dir / "eval" / "metrics.json", evaluation | {"env_steps": env_steps})
         draw_curves(run_dir / METRICS_FILE, run_dir / "plots", TEACHER_CURVES)
         title = f"On {self._eval_clips.num_clips} clips, each from its first frame"
-        rows = {name.removeprefix("eval/"): f"{v:.4g}" for name, v in headline(evaluation).items()}
+        found = ((metric(name).heading, evaluation["all"][name]) for name in LOGGED)
+        rows = {heading: f"{v:.4g}" for heading, v in found if v is not None}
         print_table(console, title, rows)
         if self.config.eval_config.video_at_end:
             self._videos.start(self._played, self._eval_clips, env_steps)

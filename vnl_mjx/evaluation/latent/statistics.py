@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, draws
+from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.gaussians import kl_divergence
 from vnl_mjx.models.latents import Gaussian, Latent
 from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
@@ -48,6 +49,14 @@ def latent_statistics(
         "prior_explains_per_dim": per_dim,
         "autocorrelation": _autocorrelation_figures(posterior, valid, control_hz),
     }
+
+
+def seen_latent_statistics(rollout: Rollout) -> dict[str, Any]:
+    """Returns `latent_statistics` of the valid steps of a rollout of a `StudentPolicy`."""
+    seen = rollout.steps.extra
+    return latent_statistics(
+        seen.posterior, seen.prior, rollout.valid, rollout.episodes.clip, rollout.control_hz
+    )
 
 
 def _gaussian_figures(posterior: Latent, prior: Latent, valid: np.ndarray) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def survival_curves(
     caption = (
         f"Prior rollouts from {start}: share of episodes still up. The latent is the prior's mean, "
         "or drawn with its learned variance, with a fixed one, or smoothly in time; random_latent and "
-        "zero_action know nothing. Bands: 95 % intervals."
+        "zero_action are baselines. Bands: 95 % intervals."
     )
     ends = ", ".join(f"{mode} {100 * s.value[-1]:.0f} %" for mode, s in alive.items())
     with sheet(2.1, caption, f"Survival after {seconds[-1]:.3g} s: {ends}.") as drawn:

@@ -8,42 +8,41 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
+from vnl_mjx.evaluation.metrics import metric
 from vnl_mjx.report.pictures.style import BLUE, Picture, logarithmic, sheet
 
-# Names of `metrics.jsonl` and their labels.
-STUDENT_CURVES = {
-    "loss/action_mse": "action MSE, squared tanh units",
-    "loss/kl": "KL(posterior ‖ prior), nats",
-    "latent/active_units": "active units",
-    "rollout/reward_per_step": "reward per step",
-    "episode/steps": "episode length, control steps",
-    "time/env_steps_per_second": "environment steps per second",
-}
-TEACHER_CURVES = {
-    "rollout/reward_fraction": "imitation reward / maximum",
-    "episode/survival": "survival",
-    "episode/steps": "episode length, control steps",
-    "loss/action_std": "standard deviation of actions",
-    "loss/explained_variance": "returns explained by the value",
-    "time/env_steps_per_second": "environment steps per second",
-}
-_REPORT_CURVES = {k: label for k, label in STUDENT_CURVES.items() if not k.startswith("time/")} | {
-    "eval/reward_ratio": "ratio of mean episode rewards, student / teacher"
-}
+# Names of `metrics.jsonl`.
+STUDENT_CURVES = (
+    "loss/action_mse",
+    "loss/kl",
+    "latent/active_units",
+    "rollout/reward_per_step",
+    "episode/steps",
+    "time/env_steps_per_second",
+)
+TEACHER_CURVES = (
+    "rollout/reward_fraction",
+    "episode/survival",
+    "episode/steps",
+    "loss/action_std",
+    "loss/explained_variance",
+    "time/env_steps_per_second",
+)
+_REPORT_CURVES = (*STUDENT_CURVES[:-1], "eval/reward_ratio")
 _LOGARITHMIC = {"loss/action_mse"}
 _MOST_POINTS = 400
 
 Rows = Sequence[Mapping[str, float]]
 
 
-def draw_curves(metrics_file: Path, folder: Path, curves: Mapping[str, str]) -> None:
+def draw_curves(metrics_file: Path, folder: Path, curves: Sequence[str]) -> None:
     """Draws `training.png` from the JSONL metrics of a run; nothing before the first update."""
     rows = [json.loads(line) for line in metrics_file.read_text().splitlines() if line]
     if not any("loss/total" in row for row in rows):
         return
     with sheet(4.0, "", "", rows=2, columns=3) as drawn:
-        for axis, (name, label) in zip(drawn.axes, curves.items(), strict=True):
-            _draw(axis, rows, name, label)
+        for axis, name in zip(drawn.axes, curves, strict=True):
+            _draw(axis, rows, name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "training.png").write_bytes(drawn.picture.png)
 
@@ -51,23 +50,24 @@ def draw_curves(metrics_file: Path, folder: Path, curves: Mapping[str, str]) -> 
 def training_pictures(rows: Rows) -> dict[str, Picture]:
     """Returns a picture of each curve of a run's `metrics.jsonl`; none of fewer than two rows."""
     pictures = {}
-    for name, label in _REPORT_CURVES.items():
+    for name in _REPORT_CURVES:
         steps, values = _points(rows, name)
         if len(steps) < 2:
             continue
+        label = metric(name).heading
         caption = f"Training: {label}, against environment steps."
         alt = f"{label}: {values[0]:.3g} at first, {values[-1]:.3g} at {steps[-1]:.3g} steps."
         with sheet(1.7, caption, alt) as drawn:
-            _draw(drawn.axis, rows, name, label)
+            _draw(drawn.axis, rows, name)
         pictures[name] = drawn.picture
     return pictures
 
 
-def _draw(axis: Axes, rows: Rows, name: str, label: str) -> None:
+def _draw(axis: Axes, rows: Rows, name: str) -> None:
     steps, values = _points(rows, name)
     axis.plot(steps, values, color=BLUE, marker="." if len(steps) < 30 else None)
     axis.set_xlabel("environment steps")
-    axis.set_title(label, loc="left")
+    axis.set_title(metric(name).heading, loc="left")
     axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
     axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
     if name in _LOGARITHMIC and values.min(initial=np.inf) > 0:
