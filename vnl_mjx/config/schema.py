@@ -178,7 +178,8 @@ class CheckpointSection:
         interval_steps: environment steps between checkpoints, 0 for the end only.
         keep_last: latest checkpoints kept.
         keep_best: checkpoints kept besides them: of a student, for the lowest action error since the
-            one before; of a teacher, for the highest reward evaluated since then.
+            one before (KL, where the action has no weight); of a teacher, for the highest reward evaluated
+            since then.
     """
 
     interval_steps: int = number(200_000, ge=0)
