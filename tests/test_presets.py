@@ -77,6 +77,11 @@ def test_a_preset_trains_and_its_checkpoint_loads(name, toy_config, tmp_path):
     )
     output = loaded.student.forward(loaded.params, body, reference, jax.random.key(0))
     assert np.isfinite(output.action).all() and output.action.shape == (2, config.action_size)
+    if name == "scamper":  # what was frozen is the teacher, byte by byte
+        taken, given = loaded.params["intention"], loaded.teacher.params["params"]
+        assert config.latent_dim == loaded.teacher.config.latent_dim
+        for mine, its in zip(*map(jax.tree.leaves, (taken, given)), strict=True):
+            assert mine.tobytes() == its.tobytes()
 
 
 @pytest.mark.slow
@@ -133,6 +138,7 @@ def test_every_preset_is_valid_in_full():
         config = load_distillation_config(preset=name)
         assert config.wandb_config.exp_name == name
         assert config != load_distillation_config()
+    assert load_distillation_config(preset="scamper").training_config.teacher_fraction.value == 1.0
     assert load_teacher_config(preset="gpu").ppo.num_envs == 4096
 
 
@@ -168,7 +174,8 @@ def test_a_mistake_in_the_loss_is_one_line_that_names_it(overrides, words):
     ("overrides", "words"),
     [
         (["posterior=residual", "latent=fsq"], ["vae_config.latent", "residual", "fsq"]),
-        (["posterior=residual", "network=teacher"], ["vae_config.network", "residual"]),
+        (["posterior=residual", "latent=a:b"], ["vae_config.latent", "residual", "a:b"]),
+        (["posterior=residual", "network=teacher"], ["vae_config.posterior", "network=teacher"]),
         (["network=teacher", "latent=fsq"], ["vae_config.latent", "gaussian", "fsq"]),
         (["fsq_levels=1"], ["vae_config.fsq_levels", "at least 2", "found 1"]),
     ],
