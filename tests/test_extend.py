@@ -9,19 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.stats
 from toy_run import write_toy_run
 from toy_teacher import toy_overrides
 
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main
+from vnl_mjx.extensions import load_object
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MOST_LINES = {  # but for comments and docstrings
     "reward_term.py": 25,
-    "smoothness.py": 25,
+    "action_change.py": 25,
     "arm.py": 40,
     "latent_task.py": 120,
-    "fsq.py": 80,
+    "laplace.py": 60,
     "recurrent.py": 80,
 }
 STEPS = "training_config.num_steps={}"
@@ -126,11 +129,11 @@ def test_a_reward_term_of_ones_own(run_example, toy_config, tmp_path):
 def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy, tmp_path, capsys):
     segments = ["training_config.segment_length=4"]
     for name, weight in (("rough", 0), ("smooth", 10)):
-        override = f"training_config.loss_terms.smooth.weight={weight}"
+        override = f"training_config.loss_terms.change.weight={weight}"
         run = f"run_dir={tmp_path / name}"
-        run_example("extend/smoothness.py", run, *toy, *segments, override)
+        run_example("extend/action_change.py", run, *toy, *segments, override)
     rough, smooth = (last_logged(tmp_path / name) for name in ("rough", "smooth"))
-    assert smooth["loss/smooth"] < 0.9 * rough["loss/smooth"]
+    assert smooth["loss/change"] < 0.9 * rough["loss/change"]
     capsys.readouterr()
     run_example("extend/latent_task.py", tmp_path / "smooth")
     printed = capsys.readouterr().out
@@ -139,13 +142,25 @@ def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy
     assert "a latent from the prior is decoded: (4, 4)" in capsys.readouterr().out
 
 
+def test_the_kl_of_an_own_latent_is_that_of_its_densities(tmp_path):
+    laplace = load_object(f"{EXAMPLES}/extend/laplace.py:Laplace", "key")
+    posterior, prior = laplace(0.5, np.log(0.4)), laplace(-0.2, np.log(1.3))
+
+    def integrand(x):
+        log_q, log_p = (
+            scipy.stats.laplace.logpdf(x, d.center, np.exp(d.log_scale)) for d in (posterior, prior)
+        )
+        return np.exp(log_q) * (log_q - log_p)
+
+    expected = scipy.integrate.quad(integrand, -12, 12, points=[-0.2, 0.5])[0]
+    assert float(posterior.kl(prior)) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.slow
-def test_a_discrete_latent(run_example, toy, tmp_path):
-    run_example("extend/fsq.py", f"run_dir={tmp_path / 'run'}", *toy)
+def test_a_latent_of_ones_own(run_example, toy, tmp_path):
+    run_example("extend/laplace.py", f"run_dir={tmp_path / 'run'}", *toy)
     row = last_logged(tmp_path / "run")
-    # the prior is about uniform at first: log(5) nats for each of three dimensions
-    assert row["loss/kl"] == pytest.approx(3 * np.log(5), rel=0.5)
-    assert "latent/prior_std" not in row
+    assert row["loss/kl"] > 0 and "latent/prior_std" not in row
 
 
 @pytest.mark.slow
@@ -177,7 +192,8 @@ def flat(tree: dict, path: str = "") -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("own", "missing"),
     [
-        ("latent={}/extend/fsq.py:FSQ", "the latent is not Gaussian"),
+        ("latent=fsq", "the latent is not Gaussian"),
+        ("latent={}/extend/laplace.py:Family", "the latent is not Gaussian"),
         ("network={}/extend/recurrent.py:GruStudent", None),
     ],
 )

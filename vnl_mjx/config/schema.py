@@ -185,7 +185,8 @@ class CheckpointSection:
         interval_steps: environment steps between checkpoints, 0 for the end only.
         keep_last: latest checkpoints kept.
         keep_best: checkpoints kept besides them: of a student, for the lowest action error since the
-            one before; of a teacher, for the highest reward evaluated since then.
+            one before (KL, where the action has no weight); of a teacher, for the highest reward evaluated
+            since then.
     """
 
     interval_steps: int = number(200_000, ge=0)
@@ -298,16 +299,16 @@ def _validate_vae(vae: VaeSection) -> None:
             f"vae_config.logvar_min: expected less than vae_config.logvar_max = {vae.logvar_max:g}, found "
             f"{vae.logvar_min:g}"
         )
-    for name, needed in {"latent": "gaussian", "network": "mlp"}.items():
-        found = getattr(vae, name)
-        if vae.posterior == "residual" and found in ("fsq", "teacher"):
+    for setting in ("posterior=residual", "network=teacher"):
+        name, _, value = setting.partition("=")
+        if getattr(vae, name) == value and vae.latent != "gaussian":
             raise UserError(
-                f"vae_config.{name}: expected {needed} with vae_config.posterior=residual, found {found}"
+                f"vae_config.latent: expected gaussian with vae_config.{setting}, found {vae.latent}"
             )
-    if vae.network == "teacher" and vae.latent != "gaussian":
+    if vae.posterior == "residual" and vae.network == "teacher":
         raise UserError(
-            f"vae_config.latent: expected gaussian, as the teacher's is, with vae_config.network=teacher, "
-            f"found {vae.latent}"
+            "vae_config.posterior: expected absolute, as the teacher's is, with vae_config.network=teacher, "
+            "found residual"
         )
 
 

@@ -87,8 +87,10 @@ class StudentVAE:
         reference = jnp.zeros((1, self.config.reference_size))
         memory = self.initial_memory((1,))
         params = self._module.init(key, proprioception, reference, memory)["params"]
-        frozen = self._module.frozen_parts if teacher is not None else ()
-        return {**params, **{name: teacher.params["params"] for name in frozen}}
+        if teacher is None:
+            return params
+        frozen = {name: teacher.params["params"] for name in self._module.frozen_parts}
+        return {**params, **frozen}
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Any:
         """Returns the memory at the start of an episode; () for a feed-forward student."""

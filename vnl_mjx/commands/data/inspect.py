@@ -102,14 +102,18 @@ def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
     kept = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
     training = loaded.metadata.get("config", {}).get("training_config", {})
     names = ("num_envs", "unroll_length", "batch_size", "learning_rate", "kl_weight", "seed")
+    parts = ("encoder", "prior", "decoder")
+    sizes = {name: listed(getattr(vae, f"{name}_hidden_sizes")) for name in parts}
+    if vae.network == "teacher":
+        sizes |= dict.fromkeys(("encoder", "decoder"), "the teacher's, frozen")
     return {
         "environment steps": f"{loaded.env_steps:,}",
         "checkpoints here": ", ".join(f"{step:,}" for step in kept),
         "latent": str(vae.latent_dim) + ("" if vae.latent == "gaussian" else f", {vae.latent}"),
         **({} if vae.network == "mlp" else {"networks": vae.network}),
-        "encoder": listed(vae.encoder_hidden_sizes),
-        "prior": listed(vae.prior_hidden_sizes),
-        "decoder": listed(vae.decoder_hidden_sizes),
+        "encoder": sizes["encoder"] + ", residual" * (vae.posterior == "residual"),
+        "prior": sizes["prior"],
+        "decoder": sizes["decoder"],
         "activation": vae.activation + (", layer norm" if vae.layer_norm else ""),
         "parameters": f"{num_parameters(loaded.params):,}",
         "training": ", ".join(f"{n} {_number(training[n])}" for n in names if n in training),

@@ -95,7 +95,8 @@ class Distillation:
 
     def note_update(self, update: Update, warn: Warn) -> None:
         """Takes the statistics of an update."""
-        self._losses_since_save.append(update.learning.loss["action_mse"])
+        judged = "action_mse" if self.config.training_config.action_weight > 0 else "kl"
+        self._losses_since_save.append(update.learning.loss[judged])
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
         """Returns the metrics of an interval of updates, and warnings by name."""
@@ -130,7 +131,7 @@ class Distillation:
         """Returns nothing: no other layout is written."""
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """Returns what is saved; the metric is the mean action error since the checkpoint before."""
+        """Returns what is saved; the metric is the mean of what is judged since the checkpoint before."""
         losses, self._losses_since_save = self._losses_since_save, []
         items = student_items(self.trainer.learnt_student(state), self.teacher.policy)
         return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
