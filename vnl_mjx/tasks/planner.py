@@ -124,14 +124,17 @@ class Planner:
         return self._traced(reference, history)
 
     def _start(self, reference: "_Reference") -> _Beam:
-        layout, held = self._walker.layout, reference.holding[0]
         state = {
             "qpos": reference.qpos[:1],
             "qvel": reference.qvel[:1],
-            "act": np.clip(held, -1.0, 1.0)[None, self._activated],
-            "qacc_warmstart": np.zeros((1, layout.nv)),
+            "act": self.start_activation(reference.qpos[0])[None],
+            "qacc_warmstart": np.zeros((1, self._model.nv)),
         }
-        return _Beam(state, np.zeros((1, len(held))), np.zeros((1, 2)), np.zeros(1))
+        return _Beam(state, np.zeros((1, self._model.nu)), np.zeros((1, 2)), np.zeros(1))
+
+    def start_activation(self, qpos: np.ndarray) -> np.ndarray:
+        """Activations [na] of actuators that hold the pose `qpos` [nq], as a plan begins."""
+        return np.clip(self._holding(qpos[None])[0], -1.0, 1.0)[self._activated]
 
     def _advance(
         self, beam: _Beam, reference: "_Reference", steps: range, rng: np.random.Generator
@@ -171,7 +174,7 @@ class Planner:
         return reference.holding[ahead] + self.options.pose_gain * closer
 
     def _holding(self, qpos: np.ndarray) -> np.ndarray:
-        """Controls [frame, nu] that hold poses, and of what the actuators carry the weight (least squares)."""
+        """Controls [frame, nu] that hold poses and carry what weight the actuators can (least squares)."""
         model, joints = self._model, self._walker.layout.joint_qvel
         data, weight = mujoco.MjData(model), []
         for pose in qpos:
