@@ -20,39 +20,45 @@ OPTIONS = PlannerOptions(num_samples=24, num_kept=6)
 
 
 @pytest.fixture(scope="module")
-def task(toy_config):
-    return toy_task(toy_config)
+def walker(toy_config):
+    """The toy walker with position actuators, which can hold a pose."""
+    return build_walker(replace(toy_config, torque_actuators=False))
 
 
 @pytest.fixture(scope="module")
-def bowing(toy_walker, task):
+def task(walker):
+    return toy_task(walker.config)
+
+
+@pytest.fixture(scope="module")
+def bowing(walker, task):
     """A walker that bends its joints slowly while it stands, half a second at the control rate."""
     rate = 1 / task.physics.control_timestep
     seconds = np.arange(round(0.5 * rate)) / rate
-    qpos = np.tile(toy_walker.model.qpos0, (len(seconds), 1))
+    qpos = np.tile(walker.model.qpos0, (len(seconds), 1))
     qpos[:, 7:] += 0.1 * np.sin(2 * np.pi * seconds)[:, None]
-    return clips_from_poses(toy_walker, qpos, [len(seconds)], rate)
+    return clips_from_poses(walker, qpos, [len(seconds)], rate)
 
 
-def test_controls_of_a_plan_lead_to_its_motion(toy_walker, task, bowing):
-    plan = Planner(toy_walker, task, OPTIONS).plan(bowing, 0, seed=3)
+def test_controls_of_a_plan_lead_to_its_motion(walker, task, bowing):
+    plan = Planner(walker, task, OPTIONS).plan(bowing, 0, seed=3)
     assert not plan.fell
-    model = configure_model(toy_walker.model, task.physics)
+    model = configure_model(walker.model, task.physics)
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = bowing.qpos()[0], bowing.qvel()[0]
-    data.act[:] = Planner(toy_walker, task, OPTIONS).start_activation(plan.qpos[0])
+    data.act[:] = Planner(walker, task, OPTIONS).start_activation(plan.qpos[0])
     for pose, ctrl in zip(plan.qpos[1:], plan.ctrl, strict=True):
         data.ctrl[:] = ctrl
         mujoco.mj_step(model, data, task.physics.num_substeps)
         np.testing.assert_allclose(data.qpos, pose, atol=1e-9)
 
 
-def test_a_plan_follows_better_than_holding_the_pose_and_is_the_seeds(toy_walker, task, bowing):
-    planner = Planner(toy_walker, task, OPTIONS)
+def test_a_plan_follows_better_than_holding_the_pose_and_is_the_seeds(walker, task, bowing):
+    planner = Planner(walker, task, OPTIONS)
     plan, again = (planner.plan(bowing, 0, seed=3) for _ in range(2))
     np.testing.assert_array_equal(plan.qpos, again.qpos)
     assert np.abs(planner.plan(bowing, 0, seed=4).qpos - plan.qpos).max() > 1e-6
-    still = Planner(toy_walker, task, replace(OPTIONS, spread=0.0)).plan(bowing, 0, seed=3)
+    still = Planner(walker, task, replace(OPTIONS, spread=0.0)).plan(bowing, 0, seed=3)
 
     def distance(found):
         return np.linalg.norm(found.qpos[:, :3] - np.asarray(bowing.qpos())[:, :3], axis=1).mean()
@@ -60,9 +66,9 @@ def test_a_plan_follows_better_than_holding_the_pose_and_is_the_seeds(toy_walker
     assert distance(plan) < distance(still)
 
 
-def test_another_rate_is_refused(toy_walker, task, bowing):
+def test_another_rate_is_refused(walker, task, bowing):
     with pytest.raises(UserError, match="expected the control rate of"):
-        Planner(toy_walker, task, OPTIONS).plan(bowing.replace(rate_hz=30.0), 0, seed=0)
+        Planner(walker, task, OPTIONS).plan(bowing.replace(rate_hz=30.0), 0, seed=0)
 
 
 def test_a_standing_rat_is_planned_from_the_command_line(tmp_path):

@@ -22,8 +22,8 @@ from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 
 _VELOCITY_SCALE = 5.0  # of the squared error of the root's velocity, s^2/m^2
-_BODY_SCALE = 2.0  # of every body's, 1/m^2: what no term of the reward reaches, such as the tail
-_OFFSET_SCALE = 0.02  # of the squared offset of the control
+_BODY_SCALE = 6.0  # of every body's, 1/m^2: what no term of the reward reaches, such as the tail
+_OFFSET_SCALE = 0.005  # of the squared offset of the control
 _FORGETTING = 0.9  # of a window's cost, in each window after it
 _FALLEN_ANGLE, _FALLEN_HEIGHT = np.deg2rad(60.0), 0.03  # rad and m from the reference
 
@@ -48,7 +48,7 @@ class PlannerOptions:
     num_kept: int = 64
     window: int = 3
     spread: float = 0.06
-    memory: float = 0.9
+    memory: float = 1.0
     look_ahead: int = 3
     pose_gain: float = 2.0
     drift_rate: float = 5.0

@@ -16,7 +16,7 @@ from vnl_mjx.walkers.walker import Walker
 # Metres above the floor at which a rat carries points of its tail, by their share of its length: held
 # up when it moves, lower when it stands (chosen by eye, docs/gait.md). A rat of another size: in proportion.
 _MOVING = {8 / 30: 0.033, 16 / 30: 0.026, 23 / 30: 0.024, 1.0: 0.024}
-_STILL = {8 / 30: 0.022, 16 / 30: 0.011, 23 / 30: 0.009, 1.0: 0.009}
+_STILL = {8 / 30: 0.026, 16 / 30: 0.019, 23 / 30: 0.017, 1.0: 0.017}
 _LIFT = 150.0  # weight of the heights, 1/m
 _TO_THE_SIDE, _UP = 8.0, 1.0  # weights of the posture, 1/rad; sideways it stays as it is
 _SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0  # of the second difference, 1/rad
