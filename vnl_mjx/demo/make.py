@@ -1,10 +1,10 @@
 """Makes the bundled teacher and clips: every step is a command of `vnl-mjx`, printed as it is run.
 
-    python -m vnl_mjx.demo.make RECORDING.h5 [--work runs/demo] [--general-steps N] [--final-steps N]
+    python -m vnl_mjx.demo.make RECORDING.h5 [--work runs/demo] [--first-steps N] [--final-steps N]
 
-A teacher is trained on the recording and on made gait, then rolled out: what it does in the simulation
-becomes the bundled clips, and a second training on these the bundled teacher. Steps whose output is there
-are passed over, so that a stopped run goes on.
+Controls are searched for that follow the recording and made gait in the simulation (`vnl-mjx plan`): what comes
+of it are the bundled clips, and a teacher is trained on them, at first with few environments. Steps whose
+output is there are passed over, so that a stopped run goes on.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from vnl_mjx.gait.parameters import smooth_step
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import build_walker
 
-GENERAL_STEPS, FINAL_STEPS = 3_000_000, 4_000_000
+FIRST_STEPS, FINAL_STEPS = 1_000_000, 7_000_000
 
 HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
 # No marker reaches them: without this the tail hangs through the floor and the mouth is open.
@@ -53,11 +53,11 @@ REWARD = {
     "below_floor": {"weight": -10.0, "arguments": {"margin": 0.01}},
 }
 TASK = (
-    "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),  # as Hydra writes a mapping
-    "sampling.push_interval_s=1",
-    "sampling.push_speed=0.1",
+    # as Hydra writes a mapping
+    "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),
 )
-# Few environments: gradient steps are what a teacher is short of at first, not motion.
+PUSHES = ("sampling.push_interval_s=1", "sampling.push_speed=0.1")
+# Few environments: a teacher is short of gradient steps at first, not of motion.
 FROM_NOTHING = (
     "ppo.num_envs=128",
     "ppo.guidance.end_step=400000",
@@ -66,14 +66,11 @@ FROM_NOTHING = (
 )
 # The second training begins near its end: no guide, and narrow exploration from the start.
 FINE_TUNING = (
-    "ppo.num_envs=256",
     "ppo.guidance=0",
     "ppo.action_std=1",
     "ppo.action_std_target=0.06",
     "ppo.adaptive_rate.target_kl=0.1",
 )
-# How far a roll-out may drift from what it follows: it is a clip of its own.
-DRIFT_M = "0.2"
 
 
 def main() -> None:
@@ -81,29 +78,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("recording", type=Path, help="real motion of the rodent, 50 Hz")
     parser.add_argument("--work", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--general-steps", type=int, default=GENERAL_STEPS)
+    parser.add_argument("--first-steps", type=int, default=FIRST_STEPS)
     parser.add_argument("--final-steps", type=int, default=FINAL_STEPS)
     parser.add_argument("--held-out", action="store_true", help="keep some clips for a figure")
     args = parser.parse_args()
     work = args.work
     work.mkdir(parents=True, exist_ok=True)
-    clips = make_motion(args.recording, work, args.held_out)
-    train(work / "general", clips, args.general_steps, *TASK, *FROM_NOTHING)
-    own = work / "own.h5"
-    teacher = work / "general" / "teacher"
-    once(
-        own,
-        "rollout",
-        teacher,
-        own,
-        "--clips",
-        clips,
-        "--settle=0",
-        f"--drift={DRIFT_M}",
-        "--compact",
-    )
-    start = f"init_from={teacher}"
-    train(work / "final", own, args.final_steps, start, *TASK, *FINE_TUNING)
+    clips, own = make_motion(args.recording, work, args.held_out), work / "own.h5"
+    once(own, "plan", clips, own, "--compact")
+    train(work / "first", own, args.first_steps, *TASK, *FROM_NOTHING)
+    start = f"init_from={work / 'first' / 'teacher'}"
+    train(work / "final", own, args.final_steps, start, *TASK, *PUSHES, *FINE_TUNING)
     if not args.held_out:
         bundle(work / "final" / "teacher", own)
 
