@@ -2,9 +2,9 @@
 
     python -m vnl_mjx.demo.make RECORDING.h5 [--work runs/demo] [--first-steps N] [--final-steps N]
 
-Controls are searched for that follow the recording and made gait in the simulation (`vnl-mjx plan`): what comes
-of it are the bundled clips, and a teacher is trained on them, at first with few environments. Steps whose
-output is there are passed over, so that a stopped run goes on.
+Controls are searched for that follow the recording and made gait in the simulation (`vnl-mjx plan`): what
+comes of it are the bundled clips, and a teacher is trained on them, at first with few environments. Steps
+whose output is there are passed over, so that a stopped run goes on.
 """
 
 import argparse
