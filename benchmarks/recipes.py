@@ -32,6 +32,7 @@ from vnl_mjx.report.verdicts import MET, MISSED, tiles
 
 EVALUATION = (
     "eval_config.acting=deterministic",
+    "eval_config.baselines=false",
     "prior_config.num_episodes=64",
     "prior_config.modes=[learned]",
     "latent_config.umap=false",
