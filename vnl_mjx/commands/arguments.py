@@ -275,7 +275,9 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     add("--mjcf", metavar="FILE", help="MJCF of another body than the rodent")
     tried = "simulations that are tried side by side (default: 256)"
     add("--samples", type=_count, default=256, metavar="N", help=tried)
-    add("--seed", type=_count, default=0, metavar="N", help="of the search (default: 0)")
+    again = "searches, each with the next seed, for a clip on which the body falls (default: 3)"
+    add("--attempts", type=_count, default=3, metavar="N", help=again)
+    add("--seed", type=_count, default=0, metavar="N", help="of the first search (default: 0)")
     _add_simulated(parser)
 
 

@@ -23,6 +23,10 @@ from vnl_mjx.walkers.walker import Walker
 
 _VELOCITY_SCALE = 5.0  # of the squared error of the root's velocity, s^2/m^2
 _BODY_SCALE = 6.0  # of every body's, 1/m^2: what no term of the reward reaches, such as the tail
+_FLOOR_SCALE, _FLOOR_MARGIN = (
+    200.0,
+    0.005,
+)  # of every body's squared depth below the margin, 1/m^2; m
 _OFFSET_SCALE = 0.005  # of the squared offset of the control
 _FORGETTING = 0.9  # of a window's cost, in each window after it
 _FALLEN_ANGLE, _FALLEN_HEIGHT = np.deg2rad(60.0), 0.03  # rad and m from the reference
@@ -59,7 +63,7 @@ class Plan(NamedTuple):
     """A motion of the simulation along one clip.
 
     Attributes:
-        qpos: float64 [frame, nq], from the clip's first frame on, at its rate.
+        qpos: float64 [frame, nq], from the clip's first frame on, at its rate; up to the fall, if it fell.
         ctrl: float64 [frame - 1, nu], that led to each next frame.
         fell: the body left the reference's posture (60 degrees, 3 cm of height).
     """
@@ -121,6 +125,8 @@ class Planner:
             steps = range(start, min(start + self.options.window, len(reference.qpos) - 1))
             beam, parents, qpos, ctrl = self._advance(beam, reference, steps, rng)
             history.append((parents, qpos, ctrl))
+            if _fallen(qpos[:, 0], reference.qpos[steps.start + 1 : steps.stop + 1]):
+                break
         return self._traced(reference, history)
 
     def _start(self, reference: "_Reference") -> _Beam:
@@ -195,7 +201,9 @@ class Planner:
         reward, arrays, walker = self._reward, self._rows.arrays, self._walker
         qpos, qvel, wanted = arrays["qpos"], arrays["qvel"], reference.qpos[frame]
         moved = np.pad(drift, ((0, 0), (0, 1)))
-        bodies = arrays["xpos"].reshape(len(qpos), -1, 3) - moved[:, None] - reference.bodies[frame]
+        places = arrays["xpos"].reshape(len(qpos), -1, 3)
+        bodies = places - moved[:, None] - reference.bodies[frame]
+        depth = np.maximum(walker.floor_height + _FLOOR_MARGIN - places[:, 1:, 2], 0.0)
 
         def squared(error: np.ndarray) -> np.ndarray:
             return np.square(error).reshape(len(qpos), -1).sum(axis=1)
@@ -211,6 +219,7 @@ class Planner:
             * reward.endeff_exp_scale
             * squared(bodies[:, walker.end_effectors])
             + _BODY_SCALE * squared(bodies)
+            + _FLOOR_SCALE * squared(depth)
             + _VELOCITY_SCALE * squared(velocity)
         )
 
@@ -222,12 +231,15 @@ class Planner:
             ctrl.append(controls[:, row])
             row = parents[row]
         motion = np.concatenate([reference.qpos[:1], *qpos[::-1]])
-        quaternion = FreeRoot.quaternion
-        aligned = np.abs((motion * reference.qpos)[:, quaternion].sum(axis=1)).clip(0.0, 1.0)
-        height = np.abs(motion[:, 2] - reference.qpos[:, 2])
-        angle = 2.0 * np.arccos(aligned)
-        fell = bool((angle > _FALLEN_ANGLE).any() or (height > _FALLEN_HEIGHT).any())
+        fell = _fallen(motion, reference.qpos[: len(motion)])
         return Plan(motion, np.concatenate(ctrl[::-1]), fell)
+
+
+def _fallen(qpos: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether the root of any frame is far from the reference's height or orientation."""
+    aligned = np.abs((qpos * wanted)[:, FreeRoot.quaternion].sum(axis=1)).clip(0.0, 1.0)
+    too_far = np.abs(qpos - wanted)[:, 2] > _FALLEN_HEIGHT
+    return bool((too_far | (2.0 * np.arccos(aligned) > _FALLEN_ANGLE)).any())
 
 
 class _Reference:

@@ -34,7 +34,11 @@ def run(args: argparse.Namespace) -> int:
         with frame_progress(console, "frames") as progress:
             for clip, name in enumerate(clips.names):
                 plan = planner.plan(clips, clip, args.seed)
-                done += len(plan.qpos)
+                for attempt in range(1, args.attempts):
+                    if not plan.fell:
+                        break
+                    plan = planner.plan(clips, clip, args.seed + attempt)
+                done += int(clips.lengths[clip])
                 progress(name, done, clips.num_frames)
                 qpos = plan.qpos[first:][: round(args.seconds * clips.rate_hz)]
                 if plan.fell or len(qpos) < 2:
@@ -43,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
                     made.append(simulated_clip(clips, clip, qpos, first, f"planned along {name}"))
         if not made:
             raise UserError(f"{args.output}: not written, every clip fell")
-        options = {name: getattr(args, name) for name in ("samples", "seconds", "settle", "seed")}
+        names = ("samples", "attempts", "seconds", "settle", "seed")
+        options = {name: getattr(args, name) for name in names}
         metadata = {
             "options": {"walker_config": to_dict(body_section(body))},
             "plan": {
