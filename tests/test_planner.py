@@ -66,9 +66,11 @@ def test_a_plan_follows_better_than_holding_the_pose_and_is_the_seeds(walker, ta
     assert distance(plan) < distance(still)
 
 
-def test_another_rate_is_refused(walker, task, bowing):
+def test_another_rate_and_no_samples_are_refused(walker, task, bowing):
     with pytest.raises(UserError, match="expected the control rate of"):
         Planner(walker, task, OPTIONS).plan(bowing.replace(rate_hz=30.0), 0, seed=0)
+    with pytest.raises(UserError, match="1 sample or more, found 0"):
+        Planner(walker, task, replace(OPTIONS, num_samples=0))
 
 
 def test_a_standing_rat_is_planned_from_the_command_line(tmp_path):

@@ -89,8 +89,10 @@ class Planner:
         """Takes the task whose physics and reward weights count.
 
         Raises:
-            UserError: the walker has no free root or no position actuators.
+            UserError: no simulation is asked for, or the walker has no free root or no position actuators.
         """
+        if options.num_samples < 1:
+            raise UserError(f"plan: expected 1 sample or more, found {options.num_samples}")
         if walker.root is None:
             raise UserError("plan: expected a body with a free root, found none")
         self.options, self._walker, self._reward = options, walker, config.reward
