@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands.arguments import ARGUMENTS, HELP
+from vnl_mjx.commands.arguments import ARGUMENTS
+from vnl_mjx.commands.descriptions import HELP
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130

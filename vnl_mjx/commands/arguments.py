@@ -1,4 +1,4 @@
-"""Help and arguments of every command, without its configuration. Light: help must be quick."""
+"""Arguments of every command, without its configuration. Light: help must be quick."""
 
 import argparse
 import contextlib
@@ -7,148 +7,6 @@ from pathlib import Path
 
 from vnl_mjx.config.presets import presets, summary
 
-# Descriptions, by command.
-HELP = {
-    "preprocess": """\
-Turn recordings into one file of complete reference clips, and account for every frame.
-
-Reads STAC output (.h5, .p), qpos arrays (.npz, .npy, .mat) and NWB; the last path is the file to write.
-What was kept, cut and left out, and why, is printed and written to OUT.quality.json and .png.
-
-examples:
-  vnl-mjx preprocess session.h5 clips.h5
-  vnl-mjx preprocess day1.h5 day2.p clips.h5 segmentation_config.clip_s=5 conditioning_config.mirror=true
-  vnl-mjx preprocess angles.npy clips.h5 source_config.rate_hz=100 resampling_config.rate_hz=50
-  vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.yaml
-  vnl-mjx preprocess --show-config
-""",
-    "clips": """\
-Cut, choose, join, mirror, mark and export clip files. Any file that can be trained on can be read.
-
-examples:
-  vnl-mjx clips split clips.h5 short.h5 --seconds 2
-  vnl-mjx clips select clips.h5 some.h5 --clips 0,4-7
-  vnl-mjx clips merge day1.h5 day2.h5 all.h5
-  vnl-mjx clips mirror clips.h5 both.h5
-  vnl-mjx clips hold-out clips.h5 marked.h5 --fraction 0.2 --by recording
-  vnl-mjx clips hold-out clips.h5 marked.h5 --names clip_2 'trot*'
-  vnl-mjx clips export clips.h5 track_mjx.h5 --to stac
-""",
-    "gait": """\
-Make clips of a rat that walks, trots, turns, stands or rears: kinematic, by inverse kinematics from
-published facts on rat gait. Synthetic: no animal moved so, and the file says it of every clip.
-
-examples:
-  vnl-mjx gait walk.h5 --speed 0.2 --turn 0.5 --seconds 5
-  vnl-mjx gait trot.h5 --behaviour trot --speed 0.5 --clips 4
-  vnl-mjx gait path.h5 --profile 0:0:0,1:0.2:0,3:0.2:1.2,5:0:0
-  vnl-mjx gait suite.h5 --suite
-""",
-    "distill": """\
-Distil a track-mjx teacher into a student VAE.
-
-Without arguments it distils the bundled demonstration teacher. Progress, metrics, checkpoints and an
-evaluation go into the run folder; the same command with the same run_dir continues a stopped run.
-
-examples:
-  vnl-mjx distill
-  vnl-mjx distill run_dir=runs/rat1 teacher_config.checkpoint_path=CKPT \\
-      teacher_config.reference_data_path=clips.h5
-  vnl-mjx distill training_config.num_envs=256 training_config.num_steps=5e6 \\
-      'vae_config.encoder_hidden_sizes=[256,256]'
-  vnl-mjx distill --config mine.yaml wandb_config.mode=offline
-  vnl-mjx distill --preset pulse training_config.num_steps=5e6 training_config.num_envs=512
-  vnl-mjx distill --show-config
-""",
-    "eval": """\
-Evaluate a student against its teacher on the same clips and starts, and write a report.
-
-RUN/report gets report.html (opens without a network), metrics.json, tables as CSV, pictures, videos.
-
-examples:
-  vnl-mjx eval runs/rat1
-  vnl-mjx eval runs/rat1 eval_config.starts_per_clip=8 eval_config.clips=held_out
-  vnl-mjx eval runs/rat1 'compare_with=[runs/rat2]' video_config.num_clips=0
-  vnl-mjx eval checkpoint_path=runs/rat1/checkpoints/409600 output_dir=reports/early
-""",
-    "compare": """\
-Put several evaluations side by side: figures, and paired differences from the first with intervals.
-
-examples:
-  vnl-mjx compare runs/rat1 runs/rat2
-  vnl-mjx compare runs/rat1 reports/early --output reports/both
-""",
-    "demo": """\
-Show everything with the bundled teacher: what it is and does, a student that learns from it, and the
-report of both. About four minutes on two cores; with --quick about one. Each step is a command,
-which is printed and can be run alone.
-
-examples:
-  vnl-mjx demo
-  vnl-mjx demo --quick --run-dir runs/look
-""",
-    "train-teacher": """\
-Train a teacher by PPO: an intention network that tracks reference clips in physics.
-
-Without arguments it practises the bundled clips on the CPU. Progress, metrics, checkpoints and an
-evaluation go into the run folder; the same command with the same run_dir continues a stopped run. What
-`distill` and track-mjx read stands in RUN/teacher.
-
-examples:
-  vnl-mjx train-teacher
-  vnl-mjx train-teacher run_dir=runs/rat1 'reference_config.paths=[clips.h5,more.h5]'
-  vnl-mjx train-teacher --preset gpu ppo.num_envs=2048
-  vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance=0
-  vnl-mjx train-teacher --preset torque --config mine.yaml
-  vnl-mjx train-teacher --show-config
-""",
-    "eval-teacher": """\
-Measure how well a teacher tracks reference clips: each clip once from its first frame to its end.
-
-Prints survival, imitation reward as a share of the most that its terms can give, errors and speed, per
-clip and in all, and whether the targets for a teacher are met.
-
-examples:
-  vnl-mjx eval-teacher
-  vnl-mjx eval-teacher runs/rat1/teacher --clips clips.h5 --held-out
-  vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --episodes 100 --json figures.json
-  vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --video videos
-""",
-    "rollout": """\
-Make reference clips of what the simulation does when a teacher follows clips: motion that physics
-allows and that the teacher itself can repeat. Clips on which it fails are left out, and named.
-
-examples:
-  vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
-  vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --seconds 5 --compact
-""",
-    "plan": """\
-Make reference clips that physics allows by searching for controls that follow given ones: many
-simulations are tried in short windows, and the nearest go on. It needs no teacher and no training, so a
-teacher can be trained on the result from the start. Clips on which the body falls are left out, and named.
-
-examples:
-  vnl-mjx plan gait.h5 planned.h5
-  vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
-""",
-    "view": """\
-Show a clip of a reference file, or a policy that follows one: an mp4 from the side and from above, or
-a page in the browser, where a policy acts live and its latent can be moved by hand.
-
-Without a path the bundled teacher is shown.
-
-examples:
-  vnl-mjx view clips.h5
-  vnl-mjx view clips.h5 --clip 3 --output walk.mp4 --contact-sheet walk.png
-  vnl-mjx view clips.h5 --clip walk_fast --speed 0.25 --start 1 --seconds 2 --views side
-  vnl-mjx view clips.h5 --all --output videos --size 480x960
-  vnl-mjx view clips.h5 --clip 3 --browser
-  vnl-mjx view runs/rat1 --clip walk_fast
-  vnl-mjx view runs/rat1 --who student,teacher --ghost --clips clips.h5 --output both.mp4
-  vnl-mjx view runs/rat1 --who prior --seconds 10
-  vnl-mjx view runs/rat1 --browser
-""",
-}
 _COMPACT_HELP = "store poses alone; the rest is computed on reading"
 
 
@@ -211,7 +69,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--quick", action="store_true", help="less of everything, in about a minute")
+    add("--quick", action="store_true", help="less of everything, in under two minutes")
     where = "of the student's run (default: runs/demo, runs/demo-quick)"
     add("--run-dir", type=Path, metavar="FOLDER", help=where)
 
