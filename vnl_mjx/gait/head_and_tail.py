@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vnl_mjx.clips.conditioning.tail import carried_tail, tail_chain
-from vnl_mjx.gait import parameters
+from vnl_mjx.clips.conditioning.smoothing import smooth_step
+from vnl_mjx.clips.conditioning.tail import MOVING_SPEED, carried_tail, tail_chain
 from vnl_mjx.gait.profile import Path
 from vnl_mjx.gait.style import GaitStyle
 from vnl_mjx.walkers.chains import Chain, Pose, euler_rotation
@@ -43,7 +43,7 @@ def tail_problem(
     """
     pace = path.at(path.pace, time)
     chain = tail_chain(walker)
-    moving = parameters.smooth_step(pace / 0.12)
+    moving = smooth_step(pace / MOVING_SPEED)
     names = [walker.joint_names[column] for column in chain.columns]
     bends = [i for i, name in enumerate(names) if name.endswith("bend")]
     straight = Pose(np.zeros((1, 3)), np.eye(3)[None])

@@ -11,6 +11,8 @@ Sources, by the names used below:
 
 import numpy as np
 
+from vnl_mjx.clips.conditioning.smoothing import smooth_step
+
 # Górska 1999, abstract: step cycles of 685 ms at 10 cm/s and 215 ms at 78 cm/s. Stride frequency in
 # between follows the power of speed that joins the two.
 _SLOW_SPEED, _SLOW_CYCLE = 0.10, 0.685
@@ -56,12 +58,6 @@ def forelimb_lag(speed: np.ndarray) -> np.ndarray:
 def trotting(speed: np.ndarray) -> np.ndarray:
     """0 in a slow walk, 1 in a trot, smooth in between."""
     return smooth_step((speed - _WALK_UNTIL) / (_TROT_FROM - _WALK_UNTIL))
-
-
-def smooth_step(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, and between them the polynomial whose ends have no slope or curvature."""
-    x = np.clip(x, 0.0, 1.0)
-    return x**3 * (10 - 15 * x + 6 * x**2)
 
 
 def wander(

@@ -1,4 +1,4 @@
-"""Smoothing by Savitzky-Golay filters."""
+"""Smoothing by Savitzky-Golay filters, and a smooth step."""
 
 from collections.abc import Sequence
 
@@ -64,3 +64,9 @@ def limit_velocity(velocity: np.ndarray, max_qvel: float) -> tuple[np.ndarray, n
     """
     clamped = np.sum(np.abs(velocity) > max_qvel, axis=1)
     return np.clip(velocity, -max_qvel, max_qvel), clamped
+
+
+def smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, and between them the polynomial whose ends have no slope or curvature."""
+    x = np.clip(x, 0.0, 1.0)
+    return x**3 * (10 - 15 * x + 6 * x**2)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from vnl_mjx.clips.conditioning.smoothing import smooth_step
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.config.walker import rodent_body
 from vnl_mjx.errors import UserError
@@ -20,7 +21,8 @@ _STILL = {8 / 30: 0.026, 16 / 30: 0.019, 23 / 30: 0.017, 1.0: 0.017}
 _LIFT = 150.0  # weight of the heights, 1/m
 _TO_THE_SIDE, _UP = 8.0, 1.0  # weights of the posture, 1/rad; sideways it stays as it is
 _SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0  # of the second difference, 1/rad
-_MOVES_FROM, _SMOOTHING_S = 0.12, 0.2  # m/s of the root, and over how long that is taken
+MOVING_SPEED = 0.12  # m/s, from which on the tail is held as a moving animal's
+_SMOOTHING_S = 0.2  # over which a recording's speed is taken
 _BLOCK_FRAMES, _OVERLAP = 1000, 50  # overlapping, so that no border shows
 
 
@@ -113,8 +115,7 @@ class UnmarkedParts:
         steps = np.linalg.norm(np.diff(base.position[:, :2], axis=0), axis=1)
         speed = np.append(steps, steps[-1:]) * rate_hz if len(steps) else np.zeros(1)
         speed = uniform_filter1d(speed, max(round(_SMOOTHING_S * rate_hz), 1), mode="nearest")
-        moving = np.clip(speed / _MOVES_FROM, 0.0, 1.0)
-        moving = moving * moving * (3.0 - 2.0 * moving)
+        moving = smooth_step(speed / MOVING_SPEED)
         height = self._walker.config.rescale_factor / rodent_body().rescale_factor
         problem = carried_tail(self._walker, self._chain, base, recorded, moving, height)
         return problem.solve_smooth(_SMOOTHNESS * (rate_hz / _SMOOTHNESS_HZ) ** 2)
