@@ -23,10 +23,8 @@ from vnl_mjx.walkers.walker import Walker
 
 _VELOCITY_SCALE = 5.0  # of the squared error of the root's velocity, s^2/m^2
 _BODY_SCALE = 6.0  # of every body's, 1/m^2: what no term of the reward reaches, such as the tail
-_FLOOR_SCALE, _FLOOR_MARGIN = (
-    200.0,
-    0.005,
-)  # of every body's squared depth below the margin, 1/m^2; m
+_FLOOR_SCALE = 200.0  # of every body's squared depth below a margin above the floor, 1/m^2
+_FLOOR_MARGIN = 0.005  # m
 _OFFSET_SCALE = 0.005  # of the squared offset of the control
 _FORGETTING = 0.9  # of a window's cost, in each window after it
 _FALLEN_ANGLE, _FALLEN_HEIGHT = np.deg2rad(60.0), 0.03  # rad and m from the reference
@@ -119,8 +117,7 @@ class Planner:
                 f"{1 / self._timestep:g} Hz; resample them (vnl-mjx preprocess)"
             )
         rng = np.random.default_rng([seed, clip])
-        rows = clips.rows[clip]
-        reference = _Reference(clips, rows)
+        reference = _Reference(clips, clips.rows[clip])
         reference.holding = self._holding(reference.qpos)
         beam, history = self._start(reference), []
         for start in range(0, len(reference.qpos) - 1, self.options.window):

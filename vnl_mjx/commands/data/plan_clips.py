@@ -4,17 +4,22 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
+from vnl_mjx.clips.container import check_clips_cover
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.console import frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file, body_section
-from vnl_mjx.commands.data.rollout_clips import report_simulated, simulated_clip, write_simulated
+from vnl_mjx.commands.data.rollout_clips import (
+    check_made,
+    report_simulated,
+    simulated_clip,
+    trimmed,
+    write_simulated,
+)
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.teacher import TeacherTrainingConfig
-from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.planner import Planner, PlannerOptions
 from vnl_mjx.walkers.walker import build_walker
 
@@ -27,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     body = replace(body_of_file(source, args.mjcf).config, torque_actuators=False)
     walker = build_walker(body)
     clips = read_clips(source, walker)
+    check_clips_cover(clips, 2)
     planner = Planner(walker, replace(task, walker=body), PlannerOptions(args.samples))
-    first = int(np.ceil(args.settle * clips.rate_hz - 1e-6))
     made, left_out, done = [], {}, 0
     with terminate_cleanly():
         with frame_progress(console, "frames") as progress:
@@ -40,13 +45,12 @@ def run(args: argparse.Namespace) -> int:
                     plan = planner.plan(clips, clip, args.seed + attempt)
                 done += int(clips.lengths[clip])
                 progress(name, done, clips.num_frames)
-                qpos = plan.qpos[first:][: round(args.seconds * clips.rate_hz)]
+                first, qpos = trimmed(plan.qpos, clips.rate_hz, args.settle, args.seconds)
                 if plan.fell or len(qpos) < 2:
                     left_out[name] = "it fell" if plan.fell else "too short"
                 else:
                     made.append(simulated_clip(clips, clip, qpos, first, f"planned along {name}"))
-        if not made:
-            raise UserError(f"{args.output}: not written, every clip fell")
+        check_made(args.output, made, left_out)
         names = ("samples", "attempts", "seconds", "settle", "seed")
         options = {name: getattr(args, name) for name in names}
         metadata = {

@@ -46,6 +46,11 @@ def run(args: argparse.Namespace) -> int:
         warn(console, message)
     made_by, task = name_of_teacher(experiment, args.checkpoint), experiment.env.task
     if args.drift is not None:
+        family = task.config.termination.family
+        if family != "track_mjx":
+            raise UserError(
+                f"--drift: expected a teacher whose termination family is track_mjx, found {family}"
+            )
         limits = replace(task.config.termination, max_pos_error=args.drift**2)
         task = ImitationTask(replace(task.config, termination=limits), task.walker, task.physics)
     with terminate_cleanly():
@@ -66,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
             seconds=args.seconds,
             min_frames=task.frames_needed,
         )
-        if not made:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-            raise UserError(f"{args.output}: not written, no clip is left ({reasons})")
+        check_made(args.output, made, left_out)
         options = {name: getattr(args, name) for name in ("seconds", "settle", "seed", "drift")}
         metadata = {
             "options": {"walker_config": to_dict(body_section(experiment.walker.config))},
@@ -85,6 +88,13 @@ def run(args: argparse.Namespace) -> int:
     title = "Simulated motion (a policy acted, no animal)"
     report_simulated(console, title, made, left_out, args, clips.rate_hz)
     return 0
+
+
+def check_made(output: Path, made: list[SimulatedClip], left_out: dict[str, str]) -> None:
+    """Refuses to write a file without clips; `left_out` are the reasons."""
+    if not made:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"{output}: not written, no clip is left ({reasons})")
 
 
 def write_simulated(
@@ -124,13 +134,11 @@ def cut_rollout(
         UserError: control steps do not fall on the frames of the clips.
     """
     stride = _steps_per_frame(rollout.control_hz, clips.rate_hz)
-    num_frames, left_out, made = round(seconds * clips.rate_hz), {}, []
+    left_out, made = {}, []
     for episode, clip in enumerate(rollout.episodes.clip.tolist()):
         lived_s = rollout.steps.alive[:, episode].sum() / rollout.control_hz
         reason = "" if rollout.survived[episode] else f"failed after {lived_s:.2f} s"
-        # rounded up to a frame, so that the new clip's time in its source is known
-        first = int(np.ceil(settle_s * clips.rate_hz - 1e-6))
-        qpos = rollout.qpos_of(episode)[first * stride :: stride][:num_frames]
+        first, qpos = trimmed(rollout.qpos_of(episode)[::stride], clips.rate_hz, settle_s, seconds)
         if not reason and len(qpos) < min_frames:
             reason = f"{len(qpos)} frames are left, of at least {min_frames}"
         if reason:
@@ -139,6 +147,17 @@ def cut_rollout(
         name = clips.names[clip]
         made.append(simulated_clip(clips, clip, qpos, first, f"rollout of {played_by} on {name}"))
     return made, left_out
+
+
+def trimmed(
+    qpos: np.ndarray, rate_hz: float, settle_s: float, seconds: float
+) -> tuple[int, np.ndarray]:
+    """The first frame that is kept of `qpos` [frame, nq], and what is kept from it on.
+
+    The start that is left out is rounded up to a frame, so that the new clip's time in its source is known.
+    """
+    first = int(np.ceil(settle_s * rate_hz - 1e-6))
+    return first, qpos[first:][: round(seconds * rate_hz)]
 
 
 def simulated_clip(
