@@ -97,10 +97,15 @@ quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level":
 
 
 def loss_and_grads(
-    params, segment, weights=WEIGHTS, config=CONFIG, model: Any = TABLE
+    params,
+    segment,
+    weights=WEIGHTS,
+    config=CONFIG,
+    model: Any = TABLE,
+    guided: tuple[int, ...] = (),
 ) -> tuple[dict[str, Any], Any]:
     """Means of the loss of observations that are not normalised, and the gradient of its total."""
-    return _compiled(config_key(config), model)(params, segment, weights)
+    return _compiled(config_key(config), model, guided)(params, segment, weights)
 
 
 _CONFIGS: dict[str, PpoSection] = {}
@@ -113,13 +118,13 @@ def config_key(config: PpoSection) -> str:
 
 
 @cache
-def _compiled(key: str, model: Any) -> Any:
-    config = _CONFIGS[key]
+def _compiled(key: str, model: Any, guided: tuple[int, ...]) -> Any:
+    config, actuators = _CONFIGS[key], np.array(guided) if guided else None
 
     @quick_jit
     def run(params, segment, weights):
         def total(params):
-            terms = ppo_loss(params, model, segment, lambda obs: obs, KEY, config)
+            terms = ppo_loss(params, model, segment, lambda obs: obs, KEY, config, guided=actuators)
             known = {name: weight for name, weight in weights.items() if name in terms}
             means = reduced(terms, segment.contained(), known)
             return means["total"], means

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vnl_mjx import gaussians
 from vnl_mjx.config.ppo import PpoSection
@@ -37,7 +38,7 @@ class ActedSteps:
         reward: float.
         terminated: bool, the step failed.
         truncated: bool, the episode ended without a failure.
-        guide: [.., action] what the task's guide would have done; None without one.
+        guide: [.., guided] what the task's guide would have done; None without one.
     """
 
     observation: jax.Array
@@ -59,6 +60,7 @@ def ppo_loss(
     key: jax.Array,
     config: PpoSection,
     extra_terms: Mapping[str, LossTerm] | None = None,
+    guided: np.ndarray | None = None,
 ) -> dict[str, jax.Array]:
     """Returns the terms of the objective and what tells how they came about.
 
@@ -77,6 +79,7 @@ def ppo_loss(
         key: draws the sample that the entropy is estimated with.
         config: the constant settings.
         extra_terms: further terms, of the `IntentionOutput` and the segment.
+        guided: int [guided], the actuators that `ActedSteps.guide` speaks for; None: all.
     """
     segment = segment.contained()
     steps: ActedSteps = segment.steps
@@ -118,7 +121,8 @@ def ppo_loss(
         **{name: term(output, segment) for name, term in (extra_terms or {}).items()},
     }
     if steps.guide is not None:
-        distance = distribution.mode(output.logits) - steps.guide
+        mode = distribution.mode(output.logits)
+        distance = (mode if guided is None else mode[..., guided]) - steps.guide
         terms["guidance"] = jnp.mean(jnp.square(distance), axis=-1)
     variance = mean(jnp.square(returns - mean(returns)))
     return terms | {

@@ -76,7 +76,9 @@ class TeacherTraining:
             shapes = jax.eval_shape(self.model.init, jax.random.PRNGKey(0))
             self.start = read_start(config.init_from, self.model.policy_config, shapes.value)
         clips = experiment.clips_of("train")
-        guide = PoseGuide(experiment.env.task) if config.has_guidance else None
+        guide = None
+        if config.has_guidance:
+            guide = PoseGuide(experiment.env.task, ppo.guided_actuators)
         self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         self.metadata = run_metadata(
@@ -257,7 +259,7 @@ class TeacherTraining:
         found = list(self.start.teacher.warnings)
         if self.start.value is None:
             found.append("init_from holds no value network of these sizes; it is learnt anew")
-        if self.config.has_guidance:
+        if self.config.has_guidance and not self.config.ppo.guided_actuators:
             found.append(
                 "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
                 "give ppo.guidance=0 to go on from what it can do"
