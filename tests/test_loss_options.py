@@ -134,11 +134,31 @@ def test_a_gradient_reaches_the_latent_through_a_frozen_decoder_and_not_its_para
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(of_params))
 
 
-def test_a_recurrent_teacher_has_no_networks_to_take_over(toy):
+@pytest.mark.parametrize("network", ["teacher", "from_teacher"])
+def test_a_recurrent_teacher_has_no_networks_to_take_over(toy, network):
     env, _, student, _ = toy
     teacher = untrained_policy(env.task, lstm_num_layers=1)
-    with pytest.raises(UserError, match=r"vae_config\.network: .*LSTM"):
-        StudentVAE(replace(student.config, network="teacher"), teacher.config)
+    with pytest.raises(UserError, match=rf"vae_config\.network: {network} .*LSTM"):
+        StudentVAE(replace(student.config, network=network), teacher.config)
+
+
+def test_a_student_from_its_teacher_begins_as_the_teacher_and_learns_all_of_it(toy):
+    _, teacher, _, _ = toy
+    student = student_of(toy, network="from_teacher")
+    config, key = student.config, jax.random.key(3)
+    params = student.init(key, teacher)
+    body = jax.random.normal(key, (5, config.proprioception_size))
+    reference = jax.random.normal(key, (5, config.reference_size))
+    found = student.forward(params, body, reference)
+    raw = jnp.concatenate([reference, body], axis=-1) * teacher.obs_std + teacher.obs_mean
+    taught = teacher.act(raw)
+    np.testing.assert_allclose(found.action, taught.action, atol=1e-5)
+    np.testing.assert_allclose(found.posterior.mean, taught.latent_mean, atol=1e-5)
+    fresh = student.init(key)
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, params)
+    state, _ = updates(trainer_of(toy, student), trainer_of(toy, student).init(0), 2)
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.params, params)
+    assert all(jax.tree.leaves(moved))
 
 
 # --- other posteriors and latents ---------------------------------------------------------------

@@ -79,7 +79,8 @@ class VaeSection:
             ("my_lab.latents:Laplace").
         fsq_levels: numbers that a dimension of an "fsq" latent can be.
         posterior: its mean is the encoder's ("absolute"), or the prior's plus the encoder's ("residual").
-        network: "mlp"; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
+        network: "mlp"; "from_teacher", which begins as the teacher's encoder and decoder, in their sizes,
+            and learns on; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
             learnt, and the latent is the teacher's; or the path of networks of your own
             ("my_lab.networks:Gru").
     """

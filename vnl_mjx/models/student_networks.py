@@ -1,5 +1,6 @@
 """The networks of a student: what reads the body, encoder, prior and decoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from vnl_mjx.config.schema import VaeSection
-from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork, action_distribution
+from vnl_mjx.models.intention import (
+    FrozenPolicy,
+    IntentionConfig,
+    IntentionNetwork,
+    action_distribution,
+)
 from vnl_mjx.models.latents import Gaussian, Latent, build_family
 from vnl_mjx.models.layers import ACTIVATIONS
 
@@ -97,6 +103,35 @@ class StudentModule(nn.Module):
         """Returns the action."""
         features = self.decoder(jnp.concatenate([context, latent], axis=-1))
         return jnp.tanh(self.action_head(features))
+
+
+def as_students(teacher: FrozenPolicy, student: Any) -> Any:
+    """Returns a student's parameters with encoder and decoder of the teacher, whose sizes they have.
+
+    What the student's encoder reads and the teacher's does not, the proprioception, has weights of zero; so
+    at the posterior's mean the student does what the teacher does.
+    """
+    parts = teacher.params["params"]
+    encoder, decoder = dict(parts["encoder"]), dict(parts["decoder"])
+    config = teacher.config
+    mean, logvar = encoder.pop("fc2_mean"), encoder.pop("fc2_logvar")
+    action = decoder.pop(f"hidden_{len(config.decoder_hidden_sizes)}")
+    unread = jnp.zeros_like(student["encoder"]["trunk"]["hidden_0"]["kernel"])
+    kernel = unread.at[config.proprioception_size :].set(encoder["hidden_0"]["kernel"])
+    # The teacher's decoder reads the latent first, the student's the proprioception.
+    latent, body = jnp.split(decoder["hidden_0"]["kernel"], [config.latent_dim])
+    return {
+        **student,
+        "encoder": {"trunk": _trunk(encoder, kernel), "mean": mean, "logvar": logvar},
+        "decoder": _trunk(decoder, jnp.concatenate([body, latent])),
+        "action_head": jax.tree.map(lambda x: x[..., : config.action_size], action),
+    }
+
+
+def _trunk(layers: Mapping[str, Any], first_kernel: jax.Array) -> dict[str, Any]:
+    """Layers of a teacher under the names of `_MLP`, with another kernel at their beginning."""
+    renamed = {name.replace("LayerNorm", "norm"): layer for name, layer in layers.items()}
+    return renamed | {"hidden_0": {**renamed["hidden_0"], "kernel": first_kernel}}
 
 
 class FrozenTeacherModule(StudentModule):

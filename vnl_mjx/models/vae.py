@@ -19,7 +19,15 @@ from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.latents import Gaussian, build_family
 from vnl_mjx.models.layers import ACTIVATIONS, as_batch, as_segment
-from vnl_mjx.models.student_networks import FrozenTeacherModule, StudentModule, VaeConfig
+from vnl_mjx.models.student_networks import (
+    FrozenTeacherModule,
+    StudentModule,
+    VaeConfig,
+    as_students,
+)
+
+_OF_TEACHER = ("teacher", "from_teacher")
+_SIZES = ("encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
 
 
 @flax.struct.dataclass
@@ -64,17 +72,26 @@ class StudentVAE:
         kind = StudentModule
         if is_path(config.network):
             kind = load_object(config.network, "vae_config.network")
-        elif config.network == "teacher" and teacher is not None:
+        elif config.network in _OF_TEACHER and teacher is not None:
             if teacher.is_recurrent:
                 raise UserError(
-                    "vae_config.network: teacher needs a teacher without a memory, found one with an LSTM "
-                    "decoder; give mlp"
+                    f"vae_config.network: {config.network} needs a teacher without a memory, found one with "
+                    "an LSTM decoder; give mlp"
                 )
             config = replace(config, latent_dim=teacher.latent_dim)
-            kind = partial(FrozenTeacherModule, teacher=teacher)
+            if config.network == "teacher":
+                kind = partial(FrozenTeacherModule, teacher=teacher)
+            else:
+                if config.latent != "gaussian":
+                    raise UserError(
+                        "vae_config.latent: expected gaussian with vae_config.network=from_teacher, as the "
+                        f"teacher's is, found {config.latent}"
+                    )
+                sizes = {name: getattr(teacher, name) for name in _SIZES}
+                config = replace(config, layer_norm=True, **sizes)
         elif config.network != "mlp":
             raise UserError(
-                "vae_config.network: expected mlp, teacher or the path of a StudentModule "
+                f"vae_config.network: expected mlp, {', '.join(_OF_TEACHER)} or the path of a StudentModule "
                 f"(my_lab.networks:Gru), found {config.network!r}"
             )
         build_family(config)
@@ -82,13 +99,15 @@ class StudentVAE:
         self._module = kind(config)
 
     def init(self, key: jax.Array, teacher: Any = None) -> Any:
-        """Returns fresh parameters; those of frozen parts are the `FrozenPolicy`'s, where it is given."""
+        """Returns fresh parameters; the teacher's parts are the `FrozenPolicy`'s, where it is given."""
         proprioception = jnp.zeros((1, self.config.proprioception_size))
         reference = jnp.zeros((1, self.config.reference_size))
         memory = self.initial_memory((1,))
         params = self._module.init(key, proprioception, reference, memory)["params"]
         if teacher is None:
             return params
+        if self.config.network == "from_teacher":
+            return as_students(teacher, params)
         frozen = {name: teacher.params["params"] for name in self._module.frozen_parts}
         return {**params, **frozen}
 
