@@ -11,7 +11,9 @@ from toy_trainers import TRAINING, toy_distillation
 
 from vnl_mjx.config.losses import KlLossSection
 from vnl_mjx.config.schedules import LossTermSection, ScheduleSection
+from vnl_mjx.config.schema import VaeSection
 from vnl_mjx.errors import UserError
+from vnl_mjx.models.student_networks import VaeConfig
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 from vnl_mjx.training.vae_distillation import VaeDistillation
@@ -21,6 +23,13 @@ from vnl_mjx.training.vae_distillation import VaeDistillation
 def toy(toy_walker, toy_clips):
     """Task, teacher, student and clips of the toy walker."""
     return toy_distillation(toy_walker, toy_clips)
+
+
+def task_sizes(student: StudentVAE) -> dict[str, int]:
+    return {
+        f"{n}_size": getattr(student.config, f"{n}_size")
+        for n in ("reference", "proprioception", "action")
+    }
 
 
 def student_of(toy, **changes) -> StudentVAE:
@@ -50,6 +59,13 @@ def updates(trainer, state, number):
 
 
 # --- a held KL ----------------------------------------------------------------------------------
+
+
+def test_a_weight_that_is_moved_begins_within_its_bounds(toy):
+    with pytest.raises(
+        UserError, match=r"kl_loss\.target: .*highest_weight = 1 .*found 2 of the summed"
+    ):
+        trainer_of(toy, kl_loss=KlLossSection(target=5.0), kl_weight=ScheduleSection(2.0))
 
 
 @pytest.mark.parametrize("first", [1e-5, 1.0])
@@ -134,17 +150,38 @@ def test_a_gradient_reaches_the_latent_through_a_frozen_decoder_and_not_its_para
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(of_params))
 
 
-@pytest.mark.parametrize("network", ["teacher", "from_teacher"])
-def test_a_recurrent_teacher_has_no_networks_to_take_over(toy, network):
+def test_a_recurrent_teacher_has_no_networks_to_take_over(toy):
     env, _, student, _ = toy
     teacher = untrained_policy(env.task, lstm_num_layers=1)
-    with pytest.raises(UserError, match=rf"vae_config\.network: {network} .*LSTM"):
-        StudentVAE(replace(student.config, network=network), teacher.config)
+    with pytest.raises(UserError, match=r"vae_config\.network: .*LSTM"):
+        StudentVAE(replace(student.config, network="teacher"), teacher.config)
+    config = VaeConfig.of_teacher(VaeSection(), teacher.config, **task_sizes(student))
+    assert not config.begins_as(teacher.config)
 
 
-def test_a_student_from_its_teacher_begins_as_the_teacher_and_learns_all_of_it(toy):
-    _, teacher, _, _ = toy
-    student = student_of(toy, network="from_teacher")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latent_dim": 3},
+        {"encoder_hidden_sizes": (16, 16)},
+        {"activation": "relu"},
+        {"layer_norm": False},
+        {"latent": "fsq"},
+        {"posterior": "residual"},
+        {"start": "fresh"},
+    ],
+)
+def test_a_student_of_another_kind_begins_fresh(toy, changes):
+    _, teacher, student, _ = toy
+    config = VaeConfig.of_teacher(VaeSection(**changes), teacher.config, **task_sizes(student))
+    assert not config.begins_as(teacher.config)
+    key = jax.random.key(0)
+    assert_identical(*(StudentVAE(config, teacher.config).init(key, t) for t in (None, teacher)))
+
+
+def test_a_student_begins_as_its_teacher_and_learns_all_of_it(toy):
+    _, teacher, mlp, _ = toy
+    student = StudentVAE(VaeConfig.of_teacher(VaeSection(), teacher.config, **task_sizes(mlp)))
     config, key = student.config, jax.random.key(3)
     params = student.init(key, teacher)
     body = jax.random.normal(key, (5, config.proprioception_size))

@@ -67,11 +67,12 @@ class VaeSection:
     """The student: three perceptrons around a latent.
 
     Attributes:
-        latent_dim: size of the latent.
-        encoder_hidden_sizes: hidden layers of the posterior q(z given proprioception, reference).
-        decoder_hidden_sizes: hidden layers of the action decoder a(proprioception, z).
+        latent_dim: size of the latent; null: the teacher's.
+        encoder_hidden_sizes: hidden layers of the posterior q(z given proprioception, reference); null: the
+            teacher's.
+        decoder_hidden_sizes: hidden layers of the action decoder a(proprioception, z); null: the teacher's.
         prior_hidden_sizes: hidden layers of the prior p(z given proprioception).
-        activation: activation of every hidden layer.
+        activation: activation of every hidden layer; null: the teacher's.
         layer_norm: layer normalisation after every hidden layer.
         logvar_min: lower clamp of both log variances.
         logvar_max: upper clamp of both log variances.
@@ -79,17 +80,18 @@ class VaeSection:
             ("my_lab.latents:Laplace").
         fsq_levels: numbers that a dimension of an "fsq" latent can be.
         posterior: its mean is the encoder's ("absolute"), or the prior's plus the encoder's ("residual").
-        network: "mlp"; "from_teacher", which begins as the teacher's encoder and decoder, in their sizes,
-            and learns on; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
+        network: "mlp"; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
             learnt, and the latent is the teacher's; or the path of networks of your own
             ("my_lab.networks:Gru").
+        start: "teacher", encoder and decoder begin as the teacher's, where all of their sizes are; or
+            "fresh".
     """
 
-    latent_dim: int = number(32, ge=1)
-    encoder_hidden_sizes: tuple[int, ...] = number((512, 512, 256), ge=1)
-    decoder_hidden_sizes: tuple[int, ...] = number((512, 512, 256), ge=1)
+    latent_dim: int | None = number(None, ge=1)
+    encoder_hidden_sizes: tuple[int, ...] | None = number(None, ge=1)
+    decoder_hidden_sizes: tuple[int, ...] | None = number(None, ge=1)
     prior_hidden_sizes: tuple[int, ...] = number((512, 256), ge=1)
-    activation: Activation = "silu"
+    activation: Activation | None = None
     layer_norm: bool = True
     logvar_min: float = -5.0
     logvar_max: float = 2.0
@@ -97,6 +99,7 @@ class VaeSection:
     fsq_levels: int = number(5, ge=2)
     posterior: Literal["absolute", "residual"] = "absolute"
     network: str = "mlp"
+    start: Literal["teacher", "fresh"] = "teacher"
 
 
 @dataclass(frozen=True)
@@ -287,11 +290,8 @@ class DistillationConfig(RunConfig):
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first value that no run can have."""
         check_bounds(self)
-        vae, training = self.vae_config, self.training_config
-        _validate_vae(vae)
-        _validate_training(training)
-        key = "training_config.kl_loss"
-        training.kl_loss.validate(key, training.kl_weight, vae.latent_dim)
+        _validate_vae(self.vae_config)
+        _validate_training(self.training_config)
 
 
 def _validate_vae(vae: VaeSection) -> None:

@@ -1,14 +1,14 @@
 """The networks of a student: what reads the body, encoder, prior and decoder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.config.schema import VaeSection
+from vnl_mjx.config.schema import Activation, VaeSection
 from vnl_mjx.models.intention import (
     FrozenPolicy,
     IntentionConfig,
@@ -18,14 +18,40 @@ from vnl_mjx.models.intention import (
 from vnl_mjx.models.latents import Gaussian, Latent, build_family
 from vnl_mjx.models.layers import ACTIVATIONS
 
+_TASKS = ("reference_size", "proprioception_size", "action_size")
+_TEACHERS = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VaeConfig(VaeSection):
     """Sizes of a student: what a user sets, and those of what it reads and does."""
 
+    latent_dim: int = 32
+    encoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
+    decoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
+    activation: Activation = "silu"
     reference_size: int
     proprioception_size: int
     action_size: int
+
+    @classmethod
+    def of_teacher(cls, section: VaeSection, teacher: IntentionConfig, **sizes: int) -> "VaeConfig":
+        """Returns a student of `teacher`, whose sizes `section` leaves open; `sizes` are of the task."""
+        given = {name: value for name, value in asdict(section).items() if value is not None}
+        open_ = {name: getattr(teacher, name) for name in _TEACHERS if name not in given}
+        return cls(**given, **open_, **sizes)
+
+    def begins_as(self, teacher: IntentionConfig) -> bool:
+        """Whether encoder and decoder can begin as the teacher's, and are to."""
+        is_like = all(
+            getattr(self, name) == getattr(teacher, name) for name in (*_TEACHERS, *_TASKS)
+        )
+        kind = self.network, self.latent, self.posterior, self.layer_norm, self.start
+        return (
+            is_like
+            and not teacher.is_recurrent
+            and kind == ("mlp", "gaussian", "absolute", True, "teacher")
+        )
 
 
 class _MLP(nn.Module):

@@ -26,9 +26,6 @@ from vnl_mjx.models.student_networks import (
     as_students,
 )
 
-_OF_TEACHER = ("teacher", "from_teacher")
-_SIZES = ("encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
-
 
 @flax.struct.dataclass
 class VaeOutput:
@@ -72,26 +69,17 @@ class StudentVAE:
         kind = StudentModule
         if is_path(config.network):
             kind = load_object(config.network, "vae_config.network")
-        elif config.network in _OF_TEACHER and teacher is not None:
+        elif config.network == "teacher" and teacher is not None:
             if teacher.is_recurrent:
                 raise UserError(
-                    f"vae_config.network: {config.network} needs a teacher without a memory, found one with "
-                    "an LSTM decoder; give mlp"
+                    "vae_config.network: teacher needs a teacher without a memory, found one with an LSTM "
+                    "decoder; give mlp"
                 )
             config = replace(config, latent_dim=teacher.latent_dim)
-            if config.network == "teacher":
-                kind = partial(FrozenTeacherModule, teacher=teacher)
-            else:
-                if config.latent != "gaussian":
-                    raise UserError(
-                        "vae_config.latent: expected gaussian with vae_config.network=from_teacher, as the "
-                        f"teacher's is, found {config.latent}"
-                    )
-                sizes = {name: getattr(teacher, name) for name in _SIZES}
-                config = replace(config, layer_norm=True, **sizes)
+            kind = partial(FrozenTeacherModule, teacher=teacher)
         elif config.network != "mlp":
             raise UserError(
-                f"vae_config.network: expected mlp, {', '.join(_OF_TEACHER)} or the path of a StudentModule "
+                "vae_config.network: expected mlp, teacher or the path of a StudentModule "
                 f"(my_lab.networks:Gru), found {config.network!r}"
             )
         build_family(config)
@@ -106,7 +94,7 @@ class StudentVAE:
         params = self._module.init(key, proprioception, reference, memory)["params"]
         if teacher is None:
             return params
-        if self.config.network == "from_teacher":
+        if self.config.begins_as(teacher.config):
             return as_students(teacher, params)
         frozen = {name: teacher.params["params"] for name in self._module.frozen_parts}
         return {**params, **frozen}

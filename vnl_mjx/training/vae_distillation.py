@@ -48,7 +48,8 @@ class VaeDistillation(Trainer):
             mesh: of the devices to train on (`devices`); None: one.
 
         Raises:
-            UserError: a function of `config.loss_terms` cannot be found, or is not one of this latent.
+            UserError: a function of `config.loss_terms` cannot be found, or is not one of this latent; or a
+                KL weight that is to be moved begins out of its bounds.
         """
         steps = config.steps_per_update
         if steps % config.batch_size or config.batch_size % config.segment_length:
@@ -58,6 +59,7 @@ class VaeDistillation(Trainer):
             )
         self.student, self.config = student, config
         num_steps, action, kl = config.num_steps, config.action_loss, config.kl_loss
+        kl.validate("training_config.kl_loss", config.kl_weight, student.config.latent_dim)
         kl_weight = kl.summed_weight(config.kl_weight, student.config.latent_dim)
         weights = {
             action.term: constant(config.action_weight),

@@ -16,6 +16,7 @@ from vnl_mjx.commands.train.experiment import build_experiment, build_student
 from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
 from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
+from vnl_mjx.compat.track_mjx_loader import num_parameters
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.evaluation import conformance
 from vnl_mjx.evaluation.metrics import LOGGED, metric
@@ -89,6 +90,12 @@ class Distillation:
         )
         replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
         print_table(console, "Teacher", self.teacher.summary | replayed)
+        vae = self.student.config
+        is_as_teacher = vae.begins_as(self.teacher.policy.config)
+        begins = "as the teacher's encoder and decoder" if is_as_teacher else "fresh"
+        size = num_parameters(state.params)
+        student = {"begins": begins, "latent": str(vae.latent_dim), "parameters": f"{size:,}"}
+        print_table(console, "Student", student)
         print_table(console, "Reference clips", clip_rows(experiment.clips, experiment.split))
         for warning in (*self.teacher.warnings, *warnings):
             warn(console, warning)

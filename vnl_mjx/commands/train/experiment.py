@@ -158,7 +158,7 @@ def build_student(
     env: ImitationEnvironment, section: VaeSection, teacher: IntentionConfig
 ) -> StudentVAE:
     """Returns a student of `teacher`, sized for the observation and action of `env`."""
-    return StudentVAE(VaeConfig(**_sizes(env), **asdict(section)), teacher)
+    return StudentVAE(VaeConfig.of_teacher(section, teacher, **_sizes(env)), teacher)
 
 
 def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> ActorCritic:
