@@ -189,6 +189,23 @@ def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
     assert ((1e-5 <= rates) & (rates <= 1.0001e-2)).all()
 
 
+def test_the_value_network_may_learn_alone_at_first():
+    config = replace(CONFIG, value_only_steps=2 * CONFIG.steps_per_update)
+    held = trainer_of(
+        MLP, replace(config, adaptive_rate=replace(CONFIG.adaptive_rate, target_kl=0.01))
+    )
+    problem = probes.best_action(NUM_ENVS)
+    states = [jax.tree.map(np.array, solved(held, problem, n)[0].params) for n in (1, 2, 3)]
+    is_same = [
+        jax.tree.leaves(jax.tree.map(np.array_equal, state.policy, states[0].policy))
+        for state in states
+    ]
+    assert all(is_same[1]) and not all(is_same[2])
+    assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, states[0].value, states[1].value)))
+    rates = [learning.learning_rate for _, learning in solved(held, problem, 2)[1]]
+    np.testing.assert_allclose(rates, [CONFIG.learning_rate.value] * 2, rtol=1e-6)
+
+
 def test_the_adaptive_learning_rate_by_hand():
     """More than twice the target shortens the step, less than half of it lengthens it, else it stays."""
     section = AdaptiveRateSection(target_kl=0.02, lowest=1e-5, highest=1e-2)

@@ -205,6 +205,8 @@ def test_a_start_without_a_value_network_of_this_size(finished, tmp_path):
     training = build([*overrides, *change], tmp_path)
     assert training.start is not None and training.start.value is None
     assert training.initial_state().params.value["params"]["hidden_0"]["kernel"].shape == (138, 8)
+    assert training.trainer.config.value_only_steps == training.config.ppo.num_steps // 10
+    assert build([*overrides, change[0]], tmp_path).trainer.config.value_only_steps is None
 
 
 @pytest.mark.parametrize(

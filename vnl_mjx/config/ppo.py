@@ -36,6 +36,9 @@ class PpoSection:
         learning_rate: Adam's step size for the policy; the first one, where it adapts.
         adaptive_rate: how it adapts.
         value_learning_rate: Adam's step size for the value network.
+        value_only_steps: environment steps at first, in which the value network alone learns; null: 0, or
+            where `init_from` holds no value network, so that a good policy does not follow advantages of
+            one that knows nothing, 200,000 (of a short run: a tenth).
         discount: of the return, per control step.
         gae_lambda: of the advantage estimate.
         clip_epsilon: how far the probability ratio counts.
@@ -64,6 +67,7 @@ class PpoSection:
     learning_rate: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-4))
     adaptive_rate: AdaptiveRateSection = field(default_factory=AdaptiveRateSection)
     value_learning_rate: float = number(5e-4, gt=0)
+    value_only_steps: int | None = number(None, ge=0)
     discount: float = number(0.97, ge=0, lt=1)
     gae_lambda: float = number(0.95, ge=0, le=1)
     clip_epsilon: float = number(0.3, gt=0)

@@ -1,16 +1,18 @@
-"""Makes the bundled teacher and clips: every step is a command of `vnl-mjx`, printed as it is run.
+"""Makes the bundled teacher and clips anew from those of before: every step is a command of `vnl-mjx`, printed.
 
-    python -m vnl_mjx.demo.make RECORDING.h5 [--work runs/demo] [--first-steps N] [--final-steps N]
+    python -m vnl_mjx.demo.make [--work runs/demo] [--first-steps N] [--final-steps N]
 
-Controls are searched for that follow the recording and made gait in the simulation (`vnl-mjx plan`): what
-comes of it are the bundled clips, and a teacher is trained on them, at first with few environments. Steps
-whose output is there are passed over, so that a stopped run goes on.
+The clips of before are given another tail and jaw, and made motion is added for which controls were found
+that follow it (`vnl-mjx plan`). The teacher of before learns to follow them; what it then does are the new
+clips, on which it learns on, with pushes. Steps whose output is there are passed over, so that a stopped run
+goes on.
 """
 
 import argparse
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,23 @@ from vnl_mjx.gait.parameters import smooth_step
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import build_walker
 
-FIRST_STEPS, FINAL_STEPS = 1_000_000, 7_000_000
+FIRST_STEPS, FINAL_STEPS = 3_000_000, 4_000_000
 
-HELD_OUT = ("clip_2", "walk_medium", "turn_left_wide", "trot_fast")
-# No marker reaches them: without this the tail hangs through the floor and the mouth is open.
+# No marker reaches them: without this the tail hangs through the floor and the mouth is open. A simulated
+# body goes a little beyond its joints' limits; those clips are kept.
 UNMARKED = (
     "conditioning_config.tail=carried",
     "conditioning_config.joint_angles.mandible=-0.28",
+    "quality_config.joint_limit_rad=null",
+    "quality_config.joint_limit_share=null",
 )
-# Made motion that also begins in the neutral pose, from which a student's prior is judged.
+# Made motion that the clips of before lack: turns of five seconds, and ways to go but forwards.
+ADDED = (
+    *(f"turn_{side}_{width}" for width in ("wide", "tight") for side in ("left", "right")),
+    *("trot_turn_left", "trot_turn_right", "turn_on_the_spot_right", "wander"),
+    *("walk_backwards", "sidestep_left", "sidestep_right"),
+)
+# Made motion that begins in the neutral pose, from which a student's prior is judged.
 FROM_NEUTRAL = ("stand", "stand_again", "start_walk", "start_stop")
 NEUTRAL_S, BLEND_S = 0.4, 0.8  # seconds in it, and from it into the motion
 # Tail and jaw as in the clips: the tracked joints and bodies of track-mjx say next to nothing of them.
@@ -56,57 +66,58 @@ TASK = (
     # as Hydra writes a mapping
     "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),
 )
-PUSHES = ("sampling.push_interval_s=1", "sampling.push_speed=0.1")
-# Few environments: a teacher is short of gradient steps at first, not of motion.
-FROM_NOTHING = (
-    "ppo.num_envs=128",
-    "ppo.guidance.end_step=400000",
-    "ppo.action_std.start_step=400000",
-    "ppo.action_std.end_step=700000",
-)
-# The second training begins near its end: no guide, and narrow exploration from the start.
+# A teacher that can walk: narrow exploration from the start. The guide speaks of tail and jaw alone.
 FINE_TUNING = (
-    "ppo.guidance=0",
+    "ppo.num_envs=256",
+    "ppo.guided_actuators=['caudal_*','mandible']",
     "ppo.action_std=1",
     "ppo.action_std_target=0.06",
     "ppo.adaptive_rate.target_kl=0.1",
+    "sampling.failure_weighting=0.1",
 )
+TAIL_AND_JAW = ("ppo.guidance={value: 0, start: 0.5, end_step: 600000}",)
+PUSHES = ("ppo.guidance=0", "sampling.push_interval_s=1", "sampling.push_speed=0.1")
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("recording", type=Path, help="real motion of the rodent, 50 Hz")
+    parser.add_argument("--teacher", type=Path, default=DEMO_TEACHER, help="of before")
+    parser.add_argument("--clips", type=Path, default=DEMO_CLIPS, help="of before")
     parser.add_argument("--work", type=Path, default=Path("runs/demo"))
     parser.add_argument("--first-steps", type=int, default=FIRST_STEPS)
     parser.add_argument("--final-steps", type=int, default=FINAL_STEPS)
-    parser.add_argument("--held-out", action="store_true", help="keep some clips for a figure")
     args = parser.parse_args()
     work = args.work
     work.mkdir(parents=True, exist_ok=True)
-    clips, own = make_motion(args.recording, work, args.held_out), work / "own.h5"
-    once(own, "plan", clips, own, "--compact")
-    train(work / "first", own, args.first_steps, *TASK, *FROM_NOTHING)
-    start = f"init_from={work / 'first' / 'teacher'}"
-    train(work / "final", own, args.final_steps, start, *TASK, *PUSHES, *FINE_TUNING)
-    if not args.held_out:
-        bundle(work / "final" / "teacher", own)
+    clips, own = make_motion(args.clips, work), work / "own.h5"
+    train(work / "first", clips, args.first_steps, args.teacher, *TAIL_AND_JAW)
+    first = work / "first" / "teacher"
+    once(own, "rollout", first, own, "--clips", clips, "--drift", "0.15", "--compact")
+    train(work / "final", own, args.final_steps, first, *PUSHES)
+    bundle(work / "final" / "teacher", own)
 
 
-def make_motion(recording: Path, work: Path, held_out: bool) -> Path:
-    """The recording and made gait in one file."""
-    real, gait, neutral = work / "real.h5", work / "gait.h5", work / "neutral.h5"
+def make_motion(before: Path, work: Path) -> Path:
+    """The clips of before and planned motion in one file."""
+    carried, gait, neutral = work / "carried.h5", work / "gait.h5", work / "neutral.h5"
+    added, made, planned = work / "added.h5", work / "made.h5", work / "planned.h5"
     clips = work / "clips.h5"
-    once(real, "preprocess", recording, real, *UNMARKED)
+    once(carried, "preprocess", before, carried, *UNMARKED)
     once(gait, "gait", gait, "--suite", "--seconds", "5.5")
+    once(added, "clips", "select", gait, added, "--clips", numbers(gait, ADDED))
     if not neutral.exists():
         run("preprocess", *from_neutral(gait, work), neutral)
-    once(clips, "clips", "merge", real, gait, neutral, clips)
-    if not held_out:
-        return clips
-    marked = work / "marked.h5"
-    once(marked, "clips", "hold-out", clips, marked, "--names", *HELD_OUT)
-    return marked
+    once(made, "clips", "merge", added, neutral, made)
+    once(planned, "plan", made, planned, "--compact")
+    once(clips, "clips", "merge", carried, planned, clips)
+    return clips
+
+
+def numbers(file: Path, names: Sequence[str]) -> str:
+    """Of the clips of these names in a file, as `vnl-mjx clips` takes them."""
+    found = read_clips(file, build_walker(WalkerConfig())).names
+    return ",".join(str(found.index(name)) for name in names)
 
 
 def from_neutral(gait: Path, work: Path) -> list[Path]:
@@ -131,10 +142,11 @@ def from_neutral(gait: Path, work: Path) -> list[Path]:
     return made
 
 
-def train(run_dir: Path, clips: Path, num_steps: int, *overrides: str) -> None:
+def train(run_dir: Path, clips: Path, num_steps: int, start: Path, *overrides: str) -> None:
     """One training, gone on with where it was stopped."""
     files, steps = f"reference_config.paths=['{clips}']", f"ppo.num_steps={num_steps}"
-    run("train-teacher", f"run_dir={run_dir}", files, steps, *overrides)
+    given = (f"run_dir={run_dir}", files, steps, f"init_from={start}", *TASK, *FINE_TUNING)
+    run("train-teacher", *given, *overrides)
 
 
 def bundle(teacher: Path, clips: Path) -> None:

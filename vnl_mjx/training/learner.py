@@ -50,6 +50,7 @@ class Learner:
         minibatch_size: int,
         num_epochs: int,
         held_weights: Mapping[str, Controlled] | None = None,
+        first_step: int = 0,
     ):
         """Takes what does not change with training.
 
@@ -63,6 +64,7 @@ class Learner:
             minibatch_size: segments per gradient step; divides their number.
             num_epochs: passes over each rollout, every time in another order.
             held_weights: of terms whose weight is controlled, in place of its schedule.
+            first_step: environment steps before which the learning rate is 0 and does not adapt.
 
         Raises:
             ValueError: the numbers do not divide each other.
@@ -76,7 +78,7 @@ class Learner:
         self.weights, self.optimizer, self.learning_rate = dict(weights), optimizer, learning_rate
         self.held_weights, self.segment_length = dict(held_weights or {}), segment_length
         self._num_minibatches = self._num_segments // minibatch_size
-        self._num_epochs = num_epochs
+        self._num_epochs, self._first_step = num_epochs, first_step
         self._groups = num_groups(num_envs, minibatch_size)
 
     def learn(
@@ -107,6 +109,7 @@ class Learner:
             minibatches.
         """
         scheduled = {name: weight(env_steps) for name, weight in self.weights.items()}
+        learns = env_steps >= self._first_step
 
         def objective(params: Any, segment: Segment, key: jax.Array, weights: Mapping[str, Any]):
             means = reduced(loss_fn(params, segment, key), segment, weights)
@@ -119,9 +122,10 @@ class Learner:
             weights = scheduled | held
             differentiated = jax.value_and_grad(objective, has_aux=True)
             (_, means), grads = differentiated(params, segment, key, weights)
-            rate = self.learning_rate.adapted(rate, means)
+            rate = jnp.where(learns, self.learning_rate.adapted(rate, means), rate)
             held = {name: self.held_weights[name].adapted(x, means) for name, x in held.items()}
-            stepped = (*self.optimizer.step(params, opt_state, grads, rate), rate, held)
+            step = jnp.where(learns, rate, 0.0)
+            stepped = (*self.optimizer.step(params, opt_state, grads, step), rate, held)
             learnt, grad_norm, skipped = if_finite(grads, stepped, learnt)
             return learnt, LearningStatistics(means, weights, grad_norm, skipped, rate)
 

@@ -137,6 +137,7 @@ class Ppo(Trainer):
             segment_length=config.unroll_length,
             minibatch_size=config.num_envs // config.num_minibatches,
             num_epochs=config.num_epochs,
+            first_step=config.value_only_steps or 0,
         )
         super().__init__(env, data, learner, config.steps_per_update, mesh)
 

@@ -44,6 +44,8 @@ from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
 
+# Environment steps in which a fresh value network learns to judge a policy that is not.
+VALUE_ONLY_STEPS = 200_000
 # A checkpoint that no evaluation has judged since the one before is never among the best.
 NOT_EVALUATED = -1.0
 
@@ -75,6 +77,9 @@ class TeacherTraining:
         if config.init_from is not None:
             shapes = jax.eval_shape(self.model.init, jax.random.PRNGKey(0))
             self.start = read_start(config.init_from, self.model.policy_config, shapes.value)
+            if self.start.value is None and ppo.value_only_steps is None:
+                steps = min(VALUE_ONLY_STEPS, ppo.num_steps // 10)
+                ppo = replace(ppo, value_only_steps=steps)
         clips = experiment.clips_of("train")
         guide = None
         if config.has_guidance:
@@ -258,7 +263,10 @@ class TeacherTraining:
             return []
         found = list(self.start.teacher.warnings)
         if self.start.value is None:
-            found.append("init_from holds no value network of these sizes; it is learnt anew")
+            found.append(
+                "init_from holds no value network of these sizes; it is learnt anew, in the first "
+                f"{self.trainer.config.value_only_steps:,} steps alone (ppo.value_only_steps)"
+            )
         if self.config.has_guidance and not self.config.ppo.guided_actuators:
             found.append(
                 "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
