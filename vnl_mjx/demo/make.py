@@ -1,4 +1,4 @@
-"""Makes the bundled teacher and clips anew from those of before: every step is a command of `vnl-mjx`, printed.
+"""Makes the bundled teacher and clips anew from those of before, by commands of `vnl-mjx` that it prints.
 
     python -m vnl_mjx.demo.make [--work runs/demo] [--first-steps N] [--final-steps N]
 
