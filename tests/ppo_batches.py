@@ -97,15 +97,10 @@ quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level":
 
 
 def loss_and_grads(
-    params,
-    segment,
-    weights=WEIGHTS,
-    config=CONFIG,
-    model: Any = TABLE,
-    guided: tuple[int, ...] = (),
+    params, segment, weights=WEIGHTS, config=CONFIG, model: Any = TABLE
 ) -> tuple[dict[str, Any], Any]:
     """Means of the loss of observations that are not normalised, and the gradient of its total."""
-    return _compiled(config_key(config), model, guided)(params, segment, weights)
+    return _compiled(config_key(config), model)(params, segment, weights)
 
 
 _CONFIGS: dict[str, PpoSection] = {}
@@ -118,13 +113,13 @@ def config_key(config: PpoSection) -> str:
 
 
 @cache
-def _compiled(key: str, model: Any, guided: tuple[int, ...]) -> Any:
-    config, actuators = _CONFIGS[key], np.array(guided) if guided else None
+def _compiled(key: str, model: Any) -> Any:
+    config = _CONFIGS[key]
 
     @quick_jit
     def run(params, segment, weights):
         def total(params):
-            terms = ppo_loss(params, model, segment, lambda obs: obs, KEY, config, guided=actuators)
+            terms = ppo_loss(params, model, segment, lambda obs: obs, KEY, config)
             known = {name: weight for name, weight in weights.items() if name in terms}
             means = reduced(terms, segment.contained(), known)
             return means["total"], means

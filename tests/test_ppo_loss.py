@@ -236,18 +236,6 @@ def test_guidance_is_the_distance_of_the_mode():
     np.testing.assert_allclose(found["total"] - without, 2 * expected, rtol=1e-4)
 
 
-def test_guidance_of_some_actuators_moves_no_other():
-    params, segment = random_batch()
-    steps = segment.steps.replace(guide=np.full((TIME, ENVS, 1), 0.25, np.float32))
-    weights = dict.fromkeys(WEIGHTS, 0.0) | {"guidance": 2.0}
-    guided = segment.replace(steps=steps)
-    found, grads = loss_and_grads(params, guided, weights, guided=(1,))
-    mode = np.tanh(float64(params["logits"])[..., 1])
-    np.testing.assert_allclose(found["guidance"], ((mode - 0.25) ** 2).mean(), rtol=1e-5)
-    moved = np.abs(grads["logits"]).max(axis=(0, 1)) > 0
-    np.testing.assert_array_equal(np.flatnonzero(moved), [1])
-
-
 def test_the_width_is_pulled_to_its_target_in_the_logarithm():
     params, segment = random_batch()
     config = replace(CONFIG, action_std_target=0.2)

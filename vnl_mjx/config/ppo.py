@@ -52,7 +52,6 @@ class PpoSection:
         latent_kl: weight of KL(posterior, N(0, I)), summed over latent dimensions.
         latent_ar1_kl: weight of the KL to track-mjx's autoregressive prior, summed likewise.
         guidance: weight of the mean squared distance of the policy's mode to the task's guide.
-        guided_actuators: names of those that the guide speaks for, `*` for any letters; none: all.
         loss_terms: further terms of the loss, by name.
         max_grad_norm: each network's gradient is clipped to this norm.
         seed: of parameters, environments and minibatches.
@@ -84,7 +83,6 @@ class PpoSection:
     guidance: ScheduleSection = field(
         default_factory=lambda: ScheduleSection(0.0, start=5.0, end_step=500_000)
     )
-    guided_actuators: tuple[str, ...] = ()
     loss_terms: dict[str, LossTermSection] = field(default_factory=dict)
     max_grad_norm: float = number(1.0, gt=0)
     seed: int = number(0, ge=0, lt=2**32)

@@ -1,12 +1,12 @@
 """PPO with the intention network: a rollout, then epochs of minibatches over it."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -32,19 +32,8 @@ from vnl_mjx.training.trainer import Trainer, TrainState
 
 TRACK_MJX_STEPS_PER_COUNT = 1000  # it counts thousands of environment steps
 
-
-class Guide(Protocol):
-    """An action to learn from at first.
-
-    Attributes:
-        actuators: int [guided], those that it speaks for.
-    """
-
-    actuators: np.ndarray
-
-    def __call__(self, state: Any, data: Any, /) -> jax.Array:
-        """Returns the action [num_envs, guided], of the environments' state and the task's data."""
-        ...
+# Of the state of the environments and the task's data: an action [num_envs, action_size] to learn from.
+Guide = Callable[[Any, Any], jax.Array]
 
 
 @flax.struct.dataclass
@@ -179,9 +168,8 @@ class Ppo(Trainer):
         """See `Trainer`."""
         clip = self.model.policy_config.observation_clip
         scaled = partial(normalize, extra, clip=clip)
-        guided = None if self._guide is None else self._guide.actuators
         return lambda params, segment, key: ppo_loss(
-            params, self.model, segment, scaled, key, self.config, self._terms, guided
+            params, self.model, segment, scaled, key, self.config, self._terms
         )
 
     def learnt(self, extra: Any, visited: Segment) -> Any:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vnl_mjx import gaussians
 from vnl_mjx.config.ppo import PpoSection
@@ -38,7 +37,7 @@ class ActedSteps:
         reward: float.
         terminated: bool, the step failed.
         truncated: bool, the episode ended without a failure.
-        guide: [.., guided] what the task's guide would have done; None without one.
+        guide: [.., action] what the task's guide would have done; None without one.
     """
 
     observation: jax.Array
@@ -60,7 +59,6 @@ def ppo_loss(
     key: jax.Array,
     config: PpoSection,
     extra_terms: Mapping[str, LossTerm] | None = None,
-    guided: np.ndarray | None = None,
 ) -> dict[str, jax.Array]:
     """Returns the terms of the objective and what tells how they came about.
 
@@ -79,7 +77,6 @@ def ppo_loss(
         key: draws the sample that the entropy is estimated with.
         config: the constant settings.
         extra_terms: further terms, of the `IntentionOutput` and the segment.
-        guided: int [guided], the actuators that `ActedSteps.guide` speaks for; None: all.
     """
     segment = segment.contained()
     steps: ActedSteps = segment.steps
@@ -121,8 +118,7 @@ def ppo_loss(
         **{name: term(output, segment) for name, term in (extra_terms or {}).items()},
     }
     if steps.guide is not None:
-        mode = distribution.mode(output.logits)
-        distance = (mode if guided is None else mode[..., guided]) - steps.guide
+        distance = distribution.mode(output.logits) - steps.guide
         terms["guidance"] = jnp.mean(jnp.square(distance), axis=-1)
     variance = mean(jnp.square(returns - mean(returns)))
     return terms | {

@@ -81,9 +81,7 @@ class TeacherTraining:
                 steps = min(VALUE_ONLY_STEPS, ppo.num_steps // 10)
                 ppo = replace(ppo, value_only_steps=steps)
         clips = experiment.clips_of("train")
-        guide = None
-        if config.has_guidance:
-            guide = PoseGuide(experiment.env.task, ppo.guided_actuators)
+        guide = PoseGuide(experiment.env.task) if config.has_guidance else None
         self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         self.metadata = run_metadata(
@@ -267,7 +265,7 @@ class TeacherTraining:
                 "init_from holds no value network of these sizes; it is learnt anew, in the first "
                 f"{self.trainer.config.value_only_steps:,} steps alone (ppo.value_only_steps)"
             )
-        if self.config.has_guidance and not self.config.ppo.guided_actuators:
+        if self.config.has_guidance:
             found.append(
                 "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
                 "give ppo.guidance=0 to go on from what it can do"
