@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from vnl_mjx.clips.columns import finite_difference_qvel
-from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.container import FEATURES, ClipInfo
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT
+from vnl_mjx.commands.data.rollout_clips import SimulatedClip, write_simulated
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 
@@ -210,6 +211,16 @@ def test_several_files_keep_their_names_apart(toy_walker, tmp_path):
     assert [r["name"] for r in recorded] == ["a.npz", "b.npz"]
     assert all(len(r["sha256"]) == 64 for r in recorded)
     assert str(tmp_path) not in json.dumps(file.metadata)
+
+
+def test_clips_of_clips_keep_their_behaviour_and_how_each_was_made(toy_walker, tmp_path):
+    poses = motion(toy_walker, 60)
+    info = ClipInfo(label="walk", made_by="gait"), ClipInfo(label="rear")
+    made = [SimulatedClip(f"clip_{i}", poses, one) for i, one in enumerate(info)]
+    write_simulated(tmp_path / "first.h5", toy_walker, RATE_HZ, made, {}, compact=True)
+    run(toy_walker, [tmp_path / "first.h5"], tmp_path / "second.h5")
+    found = read_clips(tmp_path / "second.h5", toy_walker).info
+    assert [(i.label, i.made_by) for i in found] == [("walk", "gait"), ("rear", "")]
 
 
 def test_files_of_one_name_are_told_apart(toy_walker, tmp_path):

@@ -31,7 +31,8 @@ class ConditionedTake:
 
     Attributes:
         name: as the recording has it.
-        made_by: how the motion was made; None where an animal was recorded.
+        label: behaviour, where known.
+        made_by: how the motion was made; empty where an animal was recorded.
         first: row of the recording that its first frame is.
         num_in: frames as recorded.
         rate_in: frames per second as recorded.
@@ -45,20 +46,27 @@ class ConditionedTake:
     def __init__(
         self,
         recording: Recording,
-        name: str,
+        take: int,
         rows: slice,
+        prefix: str,
         order: np.ndarray | None,
         rate_in: float,
         options: PreprocessConfig,
         layout: Layout,
     ):
-        """Reads and conditions `rows` of the recording; UserError where quaternions are not unit.
+        """Reads and conditions `rows` of the recording, its `take`; UserError where quaternions are not unit.
 
-        `order` are the columns of the file's joints in the walker's order, None where they are in it.
+        `prefix` goes before the take's name; `order` are the columns of the file's joints in the walker's
+        order, None where they are in it.
         """
         self._recording, self._options, self._layout = recording, options, layout
-        self.made_by = recording.made_by
-        self.name, self.first, self.num_in = name, rows.start, rows.stop - rows.start
+        self.name = prefix + recording.take_names[take]
+        self.first, self.num_in = rows.start, rows.stop - rows.start
+        if recording.info:
+            self.label, self.made_by = recording.info[take].label, recording.info[take].made_by
+        else:
+            self.made_by = recording.made_by or ""
+            self.label = self.name if self.made_by else ""
         self.rate_in = rate_in
         self.rate_out = options.resampling_config.rate_hz or rate_in
         qpos = np.array(recording.qpos[rows], np.float64)

@@ -119,8 +119,8 @@ class Preprocessor:
         prefix = f"{Path(recording.path).stem}_" if len(self.report.recordings) > 1 else ""
         layout, rate = self.walker.layout, own.rate_hz
         takes = [
-            ConditionedTake(recording, prefix + take, rows, order, rate, self.options, layout)
-            for take, rows in zip(recording.take_names, recording.take_rows, strict=True)
+            ConditionedTake(recording, take, rows, prefix, order, rate, self.options, layout)
+            for take, rows in enumerate(recording.take_rows)
         ]
         if normalised := sum(take.num_normalised for take in takes):
             notes.append(f"{normalised} quaternions normalised")
@@ -258,8 +258,8 @@ class Preprocessor:
         info = ClipInfo(
             source=own.name,
             start_s=piece.start_s,
-            label=take.name if take.made_by else "",
-            made_by=take.made_by or "",
+            label=take.label,
+            made_by=take.made_by,
         )
         measures = quality.numbers()
         writer.append(features, ClipRow(name, piece.frames, info, measures))
