@@ -142,8 +142,8 @@ def test_truncated_files(capsys, toy_run, tmp_path):
     "change, expected",
     [
         (
-            "training_config.learning_rate=0.5",
-            "training_config.learning_rate.value was 0.001, now 0.5",
+            "training_config.learning_rate.value=0.5",
+            "training_config.learning_rate.value was 1e-05, now 0.5",
         ),
         ("vae_config.latent_dim=4", "vae_config.latent_dim was 3, now 4"),
         ("training_config.seed=1", "training_config.seed was 0, now 1"),

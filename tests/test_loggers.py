@@ -154,7 +154,7 @@ def test_wandb_gets_the_configured_run_and_no_keyboard(tmp_path, monkeypatch):
         "online",
     )
     assert first["id"] == second["id"]
-    assert first["config"]["training_config"]["num_envs"] == 1024
+    assert first["config"]["training_config"]["num_envs"] == 128
     assert seen["rows"] == [(20, {"x": 1.0})] * 2
     assert seen["finished"] and not seen["terminal"]
     assert sys.stdin is stdin

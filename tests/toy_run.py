@@ -66,6 +66,9 @@ def write_toy_run(folder: Path, walker_config: WalkerConfig) -> list[str]:
     return [
         f"teacher_config.checkpoint_path={folder / 'teacher'}",
         f"teacher_config.reference_data_path={folder / 'clips.h5'}",
+        "vae_config.latent_dim=3",
+        "vae_config.encoder_hidden_sizes=[16]",
+        "vae_config.decoder_hidden_sizes=[16]",
         "vae_config.start=fresh",
         "vae_config.prior_hidden_sizes=[8]",
         "training_config.num_envs=8",

@@ -28,7 +28,12 @@ from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.walkers.walker import Walker
 
 TRAINING = TrainingSection(
-    num_envs=16, unroll_length=8, batch_size=32, num_epochs=2, num_steps=1280
+    num_envs=16,
+    unroll_length=8,
+    batch_size=32,
+    num_epochs=2,
+    num_steps=1280,
+    learning_rate=ScheduleSection(1e-3),
 )
 
 

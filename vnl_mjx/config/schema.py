@@ -134,13 +134,15 @@ class TrainingSection:
         seed: of the split, the initial parameters, the environments and the minibatches.
     """
 
-    num_envs: int = number(1024, ge=1)
+    num_envs: int = number(128, ge=1)
     unroll_length: int = number(20, ge=1)
-    num_steps: int = number(700_000, ge=1)
-    batch_size: int = number(1024, ge=1)
-    num_epochs: int = number(4, ge=1)
+    num_steps: int = number(51_200, ge=1)
+    batch_size: int = number(256, ge=1)
+    num_epochs: int = number(8, ge=1)
     segment_length: int = number(1, ge=1)
-    learning_rate: ScheduleSection = field(default_factory=lambda: ScheduleSection(1e-3))
+    learning_rate: ScheduleSection = field(
+        default_factory=lambda: ScheduleSection(1e-5, 1e-3, start_step=0.6, end_step=1)
+    )
     max_grad_norm: float = number(10.0, gt=0)
     averaging: float = number(0.0, ge=0, lt=1)
     action_weight: float = number(1.0, ge=0)
