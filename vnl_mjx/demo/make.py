@@ -2,10 +2,9 @@
 
     python -m vnl_mjx.demo.make [--work runs/demo] [--first-steps N] [--final-steps N]
 
-The clips of before are given another tail and jaw, and made motion is added for which controls were found
-that follow it (`vnl-mjx plan`). The teacher of before, whose tail and jaw are held at first, learns to follow
-them; what it then does are the new clips, on which it learns on, with pushes. Steps whose output is there are
-passed over, so that a stopped run goes on.
+The clips of before are given another tail and jaw, and made motion is added. The teacher of before, whose
+tail and jaw are held at first, learns to follow them; what it then does are the new clips, on which it learns
+on, with pushes. Steps whose output is there are passed over, so that a stopped run goes on.
 """
 
 import argparse
@@ -104,18 +103,15 @@ def main() -> None:
 
 
 def make_motion(before: Path, work: Path) -> Path:
-    """The clips of before and planned motion in one file."""
+    """The clips of before and made motion in one file."""
     carried, gait, neutral = work / "carried.h5", work / "gait.h5", work / "neutral.h5"
-    added, made, planned = work / "added.h5", work / "made.h5", work / "planned.h5"
-    clips = work / "clips.h5"
+    added, clips = work / "added.h5", work / "clips.h5"
     once(carried, "preprocess", before, carried, *UNMARKED)
     once(gait, "gait", gait, "--suite", "--seconds", "5.5")
     once(added, "clips", "select", gait, added, "--clips", numbers(gait, ADDED))
     if not neutral.exists():
         run("preprocess", *from_neutral(gait, work), neutral)
-    once(made, "clips", "merge", added, neutral, made)
-    once(planned, "plan", made, planned, "--compact")
-    once(clips, "clips", "merge", carried, planned, clips)
+    once(clips, "clips", "merge", carried, added, neutral, clips)
     return clips
 
 
