@@ -33,6 +33,12 @@ BACKENDS = ("warp", "mjx", "mujoco")
 WIDTHS, MIDDLE = (512, 1024, 2048, 4096, 8192, 16384), 4096
 LIMITS_S = {"distillation": 420.0, "ppo": 420.0, "operations": 240.0, "target": 300.0}
 TARGET = 0.95  # of the teacher's reward
+# A student that begins as its teacher is there at once.
+FRESH = (
+    "vae_config.start=fresh",
+    "training_config.learning_rate=1e-3",
+    "training_config.num_steps=700000",
+)
 DONE, FAILED, TOO_LONG, NO_BUDGET = "done", "failed", "took too long", "cut by the budget"
 LEAST_S = 20.0  # with less left nothing but imports would be done
 FOR_ALL = ("physics_config.", "device=", "matmul_precision=")
@@ -71,6 +77,7 @@ def command(job: Job, out: Path, overrides: list[str]) -> list[str]:
     """The command line of a job; it writes what it found to OUT/found.json, or a run to OUT/run."""
     given = [*overrides, f"physics_config.backend={job.backend}"]
     if job.kind == "target":
+        given = [*FRESH, *given]
         given += Distillation(given).with_envs(job.num_envs)
         run = [f"run_dir={out / 'run' / job.backend}", "eval_config.interval_steps=1"]
         run += ["logging_config.interval_steps=1", "checkpoint_config.interval_steps=0"]
