@@ -159,6 +159,7 @@ def toy(tmp_path_factory, toy_config) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("toy")
     every_update = [
         f"checkpoint_config.interval_steps={STEPS_PER_UPDATE}",
+        "training_config.learning_rate=1e-3",  # the same however long the run is to be
         f"logging_config.interval_steps={STEPS_PER_UPDATE}",
         "checkpoint_config.keep_last=100",
         "eval_config.num_episodes=1",
