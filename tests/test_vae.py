@@ -17,6 +17,7 @@ CONFIG = VaeConfig(
     reference_size=11,
     proprioception_size=7,
     action_size=3,
+    activation="silu",
     latent_dim=5,
     encoder_hidden_sizes=(32, 16),
     decoder_hidden_sizes=(32,),

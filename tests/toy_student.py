@@ -24,6 +24,7 @@ def untrained_student(task: ImitationTask, seed: int = 0) -> ToyStudent:
         reference_size=task.layout.reference_size,
         proprioception_size=task.layout.proprioception_size,
         action_size=task.action_size,
+        activation="silu",
         latent_dim=3,
         encoder_hidden_sizes=(16,),
         decoder_hidden_sizes=(16,),

@@ -64,6 +64,7 @@ def toy_distillation(
             reference_size=layout.reference_size,
             proprioception_size=layout.proprioception_size,
             action_size=task.action_size,
+            activation="silu",
             latent_dim=4,
             encoder_hidden_sizes=(32,),
             decoder_hidden_sizes=(32,),

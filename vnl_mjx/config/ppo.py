@@ -36,9 +36,9 @@ class PpoSection:
         learning_rate: Adam's step size for the policy; the first one, where it adapts.
         adaptive_rate: how it adapts.
         value_learning_rate: Adam's step size for the value network.
-        value_only_steps: environment steps at first, in which the value network alone learns; null: 0, or
-            where `init_from` holds no value network, so that a good policy does not follow advantages of
-            one that knows nothing, 200,000 (of a short run: a tenth).
+        value_only_steps: environment steps at the start in which only the value network learns. null: 0; but
+            200,000, or a tenth of a shorter run, where `init_from` holds no value network, since the
+            advantages of an untrained one would spoil the policy.
         discount: of the return, per control step.
         gae_lambda: of the advantage estimate.
         clip_epsilon: how far the probability ratio counts.

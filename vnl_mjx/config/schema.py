@@ -83,8 +83,8 @@ class VaeSection:
         network: "mlp"; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
             learnt, and the latent is the teacher's; or the path of networks of your own
             ("my_lab.networks:Gru").
-        start: "teacher", encoder and decoder begin as the teacher's, where all of their sizes are; or
-            "fresh".
+        start: "teacher": encoder and decoder begin with the teacher's weights if their sizes, activation and
+            latent are the teacher's, else with random ones; "fresh": with random ones.
     """
 
     latent_dim: int | None = number(None, ge=1)

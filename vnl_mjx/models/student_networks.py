@@ -1,7 +1,7 @@
 """The networks of a student: what reads the body, encoder, prior and decoder."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import flax.linen as nn
@@ -26,10 +26,11 @@ _TEACHERS = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "acti
 class VaeConfig(VaeSection):
     """Sizes of a student: what a user sets, and those of what it reads and does."""
 
-    latent_dim: int = 32
-    encoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
-    decoder_hidden_sizes: tuple[int, ...] = (512, 512, 256)
-    activation: Activation = "silu"
+    # known here, whatever the user left to the teacher
+    latent_dim: int = field()
+    encoder_hidden_sizes: tuple[int, ...] = field()
+    decoder_hidden_sizes: tuple[int, ...] = field()
+    activation: Activation = field()
     reference_size: int
     proprioception_size: int
     action_size: int

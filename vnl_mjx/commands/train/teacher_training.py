@@ -44,7 +44,7 @@ from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
 
-# Environment steps in which a fresh value network learns to judge a policy that is not.
+# Environment steps in which a fresh value network learns alone, beside a policy that is already trained.
 VALUE_ONLY_STEPS = 200_000
 # A checkpoint that no evaluation has judged since the one before is never among the best.
 NOT_EVALUATED = -1.0
