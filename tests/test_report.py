@@ -233,7 +233,6 @@ def test_tiles_hold_figures_against_targets(document):
     assert found["reward ratio, student / teacher"].value == "0.981"
     assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
     assert verdict_of["prior: up at 10 s, and motion beside the clips'"] == verdicts.MISSED
-    assert found["active dimensions, by KL"].value == "28 of 32"
     worse = example_document(6, offset=-0.1)
     assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
     nothing = example_document(6) | {"policies": {}, "differences": {}, "action": {}}
@@ -242,6 +241,15 @@ def test_tiles_hold_figures_against_targets(document):
     assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
     line = verdicts.verdict_line(verdicts.tiles(worse))
     assert "Good: " in line and "Not good: reward ratio, student / teacher (0.881); " in line
+
+
+def test_a_latent_that_no_prior_reaches_is_not_good(document):
+    judged = copy.deepcopy(document)
+    latent = judged["latent"] | {"kl": 15.0}
+    tile = verdicts.tiles(judged | {"latent": latent})[-2]
+    assert (tile.value, tile.verdict) == ("28 of 32, 15.0 nats", verdicts.MET)
+    for change in ({"kl": 180.0}, {"active_units": 3}):
+        assert verdicts.tiles(judged | {"latent": latent | change})[-2].verdict == verdicts.MISSED
 
 
 def test_behaviours_stand_apart_where_clips_have_labels(document):

@@ -1,10 +1,11 @@
 """Reference clips made by rolling a teacher out."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_run import CLIP_LENGTH, write_toy_run
+from toy_run import CLIP_LENGTH, toy_task, write_toy_run
 
 from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
@@ -12,10 +13,12 @@ from vnl_mjx.clips.container import FEATURES, ClipInfo
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips, write_clips
 from vnl_mjx.commands.data import rollout_clips
-from vnl_mjx.commands.data.rollout_clips import cut_rollout
+from vnl_mjx.commands.data.rollout_clips import SimulatedClip, best_followed, cut_rollout
+from vnl_mjx.commands.stored import load_stored_teacher
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import Episodes, Rollout, Steps
+from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 from vnl_mjx.walkers.walker import build_walker
 
@@ -171,6 +174,38 @@ def test_a_teacher_that_fails_everywhere_writes_nothing(toy_run, toy_walker, tmp
     assert cli.main(["rollout", *arguments]) == 2
     assert "no clip is left (clip_0: failed after" in capsys.readouterr().err
     assert not (tmp_path / "own.h5").exists()
+
+
+def test_of_several_attempts_the_best_followed_is_kept(toy_run, toy_walker):
+    experiment = load_stored_teacher(toy_run / "teacher", toy_run / "clips.h5", None)
+    task, policy = experiment.env.task, TeacherPolicy(experiment.teacher.policy)
+    still = np.tile(np.float32(toy_walker.model.qpos0), (20, 1))
+    leaping = still.copy()
+    leaping[5:, 0] += 1.0
+    motions = (("a", leaping), ("b", still), ("a", still), ("c", leaping))
+    given = [SimulatedClip(name, qpos, ClipInfo()) for name, qpos in motions]
+    kept, left_out = best_followed(given, policy, task, 50.0, seed=0)
+    assert [id(clip) for clip in kept] == [id(given[2]), id(given[1])]
+    assert left_out == {"c": "what the teacher did cannot be repeated"}
+
+
+def test_attempts_differ_and_make_each_clip_once(toy_run, toy_walker, tmp_path):
+    once, thrice = tmp_path / "once.h5", tmp_path / "thrice.h5"
+    assert roll_out(toy_run, once, "--compact") == 0
+    assert roll_out(toy_run, thrice, "--compact", "--attempts", "3") == 0
+    one, three = (read_clips(path, toy_walker) for path in (once, thrice))
+    assert one.names == three.names and one.sha256 != three.sha256
+
+
+def test_drift_is_refused_where_the_task_has_other_terminations(
+    toy_config, tmp_path, monkeypatch, capsys
+):
+    task = toy_task(toy_config)
+    other = replace(task, termination=replace(task.termination, family="mimic"))
+    monkeypatch.setattr("toy_run.toy_task", lambda _: other)
+    write_toy_run(tmp_path, toy_config)
+    assert roll_out(tmp_path, tmp_path / "own.h5", "--drift", "0.3") == 2
+    assert "expected a teacher whose termination family is track_mjx" in capsys.readouterr().err
 
 
 @pytest.mark.slow

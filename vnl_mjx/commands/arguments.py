@@ -123,6 +123,10 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
     _add_teacher(parser)
     drift = "how far the root may be from what it follows (default: as the teacher's task says)"
     add("--drift", type=_positive, metavar="M", help=drift)
+    attempts = (
+        "times that each clip is played; the teacher's best followed motion is kept (default: 1)"
+    )
+    add("--attempts", type=_count, default=1, metavar="N", help=attempts)
     _add_simulated(parser)
 
 

@@ -113,6 +113,7 @@ allows and that the teacher itself can repeat. Clips on which it fails are left 
 examples:
   vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
   vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --seconds 5 --compact
+  vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --drift 0.3 --attempts 4
 """,
     "plan": """\
 Make reference clips that physics allows by searching for controls that follow given ones: many

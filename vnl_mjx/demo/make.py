@@ -1,10 +1,11 @@
 """Makes the bundled teacher and clips anew from those of before, by commands of `vnl-mjx` that it prints.
 
-    python -m vnl_mjx.demo.make [--work runs/demo] [--first-steps N] [--final-steps N]
+    python -m vnl_mjx.demo.make [--work runs/demo] [--steps N,N,...]
 
 The clips of before are given another tail and jaw, and made motion is added. The teacher of before, whose
-tail and jaw are held at first, learns to follow them; what it then does are the new clips, on which it learns
-on, with pushes. Steps whose output is there are passed over, so that a stopped run goes on.
+tail and jaw are held at first, learns to follow them. What it then does, where it can do it again, are the
+clips of the next stage; the last stage adds pushes. Steps whose output is there are passed over, so that a
+stopped run goes on.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from vnl_mjx.gait.parameters import smooth_step
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import build_walker
 
-FIRST_STEPS, FINAL_STEPS = 3_000_000, 4_000_000
+STEPS = (3_000_000, 3_000_000, 6_000_000)
 
 # No marker reaches them: without this the tail hangs through the floor and the mouth is open. A simulated
 # body goes a little beyond its joints' limits; those clips are kept.
@@ -40,12 +41,9 @@ UNMARKED = (
     "quality_config.joint_limit_rad=null",
     "quality_config.joint_limit_share=null",
 )
-# Made motion that the clips of before lack: turns of five seconds, and ways to go but forwards.
-ADDED = (
-    *(f"turn_{side}_{width}" for width in ("wide", "tight") for side in ("left", "right")),
-    *("trot_turn_left", "trot_turn_right", "turn_on_the_spot_right", "wander"),
-    *("walk_backwards", "sidestep_left", "sidestep_right"),
-)
+# Made motion that the clips of before lack: turns of five seconds, and steps to the side.
+ADDED = ("turn_on_the_spot_right", "sidestep_left", "sidestep_right")
+BENDS = {"bend_left": "0.5", "bend_right": "-0.5"}  # rad/s, at 0.13 m/s
 # Made motion that begins in the neutral pose, from which a student's prior is judged.
 FROM_NEUTRAL = ("stand", "stand_again", "start_walk", "start_stop")
 NEUTRAL_S, BLEND_S = 0.4, 0.8  # seconds in it, and from it into the motion
@@ -75,6 +73,7 @@ FINE_TUNING = (
     "ppo.action_std_target=0.06",
     "sampling.failure_weighting=0.1",
 )
+REPEATED = ("--drift", "0.3", "--attempts", "4", "--compact")
 PUSHES = ("sampling.push_interval_s=1", "sampling.push_speed=0.1")
 # Controls that carry tail and jaw, the means of what `vnl-mjx plan` found. PPO would need a million steps to
 # get there: an update moves the policy by a fraction of its exploration's width.
@@ -87,19 +86,21 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, default=DEMO_TEACHER, help="of before")
     parser.add_argument("--clips", type=Path, default=DEMO_CLIPS, help="of before")
     parser.add_argument("--work", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--first-steps", type=int, default=FIRST_STEPS)
-    parser.add_argument("--final-steps", type=int, default=FINAL_STEPS)
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)), help="of each stage")
     args = parser.parse_args()
     work = args.work
     work.mkdir(parents=True, exist_ok=True)
-    clips, own, held = make_motion(args.clips, work), work / "own.h5", work / "held"
-    if not held.exists():
-        hold(args.teacher, held)
-    train(work / "first", clips, args.first_steps, held)
-    first = work / "first" / "teacher"
-    once(own, "rollout", first, own, "--clips", clips, "--drift", "0.15", "--compact")
-    train(work / "final", own, args.final_steps, first, *PUSHES)
-    bundle(work / "final" / "teacher", own)
+    clips, teacher = make_motion(args.clips, work), work / "held"
+    if not teacher.exists():
+        hold(args.teacher, teacher)
+    *stages, last = (int(steps) for steps in args.steps.split(","))
+    for stage, steps in enumerate(stages, 1):
+        train(work / f"stage_{stage}", clips, steps, teacher)
+        teacher, own = work / f"stage_{stage}" / "teacher", work / f"own_{stage}.h5"
+        once(own, "rollout", teacher, own, "--clips", clips, *REPEATED)
+        clips = own
+    train(work / "final", clips, last, teacher, *PUSHES)
+    bundle(work / "final" / "teacher", clips)
 
 
 def make_motion(before: Path, work: Path) -> Path:
@@ -111,7 +112,10 @@ def make_motion(before: Path, work: Path) -> Path:
     once(added, "clips", "select", gait, added, "--clips", numbers(gait, ADDED))
     if not neutral.exists():
         run("preprocess", *from_neutral(gait, work), neutral)
-    once(clips, "clips", "merge", carried, added, neutral, clips)
+    bends = [work / f"{name}.h5" for name in BENDS]
+    for bend, turn in zip(bends, BENDS.values(), strict=True):
+        once(bend, "gait", bend, "--seconds", "5.5", "--speed", "0.13", f"--turn={turn}")
+    once(clips, "clips", "merge", carried, added, *bends, neutral, clips)
     return clips
 
 
