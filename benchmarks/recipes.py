@@ -4,8 +4,8 @@
 
 `recipes.yaml` lists the recipes: settings of `vnl-mjx distill`. Each run is a `distill` and an `eval` in
 processes of their own, so that its seconds contain imports and compiling; a run that is there already is
-not made again. A seed draws the networks, the starts and which clips are held out. Prints a table (mean and
-worst seed) and draws `recipes.png` in the folder of the runs.
+not made again. A seed draws the networks and the starts; the bundled clips say which of them are held out.
+Prints a table (mean and worst seed) and draws `recipes.png` in the folder of the runs.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The bundled teacher and clips: they load, are small, and do what their model card says."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -113,9 +114,10 @@ def test_bundling_keeps_the_policy_and_leaves_the_training_state(
     statistics = {name: np.full(size, 2.0, np.float32) for name in ("mean", "std")}
     statistics |= {"count": np.float32(5), "summed_variance": np.ones(size, np.float32)}
     train_state = {"normalizer_params": statistics, "bulk": np.zeros(100_000, np.float32)}
-    save_track_mjx(
-        tmp_path / "run", 7, teacher.policy.params, statistics, teacher.raw_config, train_state
-    )
+    config = copy.deepcopy(teacher.raw_config)  # with a term that only training needed
+    config["vnl_mjx"]["task"]["reward"]["terms"] = {"below_floor": {"weight": -1.0}}
+    save_track_mjx(tmp_path / "run", 7, teacher.policy.params, statistics, config, train_state)
+    assert load_teacher(tmp_path / "run").task != teacher.task
     make.bundle(tmp_path / "run", DEMO_CLIPS)
     bundled = load_teacher(tmp_path / "bundled")
     assert bundled.step == 7 and bundled.task == teacher.task

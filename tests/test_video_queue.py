@@ -23,10 +23,13 @@ def motions(walker, seconds=0.1) -> SideBySide:
 
 @pytest.mark.render
 @pytest.mark.slow
-def test_what_can_be_drawn_is_and_what_cannot_is_said(backend, toy_config, toy_walker, tmp_path):
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_what_can_be_drawn_is_and_what_cannot_is_said(
+    backend, toy_config, toy_walker, tmp_path, num_processes
+):
     shown, steps = motions(toy_walker), []
     bad = replace(shown, panes=(Pane("bad", walking(toy_walker, 3)[:, :5]),))
-    with VideoQueue(toy_config) as queue:
+    with VideoQueue(toy_config, num_processes) as queue:
         queue.add("first", shown, tmp_path / "1.mp4")
         queue.add("wrong", bad, tmp_path / "2.mp4")
         queue.add("nowhere", shown, tmp_path / "no" / "3.mp4")

@@ -41,7 +41,8 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
     """The demonstration, in order."""
     teacher, run = _shown(DEMO_TEACHER), str(run_dir)
     film = str(run_dir / "teacher.mp4")
-    video = ("view", teacher, "--clip", "walk_fast", "--seconds", "2", "--output", film)
+    look = ("--seconds", "2", "--size", "480x240", "--output", film)
+    video = ("view", teacher, "--clip", "walk_fast", *look)
     distil = ("distill", f"run_dir={run}", "eval_config.num_episodes=6")
     if quick:
         distil += (f"training_config.num_steps={QUICK_STEPS}",)

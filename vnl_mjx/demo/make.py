@@ -9,6 +9,7 @@ stopped run goes on.
 """
 
 import argparse
+import copy
 import json
 import shlex
 import shutil
@@ -65,13 +66,16 @@ TASK = (
     # as Hydra writes a mapping
     "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),
 )
-# A teacher that can walk: narrow exploration from the start, and no guide.
+# A teacher that can walk: narrow exploration from the start, no guide, and small steps, of which few are
+# noise.
 FINE_TUNING = (
     "ppo.num_envs=256",
     "ppo.guidance=0",
     "ppo.action_std=1",
     "ppo.action_std_target=0.06",
-    "sampling.failure_weighting=0.1",
+    "ppo.adaptive_rate.target_kl=0.05",
+    "ppo.gae_lambda=0.9",
+    "sampling.failure_weighting=0.15",
 )
 REPEATED = ("--drift", "0.3", "--attempts", "4", "--compact")
 PUSHES = ("sampling.push_interval_s=1", "sampling.push_speed=0.1")
@@ -164,18 +168,22 @@ def hold(teacher: Path, output: Path) -> None:
         column = model.actuator(name).id
         layer["kernel"][:, column] = 0.0
         layer["bias"][column] = np.arctanh(control)
-    save_policy(teacher, output, params)
+    save_policy(teacher, output, params, loaded.raw_config)
 
 
 def bundle(teacher: Path, clips: Path) -> None:
     """Replaces what is bundled: the policy without what only training needs, and its clips."""
     shutil.rmtree(DEMO_TEACHER, ignore_errors=True)
-    save_policy(teacher, DEMO_TEACHER, load_teacher(teacher).policy.params)
+    loaded = load_teacher(teacher)
+    config = copy.deepcopy(loaded.raw_config)
+    config["vnl_mjx"]["task"]["reward"]["terms"] = {}
+    config["data_path"] = DEMO_CLIPS.name
+    save_policy(teacher, DEMO_TEACHER, loaded.policy.params, config)
     shutil.copyfile(clips, DEMO_CLIPS)
 
 
-def save_policy(teacher: Path, output: Path, params: Any) -> None:
-    """Writes `params` as a checkpoint with all else of `teacher`, but for its state of training."""
+def save_policy(teacher: Path, output: Path, params: Any, config: dict[str, Any]) -> None:
+    """Writes a checkpoint with the step and the statistics of `teacher`, without its state of training."""
     folder, step = find_step(teacher)
     stored = read_arrays(folder / "policy")["0"]
     save_track_mjx(
@@ -183,7 +191,7 @@ def save_policy(teacher: Path, output: Path, params: Any) -> None:
         step,
         params,
         {name: stored[name] for name in NORMALIZER_KEYS},
-        load_teacher(teacher).raw_config,
+        config,
         train_state={"env_steps": np.int32(step // 1000)},
     )
 

@@ -46,8 +46,8 @@ def run(config: EvaluationConfig) -> int:
     make_writable(folder, "output_dir")  # now, and not after minutes of work
     _introduce(evaluation, console)
     draws = config.video_config.num_clips > 0
-    # starts looking for a way to draw at once
-    queued = VideoQueue(evaluation.walker.config) if draws else contextlib.nullcontext()
+    # starts looking for a way to draw at once; in software one process keeps one core busy
+    queued = VideoQueue(evaluation.walker.config, 2) if draws else contextlib.nullcontext()
     with terminate_cleanly(), queued as queue:
         evaluation.play()
         if queue is not None:

@@ -1,4 +1,4 @@
-"""Videos that another process draws, at the lowest priority, while this one goes on."""
+"""Videos that other processes draw, at the lowest priority, while this one goes on."""
 
 import contextlib
 import functools
@@ -28,15 +28,18 @@ class VideoQueue:
     """Draws one video after another; nothing that fails there fails here.
 
     As a context manager it stops what is not drawn yet when the block is left, also by Ctrl-C: no process
-    and no part of a file stays behind. The process that draws ends with this one, however that ends.
+    and no part of a file stays behind. What draws ends with this process, however that ends.
     """
 
-    def __init__(self, walker: WalkerConfig):
-        """Starts the process, which first looks for a way to draw; `walker` moves in all videos."""
+    def __init__(self, walker: WalkerConfig, num_processes: int = 1):
+        """Starts a process, which first looks for a way to draw; `walker` moves in all videos.
+
+        More are started, up to `num_processes`, once videos wait.
+        """
         context = multiprocessing.get_context("spawn")
         # The worker never gets anything from this pipe: its end closes with this process, or in `stop`.
         parent_end, self._open_end = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, context, _begin, (parent_end,))
+        self._pool = ProcessPoolExecutor(num_processes, context, _begin, (parent_end,))
         self._walker = walker
         self._jobs: dict[str, tuple[Path, Future[None]]] = {}
         self._pool.submit(_prepare, walker)
@@ -88,7 +91,7 @@ class VideoQueue:
             except TimeoutError:
                 missing[name] = f"not drawn within {timeout_s:g} s"
             except BrokenProcessPool:
-                missing[name] = "the process that draws was killed or has crashed"
+                missing[name] = "a process that draws was killed or has crashed"
             except UserError as error:
                 if str(error) not in errors:  # a machine that cannot draw is told of once
                     errors.append(str(error))
@@ -101,7 +104,7 @@ class VideoQueue:
         return drawn, errors
 
     def stop(self) -> None:
-        """Ends the process, drawn or not, and removes what it left."""
+        """Ends the processes, drawn or not, and removes what they left."""
         self._open_end.close()
         self._pool.shutdown(cancel_futures=True)
 
