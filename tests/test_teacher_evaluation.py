@@ -249,7 +249,6 @@ def test_command_measures_the_bundled_teacher(tmp_path, capsys):
     [
         (["no/such/teacher"], "no/such/teacher"),
         (["--clips", "no/such/clips.h5"], "no such file"),
-        (["--held-out"], "mark them with vnl-mjx clips hold-out"),
         (["--held-out", "--train"], "not allowed with"),
         (["--episodes", "-1"], "expected a whole number"),
     ],
@@ -258,6 +257,14 @@ def test_mistakes_are_answered_in_one_line(arguments, message, capsys):
     assert cli.main(["eval-teacher", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_held_out_clips_are_asked_for_where_a_file_marks_none(rodent, tmp_path, capsys):
+    write_clips(tmp_path / "unmarked.h5", walking_about(rodent, [20, 20]))
+    path = str(tmp_path / "unmarked.h5")
+    assert cli.main(["eval-teacher", "--held-out", "--clips", path]) == 2
+    error = capsys.readouterr().err
+    assert "mark them with vnl-mjx clips hold-out" in error and error.count("\n") == 1
 
 
 @pytest.mark.render
