@@ -147,6 +147,20 @@ def test_teacher_acts_in_its_share_of_environments(toy):
     assert rewards[0] == rewards[1]
 
 
+def test_the_prior_acts_in_its_share_of_environments(toy):
+    """With the prior acting everywhere, what the encoder says changes nothing of the rollout."""
+    rewards = {}
+    for fraction in (0.0, 1.0):
+        trainer = trainer_of(toy, prior_fraction=fraction)
+        for seed in (0, 1):
+            state, other = trainer.init(0), trainer.student.init(jax.random.key(seed))
+            params = {**state.params, "encoder": other["encoder"]}
+            reward = trainer.update(state.replace(params=params))[1].rollout.reward
+            rewards[fraction, seed] = float(reward)
+    assert rewards[1.0, 0] == rewards[1.0, 1]
+    assert rewards[0.0, 0] != rewards[0.0, 1]
+
+
 def test_a_diverged_simulation_is_counted_and_reset_and_reaches_nothing_else(trainer):
     state = trainer.init(0)
     broken = state.rollout.environments.imitation.physics.qvel.at[5].set(jnp.nan)

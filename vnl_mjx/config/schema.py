@@ -125,6 +125,7 @@ class TrainingSection:
         kl_loss: how that KL counts.
         loss_terms: further terms of the loss, by name.
         teacher_fraction: share of the environments in which the teacher acts (warm start).
+        prior_fraction: share of the environments in which the student acts by its prior alone.
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
             is uniform over clips.
         failure_memory: factor by which one more episode of a clip fades what was known of it.
@@ -151,6 +152,7 @@ class TrainingSection:
     kl_loss: KlLossSection = field(default_factory=KlLossSection)
     loss_terms: dict[str, LossTermSection] = field(default_factory=dict)
     teacher_fraction: ScheduleSection = field(default_factory=ScheduleSection)
+    prior_fraction: float = number(0.0, ge=0, le=1)
     failure_weighting: float = number(0.0, ge=0, le=1)
     failure_memory: float = number(0.95, ge=0, lt=1)
     push_interval_s: float | None = number(None, gt=0)

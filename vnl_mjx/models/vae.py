@@ -145,10 +145,14 @@ class StudentVAE:
         reference: jax.Array,
         key: jax.Array | None = None,
         memory: Any = (),
+        from_prior: jax.Array | None = None,
     ) -> VaeOutput:
-        """Makes one step at a latent drawn from the posterior with `key`, or at its mode without."""
+        """Makes one step at a latent drawn from the posterior with `key`, or at its mode without.
+
+        Where `from_prior`, [...] bool, is true, the latent is the prior's.
+        """
         context, memory = self.context(params, proprioception, memory)
-        return self._finish(params, context, reference, key, memory)
+        return self._finish(params, context, reference, key, memory, from_prior)
 
     def unroll(
         self,
@@ -190,12 +194,16 @@ class StudentVAE:
         reference: jax.Array,
         key: jax.Array | None,
         memory: Any,
+        from_prior: jax.Array | None = None,
     ) -> VaeOutput:
-        posterior = self.encode(params, context, reference)
+        posterior, prior = self.encode(params, context, reference), self.prior(params, context)
         latent = posterior.mode() if key is None else posterior.sample(key)
+        if from_prior is not None:
+            drawn = prior.mode() if key is None else prior.sample(key)
+            latent = jnp.where(from_prior[..., None], drawn, latent)
         return VaeOutput(
             posterior=posterior,
-            prior=self.prior(params, context),
+            prior=prior,
             latent=latent,
             action=self.decode(params, context, latent),
             memory=memory,

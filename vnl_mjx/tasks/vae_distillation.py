@@ -61,6 +61,7 @@ class StudentPolicy:
         teacher: whose statistics normalise what both see.
         teacher_acts: [] or [num_envs] bool; traced, so that rollouts of either are one program.
         student: static; the student's functions.
+        prior_acts: [num_envs] bool, where the student acts by its prior; None: nowhere.
         sampled: static; the student draws its latent.
         teacher_sampled: static; the teacher draws its action where it acts.
     """
@@ -69,6 +70,7 @@ class StudentPolicy:
     teacher: FrozenPolicy
     teacher_acts: jax.Array
     student: StudentVAE = flax.struct.field(pytree_node=False)
+    prior_acts: jax.Array | None = None
     sampled: bool = flax.struct.field(pytree_node=False, default=False)
     teacher_sampled: bool = flax.struct.field(pytree_node=False, default=False)
 
@@ -89,7 +91,12 @@ class StudentPolicy:
             key, teacher_key = jax.random.split(key)
             teacher_action = self.teacher.act(flat, teacher_memory, key=teacher_key).action
         own = self.student.forward(
-            self.params, proprioception, reference, key if self.sampled else None, student_memory
+            self.params,
+            proprioception,
+            reference,
+            key if self.sampled else None,
+            student_memory,
+            self.prior_acts,
         )
         visited = Visited(
             reference=reference,

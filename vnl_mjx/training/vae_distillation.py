@@ -111,10 +111,14 @@ class VaeDistillation(Trainer):
         data: tuple[FrozenPolicy, ReferenceClips],
         env_steps: jax.Array,
     ) -> StudentPolicy:
-        """Returns the student; the teacher acts in a share of the environments that the schedule gives."""
+        """Returns the student; in shares of the environments the teacher acts, or the student's prior."""
         num_envs = self.config.num_envs
-        teacher_acts = jnp.arange(num_envs) < self._teacher_fraction(env_steps) * num_envs
-        return StudentPolicy(params, data[0], teacher_acts, self.student, sampled=True)
+        row = jnp.arange(num_envs)
+        teacher_acts = row < self._teacher_fraction(env_steps) * num_envs
+        prior_acts = None
+        if self.config.prior_fraction:
+            prior_acts = row >= (1.0 - self.config.prior_fraction) * num_envs
+        return StudentPolicy(params, data[0], teacher_acts, self.student, prior_acts, sampled=True)
 
     def record(self, step: Step, data: Any) -> LabelledSteps:
         """See `Trainer`."""
