@@ -1,7 +1,5 @@
 """Imitation environments that start again, and which clips they start in."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +13,7 @@ from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.environment import StepOutcome
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment, ImitationEnvironmentState
-from vnl_mjx.tasks.pose_guide import PoseGuide
-from vnl_mjx.walkers.walker import Walker, build_walker
+from vnl_mjx.walkers.walker import Walker
 
 NUM_ENVS = 400
 
@@ -148,21 +145,3 @@ def test_a_batch_is_its_environments(imitation, clips, started):
     found = jax.tree.map(lambda x: x[1], batch)
     one = quick_jit(run_one)(jax.tree.map(lambda x: x[1], state.imitation))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, one)
-
-
-def test_a_guide_is_asked_for_each_environment(toy_config, clips, started):
-    """In the pose of the reference, all but for the noise of the reset, it holds that pose: control 0."""
-    config = replace(toy_config, torque_actuators=False)
-    imitation = toy_imitation(toy_task(config), build_walker(config))
-    task, guide_fn = ImitationEnvironment(imitation), PoseGuide(imitation)
-    state = ImitationEnvironmentState(
-        jax.tree.map(lambda x: x[:2], started.imitation), jnp.ones(clips.num_clips)
-    )
-    guide = guide_fn(state, clips)
-    assert guide.shape == (2, task.action_size) and np.abs(guide).max() < 0.01
-    physics = state.imitation.physics
-    bent = physics.qpos.at[1, 7:].add(-0.1)
-    state = state.replace(imitation=state.imitation.replace(physics=physics.replace(qpos=bent)))
-    pulled = guide_fn(state, clips)
-    np.testing.assert_array_equal(pulled[0], guide[0])
-    assert (pulled[1] > 0.1).all()

@@ -77,10 +77,10 @@ def test_the_gpu_preset_lies_under_file_and_overrides(tmp_path):
     assert (mine.num_envs, mine.num_epochs, mine.unroll_length) == (64, 5, gpu.ppo.unroll_length)
 
 
-def test_the_torque_preset_asks_for_no_stiffness():
+def test_the_torque_preset_begins_in_no_pose():
     torque = load_teacher_config([], preset="torque")
-    assert torque.task.walker.torque_actuators and not torque.has_guidance
-    assert load_teacher_config().has_guidance
+    assert torque.task.walker.torque_actuators and torque.has_guidance
+    assert torque.task.initial_activation == "zero"
 
 
 def test_a_range_of_another_family_is_not_judged():
@@ -106,8 +106,8 @@ def test_a_range_of_another_family_is_not_judged():
             ["ppo.learning_rate", "highest ="],
         ),
         (
-            ["ppo.guidance=1", "task.walker.torque_actuators=true"],
-            ["torque_actuators", "ppo.guidance", "--preset torque"],
+            ["task.walker.torque_actuators=true"],
+            ["torque_actuators", "initial_activation=pose", "--preset torque"],
         ),
         (["task.termination.healthy_z_range=[1]"], ["a list of 2", "[1]"]),
         (["task.termination.healthy_z_range=[1,0.5]"], ["healthy_z_range", "[1, 0.5]"]),

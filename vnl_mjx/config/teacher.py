@@ -146,6 +146,8 @@ class TeacherTrainingConfig(RunConfig):
     Attributes:
         init_from: track-mjx checkpoint folder whose networks and observation statistics a new run starts
             with, null for fresh ones.
+        guide_from: track-mjx checkpoint folder of a teacher to learn from as `ppo.guidance` says, null for
+            control towards the reference pose.
         task: body, physics, observation, reward and termination.
         network: sizes.
         ppo: the optimisation.
@@ -159,6 +161,7 @@ class TeacherTrainingConfig(RunConfig):
     """
 
     init_from: str | None = None
+    guide_from: str | None = None
     task: ImitationConfig = field(default_factory=own_task)
     network: NetworkSection = field(default_factory=NetworkSection)
     ppo: PpoSection = field(default_factory=PpoSection)
@@ -194,11 +197,10 @@ class TeacherTrainingConfig(RunConfig):
                     f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
                 )
         _validate_ppo(self.ppo)
-        needs_stiffness = self.has_guidance or self.task.initial_activation == "pose"
-        if needs_stiffness and self.task.walker.torque_actuators:
+        if self.task.initial_activation == "pose" and self.task.walker.torque_actuators:
             raise UserError(
-                "task.walker.torque_actuators: expected false with ppo.guidance or "
-                "task.initial_activation=pose, found true; give --preset torque, which does without them"
+                "task.walker.torque_actuators: expected false with task.initial_activation=pose, found true; "
+                "give --preset torque, which does without it"
             )
 
 

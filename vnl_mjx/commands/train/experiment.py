@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import mujoco
 from jax.sharding import Mesh
 
 from vnl_mjx.clips import container
@@ -24,6 +25,7 @@ from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
+from vnl_mjx.tasks.guides import BatchedGuide, Guide, PolicyGuide, PoseGuide, TorqueGuide
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.walkers.walker import Walker, build_walker
@@ -123,6 +125,38 @@ def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = 
         clips=clips,
         split=_split(clips, section.held_out_fraction, config.ppo.seed, section.use_held_out_marks),
     )
+
+
+def build_guide(
+    config: TeacherTrainingConfig, task: ImitationTask, mesh: Mesh | None = None
+) -> tuple[BatchedGuide | None, LoadedTeacher | None]:
+    """Returns what a teacher learns from at first, and the teacher in it, where there is one.
+
+    None where `ppo.guidance` is never positive.
+
+    Raises:
+        UserError: no checkpoint in `guide_from`, or one of another task or with a memory; actuators that no
+            guide is for.
+    """
+    if not config.has_guidance:
+        return None, None
+    given = load_teacher(config.guide_from) if config.guide_from else None
+    if given is not None:
+        check_sizes(task, given.policy)
+    guides_torques = given is not None and given.task.walker.torque_actuators
+    if guides_torques or not config.task.walker.torque_actuators:
+        return BatchedGuide(_guide(task, task.physics.model, given)), given
+    body = replace(config.task.walker, torque_actuators=False)
+    substeps = replace(config.task.physics, num_substeps=1)
+    wanted = replace(on_nominal_body(config.task), walker=body, physics=substeps)
+    where = simulation(config.physics_config)
+    servo = build_task(wanted, build_walker(body), **where, mesh=mesh).physics
+    return BatchedGuide(TorqueGuide(_guide(task, servo.model, given), task, servo)), given
+
+
+def _guide(task: ImitationTask, model: mujoco.MjModel, given: LoadedTeacher | None) -> Guide:
+    """Of a teacher, or towards the pose by the position actuators of `model`."""
+    return PoseGuide(task, model) if given is None else PolicyGuide(task, given.policy)
 
 
 def build_task_and_clips(

@@ -27,7 +27,7 @@ _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-c
 _DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "reference_config")
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
-_NOT_RECORDED = ("run_dir", "init_from", "task", "teacher_config", "walker_config")
+_NOT_RECORDED = ("run_dir", "init_from", "guide_from", "task", "teacher_config", "walker_config")
 
 
 def make_run_dir(run_dir: Path) -> None:

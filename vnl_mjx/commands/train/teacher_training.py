@@ -13,7 +13,11 @@ from rich.console import Console
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
 from vnl_mjx.commands.console import clip_rows, print_table, warn
-from vnl_mjx.commands.train.experiment import build_actor_critic, build_teacher_experiment
+from vnl_mjx.commands.train.experiment import (
+    build_actor_critic,
+    build_guide,
+    build_teacher_experiment,
+)
 from vnl_mjx.commands.train.loggers import Warn
 from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
@@ -38,7 +42,6 @@ from vnl_mjx.evaluation.protocol import (
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
-from vnl_mjx.tasks.pose_guide import PoseGuide
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
@@ -81,14 +84,17 @@ class TeacherTraining:
                 steps = min(VALUE_ONLY_STEPS, ppo.num_steps // 10)
                 ppo = replace(ppo, value_only_steps=steps)
         clips = experiment.clips_of("train")
-        guide = PoseGuide(experiment.env.task) if config.has_guidance else None
+        guide, guiding = build_guide(config, experiment.env.task, mesh)
         self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
+        sources = {"init_sha256": self.start.teacher.sha256 if self.start else None}
+        if guiding is not None:
+            sources["guide_sha256"] = guiding.sha256
         self.metadata = run_metadata(
             config,
             experiment,
             run_dir,
-            {"init_sha256": self.start.teacher.sha256 if self.start else None},
+            sources,
             policy=asdict(self.model.policy_config),
             value=asdict(self.model.value_config),
             init_source=relative_source(config.init_from, run_dir),
@@ -265,7 +271,7 @@ class TeacherTraining:
                 "init_from holds no value network of these sizes; it is learnt anew, in the first "
                 f"{self.trainer.config.value_only_steps:,} steps alone (ppo.value_only_steps)"
             )
-        if self.config.has_guidance:
+        if self.config.has_guidance and self.config.guide_from is None:
             found.append(
                 "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
                 "give ppo.guidance=0 to go on from what it can do"

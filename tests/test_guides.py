@@ -1,0 +1,110 @@
+"""What a policy learns from at first: a pull to the pose, another policy, torques in their place."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from policy_helpers import untrained_policy
+from ppo_batches import quick_jit
+from toy_run import toy_task
+
+from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.config.walker import WalkerConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.tasks.guides import BatchedGuide, PolicyGuide, PoseGuide, TorqueGuide
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
+from vnl_mjx.tasks.pose_control import PoseControl
+from vnl_mjx.walkers.walker import build_walker
+
+NUM_ENVS = 3
+FILTER = 'dyntype="filter" dynprm="0.04"'
+
+
+def built(config: WalkerConfig) -> ImitationTask:
+    walker, task = build_walker(config), toy_task(config)
+    return ImitationTask(task, walker, make_physics(walker.model, task.physics, num_threads=1))
+
+
+def servo(config: WalkerConfig):
+    """The body with position actuators, one substep at a time."""
+    return make_physics(build_walker(config).model, PhysicsConfig(num_substeps=1), num_threads=1)
+
+
+@pytest.fixture(scope="module", params=["filter", "none"])
+def bodies(request, toy_config, tmp_path_factory) -> tuple[WalkerConfig, WalkerConfig]:
+    """The toy walker with torque and with position actuators, that lag or do not."""
+    text = Path(toy_config.source).read_text()
+    assert FILTER in text
+    file = tmp_path_factory.mktemp("bodies") / "toy.xml"
+    file.write_text(text if request.param == "filter" else text.replace(FILTER, ""))
+    torque = replace(toy_config, source=str(file), torque_actuators=True)
+    return torque, replace(torque, torque_actuators=False)
+
+
+def bent(task: ImitationTask, clips):
+    """Environments whose joints are 0.1 rad from the reference, and whose actuators do not pull."""
+    state = ImitationEnvironment(task).reset(jax.random.PRNGKey(0), NUM_ENVS, clips)
+    physics = state.imitation.physics
+    moved = physics.replace(qpos=physics.qpos.at[:, 7:].add(-0.1))
+    if physics.act.shape[1] and not task.config.walker.torque_actuators:
+        hold = jax.vmap(PoseControl(task.physics.model).hold)
+        moved = moved.replace(act=hold(moved.qpos[:, 7:]))
+    return state.replace(imitation=state.imitation.replace(physics=moved))
+
+
+def test_the_pose_is_pulled_to(bodies, toy_clips):
+    """In the pose of the reference, it holds that pose; below it, it pulls up."""
+    task = built(bodies[1])
+    guide = BatchedGuide(PoseGuide(task, task.physics.model))
+    pulled = guide(bent(task, toy_clips), toy_clips)
+    assert pulled.shape == (NUM_ENVS, task.action_size) and (pulled > 0.1).all()
+
+
+def test_torques_move_the_body_as_position_actuators_do(bodies, toy_clips):
+    torque, position = map(built, bodies)
+    model = position.physics.model
+    guides = (
+        TorqueGuide(PoseGuide(torque, model), torque, servo(bodies[1])),
+        PoseGuide(position, model),
+    )
+    ways = []
+    for task, guide in zip((torque, position), map(BatchedGuide, guides), strict=True):
+
+        def step(state, task=task, guide=guide):
+            ctrl = guide(state, toy_clips)
+            moved = jax.vmap(lambda s, a: task.step(s, a, toy_clips)[0])(state.imitation, ctrl)
+            return state.replace(imitation=moved)
+
+        state, step, way = bent(task, toy_clips), quick_jit(step), []
+        for _ in range(10):
+            state = step(state)
+            way.append(np.asarray(state.imitation.physics.qpos[:, 7:]))
+        ways.append(np.stack(way))
+    went = np.abs(ways[1][-1] - ways[1][0]).min()
+    assert went > 0.02  # rad
+    assert np.abs(ways[0] - ways[1]).max() < 0.2 * went
+
+
+def test_a_policy_guides_by_its_mode(bodies, toy_clips):
+    task = built(bodies[1])
+    policy = untrained_policy(task)
+    state = bent(task, toy_clips)
+    found = BatchedGuide(PolicyGuide(task, policy))(state, toy_clips)
+    seen = ImitationEnvironment(task).observe(state, toy_clips).flat()
+    np.testing.assert_allclose(found, jnp.clip(policy.act(seen, ()).action, -0.95, 0.95), atol=1e-6)
+    with pytest.raises(UserError, match="recurrent"):
+        PolicyGuide(task, untrained_policy(task, lstm_num_layers=1))
+
+
+def test_actuators_of_other_dynamics_have_no_torque_guide(bodies, toy_config, tmp_path):
+    file = tmp_path / "muscle.xml"
+    file.write_text(Path(toy_config.source).read_text().replace(FILTER, 'dyntype="integrator"'))
+    odd = built(replace(bodies[0], source=str(file)))
+    pose = PoseGuide(odd, build_walker(bodies[1]).model)
+    with pytest.raises(UserError, match=r"ppo\.guidance: .*INTEGRATOR"):
+        TorqueGuide(pose, odd, servo(bodies[1]))

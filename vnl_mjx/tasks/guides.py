@@ -1,0 +1,140 @@
+"""Guides: actions that a policy learns from at first, weighted by `PpoSection.guidance`."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.physics.base import Physics, PhysicsState
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.imitation_environment import ImitationEnvironmentState
+from vnl_mjx.tasks.pose_control import PoseControl, actuator_transmission
+
+POSE_GAIN = 2.0  # of the distance that is left, on top of the control that holds the target
+MAX_ACTION = 0.95  # what a tanh reaches without effort
+
+# Of one environment and the clips: an action [nu].
+Guide = Callable[[ImitationState, ReferenceClips], jax.Array]
+
+
+class BatchedGuide:
+    """A guide of the environments of a training."""
+
+    def __init__(self, guide: Guide):
+        """Takes the guide of one environment."""
+        self._guide = guide
+
+    def __call__(self, state: ImitationEnvironmentState, clips: ReferenceClips) -> jax.Array:
+        """Returns actions [num_envs, nu], within +-`MAX_ACTION`."""
+        actions = jax.vmap(lambda s: self._guide(s, clips))(state.imitation)
+        return jnp.clip(actions, -MAX_ACTION, MAX_ACTION)
+
+
+class PoseGuide:
+    """Position control of all actuators towards the next reference frame.
+
+    It knows of no balance and no contact, so it is a poor policy; but a network that starts from it starts
+    upright.
+    """
+
+    def __init__(self, task: ImitationTask, model: mujoco.MjModel):
+        """Takes the task, and its body with position actuators; raises as `PoseControl` does."""
+        self._task, self._control = task, PoseControl(model)
+
+    def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
+        """See `Guide`."""
+        target = clips.at(state.clip, self._task.frame(state) + 1).joints
+        left = target - state.physics.qpos[self._task.walker.layout.joint_qpos]
+        return self._control.hold(target + POSE_GAIN * left)
+
+
+class PolicyGuide:
+    """What another policy would do, at its mode."""
+
+    def __init__(self, task: ImitationTask, policy: FrozenPolicy):
+        """Takes the task that both act in, and the policy.
+
+        Raises:
+            UserError: the policy has a memory.
+        """
+        if policy.config.is_recurrent:
+            raise UserError("guide_from: expected a feed-forward teacher, found a recurrent one")
+        self._task, self._policy = task, policy
+
+    def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
+        """See `Guide`."""
+        return self._policy.act(self._task.observe(state, clips).flat(), ()).action
+
+
+class TorqueGuide:
+    """The torques that come nearest to what position actuators would do under another guide.
+
+    The body with position actuators is simulated for one control step from the same state, in which they
+    pull as hard as the torques do. Returned is the control whose force, after the actuators' own lag, is
+    nearest to theirs over the substeps (least squares). Fixed gains in place of the simulation would be too
+    high or too low: within a control step such an actuator brings a free limb to rest, yet carries the body
+    on a standing one.
+    """
+
+    def __init__(self, guide: Guide, task: ImitationTask, servo: Physics):
+        """Takes a guide of position control, the task with torques, and a body that the guide controls.
+
+        Args:
+            guide: of position control.
+            task: whose body has torque actuators.
+            servo: simulates the same body with position actuators, one substep at a time.
+
+        Raises:
+            UserError: an actuator of the task has other dynamics than none or a filter of first order.
+        """
+        model, own = task.physics.model, servo.model
+        self._guide, self._servo, self._layout = guide, servo, task.walker.layout
+        self._activated = np.flatnonzero(model.actuator_actnum)
+        self._torque = jnp.float32(model.actuator_gainprm[:, 0])
+        self._gain = jnp.float32(own.actuator_gainprm[:, 0])
+        self._bias, self._slope = jnp.float32(own.actuator_biasprm[:, :2].T)
+        transmission = actuator_transmission(own)
+        self._transmission = jnp.float32(transmission)
+        self._actuator_force = jnp.float32(np.linalg.pinv(transmission.T))
+        self._lag = jnp.float32(_lag(model, task.config.physics.num_substeps))
+
+    def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
+        """See `Guide`."""
+        now, joints = state.physics, self._layout
+        torque = jnp.zeros_like(self._torque).at[self._activated].set(now.act)  # over its limit
+        length = self._transmission @ now.qpos[joints.joint_qpos]
+        pulling = (torque * self._torque - self._bias - self._slope * length) / self._gain
+        act = jnp.clip(pulling, -1.0, 1.0)[self._activated]
+        start = self._servo.reset(now.qpos, now.qvel, act=act)
+        ctrl = jnp.clip(self._guide(state, clips), -1.0, 1.0)
+
+        def substep(servo: PhysicsState, _: None) -> tuple[PhysicsState, jax.Array]:
+            servo = self._servo.step(servo, ctrl)
+            return servo, self._actuator_force @ servo.qfrc_actuator[joints.joint_qvel]
+
+        _, forces = jax.lax.scan(substep, start, length=len(self._lag))
+        wanted = forces / self._torque - self._lag * torque
+        reached = 1.0 - self._lag
+        return jnp.sum(reached * wanted, axis=0) / jnp.sum(jnp.square(reached), axis=0)
+
+
+def _lag(model: mujoco.MjModel, num_substeps: int) -> np.ndarray:
+    """Share of an activation that is left in each substep of a control step, [substep, nu]."""
+    share = np.zeros((num_substeps, model.nu))
+    for actuator, kind in enumerate(model.actuator_dyntype):
+        decay = model.opt.timestep / max(model.actuator_dynprm[actuator, 0], mujoco.mjMINVAL)
+        if kind == mujoco.mjtDyn.mjDYN_FILTER:
+            share[:, actuator] = (1.0 - decay) ** np.arange(num_substeps)
+        elif kind == mujoco.mjtDyn.mjDYN_FILTEREXACT:
+            share[:, actuator] = np.exp(-decay * np.arange(num_substeps))
+        elif kind != mujoco.mjtDyn.mjDYN_NONE:
+            raise UserError(
+                f"ppo.guidance: expected actuators without dynamics or with a filter, found "
+                f"{mujoco.mjtDyn(kind).name} of {model.actuator(actuator).name!r}; set it to 0"
+            )
+    return share
