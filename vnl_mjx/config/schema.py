@@ -152,7 +152,7 @@ class TrainingSection:
     kl_loss: KlLossSection = field(default_factory=KlLossSection)
     loss_terms: dict[str, LossTermSection] = field(default_factory=dict)
     teacher_fraction: ScheduleSection = field(default_factory=ScheduleSection)
-    prior_fraction: float = number(0.0, ge=0, le=1)
+    prior_fraction: float = number(0.5, ge=0, le=1)
     failure_weighting: float = number(0.0, ge=0, le=1)
     failure_memory: float = number(0.95, ge=0, lt=1)
     push_interval_s: float | None = number(None, gt=0)

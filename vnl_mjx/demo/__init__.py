@@ -1,6 +1,7 @@
-"""The embedded teacher and clips that the commands use where the user gives none; see MODEL_CARD.md."""
+"""The embedded teachers and clips; the first is used where the user gives none. See MODEL_CARD.md."""
 
 from pathlib import Path
 
 DEMO_TEACHER = Path(__file__).parent / "teacher"
+TORQUE_TEACHER = Path(__file__).parent / "torque_teacher"  # of torque actuators
 DEMO_CLIPS = Path(__file__).parent / "clips.h5"

@@ -173,13 +173,18 @@ def hold(teacher: Path, output: Path) -> None:
 
 def bundle(teacher: Path, clips: Path) -> None:
     """Replaces what is bundled: the policy without what only training needs, and its clips."""
-    shutil.rmtree(DEMO_TEACHER, ignore_errors=True)
+    bundle_policy(teacher, DEMO_TEACHER)
+    shutil.copyfile(clips, DEMO_CLIPS)
+
+
+def bundle_policy(teacher: Path, output: Path) -> None:
+    """Replaces a bundled policy."""
+    shutil.rmtree(output, ignore_errors=True)
     loaded = load_teacher(teacher)
     config = copy.deepcopy(loaded.raw_config)
     config["vnl_mjx"]["task"]["reward"]["terms"] = {}
     config["data_path"] = DEMO_CLIPS.name
-    save_policy(teacher, DEMO_TEACHER, loaded.policy.params, config)
-    shutil.copyfile(clips, DEMO_CLIPS)
+    save_policy(teacher, output, loaded.policy.params, config)
 
 
 def save_policy(teacher: Path, output: Path, params: Any, config: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironmentState
 from vnl_mjx.tasks.pose_control import PoseControl, actuator_transmission
 
-POSE_GAIN = 2.0  # of the distance that is left, on top of the control that holds the target
+POSE_GAIN = 1.0  # of the distance that is left, on top of the control that holds the target
+AHEAD = 3  # frames, of the target: actuators lag
 MAX_ACTION = 0.95  # what a tanh reaches without effort
 
 # Of one environment and the clips: an action [nu].
@@ -36,7 +37,7 @@ class BatchedGuide:
 
 
 class PoseGuide:
-    """Position control of all actuators towards the next reference frame.
+    """Position control of all actuators towards a reference frame ahead.
 
     It knows of no balance and no contact, so it is a poor policy; but a network that starts from it starts
     upright.
@@ -48,7 +49,7 @@ class PoseGuide:
 
     def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         """See `Guide`."""
-        target = clips.at(state.clip, self._task.frame(state) + 1).joints
+        target = clips.at(state.clip, self._task.frame(state) + AHEAD).joints
         left = target - state.physics.qpos[self._task.walker.layout.joint_qpos]
         return self._control.hold(target + POSE_GAIN * left)
 

@@ -121,9 +121,12 @@ def check_same_run(
 def _with_defaults(document: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Gives the settings that a newer version added their defaults, as they were in an older run."""
     kind = TeacherTrainingConfig if "ppo" in document["config"] else DistillationConfig
+    config = document["config"]
+    if kind is DistillationConfig:  # no prior acted before there was this setting
+        config = config | {"training_config": {"prior_fraction": 0.0} | config["training_config"]}
     task = from_dict(ImitationConfig, document["identity"]["task"], f"{run_dir}: ")
     return {
-        "config": to_dict(from_dict(kind, document["config"], f"{run_dir}: ")),
+        "config": to_dict(from_dict(kind, config, f"{run_dir}: ")),
         "identity": document["identity"] | {"task": to_dict(task)},
     }
 
