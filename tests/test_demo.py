@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from vnl_mjx.commands.train.experiment import build_experiment
 from vnl_mjx.compat.track_mjx_writer import save_track_mjx
 from vnl_mjx.config.loading import load_distillation_config
 from vnl_mjx.config.teacher import own_task
-from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER, make
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER, TORQUE_TEACHER, make
 from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.utils.track_mjx_loader import LoadedTeacher, load_teacher
@@ -85,18 +86,30 @@ def test_clips_stand_on_the_floor_and_walk(clips: ReferenceClips, walker: Walker
 
 
 @pytest.mark.slow
-def test_teacher_tracks_as_the_card_says(run_as_user, tmp_path: Path):
-    run_as_user("eval-teacher", "--episodes", 0, "--json", tmp_path / "figures.json")
-    pooled = json.loads((tmp_path / "figures.json").read_text())["all"]
+@pytest.mark.parametrize("teacher", [DEMO_TEACHER, TORQUE_TEACHER], ids=lambda path: path.name)
+def test_teacher_tracks_as_the_card_says(teacher: Path, run_as_user, tmp_path: Path):
+    figures = tmp_path / "figures.json"
+    run_as_user("eval-teacher", teacher, "--episodes", 0, "--json", figures)
+    pooled = json.loads(figures.read_text())["all"]
+    position, torque = CARD.split("## The teacher of torque actuators")
     stated = {
         name: float(value)
         for name, value in re.findall(
-            r"^\| (survival|reward|root error)[^|]*\| ([\d.]+)", CARD, re.M
+            r"^\| (survival|reward|root error)[^|]*\| ([\d.]+)",
+            position if teacher == DEMO_TEACHER else torque,
+            re.M,
         )
     }
     assert 100 * pooled["survival"] == pytest.approx(stated["survival"], abs=4.0)
     assert pooled["reward_fraction"] == pytest.approx(stated["reward"], abs=0.02)
     assert pooled["root_error_mm"] == pytest.approx(stated["root error"], abs=1.0)
+
+
+def test_the_other_teacher_is_of_torques():
+    torque = load_teacher(TORQUE_TEACHER)
+    body = replace(own_task().walker, torque_actuators=True)
+    assert torque.warnings == ()
+    assert torque.task == replace(own_task(), walker=body, initial_activation="zero")
 
 
 def test_distillation_finds_both_by_default():

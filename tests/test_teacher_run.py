@@ -19,6 +19,7 @@ from vnl_mjx.commands.data.inspect import describe
 from vnl_mjx.commands.train.experiment import build_experiment
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
+from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 from vnl_mjx.utils.track_mjx_loader import load_teacher
 
@@ -197,6 +198,33 @@ def test_a_start_from_a_teacher(finished, tmp_path):
     ):
         jax.tree.map(np.testing.assert_array_equal, ours, stored)
     assert training.metadata["init_source"].endswith("done/teacher")
+
+
+@pytest.mark.parametrize("guide", ["pose", "teacher"])
+def test_torques_imitate_a_guide(guide, finished, tmp_path):
+    done, overrides = finished
+    run = tmp_path / "run"
+    change = [
+        "ppo.guidance=1000",
+        "ppo.adaptive_rate.target_kl=null",
+        "ppo.learning_rate=1e-2",
+        "ppo.num_steps=960",
+        "logging_config.interval_steps=96",
+    ]
+    if guide == "teacher":
+        change.append(f"guide_from={done / 'teacher'}")
+    assert main(["train-teacher", f"run_dir={run}", *overrides, *change]) == 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    distance = [row["loss/guidance"] for row in rows if "loss/guidance" in row]
+    assert distance[-1] < 0.5 * distance[0]
+
+
+def test_a_guide_that_cannot_be_read(capsys, finished, tmp_path):
+    _, overrides = finished
+    given = [f"run_dir={tmp_path / 'run'}", *overrides, "ppo.guidance=1"]
+    assert "none" in refused(capsys, *given, f"guide_from={tmp_path / 'none'}")
+    line = refused(capsys, *given, f"guide_from={DEMO_TEACHER}")
+    assert "guide_from: expected a reference size of 110, found 470" in line
 
 
 def test_a_start_without_a_value_network_of_this_size(finished, tmp_path):

@@ -1,5 +1,6 @@
 """What a training may start from: the networks and observation statistics of an existing teacher."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,24 @@ def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> Teache
     return TeacherStart(teacher, statistics, _fitting_value(folder / "train_state", value_shapes))
 
 
-def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) -> None:
+def check_task(key: str, path: str, stored: IntentionConfig, wanted: Mapping[str, int]) -> None:
+    """Compares a teacher, given by the key `key`, with the sizes of observation and action of a task.
+
+    Raises:
+        UserError: a size differs.
+    """
     for name in ("reference_size", "proprioception_size", "action_size"):
-        found, expected = getattr(stored, name), getattr(wanted, name)
+        found, expected = getattr(stored, name), wanted[name]
         if found != expected:
             raise UserError(
-                f"init_from: expected a {name.replace('_', ' ')} of {expected}, found {found} in {path}; "
+                f"{key}: expected a {name.replace('_', ' ')} of {expected}, found {found} in {path}; "
                 "give the task that the teacher was trained on (task.reference, task.proprioception, "
                 "task.walker)"
             )
+
+
+def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) -> None:
+    check_task("init_from", path, stored, vars(wanted))
     ignored = "decoder_hidden_sizes" if wanted.is_recurrent else "lstm_hidden_size"
     for name in _SIZES:
         found, expected = getattr(stored, name), getattr(wanted, name)

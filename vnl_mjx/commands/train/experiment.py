@@ -13,6 +13,7 @@ from vnl_mjx.clips.container import ClipSplit, ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.operations import merge
 from vnl_mjx.commands.runtime import simulation
+from vnl_mjx.compat.teacher_start import check_task
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
@@ -128,7 +129,7 @@ def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = 
 
 
 def build_guide(
-    config: TeacherTrainingConfig, task: ImitationTask, mesh: Mesh | None = None
+    config: TeacherTrainingConfig, env: ImitationEnvironment, mesh: Mesh | None = None
 ) -> tuple[BatchedGuide | None, LoadedTeacher | None]:
     """Returns what a teacher learns from at first, and the teacher in it, where there is one.
 
@@ -140,9 +141,10 @@ def build_guide(
     """
     if not config.has_guidance:
         return None, None
-    given = load_teacher(config.guide_from) if config.guide_from else None
-    if given is not None:
-        check_sizes(task, given.policy)
+    task, given = env.task, None
+    if config.guide_from is not None:
+        given = load_teacher(config.guide_from)
+        check_task("guide_from", config.guide_from, given.policy.config, _sizes(env))
     guides_torques = given is not None and given.task.walker.torque_actuators
     if guides_torques or not config.task.walker.torque_actuators:
         return BatchedGuide(_guide(task, task.physics.model, given)), given

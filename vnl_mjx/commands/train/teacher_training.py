@@ -84,7 +84,7 @@ class TeacherTraining:
                 steps = min(VALUE_ONLY_STEPS, ppo.num_steps // 10)
                 ppo = replace(ppo, value_only_steps=steps)
         clips = experiment.clips_of("train")
-        guide, guiding = build_guide(config, experiment.env.task, mesh)
+        guide, guiding = build_guide(config, experiment.env, mesh)
         self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         sources = {"init_sha256": self.start.teacher.sha256 if self.start else None}
