@@ -1,6 +1,7 @@
 """Reference clips made by rolling a teacher out."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -174,6 +175,19 @@ def test_a_teacher_that_fails_everywhere_writes_nothing(toy_run, toy_walker, tmp
     assert cli.main(["rollout", *arguments]) == 2
     assert "no clip is left (clip_0: failed after" in capsys.readouterr().err
     assert not (tmp_path / "own.h5").exists()
+
+
+@pytest.mark.slow
+def test_what_falls_is_left_out_however_far_it_may_drift(toy_run, toy_walker, tmp_path, capsys):
+    """Clips in the air, from which the body drops to less than half of their height."""
+    qpos = np.tile(toy_walker.model.qpos0, (2 * CLIP_LENGTH, 1))
+    qpos[:, 2] += 0.15
+    shutil.copytree(toy_run / "teacher", tmp_path / "teacher")
+    clips = clips_from_poses(toy_walker, qpos, [CLIP_LENGTH] * 2, 50.0)
+    write_clips(tmp_path / "clips.h5", clips)
+    assert roll_out(tmp_path, tmp_path / "own.h5", "--drift", "0.5") == 2
+    line = capsys.readouterr().err
+    assert "no clip is left" in line and "failed after" in line
 
 
 def test_of_several_attempts_the_best_followed_is_kept(toy_run, toy_walker):

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from rich.console import Console
 
@@ -24,8 +25,10 @@ from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.episode_metrics import episode_metrics
-from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
-from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.evaluation.prior_rollouts import fallen
+from vnl_mjx.evaluation.rollout import EndFunction, EpisodeRunner, Rollout
+from vnl_mjx.tasks.environment import StepOutcome
+from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.walkers.walker import Walker
 
@@ -60,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     with terminate_cleanly():
         with frame_progress(console, "control steps") as progress:
             shown = partial(progress, "playing")
-            made, left_out = played(EpisodeRunner(task), policy, clips, made_by, args, shown)
+            runner = EpisodeRunner(task, or_fallen(task.walker, clips))
+            made, left_out = played(runner, policy, clips, made_by, args, shown)
             if args.attempts > 1 and made:
                 made, more = best_followed(made, policy, own_task, clips.rate_hz, args.seed)
                 left_out |= more
@@ -83,6 +87,17 @@ def run(args: argparse.Namespace) -> int:
     title = "Simulated motion (a policy acted, no animal)"
     report_simulated(console, title, made, left_out, args, clips.rate_hz)
     return 0
+
+
+def or_fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
+    """Returns the `EndFunction` of a task whose episodes fail also where the body falls (`fallen`)."""
+    falls = fallen(walker, clips)
+
+    def ending(state: ImitationState, outcome: StepOutcome) -> tuple[jax.Array, jax.Array]:
+        fell, _ = falls(state, outcome)
+        return outcome.terminated | fell, outcome.truncated & ~fell
+
+    return ending
 
 
 def played(
@@ -123,7 +138,7 @@ def best_followed(
     """
     qpos, lengths = [clip.qpos for clip in made], [len(clip.qpos) for clip in made]
     clips = clips_from_poses(task.walker, np.concatenate(qpos), lengths, rate_hz)
-    runner = EpisodeRunner(task)
+    runner = EpisodeRunner(task, or_fallen(task.walker, clips))
     rollout = runner.run(policy, clips, runner.draw(clips, clips.num_clips, seed), seed)
     found = episode_metrics(rollout, clips, task.walker, task.config.reward)["completed_fraction"]
     best: dict[str, int] = {}
