@@ -181,7 +181,7 @@ def test_a_teacher_that_fails_everywhere_writes_nothing(toy_run, toy_walker, tmp
 def test_what_falls_is_left_out_however_far_it_may_drift(toy_run, toy_walker, tmp_path, capsys):
     """Clips in the air, from which the body drops to less than half of their height."""
     qpos = np.tile(toy_walker.model.qpos0, (2 * CLIP_LENGTH, 1))
-    qpos[:, 2] += 0.15
+    qpos[:, 2] += 0.075
     shutil.copytree(toy_run / "teacher", tmp_path / "teacher")
     clips = clips_from_poses(toy_walker, qpos, [CLIP_LENGTH] * 2, 50.0)
     write_clips(tmp_path / "clips.h5", clips)
