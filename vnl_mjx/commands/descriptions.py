@@ -72,7 +72,7 @@ examples:
 """,
     "demo": """\
 Show everything with the bundled teacher: what it is and does, a student that learns from it, and the
-report of both. About four minutes on two cores; with --quick under two. Each step is a command,
+report of both. Under three minutes on two cores; with --quick under two. Each step is a command,
 which is printed and can be run alone.
 
 examples:
