@@ -92,6 +92,7 @@ examples:
   vnl-mjx train-teacher --preset gpu ppo.num_envs=2048
   vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance=0
   vnl-mjx train-teacher --preset torque --config mine.yaml
+  vnl-mjx train-teacher --preset imitate guide_from=runs/rat1/teacher
   vnl-mjx train-teacher --show-config
 """,
     "eval-teacher": """\
