@@ -105,7 +105,12 @@ def test_ctrl_c_leaves_nothing(backend, rodent_file, tmp_path):
     command = [sys.executable, "-m", "vnl_mjx.cli", "view", *arguments, "--size", "64x64"]
     deadline = time.monotonic() + 60
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, as CI may be, ignores it, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             while not list(tmp_path.iterdir()):
