@@ -21,7 +21,7 @@ TEACHER_REWARD_ALARM = 0.3  # of the largest possible, as at the start of a dist
 PRIOR_SURVIVAL_ALARM = 0.8
 # Nats between posterior and prior above which more KL weight made a prior that stands more often, and below
 # which less did: half way, in logarithms, between the runs of `benchmarks/kl_sweep.csv`.
-MUCH_KL, LITTLE_KL = 6.6, 3.1
+MUCH_KL, LITTLE_KL = 10.7, 5.5
 
 
 def report_alarms(
