@@ -11,6 +11,7 @@ from policy_helpers import untrained_policy
 from ppo_batches import quick_jit
 from toy_run import toy_task
 
+from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
@@ -57,12 +58,20 @@ def bent(task: ImitationTask, clips):
     return state.replace(imitation=state.imitation.replace(physics=moved))
 
 
-def test_the_pose_is_pulled_to(bodies, toy_clips):
-    """In the pose of the reference, it holds that pose; below it, it pulls up."""
-    task = built(bodies[1])
-    guide = BatchedGuide(PoseGuide(task, task.physics.model))
-    pulled = guide(bent(task, toy_clips), toy_clips)
-    assert pulled.shape == (NUM_ENVS, task.action_size) and (pulled > 0.1).all()
+def test_a_guide_is_asked_for_each_environment(bodies, toy_walker):
+    """In the pose of the reference, all but for the noise of the reset, it holds that pose: control 0."""
+    standing = np.tile(toy_walker.model.qpos0, (20, 1))
+    task, clips = built(bodies[1]), clips_from_poses(toy_walker, standing, [20], 50.0)
+    guide_fn = BatchedGuide(PoseGuide(task, task.physics.model))
+    state = ImitationEnvironment(task).reset(jax.random.PRNGKey(0), 2, clips)
+    guide = guide_fn(state, clips)
+    assert guide.shape == (2, task.action_size) and np.abs(guide).max() < 0.01
+    physics = state.imitation.physics
+    lower = physics.qpos.at[1, 7:].add(-0.2)
+    state = state.replace(imitation=state.imitation.replace(physics=physics.replace(qpos=lower)))
+    pulled = guide_fn(state, clips)
+    np.testing.assert_array_equal(pulled[0], guide[0])
+    assert (pulled[1] > 0.1).all()
 
 
 def test_torques_move_the_body_as_position_actuators_do(bodies, toy_clips):

@@ -44,6 +44,13 @@ def test_a_healthy_student_and_one_not_measured_give_no_alarm():
         ({}, {"teacher_survival": 0.3}, "teacher does not", "70 %", "teacher_config"),
         ({}, {"teacher_reward_share": 0.1}, "teacher does not", "10 %", "teacher_config"),
         ({}, {"prior_survival": 0.3}, "stay up", "30 %", "keep training_config.kl_weight"),
+        (
+            {"kl": 12.0},
+            {"prior_survival": 0.3},
+            "stay up",
+            "30 %",
+            "raise training_config.kl_weight",
+        ),
     ],
 )
 def test_each_trouble_is_told_alone_with_its_figure_and_what_to_change(

@@ -227,6 +227,13 @@ def test_a_guide_that_cannot_be_read(capsys, finished, tmp_path):
     assert "guide_from: expected a reference size of 110, found 470" in line
 
 
+def test_a_guide_of_torques_is_none_for_position_actuators(capsys, finished, tmp_path):
+    done, overrides = finished
+    given = [f"run_dir={tmp_path / 'run'}", *overrides, "ppo.guidance=1"]
+    change = [f"guide_from={done / 'teacher'}", "task.walker.torque_actuators=false"]
+    assert "expected a teacher of position actuators" in refused(capsys, *given, *change)
+
+
 def test_a_start_without_a_value_network_of_this_size(finished, tmp_path):
     run_dir, overrides = finished
     change = [f"init_from={run_dir / 'teacher'}", "network.value_hidden_sizes=[8]"]

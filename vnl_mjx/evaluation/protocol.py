@@ -48,14 +48,7 @@ def student_and_teacher(
     """Returns a student and its teacher; both rollouts hold the actions of both in the visited states."""
 
     def actor(teacher_acts: bool, sampled: bool) -> Policy:
-        return StudentPolicy(
-            params,
-            teacher,
-            jnp.bool_(teacher_acts),
-            student,
-            sampled=sampled,
-            teacher_sampled=sampled,
-        )
+        return StudentPolicy(params, teacher, jnp.bool_(teacher_acts), student, sampled, sampled)
 
     return (
         EvaluatedPolicy(name, task, partial(actor, False)),

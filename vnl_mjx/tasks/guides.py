@@ -91,25 +91,24 @@ class TorqueGuide:
             servo: simulates the same body with position actuators, one substep at a time.
 
         Raises:
-            UserError: an actuator of the task has other dynamics than none or a filter of first order.
+            UserError: an actuator of the task has other dynamics than none or a filter of first order, or
+                one of `servo` has no stiffness.
         """
         model, own = task.physics.model, servo.model
         self._guide, self._servo, self._layout = guide, servo, task.walker.layout
         self._activated = np.flatnonzero(model.actuator_actnum)
         self._torque = jnp.float32(model.actuator_gainprm[:, 0])
         self._gain = jnp.float32(own.actuator_gainprm[:, 0])
-        self._bias, self._slope = jnp.float32(own.actuator_biasprm[:, :2].T)
-        transmission = actuator_transmission(own)
-        self._transmission = jnp.float32(transmission)
-        self._actuator_force = jnp.float32(np.linalg.pinv(transmission.T))
+        self._control = PoseControl(own)
+        self._actuator_force = jnp.float32(np.linalg.pinv(actuator_transmission(own).T))
         self._lag = jnp.float32(_lag(model, task.config.physics.num_substeps))
 
     def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         """See `Guide`."""
         now, joints = state.physics, self._layout
         torque = jnp.zeros_like(self._torque).at[self._activated].set(now.act)  # over its limit
-        length = self._transmission @ now.qpos[joints.joint_qpos]
-        pulling = (torque * self._torque - self._bias - self._slope * length) / self._gain
+        resting = self._control.hold(now.qpos[joints.joint_qpos])
+        pulling = resting + torque * self._torque / self._gain
         act = jnp.clip(pulling, -1.0, 1.0)[self._activated]
         start = self._servo.reset(now.qpos, now.qvel, act=act)
         ctrl = jnp.clip(self._guide(state, clips), -1.0, 1.0)

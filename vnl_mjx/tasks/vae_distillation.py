@@ -61,18 +61,18 @@ class StudentPolicy:
         teacher: whose statistics normalise what both see.
         teacher_acts: [] or [num_envs] bool; traced, so that rollouts of either are one program.
         student: static; the student's functions.
-        prior_acts: [num_envs] bool, where the student acts by its prior; None: nowhere.
         sampled: static; the student draws its latent.
         teacher_sampled: static; the teacher draws its action where it acts.
+        prior_acts: [num_envs] bool, where the student acts by its prior unless the teacher does; None: none.
     """
 
     params: Any
     teacher: FrozenPolicy
     teacher_acts: jax.Array
     student: StudentVAE = flax.struct.field(pytree_node=False)
-    prior_acts: jax.Array | None = None
     sampled: bool = flax.struct.field(pytree_node=False, default=False)
     teacher_sampled: bool = flax.struct.field(pytree_node=False, default=False)
+    prior_acts: jax.Array | None = None
 
     def initial_memory(self, num_envs: int) -> Any:
         """See `Policy`; the teacher's memory and the student's."""

@@ -118,7 +118,9 @@ class VaeDistillation(Trainer):
         prior_acts = None
         if self.config.prior_fraction:
             prior_acts = row >= (1.0 - self.config.prior_fraction) * num_envs
-        return StudentPolicy(params, data[0], teacher_acts, self.student, prior_acts, sampled=True)
+        return StudentPolicy(
+            params, data[0], teacher_acts, self.student, sampled=True, prior_acts=prior_acts
+        )
 
     def record(self, step: Step, data: Any) -> LabelledSteps:
         """See `Trainer`."""

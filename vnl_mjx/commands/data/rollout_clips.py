@@ -138,7 +138,7 @@ def best_followed(
     """
     qpos, lengths = [clip.qpos for clip in made], [len(clip.qpos) for clip in made]
     clips = clips_from_poses(task.walker, np.concatenate(qpos), lengths, rate_hz)
-    runner = EpisodeRunner(task, or_fallen(task.walker, clips))
+    runner = EpisodeRunner(task)
     rollout = runner.run(policy, clips, runner.draw(clips, clips.num_clips, seed), seed)
     found = episode_metrics(rollout, clips, task.walker, task.config.reward)["completed_fraction"]
     best: dict[str, int] = {}

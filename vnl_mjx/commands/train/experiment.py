@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import mujoco
 from jax.sharding import Mesh
 
 from vnl_mjx.clips import container
@@ -20,6 +19,7 @@ from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig, ReferenceSection, TrainingSection, VaeSection
 from vnl_mjx.config.teacher import NetworkSection, SamplingSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
+from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.conformance import check_sizes
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
@@ -136,8 +136,8 @@ def build_guide(
     None where `ppo.guidance` is never positive.
 
     Raises:
-        UserError: no checkpoint in `guide_from`, or one of another task or with a memory; actuators that no
-            guide is for.
+        UserError: no checkpoint in `guide_from`, or one of another task, with a memory, or of torques where
+            the body has none; actuators that no guide is for.
     """
     if not config.has_guidance:
         return None, None
@@ -145,20 +145,22 @@ def build_guide(
     if config.guide_from is not None:
         given = load_teacher(config.guide_from)
         check_task("guide_from", config.guide_from, given.policy.config, _sizes(env))
-    guides_torques = given is not None and given.task.walker.torque_actuators
-    if guides_torques or not config.task.walker.torque_actuators:
-        return BatchedGuide(_guide(task, task.physics.model, given)), given
-    body = replace(config.task.walker, torque_actuators=False)
-    substeps = replace(config.task.physics, num_substeps=1)
-    wanted = replace(on_nominal_body(config.task), walker=body, physics=substeps)
-    where = simulation(config.physics_config)
-    servo = build_task(wanted, build_walker(body), **where, mesh=mesh).physics
-    return BatchedGuide(TorqueGuide(_guide(task, servo.model, given), task, servo)), given
-
-
-def _guide(task: ImitationTask, model: mujoco.MjModel, given: LoadedTeacher | None) -> Guide:
-    """Of a teacher, or towards the pose by the position actuators of `model`."""
-    return PoseGuide(task, model) if given is None else PolicyGuide(task, given.policy)
+    by_torques = given is not None and given.task.walker.torque_actuators
+    walker, servo, model = config.task.walker, None, task.physics.model
+    if by_torques and not walker.torque_actuators:
+        raise UserError(
+            f"guide_from: expected a teacher of position actuators, found one of torques in "
+            f"{config.guide_from}; give another one, or task.walker.torque_actuators=true"
+        )
+    if walker.torque_actuators and not by_torques:
+        body = replace(walker, torque_actuators=False)
+        substeps = replace(config.task.physics, num_substeps=1)
+        wanted = replace(on_nominal_body(config.task), walker=body, physics=substeps)
+        where = simulation(config.physics_config)
+        servo = build_task(wanted, build_walker(body), **where, mesh=mesh).physics
+        model = servo.model
+    guide: Guide = PoseGuide(task, model) if given is None else PolicyGuide(task, given.policy)
+    return BatchedGuide(guide if servo is None else TorqueGuide(guide, task, servo)), given
 
 
 def build_task_and_clips(
