@@ -102,15 +102,13 @@ def test_view_of_another_body(backend, toy_walker, toy_config, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing(backend, rodent_file, tmp_path):
     arguments = [str(rodent_file), "--speed", "0.001", "--output", str(tmp_path / "a.mp4")]
-    command = [sys.executable, "-m", "vnl_mjx.cli", "view", *arguments, "--size", "64x64"]
+    # a shell's background job, as CI may be, ignores it, and so would its children
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{heed}; from vnl_mjx.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", start, "view", *arguments, "--size", "64x64"]
     deadline = time.monotonic() + 60
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell's background job, as CI may be, ignores it, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             while not list(tmp_path.iterdir()):

@@ -1,23 +1,22 @@
 """Makes the bundled teacher and clips anew from those of before, by commands of `vnl-mjx` that it prints.
 
-    python -m vnl_mjx.demo.make [--work runs/demo] [--steps N,N,...]
+    python -m vnl_mjx.demo.make [--work runs/demo] [--steps N,N,N]
 
-The clips of before are given another tail and jaw, and made motion is added. The teacher of before, whose
-tail and jaw are held at first, learns to follow them. What it then does, where it can do it again, are the
-clips of the next stage; the last stage adds pushes. Steps whose output is there are passed over, so that a
-stopped run goes on.
+The clips are what sits and looks up in those of before, and motion made anew. The teacher of before learns to
+follow them; what it then does, where it follows to the end, are the bundled clips. It is trained on those
+with pushes, at last with a rate that falls. Steps whose output is there are passed over, so that a stopped
+run goes on.
 """
 
 import argparse
 import copy
+import fnmatch
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from vnl_mjx.checkpoints.arrays import read_arrays
@@ -32,22 +31,16 @@ from vnl_mjx.gait.parameters import smooth_step
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import build_walker
 
-STEPS = (3_000_000, 3_000_000, 6_000_000)
+STEPS = (1_500_000, 1_200_000, 800_000)
 
-# No marker reaches them: without this the tail hangs through the floor and the mouth is open. A simulated
-# body goes a little beyond its joints' limits; those clips are kept.
-UNMARKED = (
-    "conditioning_config.tail=carried",
-    "conditioning_config.joint_angles.mandible=-0.28",
-    "quality_config.joint_limit_rad=null",
-    "quality_config.joint_limit_share=null",
-)
-# Made motion that the clips of before lack: turns of five seconds, and steps to the side.
-ADDED = ("turn_on_the_spot_right", "sidestep_left", "sidestep_right")
+# Of the clips of before, what does not come from made motion, or only by a way that this file does not go.
+KEPT = ("clip_*", "look_up*")
 BENDS = {"bend_left": "0.5", "bend_right": "-0.5"}  # rad/s, at 0.13 m/s
 # Made motion that begins in the neutral pose, from which a student's prior is judged.
 FROM_NEUTRAL = ("stand", "stand_again", "start_walk", "start_stop")
 NEUTRAL_S, BLEND_S = 0.4, 0.8  # seconds in it, and from it into the motion
+# Of the behaviour of each, other clips are trained on.
+HELD_OUT = ("clip_2", "stand_again", "walk_medium", "start_stop", "trot_to_walk", "*walk_1")
 # Tail and jaw as in the clips: the tracked joints and bodies of track-mjx say next to nothing of them.
 REWARD = {
     "tail": {
@@ -77,11 +70,12 @@ FINE_TUNING = (
     "ppo.gae_lambda=0.9",
     "sampling.failure_weighting=0.15",
 )
+SETTLING = (
+    "ppo.adaptive_rate.target_kl=null",
+    "ppo.learning_rate={start: 5e-5, value: 3e-6, start_step: 0.1, end_step: 1}",
+)
 REPEATED = ("--drift", "0.3", "--attempts", "4", "--compact")
-PUSHES = ("sampling.push_interval_s=1", "sampling.push_speed=0.1")
-# Controls that carry tail and jaw, the means of what `vnl-mjx plan` found. PPO would need a million steps to
-# get there: an update moves the policy by a fraction of its exploration's width.
-HELD = {"caudal_extend": 0.95, "mandible": -0.75}
+PUSHES = ("sampling.push_interval_s=2", "sampling.push_speed=0.1")
 
 
 def main() -> None:
@@ -94,39 +88,35 @@ def main() -> None:
     args = parser.parse_args()
     work = args.work
     work.mkdir(parents=True, exist_ok=True)
-    clips, teacher = make_motion(args.clips, work), work / "held"
-    if not teacher.exists():
-        hold(args.teacher, teacher)
-    *stages, last = (int(steps) for steps in args.steps.split(","))
-    for stage, steps in enumerate(stages, 1):
-        train(work / f"stage_{stage}", clips, steps, teacher)
-        teacher, own = work / f"stage_{stage}" / "teacher", work / f"own_{stage}.h5"
-        once(own, "rollout", teacher, own, "--clips", clips, *REPEATED)
-        clips = own
-    train(work / "final", clips, last, teacher, *PUSHES)
-    bundle(work / "final" / "teacher", clips)
+    made, own, clips = make_motion(args.clips, work), work / "own.h5", work / "own_marked.h5"
+    steps = iter(args.steps.split(","))
+    first = train(work / "first", args.teacher, made, next(steps))
+    once(own, "rollout", first, own, "--clips", made, *REPEATED)
+    names = read_clips(own, build_walker(WalkerConfig())).names
+    held_out = [pattern for pattern in HELD_OUT if fnmatch.filter(names, pattern)]
+    once(clips, "clips", "hold-out", own, clips, "--names", *held_out)
+    pushed = train(work / "pushed", first, clips, next(steps), *PUSHES)
+    teacher = train(work / "settled", pushed, clips, next(steps), *PUSHES, *SETTLING)
+    bundle(teacher, clips)
 
 
 def make_motion(before: Path, work: Path) -> Path:
-    """The clips of before and made motion in one file."""
-    carried, gait, neutral = work / "carried.h5", work / "gait.h5", work / "neutral.h5"
-    added, clips = work / "added.h5", work / "clips.h5"
-    once(carried, "preprocess", before, carried, *UNMARKED)
+    """What is kept of the clips of before and made motion, in one file."""
+    parts = []
+    for pattern in KEPT:
+        parts.append(work / f"{pattern.rstrip('_*')}.h5")
+        once(parts[-1], "clips", "select", before, parts[-1], "--names", pattern)
+    gait, neutral, clips = work / "gait.h5", work / "neutral.h5", work / "made.h5"
     once(gait, "gait", gait, "--suite", "--seconds", "5.5")
-    once(added, "clips", "select", gait, added, "--clips", numbers(gait, ADDED))
     if not neutral.exists():
         run("preprocess", *from_neutral(gait, work), neutral)
-    bends = [work / f"{name}.h5" for name in BENDS]
-    for bend, turn in zip(bends, BENDS.values(), strict=True):
-        once(bend, "gait", bend, "--seconds", "5.5", "--speed", "0.13", f"--turn={turn}")
-    once(clips, "clips", "merge", carried, added, *bends, neutral, clips)
+    parts += [gait, neutral]
+    for bend, turn in BENDS.items():
+        parts.append(work / f"{bend}.h5")
+        path = ("--speed", "0.13", f"--turn={turn}")
+        once(parts[-1], "gait", parts[-1], "--clips", "3", "--seconds", "5.5", *path)
+    once(clips, "clips", "merge", *parts, clips)
     return clips
-
-
-def numbers(file: Path, names: Sequence[str]) -> str:
-    """Of the clips of these names in a file, as `vnl-mjx clips` takes them."""
-    found = read_clips(file, build_walker(WalkerConfig())).names
-    return ",".join(str(found.index(name)) for name in names)
 
 
 def from_neutral(gait: Path, work: Path) -> list[Path]:
@@ -151,24 +141,12 @@ def from_neutral(gait: Path, work: Path) -> list[Path]:
     return made
 
 
-def train(run_dir: Path, clips: Path, num_steps: int, start: Path, *overrides: str) -> None:
-    """One training, gone on with where it was stopped."""
+def train(run_dir: Path, start: Path, clips: Path, num_steps: str, *settings: str) -> Path:
+    """Fine-tunes a teacher on clips, gone on with where it was stopped, and returns the new one."""
     files, steps = f"reference_config.paths=['{clips}']", f"ppo.num_steps={num_steps}"
-    given = (f"run_dir={run_dir}", files, steps, f"init_from={start}", *TASK, *FINE_TUNING)
-    run("train-teacher", *given, *overrides)
-
-
-def hold(teacher: Path, output: Path) -> None:
-    """Writes a teacher whose actuators of `HELD` rest there, until it learns otherwise."""
-    loaded = load_teacher(teacher)
-    params = jax.tree.map(np.array, loaded.policy.params)
-    config, model = loaded.policy.config, build_walker(loaded.task.walker).model
-    layer = params["params"]["decoder"][f"hidden_{len(config.decoder_hidden_sizes)}"]
-    for name, control in HELD.items():
-        column = model.actuator(name).id
-        layer["kernel"][:, column] = 0.0
-        layer["bias"][column] = np.arctanh(control)
-    save_policy(teacher, output, params, loaded.raw_config)
+    given = (f"run_dir={run_dir}", files, steps, f"init_from={start}")
+    run("train-teacher", *given, *TASK, *FINE_TUNING, *settings)
+    return run_dir / "teacher"
 
 
 def bundle(teacher: Path, clips: Path) -> None:

@@ -10,14 +10,10 @@ import argparse
 from pathlib import Path
 
 from vnl_mjx.demo import DEMO_TEACHER, TORQUE_TEACHER
-from vnl_mjx.demo.make import FINE_TUNING, bundle_policy, run
+from vnl_mjx.demo.make import FINE_TUNING, SETTLING, bundle_policy, run
 
 STEPS = (307_200, 1_000_000, 800_000)
 TORQUES = ("task.walker.torque_actuators=true", "task.initial_activation=zero")
-SETTLING = (
-    "ppo.adaptive_rate.target_kl=null",
-    "ppo.learning_rate={start: 5e-5, value: 3e-6, start_step: 0.1, end_step: 1}",
-)
 
 
 def main() -> None:
