@@ -115,6 +115,21 @@ def test_a_run_of_an_older_version_goes_on_unless_the_lists_differ(tmp_path):
         check_same_run(older, changed, tmp_path)
 
 
+@pytest.mark.parametrize("share, goes_on", [(0.0, True), (0.5, False)])
+def test_in_a_run_of_an_older_version_no_prior_acted(tmp_path, share, goes_on):
+    def document(training: dict) -> dict:
+        config = {"training_config": training}
+        identity = {"task": to_dict(ImitationConfig())}
+        return {"config": config, "identity": identity, "format_version": FORMAT_VERSION}
+
+    older, current = document({}), document({"prior_fraction": share})
+    if goes_on:
+        check_same_run(older, current, tmp_path)
+    else:
+        with pytest.raises(UserError, match=r"prior_fraction was 0\.0"):
+            check_same_run(older, current, tmp_path)
+
+
 def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", DOCS.read_text(), flags=re.MULTILINE)
     described = {name: shape.strip() for name, shape in rows if not name.isupper()}
