@@ -20,8 +20,7 @@ def untrained_policy(task: ImitationTask, seed: int = 0, lstm_num_layers: int = 
         latent_dim=3,
         encoder_hidden_sizes=(16,),
         decoder_hidden_sizes=(16,),
-        lstm_hidden_size=8,
-        lstm_num_layers=lstm_num_layers,
+        memory_sizes=(8,) * lstm_num_layers,
     )
     obs = jnp.zeros((1, config.observation_size))
     memory = config.initial_memory((1,))

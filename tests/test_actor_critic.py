@@ -23,7 +23,7 @@ MLP = IntentionConfig(
     encoder_hidden_sizes=(16,),
     decoder_hidden_sizes=(16,),
 )
-LSTM = replace(MLP, lstm_hidden_size=5, lstm_num_layers=2)
+LSTM = replace(MLP, memory_sizes=(5, 5))
 POLICIES = {"mlp": MLP, "lstm": LSTM}
 TIME, ENVS = 5, 4
 

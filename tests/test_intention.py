@@ -28,8 +28,7 @@ LSTM = IntentionConfig(
     encoder_hidden_sizes=(16,),
     decoder_hidden_sizes=(12,),
     activation="relu",
-    lstm_hidden_size=6,
-    lstm_num_layers=2,
+    memory_sizes=(6, 5),
 )
 
 
@@ -89,17 +88,16 @@ def reference_act(policy: FrozenPolicy, obs, memory=(), latent=None):
         count = len(config.decoder_hidden_sizes)
         x = hidden(x, params["decoder"], count)
         return dense(x, params["decoder"][f"hidden_{count}"]), mean, logvar, ()
-    hiddens, cells = [], []
-    for i in range(config.lstm_num_layers):
+    carries = []
+    for i, carry in enumerate(memory):
         cell = params["lstm_decoder"][f"lstm_{i}"]
-        h, c = (np.asarray(part, np.float64)[..., i, :] for part in memory)
+        c, h = (np.asarray(part, np.float64) for part in carry)
         gate = {g: dense(x, cell[f"i{g}"]) + dense(h, cell[f"h{g}"]) for g in "ifgo"}
         c = sigmoid(gate["f"]) * c + sigmoid(gate["i"]) * np.tanh(gate["g"])
         x = sigmoid(gate["o"]) * np.tanh(c)
-        hiddens.append(x)
-        cells.append(c)
+        carries.append((c, x))
     logits = dense(x, params["lstm_decoder"]["lstm_projection"])
-    return logits, mean, logvar, (np.stack(hiddens, -2), np.stack(cells, -2))
+    return logits, mean, logvar, tuple(carries)
 
 
 def test_matches_numpy(policy, obs):
@@ -113,9 +111,9 @@ def test_matches_numpy(policy, obs):
     np.testing.assert_allclose(output.latent_logvar, logvar, atol=1e-5)
     np.testing.assert_array_equal(output.latent, output.latent_mean)
     np.testing.assert_allclose(output.action, np.tanh(logits[:, :3]), atol=1e-5)
-    assert len(output.memory) == len(next_memory)
-    for ours, theirs in zip(output.memory, next_memory, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), output.memory, next_memory
+    )
 
 
 def test_single_batched_and_vmapped_agree(policy, obs):
@@ -154,8 +152,8 @@ def test_scan_carries_memory_and_traces_once(policy, obs):
 def test_lstm_memory_matters_and_resets_to_zeros(obs):
     policy = make_policy(LSTM)
     start = policy.initial_memory((len(obs),))
-    assert [part.shape for part in start] == [(6, 2, 6)] * 2
-    assert all((part == 0).all() for part in start)
+    assert jax.tree.map(jnp.shape, start) == (((6, 6), (6, 6)), ((6, 5), (6, 5)))
+    assert not any(part.any() for part in jax.tree.leaves(start))
     first = policy.act(obs, start)
     second = policy.act(obs, first.memory)
     assert np.abs(second.action - first.action).max() > 1e-2

@@ -44,7 +44,7 @@ ALL_TERMS = {
 }
 POLICIES = {
     "mlp": IntentionConfig(**SIZES),
-    "lstm": IntentionConfig(**SIZES, lstm_hidden_size=4, lstm_num_layers=1),
+    "lstm": IntentionConfig(**SIZES, memory_sizes=(4,)),
 }
 
 

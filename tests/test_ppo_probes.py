@@ -45,7 +45,7 @@ MLP = IntentionConfig(
     encoder_hidden_sizes=(16,),
     decoder_hidden_sizes=(16,),
 )
-LSTM = replace(MLP, lstm_hidden_size=8, lstm_num_layers=1)
+LSTM = replace(MLP, memory_sizes=(8,))
 
 
 def trainer_of(policy: IntentionConfig, config: PpoSection = CONFIG) -> Ppo:

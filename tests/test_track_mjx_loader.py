@@ -72,7 +72,7 @@ def test_sha256_is_of_the_numbers(teacher_path, tmp_path):
 
 
 def test_lstm_round_trip(tmp_path):
-    network = dataclasses.replace(NETWORK, lstm_hidden_size=5, lstm_num_layers=2)
+    network = dataclasses.replace(NETWORK, memory_sizes=(5, 5))
     teacher = load_teacher(write(tmp_path, upstream_config(network), network))
     assert teacher.policy.config == network
     jax.tree.map(np.testing.assert_array_equal, teacher.policy.params, make_params(network))

@@ -28,6 +28,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "positive": ("a positive number", lambda v: _is_number(v) and v > 0),
     "size": ("a positive integer", _is_size),
     "flag": ("true or false", lambda v: isinstance(v, bool)),
+    "object": ("an object", lambda v: isinstance(v, Mapping)),
     "text": ("a string", lambda v: isinstance(v, str)),
     "sizes": ("a list of positive integers", lambda v: _is_list(v, _is_size)),
     "names": ("a list of names", lambda v: _is_list(v, lambda item: isinstance(item, str))),

@@ -11,7 +11,6 @@ import numpy as np
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.compat.track_mjx_loader import (
     LoadedTeacher,
-    count_observations,
     find_step,
     load_teacher,
 )
@@ -19,7 +18,6 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 
 _SIZES = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
-_SIZES += ("lstm_hidden_size", "lstm_num_layers")
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,18 @@ def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> Teache
     folder, step = find_step(Path(path).expanduser())
     teacher = load_teacher(folder, step)
     _check_network(path, teacher.policy.config, network)
-    stored = read_arrays(folder / "policy")["0"]
     if not teacher.raw_config["network_config"].get("normalize_observations", True):
         raise UserError(
             f"init_from: expected a teacher that normalises its observations, found {path}, which does "
             "not; start from another one"
         )
-    count = count_observations(stored)
-    mean, std = (np.asarray(stored[name], np.float32) for name in ("mean", "std"))
+    found = teacher.statistics
+    count, mean, std = (np.asarray(found[name], np.float32) for name in ("count", "mean", "std"))
     statistics = {
-        "count": np.float32(count),
+        "count": count,
         "mean": mean,
         "std": std,
-        "summed_variance": np.asarray(stored.get("summed_variance", count * std**2), np.float32),
+        "summed_variance": np.asarray(found.get("summed_variance", count * std**2), np.float32),
     }
     return TeacherStart(teacher, statistics, _fitting_value(folder / "train_state", value_shapes))
 
@@ -83,15 +80,29 @@ def check_task(key: str, path: str, stored: IntentionConfig, wanted: Mapping[str
 
 def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) -> None:
     check_task("init_from", path, stored, vars(wanted))
-    ignored = "decoder_hidden_sizes" if wanted.is_recurrent else "lstm_hidden_size"
+    for name in ("cell", "squash", "encoder_reads_body"):
+        if (found := getattr(stored, name)) != getattr(wanted, name):
+            raise UserError(
+                f"init_from: expected a policy with {name} {getattr(wanted, name)}, found {found} in {path}; "
+                "such a teacher can be evaluated and distilled, not trained on"
+            )
     for name in _SIZES:
         found, expected = getattr(stored, name), getattr(wanted, name)
-        if name != ignored and found != expected:
+        if name == "decoder_hidden_sizes" and wanted.is_recurrent:
+            continue
+        if found != expected:
             shown = list(found) if isinstance(found, tuple) else found
             raise UserError(
                 f"init_from: expected network.{name} = {expected}, found {shown} in {path}; give "
                 f"network.{name}={shown}"
             )
+    found, expected = stored.memory_sizes, wanted.memory_sizes
+    if found != expected:
+        size = found[0] if found else "128"
+        raise UserError(
+            f"init_from: expected recurrent layers of {list(expected)}, found {list(found)} in {path}; give "
+            f"network.lstm_num_layers={len(found)} network.lstm_hidden_size={size}"
+        )
 
 
 def _fitting_value(path: Path, shapes: Any) -> Any:

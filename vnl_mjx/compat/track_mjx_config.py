@@ -11,6 +11,8 @@ from datetime import date
 from typing import Any
 
 from vnl_mjx.compat.json_reader import JsonReader
+from vnl_mjx.compat.track_mjx_network import TEACHER, observation_sizes, read_network
+from vnl_mjx.compat.vnl_playground_config import is_of_vnl_playground, playground_task
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_2025_02,
@@ -70,17 +72,6 @@ WALKER_KEYS = {
     "torque_actuators": ("flag", "torque_actuators"),
     "rescale_factor": ("positive", "rescale_factor"),
 }
-NETWORK_KEYS = {
-    "action_size": ("size", "action_size"),
-    "latent_dim": ("size", "intention_size"),
-    "encoder_hidden_sizes": ("sizes", "encoder_layer_sizes"),
-    "decoder_hidden_sizes": ("sizes", "decoder_layer_sizes"),
-}
-LSTM_KEYS = {
-    "lstm_hidden_size": ("size", "hidden_state_size"),
-    "lstm_num_layers": ("size", "hidden_layer_num"),
-}
-
 SUPPORTED_LAYOUTS = (
     "470 + 226 (track-mjx since 2025-09-23), 470 + 231 (since 2025-06-13), "
     "470 + 147 (since 2025-02-18)"
@@ -101,6 +92,7 @@ def translate(
     raw: Mapping[str, Any],
     source: str,
     *,
+    kind: str = TEACHER,
     activation: str | None = None,
     written_on: date | None = None,
 ) -> Translation:
@@ -109,6 +101,7 @@ def translate(
     Args:
         raw: the parsed `config/metadata`.
         source: what to call it in messages.
+        kind: of `track_mjx_network.KINDS`.
         activation: overrides what is assumed; track-mjx does not record it.
         written_on: day the checkpoint was written. It bounds the age of the code that wrote it on
             one side only: old code can run late, new code cannot run early.
@@ -117,9 +110,6 @@ def translate(
         UserError: a key is missing or wrong, or the layout of the observation is not known.
     """
     reader = JsonReader(raw, source)
-    arch_name = reader("text", "network_config.arch_name", "intention")
-    if arch_name != "intention":
-        raise reader.error("network_config.arch_name", "'intention'", arch_name)
     if activation is not None:
         check_activation(activation, ACTIVATION_OPTION)
     if reader.has(OWN_KEY):
@@ -127,6 +117,9 @@ def translate(
         usual = check_activation(recorded, f"{source}: {OWN_KEY}.activation")
         task = from_dict(ImitationConfig, raw[OWN_KEY].get("task"), f"{source}: {OWN_KEY}.task: ")
         warnings = []
+    elif is_of_vnl_playground(reader):
+        usual = "silu"
+        task, warnings = playground_task(reader)
     else:
         task, usual, warnings = _upstream_task(reader, activation, written_on)
     if activation not in (None, usual):
@@ -135,7 +128,12 @@ def translate(
             f"generation {task.generation}"
         )
     return Translation(
-        network=_network(reader, activation or usual),
+        network=read_network(
+            reader,
+            kind,
+            activation or usual,
+            observation_clip=reader("positive", f"{OWN_KEY}.observation_clip", None),
+        ),
         task=task,
         normalize_observations=reader("flag", "network_config.normalize_observations", True),
         warnings=tuple(warnings),
@@ -150,29 +148,6 @@ def check_activation(name: str, where: str) -> str:
     raise UserError(
         f"{where} must be one of {', '.join(ACTIVATIONS)}, found {name!r}; did you mean {near!r}?"
     )
-
-
-def _network(reader: JsonReader, activation: str) -> IntentionConfig:
-    reference_size, proprioception_size = _observation_sizes(reader)
-    use_lstm = reader("flag", "train_setup.train_config.use_lstm", False)
-    clip_key = f"{OWN_KEY}.observation_clip"
-    return IntentionConfig(
-        reference_size=reference_size,
-        proprioception_size=proprioception_size,
-        activation=activation,
-        observation_clip=reader("positive", clip_key, None),
-        **reader.section("network_config", NETWORK_KEYS | (LSTM_KEYS if use_lstm else {})),
-    )
-
-
-def _observation_sizes(reader: JsonReader) -> tuple[int, int]:
-    """Sizes of the reference and of proprioception; older configs lack the latter."""
-    observation_size = reader("size", "network_config.observation_size")
-    reference_size = reader("size", "network_config.reference_obs_size")
-    if reference_size >= observation_size:
-        expected = f"less than observation_size {observation_size}"
-        raise reader.error("network_config.reference_obs_size", expected, reference_size)
-    return reference_size, observation_size - reference_size
 
 
 def _upstream_task(
@@ -230,7 +205,7 @@ def _upstream_task(
 
 def _recognise(reader: JsonReader) -> tuple[str, tuple[str, ...]]:
     """Generation and parts of proprioception, by the sizes of the observation."""
-    reference_size, proprioception_size = _observation_sizes(reader)
+    reference_size, proprioception_size = observation_sizes(reader)
     layouts = {
         226: ("2025-09", PROPRIOCEPTION_2025_09),
         231: ("2025-06", PROPRIOCEPTION_2025_06),

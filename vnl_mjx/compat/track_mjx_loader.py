@@ -1,13 +1,13 @@
 """Reads a teacher from a checkpoint that track-mjx wrote, without track-mjx.
 
 The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointing.py`):
-`<folder>/PPONetwork_<step>/{config, policy, train_state}`. Only `config` and `policy` are read.
+`<folder>/PPONetwork_<step>/{config, policy, train_state}`, of a student `DistillNetwork_<step>` or
+`PriorNetwork_<step>`. Only `config` and `policy` are read.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,14 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.compat.track_mjx_config import Translation, translate
+from vnl_mjx.compat.track_mjx_network import KINDS, TEACHER
+from vnl_mjx.compat.track_mjx_policy import read_policy
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 
-STEP_PREFIX = "PPONetwork"
+STEP_PREFIX = TEACHER
 _EXPECTED = f"a folder holding {STEP_PREFIX}_<step>, or one {STEP_PREFIX}_<step> folder"
+_STEP = re.compile(rf"({'|'.join(KINDS)})_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class LoadedTeacher:
         warnings: what had to be assumed, or differs from upstream; one line each.
         summary: label to value, rows of a table for a person.
         sha256: of parameters and observation statistics.
+        kind: of `track_mjx_network.KINDS`; of a student, `policy` is its encoder and decoder.
+        prior: layers of a student's prior, as stored; None without one.
+        statistics: count [], mean, std and, where it is stored, summed_variance [observation].
     """
 
     policy: FrozenPolicy
@@ -49,12 +54,15 @@ class LoadedTeacher:
     warnings: tuple[str, ...]
     summary: dict[str, str]
     sha256: str
+    kind: str
+    prior: dict[str, Any] | None
+    statistics: dict[str, Any]
 
 
 def load_teacher(
     path: str | Path, step: int | None = None, activation: str | None = None
 ) -> LoadedTeacher:
-    """Reads a teacher from a folder that holds `PPONetwork_<step>` folders, or from one of those.
+    """Reads a teacher or student from a folder that holds `PPONetwork_<step>` folders, or from one of those.
 
     Step None is the highest; `activation` is of the hidden layers, where what is assumed for the checkpoint's
     age is wrong.
@@ -64,13 +72,16 @@ def load_teacher(
     """
     folder, step = find_step(Path(path).expanduser(), step)
     raw = _read_config(folder / "config" / "metadata")
+    kind = folder.name.partition("_")[0]
     translation = translate(
         raw,
         f"{folder.name}/config",
+        kind=kind,
         activation=activation,
         written_on=_written_on(folder / "_CHECKPOINT_METADATA"),
     )
-    statistics, params = _read_policy(folder / "policy", translation)
+    stored = read_policy(folder / "policy", translation.network, translation.normalize_observations)
+    statistics, params = stored.statistics, stored.params
     policy = FrozenPolicy(
         params=jax.tree.map(jnp.asarray, params),
         obs_mean=jnp.asarray(statistics["mean"]),
@@ -78,8 +89,7 @@ def load_teacher(
         config=translation.network,
     )
     notes = list(translation.warnings)
-    count = count_observations(statistics)
-    if translation.normalize_observations and count == 0:
+    if translation.normalize_observations and statistics["count"] == 0:
         notes.append(
             "the observation statistics hold no observation: the teacher was never trained"
         )
@@ -89,8 +99,11 @@ def load_teacher(
         step=step,
         raw_config=raw,
         warnings=tuple(notes),
-        summary=_summary(policy, translation, step, count),
+        summary=_summary(policy, translation, step, statistics["count"]),
         sha256=_sha256(params, statistics),
+        kind=kind,
+        prior=stored.prior,
+        statistics=statistics,
     )
 
 
@@ -125,13 +138,13 @@ def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
 
 def _step_number(folder: Path) -> int | None:
     # A full match leaves out Orbax's temporary folders of a write that was interrupted.
-    match = re.fullmatch(rf"{STEP_PREFIX}_(\d+)", folder.name)
-    return int(match.group(1)) if match else None
+    match = _STEP.fullmatch(folder.name)
+    return int(match[2]) if match else None
 
 
 def _describe(path: Path) -> str:
     """What stands in a folder that is not a checkpoint, and where one may be."""
-    nested = sorted(path.glob(f"*/{STEP_PREFIX}_*"))
+    nested = sorted(child for child in path.glob("*/*_*") if _STEP.fullmatch(child.name))
     if nested:
         return f"did you mean {nested[0].parent}?"
     names = sorted(child.name for child in path.iterdir())
@@ -175,7 +188,7 @@ def policy_rows(policy: IntentionConfig) -> dict[str, str]:
     """The sizes of an intention network."""
     decoder = listed(policy.decoder_hidden_sizes)
     if policy.is_recurrent:
-        decoder = f"LSTM {policy.lstm_num_layers} x {policy.lstm_hidden_size}"
+        decoder = f"{policy.cell.upper()} {listed(policy.memory_sizes)}"
     return {
         "latent": str(policy.latent_dim),
         "encoder": listed(policy.encoder_hidden_sizes),
@@ -222,68 +235,3 @@ def _summary(
             f"{physics.ls_iterations} line-search iterations"
         ),
     }
-
-
-def _read_policy(path: Path, translation: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Observation statistics, and network variables {"params": ...} that fit; NumPy, float32."""
-    if not path.is_dir():
-        raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
-    tree = read_arrays(path)
-    statistics, params = tree.get("0"), tree.get("1")
-    if not isinstance(statistics, dict) or not isinstance(params, dict):
-        raise UserError(f"{path} must hold observation statistics and network parameters")
-    network = translation.network
-    _check_tree(params, _expected_params(network), path)
-    if not translation.normalize_observations:
-        ones = np.ones(network.observation_size, np.float32)
-        return {**statistics, "mean": np.zeros_like(ones), "std": ones}, _to_float32(params)
-    moments = {key: statistics[key] for key in ("mean", "std") if key in statistics}
-    _check_tree(moments, dict.fromkeys(("mean", "std"), (network.observation_size,)), path)
-    return {**statistics, **_to_float32(moments)}, _to_float32(params)
-
-
-def _expected_params(network: IntentionConfig) -> dict[str, Any]:
-    """Shapes of the network's variables."""
-    obs = jnp.zeros(network.observation_size)
-    init = IntentionNetwork(network).init
-    shapes = jax.eval_shape(init, jax.random.key(0), obs, network.initial_memory())
-    return jax.tree.map(lambda leaf: leaf.shape, shapes)
-
-
-def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
-    """Refuses what does not fit the configuration, or is not finite, by name."""
-    where = f"{path.parent.name}/{path.name}"
-    arrays = traverse_util.flatten_dict(found, sep="/")
-    shapes = traverse_util.flatten_dict(expected, sep="/")
-
-    # Kernels first: their shapes tell most about which size is wrong.
-    def by_telling(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: (not name.endswith("kernel"), name))
-
-    for name in by_telling(set(arrays) - set(shapes)):
-        raise UserError(f"{where}: {name} is there, but network_config has no such layer")
-    for name in by_telling(set(shapes) - set(arrays)):
-        raise UserError(f"{where}: {name} {shapes[name]} is missing; network_config asks for it")
-    for name in by_telling(shapes):
-        array = np.asarray(arrays[name])
-        if array.shape != shapes[name]:
-            raise UserError(
-                f"{where}: {name} has shape {array.shape}, network_config asks for {shapes[name]}"
-            )
-        # bfloat16 is no NumPy float, hence JAX's test.
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise UserError(f"{where}: {name} must hold floats, found {array.dtype}")
-        if not np.isfinite(array.astype(np.float32)).all():
-            raise UserError(f"{where}: {name} holds NaN or infinite values; take another step")
-
-
-def _to_float32(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float32), tree)
-
-
-def count_observations(statistics: dict[str, Any]) -> float:
-    """Observations behind the statistics. Newer versions of brax split the number in two words."""
-    count = statistics.get("count", 0)
-    if isinstance(count, dict):
-        return float(count.get("hi", 0)) * 2.0**32 + float(count.get("lo", 0))
-    return float(np.asarray(count).sum())

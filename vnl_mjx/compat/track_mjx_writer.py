@@ -18,8 +18,6 @@ import orbax.checkpoint as ocp
 from vnl_mjx.checkpoints.run import Export, RunCheckpointer
 from vnl_mjx.checkpoints.writing import open_manager
 from vnl_mjx.compat.track_mjx_config import (
-    LSTM_KEYS,
-    NETWORK_KEYS,
     OWN_KEY,
     PHYSICS_KEYS,
     REWARD_KEYS,
@@ -27,6 +25,7 @@ from vnl_mjx.compat.track_mjx_config import (
     WALKER_KEYS,
 )
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.compat.track_mjx_network import DECODER_KEYS, LSTM_KEYS, NETWORK_KEYS
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
@@ -147,7 +146,8 @@ def track_mjx_config(
             "normalize_observations": True,
             "reference_obs_size": network.reference_size,
             "proprioceptive_obs_size": network.proprioception_size,
-            **_written(network, NETWORK_KEYS | (LSTM_KEYS if network.is_recurrent else {})),
+            **_written(network, NETWORK_KEYS | DECODER_KEYS),
+            **_memory(network),
         },
         "train_setup": {
             "train_config": {
@@ -167,6 +167,14 @@ def track_mjx_config(
     }
     # JSON makes the tuples lists, as they are when read back.
     return json.loads(json.dumps(config))
+
+
+def _memory(network: IntentionConfig) -> dict[str, Any]:
+    if not network.is_recurrent:
+        return {}
+    if network.cell != "lstm" or len(set(network.memory_sizes)) > 1:
+        raise ValueError(f"{network.cell=} of {network.memory_sizes=}: not of this generation")
+    return dict(zip(LSTM_KEYS, (network.memory_sizes[0], len(network.memory_sizes)), strict=True))
 
 
 def _env_config(task: ImitationConfig) -> dict[str, Any]:

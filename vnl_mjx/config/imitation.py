@@ -59,6 +59,10 @@ class UpstreamQuirks:
         frame_lags: the reference frame is the floor of a float32 time, which falls one frame behind
             on most later steps of an episode (track-mjx: `environment/task/single_clip_tracking.py`,
             `_get_cur_frame`).
+        root_lags: the root is read from its body's pose, which is one substep older than qpos
+            (vnl-playground: `tasks/rodent/imitation.py`, `root_body`).
+        late_end: an episode is cut one frame later, and a window of frames ahead that would reach beyond
+            the clip is moved back whole (the same, `step` and `_get_imitation_reference`).
     """
 
     body_row_shift: int = 1
@@ -66,6 +70,8 @@ class UpstreamQuirks:
     joint_row_shift: int = 0
     ctrl_diff_is_zero: bool = True
     frame_lags: bool = True
+    root_lags: bool = False
+    late_end: bool = False
 
 
 # Terms of the reference ahead, in the order of each source (`docs/observations.md`).
@@ -115,6 +121,13 @@ PROPRIOCEPTION_VNL_PLAYGROUND = (
     "root_height",
     "root_z_axis",
     "appendages",
+    "previous_action",
+)
+# The Warp configuration of 2026.
+PROPRIOCEPTION_VNL_PLAYGROUND_SENSORS = (
+    *PROPRIOCEPTION_VNL_PLAYGROUND[:-1],
+    "kinematic_sensors",
+    "touch_sensors",
     "previous_action",
 )
 

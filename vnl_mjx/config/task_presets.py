@@ -1,5 +1,7 @@
 """Imitation tasks of other generations than the default one, as they were published."""
 
+from dataclasses import replace
+
 from vnl_mjx.config.imitation import (
     PROPRIOCEPTION_VNL_PLAYGROUND,
     REFERENCE_DM_CONTROL,
@@ -23,7 +25,7 @@ VNL_PLAYGROUND_TASK = ImitationConfig(
     physics=PhysicsConfig(num_substeps=5, solver="newton"),
     reward=RewardConfig(family="vnl_playground"),
     termination=TerminationConfig(family="vnl_playground"),
-    quirks=NO_QUIRKS,
+    quirks=replace(NO_QUIRKS, root_lags=True, late_end=True),
     reference=REFERENCE_VNL_PLAYGROUND,
     proprioception=PROPRIOCEPTION_VNL_PLAYGROUND,
     episode_frames=200,

@@ -15,14 +15,12 @@ import json
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main as vnl_mjx
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher
+from vnl_mjx.compat.track_mjx_loader import load_teacher
 from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, save_track_mjx
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
@@ -156,26 +154,19 @@ def bundle(teacher: Path, clips: Path) -> None:
 
 
 def bundle_policy(teacher: Path, output: Path) -> None:
-    """Replaces a bundled policy."""
+    """Replaces a bundled policy, without its state of training."""
     shutil.rmtree(output, ignore_errors=True)
     loaded = load_teacher(teacher)
     config = copy.deepcopy(loaded.raw_config)
     config["vnl_mjx"]["task"]["reward"]["terms"] = {}
     config["data_path"] = DEMO_CLIPS.name
-    save_policy(teacher, output, loaded.policy.params, config)
-
-
-def save_policy(teacher: Path, output: Path, params: Any, config: dict[str, Any]) -> None:
-    """Writes a checkpoint with the step and the statistics of `teacher`, without its state of training."""
-    folder, step = find_step(teacher)
-    stored = read_arrays(folder / "policy")["0"]
     save_track_mjx(
         output,
-        step,
-        params,
-        {name: stored[name] for name in NORMALIZER_KEYS},
+        loaded.step,
+        loaded.policy.params,
+        {name: loaded.statistics[name] for name in NORMALIZER_KEYS},
         config,
-        train_state={"env_steps": np.int32(step // 1000)},
+        train_state={"env_steps": np.int32(loaded.step // 1000)},
     )
 
 

@@ -110,10 +110,7 @@ class ActorCritic:
 
 def _with_first_output(policy: Any, config: IntentionConfig, std: float) -> Any:
     """Scales the last layer down and sets its bias, so that a fresh policy acts near 0 with `std`."""
-    if config.is_recurrent:
-        decoder, name = "lstm_decoder", "lstm_projection"
-    else:
-        decoder, name = "decoder", f"hidden_{len(config.decoder_hidden_sizes)}"
+    decoder, name = config.decoder_name, config.last_layer_name
     layer = policy["params"][decoder][name]
     raw_scale = jnp.log(jnp.expm1(std - MIN_ACTION_STD))  # the inverse of softplus
     layer = {

@@ -1,11 +1,12 @@
 """The intention network: an encoder of the reference, a latent, a decoder with proprioception.
 
 Order of layers, names of parameters and arithmetic are those of track-mjx, so its parameters fit
-(`agent/mlp_ppo/intention_network.py`, `agent/lstm_ppo/intention_network.py`).
+(`agent/mlp_ppo/intention_network.py`, `agent/lstm_ppo/intention_network.py`,
+`agent/recurrent_ppo/networks.py`, `agent/mlp_distill/student_network.py`).
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
@@ -17,7 +18,11 @@ from vnl_mjx.models.layers import ACTIVATIONS, dense, hidden_layers
 MIN_ACTION_STD = 1e-3
 MIN_OBSERVATION_STD = 1e-6
 
-Memory = tuple[()] | tuple[jax.Array, jax.Array]
+# Of each layer what Flax carries: (cell, hidden) of an LSTM, else the hidden state.
+Memory = tuple[Any, ...]
+Cell = Literal["lstm", "gru", "simple"]
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
+SQUASHES = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 
 @dataclass(frozen=True)
@@ -25,14 +30,17 @@ class IntentionConfig:
     """Sizes of an intention network.
 
     Attributes:
-        reference_size: leading entries of the observation that the encoder reads.
-        proprioception_size: the entries after them, which only the decoder reads.
+        reference_size: leading entries of the observation, which the encoder reads.
+        proprioception_size: the entries after them, which the decoder reads.
         activation: a key of `ACTIVATIONS`.
-        lstm_hidden_size: width of the recurrent decoder. It has no other hidden layers:
-            `decoder_hidden_sizes` is then ignored, as upstream ignores it.
-        lstm_num_layers: 0 for the feed-forward decoder.
+        memory_sizes: widths of a recurrent decoder's layers. It has no other hidden layers:
+            `decoder_hidden_sizes` is then ignored, as upstream ignores it. Empty: feed-forward.
+        cell: of the recurrent layers.
         observation_clip: standard deviations at which normalised observations are clipped; None: not at
             all, as in track-mjx.
+        encoder_reads_body: the encoder reads the whole observation, as that of track-mjx's students.
+        squash: what bounds the actions, "tanh" to (-1, 1) or "sigmoid" to (0, 1).
+        logvar_range: to which the posterior's log-variance is clipped; None: not at all.
     """
 
     reference_size: int
@@ -42,9 +50,12 @@ class IntentionConfig:
     encoder_hidden_sizes: tuple[int, ...]
     decoder_hidden_sizes: tuple[int, ...]
     activation: str = "silu"
-    lstm_hidden_size: int = 0
-    lstm_num_layers: int = 0
+    memory_sizes: tuple[int, ...] = ()
+    cell: Cell = "lstm"
     observation_clip: float | None = None
+    encoder_reads_body: bool = False
+    squash: Literal["tanh", "sigmoid"] = "tanh"
+    logvar_range: tuple[float | None, float | None] | None = None
 
     def __post_init__(self):
         if self.activation not in ACTIVATIONS:
@@ -58,14 +69,23 @@ class IntentionConfig:
     @property
     def is_recurrent(self) -> bool:
         """Whether the decoder carries a memory."""
-        return self.lstm_num_layers > 0
+        return bool(self.memory_sizes)
+
+    @property
+    def decoder_name(self) -> str:
+        """Of the decoder's parameters, under "params"."""
+        return f"{self.cell}_decoder" if self.is_recurrent else "decoder"
+
+    @property
+    def last_layer_name(self) -> str:
+        """Of the decoder's last layer, in the decoder's parameters."""
+        number = len(self.decoder_hidden_sizes)
+        return f"{self.cell}_projection" if self.is_recurrent else f"hidden_{number}"
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
-        """Memory at the start of an episode: () or (h, c), zeros [*batch_shape, layers, hidden]."""
-        if not self.is_recurrent:
-            return ()
-        shape = (*batch_shape, self.lstm_num_layers, self.lstm_hidden_size)
-        return jnp.zeros(shape), jnp.zeros(shape)
+        """Memory at the start of an episode, zeros [*batch_shape, size] for each layer; () without one."""
+        zeros = (jnp.zeros((*batch_shape, size)) for size in self.memory_sizes)
+        return tuple((layer, layer) if self.cell == "lstm" else layer for layer in zeros)
 
 
 @struct.dataclass
@@ -73,11 +93,11 @@ class IntentionOutput:
     """What one application of the network gives.
 
     Attributes:
-        logits: [..., 2 * action] location, then raw scale, of the action before tanh.
+        logits: [..., 2 * action] location, then raw scale, of the action before the squash.
         latent: [..., latent] what was decoded.
         latent_mean: [..., latent] of the posterior.
         latent_logvar: [..., latent] of the posterior.
-        memory: () or the next (h, c).
+        memory: the next one.
     """
 
     logits: jax.Array
@@ -92,23 +112,27 @@ class PolicyOutput(IntentionOutput):
     """The network's output and the action.
 
     Attributes:
-        action: [..., action] in (-1, 1).
+        action: [..., action] in (-1, 1), or (0, 1) of a sigmoid.
     """
 
     action: jax.Array
 
 
 class Encoder(nn.Module):
-    """Normalised reference [..., reference] to posterior mean and log variance [..., latent]."""
+    """What it reads, normalised [..., size], to posterior mean and log variance [..., latent]."""
 
     config: IntentionConfig
 
     @nn.compact
-    def __call__(self, reference: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Applies the encoder."""
-        x = hidden_layers(self.config.activation, self.config.encoder_hidden_sizes, reference)
-        latent_dim = self.config.latent_dim
-        return dense(latent_dim, "fc2_mean")(x), dense(latent_dim, "fc2_logvar")(x)
+        config = self.config
+        x = hidden_layers(config.activation, config.encoder_hidden_sizes, x)
+        mean = dense(config.latent_dim, "fc2_mean")(x)
+        logvar = dense(config.latent_dim, "fc2_logvar")(x)
+        if config.logvar_range is not None:
+            logvar = jnp.clip(logvar, *config.logvar_range)
+        return mean, logvar
 
 
 class Decoder(nn.Module):
@@ -121,31 +145,25 @@ class Decoder(nn.Module):
         """Applies the decoder; returns logits and the next memory."""
         sizes = self.config.decoder_hidden_sizes
         x = hidden_layers(self.config.activation, sizes, x)
-        return dense(2 * self.config.action_size, f"hidden_{len(sizes)}")(x), memory
+        return dense(2 * self.config.action_size, self.config.last_layer_name)(x), memory
 
 
-class LSTMDecoder(nn.Module):
-    """As `Decoder`, through stacked LSTM cells and one projection."""
+class RecurrentDecoder(nn.Module):
+    """As `Decoder`, through stacked recurrent cells and one projection."""
 
     config: IntentionConfig
 
     @nn.compact
     def __call__(self, x: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Applies the decoder; returns logits and the next memory."""
-        hidden, cell = cast(tuple[jax.Array, jax.Array], memory)
-        next_hidden, next_cell = [], []
-        for i in range(self.config.lstm_num_layers):
-            lstm = nn.LSTMCell(
-                self.config.lstm_hidden_size,
-                kernel_init=nn.initializers.lecun_uniform(),
-                name=f"lstm_{i}",
+        cell, carries = self.config.cell, []
+        for i, (size, carry) in enumerate(zip(self.config.memory_sizes, memory, strict=True)):
+            layer = CELLS[cell](
+                size, kernel_init=nn.initializers.lecun_uniform(), name=f"{cell}_{i}"
             )
-            # Flax orders the carry (cell, hidden); track-mjx's memory is (hidden, cell).
-            (cell_i, hidden_i), x = lstm((cell[..., i, :], hidden[..., i, :]), x)
-            next_hidden.append(hidden_i)
-            next_cell.append(cell_i)
-        logits = dense(2 * self.config.action_size, "lstm_projection")(x)
-        return logits, (jnp.stack(next_hidden, axis=-2), jnp.stack(next_cell, axis=-2))
+            carry, x = layer(carry, x)
+            carries.append(carry)
+        return dense(2 * self.config.action_size, self.config.last_layer_name)(x), tuple(carries)
 
 
 class IntentionNetwork(nn.Module):
@@ -156,16 +174,21 @@ class IntentionNetwork(nn.Module):
     def setup(self):
         """Names the parts as track-mjx does."""
         self.encoder = Encoder(self.config)
-        if self.config.is_recurrent:
-            self.lstm_decoder = LSTMDecoder(self.config)
-        else:
-            self.decoder = Decoder(self.config)
+        kind = RecurrentDecoder if self.config.is_recurrent else Decoder
+        setattr(self, self.config.decoder_name, kind(self.config))
+
+    def encode(
+        self, reference: jax.Array, proprioception: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Mean and log-variance [..., latent] of the posterior, of a normalised observation's parts."""
+        parts = [reference, proprioception] if self.config.encoder_reads_body else [reference]
+        return self.encoder(jnp.concatenate(parts, axis=-1))
 
     def decode(
         self, latent: jax.Array, proprioception: jax.Array, memory: Memory = ()
     ) -> tuple[jax.Array, Memory]:
         """Logits [..., 2 * action] and next memory, of a latent and normalised proprioception."""
-        decoder = self.lstm_decoder if self.config.is_recurrent else self.decoder
+        decoder = getattr(self, self.config.decoder_name)
         return decoder(jnp.concatenate([latent, proprioception], axis=-1), memory)
 
     def __call__(
@@ -189,7 +212,7 @@ class IntentionNetwork(nn.Module):
         """
         self._check(obs, memory)
         reference, proprioception = jnp.split(obs, [self.config.reference_size], axis=-1)
-        mean, logvar = self.encoder(reference)
+        mean, logvar = self.encode(reference, proprioception)
         if latent is None:
             latent = mean
             if noise is None and key is not None:
@@ -202,18 +225,14 @@ class IntentionNetwork(nn.Module):
     def _check(self, obs: jax.Array, memory: Memory) -> None:
         if obs.shape[-1] != self.config.observation_size:
             raise ValueError(f"{obs.shape=} must end in {self.config.observation_size=}")
-        found = tuple(part.shape for part in memory)
-        if self.config.is_recurrent:
-            layers, hidden = self.config.lstm_num_layers, self.config.lstm_hidden_size
-            expected = ((*obs.shape[:-1], layers, hidden),) * 2
-        else:
-            expected = ()
+        wanted = jax.eval_shape(lambda: self.config.initial_memory(obs.shape[:-1]))
+        found, expected = (jax.tree.map(jnp.shape, tree) for tree in (memory, wanted))
         if found != expected:
             raise ValueError(f"memory shapes {found} must be {expected}; see initial_memory")
 
 
 def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation [..., action] of the action before tanh.
+    """Mean and standard deviation [..., action] of the action before it is squashed.
 
     The scale is that of brax's `NormalTanhDistribution`: softplus, then a floor is added.
     """
@@ -297,4 +316,5 @@ class FrozenPolicy:
         if action_key is not None:
             noise = jax.random.normal(action_key, raw_action.shape, raw_action.dtype)
             raw_action = raw_action + std * noise
-        return jax.lax.stop_gradient(PolicyOutput(**vars(output), action=jnp.tanh(raw_action)))
+        action = SQUASHES[self.config.squash](raw_action)
+        return jax.lax.stop_gradient(PolicyOutput(**vars(output), action=action))

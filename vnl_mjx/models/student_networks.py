@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vnl_mjx.config.schema import Activation, VaeSection
 from vnl_mjx.models.intention import (
+    SQUASHES,
     FrozenPolicy,
     IntentionConfig,
     IntentionNetwork,
@@ -51,6 +52,8 @@ class VaeConfig(VaeSection):
         return (
             is_like
             and not teacher.is_recurrent
+            and not teacher.encoder_reads_body
+            and teacher.squash == "tanh"
             and kind == ("mlp", "gaussian", "absolute", True, "teacher")
         )
 
@@ -142,7 +145,7 @@ def as_students(teacher: FrozenPolicy, student: Any) -> Any:
     encoder, decoder = dict(parts["encoder"]), dict(parts["decoder"])
     config = teacher.config
     mean, logvar = encoder.pop("fc2_mean"), encoder.pop("fc2_logvar")
-    action = decoder.pop(f"hidden_{len(config.decoder_hidden_sizes)}")
+    action = decoder.pop(config.last_layer_name)
     unread = jnp.zeros_like(student["encoder"]["trunk"]["hidden_0"]["kernel"])
     kernel = unread.at[config.proprioception_size :].set(encoder["hidden_0"]["kernel"])
     # The teacher's decoder reads the latent first, the student's the proprioception.
@@ -181,12 +184,12 @@ class FrozenTeacherModule(StudentModule):
     # As precise as `FrozenPolicy.act`, whose actions these are.
 
     def encode(self, context: jax.Array, reference: jax.Array) -> Gaussian:
-        """See `StudentModule`; the teacher's encoder reads the reference alone."""
+        """See `StudentModule`; the teacher's encoder may read the reference alone."""
         with jax.default_matmul_precision("highest"):
-            return Gaussian(*self.intention.encoder(reference))
+            return Gaussian(*self.intention.encode(reference, context))
 
     def decode(self, context: jax.Array, latent: jax.Array) -> jax.Array:
         """See `StudentModule`; the mode of the teacher's action."""
         with jax.default_matmul_precision("highest"):
             logits, _ = self.intention.decode(latent, context)
-        return jnp.tanh(action_distribution(logits)[0])
+        return SQUASHES[self.intention.config.squash](action_distribution(logits)[0])

@@ -246,10 +246,12 @@ class ImitationTask:
             action=action,
             previous_action=previous_action,
             actions=moved.action_window,
+            root_lags=self.config.quirks.root_lags,
         )
         errors = tracking_errors(state, reference, walker, self.config.quirks)
         state = state.replace(errors=errors, distances=distances(errors, self.config.termination))
-        clip_ended = frame + self.config.traj_length >= jnp.asarray(clips.lengths)[moved.clip] - 1
+        last = jnp.asarray(clips.lengths)[moved.clip] - 1 - self.config.traj_length
+        clip_ended = frame >= last + self.config.quirks.late_end
         time_is_up = moved.num_steps >= self.max_episode_steps
         return StepOutcome.of(
             physics,

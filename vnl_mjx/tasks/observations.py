@@ -19,6 +19,7 @@ from vnl_mjx.tasks.terms.observations import (
     BODY_TERMS,
     CONTROL_TERMS,
     REFERENCE_TERMS,
+    SENSORS,
     sensor_rows,
     track_mjx_terms,
 )
@@ -71,6 +72,7 @@ class ObservationFunctions:
         upstream = track_mjx_terms(walker, config.quirks)
         own = config.proprioception
         self._walker, self._traj_length = walker, config.traj_length
+        self._quirks = config.quirks
         self._reference = find_terms("reference", config.reference, REFERENCE_TERMS | upstream)
         self._proprioception = find_terms("proprioception", own, BODY_TERMS)
         self.control_timestep = config.physics.control_timestep
@@ -79,8 +81,8 @@ class ObservationFunctions:
         self.num_actions_read = max((_ACTIONS_READ.get(name, 0) for name in own), default=0)
         if is_own:
             self.num_actions_read = max(_ACTIONS_READ.values())
-        if "kinematic_sensors" in own:
-            sensor_rows(model)
+        for name in SENSORS.keys() & set(own):
+            sensor_rows(model, name)
             if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_SENSOR):
                 raise ValueError(
                     "the observation reads sensors: PhysicsConfig.sensors must be True"
@@ -123,7 +125,10 @@ class ObservationFunctions:
                 episode. Only needed where `num_actions_read` > 0.
         """
         seen = self._seen(state, previous_qpos, actions)
-        ahead = clips.window(clip, frame + 1, self._traj_length)
+        first = frame + 1
+        if self._quirks.late_end:
+            first = jnp.minimum(first, jnp.asarray(clips.lengths)[clip] - self._traj_length)
+        ahead = clips.window(clip, first, self._traj_length)
         return Observation.of(
             reference=self._flat(self._reference, seen, ahead),
             proprioception=self._flat(self._proprioception, seen, ahead),
@@ -157,4 +162,5 @@ class ObservationFunctions:
             self.control_timestep,
             previous_qpos=previous_qpos,
             actions=actions,
+            root_lags=self._quirks.root_lags,
         )

@@ -83,7 +83,9 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, _REQUIRED_METADATA)
-    network = from_dict(IntentionConfig, metadata["teacher_network"], f"{folder}: ")
+    network = from_dict(
+        IntentionConfig, _with_memory_sizes(metadata["teacher_network"]), f"{folder}: "
+    )
     teacher = unflatten(read_arrays(folder / "teacher"))
     return LoadedStudent(
         student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: "), network),
@@ -93,3 +95,11 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
         env_steps=metadata["env_steps"],
         path=folder,
     )
+
+
+def _with_memory_sizes(network: dict[str, Any]) -> dict[str, Any]:
+    """The layers of a recurrent decoder, as an older version counted them, by their widths."""
+    if "lstm_num_layers" not in network:
+        return network
+    kept = {name: value for name, value in network.items() if not name.startswith("lstm_")}
+    return kept | {"memory_sizes": [network["lstm_hidden_size"]] * network["lstm_num_layers"]}

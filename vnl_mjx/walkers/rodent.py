@@ -14,7 +14,6 @@ from vnl_mjx.errors import UserError
 
 _XML_IN_DM_CONTROL = "locomotion/walkers/assets/rodent.xml"
 _PAW_PREFIXES = ("foot_", "toe_", "hand_", "finger_")
-_TOUCH_SENSORS = ("palm_L", "palm_R", "sole_L", "sole_R")
 _FLOOR_POS = (0.0, 0.0, -0.005)
 _BODY_GROUP, _BODY_RGBA = 2, (0.0, 0.6, 0.7, 1.0)
 _SITE_RGBA = (0.5, 0.5, 0.5, 1.0)
@@ -49,7 +48,7 @@ def rodent_spec() -> mujoco.MjSpec:
     for site in spec.sites:
         site.rgba = _SITE_RGBA
         site.group = 0 if site.group == 3 else site.group
-    for unused in [*spec.skins, *(s for s in spec.sensors if s.name in _TOUCH_SENSORS)]:
+    for unused in spec.skins:
         spec.delete(unused)
     return spec
 

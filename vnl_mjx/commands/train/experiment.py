@@ -203,9 +203,8 @@ def build_actor_critic(env: ImitationEnvironment, network: NetworkSection) -> Ac
     """Returns policy and value network sized for the observation and action of `env`."""
     names = {item.name for item in fields(IntentionConfig)}
     shared = {name: value for name, value in asdict(network).items() if name in names}
-    if network.lstm_num_layers == 0:
-        shared["lstm_hidden_size"] = 0
-    policy = IntentionConfig(**_sizes(env), **shared)
+    memory = (network.lstm_hidden_size,) * network.lstm_num_layers
+    policy = IntentionConfig(**_sizes(env), **shared, memory_sizes=memory)
     value = ValueConfig(
         observation_size=policy.observation_size,
         hidden_sizes=network.value_hidden_sizes,

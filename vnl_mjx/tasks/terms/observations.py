@@ -290,17 +290,28 @@ def previous_action(state: TermState, ahead: Frames | None, walker: Walker) -> j
 
 def kinematic_sensors(state: TermState, ahead: Frames | None, walker: Walker) -> jax.Array:
     """[9] Accelerometer, velocimeter and gyro."""
-    return state.physics.sensordata[sensor_rows(walker.model)]
+    return state.physics.sensordata[sensor_rows(walker.model, "kinematic_sensors")]
 
 
-def sensor_rows(model: mujoco.MjModel) -> np.ndarray:
-    """Returns the rows of `sensordata` that `kinematic_sensors` reads.
+def touch_sensors(state: TermState, ahead: Frames | None, walker: Walker) -> jax.Array:
+    """[4] N. Of the rodent's palms and soles, left before right."""
+    return state.physics.sensordata[sensor_rows(walker.model, "touch_sensors")]
+
+
+SENSORS = {
+    "kinematic_sensors": ("accelerometer", "velocimeter", "gyro"),
+    "touch_sensors": ("palm_L", "palm_R", "sole_L", "sole_R"),
+}
+
+
+def sensor_rows(model: mujoco.MjModel, term: str) -> np.ndarray:
+    """Returns the rows of `sensordata` that a term of `SENSORS` reads.
 
     Raises:
         UserError: the walker lacks one of the sensors.
     """
     rows = []
-    for name in ("accelerometer", "velocimeter", "gyro"):
+    for name in SENSORS[term]:
         sensor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SENSOR, name)
         if sensor < 0:
             raise UserError(f"walker: the observation reads sensor {name!r}, which the model lacks")
@@ -329,5 +340,6 @@ BODY_TERMS: dict[str, Term] = CONTROL_TERMS | {
         last_action,
         previous_action,
         kinematic_sensors,
+        touch_sensors,
     )
 }

@@ -82,6 +82,7 @@ def term_state(
     action: jax.Array | None = None,
     previous_action: jax.Array | None = None,
     actions: jax.Array | None = None,
+    root_lags: bool = False,
 ) -> TermState:
     """Returns what terms read of a simulation; what is not given is as after a reset.
 
@@ -93,13 +94,14 @@ def term_state(
         action: [nu] control of the last step.
         previous_action: [nu] control before it.
         actions: [window, nu] the last controls, oldest first.
+        root_lags: `UpstreamQuirks.root_lags`.
     """
     root, still = walker.root, jnp.zeros(3)
     none = jnp.zeros(walker.model.nu)
     action = none if action is None else action
     return TermState(
         physics=physics,
-        pose=_pose(physics, physics.qpos, walker),
+        pose=_pose(physics, physics.qpos, walker, root_lags),
         root_velocity=physics.qvel[root.velocity] if root else still,
         root_angular_velocity=physics.qvel[root.angular_velocity] if root else still,
         joint_velocities=physics.qvel[walker.layout.joint_qvel],
@@ -113,13 +115,17 @@ def term_state(
     )
 
 
-def _pose(physics: PhysicsState, qpos: jax.Array, walker: Walker) -> BodyPose:
-    if root := walker.root:
-        return BodyPose(qpos[root.position], qpos[root.quaternion], qpos[walker.layout.joint_qpos])
-    body = walker.root_body
-    return BodyPose(
-        physics.xpos[body], matrix_quaternion(physics.xmat[body]), qpos[walker.layout.joint_qpos]
-    )
+def _pose(
+    physics: PhysicsState, qpos: jax.Array, walker: Walker, root_lags: bool = False
+) -> BodyPose:
+    root, joints = walker.root, qpos[walker.layout.joint_qpos]
+    if root and not root_lags:
+        return BodyPose(qpos[root.position], qpos[root.quaternion], joints)
+    body = int(walker.model.jnt_bodyid[0]) if root else walker.root_body
+    quaternion = matrix_quaternion(physics.xmat[body])
+    if root:  # of q and -q the one that MuJoCo has
+        quaternion *= jnp.where(jnp.dot(quaternion, qpos[root.quaternion]) < 0, -1.0, 1.0)
+    return BodyPose(physics.xpos[body], quaternion, joints)
 
 
 def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[str, Term]:

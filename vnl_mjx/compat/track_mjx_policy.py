@@ -1,0 +1,159 @@
+"""Reads statistics and parameters of a policy from a track-mjx checkpoint, of any generation.
+
+Generations differ in where the statistics stand and in the names of layers; values are the same.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.compat.track_mjx_network import PARTS_OF
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork
+
+MOMENTS = ("mean", "std", "summed_variance")
+
+
+@dataclass(frozen=True)
+class StoredPolicy:
+    """What a checkpoint's `policy` holds; NumPy, float32.
+
+    Attributes:
+        statistics: mean and std [observation], count (a float), and where it is stored summed_variance
+            [observation].
+        params: variables of `IntentionNetwork`, {"params": ...}.
+        prior: layers of a prior over the latent; None without one.
+    """
+
+    statistics: dict[str, Any]
+    params: dict[str, Any]
+    prior: dict[str, Any] | None
+
+
+def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> StoredPolicy:
+    """Reads the folder `policy` of a checkpoint; without `normalize` the statistics change nothing.
+
+    Raises:
+        UserError: it is missing or damaged, or does not fit `network`.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
+    tree = read_arrays(path)
+    statistics, params = tree.get("0"), tree.get("1")
+    if not (isinstance(statistics, dict) and isinstance(params, dict) and "params" in params):
+        raise UserError(f"{path} must hold observation statistics and network parameters")
+    layers = dict(params["params"])
+    prior = layers.pop("prior", None)
+    named = {"params": _own_names(layers, network)}
+    _check_tree(named, _expected_params(network), path)
+    found = flat_statistics(statistics)
+    if normalize:
+        moments = {name: found[name] for name in ("mean", "std") if name in found}
+        sizes = dict.fromkeys(("mean", "std"), (network.observation_size,))
+        _check_tree(moments, sizes, path)
+    else:
+        ones = np.ones(network.observation_size, np.float32)
+        found |= {"mean": np.zeros_like(ones), "std": ones}
+    count = found.pop("count")
+    statistics = _to_float32(found) | {"count": count}
+    return StoredPolicy(statistics, _to_float32(named), prior and _to_float32(prior))
+
+
+def flat_statistics(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Statistics over the flat observation, of one array (to 2025), one set for each part, or nested.
+
+    `count` is a number, whichever way it is stored.
+    """
+    for parts in PARTS_OF.values():
+        if set(parts) <= stored.keys():  # a set for each part
+            sets = [stored[part] for part in parts]
+            found = {
+                name: np.concatenate([np.asarray(one[name]) for one in sets])
+                for name in MOMENTS
+                if all(name in one for one in sets)
+            }
+            return found | {"count": _count(sets[0])}
+    found = {name: _flat(stored[name]) for name in MOMENTS if name in stored}
+    return found | {"count": _count(stored)}
+
+
+def _flat(values: Any) -> Any:
+    """The entries of what the policy sees; "privileged_state" is for the value network."""
+    if isinstance(values, Mapping):
+        seen = values.get("state", values)
+        for parts in PARTS_OF.values():
+            if set(parts) <= seen.keys():
+                return np.concatenate([np.asarray(seen[part]) for part in parts])
+    return values
+
+
+def _count(statistics: Mapping[str, Any]) -> float:
+    """Observations behind the statistics. Newer versions of brax split the number in two words."""
+    count = statistics.get("count", 0)
+    if isinstance(count, dict):
+        return float(count.get("hi", 0)) * 2.0**32 + float(count.get("lo", 0))
+    return float(np.asarray(count).sum())
+
+
+def _own_names(layers: dict[str, Any], network: IntentionConfig) -> dict[str, Any]:
+    """Renames the layers of a recurrent decoder and of a student's encoder, which have others of late."""
+    renamed = dict(layers)
+    decoder = renamed.get("decoder", {})
+    if network.is_recurrent and isinstance(decoder, dict) and "final" in decoder:
+        names = {"final": network.last_layer_name}
+        renamed[network.decoder_name] = {
+            names.get(name) or re.sub(r"^rnn_cells_", f"{network.cell}_", name): layer
+            for name, layer in renamed.pop("decoder").items()
+        }
+    encoder = renamed.get("encoder", {})
+    if isinstance(encoder, dict) and "expansion" in encoder:
+        last = f"hidden_{len(network.encoder_hidden_sizes) - 1}"
+        renamed["encoder"] = {last if n == "expansion" else n: x for n, x in encoder.items()}
+    return renamed
+
+
+def _expected_params(network: IntentionConfig) -> dict[str, Any]:
+    """Shapes of the network's variables."""
+    obs = jnp.zeros(network.observation_size)
+    init = IntentionNetwork(network).init
+    shapes = jax.eval_shape(init, jax.random.key(0), obs, network.initial_memory())
+    return jax.tree.map(lambda leaf: leaf.shape, shapes)
+
+
+def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
+    """Refuses what does not fit the configuration, or is not finite, by name."""
+    where = f"{path.parent.name}/{path.name}"
+    arrays = traverse_util.flatten_dict(found, sep="/")
+    shapes = traverse_util.flatten_dict(expected, sep="/")
+
+    # Kernels first: their shapes tell most about which size is wrong.
+    def by_telling(names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: (not name.endswith("kernel"), name))
+
+    for name in by_telling(set(arrays) - set(shapes)):
+        raise UserError(f"{where}: {name} is there, but network_config has no such layer")
+    for name in by_telling(set(shapes) - set(arrays)):
+        raise UserError(f"{where}: {name} {shapes[name]} is missing; network_config asks for it")
+    for name in by_telling(shapes):
+        array = np.asarray(arrays[name])
+        if array.shape != shapes[name]:
+            raise UserError(
+                f"{where}: {name} has shape {array.shape}, network_config asks for {shapes[name]}"
+            )
+        # bfloat16 is no NumPy float, hence JAX's test.
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise UserError(f"{where}: {name} must hold floats, found {array.dtype}")
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise UserError(f"{where}: {name} holds NaN or infinite values; take another step")
+
+
+def _to_float32(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float32), tree)
