@@ -41,7 +41,7 @@ FAILURES["nan"] = "nan_termination"
 @pytest.fixture(scope="module", params=PHYSICS)
 def environment(request, shared_data):
     config = replace(VNL_PLAYGROUND_TASK, physics=PHYSICS[request.param])
-    walker = build_walker(config.walker)
+    walker = build_walker(replace(config.walker, touch_sensors=True))
     task = ImitationTask(config, walker, make_physics(walker.model, config.physics, "mujoco"))
     clips = read_clips(shared_data / "reference" / "rodent_mocap_4x250.h5", walker)
 

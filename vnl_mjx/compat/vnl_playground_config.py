@@ -82,7 +82,9 @@ def playground_task(reader: JsonReader) -> tuple[ImitationConfig, list[str]]:
     task = replace(
         base,
         generation=_generation(reader, is_nested),
-        walker=replace(base.walker, **_walker(reader)),
+        walker=replace(
+            base.walker, touch_sensors="touch_sensors" in proprioception, **_walker(reader)
+        ),
         physics=_physics(reader, sensors="kinematic_sensors" in proprioception),
         reward=_reward(reader, whole_angle, warnings),
         termination=termination,

@@ -57,6 +57,8 @@ class WalkerConfig:
         tail: body that the tail hangs on, and the tail's last body; empty: the rodent's where the model
             has them.
         floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
+        touch_sensors: keep those of the rodent's palms and soles, which track-mjx deletes and
+            vnl-playground does not.
     """
 
     source: str = RODENT_SOURCE
@@ -73,6 +75,7 @@ class WalkerConfig:
     mirror_pairs: tuple[tuple[str, str], ...] = ()
     tail: tuple[str, ...] = ()
     floor_height: float | None = None
+    touch_sensors: bool = False
 
 
 @cache

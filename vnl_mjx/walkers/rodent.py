@@ -14,6 +14,7 @@ from vnl_mjx.errors import UserError
 
 _XML_IN_DM_CONTROL = "locomotion/walkers/assets/rodent.xml"
 _PAW_PREFIXES = ("foot_", "toe_", "hand_", "finger_")
+_TOUCH_SENSORS = ("palm_L", "palm_R", "sole_L", "sole_R")
 _FLOOR_POS = (0.0, 0.0, -0.005)
 _BODY_GROUP, _BODY_RGBA = 2, (0.0, 0.6, 0.7, 1.0)
 _SITE_RGBA = (0.5, 0.5, 0.5, 1.0)
@@ -36,7 +37,7 @@ def rodent_xml_path() -> Path:
     )
 
 
-def rodent_spec() -> mujoco.MjSpec:
+def rodent_spec(touch_sensors: bool = False) -> mujoco.MjSpec:
     """Returns track-mjx's rodent at full size, with the position actuators of its XML."""
     spec = mujoco.MjSpec.from_string(_rodent_xml())
     _set_options(spec)
@@ -48,7 +49,8 @@ def rodent_spec() -> mujoco.MjSpec:
     for site in spec.sites:
         site.rgba = _SITE_RGBA
         site.group = 0 if site.group == 3 else site.group
-    for unused in spec.skins:
+    deleted = () if touch_sensors else _TOUCH_SENSORS
+    for unused in [*spec.skins, *(s for s in spec.sensors if s.name in deleted)]:
         spec.delete(unused)
     return spec
 

@@ -155,7 +155,11 @@ def build_walker(config: WalkerConfig) -> Walker:
         )
     with _mujoco_errors(f"expected MJCF in {source!r}, MuJoCo cannot parse"):
         is_rodent = source == RODENT_SOURCE
-        spec = rodent.rodent_spec() if is_rodent else mujoco.MjSpec.from_file(source)
+        spec = (
+            rodent.rodent_spec(config.touch_sensors)
+            if is_rodent
+            else mujoco.MjSpec.from_file(source)
+        )
     spec_edits.free_body(spec)  # fails early if there are several
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
         raise UserError(
