@@ -11,7 +11,7 @@ from vnl_mjx.commands.train.experiment import (
     build_task_and_clips,
     with_body,
 )
-from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
+from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX, stored_kind
 from vnl_mjx.compat.track_mjx_writer import TEACHER_FOLDER
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.conversion import from_dict
@@ -43,8 +43,8 @@ def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path
     if path.is_file():
         return "file", path
     for folder in (path, path / TEACHER_FOLDER):
-        if _is_teacher(folder):
-            return "teacher", folder
+        if (kind := stored_kind(folder)) is not None:
+            return "teacher" if kind == STEP_PREFIX else "student", folder
     if _is_student(path):
         return "student", path
     if (path / "config.json").is_file() and (path / CHECKPOINT_FOLDER).is_dir():
@@ -52,11 +52,6 @@ def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path
     names = sorted(child.name for child in path.iterdir())
     found = ", ".join(names[:6]) + (" and more" if len(names) > 6 else "")
     raise UserError(f"{path}: expected {EXPECTED}; found a folder with {found or 'nothing in it'}")
-
-
-def _is_teacher(path: Path) -> bool:
-    own = path.resolve().name.startswith(f"{STEP_PREFIX}_")
-    return own or any(path.glob(f"{STEP_PREFIX}_*"))
 
 
 def _is_student(path: Path) -> bool:
@@ -184,6 +179,8 @@ def load_stored_student(
 
 def _run_dir(checkpoint: Path) -> Path:
     parent = checkpoint.resolve().parent
+    if stored_kind(checkpoint) is not None:
+        return parent
     return parent.parent if parent.name == CHECKPOINT_FOLDER else checkpoint.resolve()
 
 

@@ -107,6 +107,15 @@ def load_teacher(
     )
 
 
+def stored_kind(path: Path) -> str | None:
+    """The kind (`track_mjx_network.KINDS`) of checkpoint at `path`, the first that is there; None: none."""
+    names = [path.resolve().name]
+    if path.is_dir():
+        names += [child.name for child in path.iterdir() if child.is_dir()]
+    found = {match[1] for match in map(_STEP.fullmatch, names) if match}
+    return next((kind for kind in KINDS if kind in found), None)
+
+
 def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
     """The folder and number of one checkpoint; the latest by number when `step` is None."""
     if not path.is_dir():
@@ -123,6 +132,8 @@ def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
         children = [child for child in path.iterdir() if child.is_dir()]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    kind = stored_kind(path)
+    children = [child for child in children if child.name.startswith(f"{kind}_")]
     numbered = ((_step_number(child), child.resolve()) for child in children)
     steps = {number: child for number, child in numbered if number is not None}
     if not steps:

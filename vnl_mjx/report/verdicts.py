@@ -53,7 +53,15 @@ class Tile:
 def tiles(document: Document) -> list[Tile]:
     """The tiles of a report, in order."""
     makers = (_reward_ratio, _survival, _root_error, _action, _latent, _prior)
-    shown, steps = [make(document) for make in makers], document["made"].get("env_steps")
+    made = document["made"]
+    shown, steps = [make(document) for make in makers], made.get("env_steps")
+    if made.get("is_own_teacher"):
+        shown = [
+            replace(tile, verdict=UNDECIDED, target="its teacher is not with it")
+            if make in _BESIDE_TEACHER
+            else tile
+            for make, tile in zip(makers, shown, strict=True)
+        ]
     if not isinstance(steps, int) or steps >= JUDGED_STEPS:
         return shown
     reason = f"{steps:,} steps, judged from {JUDGED_STEPS:,} on"
@@ -157,6 +165,9 @@ def _prior(document: Document) -> Tile:
     )
     value = ", ".join(filter(None, [percent(share), _farthest(figures)]))
     return Tile(label, value, "; ".join(filter(None, parts)), target, MET if is_met else MISSED)
+
+
+_BESIDE_TEACHER = (_reward_ratio, _survival, _root_error, _action)
 
 
 def _farthest(figures: Mapping[str, Any]) -> str:

@@ -10,7 +10,10 @@ from typing import Any
 
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
-from vnl_mjx.config.conversion import from_dict
+from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher, stored_kind
+from vnl_mjx.compat.track_mjx_network import DISTILLED, WITH_PRIOR
+from vnl_mjx.compat.track_mjx_student import as_student
+from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -27,16 +30,23 @@ class LoadedStudent:
         params: its parameters (NumPy).
         teacher: the frozen policy that it was distilled from, whose statistics normalise its observations.
         metadata: what the run recorded (see `vnl_mjx.commands.train.run_folder`).
-        env_steps: environment steps of the checkpoint.
+        env_steps: environment steps of the checkpoint; None where they are not known.
         path: the checkpoint's folder.
+        is_own_teacher: its teacher is not with it, and `teacher` is its own encoder and decoder.
     """
 
     student: StudentVAE
     params: Any
     teacher: FrozenPolicy
     metadata: dict[str, Any]
-    env_steps: int
+    env_steps: int | None
     path: Path
+    is_own_teacher: bool = False
+
+    @property
+    def at_steps(self) -> str:
+        """Says how long it was trained, to stand after a name; empty where that is not known."""
+        return "" if self.env_steps is None else f" at {self.env_steps:,} environment steps"
 
 
 def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1) -> RunCheckpointer:
@@ -78,9 +88,14 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
 def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """Reads a student, its teacher and the run's metadata; see `resolve_checkpoint` for `path`.
 
+    A student of track-mjx (`DistillNetwork_<step>`, `PriorNetwork_<step>`) has no teacher with it: its own
+    encoder and decoder stand for one.
+
     Raises:
-        UserError: not a checkpoint of this package, a damaged one, or one of a newer format.
+        UserError: not a checkpoint of a student, a damaged one, or one of a newer format.
     """
+    if stored_kind(Path(path).expanduser()) in (DISTILLED, WITH_PRIOR):
+        return _upstream_student(Path(path).expanduser(), step)
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, _REQUIRED_METADATA)
     network = from_dict(
@@ -94,6 +109,29 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
         metadata=metadata,
         env_steps=metadata["env_steps"],
         path=folder,
+    )
+
+
+def _upstream_student(path: Path, step: int | None) -> LoadedStudent:
+    folder, step = find_step(path, step)
+    loaded = load_teacher(folder)
+    student, params = as_student(loaded)
+    metadata = {
+        "teacher_source": f"the encoder and decoder of {folder.name} itself",
+        "teacher_step": step,
+        "identity": {
+            "task": to_dict(loaded.task),
+            "teacher_sha256": loaded.sha256,
+            "clips_sha256": None,
+        },
+        "config": {"reference_config": {"clip_length": None, "rate_hz": None}},
+        "reference_source": None,
+        "walker_source": None,
+        "walker": {},
+        "versions": {},
+    }
+    return LoadedStudent(
+        student, params, loaded.policy, metadata, None, folder, is_own_teacher=True
     )
 
 

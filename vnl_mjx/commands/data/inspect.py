@@ -107,8 +107,14 @@ def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
     if vae.network == "teacher":
         sizes |= dict.fromkeys(("encoder", "decoder"), "the teacher's, frozen")
     return {
-        "environment steps": f"{loaded.env_steps:,}",
-        "checkpoints here": ", ".join(f"{step:,}" for step in kept),
+        **(
+            {}
+            if loaded.env_steps is None
+            else {
+                "environment steps": f"{loaded.env_steps:,}",
+                "checkpoints here": ", ".join(f"{step:,}" for step in kept),
+            }
+        ),
         "latent": str(vae.latent_dim) + ("" if vae.latent == "gaussian" else f", {vae.latent}"),
         **({} if vae.network == "mlp" else {"networks": vae.network}),
         "encoder": sizes["encoder"] + ", residual" * (vae.posterior == "residual"),

@@ -71,10 +71,10 @@ def run(config: EvaluationConfig) -> int:
 
 def _introduce(evaluation: EvaluationRun, console: Console) -> None:
     stored, clips = evaluation.stored, evaluation.clips
-    console.print(
-        f"student: {stored.loaded.path} at {stored.loaded.env_steps:,} environment steps",
-        soft_wrap=True,
-    )
+    loaded = stored.loaded
+    console.print(f"student: {loaded.path}{loaded.at_steps}", soft_wrap=True)
+    if loaded.is_own_teacher:
+        warn(console, "its teacher is not with it: what is compared with a teacher is itself")
     counts = {name: evaluation.clip_sets.count(name) for name in ("train", "held_out", "other")}
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
     console.print(f"clips: {clips.num_clips} of {clips.source} ({found})", soft_wrap=True)

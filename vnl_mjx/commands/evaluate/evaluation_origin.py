@@ -37,6 +37,7 @@ def made_section(
         "versions": installed_versions(_VERSIONS),
         "seed": seed,
         "env_steps": loaded.env_steps,
+        "is_own_teacher": loaded.is_own_teacher,
         "checkpoint": f"{stored.run_dir.name}, {loaded.path.name}",
         "teacher": str(metadata.get("teacher_source") or "the bundled demonstration teacher"),
         "teacher_sha256": metadata["identity"]["teacher_sha256"],

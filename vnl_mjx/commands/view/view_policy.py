@@ -81,7 +81,7 @@ def _load(path: Path | None, options: Namespace) -> Shown:
     if kind == "student":
         stored = load_stored_student(str(found), clips=options.clips, mjcf=options.mjcf)
         policies = viewed_student_policies(stored.task, stored.clips, stored.loaded)
-        name = f"{stored.run_dir.name} at {stored.loaded.env_steps:,} environment steps"
+        name = f"{stored.run_dir.name}{stored.loaded.at_steps}"
         return Shown(name, stored.task, stored.clips, policies)
     experiment = load_stored_teacher(found, options.clips, options.mjcf)
     policies = {"teacher": viewed_teacher(experiment.teacher.policy)}
