@@ -50,7 +50,7 @@ def logged(run: Path) -> list[dict[str, float]]:
 
 def test_there_are_these_presets():
     assert tuple(presets("distill")) == NAMES
-    assert tuple(presets("train-teacher")) == ("gpu", "imitate", "torque")
+    assert tuple(presets("train-teacher")) == ("gpu", "imitate", "torque", "vnl_playground")
 
 
 @pytest.mark.parametrize("name", ["scamper", "npmp"])  # the slow test below trains all

@@ -100,6 +100,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     evaluate = _module("evaluate.eval_teacher")
     add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
     add("rollout", _module("data.rollout_clips"), "make clips by rolling a teacher out")
+    add("export", _module("data.export"), "write a checkpoint for track-mjx")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("doctor", _module("doctor"), "say what this machine can do")

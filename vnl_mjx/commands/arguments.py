@@ -153,6 +153,23 @@ def _add_simulated(parser: argparse.ArgumentParser) -> None:
     _add_overwrite(parser, "OUT.h5")
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="teacher or student, or a run folder")
+    add("output", type=Path, metavar="OUT", help="folder of checkpoints to write into")
+    layouts = {
+        "track-mjx": "as track-mjx-2026",
+        "track-mjx-2026": "nested observations",
+        "track-mjx-2025": "flat observations",
+        "vnl-playground": "flat, of its imitation task alone",
+        "prior-network": "a student's decoder and prior, for tasks in its latent space",
+        "distill-network": "a whole student",
+    }
+    rows = "".join(f"  {name:<18}{words}\n" for name, words in layouts.items())
+    parser.description = f"{parser.description}\nlayouts:\n{rows}"
+    add("--to", choices=tuple(layouts), required=True, metavar="LAYOUT", help="of those above")
+
+
 def _inspect(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
@@ -273,6 +290,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "eval-teacher": _eval_teacher,
     "rollout": _rollout,
     "plan": _plan,
+    "export": _export,
     "inspect": _inspect,
     "view": _view,
     "doctor": _json,

@@ -107,6 +107,16 @@ examples:
   vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --episodes 100 --json figures.json
   vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --video videos
 """,
+    "export": """\
+Write a teacher or a student in a layout that track-mjx reads, and say what it will do otherwise there.
+
+Of a student track-mjx takes the decoder (`make_decoder_policy_fn`), or decoder and prior
+(`load_prior_checkpoint`). What was written is read back and compared.
+
+examples:
+  vnl-mjx export runs/rat1/teacher out --to track-mjx
+  vnl-mjx export runs/student out --to prior-network
+""",
     "rollout": """\
 Make reference clips of what the simulation does when a teacher follows clips: motion that physics
 allows and that the teacher itself can repeat. Clips on which it fails are left out, and named.

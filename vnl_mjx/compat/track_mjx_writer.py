@@ -45,7 +45,8 @@ def open_teacher_checkpointer(
     """
 
     def items(state: Mapping[str, Any]) -> ocp.args.Composite:
-        return _items(state["params"]["policy"], state["normalizer_params"], config, state)
+        statistics = _flat_statistics(state["normalizer_params"])
+        return _items(state["params"]["policy"], statistics, config, state)
 
     export = Export(run_dir.resolve() / TEACHER_FOLDER, _ITEMS, STEP_PREFIX, items)
     return RunCheckpointer(run_dir, (), keep_last, keep_best, "highest", export)
@@ -59,7 +60,7 @@ def save_track_mjx(
     config: Mapping[str, Any],
     train_state: Any = None,
 ) -> Path:
-    """Writes and returns `<path>/PPONetwork_<step>`; either all of it is there afterwards, or nothing.
+    """Writes a teacher in the layout of 2025; see `save_checkpoint`.
 
     Args:
         path: folder of the checkpoints, made where it is missing.
@@ -73,27 +74,50 @@ def save_track_mjx(
     Raises:
         UserError: the step is there already.
     """
+    return save_checkpoint(path, step, _flat_statistics(normalizer), params, config, train_state)
+
+
+def save_checkpoint(
+    path: str | Path,
+    step: int,
+    statistics: Mapping[str, Any],
+    params: Mapping[str, Any],
+    config: Mapping[str, Any],
+    train_state: Any = None,
+    kind: str = STEP_PREFIX,
+) -> Path:
+    """Writes and returns `<path>/<kind>_<step>`; either all of it is there afterwards, or nothing.
+
+    Arguments as of `save_track_mjx`, `statistics` in any layout.
+
+    Raises:
+        UserError: the step is there already.
+    """
     folder = Path(path).expanduser().resolve()
-    step_folder = folder / f"{STEP_PREFIX}_{step}"
+    step_folder = folder / f"{kind}_{step}"
     if step_folder.exists():
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
-    with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=STEP_PREFIX)) as manager:
+    with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=kind)) as manager:
         # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
-        manager.save(step, force=True, args=_items(params, normalizer, config, train_state))
+        items = _items(params, statistics, config, train_state)
+        manager.save(step, force=True, args=items)
         manager.wait_until_finished()
     return step_folder
 
 
+def _flat_statistics(normalizer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if set(normalizer) != set(NORMALIZER_KEYS):
+        raise ValueError(f"{sorted(normalizer)=} must be {sorted(NORMALIZER_KEYS)}")
+    return {key: np.asarray(normalizer[key], np.float32) for key in NORMALIZER_KEYS}
+
+
 def _items(
     params: Mapping[str, Any],
-    normalizer: Mapping[str, Any],
+    statistics: Mapping[str, Any],
     config: Mapping[str, Any],
     train_state: Any = None,
 ) -> ocp.args.Composite:
-    """The items of one checkpoint, for an Orbax manager; arguments as for `save_track_mjx`."""
-    if set(normalizer) != set(NORMALIZER_KEYS):
-        raise ValueError(f"{sorted(normalizer)=} must be {sorted(NORMALIZER_KEYS)}")
-    statistics = {key: np.asarray(normalizer[key], np.float32) for key in NORMALIZER_KEYS}
+    """The items of one checkpoint, for an Orbax manager; arguments as for `save_checkpoint`."""
     if train_state is None:
         train_state = {
             "env_steps": np.zeros((), np.int32),
@@ -172,8 +196,6 @@ def track_mjx_config(
 def _memory(network: IntentionConfig) -> dict[str, Any]:
     if not network.is_recurrent:
         return {}
-    if network.cell != "lstm" or len(set(network.memory_sizes)) > 1:
-        raise ValueError(f"{network.cell=} of {network.memory_sizes=}: not of this generation")
     return dict(zip(LSTM_KEYS, (network.memory_sizes[0], len(network.memory_sizes)), strict=True))
 
 

@@ -209,3 +209,70 @@ def _randomization(reader: JsonReader) -> DomainRandomizationConfig:
         field: reader("2 numbers", f"{section}.{key}", None) for field, key in RANDOMIZATION.items()
     }
     return DomainRandomizationConfig(**ranges)
+
+
+def is_playground(task: ImitationConfig) -> bool:
+    """Whether a task is vnl-playground's imitation task: its observation, reward and limits."""
+    base = VNL_PLAYGROUND_TASK
+    return (
+        task.reference == base.reference
+        and task.proprioception in PROPRIOCEPTIONS.values()
+        and task.reward.family == task.termination.family == "vnl_playground"
+    )
+
+
+def playground_env_config(
+    task: ImitationConfig, clip_length: int, whole_angle: bool
+) -> dict[str, Any]:
+    """Returns `env_config` of a task of vnl-playground, as `playground_task` reads it.
+
+    Args:
+        task: for which `is_playground` holds.
+        clip_length: frames of a clip.
+        whole_angle: angles are of the whole rotation, as since 2026.
+    """
+    physics, own = task.physics, task.reward.vnl_playground
+    factor = 2.0 if whole_angle else 1.0
+    terms: dict[str, dict[str, Any]] = {}
+    for name, keys in REWARD_TERMS.items():
+        values = {key: getattr(own, field) for field, (_, key) in keys.items()}
+        terms[name] = values | {"weight": getattr(own, f"{name}_weight")}
+    terms["root_quat"]["exp_scale"] *= factor
+    limits = task.termination.vnl_playground
+    ends: dict[str, dict[str, float]] = {
+        name: {key: getattr(limits, field)} for name, (field, key) in TERMINATIONS.items()
+    }
+    ends["root_too_rotated"]["max_degrees"] *= factor
+    ranges = task.randomization.ranges()
+    return {
+        "env_name": "RodentImitation",
+        "walker_name": "rodent",
+        "torque_actuators": task.walker.torque_actuators,
+        "rescale_factor": task.walker.rescale_factor,
+        "walker_xml_path": "rodent.xml",
+        "arena_xml_path": "arena.xml",
+        "reference_data_path": "",
+        "mujoco_impl": "jax",
+        "solver": physics.solver,
+        "iterations": physics.iterations,
+        "ls_iterations": physics.ls_iterations,
+        "noslip_iterations": 0,
+        "nconmax": 256,
+        "naconmax": 131_072,
+        "njmax": 128,
+        "sim_dt": physics.timestep,
+        "ctrl_dt": physics.control_timestep,
+        "mocap_hz": task.mocap_hz,
+        "clip_length": clip_length,
+        "clip_set": "all",
+        "keep_clips_idx": None,
+        "reference_length": task.traj_length,
+        "start_frame_range": [0, task.start_frame_range],
+        "qvel_init": "zeros" if task.initial_velocity == "zero" else "reference",
+        "reward_terms": terms,
+        "termination_criteria": ends | {"nan_termination": {}},
+        "domain_randomization": {
+            "use_domain_randomization": bool(ranges),
+            **{RANDOMIZATION[name]: list(values) for name, values in ranges.items()},
+        },
+    }

@@ -104,8 +104,13 @@ def make_motion(before: Path, work: Path) -> Path:
     for pattern in KEPT:
         parts.append(work / f"{pattern.rstrip('_*')}.h5")
         once(parts[-1], "clips", "select", before, parts[-1], "--names", pattern)
-    gait, neutral, clips = work / "gait.h5", work / "neutral.h5", work / "made.h5"
-    once(gait, "gait", gait, "--suite", "--seconds", "5.5")
+    suite, gait = work / "suite.h5", work / "gait.h5"
+    neutral, clips = work / "neutral.h5", work / "made.h5"
+    once(suite, "gait", suite, "--suite", "--seconds", "5.5")
+    names = read_clips(suite, build_walker(WalkerConfig())).names
+    # followed without rising, it would be called what it does not show
+    chosen = [str(clip) for clip, name in enumerate(names) if not name.startswith("rear")]
+    once(gait, "clips", "select", suite, gait, "--clips", ",".join(chosen))
     if not neutral.exists():
         run("preprocess", *from_neutral(gait, work), neutral)
     parts += [gait, neutral]

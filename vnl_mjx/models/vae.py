@@ -83,7 +83,7 @@ class StudentVAE:
                 f"(my_lab.networks:Gru), found {config.network!r}"
             )
         build_family(config)
-        self.config = config
+        self.config, self.teacher = config, teacher
         self._module = kind(config)
 
     def init(self, key: jax.Array, teacher: Any = None) -> Any:

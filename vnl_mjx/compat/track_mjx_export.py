@@ -1,0 +1,417 @@
+"""Writes a teacher or a student in the layouts that track-mjx reads.
+
+Sources: track-mjx `agent/checkpointing.py`, `agent/ff_ppo/intention_network.py` (`make_decoder_policy`),
+`agent/mlp_prior/prior_networks.py`, `agent/mlp_distill/student_network.py`. What upstream cannot know of a
+policy is in `Export.notes`, so that nothing is silently wrong there.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
+from vnl_mjx.compat.track_mjx_network import DISTILLED, PARTS_OF, TEACHER, WITH_PRIOR
+from vnl_mjx.compat.track_mjx_policy import MOMENTS
+from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, save_checkpoint, track_mjx_config
+from vnl_mjx.compat.vnl_playground_config import is_playground, playground_env_config
+from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import MIN_ACTION_STD, FrozenPolicy, IntentionConfig
+from vnl_mjx.models.vae import StudentVAE
+
+# Of each layout: kind of the folder, and how the observation and its statistics are laid out.
+LAYOUTS = {
+    "track-mjx": (TEACHER, "nested"),
+    "track-mjx-2026": (TEACHER, "nested"),
+    "track-mjx-2025": (TEACHER, "flat"),
+    "vnl-playground": (TEACHER, "flat"),
+    "prior-network": (WITH_PRIOR, "dict"),
+    "distill-network": (DISTILLED, "dict"),
+}
+_STUDENTS_ONLY = ("prior-network", "distill-network")
+# What a student's decoder explores with upstream: it has no spread of its own.
+_STUDENTS_ACTION_STD = 0.05
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is written.
+
+    Attributes:
+        kind: of `track_mjx_network.KINDS`.
+        statistics: in the layout's own tree.
+        params: {"params": ...} in upstream's names.
+        config: as `config` of the checkpoint.
+        notes: what upstream does otherwise than this package with it; one line each.
+    """
+
+    kind: str
+    statistics: dict[str, Any]
+    params: dict[str, Any]
+    config: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def save(self, folder: Path, step: int) -> Path:
+        """Writes `<folder>/<kind>_<step>` and returns it.
+
+        Raises:
+            UserError: it exists.
+        """
+        return save_checkpoint(
+            folder, step, self.statistics, self.params, self.config, kind=self.kind
+        )
+
+
+def export_teacher(loaded: LoadedTeacher, layout: str) -> Export:
+    """Lays a teacher out for upstream.
+
+    Raises:
+        UserError: the layout cannot hold it.
+    """
+    if layout in _STUDENTS_ONLY:
+        raise UserError(f"--to {layout}: expected a student, found a teacher; give --to track-mjx")
+    network, task = loaded.policy.config, loaded.task
+    kind, how = LAYOUTS[layout]
+    if network.encoder_reads_body:
+        raise UserError(
+            f"--to {layout}: the encoder reads the body as well, which a teacher's does not there; give "
+            "--to distill-network"
+        )
+    if how == "flat" and not _is_flat_recurrent(network):
+        raise UserError(
+            f"--to {layout}: cannot hold recurrent layers of {network.cell} cells and widths "
+            f"{list(network.memory_sizes)}; give --to track-mjx-2026"
+        )
+    critic = loaded.raw_config.get("network_config", {}).get("critic_layer_sizes", [256, 256])
+    statistics = {name: loaded.statistics.get(name) for name in NORMALIZER_KEYS}
+    params = loaded.policy.params["params"]
+    if how == "nested":
+        params = _newest_names(params, network)
+    notes = [
+        *_notes(network, task, layout),
+        "no training state: track-mjx acts with it, and cannot resume it",
+    ]
+    return Export(
+        kind,
+        _statistics(statistics, loaded.policy, how),
+        {"params": _numpy(params)},
+        _config(network, task, how, layout, critic, loaded.raw_config),
+        tuple(notes),
+    )
+
+
+def export_student(
+    student: StudentVAE,
+    params: Mapping[str, Any],
+    teacher: FrozenPolicy,
+    task: ImitationConfig,
+    layout: str,
+) -> Export:
+    """Lays a student out for upstream: its decoder behind a stub of an encoder, or with its prior.
+
+    Raises:
+        UserError: the layout cannot hold it.
+    """
+    vae, (kind, how) = student.config, LAYOUTS[layout]
+    _check_student(student, layout)
+    decoder, sizes = _decoder(student, params, teacher.config)
+    network = dataclasses.replace(
+        teacher.config,
+        latent_dim=vae.latent_dim,
+        encoder_hidden_sizes=(1,),
+        decoder_hidden_sizes=sizes,
+        activation=vae.activation,
+        encoder_reads_body=False,
+        logvar_range=None,
+    )
+    notes, own = [], {}
+    parts: dict[str, Any] = {"decoder": decoder}
+    if layout == "distill-network":
+        parts["encoder"], own = _whole_encoder(student, params, teacher.config)
+        network = dataclasses.replace(network, encoder_reads_body=True, **own)
+    elif (
+        layout == "prior-network"
+        and vae.network == "teacher"
+        and not teacher.config.encoder_reads_body
+    ):
+        parts["encoder"] = params["intention"]["encoder"]
+        network = dataclasses.replace(
+            network, encoder_hidden_sizes=teacher.config.encoder_hidden_sizes
+        )
+    else:
+        parts["encoder"] = _stub_encoder(network)
+        notes.append(
+            "its encoder is a stub of one unit: upstream decodes latents with it, and encodes none"
+        )
+    if layout in _STUDENTS_ONLY:
+        parts["prior"] = _latent_layers(params["prior_network"])
+    if layout == "prior-network":
+        notes += _clipped(student, params)
+    config = _config(network, task, how, layout, [256, 256], {})
+    if layout in _STUDENTS_ONLY:
+        limits = {"prior_logvar_min": vae.logvar_min, "prior_logvar_max": vae.logvar_max}
+        low, high = network.logvar_range or (vae.logvar_min, vae.logvar_max)
+        limits |= {"encoder_logvar_min": low, "encoder_logvar_max": high}
+        config["distill_config"] = {"action_loss_weight": 1.0, "kl_weight": 0.0, **limits}
+        config["network_config"]["prior_layer_sizes"] = list(vae.prior_hidden_sizes)
+        config["network_config"]["encoder_expansion_factor"] = 1
+    return Export(
+        kind,
+        _statistics({}, teacher, how),
+        {"params": _numpy(parts)},
+        config,
+        tuple([*_notes(network, task, layout), *notes]),
+    )
+
+
+def _is_flat_recurrent(network: IntentionConfig) -> bool:
+    """Whether track-mjx of 2025 has such layers: LSTM of one width, or none."""
+    return not network.is_recurrent or (
+        network.cell == "lstm" and len(set(network.memory_sizes)) == 1
+    )
+
+
+def _check_student(student: StudentVAE, layout: str) -> None:
+    vae, problem = student.config, None
+    if student.is_recurrent:
+        problem = "its networks have a memory"
+    elif vae.network not in ("mlp", "teacher"):
+        problem = f"its networks are its own ({vae.network})"
+    elif vae.latent != "gaussian":
+        problem = f"its latent is not Gaussian ({vae.latent})"
+    elif not vae.layer_norm:
+        problem = "it has no layer normalisation"
+    elif layout == "distill-network" and vae.posterior != "absolute":
+        problem = "its posterior is relative to its prior; give --to prior-network"
+    if problem:
+        raise UserError(f"--to {layout}: cannot hold this student: {problem}")
+
+
+def _decoder(
+    student: StudentVAE, params: Mapping[str, Any], teacher: IntentionConfig
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Layers in upstream's names, which reads the latent before the body, and gives a spread as well."""
+    if student.config.network == "teacher":
+        return params["intention"]["decoder"], teacher.decoder_hidden_sizes
+    sizes = student.config.decoder_hidden_sizes
+    layers = _layers(params["decoder"])
+    body = student.config.proprioception_size
+    kernel = np.asarray(params["decoder"]["hidden_0"]["kernel"])
+    layers["hidden_0"] = {
+        **layers["hidden_0"],
+        "kernel": np.concatenate([kernel[body:], kernel[:body]]),
+    }
+    head = {name: np.asarray(value) for name, value in params["action_head"].items()}
+    raw_scale = np.log(np.expm1(_STUDENTS_ACTION_STD - MIN_ACTION_STD))
+    layers[f"hidden_{len(sizes)}"] = {
+        "kernel": np.concatenate([head["kernel"], np.zeros_like(head["kernel"])], axis=1),
+        "bias": np.concatenate([head["bias"], np.full_like(head["bias"], raw_scale)]),
+    }
+    return layers, sizes
+
+
+def _whole_encoder(
+    student: StudentVAE, params: Mapping[str, Any], teacher: IntentionConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A student's encoder, which reads reference and body there, and what the network's sizes are then."""
+    vae = student.config
+    if vae.network == "teacher":
+        layers = dict(params["intention"]["encoder"])
+        kernel = np.asarray(layers["hidden_0"]["kernel"])
+        if not teacher.encoder_reads_body:
+            unread = np.zeros((vae.proprioception_size, kernel.shape[1]), kernel.dtype)
+            kernel = np.concatenate([kernel, unread])
+        sizes, limits = teacher.encoder_hidden_sizes, teacher.logvar_range
+    else:
+        layers, body = _latent_layers(params["encoder"]), vae.proprioception_size
+        kernel = np.asarray(layers["hidden_0"]["kernel"])
+        kernel = np.concatenate([kernel[body:], kernel[:body]])
+        sizes, limits = vae.encoder_hidden_sizes, (vae.logvar_min, vae.logvar_max)
+    layers["hidden_0"] = {**layers["hidden_0"], "kernel": kernel}
+    return layers, {"encoder_hidden_sizes": sizes, "logvar_range": limits}
+
+
+def _stub_encoder(network: IntentionConfig) -> dict[str, Any]:
+    """An encoder of one unit, since upstream builds one before it takes the decoder."""
+    heads = {"kernel": np.zeros((1, network.latent_dim)), "bias": np.zeros(network.latent_dim)}
+    return {
+        "hidden_0": {"kernel": np.zeros((network.reference_size, 1)), "bias": np.zeros(1)},
+        "LayerNorm_0": {"scale": np.ones(1), "bias": np.zeros(1)},
+        "fc2_mean": heads,
+        "fc2_logvar": heads,
+    }
+
+
+def _latent_layers(network: Mapping[str, Any]) -> dict[str, Any]:
+    heads = {"fc2_mean": network["mean"], "fc2_logvar": network["logvar"]}
+    return _layers(network["trunk"]) | heads
+
+
+def _layers(trunk: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("norm_", "LayerNorm_"): layer for name, layer in trunk.items()}
+
+
+def _newest_names(params: Mapping[str, Any], network: IntentionConfig) -> dict[str, Any]:
+    """Layers of a recurrent decoder as track-mjx calls them since 2026."""
+    if not network.is_recurrent:
+        return dict(params)
+    decoder = {
+        "final"
+        if name == network.last_layer_name
+        else re.sub(rf"^{network.cell}_", "rnn_cells_", name): layer
+        for name, layer in params[network.decoder_name].items()
+    }
+    return {"encoder": params["encoder"], "decoder": decoder}
+
+
+def _statistics(found: Mapping[str, Any], policy: FrozenPolicy, how: str) -> dict[str, Any]:
+    """Statistics of the observation; of a student, where none but mean and std are known, of one count."""
+    mean, std = np.asarray(policy.obs_mean), np.asarray(policy.obs_std)
+    count = float(found.get("count") or 1.0)
+    summed = found.get("summed_variance")
+    values = {"mean": mean, "std": std}
+    values["summed_variance"] = np.asarray(count * std**2 if summed is None else summed)
+    values = {name: np.asarray(values[name], np.float32) for name in MOMENTS}
+    if how == "flat":
+        return {"count": np.float32(count), **values}
+    high, low = divmod(int(count), 2**32)
+    count_of = {
+        "count": {"hi": np.uint32(high), "lo": np.uint32(low)},
+        "std_eps": np.float64(0.0),
+    }
+    size = policy.config.reference_size
+    slices = (slice(size), slice(size, None))
+    if how == "dict":
+        parts = PARTS_OF["imitation_target"]
+        return {
+            part: {name: value[rows] for name, value in values.items()} | count_of
+            for part, rows in zip(parts, slices, strict=True)
+        }
+    parts = PARTS_OF["task_obs"]
+    nested = {
+        name: {"state": {part: value[rows] for part, rows in zip(parts, slices, strict=True)}}
+        for name, value in values.items()
+    }
+    return nested | count_of
+
+
+def _config(
+    network: IntentionConfig,
+    task: ImitationConfig,
+    how: str,
+    layout: str,
+    critic: list[int],
+    raw: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The configuration in the keys of the layout's time."""
+    clip_length = _clip_length(raw, task)
+    config = track_mjx_config(
+        task,
+        dataclasses.replace(network, memory_sizes=(), cell="lstm") if how != "flat" else network,
+        clip_length=clip_length,
+        critic_hidden_sizes=tuple(critic),
+        train_config=raw.get("train_setup", {}).get("train_config", {}),
+        reference_name=str(raw.get("data_path", "")),
+    )
+    config["train_setup"] = {
+        "agent_name": "rodent",
+        "run_name": "vnl_mjx",
+        "checkpoint_to_restore": None,
+        "restore_from_run_state": None,
+        "checkpoint_max_to_keep": None,
+        "checkpoint_keep_period": None,
+        "train_test_split_info": None,
+        "train_subset_ratio": None,
+        "eval_every": 1,
+        "reset_every": 1,
+        "episode_length": round(
+            task.episode_frames / (task.mocap_hz * task.physics.control_timestep)
+        ),
+        **config["train_setup"],
+    }
+    config["logging_config"] = raw.get("logging_config") or {"project_name": "vnl_mjx"}
+    if is_playground(task):
+        config["env_config"] = playground_env_config(task, clip_length, whole_angle=how != "flat")
+        config.pop("reference_config", None)
+    elif layout == "vnl-playground":
+        raise UserError(
+            "--to vnl-playground: expected a policy of its imitation task, found one of "
+            f"{task.generation}; train one with vnl-mjx train-teacher --preset vnl_playground, or give "
+            "--to track-mjx-2025"
+        )
+    camera = {"render_camera_name": "close_profile", "render_fps": 50, "render_interval": 1}
+    config["env_config"] |= camera
+    section = config["network_config"]
+    section["action_distribution"] = network.squash
+    if how != "flat":
+        for key in ("observation_size", "reference_obs_size", "proprioceptive_obs_size"):
+            section.pop(key)
+        names = PARTS_OF["imitation_target" if how == "dict" else "task_obs"]
+        sizes = (network.reference_size, network.proprioception_size)
+        section["obs_sizes"] = dict(zip(names, sizes, strict=True))
+        section["latent_kl_weight"] = section.pop("kl_weight")
+        if network.is_recurrent:
+            section.pop("decoder_layer_sizes", None)
+            section |= {
+                "arch_name": "recurrent_intention",
+                "rnn_type": network.cell,
+                "rnn_hidden_sizes": list(network.memory_sizes),
+            }
+    return json.loads(json.dumps(config))
+
+
+def _clip_length(raw: Mapping[str, Any], task: ImitationConfig) -> int:
+    for section in ("reference_config", "env_config"):
+        if isinstance(found := raw.get(section, {}).get("clip_length"), int):
+            return max(found, task.traj_length + task.episode_frames)
+    return max(250, task.traj_length + task.episode_frames)
+
+
+def _notes(network: IntentionConfig, task: ImitationConfig, layout: str) -> list[str]:
+    """What upstream would do otherwise, and where the policy cannot act there."""
+    notes = []
+    if network.activation != "silu":
+        notes.append(
+            f"its activation is {network.activation}: track-mjx evaluates it as silu, and acts otherwise"
+        )
+    if network.observation_clip is not None:
+        notes.append(
+            f"observations are clipped at {network.observation_clip:g} here, and not upstream"
+        )
+    if not is_playground(task) and layout != "track-mjx-2025":
+        notes.append(
+            f"it reads {network.reference_size} + {network.proprioception_size} numbers at "
+            f"{1 / task.physics.control_timestep:g} Hz: vnl-playground's tasks, which give 640 + 264 or 277 "
+            "at 100 Hz, cannot drive it"
+        )
+    return notes
+
+
+def _clipped(student: StudentVAE, params: Mapping[str, Any]) -> list[str]:
+    """Says by how much upstream's prior differs, which does not clip its log-variance."""
+    vae = student.config
+    wide = dataclasses.replace(vae, logvar_min=-1e6, logvar_max=1e6)
+    size = vae.proprioception_size
+    drawn = jax.random.normal(jax.random.key(0), (1000, size))
+    prior = StudentVAE(wide, student.teacher).prior(params, drawn)
+    beyond = (prior.logvar < vae.logvar_min) | (prior.logvar > vae.logvar_max)
+    share = float(jnp.mean(beyond))
+    if share == 0.0:
+        return []
+    return [
+        f"the prior's log-variance is clipped to [{vae.logvar_min:g}, {vae.logvar_max:g}] here, and not "
+        f"upstream: {100 * share:.2g} % of its entries are beyond, for normalised proprioception drawn "
+        "from N(0, 1)"
+    ]
+
+
+def _numpy(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
