@@ -1,15 +1,15 @@
 """Proves an export of `vnl-mjx export` against track-mjx itself, from one Python environment to another.
 
-One environment holds this package, another a checkout of track-mjx (their versions of MuJoCo differ); files go
-between them. By hand:
+One environment holds this package, another a checkout of track-mjx (their versions of MuJoCo differ); files
+go between them. By hand:
 
     vnl-mjx export RUN out --to track-mjx-2025             # in this environment
     python check_export.py expect out actions.npz          # in this environment
     PYTHONPATH=TRACK_MJX python check_export.py compare out actions.npz   # in that of track-mjx
 
-`expect` records observations, latents and what this package does with them. `compare` loads the same folder by
-track-mjx's own functions and prints the largest difference of the actions: of the whole policy, and of its
-decoder alone (`make_decoder_policy_fn`, which its tasks use).
+`expect` records observations, latents and what this package does with them. `compare` loads the same folder
+by track-mjx's own functions and prints the largest difference of the actions: of the whole policy, and of
+its decoder alone (`make_decoder_policy_fn`, which its tasks use).
 """
 
 import sys
@@ -54,7 +54,9 @@ def compare(folder: str, file: str) -> None:
         loaded["cfg"], loaded["policy"], deterministic=True, get_activation=False
     )
     is_nested = "obs_sizes" in loaded["cfg"]["network_config"]
-    obs = {"state": {"task_obs": reference, "proprioception": body}} if is_nested else recorded["obs"]
+    obs = (
+        {"state": {"task_obs": reference, "proprioception": body}} if is_nested else recorded["obs"]
+    )
     report("policy", act(obs, jax.random.PRNGKey(0))[0], recorded["action"])
     try:
         from track_mjx.agent.mlp_ppo.ppo_networks import make_decoder_policy_fn

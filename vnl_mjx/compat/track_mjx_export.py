@@ -20,7 +20,12 @@ import numpy as np
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
 from vnl_mjx.compat.track_mjx_network import DISTILLED, PARTS_OF, TEACHER, WITH_PRIOR
 from vnl_mjx.compat.track_mjx_policy import MOMENTS
-from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, save_checkpoint, track_mjx_config
+from vnl_mjx.compat.track_mjx_writer import (
+    NORMALIZER_KEYS,
+    RENDERING,
+    save_checkpoint,
+    track_mjx_config,
+)
 from vnl_mjx.compat.vnl_playground_config import is_playground, playground_env_config
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
@@ -321,25 +326,9 @@ def _config(
         train_config=raw.get("train_setup", {}).get("train_config", {}),
         reference_name=str(raw.get("data_path", "")),
     )
-    config["train_setup"] = {
-        "agent_name": "rodent",
-        "run_name": "vnl_mjx",
-        "checkpoint_to_restore": None,
-        "restore_from_run_state": None,
-        "checkpoint_max_to_keep": None,
-        "checkpoint_keep_period": None,
-        "train_test_split_info": None,
-        "train_subset_ratio": None,
-        "eval_every": 1,
-        "reset_every": 1,
-        "episode_length": round(
-            task.episode_frames / (task.mocap_hz * task.physics.control_timestep)
-        ),
-        **config["train_setup"],
-    }
-    config["logging_config"] = raw.get("logging_config") or {"project_name": "vnl_mjx"}
     if is_playground(task):
-        config["env_config"] = playground_env_config(task, clip_length, whole_angle=how != "flat")
+        own = playground_env_config(task, clip_length, whole_angle=how != "flat")
+        config["env_config"] = RENDERING | own
         config.pop("reference_config", None)
     elif layout == "vnl-playground":
         raise UserError(
@@ -347,8 +336,6 @@ def _config(
             f"{task.generation}; train one with vnl-mjx train-teacher --preset vnl_playground, or give "
             "--to track-mjx-2025"
         )
-    camera = {"render_camera_name": "close_profile", "render_fps": 50, "render_interval": 1}
-    config["env_config"] |= camera
     section = config["network_config"]
     section["action_distribution"] = network.squash
     if how != "flat":

@@ -86,7 +86,7 @@ def load_teacher(
         params=jax.tree.map(jnp.asarray, params),
         obs_mean=jnp.asarray(statistics["mean"]),
         obs_std=jnp.asarray(statistics["std"]),
-        config=translation.network,
+        config=stored.network,
     )
     notes = list(translation.warnings)
     if translation.normalize_observations and statistics["count"] == 0:

@@ -110,14 +110,13 @@ def _decoder(reader: JsonReader, architecture: str) -> dict[str, Any]:
 
 
 def _students_own(reader: JsonReader, sizes: dict[str, Any]) -> dict[str, Any]:
-    """How the encoder of a student differs: it reads the body, and has a wide layer before its heads."""
+    """How the encoder of a student differs: it has a wide layer before its heads, and clips."""
     factor = reader("size", f"{_SECTION}.encoder_expansion_factor", 1)
     wide = (factor * sizes["latent_dim"],) if factor > 1 else ()
     bounds = tuple(
         reader("number", f"distill_config.encoder_logvar_{end}", None) for end in ("min", "max")
     )
     return {
-        "encoder_reads_body": True,
         "encoder_hidden_sizes": sizes["encoder_hidden_sizes"] + wide,
         "logvar_range": None if bounds == (None, None) else bounds,
     }

@@ -5,7 +5,7 @@ Generations differ in where the statistics stand and in the names of layers; val
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ class StoredPolicy:
     """What a checkpoint's `policy` holds; NumPy, float32.
 
     Attributes:
+        network: whose parameters they are; a student's encoder may read the body as well.
         statistics: mean and std [observation], count (a float), and where it is stored summed_variance
             [observation].
         params: variables of `IntentionNetwork`, {"params": ...}.
         prior: layers of a prior over the latent; None without one.
     """
 
+    network: IntentionConfig
     statistics: dict[str, Any]
     params: dict[str, Any]
     prior: dict[str, Any] | None
@@ -52,6 +54,7 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
         raise UserError(f"{path} must hold observation statistics and network parameters")
     layers = dict(params["params"])
     prior = layers.pop("prior", None)
+    network = replace(network, encoder_reads_body=_reads_body(layers, network))
     named = {"params": _own_names(layers, network)}
     _check_tree(named, _expected_params(network), path)
     found = flat_statistics(statistics)
@@ -64,7 +67,15 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
         found |= {"mean": np.zeros_like(ones), "std": ones}
     count = found.pop("count")
     statistics = _to_float32(found) | {"count": count}
-    return StoredPolicy(statistics, _to_float32(named), prior and _to_float32(prior))
+    return StoredPolicy(network, statistics, _to_float32(named), prior and _to_float32(prior))
+
+
+def _reads_body(layers: Mapping[str, Any], network: IntentionConfig) -> bool:
+    """Whether the encoder reads the whole observation, which no configuration says."""
+    try:
+        return len(layers["encoder"]["hidden_0"]["kernel"]) == network.observation_size
+    except (KeyError, TypeError):
+        return False
 
 
 def flat_statistics(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,20 @@ from vnl_mjx.models.intention import IntentionConfig
 TEACHER_FOLDER = "teacher"
 NORMALIZER_KEYS = ("count", "mean", "std", "summed_variance")
 _ITEMS = ("policy", "train_state", "config")
+# What track-mjx's programs read besides the network and the task.
+TRAIN_SETUP: dict[str, Any] = {
+    "agent_name": "rodent",
+    "run_name": "vnl_mjx",
+    "checkpoint_to_restore": None,
+    "restore_from_run_state": None,
+    "checkpoint_max_to_keep": None,
+    "checkpoint_keep_period": None,
+    "train_test_split_info": None,
+    "train_subset_ratio": None,
+    "eval_every": 1,
+    "reset_every": 1,
+}
+RENDERING = {"render_camera_name": "close_profile", "render_fps": 50, "render_interval": 1}
 
 
 def open_teacher_checkpointer(
@@ -174,14 +188,19 @@ def track_mjx_config(
             **_memory(network),
         },
         "train_setup": {
+            **TRAIN_SETUP,
+            "episode_length": round(
+                task.episode_frames / (task.mocap_hz * task.physics.control_timestep)
+            ),
             "train_config": {
                 "normalize_observations": True,
                 "get_activation": False,
                 "use_lstm": network.is_recurrent,
                 "deterministic_eval": True,
                 **(train_config or {}),
-            }
+            },
         },
+        "logging_config": {"project_name": "vnl_mjx"},
         "walker_config": _written(task.walker, WALKER_KEYS),
         OWN_KEY: {
             "activation": network.activation,
@@ -200,7 +219,7 @@ def _memory(network: IntentionConfig) -> dict[str, Any]:
 
 
 def _env_config(task: ImitationConfig) -> dict[str, Any]:
-    return {
+    return RENDERING | {
         "env_name": "rodent_multi_clip",
         "task_name": "imitation",
         "walker_name": "rodent",
