@@ -252,3 +252,30 @@ def test_another_activation_is_said(tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "its activation is elu: track-mjx evaluates it as silu" in said
     assert "observations are clipped at 5 here, and not upstream" in said
+
+
+@pytest.mark.slow
+def test_a_teacher_of_the_preset_trains_and_is_upstreams_to_the_shape(shared_data, tmp_path):
+    source = next((shared_data / "teacher_2026" / "nested").iterdir())
+    run, network = tmp_path / "run", load_teacher(source).policy.config
+    sizes = [
+        f"network.latent_dim={network.latent_dim}",
+        f"network.encoder_hidden_sizes={list(network.encoder_hidden_sizes)}",
+        f"network.decoder_hidden_sizes={list(network.decoder_hidden_sizes)}",
+    ]
+    few = ["ppo.num_envs=16", "ppo.unroll_length=8", "ppo.num_minibatches=2", "ppo.num_steps=256"]
+    command = ["train-teacher", "--preset", "vnl_playground", f"run_dir={run}"]
+    assert main([*command, *few, *sizes]) == 0
+    written = export(run / "teacher", tmp_path / "out", "track-mjx")
+    trained, back = load_teacher(run / "teacher"), load_teacher(written)
+    assert_equal(back.policy, trained.policy)
+    theirs = shapes(source)
+    for key in ("mean", "std", "summed_variance"):
+        theirs["0"][key].pop("privileged_state", None)
+    assert shapes(written) == theirs
+    found = config_of(written)
+    for section in ("env_config", "train_setup"):
+        assert config_of(source)[section].keys() <= found[section].keys()
+    # and another training goes on from it
+    again = [f"run_dir={tmp_path / 'again'}", f"init_from={written}", "ppo.guidance=0"]
+    assert main([*command, *few, *sizes, *again]) == 0
