@@ -222,7 +222,7 @@ def test_a_reset_forgets_what_the_teacher_remembers(toy):
         )
     )(state)
     memory, reward = jax.tree.map(lambda x: np.asarray(x[0]), seen)
-    for before, now in zip(memory, after.memory[0], strict=True):
+    for before, now in zip(*map(jax.tree.leaves, (memory, after.memory[0])), strict=True):
         assert np.abs(before[1]).max() > 1e-3
         np.testing.assert_array_equal(now[1], 0.0)
         np.testing.assert_array_equal(now[~ended], before[~ended])
