@@ -100,6 +100,29 @@ def test_the_value_of_a_constant_reward(trainer):
     assert updates[-1][1].loss["value"] < 1e-2 < updates[0][1].loss["value"]
 
 
+def test_a_guide_is_asked_only_while_it_counts():
+    """Afterwards what the policy did stands in its place, so that the logged distance is 0."""
+    per_update = NUM_ENVS * 8
+    fading = ScheduleSection(0.0, start=5.0, end_step=2 * per_update)
+    asked = []
+
+    def guide(environments, data):
+        def note(action):
+            asked.append(1)
+            return action
+
+        action = np.full((NUM_ENVS, 1), 0.5, np.float32)
+        return jax.pure_callback(note, jax.ShapeDtypeStruct(action.shape, action.dtype), action)
+
+    config = replace(CONFIG, guidance=fading, num_epochs=1, num_minibatches=1)
+    model = ActorCritic(MLP, ValueConfig(2, (32,), activation="tanh"))
+    trainer = Ppo(probes.TableTask(), model, probes.constant_reward(NUM_ENVS), config, None, guide)
+    _, updates = solved(trainer, probes.constant_reward(NUM_ENVS), num_updates=4)
+    assert len(asked) == 2 * config.unroll_length
+    distances = [learning.loss["guidance"] for _, learning in updates]
+    assert min(distances[:2]) > 0.01 and max(distances[2:]) < 1e-3
+
+
 def test_the_first_gradient_is_taken_at_the_policy_that_acted():
     """It sees observations by the statistics that it acted with: nothing has moved yet."""
     once = trainer_of(MLP, replace(CONFIG, num_minibatches=1, num_epochs=1))

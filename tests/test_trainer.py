@@ -80,7 +80,7 @@ class Walk(Trainer):
     def policy(self, params, extra, data, env_steps):
         return Wanderer()
 
-    def record(self, step, data) -> Any:
+    def record(self, step, data, env_steps) -> Any:
         return {"place": step.observation["place"][:, 0], "goal": jnp.full(NUM_ENVS, data)}
 
     def loss(self, extra):

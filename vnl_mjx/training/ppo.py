@@ -145,7 +145,7 @@ class Ppo(Trainer):
         """See `Trainer`."""
         return ExploringPolicy(params, extra, self.model)
 
-    def record(self, step: Step, data: Any) -> ActedSteps:
+    def record(self, step: Step, data: Any, env_steps: jax.Array) -> ActedSteps:
         """See `Trainer`."""
         outcome = step.outcome
         return ActedSteps(
@@ -153,7 +153,19 @@ class Ppo(Trainer):
             reward=outcome.reward,
             terminated=outcome.terminated,
             truncated=outcome.truncated,
-            guide=None if self._guide is None else self._guide(step.before, data),
+            guide=self._guided(step, data, env_steps),
+        )
+
+    def _guided(self, step: Step, data: Any, env_steps: jax.Array) -> jax.Array | None:
+        """What the guide would do; where it does not count, what the policy does, which costs nothing."""
+        guide = self._guide
+        if guide is None:
+            return None
+        logits = step.acted.extra["logits"]
+        distribution = NormalTanhDistribution(event_size=logits.shape[-1] // 2)
+        counts = schedule(self.config.guidance, self.config.num_steps)(env_steps) > 0
+        return jax.lax.cond(
+            counts, lambda: guide(step.before, data), lambda: distribution.mode(logits)
         )
 
     def valid(self, step: Step) -> jax.Array:

@@ -112,8 +112,8 @@ class Trainer(ABC):
         """Returns what acts in a rollout."""
 
     @abstractmethod
-    def record(self, step: Step, data: Any) -> Any:
-        """Returns what is kept of a step to learn from, [num_envs, ...]."""
+    def record(self, step: Step, data: Any, env_steps: jax.Array) -> Any:
+        """Returns what is kept of a step to learn from, [num_envs, ...]; `env_steps` [] as of `policy`."""
 
     @abstractmethod
     def loss(self, extra: Any) -> LossFunction:
@@ -167,11 +167,12 @@ class Trainer(ABC):
         self, state: TrainState, data: Any, key: jax.Array
     ) -> tuple[TrainState, Segment, RolloutStatistics]:
         """Moves the environments; the state, what was visited [time, num_envs, ...] and sums."""
-        policy = self.policy(state.params, state.extra, data, self.scheduled_steps(state))
+        env_steps = self.scheduled_steps(state)
+        policy = self.policy(state.params, state.extra, data, env_steps)
         env_data, length = self.env_data(data), self.learner.segment_length
 
         def record(step: Step) -> tuple[Any, ...]:
-            kept = self.record(step, env_data)
+            kept = self.record(step, env_data, env_steps)
             return kept, step.starts, self.valid(step), self.memory(step)
 
         after, (steps, starts, valid, memory), statistics = rollout(

@@ -122,7 +122,7 @@ class VaeDistillation(Trainer):
             params, data[0], teacher_acts, self.student, sampled=True, prior_acts=prior_acts
         )
 
-    def record(self, step: Step, data: Any) -> LabelledSteps:
+    def record(self, step: Step, data: Any, env_steps: jax.Array) -> LabelledSteps:
         """See `Trainer`."""
         visited = step.acted.extra
         return LabelledSteps(
