@@ -66,6 +66,7 @@ def test_the_task_is_that_of_the_checkpoint(shared_data, name, generation):
     assert task.episode_frames == 250 - 50 - 5
     randomized = task.randomization.ranges()
     assert randomized.get("com_offset") == (None if name == "flat_904" else (-0.05, 0.05))
+    assert "friction" not in randomized  # the floor's, which the paws' geoms override
 
 
 def test_the_prior_of_a_student_is_there(shared_data):

@@ -45,8 +45,8 @@ TERMINATIONS = {
     "root_too_rotated": ("max_root_angle_deg", "max_degrees"),
     "pose_error": ("max_joint_distance", "max_l2_error"),
 }
+# Not the floor's friction, which has no effect: the paws' geoms have priority over it.
 RANDOMIZATION = {
-    "friction": "floor_friction",
     "joint_friction": "static_friction_scale",
     "armature": "armature_scale",
     "com_offset": "com_jitter",
@@ -273,6 +273,7 @@ def playground_env_config(
         "termination_criteria": ends | {"nan_termination": {}},
         "domain_randomization": {
             "use_domain_randomization": bool(ranges),
-            **{RANDOMIZATION[name]: list(values) for name, values in ranges.items()},
+            "floor_friction": [1.0, 1.0],
+            **{key: list(ranges[name]) for name, key in RANDOMIZATION.items() if name in ranges},
         },
     }
