@@ -104,19 +104,17 @@ def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
     names = ("num_envs", "unroll_length", "batch_size", "learning_rate", "kl_weight", "seed")
     parts = ("encoder", "prior", "decoder")
     sizes = {name: listed(getattr(vae, f"{name}_hidden_sizes")) for name in parts}
-    if vae.network == "teacher":
-        sizes |= dict.fromkeys(("encoder", "decoder"), "the teacher's, frozen")
-    return {
-        **(
-            {}
-            if loaded.env_steps is None
-            else {
-                "environment steps": f"{loaded.env_steps:,}",
-                "checkpoints here": ", ".join(f"{step:,}" for step in kept),
-            }
-        ),
+    rows = {"written by": "track-mjx"}
+    if not loaded.is_own_teacher:
+        rows = {
+            "environment steps": f"{loaded.env_steps:,}",
+            "checkpoints here": ", ".join(f"{step:,}" for step in kept),
+            "networks": "" if vae.network == "mlp" else vae.network,
+        }
+        if vae.network == "teacher":
+            sizes |= dict.fromkeys(("encoder", "decoder"), "the teacher's, frozen")
+    rows |= {
         "latent": str(vae.latent_dim) + ("" if vae.latent == "gaussian" else f", {vae.latent}"),
-        **({} if vae.network == "mlp" else {"networks": vae.network}),
         "encoder": sizes["encoder"] + ", residual" * (vae.posterior == "residual"),
         "prior": sizes["prior"],
         "decoder": sizes["decoder"],
@@ -124,6 +122,7 @@ def _student_rows(loaded: LoadedStudent) -> dict[str, str]:
         "parameters": f"{num_parameters(loaded.params):,}",
         "training": ", ".join(f"{n} {_number(training[n])}" for n in names if n in training),
     }
+    return {label: row for label, row in rows.items() if row}
 
 
 def _contract_rows(loaded: LoadedStudent) -> dict[str, str]:
@@ -174,6 +173,8 @@ def _walker_rows(walker: Mapping[str, Any]) -> dict[str, str]:
 
 def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
     names = metadata.get("clip_names", ())
+    if not names:
+        return {}
     split = metadata.get("identity", {}).get("split", {})
 
     def first_of(which: str, most: int = 8) -> str:
