@@ -10,9 +10,10 @@ import pytest
 from track_mjx_checkpoints import NETWORK, make_params, upstream_config, write
 
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.cli import main
+from vnl_mjx.cli import build_parser, main
 from vnl_mjx.compat.track_mjx_config import translate
-from vnl_mjx.compat.track_mjx_export import export_teacher
+from vnl_mjx.compat.track_mjx_export import export_student, export_teacher
+from vnl_mjx.compat.track_mjx_layouts import LAYOUTS
 from vnl_mjx.compat.vnl_playground_config import is_playground
 from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.task_presets import VNL_PLAYGROUND_TASK
@@ -29,7 +30,7 @@ PLAYGROUND = IntentionConfig(
     encoder_hidden_sizes=(8, 7),
     decoder_hidden_sizes=(9,),
 )
-LAYOUTS = ("track-mjx", "track-mjx-2025")
+OF_TEACHERS = ("track-mjx", "track-mjx-2025")
 
 
 def export(checkpoint, folder, layout):
@@ -54,7 +55,7 @@ def assert_equal(found, expected):
     assert found.config == expected.config
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", OF_TEACHERS)
 def test_a_teacher_comes_back_to_the_bit(layout, tmp_path):
     before = load_teacher(DEMO_TEACHER)
     back = load_teacher(export(DEMO_TEACHER, tmp_path / "out", layout))
@@ -63,7 +64,7 @@ def test_a_teacher_comes_back_to_the_bit(layout, tmp_path):
     assert back.statistics["count"] == pytest.approx(before.statistics["count"])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", OF_TEACHERS)
 @pytest.mark.parametrize("name", ["flat_904", "dict_imitation_target", "nested", "recurrent_lstm"])
 def test_upstreams_teachers_come_back_to_the_bit(shared_data, name, layout, tmp_path, capsys):
     source = shared_data / "teacher_2026" / name
@@ -232,6 +233,33 @@ def test_a_student_acts_alike_in_every_layout(distilled, layout, tmp_path):
     policy = load_teacher(written).policy
     obs = np.concatenate([reference, body], axis=1) * policy.obs_std + policy.obs_mean
     np.testing.assert_allclose(policy.act(obs, latent=latent).action, action, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda head: head * np.nan, "prior/fc2_mean/kernel holds NaN"),
+        (lambda head: head[:-1], "prior/fc2_mean/kernel has shape"),
+    ],
+)
+def test_a_damaged_prior_gets_one_line(distilled, change, says, tmp_path, capsys):
+    student = load_student(distilled[0] / "run")
+    teacher = load_teacher(distilled[0] / "teacher")
+    made = export_student(
+        student.student, student.params, student.teacher, teacher.task, "prior-network"
+    )
+    head = made.params["params"]["prior"]["fc2_mean"]
+    head["kernel"] = change(head["kernel"])
+    written = made.save(tmp_path / "out", 1)
+    assert main(["inspect", str(written)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_the_command_offers_every_layout():
+    parser = build_parser("export")
+    for layout in LAYOUTS:
+        assert parser.parse_args(["export", "in", "out", "--to", layout]).to == layout
 
 
 def test_what_a_layout_cannot_hold_is_refused(tmp_path, capsys):

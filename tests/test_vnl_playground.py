@@ -80,9 +80,9 @@ def state_of(record, prefix: str, task) -> ImitationState:
     return jax.tree.map(jnp.asarray, state)
 
 
-def finite(record):
+def finite(record, prefix: str = "after_"):
     """The rows whose simulation did not diverge."""
-    rows = np.isfinite(record["after_qpos"]).all(1)
+    rows = np.isfinite(record[f"{prefix}qpos"]).all(1)
     return {name: value[rows] for name, value in record.items()}
 
 
@@ -97,20 +97,13 @@ def recorded_parts(obs):
     return obs[:, 264:], obs[:, :264]
 
 
-def test_resets_are_seen_as_recorded(environment):
+@pytest.mark.parametrize("name", ["reset", *(f"steps_{name}" for name in STEPS)])
+def test_the_observation_is_the_recorded_one(environment, name):
     task, clips, read = environment
-    record = read("reset")
-    found = observed(task, clips, state_of(record, "", task))
-    for ours, theirs in zip(found, recorded_parts(record["obs"]), strict=True):
-        np.testing.assert_allclose(ours, theirs, **ROUND_OFF)
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_steps_are_seen_as_recorded(environment, name):
-    task, clips, read = environment
-    record = finite(read(f"steps_{name}"))
-    found = observed(task, clips, state_of(record, "after_", task))
-    for ours, theirs in zip(found, recorded_parts(record["after_obs"]), strict=True):
+    prefix = "" if name == "reset" else "after_"
+    record = finite(read(name), prefix)
+    found = observed(task, clips, state_of(record, prefix, task))
+    for ours, theirs in zip(found, recorded_parts(record[f"{prefix}obs"]), strict=True):
         np.testing.assert_allclose(ours, theirs, **ROUND_OFF)
 
 
@@ -160,8 +153,6 @@ def test_sensors_are_read_as_recorded(environment, name):
 
 def test_one_control_step_is_the_recorded_one(environment):
     task, _, read = environment
-    if task.config.physics.solver == "cg":
-        pytest.skip("its CG does not converge in 5 iterations: alike in distribution only")
     record = read("steps_gentle")
     before = {
         name.removeprefix("before_"): value
@@ -177,6 +168,9 @@ def test_one_control_step_is_the_recorded_one(environment):
         off = np.abs(np.asarray(getattr(after, name)) - record[f"after_{name}"])
         return off.reshape(len(off), -1).max(1)
 
+    if task.config.physics.solver == "cg":  # 5 iterations do not converge: alike in distribution
+        assert np.median(largest("qpos")) < 0.15 and np.median(largest("qvel")) < 20.0
+        return
     assert np.median(largest("qpos")) < 1e-6
     assert np.max(largest("qpos")) < 2e-3
     assert np.median(largest("qvel")) < 1e-4

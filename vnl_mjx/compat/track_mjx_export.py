@@ -6,8 +6,6 @@ policy is in `Export.notes`, so that nothing is silently wrong there.
 """
 
 import dataclasses
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,31 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
-from vnl_mjx.compat.track_mjx_network import DISTILLED, PARTS_OF, TEACHER, WITH_PRIOR
-from vnl_mjx.compat.track_mjx_policy import MOMENTS
-from vnl_mjx.compat.track_mjx_writer import (
-    NORMALIZER_KEYS,
-    RENDERING,
-    save_checkpoint,
-    track_mjx_config,
+from vnl_mjx.compat.track_mjx_layouts import (
+    LAYOUTS,
+    STUDENTS_ONLY,
+    laid_out_config,
+    laid_out_statistics,
+    newest_names,
 )
-from vnl_mjx.compat.vnl_playground_config import is_playground, playground_env_config
+from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
+from vnl_mjx.compat.track_mjx_policy import to_float32
+from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, checkpoint_items, save_checkpoint
+from vnl_mjx.compat.vnl_playground_config import is_playground
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import MIN_ACTION_STD, FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE
 
-# Of each layout: kind of the folder, and how the observation and its statistics are laid out.
-LAYOUTS = {
-    "track-mjx": (TEACHER, "nested"),
-    "track-mjx-2026": (TEACHER, "nested"),
-    "track-mjx-2025": (TEACHER, "flat"),
-    "vnl-playground": (TEACHER, "flat"),
-    "prior-network": (WITH_PRIOR, "dict"),
-    "distill-network": (DISTILLED, "dict"),
-}
-_STUDENTS_ONLY = ("prior-network", "distill-network")
 # What a student's decoder explores with upstream: it has no spread of its own.
 _STUDENTS_ACTION_STD = 0.05
 
@@ -70,9 +59,8 @@ class Export:
         Raises:
             UserError: it exists.
         """
-        return save_checkpoint(
-            folder, step, self.statistics, self.params, self.config, kind=self.kind
-        )
+        items = checkpoint_items(self.params, self.statistics, self.config)
+        return save_checkpoint(folder, step, items, self.kind)
 
 
 def export_teacher(loaded: LoadedTeacher, layout: str) -> Export:
@@ -81,7 +69,7 @@ def export_teacher(loaded: LoadedTeacher, layout: str) -> Export:
     Raises:
         UserError: the layout cannot hold it.
     """
-    if layout in _STUDENTS_ONLY:
+    if layout in STUDENTS_ONLY:
         raise UserError(f"--to {layout}: expected a student, found a teacher; give --to track-mjx")
     network, task = loaded.policy.config, loaded.task
     kind, how = LAYOUTS[layout]
@@ -99,16 +87,16 @@ def export_teacher(loaded: LoadedTeacher, layout: str) -> Export:
     statistics = {name: loaded.statistics.get(name) for name in NORMALIZER_KEYS}
     params = loaded.policy.params["params"]
     if how == "nested":
-        params = _newest_names(params, network)
+        params = newest_names(params, network)
     notes = [
         *_notes(network, task, layout),
         "no training state: track-mjx acts with it, and cannot resume it",
     ]
     return Export(
         kind,
-        _statistics(statistics, loaded.policy, how),
-        {"params": _numpy(params)},
-        _config(network, task, how, layout, critic, loaded.raw_config),
+        laid_out_statistics(statistics, loaded.policy, how),
+        {"params": to_float32(params)},
+        laid_out_config(network, task, how, layout, critic, loaded.raw_config),
         tuple(notes),
     )
 
@@ -156,12 +144,12 @@ def export_student(
         notes.append(
             "its encoder is a stub of one unit: upstream decodes latents with it, and encodes none"
         )
-    if layout in _STUDENTS_ONLY:
+    if layout in STUDENTS_ONLY:
         parts["prior"] = _latent_layers(params["prior_network"])
     if layout == "prior-network":
         notes += _clipped(student, params)
-    config = _config(network, task, how, layout, [256, 256], {})
-    if layout in _STUDENTS_ONLY:
+    config = laid_out_config(network, task, how, layout, [256, 256], {})
+    if layout in STUDENTS_ONLY:
         limits = {"prior_logvar_min": vae.logvar_min, "prior_logvar_max": vae.logvar_max}
         low, high = network.logvar_range or (vae.logvar_min, vae.logvar_max)
         limits |= {"encoder_logvar_min": low, "encoder_logvar_max": high}
@@ -170,8 +158,8 @@ def export_student(
         config["network_config"]["encoder_expansion_factor"] = 1
     return Export(
         kind,
-        _statistics({}, teacher, how),
-        {"params": _numpy(parts)},
+        laid_out_statistics({}, teacher, how),
+        {"params": to_float32(parts)},
         config,
         tuple([*_notes(network, task, layout), *notes]),
     )
@@ -264,104 +252,6 @@ def _layers(trunk: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("norm_", "LayerNorm_"): layer for name, layer in trunk.items()}
 
 
-def _newest_names(params: Mapping[str, Any], network: IntentionConfig) -> dict[str, Any]:
-    """Layers of a recurrent decoder as track-mjx calls them since 2026."""
-    if not network.is_recurrent:
-        return dict(params)
-    decoder = {
-        "final"
-        if name == network.last_layer_name
-        else re.sub(rf"^{network.cell}_", "rnn_cells_", name): layer
-        for name, layer in params[network.decoder_name].items()
-    }
-    return {"encoder": params["encoder"], "decoder": decoder}
-
-
-def _statistics(found: Mapping[str, Any], policy: FrozenPolicy, how: str) -> dict[str, Any]:
-    """Statistics of the observation; of a student, where none but mean and std are known, of one count."""
-    mean, std = np.asarray(policy.obs_mean), np.asarray(policy.obs_std)
-    count = float(found.get("count") or 1.0)
-    summed = found.get("summed_variance")
-    values = {"mean": mean, "std": std}
-    values["summed_variance"] = np.asarray(count * std**2 if summed is None else summed)
-    values = {name: np.asarray(values[name], np.float32) for name in MOMENTS}
-    if how == "flat":
-        return {"count": np.float32(count), **values}
-    high, low = divmod(int(count), 2**32)
-    count_of = {
-        "count": {"hi": np.uint32(high), "lo": np.uint32(low)},
-        "std_eps": np.float64(0.0),
-    }
-    size = policy.config.reference_size
-    slices = (slice(size), slice(size, None))
-    if how == "dict":
-        parts = PARTS_OF["imitation_target"]
-        return {
-            part: {name: value[rows] for name, value in values.items()} | count_of
-            for part, rows in zip(parts, slices, strict=True)
-        }
-    parts = PARTS_OF["task_obs"]
-    nested = {
-        name: {"state": {part: value[rows] for part, rows in zip(parts, slices, strict=True)}}
-        for name, value in values.items()
-    }
-    return nested | count_of
-
-
-def _config(
-    network: IntentionConfig,
-    task: ImitationConfig,
-    how: str,
-    layout: str,
-    critic: list[int],
-    raw: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The configuration in the keys of the layout's time."""
-    clip_length = _clip_length(raw, task)
-    config = track_mjx_config(
-        task,
-        dataclasses.replace(network, memory_sizes=(), cell="lstm") if how != "flat" else network,
-        clip_length=clip_length,
-        critic_hidden_sizes=tuple(critic),
-        train_config=raw.get("train_setup", {}).get("train_config", {}),
-        reference_name=str(raw.get("data_path", "")),
-    )
-    if is_playground(task):
-        own = playground_env_config(task, clip_length, whole_angle=how != "flat")
-        config["env_config"] = RENDERING | own
-        config.pop("reference_config", None)
-    elif layout == "vnl-playground":
-        raise UserError(
-            "--to vnl-playground: expected a policy of its imitation task, found one of "
-            f"{task.generation}; train one with vnl-mjx train-teacher --preset vnl_playground, or give "
-            "--to track-mjx-2025"
-        )
-    section = config["network_config"]
-    section["action_distribution"] = network.squash
-    if how != "flat":
-        for key in ("observation_size", "reference_obs_size", "proprioceptive_obs_size"):
-            section.pop(key)
-        names = PARTS_OF["imitation_target" if how == "dict" else "task_obs"]
-        sizes = (network.reference_size, network.proprioception_size)
-        section["obs_sizes"] = dict(zip(names, sizes, strict=True))
-        section["latent_kl_weight"] = section.pop("kl_weight")
-        if network.is_recurrent:
-            section.pop("decoder_layer_sizes", None)
-            section |= {
-                "arch_name": "recurrent_intention",
-                "rnn_type": network.cell,
-                "rnn_hidden_sizes": list(network.memory_sizes),
-            }
-    return json.loads(json.dumps(config))
-
-
-def _clip_length(raw: Mapping[str, Any], task: ImitationConfig) -> int:
-    for section in ("reference_config", "env_config"):
-        if isinstance(found := raw.get(section, {}).get("clip_length"), int):
-            return max(found, task.traj_length + task.episode_frames)
-    return max(250, task.traj_length + task.episode_frames)
-
-
 def _notes(network: IntentionConfig, task: ImitationConfig, layout: str) -> list[str]:
     """What upstream would do otherwise, and where the policy cannot act there."""
     notes = []
@@ -398,7 +288,3 @@ def _clipped(student: StudentVAE, params: Mapping[str, Any]) -> list[str]:
         f"upstream: {100 * share:.2g} % of its entries are beyond, for normalised proprioception drawn "
         "from N(0, 1)"
     ]
-
-
-def _numpy(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)

@@ -57,6 +57,8 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
     network = replace(network, encoder_reads_body=_reads_body(layers, network))
     named = {"params": _own_names(layers, network)}
     _check_tree(named, _expected_params(network), path)
+    if prior is not None:
+        _check_tree({"prior": prior}, {"prior": _expected_prior(prior, network)}, path)
     found = flat_statistics(statistics)
     if normalize:
         moments = {name: found[name] for name in ("mean", "std") if name in found}
@@ -66,8 +68,8 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
         ones = np.ones(network.observation_size, np.float32)
         found |= {"mean": np.zeros_like(ones), "std": ones}
     count = found.pop("count")
-    statistics = _to_float32(found) | {"count": count}
-    return StoredPolicy(network, statistics, _to_float32(named), prior and _to_float32(prior))
+    statistics = to_float32(found) | {"count": count}
+    return StoredPolicy(network, statistics, to_float32(named), prior and to_float32(prior))
 
 
 def _reads_body(layers: Mapping[str, Any], network: IntentionConfig) -> bool:
@@ -139,6 +141,25 @@ def _expected_params(network: IntentionConfig) -> dict[str, Any]:
     return jax.tree.map(lambda leaf: leaf.shape, shapes)
 
 
+def _expected_prior(layers: Mapping[str, Any], network: IntentionConfig) -> dict[str, Any]:
+    """Shapes of a prior p(latent given proprioception) of as many hidden layers, as wide, as there are."""
+    width, expected = network.proprioception_size, {}
+    for number, size in enumerate(hidden_sizes(layers)):
+        expected[f"hidden_{number}"] = {"kernel": (width, size), "bias": (size,)}
+        expected[f"LayerNorm_{number}"] = {"scale": (size,), "bias": (size,)}
+        width = size
+    head = {"kernel": (width, network.latent_dim), "bias": (network.latent_dim,)}
+    return expected | {"fc2_mean": head, "fc2_logvar": head}
+
+
+def hidden_sizes(layers: Mapping[str, Any]) -> tuple[int, ...]:
+    """Widths of the layers hidden_0, hidden_1, ... that are there."""
+    sizes = []
+    while f"hidden_{len(sizes)}" in layers:
+        sizes.append(len(layers[f"hidden_{len(sizes)}"]["bias"]))
+    return tuple(sizes)
+
+
 def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
     """Refuses what does not fit the configuration, or is not finite, by name."""
     where = f"{path.parent.name}/{path.name}"
@@ -166,5 +187,6 @@ def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> 
             raise UserError(f"{where}: {name} holds NaN or infinite values; take another step")
 
 
-def _to_float32(tree: Any) -> Any:
+def to_float32(tree: Any) -> Any:
+    """The tree with NumPy leaves of float32."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float32), tree)

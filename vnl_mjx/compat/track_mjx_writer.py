@@ -60,7 +60,7 @@ def open_teacher_checkpointer(
 
     def items(state: Mapping[str, Any]) -> ocp.args.Composite:
         statistics = _flat_statistics(state["normalizer_params"])
-        return _items(state["params"]["policy"], statistics, config, state)
+        return checkpoint_items(state["params"]["policy"], statistics, config, state)
 
     export = Export(run_dir.resolve() / TEACHER_FOLDER, _ITEMS, STEP_PREFIX, items)
     return RunCheckpointer(run_dir, (), keep_last, keep_best, "highest", export)
@@ -88,21 +88,14 @@ def save_track_mjx(
     Raises:
         UserError: the step is there already.
     """
-    return save_checkpoint(path, step, _flat_statistics(normalizer), params, config, train_state)
+    items = checkpoint_items(params, _flat_statistics(normalizer), config, train_state)
+    return save_checkpoint(path, step, items)
 
 
 def save_checkpoint(
-    path: str | Path,
-    step: int,
-    statistics: Mapping[str, Any],
-    params: Mapping[str, Any],
-    config: Mapping[str, Any],
-    train_state: Any = None,
-    kind: str = STEP_PREFIX,
+    path: str | Path, step: int, items: ocp.args.Composite, kind: str = STEP_PREFIX
 ) -> Path:
     """Writes and returns `<path>/<kind>_<step>`; either all of it is there afterwards, or nothing.
-
-    Arguments as of `save_track_mjx`, `statistics` in any layout.
 
     Raises:
         UserError: the step is there already.
@@ -113,7 +106,6 @@ def save_checkpoint(
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
     with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=kind)) as manager:
         # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
-        items = _items(params, statistics, config, train_state)
         manager.save(step, force=True, args=items)
         manager.wait_until_finished()
     return step_folder
@@ -125,13 +117,16 @@ def _flat_statistics(normalizer: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {key: np.asarray(normalizer[key], np.float32) for key in NORMALIZER_KEYS}
 
 
-def _items(
+def checkpoint_items(
     params: Mapping[str, Any],
     statistics: Mapping[str, Any],
     config: Mapping[str, Any],
     train_state: Any = None,
 ) -> ocp.args.Composite:
-    """The items of one checkpoint, for an Orbax manager; arguments as for `save_checkpoint`."""
+    """The items of one checkpoint, for an Orbax manager.
+
+    Arguments as of `save_track_mjx`, with `statistics` in any layout.
+    """
     if train_state is None:
         train_state = {
             "env_steps": np.zeros((), np.int32),

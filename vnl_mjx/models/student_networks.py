@@ -158,9 +158,14 @@ def as_students(teacher: FrozenPolicy, student: Any) -> Any:
     }
 
 
+def trunk_of(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Layers in track-mjx's names under those of a student's."""
+    return {name.replace("LayerNorm", "norm"): layer for name, layer in layers.items()}
+
+
 def _trunk(layers: Mapping[str, Any], first_kernel: jax.Array) -> dict[str, Any]:
     """Layers of a teacher under the names of `_MLP`, with another kernel at their beginning."""
-    renamed = {name.replace("LayerNorm", "norm"): layer for name, layer in layers.items()}
+    renamed = trunk_of(layers)
     return renamed | {"hidden_0": {**renamed["hidden_0"], "kernel": first_kernel}}
 
 

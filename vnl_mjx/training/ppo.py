@@ -163,7 +163,7 @@ class Ppo(Trainer):
             return None
         logits = step.acted.extra["logits"]
         distribution = NormalTanhDistribution(event_size=logits.shape[-1] // 2)
-        counts = schedule(self.config.guidance, self.config.num_steps)(env_steps) > 0
+        counts = self.learner.weights["guidance"](env_steps) > 0
         return jax.lax.cond(
             counts, lambda: guide(step.before, data), lambda: distribution.mode(logits)
         )
