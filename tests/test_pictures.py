@@ -183,3 +183,8 @@ def test_prior_survival_and_histograms():
     values = {"learned": np.r_[rng.normal(1, 0.1, 500), np.nan], "fell at once": np.array([])}
     drawn = curves.against_data(values, rng.normal(2, 0.1, 500), "speed, m/s")
     assert "medians data 1.99, learned 0.995." in drawn.alt
+    far = {
+        "learned": np.linspace(0, 1, 2000),
+        "two points, beyond the drawn range": np.full(2, 9.0),
+    }
+    assert "beyond the drawn range 9." in curves.against_data(far, rng.normal(0, 1, 500), "x").alt

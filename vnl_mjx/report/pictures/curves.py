@@ -120,7 +120,10 @@ def survival_curves(
 
 
 def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: str) -> Picture:
-    """Histograms of a quantity in prior rollouts, by mode, and in the data; NaN is left out."""
+    """Histograms of a quantity in prior rollouts, by mode, and in the data.
+
+    NaN is left out; the outermost bins hold what is beyond them.
+    """
     data = data[np.isfinite(data)]
     finite = {mode: value[np.isfinite(value)] for mode, value in rollouts.items()}
     everything = np.concatenate([data, *finite.values()])
@@ -133,12 +136,14 @@ def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: st
     alt = f"Histogram of {label}: medians data {np.median(data):.3g}, {middles}."
     with sheet(2.0, caption, alt) as drawn:
         axis = drawn.axis
-        axis.hist(data, edges, density=True, color=MUTED, alpha=0.35, label="data")
+        axis.hist(
+            np.clip(data, low, high), edges, density=True, color=MUTED, alpha=0.35, label="data"
+        )
         for mode, value in finite.items():
             color, linestyle = _MODES.get(mode, _OTHER_MODE)
             look = {"color": color, "linestyle": linestyle, "linewidth": 1.4, "label": mode}
             if len(value):
-                axis.hist(value, edges, density=True, histtype="step", **look)
+                axis.hist(np.clip(value, low, high), edges, density=True, histtype="step", **look)
         axis.set(xlabel=label, ylabel="density", yticks=[])
         axis.spines["left"].set_visible(False)
         legend_above(axis)
