@@ -116,6 +116,32 @@ def _eval_teacher(parser: argparse.ArgumentParser) -> None:
     add("--video", type=Path, metavar="FOLDER", help=pictures)
 
 
+def _eval_task(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "checkpoint",
+        type=Path,
+        metavar="RUN",
+        help="run folder of train-task, or a checkpoint in it",
+    )
+    add("--episodes", type=_count, default=64, metavar="N", help="of each (default: 64)")
+    add("--seconds", type=_positive, metavar="S", help="of an episode (default: the task's)")
+    add("--seed", type=_count, default=1, metavar="N", help="of starts and goals (default: 1)")
+    clips = "in whose frames episodes begin (default: the run's)"
+    add("--clips", type=Path, metavar="FILE", help=clips)
+    add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
+    where = "of figures, pictures and video (default: RUN/report)"
+    add("--output", type=Path, metavar="FOLDER", help=where)
+    add("--no-video", action="store_true", help="figures and pictures alone")
+
+
+def _train_task(parser: argparse.ArgumentParser) -> None:
+    from vnl_mjx.config.task import GOAL_SUMMARIES
+
+    rows = "".join(f"  {name:<18}{words}\n" for name, words in GOAL_SUMMARIES.items())
+    parser.description = f"{parser.description}\ntasks:\n{rows}"
+
+
 def _rollout(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="track-mjx checkpoint that acts")
@@ -156,7 +182,7 @@ def _add_simulated(parser: argparse.ArgumentParser) -> None:
 def _export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="teacher or student, or a run folder")
-    add("output", type=Path, metavar="OUT", help="folder of checkpoints to write into")
+    add("output", type=Path, metavar="OUT", help="folder to write, or of checkpoints to write into")
     layouts = {
         "track-mjx": "as track-mjx-2026",
         "track-mjx-2026": "nested observations",
@@ -164,10 +190,17 @@ def _export(parser: argparse.ArgumentParser) -> None:
         "vnl-playground": "flat, of its imitation task alone",
         "prior-network": "a student's decoder and prior, for tasks in its latent space",
         "distill-network": "a whole student",
+        "onnx": "functions of raw observations, with a contract and the body; extra `onnx`",
+        "npz": "the same as NumPy arrays, layer by layer",
+        "stablehlo": "the same for JAX and what else reads StableHLO",
     }
     rows = "".join(f"  {name:<18}{words}\n" for name, words in layouts.items())
     parser.description = f"{parser.description}\nlayouts:\n{rows}"
     add("--to", choices=tuple(layouts), required=True, metavar="LAYOUT", help="of those above")
+    clips = "for functions: in whose first frame to begin (default: the run's)"
+    add("--clips", type=Path, metavar="FILE", help=clips)
+    moved = "for functions: MJCF or body file, where the run's has moved"
+    add("--mjcf", metavar="FILE", help=moved)
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
@@ -288,6 +321,8 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "distill": _distill,
     "train-teacher": _train_teacher,
     "eval-teacher": _eval_teacher,
+    "train-task": _train_task,
+    "eval-task": _eval_task,
     "rollout": _rollout,
     "plan": _plan,
     "export": _export,

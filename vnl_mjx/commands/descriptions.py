@@ -95,6 +95,27 @@ examples:
   vnl-mjx train-teacher --preset imitate guide_from=runs/rat1/teacher
   vnl-mjx train-teacher --show-config
 """,
+    "train-task": """\
+Train a policy that does a task by the motor primitives of a student: PPO over the student's latent.
+
+Not a byte of the student changes. Where a task says what a motion would be right for, the policy is
+first cloned from the student along its own clips. mode=scratch trains without the student, to compare.
+
+examples:
+  vnl-mjx train-task joystick
+  vnl-mjx train-task go_to_target low_level=runs/student run_dir=runs/target
+  vnl-mjx train-task joystick mode=scratch ppo.num_steps=300000
+  vnl-mjx train-task my_lab.goals:Height residual=tanh
+""",
+    "eval-task": """\
+Measure how well a policy of train-task does its task, in episodes of the task's whole length.
+
+Beside it stand what needs no policy: the student at its prior's mean, and no control at all.
+
+examples:
+  vnl-mjx eval-task runs/joystick
+  vnl-mjx eval-task runs/joystick --episodes 256 --no-video
+""",
     "eval-teacher": """\
 Measure how well a teacher tracks reference clips: each clip once from its first frame to its end.
 
@@ -108,7 +129,9 @@ examples:
   vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --video videos
 """,
     "export": """\
-Write a teacher or a student in a layout that track-mjx reads, and say what it will do otherwise there.
+Write a teacher or a student in a layout that track-mjx reads, and say what it will do otherwise there; or
+as functions that need no JAX: encoder, prior and decoder, each a file, with the body as MJCF and a contract
+that says how the observation is computed from MuJoCo's data.
 
 Of a student track-mjx takes the decoder (`make_decoder_policy_fn`), or decoder and prior
 (`load_prior_checkpoint`). What was written is read back and compared.
@@ -116,6 +139,7 @@ Of a student track-mjx takes the decoder (`make_decoder_policy_fn`), or decoder 
 examples:
   vnl-mjx export runs/rat1/teacher out --to track-mjx
   vnl-mjx export runs/student out --to prior-network
+  vnl-mjx export runs/student student_onnx --to onnx
 """,
     "rollout": """\
 Make reference clips of what the simulation does when a teacher follows clips: motion that physics

@@ -1,23 +1,41 @@
-"""`vnl-mjx export`: a teacher or a student in the layouts that track-mjx reads."""
+"""`vnl-mjx export`: a teacher or a student in track-mjx's layouts, or as functions for other software."""
 
 import argparse
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from rich.console import Console
 
 from vnl_mjx.commands.console import warn
-from vnl_mjx.commands.stored import find_stored
+from vnl_mjx.commands.stored import find_stored, load_stored_student, load_stored_teacher
+from vnl_mjx.compat.function_contract import (
+    BODY_FILE,
+    CONTRACT_FILE,
+    build_contract,
+    start_of,
+    write_body,
+)
+from vnl_mjx.compat.function_files import (
+    FORMATS,
+    check_format,
+    largest_difference,
+    write_function,
+)
+from vnl_mjx.compat.functions import Function, student_functions, teacher_functions
 from vnl_mjx.compat.track_mjx_export import export_student, export_teacher
 from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.files import make_writable, write_json
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 
-# Actions of what was written, read back, on random observations.
+# What was written, read back, on random observations.
 _NUM_TRIED, _TOLERANCE = 100, 1e-5
 
 
@@ -29,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.checkpoint}: expected a checkpoint, found a file; clips: vnl-mjx clips export"
         )
+    if args.to in FORMATS:
+        return _write_functions(args, kind, path, console)
     if kind == "teacher":
         teacher = load_teacher(*find_step(path))
         made, step, student = export_teacher(teacher, args.to), teacher.step, None
@@ -41,13 +61,68 @@ def run(args: argparse.Namespace) -> int:
     for note in made.notes:
         warn(console, note)
     written = made.save(args.output, step)
-    difference = _difference(written, policy, student)
-    if difference > _TOLERANCE:
-        raise UserError(
-            f"{written}: read back, its actions are off by {difference:.2g}; this is a fault of vnl-mjx"
-        )
-    console.print(f"{written}: read back, actions equal to {difference:.1g}", soft_wrap=True)
+    _check(written, "actions", _difference(written, policy, student), console)
     return 0
+
+
+def _write_functions(args: argparse.Namespace, kind: str, path: Path, console: Console) -> int:
+    """Writes a folder of functions, whole or not at all."""
+    folder: Path = args.output
+    if folder.exists():
+        raise UserError(f"{folder} exists already; choose another folder")
+    functions, parts = _functions(args, kind, path)
+    check_format(args.to, functions)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    make_writable(partial, "OUT")
+    try:
+        found = {}
+        for one in functions:
+            file = partial / f"{one.name}.{args.to}"
+            write_function(args.to, one, file)
+            found[file.name] = largest_difference(args.to, one, file, _NUM_TRIED)
+        write_body(parts["task"], partial / BODY_FILE)
+        write_json(partial / CONTRACT_FILE, build_contract(args.to, functions, **parts))
+        for name, difference in found.items():
+            _check(folder / name, "values", difference, console)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    console.print(f"{folder}: {', '.join(found)}, {BODY_FILE}, {CONTRACT_FILE}", soft_wrap=True)
+    return 0
+
+
+def _functions(
+    args: argparse.Namespace, kind: str, path: Path
+) -> tuple[list[Function], dict[str, Any]]:
+    """What is written of a checkpoint, and the arguments of `build_contract` that go with it."""
+    if kind == "task":
+        raise UserError(
+            f"--to {args.to}: expected a teacher or a student, found a policy of a task in {path}; "
+            "give the student below it"
+        )
+    if kind == "teacher":
+        stored = load_stored_teacher(path, args.clips, args.mjcf)
+        teacher, task = stored.teacher, stored.env.task
+        functions = teacher_functions(teacher.policy)
+        source = {"kind": "teacher", "sha256": teacher.sha256, "step": teacher.step}
+        latent = {"size": teacher.policy.config.latent_dim, "prior": None}
+    else:
+        stored = load_stored_student(str(path), None, args.clips, args.mjcf)
+        loaded, task = stored.loaded, stored.task
+        functions = student_functions(loaded.for_use())
+        source = {"kind": "student", "sha256": loaded.sha256, "env_steps": loaded.env_steps}
+        latent = {"size": loaded.student.config.latent_dim, "prior": "gaussian, learned"}
+    start = start_of(task, stored.clips)
+    return functions, {"task": task, "source": source, "latent": latent, "start": start}
+
+
+def _check(written: Path, what: str, difference: float, console: Console) -> None:
+    """Says how much of what was written is the same, or raises UserError."""
+    if not difference <= _TOLERANCE:
+        raise UserError(
+            f"{written}: read back, its {what} are off by {difference:.2g}; this is a fault of vnl-mjx"
+        )
+    console.print(f"{written}: read back, {what} equal to {difference:.1g}", soft_wrap=True)
 
 
 def _difference(written: Path, policy: FrozenPolicy, student: LoadedStudent | None) -> float:

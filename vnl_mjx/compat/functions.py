@@ -1,0 +1,189 @@
+"""The functions that a stored teacher or student is exported as: raw observations in, no JAX needed.
+
+A further function needs an entry in the list that the command writes: its name, the function itself in JAX,
+what it reads, what it gives and, for ONNX and NumPy, its layers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vnl_mjx.compat.function_layers import Layer, LayerList
+from vnl_mjx.compat.function_networks import (
+    has_layers,
+    intention_decoder,
+    intention_encoder,
+    student_decoder,
+    student_encoder,
+    student_prior,
+)
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import (
+    SQUASHES,
+    FrozenPolicy,
+    IntentionNetwork,
+    action_distribution,
+)
+from vnl_mjx.models.student import Student
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a function reads.
+
+    Attributes:
+        name: of the input.
+        mean: [size] of the values that are tried after writing, raw.
+        std: [size] their deviation.
+    """
+
+    name: str
+    mean: np.ndarray
+    std: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Length of one row."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True, eq=False)  # hashed as itself, for jax.jit
+class Function:
+    """A function of rows.
+
+    Attributes:
+        name: and the name of its file.
+        call: of arrays [batch, size] in the order of `inputs`; returns arrays [batch, size] in the order of
+            `outputs`. In JAX, with its parameters in it.
+        inputs: in order.
+        outputs: names in order.
+        layers: the same function as layers; None where they are not known, of networks of the user's own.
+    """
+
+    name: str
+    call: Callable[..., tuple[jax.Array, ...]]
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[Layer, ...] | None = None
+
+    def __call__(self, *values: Any) -> tuple[jax.Array, ...]:
+        """Evaluates it with full float32 products, which a GPU's default are not."""
+        with jax.default_matmul_precision("highest"):
+            return self.call(*values)
+
+    def output_sizes(self) -> tuple[int, ...]:
+        """Returns the length of a row of each output."""
+        rows = [jax.ShapeDtypeStruct((1, one.size), jnp.float32) for one in self.inputs]
+        return tuple(shape.shape[-1] for shape in jax.eval_shape(self, *rows))
+
+    def draw(self, num: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Returns random inputs [num, size] by name."""
+        rng = np.random.default_rng(seed)
+        rows = {
+            one.name: one.mean + one.std * rng.normal(size=(num, one.size)) for one in self.inputs
+        }
+        return {name: values.astype(np.float32) for name, values in rows.items()}
+
+
+def teacher_functions(policy: FrozenPolicy) -> list[Function]:
+    """Returns encoder and decoder of a teacher; `control` is the mode of its action.
+
+    Raises:
+        UserError: it has a memory.
+    """
+    _refuse_memory("teacher", policy.config.is_recurrent)
+    network, params = policy.config, policy.params["params"]
+    reads = _Inputs(policy)
+
+    module = IntentionNetwork(network)
+
+    def encoder(reference: jax.Array, proprioception: jax.Array) -> tuple[jax.Array, ...]:
+        seen = policy.normalize(reference, "reference")
+        body = policy.normalize(proprioception, "proprioception")
+        mean, logvar = cast(
+            tuple[jax.Array, jax.Array],
+            module.apply(policy.params, seen, body, method="encode"),
+        )
+        return mean, jnp.exp(0.5 * logvar)
+
+    def decoder(proprioception: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
+        body = policy.normalize(proprioception, "proprioception")
+        logits, _ = module.apply(policy.params, latent, body, method="decode")
+        return (SQUASHES[network.squash](action_distribution(logits)[0]),)
+
+    body, layers = "proprioception", (LayerList(), LayerList())
+    intention_encoder(layers[0], policy, params)
+    intention_decoder(layers[1], policy, params)
+    return [
+        Function("encoder", encoder, reads("reference", body), ("mean", "std"), tuple(layers[0])),
+        Function("decoder", decoder, reads(body, "latent"), ("control",), tuple(layers[1])),
+    ]
+
+
+def student_functions(student: Student) -> list[Function]:
+    """Returns encoder, prior and decoder of a student.
+
+    Raises:
+        UserError: it has a memory, or its latent is not Gaussian.
+    """
+    networks = student.networks
+    _refuse_memory("student", networks.is_recurrent)
+    if not networks.is_gaussian:
+        raise UserError(
+            "export: expected a student with a Gaussian latent, found vae_config.latent "
+            f"{networks.config.latent}; distil one with vae_config.latent=gaussian"
+        )
+    reads = _Inputs(student.teacher, networks.config.latent_dim)
+
+    def encoder(reference: jax.Array, proprioception: jax.Array) -> tuple[jax.Array, ...]:
+        posterior = student.encode(proprioception, reference).parameters()
+        return posterior["mean"], posterior["std"]
+
+    def prior(proprioception: jax.Array) -> tuple[jax.Array, ...]:
+        found = student.prior(proprioception).parameters()
+        return found["mean"], found["std"]
+
+    def decoder(proprioception: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
+        return (student.decode(proprioception, latent),)
+
+    def layers(add: Callable[[LayerList, Student], None]) -> tuple[Layer, ...] | None:
+        found = LayerList()
+        if not has_layers(student):
+            return None
+        add(found, student)
+        return tuple(found)
+
+    body, of_latent = "proprioception", ("mean", "std")
+    return [
+        Function("encoder", encoder, reads("reference", body), of_latent, layers(student_encoder)),
+        Function("prior", prior, reads(body), of_latent, layers(student_prior)),
+        Function("decoder", decoder, reads(body, "latent"), ("control",), layers(student_decoder)),
+    ]
+
+
+def _refuse_memory(kind: str, is_recurrent: bool) -> None:
+    if is_recurrent:
+        raise UserError(
+            f"export: expected a {kind} without a memory, found a recurrent one, which these files "
+            "cannot hold; a teacher can be written by --to track-mjx"
+        )
+
+
+class _Inputs:
+    """Inputs by name, with what is typical of them."""
+
+    def __init__(self, policy: FrozenPolicy, latent_dim: int | None = None):
+        size, mean, std = policy.config.reference_size, policy.obs_mean, policy.obs_std
+        latent = latent_dim or policy.config.latent_dim
+        self._known = {
+            "reference": (np.asarray(mean[:size]), np.asarray(std[:size])),
+            "proprioception": (np.asarray(mean[size:]), np.asarray(std[size:])),
+            "latent": (np.zeros(latent), np.ones(latent)),
+        }
+
+    def __call__(self, *names: str) -> tuple[Input, ...]:
+        return tuple(Input(name, *self._known[name]) for name in names)

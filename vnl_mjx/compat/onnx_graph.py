@@ -1,0 +1,99 @@
+"""Writes a function as an ONNX graph, layer by layer. Needs the extra `onnx`.
+
+jax2onnx (0.13.0) converts the same functions as exactly. Under the JAX that is pinned it prints pages of
+errors of plug-ins that it does not need, takes 12 s to start and brings 24 packages more.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from vnl_mjx.compat.function_layers import Layer
+from vnl_mjx.compat.functions import Function
+
+_OPSET, _IR_VERSION = 17, 8  # the oldest that have layer normalisation
+_ONE_NODE = {"elu": "Elu", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+
+
+class _Graph:
+    """Nodes and constants; methods return the name of the value that they make."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        return name
+
+    def node(self, kind: str, *reads: str, writes: str | None = None, **settings: Any) -> str:
+        writes = writes or f"node_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, reads, [writes], **settings))
+        return writes
+
+    def layer(self, layer: Layer) -> None:
+        """Adds what computes one layer."""
+        node, constant, out, settings = self.node, self.constant, layer.writes, layer.settings
+        x, arrays = layer.reads, {name: constant(value) for name, value in layer.arrays.items()}
+        match layer.kind:
+            case "normalise":
+                node("Div", node("Sub", x[0], arrays["mean"]), arrays["std"], writes=out)
+            case "clip":
+                limits = constant(settings["low"]), constant(settings["high"])
+                node("Clip", x[0], *limits, writes=out)
+            case "join":
+                node("Concat", *x, writes=out, axis=-1)
+            case "dense":
+                node("Gemm", x[0], arrays["kernel"], arrays["bias"], writes=out)
+            case "layer_norm":
+                shape = arrays["scale"], arrays["bias"]
+                epsilon = settings["epsilon"]
+                node("LayerNormalization", x[0], *shape, writes=out, axis=-1, epsilon=epsilon)
+            case "add":
+                node("Add", *x, writes=out)
+            case "half_exp":
+                node("Exp", node("Mul", x[0], constant(0.5)), writes=out)
+            case "activation":
+                self._activation(settings["function"], x[0], out)
+            case kind:
+                raise ValueError(f"no ONNX for layers of {kind=}")
+
+    def _activation(self, name: str, x: str, out: str) -> None:
+        node, constant = self.node, self.constant
+        if name == "silu":
+            node("Mul", x, node("Sigmoid", x), writes=out)
+        elif name == "gelu":  # the approximation that Flax takes
+            cube = node("Mul", node("Mul", node("Mul", x, x), x), constant(0.044715))
+            inner = node("Mul", node("Add", x, cube), constant(0.7978845608))
+            share = node("Add", node("Tanh", inner), constant(1.0))
+            node("Mul", node("Mul", x, share), constant(0.5), writes=out)
+        else:
+            node(_ONE_NODE[name], x, writes=out)
+
+
+def write_onnx(function: Function, path: Path) -> None:
+    """Writes one file, whose batch size is free."""
+    assert function.layers is not None
+    graph = _Graph()
+    for layer in function.layers:
+        graph.layer(layer)
+
+    def shapes(sizes: dict[str, int]) -> list[Any]:
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
+            for name, size in sizes.items()
+        ]
+
+    inputs = shapes({one.name: one.size for one in function.inputs})
+    outputs = shapes(dict(zip(function.outputs, function.output_sizes(), strict=True)))
+    made = helper.make_graph(graph.nodes, function.name, inputs, outputs, graph.constants)
+    opset = [helper.make_opsetid("", _OPSET)]
+    model = helper.make_model(
+        made, opset_imports=opset, ir_version=_IR_VERSION, producer_name="vnl-mjx"
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
