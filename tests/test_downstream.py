@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import vnl_mjx
+from vnl_mjx.tasks.downstream.goal import Frame, Motion
 from vnl_mjx.tasks.downstream.joystick import Joystick
 from vnl_mjx.tasks.downstream.low_level import LowLevel
-from vnl_mjx.tasks.downstream.task import AVERAGED_S, DownstreamData, DownstreamTask, Motion
+from vnl_mjx.tasks.downstream.task import AVERAGED_S, DownstreamData, DownstreamTask
 from vnl_mjx.tasks.environment import VectorEnvironment
 
 NUM_ENVS = 6
@@ -26,7 +27,7 @@ def environment(loaded, mode="prior_decoder", residual="sigma_ball"):
 
 
 def motion(forward=0.0, sideways=0.0, turning=0.0):
-    return Motion(jnp.zeros(3), jnp.array([1.0, 0.0]), forward, sideways, turning, None)
+    return Motion(Frame(jnp.zeros(3), jnp.eye(3)), forward, sideways, turning)
 
 
 def bodies(loaded):

@@ -97,8 +97,10 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("compare", _module("evaluate.compare"), "put evaluations side by side")
     add("demo", _demo, "show everything with what is bundled")
     add("train-teacher", _train_teacher, "train a teacher by PPO to track clips", overrides=True)
+    add("train-task", _train_task, "train a policy in the latent space of a student", overrides=True)
     evaluate = _module("evaluate.eval_teacher")
     add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
+    add("eval-task", _module("evaluate.eval_task"), "measure how well a task is done")
     add("rollout", _module("data.rollout_clips"), "make clips by rolling a teacher out")
     add("export", _module("data.export"), "write a checkpoint for track-mjx")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
@@ -152,6 +154,14 @@ def _distill(args: argparse.Namespace) -> int:
 
 def _train_teacher(args: argparse.Namespace) -> int:
     return _train(_configure(args, "load_teacher_config", preset=args.preset))
+
+
+def _train_task(args: argparse.Namespace) -> int:
+    goals = _take_paths(args)
+    if len(goals) > 1:
+        raise UserError(f"train-task: expected one task, found {', '.join(goals)}")
+    args.overrides += [f"goal={goal}" for goal in goals]
+    return _train(_configure(args, "load_task_config"))
 
 
 def _train(config: Any) -> int:

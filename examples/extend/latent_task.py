@@ -20,6 +20,7 @@ from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
+from vnl_mjx.tasks.downstream.goal import Goal
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.environment import VectorEnvironment
@@ -33,10 +34,10 @@ TINY = """vae_config.encoder_hidden_sizes=[64] vae_config.decoder_hidden_sizes=[
     training_config.num_steps=3200 eval_config.num_episodes=4"""
 
 
-class Height:
+class Height(Goal):
     """Hold the root body at a commanded height [m], which is drawn once for an episode of 4 s."""
 
-    name, observation_size, episode_s, redraw_s = "height", 1, 4.0, None
+    name, observation_size, episode_s = "height", 1, 4.0
 
     def draw(self, key, motion):
         return jax.random.uniform(key, (1,), minval=0.03, maxval=0.06)
@@ -73,11 +74,12 @@ def bytes_of(student):
 def train(loaded, config=PPO):
     """Trains by PPO; returns the environment, its data and the policy."""
     low_level = LowLevel.of(loaded.student)
+    data = DownstreamData.of(low_level, loaded.clips, loaded.env.task)
     env = VectorEnvironment(DownstreamTask(Height(), loaded.env.task, low_level))
     goal, body = env.observation_sizes.values()
     sizes = IntentionConfig(goal, body, env.action_size, 8, (32,), (64, 64))
     model = ActorCritic(sizes, ValueConfig(goal + body, (64, 64)), initial_action_std=0.3)
-    trainer = Ppo(env, model, DownstreamData(low_level, loaded.clips), config)
+    trainer = Ppo(env, model, data, config)
 
     def report(state, env_steps, update):
         sums = update.rollout

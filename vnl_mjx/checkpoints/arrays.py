@@ -1,13 +1,26 @@
 """Arrays in an Orbax checkpoint, read without the devices that wrote them."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorstore as ts
 from flax import traverse_util
 
 from vnl_mjx.errors import UserError
+
+
+def tree_sha256(tree: Mapping[str, Any]) -> str:
+    """Hash of nested dicts of arrays: of names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
+        array = np.asarray(array)
+        digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vnl_mjx.commands.train.experiment import (
     with_body,
 )
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX, stored_kind
+from vnl_mjx.compat.track_mjx_student import teacher_as_student
 from vnl_mjx.compat.track_mjx_writer import TEACHER_FOLDER
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.conversion import from_dict
@@ -22,9 +23,10 @@ from vnl_mjx.config.schema import (
     TeacherSection,
     WalkerSection,
 )
-from vnl_mjx.demo import DEMO_CLIPS
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.utils.task_checkpointing import POLICY, LoadedTask, load_task
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
 from vnl_mjx.walkers.walker import Walker, build_walker
 
@@ -36,7 +38,7 @@ EXPECTED = (
 )
 
 
-def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path]:
+def find_stored(path: Path) -> tuple[Literal["student", "teacher", "task", "file"], Path]:
     """Returns the kind of what is at `path`, and where it is, which for a run may be below `path`."""
     if not path.exists():
         raise UserError(f"{path}: does not exist; expected {EXPECTED}")
@@ -45,7 +47,9 @@ def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path
     for folder in (path, path / TEACHER_FOLDER):
         if (kind := stored_kind(folder)) is not None:
             return "teacher" if kind == STEP_PREFIX else "student", folder
-    if _is_student(path):
+    if _holds(path, POLICY):
+        return "task", path
+    if _holds(path, "student"):
         return "student", path
     if (path / "config.json").is_file() and (path / CHECKPOINT_FOLDER).is_dir():
         raise UserError(f"{path}: a run folder without a complete checkpoint yet")
@@ -54,11 +58,11 @@ def find_stored(path: Path) -> tuple[Literal["student", "teacher", "file"], Path
     raise UserError(f"{path}: expected {EXPECTED}; found a folder with {found or 'nothing in it'}")
 
 
-def _is_student(path: Path) -> bool:
-    if (path / "student").is_dir() and (path / "metadata").is_dir():
-        return True
+def _holds(path: Path, item: str) -> bool:
+    """Whether a checkpoint of ours, or one in the folder, holds an item."""
     folders = [path / CHECKPOINT_FOLDER, *([path] if path.name == CHECKPOINT_FOLDER else [])]
-    return any(p.name.isdigit() for f in folders if f.is_dir() for p in f.iterdir())
+    steps = [p for f in folders if f.is_dir() for p in f.iterdir() if p.name.isdigit()]
+    return any((p / item).is_dir() and (p / "metadata").is_dir() for p in (path, *steps))
 
 
 def load_stored_teacher(
@@ -155,6 +159,16 @@ def load_stored_student(
     how; `mjcf` is where the body's file is now. `physics` is MuJoCo C where it is None.
     """
     loaded = load_student(checkpoint, step)
+    return _with_surroundings(loaded, clips, mjcf, reference, physics)
+
+
+def _with_surroundings(
+    loaded: LoadedStudent,
+    clips: AnyPath,
+    mjcf: AnyPath,
+    reference: ReferenceSection | None,
+    physics: PhysicsSection | None,
+) -> StoredStudent:
     run_dir, metadata = _run_dir(loaded.path), loaded.metadata
     identity = metadata["identity"]
     config = from_dict(ImitationConfig, identity["task"], f"{loaded.path}: ")
@@ -175,6 +189,54 @@ def load_stored_student(
     same = read.sha256 == identity["clips_sha256"]
     split = ClipSplit.from_dict(identity["split"]) if same else marked_split(read, seed=0)
     return StoredStudent(loaded, run_dir, task, read, file, cut, split, same)
+
+
+def load_stored_task(
+    checkpoint: Path,
+    step: int | None = None,
+    clips: AnyPath = None,
+    mjcf: AnyPath = None,
+    physics: PhysicsSection | None = None,
+) -> tuple[LoadedTask, StoredStudent]:
+    """Loads a policy of a task, and builds what its low level was trained in; see `load_stored_student`."""
+    loaded = load_task(checkpoint, step)
+    return loaded, _with_surroundings(loaded.low_level, clips, mjcf, None, physics)
+
+
+def load_low_level(
+    checkpoint: AnyPath,
+    clips: AnyPath = None,
+    reference: ReferenceSection | None = None,
+    physics: PhysicsSection | None = None,
+) -> StoredStudent:
+    """Loads what can stand below a task: a student, or a teacher with N(0, I) for a prior.
+
+    Of None the bundled student.
+
+    Raises:
+        UserError: there is neither.
+    """
+    kind, path = find_stored(Path(checkpoint or DEMO_STUDENT).expanduser())
+    if kind == "student":
+        return load_stored_student(str(path), None, clips, None, reference, physics)
+    if kind != "teacher":
+        raise UserError(f"low_level: expected a student or a teacher, found a {kind} in {path}")
+    experiment = load_stored_teacher(path, clips, None, True, reference, physics)
+    given = experiment.teacher
+    student, params = teacher_as_student(given)
+    metadata = {"identity": experiment.identity()}
+    loaded = LoadedStudent(student, params, given.policy, metadata, None, path, True)
+    file = Path(clips).expanduser() if clips else DEMO_CLIPS
+    return StoredStudent(
+        loaded,
+        _run_dir(path),
+        experiment.env.task,
+        experiment.clips,
+        file,
+        reference or ReferenceSection(),
+        experiment.split,
+        False,
+    )
 
 
 def _run_dir(checkpoint: Path) -> Path:

@@ -5,7 +5,6 @@ The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointin
 `PriorNetwork_<step>`. Only `config` and `policy` are read.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import traverse_util
 
+from vnl_mjx.checkpoints.arrays import tree_sha256
 from vnl_mjx.compat.track_mjx_config import Translation, translate
 from vnl_mjx.compat.track_mjx_network import KINDS, TEACHER
 from vnl_mjx.compat.track_mjx_policy import read_policy
@@ -100,7 +98,9 @@ def load_teacher(
         raw_config=raw,
         warnings=tuple(notes),
         summary=_summary(policy, translation, step, statistics["count"]),
-        sha256=_sha256(params, statistics),
+        sha256=tree_sha256(
+            {"params": params, "mean": statistics["mean"], "std": statistics["std"]}
+        ),
         kind=kind,
         prior=stored.prior,
         statistics=statistics,
@@ -184,15 +184,6 @@ def _written_on(path: Path) -> date | None:
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC).date()
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
-
-
-def _sha256(params: dict[str, Any], statistics: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    tree = {"params": params, "mean": statistics["mean"], "std": statistics["std"]}
-    for name, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
-        digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def policy_rows(policy: IntentionConfig) -> dict[str, str]:

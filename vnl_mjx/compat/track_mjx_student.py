@@ -4,7 +4,10 @@ What it wrote is an encoder, a decoder and a prior over their latent: the networ
 frozen ones of its teacher (`models.student_networks.FrozenTeacherModule`), whose teacher is itself.
 """
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from vnl_mjx.compat.json_reader import JsonReader
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
@@ -44,3 +47,19 @@ def as_student(loaded: LoadedTeacher) -> tuple[StudentVAE, dict[str, Any]]:
     prior = {"trunk": trunk_of(hidden), "mean": layers["fc2_mean"], "logvar": layers["fc2_logvar"]}
     params = {"intention": loaded.policy.params["params"], "prior_network": prior}
     return StudentVAE(config, network), params
+
+
+def teacher_as_student(loaded: LoadedTeacher) -> tuple[StudentVAE, dict[str, Any]]:
+    """Returns a teacher as a student: its own encoder and decoder, and N(0, I) for a prior.
+
+    That is what its training kept its latents near to. The prior's network is of zeros.
+    """
+    network = loaded.policy.config
+    sizes = {"hidden_0": (network.proprioception_size, 1)}
+    sizes |= dict.fromkeys(("fc2_mean", "fc2_logvar"), (1, network.latent_dim))
+    prior: dict[str, Any] = {
+        name: {"kernel": np.zeros(size, np.float32), "bias": np.zeros(size[1], np.float32)}
+        for name, size in sizes.items()
+    }
+    prior["LayerNorm_0"] = {"scale": np.ones(1, np.float32), "bias": np.zeros(1, np.float32)}
+    return as_student(replace(loaded, prior=prior))

@@ -24,11 +24,19 @@ from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.presets import presets
 from vnl_mjx.config.schema import DistillationConfig
+from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.walker import resolved
 from vnl_mjx.errors import UserError
 
-T = TypeVar("T", DistillationConfig, EvaluationConfig, PreprocessConfig, TeacherTrainingConfig)
+T = TypeVar(
+    "T",
+    DistillationConfig,
+    EvaluationConfig,
+    PreprocessConfig,
+    TaskTrainingConfig,
+    TeacherTrainingConfig,
+)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
@@ -95,6 +103,7 @@ def _load(
 
 load_evaluation_config = partial(_load, EvaluationConfig, "vae_evaluation")
 load_preprocess_config = partial(_load, PreprocessConfig, "preprocessing")
+load_task_config = partial(_load, TaskTrainingConfig, "task_ppo")
 
 
 def load_distillation_config(

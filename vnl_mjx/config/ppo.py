@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from vnl_mjx.config.schedules import LossTermSection, ScheduleSection
-from vnl_mjx.config.validation import number
+from vnl_mjx.config.schedules import LossTermSection, ScheduleSection, check_schedules
+from vnl_mjx.config.validation import check_divides, number
+from vnl_mjx.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,23 @@ class PpoSection:
     def steps_per_update(self) -> int:
         """Most environment steps in one rollout (an episode's end cuts the repeats short)."""
         return self.num_envs * self.unroll_length * self.action_repeat
+
+
+def validate_ppo(ppo: PpoSection) -> None:
+    """Raises UserError, naming the key under "ppo", for the first value that no run can have."""
+    what = f"ppo.num_envs = {ppo.num_envs}"
+    check_divides("ppo.num_minibatches", ppo.num_minibatches, ppo.num_envs, what)
+    if ppo.num_steps < ppo.steps_per_update:
+        raise UserError(
+            f"ppo.num_steps: expected at least one update of num_envs * unroll_length = {ppo.num_envs} * "
+            f"{ppo.unroll_length} = {ppo.steps_per_update} environment steps, found {ppo.num_steps}"
+        )
+    check_schedules(ppo, "ppo")
+    if not ppo.learning_rate.is_ever_positive:
+        raise UserError("ppo.learning_rate: expected more than 0, found 0")
+    rate, bounds = ppo.learning_rate.value, ppo.adaptive_rate
+    if bounds.target_kl is not None and not bounds.lowest <= rate <= bounds.highest:
+        raise UserError(
+            f"ppo.learning_rate: expected a rate from ppo.adaptive_rate.lowest = {bounds.lowest:g} to "
+            f"highest = {bounds.highest:g}, found {rate:g}"
+        )

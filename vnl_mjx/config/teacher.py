@@ -14,18 +14,16 @@ from vnl_mjx.config.imitation import (
     UpstreamQuirks,
     WalkerConfig,
 )
-from vnl_mjx.config.ppo import PpoSection
-from vnl_mjx.config.schedules import check_schedules
+from vnl_mjx.config.ppo import PpoSection, validate_ppo
 from vnl_mjx.config.schema import (
     Activation,
     CheckpointSection,
-    DistillationConfig,
     LoggingSection,
     ReferenceSection,
     RunConfig,
     WandbSection,
 )
-from vnl_mjx.config.validation import check_bounds, check_divides, number
+from vnl_mjx.config.validation import check_bounds, number
 from vnl_mjx.errors import UserError
 
 
@@ -196,15 +194,12 @@ class TeacherTrainingConfig(RunConfig):
                 raise UserError(
                     f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
                 )
-        _validate_ppo(self.ppo)
+        validate_ppo(self.ppo)
         if self.task.initial_activation == "pose" and self.task.walker.torque_actuators:
             raise UserError(
                 "task.walker.torque_actuators: expected false with task.initial_activation=pose, found true; "
                 "give --preset torque, which does without it"
             )
-
-
-TrainingConfig = DistillationConfig | TeacherTrainingConfig
 
 
 def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
@@ -216,22 +211,3 @@ def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
         key = "task.reward.vnl_playground.healthy_z_range"
         ranges[key] = task.reward.vnl_playground.healthy_z_range
     return ranges
-
-
-def _validate_ppo(ppo: PpoSection) -> None:
-    what = f"ppo.num_envs = {ppo.num_envs}"
-    check_divides("ppo.num_minibatches", ppo.num_minibatches, ppo.num_envs, what)
-    if ppo.num_steps < ppo.steps_per_update:
-        raise UserError(
-            f"ppo.num_steps: expected at least one update of num_envs * unroll_length = {ppo.num_envs} * "
-            f"{ppo.unroll_length} = {ppo.steps_per_update} environment steps, found {ppo.num_steps}"
-        )
-    check_schedules(ppo, "ppo")
-    if not ppo.learning_rate.is_ever_positive:
-        raise UserError("ppo.learning_rate: expected more than 0, found 0")
-    rate, bounds = ppo.learning_rate.value, ppo.adaptive_rate
-    if bounds.target_kl is not None and not bounds.lowest <= rate <= bounds.highest:
-        raise UserError(
-            f"ppo.learning_rate: expected a rate from ppo.adaptive_rate.lowest = {bounds.lowest:g} to "
-            f"highest = {bounds.highest:g}, found {rate:g}"
-        )

@@ -61,6 +61,16 @@ def ppo_metrics(updates: Sequence[Update], reward: RewardConfig) -> dict[str, fl
     )
 
 
+def task_metrics(updates: Sequence[Update]) -> dict[str, float]:
+    """Returns metrics of an interval of a task's training under `section/name` keys."""
+    rollout, learnt, seconds = taken_together(updates)
+    return _row(
+        learning_metrics(learnt),
+        rollout_metrics(rollout),
+        timing_metrics(seconds, rollout.num_steps),
+    )
+
+
 def learning_metrics(learnt: LearningStatistics) -> dict[str, Any]:
     """Returns the loss and its terms that are one number each, their weights, and how the steps went."""
     return {

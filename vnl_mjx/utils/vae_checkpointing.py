@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.checkpoints.arrays import read_arrays
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.checkpoints.arrays import read_arrays, tree_sha256
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
 from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher, stored_kind
 from vnl_mjx.compat.track_mjx_network import DISTILLED, WITH_PRIOR
@@ -16,6 +19,7 @@ from vnl_mjx.compat.track_mjx_student import as_student
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.models.student import Student
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 
 _REQUIRED_METADATA = ("teacher_network", "vae")
@@ -44,6 +48,16 @@ class LoadedStudent:
     is_own_teacher: bool = False
 
     @property
+    def sha256(self) -> str:
+        """Of its own parameters and its teacher's."""
+        return tree_sha256(student_items(self.params, self.teacher))
+
+    def for_use(self) -> Student:
+        """Returns the student with its arrays on JAX's device."""
+        params, teacher = jax.tree.map(jnp.asarray, (self.params, self.teacher))
+        return Student(params, teacher, self.student)
+
+    @property
     def at_steps(self) -> str:
         """Says how long it was trained, to stand after a name; empty where that is not known."""
         return "" if self.env_steps is None else f" at {self.env_steps:,} environment steps"
@@ -60,6 +74,9 @@ def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
     return {"student": params, "teacher": arrays}
 
 
+ITEMS = ("student", "policy")  # that a checkpoint has, of a student or of a task
+
+
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     """Finds one checkpoint, by default the newest, from a run folder, its `checkpoints` or a checkpoint.
 
@@ -71,7 +88,7 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
         raise UserError(
             f"checkpoint_path: {path} does not exist; give a run folder or a checkpoint in it"
         )
-    if (path / "metadata").is_dir() and (path / "student").is_dir():
+    if (path / "metadata").is_dir() and any((path / item).is_dir() for item in ITEMS):
         return path
     folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
     steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())

@@ -139,14 +139,12 @@ def actuator_groups(
     return found
 
 
-def build_walker(config: WalkerConfig) -> Walker:
-    """Builds the walker that a configuration, or the body's file that it names, describes.
+def walker_spec(config: WalkerConfig) -> mujoco.MjSpec:
+    """Returns what `build_walker` compiles for a resolved configuration.
 
     Raises:
-        UserError: if the MJCF is missing or broken, has joints other than one free root joint,
-            hinges and slides, or lacks a joint or body that the configuration names.
+        UserError: if the MJCF is missing or broken, or cannot be edited as the configuration asks.
     """
-    config = resolved(config)
     source = config.source
     if source != RODENT_SOURCE and not Path(source).is_file():
         raise UserError(
@@ -168,7 +166,19 @@ def build_walker(config: WalkerConfig) -> Walker:
     if config.torque_actuators:
         spec_edits.use_torque_actuators(spec)
     _rescale(spec, config)
-    with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
+    return spec
+
+
+def build_walker(config: WalkerConfig) -> Walker:
+    """Builds the walker that a configuration, or the body's file that it names, describes.
+
+    Raises:
+        UserError: if the MJCF is missing or broken, has joints other than one free root joint,
+            hinges and slides, or lacks a joint or body that the configuration names.
+    """
+    config = resolved(config)
+    spec = walker_spec(config)
+    with _mujoco_errors(f"MuJoCo cannot compile the model of {config.source!r}"):
         model = spec.compile()
 
     layout = _layout(model, config.source)

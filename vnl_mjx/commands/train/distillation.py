@@ -100,6 +100,10 @@ class Distillation:
         for warning in (*self.teacher.warnings, *warnings):
             warn(console, warning)
 
+    def prepared(self, state: TrainState, console: Console) -> TrainState:
+        """Returns the state: nothing comes before the training."""
+        return state
+
     def note_update(self, update: Update, warn: Warn) -> None:
         """Takes the statistics of an update."""
         judged = "action_mse" if self.config.training_config.action_weight > 0 else "kl"

@@ -24,7 +24,7 @@ from rich.text import Text
 from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
-from vnl_mjx.config.teacher import TrainingConfig
+from vnl_mjx.config.training import TrainingConfig
 from vnl_mjx.errors import UserError, first_line
 
 Warn = Callable[[str], None]

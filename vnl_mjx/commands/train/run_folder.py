@@ -15,7 +15,7 @@ from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import from_dict, to_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
-from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
+from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
@@ -25,9 +25,11 @@ _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-c
 # Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
 # do not. A run may go on on another machine, with numbers that are close and not bit-identical.
 _DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "reference_config")
+_DECISIVE += ("mode", "residual", "episode_s", "cloning")
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
 _NOT_RECORDED = ("run_dir", "init_from", "guide_from", "task", "teacher_config", "walker_config")
+_NOT_RECORDED += ("low_level", "clips", "goal")
 
 
 def make_run_dir(run_dir: Path) -> None:
@@ -120,8 +122,8 @@ def check_same_run(
 
 def _with_defaults(document: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Gives the settings that a newer version added their defaults, as they were in an older run."""
-    kind = TeacherTrainingConfig if "ppo" in document["config"] else DistillationConfig
     config = document["config"]
+    kind = kind_of(config)
     if kind is DistillationConfig:  # no prior acted before there was this setting
         config = config | {"training_config": {"prior_fraction": 0.0} | config["training_config"]}
     task = from_dict(ImitationConfig, document["identity"]["task"], f"{run_dir}: ")

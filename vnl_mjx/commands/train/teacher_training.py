@@ -168,6 +168,10 @@ class TeacherTraining:
         for warning in self._start_warnings():
             warn(console, warning)
 
+    def prepared(self, state: TrainState, console: Console) -> TrainState:
+        """Returns the state: nothing comes before the training."""
+        return state
+
     def note_update(self, update: Update, warn: Warn) -> None:
         """Takes the statistics of an update; a video that was begun is finished."""
         self._videos.poll(warn)

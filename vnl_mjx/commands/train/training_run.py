@@ -16,8 +16,11 @@ from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
 from vnl_mjx.commands.train.loggers import Loggers
 from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
+from vnl_mjx.commands.train.task_training import TaskTraining
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
-from vnl_mjx.config.teacher import TeacherTrainingConfig, TrainingConfig
+from vnl_mjx.config.task import TaskTrainingConfig
+from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.training import TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import TrainState, Update
@@ -41,9 +44,11 @@ class TrainingRun:
 
     def __init__(self, config: TrainingConfig, run_dir: Path, console: Console):
         """Loads and builds what is trained; nothing is written yet."""
-        self.training: Distillation | TeacherTraining
+        self.training: Distillation | TeacherTraining | TaskTraining
         if isinstance(config, TeacherTrainingConfig):
             self.training = TeacherTraining(config, run_dir)
+        elif isinstance(config, TaskTrainingConfig):
+            self.training = TaskTraining(config, run_dir)
         else:
             self.training = Distillation(config, run_dir)
         self.run_dir, self.console = run_dir, console
@@ -82,6 +87,7 @@ class TrainingRun:
             state = self.training.initial_state()
             if latest is None:
                 processes.first_does(lambda: self.training.introduce(state, self.console))
+                state = self.training.prepared(state, self.console)
             else:
                 self.console.print(f"resuming at {latest:,} environment steps")
                 state = self.checkpointer.restore(state, latest)

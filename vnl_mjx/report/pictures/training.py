@@ -28,6 +28,14 @@ TEACHER_CURVES = (
     "loss/explained_variance",
     "time/env_steps_per_second",
 )
+TASK_CURVES = (
+    "rollout/reward_per_step",
+    "episode/survival",
+    "episode/steps",
+    "loss/action_std",
+    "loss/explained_variance",
+    "time/env_steps_per_second",
+)
 _REPORT_CURVES = (*STUDENT_CURVES[:-1], "eval/reward_ratio")
 _LOGARITHMIC = {"loss/action_mse"}
 _MOST_POINTS = 400

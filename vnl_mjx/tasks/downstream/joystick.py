@@ -7,13 +7,13 @@ and turning is about the vertical, where upstream reads the head's gyroscope.
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.tasks.downstream.task import Motion
+from vnl_mjx.tasks.downstream.goal import Goal, Motion
 
 
-class Joystick:
+class Joystick(Goal):
     """Follow a commanded forward speed [m/s] and turning rate [rad/s], which change every 5 s."""
 
-    name, observation_size, episode_s, redraw_s = "joystick", 2, 20.0, 5.0
+    name, observation_size, episode_s, redraw_s = "joystick", 4, 20.0, 5.0
     FASTEST, SHARPEST, STILL = 0.4, 1.0, 0.1
 
     def draw(self, key: jax.Array, motion: Motion) -> jax.Array:
@@ -24,15 +24,19 @@ class Joystick:
         command = jnp.stack([speed, turn])
         return jnp.where(jax.random.uniform(still_key) < self.STILL, 0.0, command)
 
-    def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
+    def hindsight(self, now: Motion, later: Motion) -> jax.Array:
         """See `Goal`."""
-        return goal
+        return jnp.stack([later.forward, later.turning])
+
+    def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
+        """See `Goal`; the command, and speed and turning as they are."""
+        return jnp.append(goal, jnp.stack([motion.forward, motion.turning]))
 
     def terms(self, motion: Motion, goal: jax.Array) -> dict[str, jax.Array]:
-        """See `Goal`."""
+        """See `Goal`; errors count in absolute value, so that far away there is a slope too."""
         return {
-            "speed": jnp.exp(-jnp.square((motion.forward - goal[0]) / 0.15)),
-            "turn": jnp.exp(-jnp.square((motion.turning - goal[1]) / 0.5)),
+            "speed": jnp.exp(-jnp.abs(motion.forward - goal[0]) / 0.12),
+            "turn": 1.5 * jnp.exp(-jnp.abs(motion.turning - goal[1]) / 0.4),
             "sideways": -2.0 * jnp.square(motion.sideways),
         }
 

@@ -14,6 +14,7 @@ Mode = Literal["prior_decoder", "decoder_only", "scratch"]
 Residual = Literal["sigma_ball", "tanh", "none"]
 # Deviations of the prior that one dimension of a residual reaches, before the ball bounds all of them.
 SIGMAS = 2.0
+_RARE = 0.1  # share of the frames, on either side
 _SATURATED = 1.0 - 1e-6  # of an action that is taken for one without bounds
 
 
@@ -28,6 +29,8 @@ class LowLevel:
             worth).
         residual: static; of "prior_decoder": "sigma_ball", within `radius` of the prior's own deviations;
             "tanh", by at most 1; "none", by any amount.
+        lowest: [proprioception] bounds of what the student reads; None: it reads what there is.
+        highest: likewise.
         radius: static; 95 % of the draws of a standard normal of the latent's size are within it.
     """
 
@@ -35,6 +38,8 @@ class LowLevel:
     mode: Mode = flax.struct.field(pytree_node=False, default="prior_decoder")
     residual: Residual = flax.struct.field(pytree_node=False, default="sigma_ball")
     radius: float = flax.struct.field(pytree_node=False, default=0.0)
+    lowest: jax.Array | None = None
+    highest: jax.Array | None = None
 
     @classmethod
     def of(
@@ -51,6 +56,28 @@ class LowLevel:
             )
         return cls(student, mode, residual, float(chi(student.latent_dim).ppf(0.95)))
 
+    def within(self, joints: jax.Array, columns: slice) -> "LowLevel":
+        """Returns the low level that reads joint angles as if they were among those of clips.
+
+        A student knows episodes of some seconds. Joints that no reward holds, such as a tail's, creep on for
+        longer: the bundled one stops walking after 8 s, when its tail has left what it knows, and
+        walks on with these bounds.
+
+        Args:
+            joints: [frame, joint] of the clips, rad; all but the lowest and the highest `_RARE` are known.
+            columns: of the proprioception, where the student reads them.
+        """
+        size = self.student.teacher.config.proprioception_size
+        low, high = jnp.quantile(joints, jnp.array([_RARE, 1.0 - _RARE]), axis=0)
+        anything = jnp.full(size, jnp.inf)
+        return self.replace(
+            lowest=(-anything).at[columns].set(low), highest=anything.at[columns].set(high)
+        )
+
+    def reads(self, body: jax.Array) -> jax.Array:
+        """Returns a proprioception [..., proprioception] within the bounds."""
+        return body if self.lowest is None else jnp.clip(body, self.lowest, self.highest)
+
     def control(self, body: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns controls, and how far their latent is from the prior's mean in its deviations.
 
@@ -63,8 +90,7 @@ class LowLevel:
         """
         if self.mode == "scratch":
             return action, jnp.zeros(action.shape[:-1])
-        prior = self.student.prior(body)
-        mean, std = prior.parameters()["mean"], prior.parameters()["std"]
+        mean, std = self._prior(body)
         if self.mode == "decoder_only":
             latent = _unbounded(action)
         elif self.residual == "sigma_ball":
@@ -75,6 +101,27 @@ class LowLevel:
             latent = mean + (action if self.residual == "tanh" else _unbounded(action))
         distance = jnp.linalg.norm((latent - mean) / std, axis=-1)
         return self.student.decode(body, latent), distance
+
+    def action(self, body: jax.Array, latent: jax.Array) -> jax.Array:
+        """Returns the action [..., latent] in (-1, 1) whose latent is `latent`, or nearest to it.
+
+        Of "scratch", that whose control the latent decodes to.
+        """
+        if self.mode == "scratch":
+            return self.student.decode(body, latent)
+        if self.mode == "decoder_only":
+            return jnp.tanh(latent)
+        mean, std = self._prior(body)
+        if self.residual == "sigma_ball":
+            return jnp.clip((latent - mean) / (SIGMAS * std), -_SATURATED, _SATURATED)
+        if self.residual == "tanh":
+            return jnp.clip(latent - mean, -_SATURATED, _SATURATED)
+        return jnp.tanh(latent - mean)
+
+    def _prior(self, body: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and standard deviation [..., latent] of the prior."""
+        parameters = self.student.prior(body).parameters()
+        return parameters["mean"], parameters["std"]
 
 
 def _unbounded(action: jax.Array) -> jax.Array:

@@ -1,86 +1,27 @@
 """One task in the latent space of a student, of which a goal says what is to be done."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx import masking, quaternions
+from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.tasks.downstream.arena import in_arena, physics_like
+from vnl_mjx.tasks.downstream.goal import Frame, Goal, Motion
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 from vnl_mjx.tasks.environment import Observation, StepOutcome
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.pose_control import PoseControl
-from vnl_mjx.tasks.terms.state import TermState, term_state
+from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import fallen
 from vnl_mjx.walkers.walker import Walker
 
-FALLEN_M, FALLEN_DEG = 0.02, 80.0  # height of the root body over the floor, and its tilt
 AVERAGED_S = 0.3  # a stride: within one, the body speeds up, slows down and swings
-
-
-@flax.struct.dataclass
-class Motion:
-    """What goals read of the body.
-
-    Attributes:
-        position: [3] of the root body in the world, m.
-        heading: [2] unit vector along the floor that it faces.
-        forward: [] m/s along the heading; this and the two below are running averages over `AVERAGED_S`.
-        sideways: [] m/s to the left of it.
-        turning: [] rad/s about the vertical, positive to the left.
-        seen: everything else.
-    """
-
-    position: jax.Array
-    heading: jax.Array
-    forward: jax.Array
-    sideways: jax.Array
-    turning: jax.Array
-    seen: TermState
-
-
-class Goal(Protocol):
-    """What is to be done. Functions are of one environment; `goal` is whatever `draw` returns."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        ...
-
-    @property
-    def observation_size(self) -> int:
-        """Of what `observe` returns."""
-        ...
-
-    @property
-    def episode_s(self) -> float:
-        """Seconds of an episode."""
-        ...
-
-    @property
-    def redraw_s(self) -> float | None:
-        """Seconds after which another goal is drawn in an episode; None: never."""
-        ...
-
-    def draw(self, key: jax.Array, motion: Motion) -> Any:
-        """Draws a goal for a body that is where `motion` says."""
-        ...
-
-    def observe(self, motion: Motion, goal: Any) -> jax.Array:
-        """Returns what the policy sees of it, [observation_size]."""
-        ...
-
-    def terms(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
-        """Returns named, weighted, signed terms of the reward."""
-        ...
-
-    def measures(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
-        """Returns how well it is done, in units that people understand."""
-        ...
 
 
 @flax.struct.dataclass
@@ -113,37 +54,69 @@ class DownstreamData:
     low_level: LowLevel
     starts: ReferenceClips
 
+    @classmethod
+    def of(
+        cls, low_level: LowLevel, clips: ReferenceClips, imitation: ImitationTask
+    ) -> "DownstreamData":
+        """Returns what a task reads, with a low level that knows the joint angles of the clips alone."""
+        layout = imitation.layout
+        found = layout.slices().get("joint_angles")
+        if found is not None:
+            columns = slice(*(column - layout.reference_size for column in found))
+            low_level = low_level.within(jnp.asarray(clips.joints), columns)
+        return cls(low_level, jax.tree.map(jnp.asarray, clips))
+
 
 class DownstreamTask:
     """A `Task` whose data is a `DownstreamData`.
 
     An episode begins in a drawn frame of a clip, moving as the clip does there: a low level that was trained
-    on them can go on from each.
+    on them can go on from each. In an arena the frame is moved to where the arena starts.
+
+    Attributes:
+        goal: what is to be done.
+        imitation: the low level's task.
+        walker: the body; in an arena its model stands in it.
+        physics: of that model.
+        bodies: rows of the bodies that the goal names, by what it calls them.
     """
 
-    def __init__(self, goal: Goal, imitation: ImitationTask, low_level: LowLevel):
+    def __init__(
+        self,
+        goal: Goal,
+        imitation: ImitationTask,
+        low_level: LowLevel,
+        episode_s: float | None = None,
+    ):
         """Takes a goal and what the low level was trained in.
 
         Args:
             goal: what is to be done.
             imitation: the low level's task: its body, physics, control period and proprioception.
             low_level: for its sizes.
+            episode_s: seconds of an episode; None: the goal's.
 
         Raises:
-            UserError: the body has no free root, or the student a memory.
+            UserError: the body has no free root or lacks a body that the goal names, the back end cannot
+                simulate the goal's arena, or the student has a memory.
         """
-        if imitation.walker.root is None:
+        self.walker: Walker = imitation.walker
+        root = self.walker.root
+        if root is None:
             raise UserError(
                 f"task {goal.name}: expected a body with a free root, found a fixed one"
             )
         if low_level.student.networks.is_recurrent:
             raise UserError(f"task {goal.name}: expected a student without a memory")
-        self.goal, self._imitation = goal, imitation
-        self.walker: Walker = imitation.walker
+        self.goal, self.imitation = goal, imitation
+        self.bodies = _rows(goal, self.walker)
         self.physics = imitation.physics
+        if goal.arena is not None:
+            self.walker = in_arena(self.walker, goal.arena)
+            self.physics = physics_like(imitation.physics, self.walker.model)
         self.control_timestep = imitation.config.physics.control_timestep
         model = self.physics.model
-        self._root = imitation.walker.root
+        self._root = root
         self._free_body = int(model.jnt_bodyid[0])
         self._activated = np.flatnonzero(model.actuator_actnum)
         self._pose_control = None
@@ -153,7 +126,8 @@ class DownstreamTask:
         self.observation_sizes = {"goal": goal.observation_size, "body": body}
         is_scratch = low_level.mode == "scratch"
         self.action_size = model.nu if is_scratch else low_level.student.latent_dim
-        self.episode_steps = round(goal.episode_s / self.control_timestep)
+        seconds = goal.episode_s if episode_s is None else episode_s
+        self.episode_steps = round(seconds / self.control_timestep)
         self._redraw = None
         if goal.redraw_s is not None:
             self._redraw = round(goal.redraw_s / self.control_timestep)
@@ -162,7 +136,7 @@ class DownstreamTask:
         self, key: jax.Array, data: DownstreamData, where: jax.Array | bool = True
     ) -> DownstreamState:
         """See `Task`."""
-        key, goal_key, clip_key, frame_key = jax.random.split(key, 4)
+        key, clip_key, frame_key = jax.random.split(key, 3)
         clips = data.starts
         clip = jax.random.randint(clip_key, (), 0, clips.num_clips)
         first = clips.at(
@@ -171,91 +145,129 @@ class DownstreamTask:
         act = None
         if self._pose_control is not None:
             act = jnp.clip(self._pose_control.hold(first.joints), -1.0, 1.0)[self._activated]
-        qpos, qvel = first.qpos(), first.qvel()
-        physics = self.physics.reset(qpos, qvel, where, None, act)
+        first = self._at_start(first)
+        physics = self.physics.reset(first.qpos(), first.qvel(), where, None, act)
+        return self.started(physics, key)
+
+    def started(self, physics: PhysicsState, key: jax.Array) -> DownstreamState:
+        """Returns an environment at the start of an episode, of a simulation that is anywhere."""
+        key, goal_key = jax.random.split(key)
         state = DownstreamState(
             physics=physics,
             goal=None,
             controls=jnp.zeros((2, self.physics.model.nu)),
-            previous_qpos=qpos,
+            previous_qpos=physics.qpos,
             pace=jnp.zeros(3),
             num_steps=jnp.int32(0),
             key=key,
         )
         state = state.replace(pace=self._pace(state))
-        return state.replace(goal=self.goal.draw(goal_key, self._motion(state)))
+        return state.replace(goal=self.goal.draw(goal_key, self.motion(state)))
 
     def observe(self, state: DownstreamState, data: DownstreamData) -> Observation:
         """See `Task`."""
-        goal = self.goal.observe(self._motion(state), state.goal)
-        return Observation.of(goal=goal, body=self._body(state))
+        goal = self.goal.observe(self.motion(state), state.goal)
+        return Observation.of(goal=goal, body=self.body(state, data.low_level))
 
     def step(
         self, state: DownstreamState, action: jax.Array, data: DownstreamData
     ) -> tuple[DownstreamState, StepOutcome]:
         """See `Task`."""
         low_level = data.low_level
-        control, distance = low_level.control(self._body(state), action)
-        physics = self.physics.step(state.physics, control)
-        moved = state.replace(
-            physics=physics,
-            previous_qpos=state.physics.qpos,
-            controls=jnp.stack([state.controls[1], control]),
-            num_steps=state.num_steps + 1,
-        )
-        moved = moved.replace(pace=self._averaged(moved))
-        motion = self._motion(moved)
-        lowest = self.walker.floor_height + FALLEN_M
-        fell = fallen(motion.seen, None, self.walker, lowest=lowest, tilt_deg=FALLEN_DEG)
-        measures = self.goal.measures(motion, state.goal)
+        control, distance = low_level.control(self.body(state, low_level), action)
+        moved = self.moved(state, self.physics.step(state.physics, control), control)
+        key, goal_key, draw_key = jax.random.split(state.key, 3)
+        motion, aim = self.motion(moved), self.goal
+        goal = aim.advance(motion, state.goal, goal_key)
+        measures = {name: 1.0 * value for name, value in aim.measures(motion, goal).items()}
         if low_level.mode != "scratch":
             measures |= {
                 "latent_distance": distance,
                 "beyond_prior": 1.0 * (distance > low_level.radius),
             }
         outcome = StepOutcome.of(
-            physics,
-            terms=self.goal.terms(motion, state.goal),
-            failures={"fall": fell},
-            truncated=moved.num_steps >= self.episode_steps,
+            moved.physics,
+            terms=aim.terms(motion, goal),
+            failures={"fall": self.fell(motion)},
+            truncated=(moved.num_steps >= self.episode_steps) | aim.finished(motion, goal),
             distances=measures,
         )
-        return self._redrawn(moved), outcome
+        if self._redraw is not None:
+            is_time = moved.num_steps % self._redraw == 0
+            goal = masking.where(is_time, aim.draw(draw_key, motion), goal)
+        return moved.replace(goal=goal, key=key), outcome
 
-    def _redrawn(self, state: DownstreamState) -> DownstreamState:
-        if self._redraw is None:
-            return state
-        key, goal_key = jax.random.split(state.key)
-        is_time = state.num_steps % self._redraw == 0
-        fresh = self.goal.draw(goal_key, self._motion(state))
-        goal = jax.tree.map(lambda new, old: jnp.where(is_time, new, old), fresh, state.goal)
-        return state.replace(goal=goal, key=jnp.where(is_time, key, state.key))
+    def fell(self, motion: Motion) -> jax.Array:
+        """[] bool. Whether the body fell, as the goal says."""
+        lowest, tilt = motion.ground + self.goal.lowest_m, self.goal.tilt_deg
+        return fallen(motion.seen, None, self.walker, lowest=lowest, tilt_deg=tilt)
 
-    def _body(self, state: DownstreamState) -> jax.Array:
-        return self._imitation.proprioception(state.physics, state.previous_qpos, state.controls)
+    def moved(
+        self, state: DownstreamState, physics: PhysicsState, control: jax.Array
+    ) -> DownstreamState:
+        """Returns the environment after a control step that `control` [nu] led to, its goal as it was."""
+        moved = state.replace(
+            physics=physics,
+            previous_qpos=state.physics.qpos,
+            controls=jnp.stack([state.controls[1], control]),
+            num_steps=state.num_steps + 1,
+        )
+        return moved.replace(pace=self._averaged(moved))
 
-    def _motion(self, state: DownstreamState) -> Motion:
+    def body(self, state: DownstreamState, low_level: LowLevel) -> jax.Array:
+        """Returns the proprioception [size] that the low level reads; heights are over the ground."""
+        physics, previous = state.physics, state.previous_qpos
+        if self.goal.arena is not None:
+            rise = self.goal.arena.ground(physics.xpos[self.walker.root_body, :2])
+            previous = previous.at[2].add(-rise)
+            physics = physics.replace(
+                qpos=physics.qpos.at[2].add(-rise), xpos=physics.xpos.at[:, 2].add(-rise)
+            )
+        return low_level.reads(self.imitation.proprioception(physics, previous, state.controls))
+
+    def motion(self, state: DownstreamState) -> Motion:
+        """Returns what goals read of the body."""
+        physics, (forward, sideways, turning) = state.physics, state.pace
+        root = Frame.of(physics, self.walker.root_body)
+        ground = jnp.float32(self.walker.floor_height)
+        if self.goal.arena is not None:
+            ground += self.goal.arena.ground(root.position[:2])
         seen = term_state(
-            state.physics,
+            physics,
             self.walker,
             self.control_timestep,
             previous_qpos=state.previous_qpos,
             action=state.controls[1],
             previous_action=state.controls[0],
         )
-        forward, sideways, turning = state.pace
         return Motion(
-            position=state.physics.xpos[self.walker.root_body],
-            heading=self._heading(state),
+            root=root,
             forward=forward,
             sideways=sideways,
             turning=turning,
+            bodies={name: Frame.of(physics, row) for name, row in self.bodies.items()},
+            ground=ground,
             seen=seen,
+            step_s=self.control_timestep,
         )
 
-    def _heading(self, state: DownstreamState) -> jax.Array:
-        facing = state.physics.xmat[self.walker.root_body, :2, 0]
-        return facing / jnp.maximum(jnp.linalg.norm(facing), 1e-6)
+    def _at_start(self, first: ReferenceFrames) -> ReferenceFrames:
+        """Moves and turns a frame about the vertical, so that its root body is where the arena starts."""
+        arena, root = self.goal.arena, self.walker.root_body
+        if arena is None:
+            return first
+        turn = jnp.float32(0)
+        if arena.heading is not None:
+            facing = quaternions.rotate(jnp.array([1.0, 0.0, 0.0]), first.body_quaternions[root])
+            turn = arena.heading - jnp.arctan2(facing[1], facing[0])
+        turned = jnp.stack([jnp.cos(turn / 2), 0.0 * turn, 0.0 * turn, jnp.sin(turn / 2)])
+        center = first.body_positions[root].at[2].set(0.0)
+        offset = quaternions.rotate(first.position - center, turned)
+        return first.replace(
+            position=offset + jnp.array([*arena.start, 0.0]),
+            quaternion=quaternions.multiply(turned, first.quaternion),
+            velocity=quaternions.rotate(first.velocity, turned),
+        )
 
     def _averaged(self, state: DownstreamState) -> jax.Array:
         """The running averages, with the motion of the last control step in them."""
@@ -264,8 +276,20 @@ class DownstreamTask:
 
     def _pace(self, state: DownstreamState) -> jax.Array:
         """[3] Forward and sideways speed, and turning rate, now."""
-        physics, (x, y) = state.physics, self._heading(state)
+        physics = state.physics
+        x, y = Frame.of(physics, self.walker.root_body).heading
         velocity = physics.qvel[self._root.velocity]
         spin = physics.xmat[self._free_body] @ physics.qvel[self._root.angular_velocity]
         forward = velocity[0] * x + velocity[1] * y
         return jnp.stack([forward, velocity[1] * x - velocity[0] * y, spin[2]])
+
+
+def _rows(goal: Goal, walker: Walker) -> dict[str, int]:
+    """Returns the ids of the bodies that a goal names."""
+    for name in goal.bodies.values():
+        if name not in walker.body_names:
+            raise UserError(
+                f"task {goal.name}: expected a body {name!r} in model {walker.config.source!r}, found "
+                f"none; say in `bodies` of the goal which one it is"
+            )
+    return {called: walker.body_names.index(name) for called, name in goal.bodies.items()}

@@ -1,0 +1,144 @@
+"""`vnl-mjx eval-task`: how well a policy does its task, beside what needs no policy."""
+
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from vnl_mjx.commands.console import frame_progress, warn
+from vnl_mjx.commands.output import terminate_cleanly
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.stored import find_stored, load_stored_task
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.motion_statistics import MotionReader
+from vnl_mjx.evaluation.task_evaluation import (
+    ConstantAction,
+    TaskEpisodes,
+    TaskPlayer,
+    evaluate_task,
+    task_policy,
+)
+from vnl_mjx.files import make_writable, write_json
+from vnl_mjx.report.pictures.task import measures_over_time
+from vnl_mjx.report.rendering.gl import choose_backend
+from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
+from vnl_mjx.tasks.downstream.goals import make_goal
+from vnl_mjx.tasks.downstream.low_level import LowLevel
+from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+
+_VIDEO_S = 10.0
+_BASELINES = {
+    "prior_mean": "the student at its prior's mean",
+    "zero_control": "no control at all",
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plays, measures, prints and draws; returns the exit status."""
+    kind, path = find_stored(args.checkpoint)
+    if kind != "task":
+        raise UserError(
+            f"{args.checkpoint}: expected the run of a task (vnl-mjx train-task), found a {kind}"
+        )
+    prepare_jax()
+    loaded, stored = load_stored_task(path, clips=args.clips, mjcf=args.mjcf)
+    config = loaded.metadata["config"]
+    goal = make_goal(loaded.metadata["identity"]["goal"], "goal")
+    folder = args.output or stored.run_dir / "report"
+    make_writable(folder, "--output")
+    console = Console()
+    student = stored.loaded.for_use()
+    own = LowLevel.of(student, config["mode"], config["residual"])
+    unled = LowLevel.of(student) if student.networks.is_gaussian else None
+    players = {
+        "policy": (own, task_policy(loaded.policy, config["ppo"]["action_repeat"])),
+        "prior_mean": (unled, ConstantAction(jnp.zeros(student.latent_dim))),
+        "zero_control": (
+            own.replace(mode="scratch"),
+            ConstantAction(jnp.zeros(stored.task.action_size)),
+        ),
+    }
+    reader, found, shown = MotionReader(stored.task.walker), {}, {}
+    with terminate_cleanly(), frame_progress(console, "control steps") as progress:
+        for name, (low_level, policy) in players.items():
+            if low_level is None:
+                continue
+            task = DownstreamTask(goal, stored.task, low_level, args.seconds)
+            data = DownstreamData.of(low_level, stored.clips, stored.task)
+            told = partial(progress, name.replace("_", " "))
+            played = TaskPlayer(task).play(policy, data, args.episodes, args.seed, told)
+            found[name] = evaluate_task(played, task, data, reader)
+            shown[name] = played, task
+    document = {"goal": goal.name, "env_steps": stored.loaded.env_steps, "policies": found}
+    write_json(folder / "metrics.json", document)
+    print_task(console, found)
+    draw_task(*shown["policy"], folder, console, not args.no_video)
+    console.print(f"figures and pictures: {folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def print_task(console: Console, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints measures with their intervals, one column for each policy."""
+    first = next(iter(found.values()))
+    title = f"{first['num_episodes']} episodes of {first['seconds']:g} s, means and 95 % intervals"
+    table = Table("", title=title, title_justify="left")
+    for name in found:
+        table.add_column(_BASELINES.get(name, name), justify="right")
+    for name in first["measures"]:
+        cells = [_cell(own["measures"].get(name)) for own in found.values()]
+        table.add_row(name.replace("_", " "), *cells)
+    table.add_row("without a fall", *[_cell(own["no_fall"], "{:.0%}") for own in found.values()])
+    table.add_row("reward per step", *[_cell(own["reward"]) for own in found.values()])
+    if any("latent" in own for own in found.values()):
+        for name, words in {
+            "distance_median": "latent from the prior's mean, its deviations: median",
+            "distance_95": "the same, 95 % of the steps below",
+            "beyond": "steps beyond the nearest 95 % of the prior",
+            "variance_ratio": "variance over the prior's",
+        }.items():
+            cells = [
+                f"{own['latent'][name]:.3g}" if "latent" in own else "" for own in found.values()
+            ]
+            table.add_row(words, *cells)
+    if any(own.get("motion") for own in found.values()):
+        cells = [_farthest(own) for own in found.values()]
+        table.add_row("farthest motion feature, over halves of the clips", *cells)
+    console.print(table)
+
+
+def _cell(value: Mapping[str, float | None] | None, form: str = "{:.3g}") -> str:
+    if value is None or value["mean"] is None:
+        return ""
+    low, high = value["low"], value["high"]
+    span = "" if low is None or high is None else f" [{form.format(low)}, {form.format(high)}]"
+    return form.format(value["mean"]) + span
+
+
+def _farthest(found: Mapping[str, Any]) -> str:
+    worst = found["motion"].get("farthest")
+    return f"{worst['mean']:.3g} ({worst['feature'].replace('_', ' ')})" if worst else ""
+
+
+def draw_task(
+    played: TaskEpisodes, task: DownstreamTask, folder: Path, console: Console, video: bool
+) -> None:
+    """Draws the measures over time, and a video of the first episode where drawing works."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = measures_over_time(played.measures, played.alive, played.control_hz)
+    (folder / "measures.png").write_bytes(picture.png)
+    if not video:
+        return
+    try:
+        choose_backend()
+        qpos = played.qpos_of(0)[: round(_VIDEO_S * played.control_hz)]
+        motion = one_motion(qpos, played.control_hz, title=task.goal.name)
+        with terminate_cleanly(), frame_progress(console) as progress:
+            output = folder / "episode.mp4"
+            render_side_by_side(task.walker, motion, output, progress=partial(progress, "drawing"))
+    except UserError as error:
+        warn(console, f"no video: {error}")

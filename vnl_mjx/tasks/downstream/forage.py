@@ -1,0 +1,96 @@
+"""The task "forage": eat the treats that lie around, led by their scent.
+
+Treats, scent and what counts as eaten are those of vnl-playground's "arena forage", but that the height of
+the head does not matter; a stronger scent is paid as well. Treats are no bodies of the simulation, so each
+episode draws its own.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx.tasks.downstream.goal import Goal, Motion
+
+
+class Treats(NamedTuple):
+    """What lies around.
+
+    Attributes:
+        places: [treat, 3] in the world, m.
+        is_left: [treat] bool, not eaten.
+        num_eaten: [] in this control step.
+    """
+
+    places: jax.Array
+    is_left: jax.Array
+    num_eaten: jax.Array
+
+
+class Forage(Goal):
+    """Bring the head over each of `NUM_TREATS` treats, which lie 0.3 to 1 m away; then all is done."""
+
+    name, observation_size, episode_s, events = "forage", 4, 20.0, ("treats_eaten",)
+    bodies: Mapping[str, str] = {"head": "skull"}
+    NUM_TREATS, DISTANCE_M = 5, (0.3, 1.0)
+    EATEN_M = 0.06  # along the floor, from the head to a treat's middle: twice its radius
+    SCENT_M = 0.5
+
+    def draw(self, key: jax.Array, motion: Motion) -> Treats:
+        """See `Goal`."""
+        angle_key, distance_key = jax.random.split(key)
+        near, far = self.DISTANCE_M
+        angle = jax.random.uniform(angle_key, (self.NUM_TREATS,), maxval=2.0 * jnp.pi)
+        distance = jax.random.uniform(distance_key, angle.shape, minval=near, maxval=far)
+        flat = distance * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        places = jnp.stack([*(motion.position[:2, None] + flat), 0.0 * angle + motion.ground], -1)
+        return Treats(places, jnp.ones(self.NUM_TREATS, bool), jnp.float32(0))
+
+    def advance(self, motion: Motion, goal: Treats, key: jax.Array) -> Treats:
+        """See `Goal`."""
+        eats = goal.is_left & (self._distances(motion, goal) < self.EATEN_M)
+        return goal._replace(is_left=goal.is_left & ~eats, num_eaten=jnp.sum(eats, dtype=float))
+
+    def observe(self, motion: Motion, goal: Treats) -> jax.Array:
+        """See `Goal`; the scent at the head, and its gradient [1/m] in the root body's frame."""
+        scent, gradient = self._scent(motion, goal)
+        ahead = jnp.append(gradient, 0.0) @ motion.root.rotation
+        return jnp.concatenate([scent[None], ahead])
+
+    def terms(self, motion: Motion, goal: Treats) -> dict[str, jax.Array]:
+        """See `Goal`."""
+        _, gradient = self._scent(motion, goal)
+        return {
+            "scent": 3.0 * jnp.dot(motion.velocity, gradient),
+            "treats_eaten": 10.0 * goal.num_eaten,
+        }
+
+    def measures(self, motion: Motion, goal: Treats) -> dict[str, jax.Array]:
+        """See `Goal`; how far the nearest treat is that is left."""
+        nearest = jnp.min(jnp.where(goal.is_left, self._distances(motion, goal), jnp.inf))
+        return {
+            "distance_m": jnp.where(goal.is_left.any(), nearest, 0.0),
+            "treats_eaten": goal.num_eaten,
+        }
+
+    def finished(self, motion: Motion, goal: Treats) -> jax.Array:
+        """See `Goal`."""
+        return ~goal.is_left.any()
+
+    def marks(self, goal: Treats) -> jax.Array:
+        """See `Goal`."""
+        return jnp.where(goal.is_left[:, None], goal.places, jnp.nan)
+
+    def _offsets(self, motion: Motion, goal: Treats) -> jax.Array:
+        """[treat, 2] from the head to each treat, along the floor."""
+        return goal.places[:, :2] - motion.bodies["head"].position[:2]
+
+    def _distances(self, motion: Motion, goal: Treats) -> jax.Array:
+        return jnp.linalg.norm(self._offsets(motion, goal), axis=-1)
+
+    def _scent(self, motion: Motion, goal: Treats) -> tuple[jax.Array, jax.Array]:
+        """Scent [] at the head, of all that is left, and its gradient [2] in the world."""
+        offsets = self._offsets(motion, goal) / self.SCENT_M
+        each = goal.is_left * jnp.exp(-0.5 * jnp.sum(jnp.square(offsets), axis=-1))
+        return jnp.sum(each), each @ offsets / self.SCENT_M

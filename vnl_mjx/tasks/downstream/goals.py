@@ -1,0 +1,45 @@
+"""The goals of this package by name."""
+
+import difflib
+
+from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import is_path, load_object
+from vnl_mjx.tasks.downstream.bowl import Bowl
+from vnl_mjx.tasks.downstream.follow_target import FollowTarget
+from vnl_mjx.tasks.downstream.forage import Forage
+from vnl_mjx.tasks.downstream.gaps import Gaps
+from vnl_mjx.tasks.downstream.go_to_target import GoToTarget
+from vnl_mjx.tasks.downstream.goal import Goal
+from vnl_mjx.tasks.downstream.joystick import Joystick
+from vnl_mjx.tasks.downstream.rearing import Rearing
+from vnl_mjx.tasks.downstream.velocity import Velocity
+from vnl_mjx.tasks.downstream.walk_and_rear import WalkAndRear
+
+# Each is made without arguments.
+GOALS: dict[str, type[Goal]] = {
+    goal.name: goal
+    for goal in (
+        *(Joystick, Velocity, GoToTarget, FollowTarget, Rearing, WalkAndRear),
+        *(Bowl, Forage, Gaps),
+    )
+}
+
+
+def make_goal(name: str, key: str) -> Goal:
+    """Returns a goal of ours by its name, or one of a user's own by its path.
+
+    Args:
+        name: one of `GOALS`, or as for `extensions.load_object` a class or function that makes one.
+        key: of the configuration, for messages.
+
+    Raises:
+        UserError: there is none.
+    """
+    if is_path(name):
+        return load_object(name, key)()
+    if name not in GOALS:
+        nearest = difflib.get_close_matches(name, GOALS, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"{key}: unknown goal {name!r}; the nearest name is {nearest!r}, known are {sorted(GOALS)}"
+        )
+    return GOALS[name]()

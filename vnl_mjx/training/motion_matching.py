@@ -1,0 +1,144 @@
+"""Which part of a clip does what a goal asks for: a student that follows it is an expert for the task.
+
+Motion matching (Clavet 2016, "Motion matching and the road to next-gen animation"): of all frames of the
+clips that is taken from which on the clip does the most similar to what is asked, in a pose like the present
+one.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vnl_mjx import quaternions
+from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
+from vnl_mjx.physics.base import PhysicsState
+from vnl_mjx.tasks.downstream.goal import Frame, Motion
+from vnl_mjx.tasks.downstream.task import DownstreamState, DownstreamTask
+from vnl_mjx.walkers.layout import FreeRoot
+
+_POSE_WEIGHT = 0.3  # of the pose beside the goal, each in standard deviations over all frames
+
+
+@flax.struct.dataclass
+class MatchedClips:
+    """Where each part of the clips begins, and what it does: [part, ...].
+
+    Attributes:
+        clip: int32.
+        frame: int32, its first.
+        goal: what is observed of the goal that the part turns out to be right for.
+        joints: pose at its first frame, rad.
+        goal_std: [goal] over the parts.
+        joints_std: [joint] over the parts.
+    """
+
+    clip: jax.Array
+    frame: jax.Array
+    goal: jax.Array
+    joints: jax.Array
+    goal_std: jax.Array
+    joints_std: jax.Array
+
+    @classmethod
+    def of(
+        cls, task: DownstreamTask, clips: ReferenceClips, num_ahead: int, num_needed: int
+    ) -> "MatchedClips":
+        """Reads all parts of the clips from which `num_needed` frames follow.
+
+        What a part does is read `num_ahead` frames later. Clips that are shorter are left out.
+        """
+        last = jnp.asarray(clips.lengths) - num_needed
+        starts = [(i, f) for i, n in enumerate(last.tolist()) for f in range(n)]
+        clip, frame = jnp.array(starts, jnp.int32).reshape(-1, 2).T
+
+        def goal(clip: jax.Array, frame: jax.Array) -> jax.Array:
+            window = clips.window(clip, frame, num_ahead + 1)
+            motions = _motions(task, window)
+            now = jax.tree.map(lambda x: x[0], motions)
+            later = jax.tree.map(lambda x: x[-1], motions)
+            paces = ("forward", "sideways", "turning")  # averaged over the part
+            later = later.replace(**{name: getattr(motions, name).mean() for name in paces})
+            return task.goal.observe(now, task.goal.hindsight(now, later))
+
+        goals = jax.lax.map(lambda pair: goal(*pair), (clip, frame), batch_size=256)
+        joints = jax.vmap(lambda c, f: clips.at(c, f).joints)(clip, frame)
+        return cls(clip, frame, goals, joints, _std(goals), _std(joints))
+
+    def nearest(self, task: DownstreamTask, state: DownstreamState) -> tuple[jax.Array, jax.Array]:
+        """Returns clip [] and frame [] of the part that fits goal and pose of an environment best."""
+        asked = task.goal.observe(task.motion(state), state.goal)
+        joints = state.physics.qpos[task.walker.layout.joint_qpos]
+        cost = jnp.sum(jnp.square((self.goal - asked) / self.goal_std), axis=-1)
+        pose = jnp.mean(jnp.square((self.joints - joints) / self.joints_std), axis=-1)
+        best = jnp.argmin(cost + _POSE_WEIGHT * pose)
+        return self.clip[best], self.frame[best]
+
+
+@flax.struct.dataclass
+class Anchor:
+    """A way along the floor and a turn about the vertical: what puts a body where a frame of a clip is.
+
+    Attributes:
+        turn: [4] unit quaternion.
+        center: [3] what is turned about, m.
+        aim: [3] where that goes, m.
+    """
+
+    turn: jax.Array
+    center: jax.Array
+    aim: jax.Array
+
+    @classmethod
+    def of(cls, physics: PhysicsState, place: ReferenceFrames, body: int) -> "Anchor":
+        """Returns the one that puts a body where that of `place` is, facing as that does."""
+        x, y = Frame.of(physics, body).heading
+        to_x, to_y, _ = quaternions.rotate(jnp.array([1.0, 0.0, 0.0]), place.body_quaternions[body])
+        half = jnp.arctan2(x * to_y - y * to_x, x * to_x + y * to_y) / 2
+        turn = jnp.stack([jnp.cos(half), 0.0 * half, 0.0 * half, jnp.sin(half)])
+        center, aim = (p.at[2].set(0.0) for p in (physics.xpos[body], place.body_positions[body]))
+        return cls(turn, center, aim)
+
+    def pose(self, qpos: jax.Array, root: FreeRoot) -> jax.Array:
+        """Returns a pose [nq] there."""
+        position = self._place(qpos[root.position])
+        turned = quaternions.multiply(self.turn, qpos[root.quaternion])
+        return qpos.at[root.position].set(position).at[root.quaternion].set(turned)
+
+    def physics(self, physics: PhysicsState, root: FreeRoot) -> PhysicsState:
+        """Returns a simulation there, for observations: it is not to be gone on with."""
+        velocity = quaternions.rotate(physics.qvel[root.velocity], self.turn)
+        return physics.replace(
+            qpos=self.pose(physics.qpos, root),
+            qvel=physics.qvel.at[root.velocity].set(velocity),
+            xpos=self._place(physics.xpos),
+            xmat=quaternions.matrix(self.turn) @ physics.xmat,
+        )
+
+    def _place(self, point_w: jax.Array) -> jax.Array:
+        return quaternions.rotate(point_w - self.center, self.turn) + self.aim
+
+
+def _motions(task: DownstreamTask, frames: ReferenceFrames) -> Motion:
+    """Motions of frames [time], at their own speeds."""
+
+    def motion(frame: ReferenceFrames) -> Motion:
+        rotations = quaternions.matrix(frame.body_quaternions)
+        at = {name: Frame(frame.body_positions[i], rotations[i]) for name, i in task.bodies.items()}
+        root = Frame(frame.body_positions[task.walker.root_body], rotations[task.walker.root_body])
+        (x, y), velocity = root.heading, frame.velocity
+        spin = quaternions.rotate(frame.angular_velocity, frame.quaternion)
+        return Motion(
+            root=root,
+            forward=velocity[0] * x + velocity[1] * y,
+            sideways=velocity[1] * x - velocity[0] * y,
+            turning=spin[2],
+            bodies=at,
+            ground=jnp.float32(task.walker.floor_height),
+            step_s=task.control_timestep,
+        )
+
+    return jax.vmap(motion)(frames)
+
+
+def _std(values: jax.Array) -> jax.Array:
+    return jnp.std(values, axis=0) + 1e-3

@@ -1,0 +1,80 @@
+"""Checkpoints of a training in the latent space of a student, and policies read from them.
+
+A checkpoint holds what one of a student does (`vae_checkpointing`), for the student below the task, and
+`policy`, that of the task.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.checkpoints.run import RunCheckpointer, read_metadata, unflatten
+from vnl_mjx.config.conversion import from_dict
+from vnl_mjx.demo import DEMO_STUDENT
+from vnl_mjx.errors import UserError
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.utils.vae_checkpointing import (
+    LoadedStudent,
+    load_student,
+    resolve_checkpoint,
+    student_items,
+)
+
+POLICY = "policy"
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A policy of a task, read for use.
+
+    Attributes:
+        policy: of goal and proprioception.
+        low_level: the student below it; its metadata are those of the task's run.
+    """
+
+    policy: FrozenPolicy
+    low_level: LoadedStudent
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the run recorded."""
+        return self.low_level.metadata
+
+
+def open_task_checkpointer(run_dir: Path, keep_last: int, keep_best: int) -> RunCheckpointer:
+    """Opens (and creates) the checkpoint folder of a run; the best have the highest metric."""
+    return RunCheckpointer(
+        run_dir, (POLICY, "student", "teacher"), keep_last, keep_best, best="highest"
+    )
+
+
+def task_items(policy: FrozenPolicy, low_level: LoadedStudent) -> dict[str, Any]:
+    """Returns what a checkpoint stores besides the training state, as `load_task` reads it."""
+    arrays = {"params": policy.params, "obs_mean": policy.obs_mean, "obs_std": policy.obs_std}
+    return {POLICY: arrays, **student_items(low_level.params, low_level.teacher)}
+
+
+def load_task(path: Path | str, step: int | None = None) -> LoadedTask:
+    """Reads the policy of a run folder, its `checkpoints` or a checkpoint, by default the newest.
+
+    Raises:
+        UserError: not a checkpoint of a task, a damaged one, or one of a newer format.
+    """
+    folder = resolve_checkpoint(path, step)
+    metadata = read_metadata(folder, (POLICY, "config", "identity"))
+    if (folder / "student").is_dir():
+        low_level = load_student(folder)
+    else:  # a bundled policy: its student is bundled too
+        bundled, recorded = load_student(DEMO_STUDENT), metadata["identity"]["low_level_sha256"]
+        low_level = replace(
+            bundled, metadata=metadata, env_steps=metadata["env_steps"], path=folder
+        )
+        if bundled.sha256 != recorded:
+            raise UserError(
+                f"{folder}: expected a student beside the policy, or the bundled one to be that of "
+                f"{recorded[:8]}, found another ({bundled.sha256[:8]})"
+            )
+    config = from_dict(IntentionConfig, metadata[POLICY], f"{folder}: ")
+    arrays = unflatten(read_arrays(folder / POLICY))
+    return LoadedTask(FrozenPolicy(**arrays, config=config), low_level)
