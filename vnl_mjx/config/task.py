@@ -40,12 +40,12 @@ def task_ppo() -> PpoSection:
         num_envs=64,
         unroll_length=20,
         action_repeat=2,
-        num_steps=1_000_000,
+        num_steps=800_000,
         num_epochs=8,
         adaptive_rate=AdaptiveRateSection(target_kl=0.3),
         reward_scale=0.3,
         action_std=ScheduleSection(1.0),
-        action_std_target=0.1,
+        action_std_target=0.2,
         latent_kl=ScheduleSection(0.0),
         guidance=ScheduleSection(0.0),
     )
@@ -69,7 +69,7 @@ class TaskNetworkSection:
     policy_hidden_sizes: tuple[int, ...] = number((256, 256), ge=1)
     value_hidden_sizes: tuple[int, ...] = number((256, 256), ge=1)
     activation: Activation = "silu"
-    initial_action_std: float = number(0.1, gt=0.001)
+    initial_action_std: float = number(0.2, gt=0.001)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class CloningSection:
         learning_rate: of the first; it falls to 0 by a cosine.
     """
 
-    num_steps: int = number(300_000, ge=0)
+    num_steps: int = number(200_000, ge=0)
     num_rounds: int = number(3, ge=1)
     part_s: float = number(1.0, gt=0)
     noise: float = number(0.25, ge=0)
-    gradient_steps: int = number(4_000, ge=1)
+    gradient_steps: int = number(3_000, ge=1)
     batch_size: int = number(512, ge=1)
     learning_rate: float = number(1e-3, gt=0)
 
@@ -129,7 +129,7 @@ class TaskTrainingConfig(RunConfig):
             latent; "scratch": it is the control, and the student does nothing, to be compared with.
         residual: how far, with prior_decoder: "sigma_ball", within the 95 % of the prior that are nearest to
             its mean; "tanh", at most 1 in each dimension; "none", without bounds.
-        episode_s: seconds of an episode in training, null for the goal's own. Short ones start more often
+        episode_s: seconds of an episode in training, null for the goal's own. Shorter ones begin more often
             in the clips' motion.
         network: sizes.
         cloning: what comes before PPO.
@@ -148,7 +148,7 @@ class TaskTrainingConfig(RunConfig):
     clips: str | None = None
     mode: Literal["prior_decoder", "decoder_only", "scratch"] = "prior_decoder"
     residual: Literal["sigma_ball", "tanh", "none"] = "sigma_ball"
-    episode_s: float | None = number(3.0, gt=0)
+    episode_s: float | None = number(10.0, gt=0)
     network: TaskNetworkSection = field(default_factory=TaskNetworkSection)
     cloning: CloningSection = field(default_factory=CloningSection)
     ppo: PpoSection = field(default_factory=task_ppo)

@@ -18,7 +18,6 @@ import optax
 from vnl_mjx import masking
 from vnl_mjx.config.task import CloningSection
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.downstream.goal import Goal
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamState, DownstreamTask
 from vnl_mjx.training.brax_parts import normalize
 from vnl_mjx.training.motion_matching import Anchor, MatchedClips
@@ -41,11 +40,6 @@ class Demonstrations(NamedTuple):
 
     observation: np.ndarray
     action: np.ndarray
-
-
-def has_hindsight(goal: Goal) -> bool:
-    """Whether a goal says what a motion is right for, without which there is no expert."""
-    return type(goal).hindsight is not Goal.hindsight
 
 
 def cloned(

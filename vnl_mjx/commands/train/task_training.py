@@ -34,7 +34,7 @@ from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.environment import Sized, VectorEnvironment
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
-from vnl_mjx.training.cloning import cloned, has_hindsight
+from vnl_mjx.training.cloning import cloned
 from vnl_mjx.training.metrics import task_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
@@ -75,7 +75,7 @@ class TaskTraining:
         env, ppo = VectorEnvironment(self.task), config.ppo
         self.model = build_task_policy(env, config.network)
         self._clones = (
-            config.cloning.num_steps > 0 and config.mode != "scratch" and has_hindsight(goal)
+            config.cloning.num_steps > 0 and config.mode != "scratch" and goal.has_hindsight()
         )
         if ppo.value_only_steps is None and self._clones:
             few = min(_VALUE_ONLY_UPDATES * ppo.steps_per_update, ppo.num_steps // 10)

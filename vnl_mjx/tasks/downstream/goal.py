@@ -150,6 +150,11 @@ class Goal:
         """Returns the goal that the motion from `now` to `later` is right for; None: there is none."""
         return None
 
+    @classmethod
+    def has_hindsight(cls) -> bool:
+        """Whether the goal says what a motion is right for, without which nothing can be cloned."""
+        return cls.hindsight is not Goal.hindsight
+
     def marks(self, goal: Any) -> jax.Array:
         """Returns places [mark, 3] of the world to be shown in pictures, m; NaN: not to be shown."""
         return jnp.zeros((0, 3))

@@ -1,0 +1,150 @@
+"""Trains tasks with and without motor primitives, with several seeds, and compares them.
+
+    uv run python benchmarks/tasks.py [GOAL ...] [--modes prior_decoder,scratch] [--seeds 0,1,2,3,4]
+        [--steps N] [--runs FOLDER] [--json FILE]
+
+Each run is a `vnl-mjx train-task` in a process of its own; one that is there already is not made again. Its
+budget counts the environment steps of cloning too, so that `scratch` has as many. Prints a table: mean
+over seeds, with Student's 95 % interval. Draws `<goal>.png` in the folder of the runs: the goal's first
+measure while training, against environment steps.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import EngFormatter
+from rich.console import Console
+from scipy import stats
+from timing import exit_status, table
+
+from vnl_mjx.commands.train.run_folder import read_metrics
+from vnl_mjx.config.loading import load_task_config
+from vnl_mjx.config.task import GOAL_SUMMARIES
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.task_evaluation import headline
+from vnl_mjx.report.pictures.curves import draw_band
+from vnl_mjx.report.pictures.style import BLUE, GREEN, MUTED, Estimates, sheet
+from vnl_mjx.tasks.downstream.goals import GOALS
+
+COLORS = {"prior_decoder": BLUE, "scratch": GREEN, "decoder_only": MUTED}
+POINTS = 40  # of a curve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("goals", nargs="*", metavar="GOAL", default=["joystick"])
+    parser.add_argument("--modes", default="prior_decoder,scratch")
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of a run")
+    parser.add_argument("--runs", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers")
+    args = parser.parse_args()
+    if unknown := set(args.goals) - set(GOAL_SUMMARIES):
+        raise UserError(f"no goal {sorted(unknown)[0]!r}, found {sorted(GOAL_SUMMARIES)}")
+    modes, seeds = args.modes.split(","), [int(seed) for seed in args.seeds.split(",")]
+    found: dict[str, Any] = {}
+    for goal in args.goals:
+        runs = {m: [args.runs / goal / m / str(s) for s in seeds] for m in modes}
+        for mode, folders in runs.items():
+            for folder, seed in zip(folders, seeds, strict=True):
+                train(goal, mode, seed, args.steps, folder)
+        found[goal] = {mode: [headline(read(f)) for f in folders] for mode, folders in runs.items()}
+        show(goal, found[goal])
+        draw(goal, runs, args.runs / f"{goal}.png")
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1))
+
+
+def train(goal: str, mode: str, seed: int, steps: int, folder: Path) -> None:
+    """One run, if it is not there."""
+    if (folder / "eval" / "metrics.json").is_file():
+        return
+    cloned = load_task_config().cloning.num_steps if has_cloning(goal, mode) else 0
+    settings = [f"goal={goal}", f"mode={mode}", f"ppo.seed={seed}", f"run_dir={folder}"]
+    settings += [f"ppo.num_steps={steps - cloned}", "eval_config.video_at_end=false"]
+    command = [sys.executable, "-m", "vnl_mjx.cli", "train-task", *settings]
+    print("$ vnl-mjx", *command[3:], flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("w") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+
+
+def has_cloning(goal: str, mode: str) -> bool:
+    """Whether a run begins with cloning."""
+    return mode != "scratch" and GOALS[goal].has_hindsight()
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What the evaluation at the end of a run found."""
+    return json.loads((folder / "eval" / "metrics.json").read_text())
+
+
+def show(goal: str, found: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """One column for each mode."""
+    names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
+    shown = table(goal, *found)
+    for name in names:
+        cells = (spread([row.get(name, np.nan) for row in rows]) for rows in found.values())
+        shown.add_row(name.replace("_", " "), *cells)
+    Console(width=120).print(shown)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and interval of a mean over seeds."""
+    kept = np.array([v for v in values if np.isfinite(v)])
+    if len(kept) < 2:
+        return f"{kept.mean():.3g}" if len(kept) else ""
+    half = stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept))
+    return f"{kept.mean():.3g} ± {half:.2g}"
+
+
+def draw(goal: str, runs: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """The first measure of the goal while training."""
+    name, alt = None, []
+    caption = "While training, exploring. Means over seeds; bands: Student's 95 % intervals."
+    with sheet(2.2, caption, goal) as drawn:
+        for mode, folders in runs.items():
+            cloned = load_task_config().cloning.num_steps if has_cloning(goal, mode) else 0
+            rows = [read_metrics(folder) for folder in folders]
+            name = name or next(n for n in read(folders[0])["measures"])
+            ends = min(own[-1]["env_steps"] for own in rows)
+            steps = np.linspace(ends / POINTS, ends, POINTS)
+            curves = np.array([curve(own, f"rollout/{name}", steps) for own in rows])
+            mean = curves.mean(axis=0)
+            half = np.zeros_like(mean)
+            if len(curves) > 1:
+                factor = stats.t.ppf(0.975, len(curves) - 1) / np.sqrt(len(curves))
+                half = factor * curves.std(axis=0, ddof=1)
+            band = Estimates(mean, mean - half, mean + half)
+            draw_band(drawn.axis, cloned + steps, band, COLORS.get(mode, MUTED), mode)
+            alt.append(f"{mode} {mean[-1]:.3g}")
+        drawn.axis.set_xlabel("environment steps")
+        drawn.axis.set_title(str(name).replace("_", " "), loc="left")
+        drawn.axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        drawn.axis.set_ylim(bottom=0.0)
+        drawn.axis.legend()
+        drawn.axis.grid()
+    path.write_bytes(drawn.picture.png)
+
+
+def curve(rows: Sequence[Mapping[str, float]], name: str, steps: np.ndarray) -> np.ndarray:
+    """A metric at given environment steps, smoothed over the spacing of these."""
+    points = [(row["env_steps"], row[name]) for row in rows if row.get(name) is not None]
+    at, values = np.array(points, np.float64).T
+    edges = np.concatenate([[0.0], steps])
+    means = [
+        values[(at > low) & (at <= high)].mean() if ((at > low) & (at <= high)).any() else np.nan
+        for low, high in zip(edges, steps, strict=False)
+    ]
+    known = np.isfinite(means)
+    return np.interp(steps, steps[known], np.array(means)[known])
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
