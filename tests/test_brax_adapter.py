@@ -12,15 +12,22 @@ import numpy as np
 import optax
 import pytest
 from toy_run import toy_task
+from toy_student import untrained_student
 
 from vnl_mjx.compat.brax_env import (
     BraxImitationEnv,
+    BraxTaskEnv,
     PlaygroundImitationEnv,
+    PlaygroundTaskEnv,
     wrap_for_training,
 )
 from vnl_mjx.config.imitation import TerminationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.models.student import Student
 from vnl_mjx.physics.backends import make_physics
+from vnl_mjx.tasks.downstream.joystick import Joystick
+from vnl_mjx.tasks.downstream.low_level import LowLevel
+from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.imitation import ImitationTask
 
 NUM_ENVS = 6
@@ -277,6 +284,30 @@ def test_it_has_the_interface_of_playground(task, toy_clips, brax):
     states = unrolled(wrapped, 3, num_envs=2)
     np.testing.assert_array_equal(states.info["truncation"][-1], 1)
     assert states.obs["reference"].shape == (4, 2, *env.observation_size["reference"])
+
+
+def test_any_task_will_do(task, toy_clips, brax):
+    """One in the latent space of a student: other parts, other actions, another state."""
+    low_level = LowLevel.of(Student(*untrained_student(task)))
+    joystick = DownstreamTask(Joystick(), task, low_level, episode_s=0.05)
+    data = DownstreamData(low_level, toy_clips)
+    env = BraxTaskEnv(joystick, data)
+    assert (env.action_size, env.dt) == (3, pytest.approx(0.01))
+    assert env.observation_size == sum(joystick.observation_sizes.values())
+    states = unrolled(wrap_for_training(env, episode_length=4), 9)
+    assert states.obs.shape == (10, NUM_ENVS, env.observation_size)
+    assert {"speed", "turn", "failed_fall"} <= set(states.metrics)
+    # Episodes end as their length says, and the count begins anew.
+    done, steps = states.done > 0, states.info["steps"]
+    np.testing.assert_array_equal(states.info["truncation"][done], 1)
+    np.testing.assert_array_equal(
+        steps[1:], np.resize([1, 2, 3, 4], 9)[:, None] * np.ones(NUM_ENVS)
+    )
+    np.testing.assert_array_equal(done[1:], steps[1:] == 4)
+    np.testing.assert_array_equal(states.pipeline_state.num_steps[done], 0)
+    playground = PlaygroundTaskEnv(joystick, data, observation="parts", auto_reset=False)
+    assert playground.observation_size == {"goal": (4,), "body": (env.observation_size - 4,)}
+    assert playground.xml_path.endswith("toy_walker.xml") and playground.n_substeps == 5
 
 
 def test_what_cannot_be_is_refused(task, toy_clips, toy_motion):

@@ -39,7 +39,8 @@ def test_importing_changes_no_environment_variable():
     modules = sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for path in PACKAGE.rglob("*.py")
-        if path.name != "__init__.py"
+        # Gymnasium, an extra, sets a variable when it is imported, and these two import it.
+        if path.name not in ("__init__.py", "gymnasium_env.py", "gymnasium_ids.py")
     )
     code = "\n".join(
         [

@@ -1,16 +1,16 @@
-"""The imitation task behind the environment interfaces of brax and of MuJoCo Playground.
+"""Any `Task` behind the environment interfaces of brax and of MuJoCo Playground.
 
-    env = BraxImitationEnv(task, clips)
-    brax.training.agents.ppo.train.train(env, wrap_env_fn=wrap_for_training, episode_length=195, ...)
+    env = BraxTaskEnv(task, data)  # data: what the task reads besides its state, such as clips
+    brax.training.agents.sac.train.train(env, wrap_env_fn=wrap_for_training, episode_length=195, ...)
 
 Two conventions of starting again are to be had. With `auto_reset` (the default), the environment
-restarts itself at a freshly drawn clip and frame, as in our own trainer: wrap it by
-`wrap_for_training`. Without, brax's and Playground's own wrappers can be used. Those put a finished
-environment back to the state of its first reset, and their episode wrapper writes its own
-`info["truncation"]`, so that the end of a clip reaches brax's PPO as a failure.
+restarts itself by a fresh reset of the task, as in our own trainer: wrap it by `wrap_for_training`.
+Without, brax's and Playground's own wrappers can be used. Those put a finished environment back to the
+state of its first reset, and their episode wrapper writes its own `info["truncation"]`, so that an end
+without a failure (of a clip, of the time) reaches brax's PPO as a failure.
 
 brax is loaded when the first environment is made, not on import. Playground need not be installed.
-(`train` of brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 lacks; the rest of it works.)
+Which trainers run: docs/other_libraries.md.
 """
 
 import copy
@@ -27,9 +27,10 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
+from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.tasks.environment import StepOutcome
-from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
+from vnl_mjx.tasks.imitation import ImitationTask
 
 _FAILED = "failed_{}"
 
@@ -38,10 +39,10 @@ _FAILED = "failed_{}"
 class PlaygroundState:
     """A state with the fields of MuJoCo Playground's `mjx_env.State`.
 
-    `data` is the environment (`data.physics` has qpos and qvel), the rest is as in brax's `State`.
+    `data` is the task's state (`data.physics` has qpos and qvel), the rest is as in brax's `State`.
     """
 
-    data: ImitationState
+    data: Any
     obs: Any
     reward: jax.Array
     done: jax.Array
@@ -49,12 +50,12 @@ class PlaygroundState:
     info: dict[str, Any]
 
 
-class BraxImitationEnv:
-    """One imitation environment as a `brax.envs.Env`; batch it with `wrap_for_training` or `vmap`.
+class BraxTaskEnv:
+    """One environment of a task as a `brax.envs.Env`; batch it with `wrap_for_training` or `vmap`.
 
-    `State.pipeline_state` is the whole `ImitationState`, so putting it back restores the episode too.
+    `State.pipeline_state` is the task's whole state, so putting it back restores the episode too.
     `State.metrics` holds the reward terms and failures of the step. `State.info` holds `truncation` (1
-    where the clip or the time limit ended without a failure) and, with `auto_reset`, what brax's
+    where the episode ended without a failure) and, with `auto_reset`, what brax's
     episode wrapper would add: `steps` and `episode_metrics` of the episode so far, `episode_done`. After
     the last step of an episode these are still its own, while `pipeline_state` and `obs` are the next's.
     """
@@ -64,40 +65,36 @@ class BraxImitationEnv:
 
     def __init__(
         self,
-        task: ImitationTask,
-        clips: ReferenceClips,
+        task: Any,
+        data: Any = (),
         *,
         auto_reset: bool = True,
         episode_length: int | None = None,
         observation: str = "flat",
     ):
-        """Checks the clips.
+        """Loads brax.
 
         Args:
-            task: the task, on any physics back end.
-            clips: to start in.
-            auto_reset: start again at a freshly drawn clip and frame in the step that ends an episode.
+            task: a `Task`, on any physics back end.
+            data: what it reads besides its state.
+            auto_reset: start again, as a reset of the task does, in the step that ends an episode.
             episode_length: control steps after which an episode is truncated; only with `auto_reset`.
-            observation: "flat", reference before proprioception, or "parts" for a dict of the two.
-
-        Raises:
-            UserError: a clip is too short, or has another frame rate.
+            observation: "flat", or "parts" for a dict of the parts.
         """
         if observation not in ("flat", "parts"):
             raise ValueError(f'{observation=} must be "flat" or "parts"')
         if episode_length is not None and not auto_reset:
             raise ValueError(f"{episode_length=} needs auto_reset=True")
-        task.check_clips(clips)
-        self.task, self.clips = task, jax.device_put(clips)
+        self.task, self.data = task, jax.device_put(data)
         self.auto_reset, self.episode_length = auto_reset, episode_length
         self._observation = observation
         self._state_type = self._state_type or _brax().State
 
     def reset(self, rng: jax.Array) -> Any:
-        """Starts at a drawn clip and frame; `rng` is one raw key, [2] uint32."""
-        start = self.task.reset(rng, self.clips)
+        """Starts an episode; `rng` is one raw key, [2] uint32."""
+        start = self.task.reset(rng, self.data)
         zero = jnp.float32(0)
-        _, outcome = jax.eval_shape(self.task.step, start, start.previous_action, self.clips)
+        _, outcome = jax.eval_shape(self.task.step, start, jnp.zeros(self.action_size), self.data)
         metrics = dict.fromkeys((*outcome.terms, *map(_FAILED.format, outcome.failures)), zero)
         info: dict[str, Any] = {"truncation": zero}
         if self.auto_reset:
@@ -108,20 +105,20 @@ class BraxImitationEnv:
 
     def step(self, state: Any, action: jax.Array) -> Any:
         """One control step with `action` [action_size] in (-1, 1)."""
-        before: ImitationState = getattr(state, self._state_field)
-        after, outcome = self.task.step(before, action, self.clips)
-        truncated = outcome.truncated
-        if self.episode_length is not None:
-            truncated |= (after.num_steps >= self.episode_length) & ~outcome.terminated
-        done = outcome.terminated | truncated
-        metrics = _metrics(outcome)
-        info: dict[str, Any] = {"truncation": truncated.astype(jnp.float32)}
+        after, outcome = self.task.step(getattr(state, self._state_field), action, self.data)
+        truncated, metrics, info = outcome.truncated, _metrics(outcome), {}
         if self.auto_reset:
             now = {"sum_reward": outcome.reward, "length": jnp.float32(1), **metrics}
-            info["steps"] = after.num_steps.astype(jnp.float32)
+            info["episode_metrics"] = sums = _episode_sums(state, now)
+            info["steps"] = sums["length"]
+        if self.episode_length is not None:
+            truncated |= (info["steps"] >= self.episode_length) & ~outcome.terminated
+        done = outcome.terminated | truncated
+        info["truncation"] = truncated.astype(jnp.float32)
+        if self.auto_reset:
             info["episode_done"] = done.astype(jnp.float32)
-            info["episode_metrics"] = _episode_sums(state, now)
-            after = self.task.reset_where(done, after, self.clips)
+            fresh = self.task.reset(after.key, self.data, done)
+            after = masking.where(done, fresh, after)
         return state.replace(
             obs=self._observe(after),
             reward=outcome.reward,
@@ -135,15 +132,14 @@ class BraxImitationEnv:
     @property
     def observation_size(self) -> int | Mapping[str, tuple[int, ...]]:
         """Length of the flat observation, or the shape of each part."""
-        layout = self.task.layout
-        reference, proprioception = layout.reference_size, layout.proprioception_size
+        sizes = self.task.observation_sizes
         if self._observation == "flat":
-            return reference + proprioception
-        return {"reference": (reference,), "proprioception": (proprioception,)}
+            return sum(sizes.values())
+        return {name: (size,) for name, size in sizes.items()}
 
     @property
     def action_size(self) -> int:
-        """Number of actuators."""
+        """Of an action in (-1, 1)."""
         return self.task.action_size
 
     @property
@@ -154,7 +150,7 @@ class BraxImitationEnv:
     @property
     def dt(self) -> float:
         """Seconds per control step."""
-        return self.task.config.physics.control_timestep
+        return self.task.physics.config.control_timestep
 
     @property
     def mj_model(self) -> mujoco.MjModel:
@@ -162,18 +158,16 @@ class BraxImitationEnv:
         return self.task.physics.model
 
     @property
-    def unwrapped(self) -> "BraxImitationEnv":
+    def unwrapped(self) -> "BraxTaskEnv":
         """Itself."""
         return self
 
-    def _observe(self, state: ImitationState) -> jax.Array | dict[str, jax.Array]:
-        parts = self.task.observe(state, self.clips)
-        if self._observation == "flat":
-            return parts.flat()
-        return {name: parts[name] for name in ("reference", "proprioception")}
+    def _observe(self, state: Any) -> jax.Array | dict[str, jax.Array]:
+        seen = self.task.observe(state, self.data)
+        return seen.flat() if self._observation == "flat" else dict(seen.parts)
 
 
-class PlaygroundImitationEnv(BraxImitationEnv):
+class PlaygroundTaskEnv(BraxTaskEnv):
     """The same with the interface of MuJoCo Playground's `MjxEnv`, without `render`."""
 
     _state_field, _state_type = "data", PlaygroundState
@@ -181,12 +175,12 @@ class PlaygroundImitationEnv(BraxImitationEnv):
     @property
     def sim_dt(self) -> float:
         """Seconds per physics step."""
-        return self.task.config.physics.timestep
+        return self.task.physics.config.timestep
 
     @property
     def n_substeps(self) -> int:
         """Physics steps per control step."""
-        return self.task.config.physics.num_substeps
+        return self.task.physics.config.num_substeps
 
     @property
     def xml_path(self) -> str:
@@ -201,8 +195,30 @@ class PlaygroundImitationEnv(BraxImitationEnv):
         return mjx.put_model(self.mj_model, impl="jax")
 
 
+class _ImitationData:
+    """Checks the clips of an imitation task, which stand for `data`."""
+
+    def __init__(self, task: ImitationTask, clips: ReferenceClips, **options: Any):
+        """Takes `options` as `BraxTaskEnv` does.
+
+        Raises:
+            UserError: a clip is too short, or has another frame rate.
+        """
+        task.check_clips(clips)
+        super().__init__(task, clips, **options)  # pyright: ignore[reportCallIssue]
+        self.clips = clips
+
+
+class BraxImitationEnv(_ImitationData, BraxTaskEnv):
+    """The imitation task; `data` are its clips."""
+
+
+class PlaygroundImitationEnv(_ImitationData, PlaygroundTaskEnv):
+    """The imitation task; `data` are its clips."""
+
+
 def wrap_for_training(
-    env: BraxImitationEnv,
+    env: BraxTaskEnv,
     episode_length: int | None = None,
     action_repeat: int = 1,
     randomization_fn: Any = None,
@@ -237,12 +253,12 @@ def _episode_sums(state: Any, now: dict[str, jax.Array]) -> dict[str, jax.Array]
 
 
 def _brax() -> SimpleNamespace:
-    """The parts of brax that are used; `BraxImitationEnv` counts as its `Env` from then on."""
+    """The parts of brax that are used; `BraxTaskEnv` counts as its `Env` from then on."""
     quiet = io.StringIO()
     # MJX prints that Warp is missing, and jaxopt warns that it is no longer maintained.
     with redirect_stdout(quiet), redirect_stderr(quiet), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "JAXopt", DeprecationWarning)
         from brax.envs.base import Env, State
         from brax.envs.wrappers.training import VmapWrapper
-    Env.register(BraxImitationEnv)
+    Env.register(BraxTaskEnv)
     return SimpleNamespace(State=State, VmapWrapper=VmapWrapper)

@@ -1,5 +1,6 @@
 """What an exported folder says of itself: observation, control, physics, and the body as MJCF."""
 
+import inspect
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from vnl_mjx.compat.function_files import described_layers
 from vnl_mjx.compat.functions import Function
 from vnl_mjx.compat.observation_contract import NAMES, observation_parts
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.tasks.downstream.goal import Goal
+from vnl_mjx.tasks.downstream.task import AVERAGED_S
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import walker_spec
@@ -30,6 +33,7 @@ def build_contract(
     source: dict[str, Any],
     latent: dict[str, Any],
     start: dict[str, list[float]],
+    goal: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns `contract.json`.
 
@@ -40,6 +44,7 @@ def build_contract(
         source: what was exported: its kind, sha256 and steps.
         latent: its size and kind of prior.
         start: qpos, qvel and act to begin with.
+        goal: of a policy of a task, `described_goal`.
     """
     model, physics = task.physics.model, task.config.physics
     return {
@@ -49,6 +54,7 @@ def build_contract(
         "versions": installed_versions(_PACKAGES),
         "functions": {one.name: _function(kind, one) for one in functions},
         "latent": latent,
+        "goal": goal,
         "observation": {
             **observation_parts(task),
             "names": NAMES,
@@ -71,6 +77,17 @@ def build_contract(
             "sensors": physics.sensors,
         },
         "start": start,
+    }
+
+
+def described_goal(goal: Goal, action_repeat: int) -> dict[str, Any]:
+    """Returns what the contract says of a goal: what a policy sees of it, and how long an action lasts."""
+    return {
+        "name": goal.name,
+        "size": goal.observation_size,
+        "meaning": " ".join((inspect.getdoc(goal.observe) or "").split()),
+        "averaged_s": AVERAGED_S,
+        "action_repeat": action_repeat,
     }
 
 

@@ -51,9 +51,19 @@ def _layer_norm(x: np.ndarray, layer: Layer) -> np.ndarray:
     return unit * layer.arrays["scale"] + layer.arrays["bias"]
 
 
+def _shrink(x: np.ndarray, radius: float) -> np.ndarray:
+    length = np.sqrt(np.sum(x**2, axis=-1, keepdims=True))
+    return np.minimum(np.float32(1.0), np.float32(radius) / np.maximum(length, np.float32(1e-6)))
+
+
 EVALUATE: dict[str, Callable[[list[np.ndarray], Layer], np.ndarray]] = {
     "normalise": lambda x, layer: (x[0] - layer.arrays["mean"]) / layer.arrays["std"],
     "clip": lambda x, layer: np.clip(x[0], layer.settings["low"], layer.settings["high"]),
+    "within": lambda x, layer: np.clip(x[0], layer.arrays["low"], layer.arrays["high"]),
+    "ball": lambda x, layer: x[0] * _shrink(x[0], layer.settings["radius"]),
+    "scale": lambda x, layer: x[0] * np.float32(layer.settings["factor"]),
+    "multiply": lambda x, layer: x[0] * x[1],
+    "atanh": lambda x, layer: np.arctanh(x[0]),
     "join": lambda x, layer: np.concatenate(x, axis=-1),
     "dense": lambda x, layer: x[0] @ layer.arrays["kernel"] + layer.arrays["bias"],
     "activation": lambda x, layer: ACTIVATIONS[layer.settings["function"]](x[0]),

@@ -12,6 +12,7 @@ from vnl_mjx.compat.function_layers import LayerList
 from vnl_mjx.models.intention import MIN_OBSERVATION_STD, FrozenPolicy
 from vnl_mjx.models.student import Student
 from vnl_mjx.models.student_networks import trunk_of
+from vnl_mjx.tasks.downstream.low_level import SATURATED, SIGMAS, LowLevel
 
 _BODY = "proprioception"
 _Limits = tuple[float | None, float | None] | None
@@ -34,13 +35,17 @@ def normalised(layers: LayerList, value: str, policy: FrozenPolicy, part: str) -
 
 
 def intention_encoder(
-    layers: LayerList, policy: FrozenPolicy, params: Mapping[str, Any], reference: str = "reference"
+    layers: LayerList,
+    policy: FrozenPolicy,
+    params: Mapping[str, Any],
+    reference: str = "reference",
+    body: str = _BODY,
 ) -> None:
     """Adds the encoder of an intention network, with parameters by its names; see `_gaussian`."""
     network = policy.config
     value = normalised(layers, reference, policy, "reference")
     if network.encoder_reads_body:
-        value = layers.add("join", value, normalised(layers, _BODY, policy, _BODY))
+        value = layers.add("join", value, normalised(layers, body, policy, _BODY))
     encoder = params["encoder"]
     value = layers.mlp(value, trunk_of(encoder), network.activation)
     heads = encoder["fc2_mean"], encoder["fc2_logvar"]
@@ -53,12 +58,13 @@ def intention_decoder(
     params: Mapping[str, Any],
     latent: str = "latent",
     writes: str = "control",
+    body: str = _BODY,
 ) -> None:
     """Adds the decoder of an intention network, to the mode of its action."""
     network, trunk = policy.config, trunk_of(params["decoder"])
     last = trunk.pop(network.last_layer_name)
     last = {name: x[..., : network.action_size] for name, x in last.items()}
-    value = layers.add("join", latent, normalised(layers, _BODY, policy, _BODY))
+    value = layers.add("join", latent, normalised(layers, body, policy, _BODY))
     value = layers.mlp(value, trunk, network.activation)
     value = layers.add("dense", value, arrays=last)
     layers.add("activation", value, function=network.squash, writes=writes)
@@ -80,24 +86,60 @@ def student_encoder(layers: LayerList, student: Student) -> None:
     _gaussian(layers, value, (network["mean"], network["logvar"]), limits, added)
 
 
-def student_prior(layers: LayerList, student: Student) -> None:
+def student_prior(layers: LayerList, student: Student, body: str = _BODY) -> None:
     """Adds the prior; see `_gaussian`."""
     config, network = student.networks.config, student.params["prior_network"]
-    value = normalised(layers, _BODY, student.teacher, _BODY)
+    value = normalised(layers, body, student.teacher, _BODY)
     value = layers.mlp(value, network["trunk"], config.activation)
     limits = config.logvar_min, config.logvar_max
     _gaussian(layers, value, (network["mean"], network["logvar"]), limits)
 
 
-def student_decoder(layers: LayerList, student: Student, latent: str = "latent") -> None:
+def student_decoder(
+    layers: LayerList, student: Student, latent: str = "latent", body: str = _BODY
+) -> None:
     """Adds the decoder, which writes `control`."""
     config, params, teacher = student.networks.config, student.params, student.teacher
     if config.network == "teacher":
-        return intention_decoder(layers, teacher, params["intention"], latent)
-    value = layers.add("join", normalised(layers, _BODY, teacher, _BODY), latent)
+        return intention_decoder(layers, teacher, params["intention"], latent, body=body)
+    value = layers.add("join", normalised(layers, body, teacher, _BODY), latent)
     value = layers.mlp(value, params["decoder"], config.activation)
     value = layers.add("dense", value, arrays=params["action_head"])
     layers.add("activation", value, function="tanh", writes="control")
+
+
+def task_policy(layers: LayerList, policy: FrozenPolicy, low_level: LowLevel) -> None:
+    """Adds a policy of a task at its mode, of the inputs `goal` and `proprioception`; it writes `action`."""
+    body = _read(layers, low_level)
+    intention_encoder(layers, policy, policy.params["params"], "goal", body)
+    intention_decoder(layers, policy, policy.params["params"], "mean", "action", body)
+
+
+def low_level_control(layers: LayerList, low_level: LowLevel) -> None:
+    """Adds what `LowLevel.control` does of `proprioception` and `action`; it writes `control`."""
+    student, body, action = low_level.student, _read(layers, low_level), "action"
+    if low_level.mode == "decoder_only":
+        return student_decoder(layers, student, _unbounded(layers, action), body)
+    student_prior(layers, student, body)
+    if low_level.residual == "sigma_ball":
+        steps = layers.add("scale", action, factor=SIGMAS)
+        step = layers.add("multiply", layers.add("ball", steps, radius=low_level.radius), "std")
+    else:
+        step = action if low_level.residual == "tanh" else _unbounded(layers, action)
+    student_decoder(layers, student, layers.add("add", "mean", step), body)
+
+
+def _read(layers: LayerList, low_level: LowLevel) -> str:
+    """Adds the bounds of what a low level reads."""
+    if low_level.lowest is None or low_level.highest is None:
+        return _BODY
+    limits = low_level.lowest, low_level.highest
+    low, high = (np.nan_to_num(np.asarray(x, np.float32)) for x in limits)
+    return layers.add("within", _BODY, arrays={"low": low, "high": high})
+
+
+def _unbounded(layers: LayerList, action: str) -> str:
+    return layers.add("atanh", layers.clip(action, -SATURATED, SATURATED))
 
 
 def _gaussian(

@@ -4,7 +4,7 @@ A further function needs an entry in the list that the command writes: its name,
 what it reads, what it gives and, for ONNX and NumPy, its layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,9 +17,11 @@ from vnl_mjx.compat.function_networks import (
     has_layers,
     intention_decoder,
     intention_encoder,
+    low_level_control,
     student_decoder,
     student_encoder,
     student_prior,
+    task_policy,
 )
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import (
@@ -29,6 +31,9 @@ from vnl_mjx.models.intention import (
     action_distribution,
 )
 from vnl_mjx.models.student import Student
+from vnl_mjx.tasks.downstream.low_level import LowLevel
+
+_TRIED_ACTION = 0.3  # standard deviation of the actions that are tried after writing
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,34 @@ def student_functions(student: Student) -> list[Function]:
     ]
 
 
+def task_functions(policy: FrozenPolicy, low_level: LowLevel) -> list[Function]:
+    """Returns the policy of a task, and what makes a control of its action where a student does.
+
+    An action of the policy may last several control steps, in each of which the low level acts.
+    """
+    student, body = low_level.student, "proprioception"
+    action = np.zeros(student.latent_dim), np.full(student.latent_dim, _TRIED_ACTION)
+    reads = _Inputs(policy, known={"action": action})
+
+    def act(goal: jax.Array, proprioception: jax.Array) -> tuple[jax.Array, ...]:
+        seen = low_level.reads(proprioception)
+        return (policy.act(jnp.concatenate([goal, seen], axis=-1)).action,)
+
+    def control(proprioception: jax.Array, action: jax.Array) -> tuple[jax.Array, ...]:
+        return (low_level.control(low_level.reads(proprioception), action)[0],)
+
+    layers = LayerList(), LayerList()
+    task_policy(layers[0], policy, low_level)
+    made = [Function("policy", act, reads("goal", body), ("action",), tuple(layers[0]))]
+    if low_level.mode == "scratch":
+        return made
+    found = None
+    if has_layers(student):
+        low_level_control(layers[1], low_level)
+        found = tuple(layers[1])
+    return [*made, Function("low_level", control, reads(body, "action"), ("control",), found)]
+
+
 def _refuse_memory(kind: str, is_recurrent: bool) -> None:
     if is_recurrent:
         raise UserError(
@@ -176,13 +209,17 @@ def _refuse_memory(kind: str, is_recurrent: bool) -> None:
 class _Inputs:
     """Inputs by name, with what is typical of them."""
 
-    def __init__(self, policy: FrozenPolicy, latent_dim: int | None = None):
+    def __init__(
+        self, policy: FrozenPolicy, latent_dim: int | None = None, known: Mapping[str, Any] = {}
+    ):
         size, mean, std = policy.config.reference_size, policy.obs_mean, policy.obs_std
         latent = latent_dim or policy.config.latent_dim
         self._known = {
             "reference": (np.asarray(mean[:size]), np.asarray(std[:size])),
             "proprioception": (np.asarray(mean[size:]), np.asarray(std[size:])),
             "latent": (np.zeros(latent), np.ones(latent)),
+            "goal": (np.asarray(mean[:size]), np.asarray(std[:size])),
+            **known,
         }
 
     def __call__(self, *names: str) -> tuple[Input, ...]:

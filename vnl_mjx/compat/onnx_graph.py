@@ -45,6 +45,22 @@ class _Graph:
             case "clip":
                 limits = constant(settings["low"]), constant(settings["high"])
                 node("Clip", x[0], *limits, writes=out)
+            case "within":
+                node("Min", node("Max", x[0], arrays["low"]), arrays["high"], writes=out)
+            case "ball":
+                squares = node("ReduceSumSquare", x[0], axes=[-1], keepdims=1)
+                length = node("Max", node("Sqrt", squares), constant(1e-6))
+                share = node(
+                    "Min", node("Div", constant(settings["radius"]), length), constant(1.0)
+                )
+                node("Mul", x[0], share, writes=out)
+            case "scale":
+                node("Mul", x[0], constant(settings["factor"]), writes=out)
+            case "multiply":
+                node("Mul", *x, writes=out)
+            case "atanh":
+                above, below = node("Add", constant(1.0), x[0]), node("Sub", constant(1.0), x[0])
+                node("Mul", node("Log", node("Div", above, below)), constant(0.5), writes=out)
             case "join":
                 node("Concat", *x, writes=out, axis=-1)
             case "dense":
