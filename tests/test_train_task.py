@@ -11,8 +11,12 @@ import vnl_mjx
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.checkpoints.run import flatten
 from vnl_mjx.cli import main
-from vnl_mjx.config.task import GOAL_SUMMARIES
+from vnl_mjx.commands.train.task_training import build_task_policy
+from vnl_mjx.compat.function_layers import evaluate
+from vnl_mjx.compat.functions import task_functions
+from vnl_mjx.config.task import GOAL_SUMMARIES, TaskNetworkSection
 from vnl_mjx.demo import DEMO_STUDENT, DEMO_TEACHER
+from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.downstream.goals import GOALS
 from vnl_mjx.tasks.downstream.joystick import Joystick
 from vnl_mjx.tasks.downstream.low_level import LowLevel
@@ -118,6 +122,34 @@ def test_an_anchor_puts_the_body_where_the_clip_is(joystick, loaded):
     np.testing.assert_allclose(task.body(moved, data.low_level), felt, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("mode", "residual"),
+    [
+        ("prior_decoder", "sigma_ball"),
+        ("prior_decoder", "tanh"),
+        ("prior_decoder", "none"),
+        ("decoder_only", "none"),
+        ("scratch", "none"),
+    ],
+)
+def test_what_is_exported_of_a_policy_is_what_acts(joystick, loaded, mode, residual):
+    _, data = joystick
+    low_level = data.low_level.replace(mode=mode, residual=residual)
+    task = DownstreamTask(Joystick(), loaded.env.task, low_level)
+    model = build_task_policy(task, TaskNetworkSection(policy_hidden_sizes=(16,)))
+    size = model.policy_config.observation_size
+    params = model.init(jax.random.key(0)).policy
+    policy = FrozenPolicy(params, jnp.zeros(size), jnp.ones(size), model.policy_config)
+    functions = task_functions(policy, low_level)
+    assert [f.name for f in functions] == ["policy", "low_level"][: 1 if mode == "scratch" else 2]
+    for function in functions:
+        inputs = function.draw(20)
+        inputs["proprioception"][:, 0] = 100.0  # beyond what the low level reads
+        found = evaluate(function.layers, inputs)
+        for name, value in zip(function.outputs, function(*inputs.values()), strict=True):
+            np.testing.assert_allclose(found[name], value, atol=2e-5)
+
+
 @pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_gone_on_with(distilled, tmp_path, capsys):
     student = distilled[0] / "run"
@@ -150,6 +182,10 @@ def test_a_run_is_trained_evaluated_and_gone_on_with(distilled, tmp_path, capsys
     assert mine["latent"]["beyond"] == 0.0  # within the ball
     assert found["policies"]["prior_mean"]["latent"]["distance_95"] == pytest.approx(0, abs=1e-4)
     assert (report / "measures.png").stat().st_size > 1000
+    assert main(["export", str(whole), str(tmp_path / "files"), "--to", "npz"]) == 0
+    contract = json.loads((tmp_path / "files" / "contract.json").read_text())
+    assert contract["goal"]["name"] == "joystick" and contract["goal"]["action_repeat"] == 2
+    assert {"policy", "low_level", "prior"} < set(contract["functions"])
 
 
 @pytest.mark.slow

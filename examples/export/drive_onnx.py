@@ -4,8 +4,8 @@
     python examples/export/drive_onnx.py FOLDER [--seconds 10] [--correlation 0.3] [--goal 0.2,0]
 
 Latents are drawn from the prior (a teacher's is N(0, I)), correlated over `--correlation` seconds, and
-decoded; 0 takes the prior's mean. Where the folder has a policy, it acts on a constant goal. Formulas of the
-contract are evaluated as Python: open folders that you trust.
+decoded; 0 takes the prior's mean. A policy of the joystick, where the folder has one, acts on a command.
+Formulas of the contract are evaluated as Python: open folders that you trust.
 """
 
 import argparse
@@ -26,9 +26,10 @@ class Body:
         self.data = data = mujoco.MjData(model)
         data.qpos, data.qvel, data.act = (contract["start"][k] for k in ("qpos", "qvel", "act"))
         mujoco.mj_forward(model, data)
-        self.previous_qpos, self.controls = data.qpos.copy(), np.zeros((2, model.nu))
         self.dt, seen = 1 / contract["control"]["rate_hz"], contract["observation"]
         self.root = model.body(seen["root_body"]).id
+        self.pace = self.speeds()  # of the joystick: averages of forward speed and turning rate
+        self.previous_qpos, self.controls = data.qpos.copy(), np.zeros((2, model.nu))
         hinges = [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] > 1]
         self.parts = []  # of each: formula, and rows that it reads
         for part in seen["proprioception"]:
@@ -39,6 +40,12 @@ class Body:
                 "sensors": [s.adr[0] + i for s in sensors for i in range(s.dim[0])],
             }
             self.parts.append((compile(part["formula"], part["name"], "eval"), rows))
+
+    def speeds(self) -> np.ndarray:
+        """Returns speed along the heading, m/s, and turning rate, rad/s."""
+        facing = self.data.xmat[self.root].reshape(3, 3)[:2, 0]
+        spin = rotation(self.data.qpos[3:7]) @ self.data.qvel[3:6]
+        return np.array([self.data.qvel[:2] @ facing / np.linalg.norm(facing), spin[2]])
 
     def proprioception(self) -> np.ndarray:
         """Returns [1, size] float32."""
@@ -52,6 +59,8 @@ class Body:
         self.controls = np.stack([self.controls[1], control])
         self.data.ctrl = control
         mujoco.mj_step(self.model, self.data, self.contract["physics"]["substeps"])
+        share = self.dt / (self.contract["goal"] or {}).get("averaged_s", 0.3)
+        self.pace += share * (self.speeds() - self.pace)
 
 
 def rotation(quaternion: np.ndarray) -> np.ndarray:
@@ -72,7 +81,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--correlation", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--goal", help="numbers with commas between them, as the policy sees them")
+    parser.add_argument("--goal", default="0.2,0", help="the joystick's command, m/s and rad/s")
     args = parser.parse_args()
     body, rng = Body(args.folder), np.random.default_rng(args.seed)
     functions = {
@@ -85,8 +94,12 @@ def main() -> None:
     while steps < args.seconds / body.dt:
         seen = body.proprioception()
         if "policy" in functions:
-            goal = np.array([args.goal.split(",")], np.float32)
-            (control,) = functions["policy"].run(None, {"goal": goal, "proprioception": seen})
+            if steps % body.contract["goal"]["action_repeat"] == 0:
+                goal = np.array([[*args.goal.split(","), *body.pace]], np.float32)
+                inputs = {"goal": goal, "proprioception": seen}
+                (action,) = functions["policy"].run(None, inputs)
+            inputs = {"proprioception": seen, "action": action}
+            (control,) = functions["low_level"].run(None, inputs)
         else:
             mean, std = np.zeros((1, latent_dim)), 1.0
             if "prior" in functions:

@@ -11,11 +11,17 @@ import numpy as np
 from rich.console import Console
 
 from vnl_mjx.commands.console import warn
-from vnl_mjx.commands.stored import find_stored, load_stored_student, load_stored_teacher
+from vnl_mjx.commands.stored import (
+    find_stored,
+    load_stored_student,
+    load_stored_task,
+    load_stored_teacher,
+)
 from vnl_mjx.compat.function_contract import (
     BODY_FILE,
     CONTRACT_FILE,
     build_contract,
+    described_goal,
     start_of,
     write_body,
 )
@@ -25,7 +31,12 @@ from vnl_mjx.compat.function_files import (
     largest_difference,
     write_function,
 )
-from vnl_mjx.compat.functions import Function, student_functions, teacher_functions
+from vnl_mjx.compat.functions import (
+    Function,
+    student_functions,
+    task_functions,
+    teacher_functions,
+)
 from vnl_mjx.compat.track_mjx_export import export_student, export_teacher
 from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher
 from vnl_mjx.config.conversion import from_dict
@@ -33,6 +44,9 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable, write_json
 from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.tasks.downstream.goals import make_goal
+from vnl_mjx.tasks.downstream.low_level import LowLevel
+from vnl_mjx.tasks.downstream.task import DownstreamData
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 
 # What was written, read back, on random observations.
@@ -49,6 +63,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.to in FORMATS:
         return _write_functions(args, kind, path, console)
+    if kind == "task":
+        raise UserError(
+            f"--to {args.to}: expected a teacher or a student, found a policy of a task in {path}; give "
+            "the student below it, or --to onnx"
+        )
     if kind == "teacher":
         teacher = load_teacher(*find_step(path))
         made, step, student = export_teacher(teacher, args.to), teacher.step, None
@@ -95,11 +114,7 @@ def _functions(
     args: argparse.Namespace, kind: str, path: Path
 ) -> tuple[list[Function], dict[str, Any]]:
     """What is written of a checkpoint, and the arguments of `build_contract` that go with it."""
-    if kind == "task":
-        raise UserError(
-            f"--to {args.to}: expected a teacher or a student, found a policy of a task in {path}; "
-            "give the student below it"
-        )
+    policy, further = None, {}
     if kind == "teacher":
         stored = load_stored_teacher(path, args.clips, args.mjcf)
         teacher, task = stored.teacher, stored.env.task
@@ -107,13 +122,25 @@ def _functions(
         source = {"kind": "teacher", "sha256": teacher.sha256, "step": teacher.step}
         latent = {"size": teacher.policy.config.latent_dim, "prior": None}
     else:
-        stored = load_stored_student(str(path), None, args.clips, args.mjcf)
+        if kind == "task":
+            policy, stored = load_stored_task(path, None, args.clips, args.mjcf)
+        else:
+            stored = load_stored_student(str(path), None, args.clips, args.mjcf)
         loaded, task = stored.loaded, stored.task
         functions = student_functions(loaded.for_use())
-        source = {"kind": "student", "sha256": loaded.sha256, "env_steps": loaded.env_steps}
+        source = {"kind": kind, "sha256": loaded.sha256, "env_steps": loaded.env_steps}
         latent = {"size": loaded.student.config.latent_dim, "prior": "gaussian, learned"}
+    if policy is not None:
+        config = policy.metadata["config"]
+        goal = make_goal(policy.metadata["identity"]["goal"], "goal")
+        if goal.arena is not None:
+            raise UserError(f"--to {args.to}: expected a task on the floor, found {goal.name}")
+        low_level = LowLevel.of(loaded.for_use(), config["mode"], config["residual"])
+        data = DownstreamData.of(low_level, stored.clips, task)
+        functions += task_functions(policy.policy, data.low_level)
+        further["goal"] = described_goal(goal, config["ppo"]["action_repeat"])
     start = start_of(task, stored.clips)
-    return functions, {"task": task, "source": source, "latent": latent, "start": start}
+    return functions, further | {"task": task, "source": source, "latent": latent, "start": start}
 
 
 def _check(written: Path, what: str, difference: float, console: Console) -> None:

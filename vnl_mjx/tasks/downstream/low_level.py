@@ -15,7 +15,7 @@ Residual = Literal["sigma_ball", "tanh", "none"]
 # Deviations of the prior that one dimension of a residual reaches, before the ball bounds all of them.
 SIGMAS = 2.0
 _RARE = 0.1  # share of the frames, on either side
-_SATURATED = 1.0 - 1e-6  # of an action that is taken for one without bounds
+SATURATED = 1.0 - 1e-6  # of an action that is taken for one without bounds
 
 
 @flax.struct.dataclass
@@ -113,9 +113,9 @@ class LowLevel:
             return jnp.tanh(latent)
         mean, std = self._prior(body)
         if self.residual == "sigma_ball":
-            return jnp.clip((latent - mean) / (SIGMAS * std), -_SATURATED, _SATURATED)
+            return jnp.clip((latent - mean) / (SIGMAS * std), -SATURATED, SATURATED)
         if self.residual == "tanh":
-            return jnp.clip(latent - mean, -_SATURATED, _SATURATED)
+            return jnp.clip(latent - mean, -SATURATED, SATURATED)
         return jnp.tanh(latent - mean)
 
     def _prior(self, body: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -125,4 +125,4 @@ class LowLevel:
 
 
 def _unbounded(action: jax.Array) -> jax.Array:
-    return jnp.arctanh(jnp.clip(action, -_SATURATED, _SATURATED))
+    return jnp.arctanh(jnp.clip(action, -SATURATED, SATURATED))
