@@ -1,6 +1,9 @@
 """`vnl-mjx train-task` and `eval-task`: from the command line to figures, on a tiny student."""
 
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +189,18 @@ def test_a_run_is_trained_evaluated_and_gone_on_with(distilled, tmp_path, capsys
     contract = json.loads((tmp_path / "files" / "contract.json").read_text())
     assert contract["goal"]["name"] == "joystick" and contract["goal"]["action_repeat"] == 2
     assert {"policy", "low_level", "prior"} < set(contract["functions"])
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(distilled, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = Path(__file__).parents[1] / "examples" / "reuse_primitives.py"
+    run = distilled[0] / "run"
+    monkeypatch.setattr(sys, "argv", [str(file), str(run), "--quick", "--work", "sprint"])
+    runpy.run_path(str(file), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "the prior's mean" in said and "round 2" in said
+    assert (tmp_path / "sprint" / "report" / "measures.png").is_file()
 
 
 @pytest.mark.slow

@@ -97,7 +97,9 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("compare", _module("evaluate.compare"), "put evaluations side by side")
     add("demo", _demo, "show everything with what is bundled")
     add("train-teacher", _train_teacher, "train a teacher by PPO to track clips", overrides=True)
-    add("train-task", _train_task, "train a policy in the latent space of a student", overrides=True)
+    add(
+        "train-task", _train_task, "train a policy in the latent space of a student", overrides=True
+    )
     evaluate = _module("evaluate.eval_teacher")
     add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
     add("eval-task", _module("evaluate.eval_task"), "measure how well a task is done")
@@ -105,6 +107,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("export", _module("data.export"), "write a checkpoint for track-mjx")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
+    add("play", _play, "drive the rat in the browser")
     add("doctor", _module("doctor"), "say what this machine can do")
     return parser
 
@@ -199,6 +202,14 @@ def _view(args: argparse.Namespace) -> int:
         requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback
     is_policy = args.path is None or args.path.expanduser().is_dir()
     return _module("view.view_policy" if is_policy else "view.view")(args)
+
+
+def _play(args: argparse.Namespace) -> int:
+    if args.video:
+        from vnl_mjx.report.rendering.gl import requested_backends
+
+        requested_backends()  # see `_view`
+    return _module("view.play")(args)
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 def _view(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    what = "file of reference clips, run folder, or checkpoint of a student or teacher"
+    what = "file of reference clips, run folder, or checkpoint of a student, teacher or task"
     add("path", type=Path, nargs="?", metavar="PATH", help=what)
     which = parser.add_mutually_exclusive_group().add_argument
     which("--clip", default="0", metavar="K", help="number or name (default: 0)")
@@ -238,6 +238,18 @@ def _view(parser: argparse.ArgumentParser) -> None:
     policy("--clips", type=Path, metavar="FILE", help="to follow (default: the run's)")
     policy("--ghost", action="store_true", help="the reference as a translucent copy, too")
     _add_body(parser)
+
+
+def _play(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    whose = "run folder of train-task joystick, or a checkpoint in it (default: the bundled one)"
+    add("path", type=Path, nargs="?", metavar="RUN", help=whose)
+    where = "of recordings (default: the working folder)"
+    add("--output", type=Path, default=Path(), metavar="FOLDER", help=where)
+    add("--video", action="store_true", help="an mp4 of each recording, too")
+    add("--port", type=int, default=8080, help="of the page (default: 8080)")
+    add("--clips", type=Path, metavar="FILE", help="for the student to follow (default: the run's)")
+    add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
 
 
 def _add_overwrite(parser: argparse.ArgumentParser, what: str = "file") -> None:
@@ -328,5 +340,6 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "export": _export,
     "inspect": _inspect,
     "view": _view,
+    "play": _play,
     "doctor": _json,
 }

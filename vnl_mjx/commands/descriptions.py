@@ -175,5 +175,18 @@ examples:
   vnl-mjx view runs/rat1 --who student,teacher --ghost --clips clips.h5 --output both.mp4
   vnl-mjx view runs/rat1 --who prior --seconds 10
   vnl-mjx view runs/rat1 --browser
+  vnl-mjx view runs/gaps --seconds 10
+""",
+    "play": """\
+Drive the rat in the browser: sliders and arrow keys say how fast it walks and turns, and a policy of the
+task "joystick" does so by a student's motor primitives. Needs the extra `viewer`.
+
+The student's prior or the student itself, on a clip, can act in its place. What is recorded becomes a clip
+file, which says that a simulation made it.
+
+examples:
+  vnl-mjx play
+  vnl-mjx play runs/joystick --output recordings --video
+  vnl-mjx view recordings/joystick_1.h5
 """,
 }

@@ -25,6 +25,10 @@ from vnl_mjx.config.schema import (
 )
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.task_evaluation import HeldPolicy, task_policy
+from vnl_mjx.tasks.downstream.goals import make_goal
+from vnl_mjx.tasks.downstream.low_level import LowLevel
+from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.utils.task_checkpointing import POLICY, LoadedTask, load_task
 from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
@@ -191,16 +195,54 @@ def _with_surroundings(
     return StoredStudent(loaded, run_dir, task, read, file, cut, split, same)
 
 
+@dataclass(frozen=True)
+class StoredTask:
+    """A policy of a task and all that it acts in.
+
+    Attributes:
+        loaded: the policy and the student below it.
+        stored: that student with what it was trained in.
+        task: with episodes of the length that was asked for.
+        data: what it reads besides its state.
+        policy: as it acts, at the mode.
+    """
+
+    loaded: LoadedTask
+    stored: StoredStudent
+    task: DownstreamTask
+    data: DownstreamData
+    policy: HeldPolicy
+
+    @property
+    def name(self) -> str:
+        """What it is called, without folders of this machine."""
+        folder, goal = self.stored.run_dir.name, self.task.goal.name
+        return folder if goal in folder else f"{folder}: {goal}"
+
+
 def load_stored_task(
     checkpoint: Path,
-    step: int | None = None,
     clips: AnyPath = None,
     mjcf: AnyPath = None,
-    physics: PhysicsSection | None = None,
-) -> tuple[LoadedTask, StoredStudent]:
-    """Loads a policy of a task, and builds what its low level was trained in; see `load_stored_student`."""
-    loaded = load_task(checkpoint, step)
-    return loaded, _with_surroundings(loaded.low_level, clips, mjcf, None, physics)
+    seconds: float | None = None,
+) -> StoredTask:
+    """Loads a policy of a task, and builds the task and what its low level was trained in.
+
+    Args:
+        checkpoint: run folder, its folder of checkpoints, or a checkpoint.
+        clips: in whose frames episodes begin, as of `load_stored_student`.
+        mjcf: where the body's file is now.
+        seconds: of an episode; None: the goal's.
+    """
+    loaded = load_task(checkpoint)
+    stored = _with_surroundings(loaded.low_level, clips, mjcf, None, None)
+    config = loaded.metadata["config"]
+    goal = make_goal(loaded.metadata["identity"]["goal"], "goal")
+    low_level = LowLevel.of(stored.loaded.for_use(), config["mode"], config["residual"])
+    data = DownstreamData.of(low_level, stored.clips, stored.task)
+    task = DownstreamTask(goal, stored.task, data.low_level, seconds)
+    policy = task_policy(loaded.policy, config["ppo"]["action_repeat"])
+    return StoredTask(loaded, stored, task, data, policy)
 
 
 def load_low_level(

@@ -62,7 +62,7 @@ class ConstantAction:
     """The same action always: what does the task without a policy.
 
     Attributes:
-        action: [action].
+        action: [action], or one for each environment [num_envs, action].
     """
 
     action: jax.Array
@@ -74,7 +74,8 @@ class ConstantAction:
     def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
         """See `Policy`."""
         num_envs = next(iter(observation.parts.values())).shape[0]
-        return Acted(jnp.broadcast_to(self.action, (num_envs, *self.action.shape)), memory, ())
+        action = jnp.broadcast_to(self.action, (num_envs, self.action.shape[-1]))
+        return Acted(action, memory, ())
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class TaskPlayer:
             "measures": outcome.distances,
             "fell": outcome.terminated,
             "qpos": step.after.physics.qpos,
-            "marks": jax.vmap(self.task.goal.marks)(step.after.goal),
+            # a goal may have no arrays
+            "marks": jax.vmap(self.task.goal.marks, axis_size=len(step.alive))(step.after.goal),
         }
 
 

@@ -44,9 +44,6 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable, write_json
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.downstream.goals import make_goal
-from vnl_mjx.tasks.downstream.low_level import LowLevel
-from vnl_mjx.tasks.downstream.task import DownstreamData
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 
 # What was written, read back, on random observations.
@@ -114,7 +111,7 @@ def _functions(
     args: argparse.Namespace, kind: str, path: Path
 ) -> tuple[list[Function], dict[str, Any]]:
     """What is written of a checkpoint, and the arguments of `build_contract` that go with it."""
-    policy, further = None, {}
+    further: dict[str, Any] = {}
     if kind == "teacher":
         stored = load_stored_teacher(path, args.clips, args.mjcf)
         teacher, task = stored.teacher, stored.env.task
@@ -122,23 +119,21 @@ def _functions(
         source = {"kind": "teacher", "sha256": teacher.sha256, "step": teacher.step}
         latent = {"size": teacher.policy.config.latent_dim, "prior": None}
     else:
+        policy = None
         if kind == "task":
-            policy, stored = load_stored_task(path, None, args.clips, args.mjcf)
+            given = load_stored_task(path, args.clips, args.mjcf)
+            goal, stored, policy = given.task.goal, given.stored, given.loaded.policy
+            if goal.arena is not None:
+                raise UserError(f"--to {args.to}: expected a task on the floor, found {goal.name}")
+            further["goal"] = described_goal(goal, given.policy.times)
         else:
             stored = load_stored_student(str(path), None, args.clips, args.mjcf)
         loaded, task = stored.loaded, stored.task
         functions = student_functions(loaded.for_use())
+        if policy is not None:
+            functions += task_functions(policy, given.data.low_level)
         source = {"kind": kind, "sha256": loaded.sha256, "env_steps": loaded.env_steps}
         latent = {"size": loaded.student.config.latent_dim, "prior": "gaussian, learned"}
-    if policy is not None:
-        config = policy.metadata["config"]
-        goal = make_goal(policy.metadata["identity"]["goal"], "goal")
-        if goal.arena is not None:
-            raise UserError(f"--to {args.to}: expected a task on the floor, found {goal.name}")
-        low_level = LowLevel.of(loaded.for_use(), config["mode"], config["residual"])
-        data = DownstreamData.of(low_level, stored.clips, task)
-        functions += task_functions(policy.policy, data.low_level)
-        further["goal"] = described_goal(goal, config["ppo"]["action_repeat"])
     start = start_of(task, stored.clips)
     return functions, further | {"task": task, "source": source, "latent": latent, "start": start}
 

@@ -21,20 +21,19 @@ from vnl_mjx.evaluation.task_evaluation import (
     TaskEpisodes,
     TaskPlayer,
     evaluate_task,
-    task_policy,
 )
 from vnl_mjx.files import make_writable, write_json
 from vnl_mjx.report.pictures.task import measures_over_time
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
-from vnl_mjx.tasks.downstream.goals import make_goal
+from vnl_mjx.report.rendering.side_by_side import render_side_by_side
+from vnl_mjx.report.rendering.task_motion import task_motion
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 
 _VIDEO_S = 10.0
 _BASELINES = {
-    "prior_mean": "the student at its prior's mean",
-    "zero_control": "no control at all",
+    "prior_mean": "prior's mean",
+    "zero_control": "no control",
 }
 
 
@@ -46,17 +45,15 @@ def run(args: argparse.Namespace) -> int:
             f"{args.checkpoint}: expected the run of a task (vnl-mjx train-task), found a {kind}"
         )
     prepare_jax()
-    loaded, stored = load_stored_task(path, clips=args.clips, mjcf=args.mjcf)
-    config = loaded.metadata["config"]
-    goal = make_goal(loaded.metadata["identity"]["goal"], "goal")
+    given = load_stored_task(path, args.clips, args.mjcf, args.seconds)
+    stored, goal, own = given.stored, given.task.goal, given.data.low_level
     folder = args.output or stored.run_dir / "report"
     make_writable(folder, "--output")
     console = Console()
-    student = stored.loaded.for_use()
-    own = LowLevel.of(student, config["mode"], config["residual"])
+    student = own.student
     unled = LowLevel.of(student) if student.networks.is_gaussian else None
     players = {
-        "policy": (own, task_policy(loaded.policy, config["ppo"]["action_repeat"])),
+        "policy": (own, given.policy),
         "prior_mean": (unled, ConstantAction(jnp.zeros(student.latent_dim))),
         "zero_control": (
             own.replace(mode="scratch"),
@@ -77,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     document = {"goal": goal.name, "env_steps": stored.loaded.env_steps, "policies": found}
     write_json(folder / "metrics.json", document)
     print_task(console, found)
-    draw_task(*shown["policy"], folder, console, not args.no_video)
+    played, task = shown["policy"]
+    draw_task(played, task, folder, console, not args.no_video)
     console.print(f"figures and pictures: {folder}", soft_wrap=True, highlight=False)
     return 0
 
@@ -96,10 +94,10 @@ def print_task(console: Console, found: Mapping[str, Mapping[str, Any]]) -> None
     table.add_row("reward per step", *[_cell(own["reward"]) for own in found.values()])
     if any("latent" in own for own in found.values()):
         for name, words in {
-            "distance_median": "latent from the prior's mean, its deviations: median",
-            "distance_95": "the same, 95 % of the steps below",
-            "beyond": "steps beyond the nearest 95 % of the prior",
-            "variance_ratio": "variance over the prior's",
+            "distance_median": "latent off the prior's mean, sd",
+            "distance_95": "  95 % of the steps below",
+            "beyond": "  steps beyond 95 % of the prior",
+            "variance_ratio": "  variance over the prior's",
         }.items():
             cells = [
                 f"{own['latent'][name]:.3g}" if "latent" in own else "" for own in found.values()
@@ -107,7 +105,7 @@ def print_task(console: Console, found: Mapping[str, Mapping[str, Any]]) -> None
             table.add_row(words, *cells)
     if any(own.get("motion") for own in found.values()):
         cells = [_farthest(own) for own in found.values()]
-        table.add_row("farthest motion feature, over halves of the clips", *cells)
+        table.add_row("farthest motion feature", *cells)
     console.print(table)
 
 
@@ -135,8 +133,7 @@ def draw_task(
         return
     try:
         choose_backend()
-        qpos = played.qpos_of(0)[: round(_VIDEO_S * played.control_hz)]
-        motion = one_motion(qpos, played.control_hz, title=task.goal.name)
+        motion = task_motion(played, task, _VIDEO_S)
         with terminate_cleanly(), frame_progress(console) as progress:
             output = folder / "episode.mp4"
             render_side_by_side(task.walker, motion, output, progress=partial(progress, "drawing"))

@@ -21,6 +21,7 @@ from vnl_mjx.commands.stored import (
     load_stored_teacher,
     name_of_teacher,
 )
+from vnl_mjx.commands.view import view_task
 from vnl_mjx.commands.view.view import check_options, clip_of, draw, output_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Episodes, Rollout
@@ -58,6 +59,8 @@ def run(options: Namespace) -> int:
     check_options(options, is_policy=True)
     path = options.path and options.path.expanduser()
     prepare_jax()
+    if path is not None and find_stored(path)[0] == "task":
+        return view_task.run(options, path)
     shown = _load(path, options)
     who = _who(options, shown)
     clip = clip_of(shown.clips, options.clip)

@@ -17,11 +17,13 @@ import numpy as np
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser_meshes import WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_path
-from vnl_mjx.report.rendering.captions import squares, time_and_speed
+from vnl_mjx.report.rendering.captions import metric, squares, time_and_speed
+from vnl_mjx.report.rendering.ground_lines import SQUARES
 from vnl_mjx.report.rendering.scene import Scene
 
 HOST = "127.0.0.1"  # the page has no password
 _MAX_FPS = 30.0  # that poses are sent at
+_LET_OTHERS_S = 0.002  # at least, for the thread that sends them
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 
 
@@ -51,7 +53,7 @@ def serve_page(
     check_installed()
     import viser
 
-    _check_port(port)
+    check_port(port)
     # A browser may open a connection and not use it, which is logged as an error.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
@@ -60,7 +62,7 @@ def serve_page(
         print(f"http://{HOST}:{server.get_port()} shows {title}; Ctrl-C ends it", flush=True)
         last = began = time.monotonic()
         while seconds is None or last - began < seconds:
-            time.sleep(1.0 / _MAX_FPS)
+            time.sleep(max(_LET_OTHERS_S, last + 1.0 / _MAX_FPS - time.monotonic()))
             now = time.monotonic()
             advance(now - last)
             last = now
@@ -138,11 +140,12 @@ class MotionPage:
 def add_head(gui: Any, title: str, scene: Scene, note: str = "") -> Any:
     """Writes what is shown above a page's controls; returns an empty text below it."""
     gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
-    gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, squares(scene)]))}")
+    apart = squares(scene) if scene.is_flat else f"lines {metric(SQUARES * scene.square)} apart"
+    gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, apart]))}")
     return gui.add_markdown("")
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int) -> None:
     """Refuses a port that is taken; viser would take another one in silence."""
     with contextlib.closing(socket.socket()) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

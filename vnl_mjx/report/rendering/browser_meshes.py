@@ -6,7 +6,15 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vnl_mjx.report.rendering.scene import FLOOR_NAME, GHOST_RGBA, MATERIAL_RGBA, Scene
+from vnl_mjx.report.rendering.ground_lines import ground_lines
+from vnl_mjx.report.rendering.scene import (
+    FLOOR_NAME,
+    GHOST_RGBA,
+    MARK_RGBA,
+    MARK_SHARE,
+    MATERIAL_RGBA,
+    Scene,
+)
 
 _SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
 _BONES_PER_VERTEX = 4  # that the page's renderer takes into account
@@ -57,7 +65,8 @@ def _add_bodies(
         rgba, material = model.geom_rgba[geom], model.geom_matid[geom]
         if material >= 0 and np.allclose(rgba, MATERIAL_RGBA):
             rgba = model.mat_rgba[material]
-        if rgba[3] > 0 and model.geom(geom).name != FLOOR_NAME:
+        is_ground = model.geom_bodyid[geom] == 0  # an arena, which a ghost has not
+        if rgba[3] > 0 and model.geom(geom).name != FLOOR_NAME and not (look and is_ground):
             groups.setdefault((int(model.geom_bodyid[geom]), tuple(rgba)), []).append(int(geom))
     handles = []
     for rank, ((body, rgba), geoms) in enumerate(groups.items()):
@@ -103,11 +112,34 @@ def _rgb(rgba: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(255 * part) for part in rgba[:3])
 
 
+class Marks:
+    """Spheres at places of the world."""
+
+    def __init__(self, server: Any, reach: float):
+        """Takes how far the walker reaches, m."""
+        self._server, self._radius = server, MARK_SHARE * reach
+        self._spheres: list[Any] = []
+
+    def show(self, places: np.ndarray, middle: np.ndarray) -> None:
+        """Shows spheres at places [mark, 3], NaN for none; `middle` [3] lies at the page's origin."""
+        while len(self._spheres) < len(places):
+            name, look = f"/mark_{len(self._spheres)}", {"color": _rgb(MARK_RGBA)}
+            self._spheres.append(self._server.scene.add_icosphere(name, self._radius, **look))
+        for rank, sphere in enumerate(self._spheres):
+            sphere.visible = rank < len(places) and bool(np.isfinite(places[rank]).all())
+            if sphere.visible:
+                sphere.position = places[rank] - middle
+
+
 def add_floor(server: Any, scene: Scene) -> Any:
-    """A grid of the scene's squares, and the light."""
+    """A grid of the scene's squares, or lines on its arena, and the light; its origin is on the floor."""
     server.scene.configure_environment_map(None)  # it would be fetched from elsewhere
     server.scene.configure_default_lights()
     server.scene.add_light_ambient("/ambient", intensity=1.5)
+    if not scene.is_flat:
+        lines = ground_lines(scene) - np.array([0.0, 0.0, scene.floor_height])
+        look = {"colors": (170, 174, 178), "thickness": 1.5, "thickness_units": "screen"}
+        return server.scene.add_line_segments("/floor", lines.astype(np.float32), **look)
     return server.scene.add_grid(
         "/floor",
         infinite_grid=True,

@@ -9,10 +9,12 @@ import numpy as np
 
 from vnl_mjx.report.rendering.cameras import CameraPath
 from vnl_mjx.report.rendering.gl import gl_context
-from vnl_mjx.report.rendering.scene import GHOST_GROUP, Scene
+from vnl_mjx.report.rendering.scene import GHOST_GROUP, MARK_RGBA, MARK_SHARE, Scene
 
+NO_MARKS = np.zeros((0, 3))
 _MAX_GEOMS = 2000
 _SUN_DISTANCE = 3.0  # of the light that casts the shadow, in reaches of the walker
+_SHADOW_DISTANCE = 8.0  # reaches; from farther away a picture ends beyond the shadow's map
 _LIT_AZIMUTH_DEG = 105.0  # of the camera that the scene's lights are meant for
 
 
@@ -34,9 +36,17 @@ class Drawer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
     def draw(
-        self, qpos: np.ndarray, path: CameraPath, frame: int, with_ghost: bool = True
+        self,
+        qpos: np.ndarray,
+        path: CameraPath,
+        frame: int,
+        with_ghost: bool = True,
+        marks: np.ndarray = NO_MARKS,
     ) -> np.ndarray:
-        """One picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames."""
+        """One picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames.
+
+        `marks` [mark, 3] are places of the world at which a sphere is shown; NaN: none.
+        """
         model, data = self._scene.model, self._data
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
@@ -45,12 +55,24 @@ class Drawer:
         self._place_lights(path, frame)
         self._option.geomgroup[GHOST_GROUP] = self._option.skingroup[GHOST_GROUP] = with_ghost
         path.place(self._camera, frame)
+        is_near = path.distance < _SHADOW_DISTANCE * self._scene.reach
+        self._visible.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = is_near
         parts = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(model, data, self._option, None, self._camera, parts, self._visible)
+        for mark in marks[np.isfinite(marks).all(axis=-1)]:
+            self._add_sphere(mark)
         mujoco.mjr_render(self._rect, self._visible, self._context)
         picture = np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, self._rect, self._context)
         return np.flipud(picture)
+
+    def _add_sphere(self, place: np.ndarray) -> None:
+        visible = self._visible
+        if visible.ngeom < visible.maxgeom:
+            size, turn = np.full(3, MARK_SHARE * self._scene.reach), np.eye(3).ravel()
+            rgba, sphere = np.array(MARK_RGBA, np.float32), mujoco.mjtGeom.mjGEOM_SPHERE
+            mujoco.mjv_initGeom(visible.geoms[visible.ngeom], sphere, size, place, turn, rgba)
+            visible.ngeom += 1
 
     def _place_lights(self, path: CameraPath, frame: int) -> None:
         """Turns the lights with a camera, and keeps the shadow's source near the walker."""

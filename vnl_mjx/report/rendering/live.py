@@ -1,7 +1,7 @@
 """Policies that can be viewed, with a latent that is moved by hand, and an episode that goes step by step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import flax.struct
@@ -108,16 +108,23 @@ def viewed_student_policies(
 class LiveStep:
     """What a control step led to: poses [nq] of simulation and reference, and whether it ended the episode.
 
-    `reference_qpos` is of the frame that the reward read, the clip's last once it is over; `extra` is what
-    the policy gave of the step, [1, ...] each (`Acted.extra`).
+    `reference_qpos` is of the frame that the reward read, the clip's last once it is over, and None where
+    nothing is followed; `extra` is what the policy gave of the step, [1, ...] each (`Acted.extra`). Of a
+    task `marks` are places [mark, 3] to be shown, NaN for none, and `measures` say how well it is done.
     """
 
     qpos: np.ndarray
-    reference_qpos: np.ndarray
+    reference_qpos: np.ndarray | None
     reward: float
     failed: bool
     over: bool
     extra: Any = None
+    marks: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def alone(self) -> "LiveStep":
+        """Returns it without a reference, as of those who follow nothing."""
+        return replace(self, reference_qpos=None)
 
 
 class LiveEpisode:

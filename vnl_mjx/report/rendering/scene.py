@@ -6,11 +6,13 @@ the same bodies and joints, where nothing collides.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import mujoco
 import numpy as np
 
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
+from vnl_mjx.tasks.downstream.arena import Arena
 from vnl_mjx.walkers import rodent, spec_edits
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
@@ -23,6 +25,8 @@ GHOST_GROUP = 3  # of what is seen of the ghost, so that a pane can leave it out
 GHOST_PREFIX = "ghost/"  # of the names of its bodies, geoms and skin
 GHOST_RGBA = (0.16, 0.42, 0.78, 0.30)
 
+MARK_RGBA = (0.89, 0.38, 0.13, 1.0)  # of what a goal marks
+MARK_SHARE = 0.08  # radius of such a sphere over the walker's reach
 # MuJoCo's own: a geom shows another one in place of its material.
 MATERIAL_RGBA = (0.5, 0.5, 0.5, 1.0)
 _FUR_RGBA = (0.60, 0.54, 0.48, 1.0)
@@ -44,6 +48,7 @@ class Scene:
         reach: from the walker's centre of mass to its farthest tip in its resting pose, metres.
         square: edge of a floor square, metres.
         floor_height: z of the floor, metres.
+        is_flat: it has a floor without end; else an arena.
     """
 
     model: mujoco.MjModel
@@ -52,10 +57,12 @@ class Scene:
     reach: float
     square: float
     floor_height: float
+    is_flat: bool = True
 
 
 def build_scene(
     walker: Walker,
+    arena: Arena | None = None,
     *,
     with_ghost: bool = False,
     max_width: int = 3840,
@@ -64,8 +71,8 @@ def build_scene(
 ) -> Scene:
     """Compiles the scene of one walker, with a translucent copy of it if asked.
 
-    No picture of it is larger than the sizes, pixels; `quick`, with jagged edges and coarse shadows, is
-    about three times as fast on a CPU.
+    An arena lies in place of the floor. No picture of it is larger than the sizes, pixels; `quick`, with
+    jagged edges and coarse shadows, is about three times as fast on a CPU.
     """
     at_rest = mujoco.MjData(walker.model)
     _, reach = center_and_reach(walker.model, at_rest, walker.model.qpos0)
@@ -76,7 +83,7 @@ def build_scene(
     if walker.config.source == RODENT_SOURCE:
         fur = spec.add_material(name="fur", rgba=_FUR_RGBA, specular=0.15, shininess=0.2)
         _add_rodent_skins(spec, walker.config.rescale_factor, with_ghost, fur.name)
-    _add_floor(spec, walker.floor_height, square)
+    _add_ground(spec, walker.floor_height, square, arena)
     _add_light(spec)
     visual = spec.visual
     visual.global_.offwidth, visual.global_.offheight = max_width, max_height
@@ -89,7 +96,8 @@ def build_scene(
     nq = walker.nq
     if model.nq != nq * (1 + with_ghost):
         raise ValueError(f"{model.nq=} of the scene, expected {nq} for each of {1 + with_ghost}")
-    return Scene(model, walker.layout, with_ghost, reach, square, walker.floor_height)
+    height, is_flat = walker.floor_height, arena is None
+    return Scene(model, walker.layout, with_ghost, reach, square, height, is_flat)
 
 
 def center_and_reach(
@@ -162,7 +170,7 @@ def _add_rodent_skins(spec: mujoco.MjSpec, scale: float, with_ghost: bool, mater
             skin.material = material
 
 
-def _add_floor(spec: mujoco.MjSpec, height: float, square: float) -> None:
+def _add_ground(spec: mujoco.MjSpec, height: float, square: float, arena: Arena | None) -> None:
     texture = spec.add_texture(
         name="scene_squares",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
@@ -179,17 +187,13 @@ def _add_floor(spec: mujoco.MjSpec, height: float, square: float) -> None:
         name=FLOOR_NAME, texuniform=True, texrepeat=(1 / square, 1 / square), specular=0.0
     )
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture.name
-    spec.worldbody.add_geom(
-        name=FLOOR_NAME,
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=(0.0, 0.0, 1.0),  # without end
-        pos=(0.0, 0.0, height),
-        material=material.name,
-        rgba=MATERIAL_RGBA,
-        group=0,
-        contype=0,
-        conaffinity=0,
-    )
+    look = {"material": material.name, "rgba": MATERIAL_RGBA, "group": 0}
+    add_geom = partial(spec.worldbody.add_geom, **look, contype=0, conaffinity=0)
+    if arena is not None:
+        arena.build(spec, add_geom, height)
+        return
+    endless, plane = (0.0, 0.0, 1.0), mujoco.mjtGeom.mjGEOM_PLANE
+    add_geom(name=FLOOR_NAME, type=plane, size=endless, pos=(0.0, 0.0, height))
 
 
 def _add_light(spec: mujoco.MjSpec) -> None:

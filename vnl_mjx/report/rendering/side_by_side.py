@@ -24,10 +24,11 @@ from vnl_mjx.report.rendering.captions import (
     time_and_speed,
     write_caption,
 )
-from vnl_mjx.report.rendering.drawing import open_drawer
+from vnl_mjx.report.rendering.drawing import NO_MARKS, open_drawer
 from vnl_mjx.report.rendering.encoding import default_fps, mp4_writer
 from vnl_mjx.report.rendering.gl import choose_backend
-from vnl_mjx.report.rendering.scene import Scene, build_scene
+from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, build_scene
+from vnl_mjx.tasks.downstream.arena import Arena
 from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
@@ -38,6 +39,8 @@ _BARE_STRIP_SHARE = 30  # of the whole picture, where no names stand above the p
 _FADED = 0.45  # of the picture of a motion that has ended is white
 _HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
 _MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
+_FARTHEST = 5.0  # of the same, from above where marks are far
+_MARKS_FILL = 1.1  # half of a picture over how far its marks are from the middle
 _NEAREST = 0.75  # of the distance that `camera_path` takes, where a pane is wide enough
 
 
@@ -60,6 +63,7 @@ class Pane:
         name: of what moves, above the picture; empty: nothing is written there.
         qpos: [frame, nq]; where it is shorter than another pane's, its last pose stays, faded.
         ghost_qpos: [frame, nq] of a translucent copy, or None; it stays too.
+        marks: [frame, mark, 3] places at which spheres are shown, world, m; NaN: none.
         view: out of `cameras.VIEWS`.
         texts: one per frame, beside the name.
         end: in their place once the motion has ended before the others.
@@ -69,8 +73,13 @@ class Pane:
     qpos: np.ndarray
     ghost_qpos: np.ndarray | None = None
     view: str = "side"
+    marks: np.ndarray | None = None
     texts: Sequence[str] = ()
     end: str = ""
+
+    def marks_at(self, row: int) -> np.ndarray:
+        """Returns the places [mark, 3] that are marked in one of its frames, or in its last."""
+        return NO_MARKS if self.marks is None else self.marks[min(row, len(self.marks) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +99,7 @@ class SideBySide:
         one_direction: all cameras look as suits the first pane; else each as suits its own.
         show_speed: of the first pane's root, after the time.
         quick: see `scene.build_scene`.
+        arena: in place of the floor.
     """
 
     panes: tuple[Pane, ...]
@@ -104,6 +114,7 @@ class SideBySide:
     one_direction: bool = True
     show_speed: bool = False
     quick: bool = True
+    arena: Arena | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -116,12 +127,17 @@ class SideBySide:
         """Of panes."""
         return self.columns or len(self.panes)
 
+    def row(self, frame: int) -> int:
+        """Returns the frame of the motions that a frame of the video shows, of two the earlier."""
+        return math.floor(frame * self.speed / self.fps * self.rate_hz + 1e-6)
+
 
 def one_motion(
     qpos: np.ndarray,
     rate_hz: float,
     *,
     ghost_qpos: np.ndarray | None = None,
+    marks: np.ndarray | None = None,
     views: tuple[str, ...] = ("side", "top"),
     size: tuple[int, int] = (960, 480),
     fps: float | None = None,
@@ -134,7 +150,7 @@ def one_motion(
     """
     columns = len(views) if size[0] >= size[1] else 1
     return SideBySide(
-        panes=tuple(Pane("", qpos, ghost_qpos, view) for view in views),
+        panes=tuple(Pane("", qpos, ghost_qpos, view, marks) for view in views),
         rate_hz=rate_hz,
         columns=columns,
         pane_size=(size[0] // columns, size[1] * columns // len(views)),
@@ -168,7 +184,12 @@ def render_side_by_side(
     with_ghosts = [pane.ghost_qpos is not None for pane in panes]
     width, height = motions.pane_size
     scene = build_scene(
-        walker, with_ghost=any(with_ghosts), max_width=width, max_height=height, quick=motions.quick
+        walker,
+        motions.arena,
+        with_ghost=any(with_ghosts),
+        max_width=width,
+        max_height=height,
+        quick=motions.quick,
     )
     shown_hz = motions.fps / motions.speed
 
@@ -194,8 +215,12 @@ def render_side_by_side(
         mp4_writer(output, motions.size, motions.fps) as write,
     ):
         for frame in range(num_frames):
-            shot = zip(poses[frame], paths, with_ghosts, strict=True)
-            pictures = [drawer.draw(qpos, path, frame, ghost) for qpos, path, ghost in shot]
+            row = motions.row(frame)
+            shot = zip(panes, poses[frame], paths, with_ghosts, strict=True)
+            pictures = [
+                drawer.draw(qpos, path, frame, ghost, pane.marks_at(row))
+                for pane, qpos, path, ghost in shot
+            ]
             pictures = [labels.faded(picture, rank, frame) for rank, picture in enumerate(pictures)]
             if sheet is not None and frame in wanted:
                 kept[frame] = pictures
@@ -228,7 +253,20 @@ def cameras(
     distance = min(max(distances), _MAX_ZOOM * min(distances))
     if not motions.show_speed:
         distance *= min(1.0, max(_NEAREST, 1.0 / aspect))  # a body is longer than it is high
-    return [replace(path, distance=distance) for path in paths]
+    return [
+        replace(path, distance=distance * _room_for_marks(pane, path, distance, aspect))
+        for pane, path in zip(motions.panes, paths, strict=True)
+    ]
+
+
+def _room_for_marks(pane: Pane, path: CameraPath, distance: float, aspect: float) -> float:
+    """Returns how much farther away than `distance` a camera from above is, to see all that is marked."""
+    if pane.view != "top" or pane.marks is None or not np.isfinite(pane.marks).any():
+        return 1.0
+    rows = np.linspace(0, len(path.lookat) - 1, len(pane.marks)).astype(int)
+    away = np.linalg.norm((pane.marks - path.lookat[rows, None])[..., :2], axis=-1)
+    half = _MARKS_FILL * np.nanmax(away) / min(1.0, aspect)
+    return min(_FARTHEST, max(1.0, half / math.tan(math.radians(FOV_DEG / 2)) / distance))
 
 
 class _Labels:
@@ -287,9 +325,7 @@ class _Labels:
     def _text(self, pane: Pane, frame: int) -> str:
         if not len(pane.texts):
             return ""
-        frames_per_frame = self._motions.speed / self._motions.fps * self._motions.rate_hz
-        row = math.floor(frame * frames_per_frame + 1e-6)
-        return pane.texts[min(row, len(pane.texts) - 1)]
+        return pane.texts[min(self._motions.row(frame), len(pane.texts) - 1)]
 
 
 def _check(walker: Walker, motions: SideBySide) -> None:
