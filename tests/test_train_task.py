@@ -19,6 +19,7 @@ from vnl_mjx.compat.function_layers import evaluate
 from vnl_mjx.compat.functions import task_functions
 from vnl_mjx.config.task import GOAL_SUMMARIES, TaskNetworkSection
 from vnl_mjx.demo import DEMO_STUDENT, DEMO_TEACHER
+from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.downstream.goals import GOALS
 from vnl_mjx.tasks.downstream.joystick import Joystick
@@ -107,6 +108,12 @@ def test_the_part_of_a_clip_that_was_asked_for_is_found(joystick, loaded):
     found = int(jnp.argmax((matched.clip == where[0]) & (matched.frame == where[1])))
     np.testing.assert_allclose(matched.goal[found], command, atol=1e-5)
     np.testing.assert_allclose(matched.joints[found], first.joints, atol=1e-5)
+
+
+def test_clips_that_are_too_short_are_said(joystick):
+    task, data = joystick
+    with pytest.raises(UserError, match="cloning.part_s: expected clips of more than 10000 frames"):
+        MatchedClips.of(task, data.starts, 10, 10_000)
 
 
 def test_an_anchor_puts_the_body_where_the_clip_is(joystick, loaded):

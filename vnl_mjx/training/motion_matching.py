@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vnl_mjx import quaternions
 from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
+from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.downstream.goal import Frame, Motion
 from vnl_mjx.tasks.downstream.task import DownstreamState, DownstreamTask
@@ -46,9 +47,18 @@ class MatchedClips:
         """Reads all parts of the clips from which `num_needed` frames follow.
 
         What a part does is read `num_ahead` frames later. Clips that are shorter are left out.
+
+        Raises:
+            UserError: none is long enough.
         """
         last = jnp.asarray(clips.lengths) - num_needed
         starts = [(i, f) for i, n in enumerate(last.tolist()) for f in range(n)]
+        if not starts:
+            longest = int(jnp.asarray(clips.lengths).max())
+            raise UserError(
+                f"cloning.part_s: expected clips of more than {num_needed} frames in {clips.source}, found "
+                f"{longest} at most; give less, or cloning.num_steps=0"
+            )
         clip, frame = jnp.array(starts, jnp.int32).reshape(-1, 2).T
 
         def goal(clip: jax.Array, frame: jax.Array) -> jax.Array:

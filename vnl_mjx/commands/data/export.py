@@ -119,10 +119,9 @@ def _functions(
         source = {"kind": "teacher", "sha256": teacher.sha256, "step": teacher.step}
         latent = {"size": teacher.policy.config.latent_dim, "prior": None}
     else:
-        policy = None
-        if kind == "task":
-            given = load_stored_task(path, args.clips, args.mjcf)
-            goal, stored, policy = given.task.goal, given.stored, given.loaded.policy
+        given = load_stored_task(path, args.clips, args.mjcf) if kind == "task" else None
+        if given is not None:
+            goal, stored = given.task.goal, given.stored
             if goal.arena is not None:
                 raise UserError(f"--to {args.to}: expected a task on the floor, found {goal.name}")
             further["goal"] = described_goal(goal, given.policy.times)
@@ -130,8 +129,8 @@ def _functions(
             stored = load_stored_student(str(path), None, args.clips, args.mjcf)
         loaded, task = stored.loaded, stored.task
         functions = student_functions(loaded.for_use())
-        if policy is not None:
-            functions += task_functions(policy, given.data.low_level)
+        if given is not None:
+            functions += task_functions(given.loaded.policy, given.data.low_level)
         source = {"kind": kind, "sha256": loaded.sha256, "env_steps": loaded.env_steps}
         latent = {"size": loaded.student.config.latent_dim, "prior": "gaussian, learned"}
     start = start_of(task, stored.clips)
