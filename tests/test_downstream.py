@@ -117,9 +117,9 @@ def test_speed_is_along_the_heading_and_averaged(loaded):
 def test_the_joystick_pays_for_what_is_commanded():
     task, goal = Joystick(), jnp.array([0.3, -0.5])
     perfect = task.terms(motion(0.3, 0.0, -0.5), goal)
-    assert (perfect["speed"], perfect["turn"], perfect["sideways"]) == (1.0, 1.0, 0.0)
+    assert (perfect["speed"], perfect["turn"], perfect["sideways"]) == (1.0, 1.5, 0.0)
     standing = task.terms(motion(), goal)
-    assert standing["speed"] == pytest.approx(np.exp(-4.0))
+    assert standing["speed"] == pytest.approx(np.exp(-2.5))
     measured = task.measures(motion(0.1, 0.0, 0.1), goal)
     assert measured["speed_error_m_per_s"] == pytest.approx(0.2)
     assert measured["turn_error_rad_per_s"] == pytest.approx(0.6)
