@@ -48,7 +48,8 @@ def task(teacher: LoadedTeacher, walker: Walker) -> ImitationTask:
 
 def test_what_is_committed_is_small_and_names_no_machine():
     files = [path for path in DEMO.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert sum(path.stat().st_size for path in files) < 10_000_000  # of which a student and its teacher 4
+    # of which a student with its teacher has 4
+    assert sum(path.stat().st_size for path in files) < 10_000_000
     for path in files:
         absolute = re.search(rb"/(home|root|tmp|work|Users)/", path.read_bytes())
         assert absolute is None, f"{path} holds {absolute}"
