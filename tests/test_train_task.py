@@ -18,7 +18,7 @@ from vnl_mjx.commands.train.task_training import build_task_policy
 from vnl_mjx.compat.function_layers import evaluate
 from vnl_mjx.compat.functions import task_functions
 from vnl_mjx.config.task import GOAL_SUMMARIES, TaskNetworkSection
-from vnl_mjx.demo import DEMO_STUDENT, DEMO_TEACHER
+from vnl_mjx.demo import DEMO_JOYSTICK, DEMO_STUDENT, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.downstream.goals import GOALS
@@ -108,6 +108,15 @@ def test_the_part_of_a_clip_that_was_asked_for_is_found(joystick, loaded):
     found = int(jnp.argmax((matched.clip == where[0]) & (matched.frame == where[1])))
     np.testing.assert_allclose(matched.goal[found], command, atol=1e-5)
     np.testing.assert_allclose(matched.joints[found], first.joints, atol=1e-5)
+
+
+def test_the_bundled_joystick_is_described_and_loads(capsys):
+    assert main(["inspect", str(DEMO_JOYSTICK), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "task" and found["tables"]["Policy of a task"]["goal"] == "joystick"
+    # its student is the bundled one, by its hash
+    loaded = load_task(DEMO_JOYSTICK)
+    assert loaded.metadata["identity"]["low_level_sha256"] == load_student(DEMO_STUDENT).sha256
 
 
 def test_clips_that_are_too_short_are_said(joystick):

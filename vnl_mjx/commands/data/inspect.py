@@ -16,6 +16,7 @@ from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics
 from vnl_mjx.compat.track_mjx_loader import listed, load_teacher, num_parameters, policy_rows
+from vnl_mjx.utils.task_checkpointing import load_task
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 from vnl_mjx.walkers.walker import actuator_groups
 
@@ -34,7 +35,7 @@ _SHOWN_METRICS = (
 
 @dataclass(frozen=True)
 class Description:
-    """A "student", "teacher" or "clips": rows by title of their table, and what JSON adds to them."""
+    """A "student", "teacher", "task" or "clips": rows by title of their table, and what JSON adds to them."""
 
     kind: str
     tables: dict[str, dict[str, str]]
@@ -61,6 +62,8 @@ def describe(path: Path) -> Description:
     kind, found = find_stored(path)
     if kind == "student":
         return _describe_student(found)
+    if kind == "task":
+        return _describe_task(found)
     if kind == "file":
         tables, details = describe_file(found)
         return Description("clips", tables, (), details)
@@ -69,6 +72,30 @@ def describe(path: Path) -> Description:
     details = {"network": asdict(teacher.policy.config), "task": asdict(teacher.task)}
     details = {"sha256": teacher.sha256, **details}
     return Description("teacher", {title: teacher.summary}, teacher.warnings, details)
+
+
+def _describe_task(path: Path) -> Description:
+    loaded = load_task(path)
+    metadata, policy = loaded.metadata, loaded.policy.config
+    config, identity = metadata["config"], metadata["identity"]
+    rows = {
+        "goal": identity["goal"],
+        "environment steps": f"{metadata['env_steps']:,}",
+        "action": f"{policy.action_size}, {config['mode']}, {config['residual']}, each for "
+        f"{config['ppo']['action_repeat']} control steps",
+        "observation": f"goal {policy.reference_size} + body {policy.proprioception_size}",
+        "networks": f"goal {listed(policy.encoder_hidden_sizes)}, to {policy.latent_dim}; "
+        f"policy {listed(policy.decoder_hidden_sizes)}",
+        "parameters": f"{num_parameters(loaded.policy.params):,}",
+        "low level": metadata["low_level_source"] or "the bundled student",
+    }
+    tables = {
+        "Policy of a task": rows,
+        "Walker": _walker_rows(metadata.get("walker", {})),
+        "Versions": {name: str(v) for name, v in metadata.get("versions", {}).items()},
+    }
+    details = {k: v for k, v in metadata.items() if k != "walker"}
+    return Description("task", tables, (), details)
 
 
 def _describe_student(path: Path) -> Description:
