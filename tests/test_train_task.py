@@ -114,6 +114,10 @@ def test_the_bundled_joystick_is_described_and_loads(capsys):
     assert main(["inspect", str(DEMO_JOYSTICK), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "task" and found["tables"]["Policy of a task"]["goal"] == "joystick"
+    assert main(["eval", str(DEMO_JOYSTICK)]) == 2
+    assert "evaluate it with vnl-mjx eval-task" in capsys.readouterr().err
+    with pytest.raises(UserError, match="found a policy of a task"):
+        vnl_mjx.load(DEMO_JOYSTICK)
     # its student is the bundled one, by its hash
     loaded = load_task(DEMO_JOYSTICK)
     assert loaded.metadata["identity"]["low_level_sha256"] == load_student(DEMO_STUDENT).sha256

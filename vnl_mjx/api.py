@@ -79,6 +79,10 @@ def load(
     kind, found = ("teacher", None) if is_bundled else find_stored(Path(path).expanduser())
     if kind == "file":
         raise UserError(f"{path}: expected a run folder or a checkpoint, found a file")
+    if kind == "task":
+        raise UserError(
+            f"{path}: expected a student or a teacher, found a policy of a task; give its low level"
+        )
     if kind == "student":
         stored = load_stored_student(str(found), clips=clips, mjcf=mjcf, physics=physics)
         loaded, env, data = stored.loaded, ImitationEnvironment(stored.task), stored.clips

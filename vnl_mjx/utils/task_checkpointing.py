@@ -17,6 +17,7 @@ from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.utils.vae_checkpointing import (
     LoadedStudent,
     load_student,
+    read_student,
     resolve_checkpoint,
     student_items,
 )
@@ -64,7 +65,7 @@ def load_task(path: Path | str, step: int | None = None) -> LoadedTask:
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, (POLICY, "config", "identity"))
     if (folder / "student").is_dir():
-        low_level = load_student(folder)
+        low_level = read_student(folder)
     else:  # a bundled policy: its student is bundled too
         bundled, recorded = load_student(DEMO_STUDENT), metadata["identity"]["low_level_sha256"]
         low_level = replace(

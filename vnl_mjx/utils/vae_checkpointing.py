@@ -114,6 +114,15 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     if stored_kind(Path(path).expanduser()) in (DISTILLED, WITH_PRIOR):
         return _upstream_student(Path(path).expanduser(), step)
     folder = resolve_checkpoint(path, step)
+    if (folder / "policy").is_dir():
+        raise UserError(
+            f"{path}: expected a student, found a policy of a task; evaluate it with vnl-mjx eval-task"
+        )
+    return read_student(folder)
+
+
+def read_student(folder: Path) -> LoadedStudent:
+    """Reads the student of one checkpoint, of a distillation or of a task; raises as `load_student` does."""
     metadata = read_metadata(folder, _REQUIRED_METADATA)
     network = from_dict(
         IntentionConfig, _with_memory_sizes(metadata["teacher_network"]), f"{folder}: "
