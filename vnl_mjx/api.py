@@ -86,9 +86,9 @@ def load(
     if kind == "student":
         stored = load_stored_student(str(found), clips=clips, mjcf=mjcf, physics=physics)
         loaded, env, data = stored.loaded, ImitationEnvironment(stored.task), stored.clips
-        params, teacher = jax.tree.map(jnp.asarray, (loaded.params, loaded.teacher))
-        student = Student(params, teacher, loaded.student)
-        policy = StudentPolicy(params, teacher, jnp.bool_(False), loaded.student)
+        student = loaded.for_use()
+        teacher = student.teacher
+        policy = StudentPolicy(student.params, teacher, jnp.bool_(False), loaded.student)
     else:
         experiment = load_stored_teacher(found, clips, mjcf, physics=physics)
         teacher = jax.tree.map(jnp.asarray, experiment.teacher.policy)

@@ -30,8 +30,7 @@ from vnl_mjx.report.rendering.drawing import Drawer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.tasks.downstream.goals import GOALS, make_goal
-from vnl_mjx.tasks.downstream.low_level import LowLevel, Mode, Residual
-from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.tasks.downstream.low_level import Mode, Residual
 from vnl_mjx.walkers.walker import Walker
 
 import gymnasium  # isort: skip  # the modules above say it where it is missing
@@ -75,8 +74,8 @@ def downstream(
     *,
     goal: str,
     low_level: str | Path | None = None,
-    mode: str = "prior_decoder",
-    residual: str = "sigma_ball",
+    mode: Mode = "prior_decoder",
+    residual: Residual = "sigma_ball",
     episode_s: float | None = None,
     clips: str | Path | None = None,
     backend: str = "mujoco",
@@ -106,9 +105,7 @@ def downstream(
             )
     wanted = make_goal(goal, "goal")
     stored = load_low_level(low_level, clips, None, PhysicsSection(backend))
-    level = LowLevel.of(stored.loaded.for_use(), mode, residual)
-    task = DownstreamTask(wanted, stored.task, level, episode_s)
-    data = DownstreamData.of(level, stored.clips, stored.task)
+    task, data = stored.below(wanted, mode, residual, episode_s)
     return build(num_envs, task, data, task.walker, lambda state: state.physics.qpos, **options)
 
 

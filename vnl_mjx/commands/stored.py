@@ -26,12 +26,18 @@ from vnl_mjx.config.schema import (
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.task_evaluation import HeldPolicy, task_policy
+from vnl_mjx.tasks.downstream.goal import Goal
 from vnl_mjx.tasks.downstream.goals import make_goal
-from vnl_mjx.tasks.downstream.low_level import LowLevel
+from vnl_mjx.tasks.downstream.low_level import LowLevel, Mode, Residual
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.imitation import ImitationTask
-from vnl_mjx.utils.task_checkpointing import POLICY, LoadedTask, load_task
-from vnl_mjx.utils.vae_checkpointing import CHECKPOINT_FOLDER, LoadedStudent, load_student
+from vnl_mjx.utils.task_checkpointing import LoadedTask, load_task
+from vnl_mjx.utils.vae_checkpointing import (
+    CHECKPOINT_FOLDER,
+    POLICY,
+    LoadedStudent,
+    load_student,
+)
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 AnyPath = str | Path | None
@@ -147,6 +153,21 @@ class StoredStudent:
             return "other"
         return "held_out" if clip in self.split.held_out else "train"
 
+    def below(
+        self, goal: Goal, mode: Mode, residual: Residual, episode_s: float | None = None
+    ) -> tuple[DownstreamTask, DownstreamData]:
+        """Builds a task with this student below it, and what the task reads.
+
+        Args:
+            goal: what is to be done.
+            mode: what an action is, as of `LowLevel`.
+            residual: how far it reaches, as of `LowLevel`.
+            episode_s: seconds of an episode; None: the goal's.
+        """
+        low_level = LowLevel.of(self.loaded.for_use(), mode, residual)
+        data = DownstreamData.of(low_level, self.clips, self.task)
+        return DownstreamTask(goal, self.task, data.low_level, episode_s), data
+
 
 def load_stored_student(
     checkpoint: str,
@@ -238,9 +259,7 @@ def load_stored_task(
     stored = _with_surroundings(loaded.low_level, clips, mjcf, None, None)
     config = loaded.metadata["config"]
     goal = make_goal(loaded.metadata["identity"]["goal"], "goal")
-    low_level = LowLevel.of(stored.loaded.for_use(), config["mode"], config["residual"])
-    data = DownstreamData.of(low_level, stored.clips, stored.task)
-    task = DownstreamTask(goal, stored.task, data.low_level, seconds)
+    task, data = stored.below(goal, config["mode"], config["residual"], seconds)
     policy = task_policy(loaded.policy, config["ppo"]["action_repeat"])
     return StoredTask(loaded, stored, task, data, policy)
 

@@ -178,6 +178,20 @@ def compare_motions(
     }
 
 
+class ClipMotions:
+    """The motions of clips, against which others are held; read and halved once."""
+
+    def __init__(self, walker: Walker, clips: ReferenceClips):
+        """Takes whose clips they are."""
+        self._reader = MotionReader(walker)
+        self._data = self._reader.of_clips(clips)
+        self._halves = half_distances(self._data)
+
+    def compare(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> dict[str, Any]:
+        """`compare_motions` of qpos [frame, nq] each."""
+        return compare_motions(self._reader(trajectories, rate_hz), self._data, halves=self._halves)
+
+
 def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
     """1-Wasserstein distance of each of `MOTION_FEATURES` between two halves of the trajectories.
 

@@ -11,17 +11,22 @@ import numpy as np
 
 from vnl_mjx import masking
 from vnl_mjx.evaluation.bootstrap import UNKNOWN, interval
-from vnl_mjx.evaluation.motion_statistics import MotionReader, compare_motions, half_distances
+from vnl_mjx.evaluation.motion_statistics import ClipMotions
 from vnl_mjx.evaluation.prior_rollouts import wilson
 from vnl_mjx.models.intention import FrozenPolicy
-from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.tasks.downstream.task import (
+    BEYOND,
+    DISTANCE,
+    LATENT_MEASURES,
+    DownstreamData,
+    DownstreamTask,
+)
 from vnl_mjx.tasks.environment import Observation, VectorEnvironment
 from vnl_mjx.tasks.policies import Acted, Policy, TeacherPolicy
 from vnl_mjx.training.rollout import Step, begin, rollout
 
 CHUNK_S = 1.0  # compiled together
 SETTLED_S = 1.5  # after another goal was drawn: what is measured from then on is "settled"
-DISTANCE = "latent_distance"
 SETTLED = "_settled"
 
 
@@ -85,7 +90,6 @@ class TaskEpisodes:
     Attributes:
         alive: bool, the episode had not ended before this step.
         reward: of this step.
-        terms: named, weighted terms of it.
         measures: named (`Goal.measures`, and how far the latent is from the prior's mean).
         fell: bool, the step ended in a fall or a simulation that diverged.
         qpos: [time, episode, nq] after the step.
@@ -96,7 +100,6 @@ class TaskEpisodes:
 
     alive: np.ndarray
     reward: np.ndarray
-    terms: dict[str, np.ndarray]
     measures: dict[str, np.ndarray]
     fell: np.ndarray
     qpos: np.ndarray
@@ -158,7 +161,6 @@ class TaskPlayer:
         return {
             "alive": step.alive,
             "reward": outcome.reward,
-            "terms": outcome.terms,
             "measures": outcome.distances,
             "fell": outcome.terminated,
             "qpos": step.after.physics.qpos,
@@ -171,7 +173,7 @@ def evaluate_task(
     played: TaskEpisodes,
     task: DownstreamTask,
     data: DownstreamData,
-    reader: MotionReader | None = None,
+    clips: ClipMotions | None = None,
 ) -> dict[str, Any]:
     """Measures episodes; JSON-able.
 
@@ -181,7 +183,7 @@ def evaluate_task(
         from `SETTLED_S` on after another goal was drawn; `no_fall`, the share of episodes without a fall;
         `reward` per step; `latent`: how far from the prior's mean (in its deviations), the share of steps
         `beyond` the radius within which 95 % of the prior lie, and `variance_ratio`, the mean square over
-        that of the prior's own draws; with `reader` `motion`, as `compare_motions` with the clips.
+        that of the prior's own draws; with `clips` `motion`, as `compare_motions` with them.
     """
     alive, goal = played.alive, task.goal
     measures = {
@@ -192,22 +194,21 @@ def evaluate_task(
         since = np.arange(len(alive)) % period
         settled = alive & (since >= SETTLED_S * played.control_hz)[:, None]
         for name, values in played.measures.items():
-            if name not in goal.events and name not in _LATENT:
+            if name not in goal.events and name not in LATENT_MEASURES:
                 measures[name + SETTLED] = _each(values, settled)
     fell = (played.fell & alive).any(axis=0)
     found: dict[str, Any] = {
         "num_episodes": played.num_episodes,
         "seconds": task.episode_steps / played.control_hz,
-        "measures": {n: _interval(v) for n, v in measures.items() if n not in _LATENT},
+        "measures": {n: _interval(v) for n, v in measures.items() if n not in LATENT_MEASURES},
         "no_fall": _share(~fell),
         "reward": _interval(_each(played.reward, alive)),
     }
     if DISTANCE in played.measures:
         found["latent"] = _latent(played, data)
-    if reader is not None:
-        motions = reader([played.qpos_of(i) for i in range(played.num_episodes)], played.control_hz)
-        clips = reader.of_clips(jax.device_get(data.starts))
-        found["motion"] = compare_motions(motions, clips, (), half_distances(clips))
+    if clips is not None:
+        trajectories = [played.qpos_of(i) for i in range(played.num_episodes)]
+        found["motion"] = clips.compare(trajectories, played.control_hz)
     return found
 
 
@@ -220,16 +221,13 @@ def headline(found: Mapping[str, Any]) -> dict[str, float]:
     return {name: float("nan") if value is None else value for name, value in row.items()}
 
 
-_LATENT = (DISTANCE, "beyond_prior")
-
-
 def _latent(played: TaskEpisodes, data: DownstreamData) -> dict[str, float]:
     distance = played.measures[DISTANCE][played.alive]
     size = data.low_level.student.latent_dim
     return {
         "distance_median": float(np.median(distance)),
         "distance_95": float(np.quantile(distance, 0.95)),
-        "beyond": float(played.measures["beyond_prior"][played.alive].mean()),
+        "beyond": float(played.measures[BEYOND][played.alive].mean()),
         "variance_ratio": float(np.mean(np.square(distance)) / size),
     }
 

@@ -191,9 +191,13 @@ def _follow(
         seems = follows.replace(physics=anchor.physics(follows.physics, root))
         if seems.previous_qpos is not None:
             seems = seems.replace(previous_qpos=anchor.pose(state.previous_qpos, root))
-        body, reference = task.body(state, low_level), imitation.observe(seems, clips)["reference"]
+        observation, reference = (
+            task.observe(state, data),
+            imitation.observe(seems, clips)["reference"],
+        )
+        body = observation["body"]
         action = low_level.action(body, low_level.student.encode(body, reference).mode())
-        shown = task.observe(state, data).flat(), action
+        shown = observation.flat(), action
         noisy = jnp.clip(action + noise * jax.random.normal(key, action.shape), -1.0, 1.0)
         control, _ = low_level.control(body, noisy)
         state = task.moved(state, task.physics.step(state.physics, control), control)

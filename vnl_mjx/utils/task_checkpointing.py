@@ -15,14 +15,14 @@ from vnl_mjx.demo import DEMO_STUDENT
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.utils.vae_checkpointing import (
+    POLICY,
     LoadedStudent,
     load_student,
+    policy_item,
     read_student,
     resolve_checkpoint,
     student_items,
 )
-
-POLICY = "policy"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def open_task_checkpointer(run_dir: Path, keep_last: int, keep_best: int) -> Run
 
 def task_items(policy: FrozenPolicy, low_level: LoadedStudent) -> dict[str, Any]:
     """Returns what a checkpoint stores besides the training state, as `load_task` reads it."""
-    arrays = {"params": policy.params, "obs_mean": policy.obs_mean, "obs_std": policy.obs_std}
-    return {POLICY: arrays, **student_items(low_level.params, low_level.teacher)}
+    return {POLICY: policy_item(policy), **student_items(low_level.params, low_level.teacher)}
 
 
 def load_task(path: Path | str, step: int | None = None) -> LoadedTask:

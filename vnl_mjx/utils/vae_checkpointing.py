@@ -70,11 +70,16 @@ def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1)
 
 def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
     """Returns what a checkpoint stores besides the training state, as `load_student` reads it."""
-    arrays = {"params": teacher.params, "obs_mean": teacher.obs_mean, "obs_std": teacher.obs_std}
-    return {"student": params, "teacher": arrays}
+    return {"student": params, "teacher": policy_item(teacher)}
 
 
-ITEMS = ("student", "policy")  # that a checkpoint has, of a student or of a task
+def policy_item(policy: FrozenPolicy) -> dict[str, Any]:
+    """Returns the arrays of a policy, as they are stored."""
+    return {"params": policy.params, "obs_mean": policy.obs_mean, "obs_std": policy.obs_std}
+
+
+POLICY = "policy"
+ITEMS = ("student", POLICY)  # that a checkpoint has, of a student or of a task
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
@@ -114,7 +119,7 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     if stored_kind(Path(path).expanduser()) in (DISTILLED, WITH_PRIOR):
         return _upstream_student(Path(path).expanduser(), step)
     folder = resolve_checkpoint(path, step)
-    if (folder / "policy").is_dir():
+    if (folder / POLICY).is_dir():
         raise UserError(
             f"{path}: expected a student, found a policy of a task; evaluate it with vnl-mjx eval-task"
         )

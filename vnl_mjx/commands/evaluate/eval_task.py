@@ -15,7 +15,7 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import find_stored, load_stored_task
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.motion_statistics import MotionReader
+from vnl_mjx.evaluation.motion_statistics import ClipMotions
 from vnl_mjx.evaluation.task_evaluation import (
     ConstantAction,
     TaskEpisodes,
@@ -27,8 +27,7 @@ from vnl_mjx.report.pictures.task import measures_over_time
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import render_side_by_side
 from vnl_mjx.report.rendering.task_motion import task_motion
-from vnl_mjx.tasks.downstream.low_level import LowLevel
-from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.tasks.downstream.task import DownstreamTask
 
 _VIDEO_S = 10.0
 _BASELINES = {
@@ -46,36 +45,26 @@ def run(args: argparse.Namespace) -> int:
         )
     prepare_jax()
     given = load_stored_task(path, args.clips, args.mjcf, args.seconds)
-    stored, goal, own = given.stored, given.task.goal, given.data.low_level
+    stored, goal = given.stored, given.task.goal
     folder = args.output or stored.run_dir / "report"
     make_writable(folder, "--output")
-    console = Console()
-    student = own.student
-    unled = LowLevel.of(student) if student.networks.is_gaussian else None
-    players = {
-        "policy": (own, given.policy),
-        "prior_mean": (unled, ConstantAction(jnp.zeros(student.latent_dim))),
-        "zero_control": (
-            own.replace(mode="scratch"),
-            ConstantAction(jnp.zeros(stored.task.action_size)),
-        ),
-    }
-    reader, found, shown = MotionReader(stored.task.walker), {}, {}
+    console, student = Console(), given.data.low_level.student
+    players = {"policy": (given.task, given.data, given.policy)}
+    if student.networks.is_gaussian:
+        below = stored.below(goal, "prior_decoder", "sigma_ball", args.seconds)
+        players["prior_mean"] = (*below, ConstantAction(jnp.zeros(student.latent_dim)))
+    below = stored.below(goal, "scratch", "none", args.seconds)
+    players["zero_control"] = (*below, ConstantAction(jnp.zeros(stored.task.action_size)))
+    clips, found, shown = ClipMotions(stored.task.walker, stored.clips), {}, {}
     with terminate_cleanly(), frame_progress(console, "control steps") as progress:
-        for name, (low_level, policy) in players.items():
-            if low_level is None:
-                continue
-            task = DownstreamTask(goal, stored.task, low_level, args.seconds)
-            data = DownstreamData.of(low_level, stored.clips, stored.task)
+        for name, (task, data, policy) in players.items():
             told = partial(progress, name.replace("_", " "))
-            played = TaskPlayer(task).play(policy, data, args.episodes, args.seed, told)
-            found[name] = evaluate_task(played, task, data, reader)
-            shown[name] = played, task
+            shown[name] = TaskPlayer(task).play(policy, data, args.episodes, args.seed, told)
+            found[name] = evaluate_task(shown[name], task, data, clips)
     document = {"goal": goal.name, "env_steps": stored.loaded.env_steps, "policies": found}
     write_json(folder / "metrics.json", document)
     print_task(console, found)
-    played, task = shown["policy"]
-    draw_task(played, task, folder, console, not args.no_video)
+    draw_task(shown["policy"], given.task, folder, console, not args.no_video)
     console.print(f"figures and pictures: {folder}", soft_wrap=True, highlight=False)
     return 0
 

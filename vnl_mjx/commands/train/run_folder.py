@@ -24,12 +24,16 @@ METRICS_FILE = "metrics.jsonl"
 _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 # Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
 # do not. A run may go on on another machine, with numbers that are close and not bit-identical.
-_DECISIVE = ("vae_config", "training_config", "network", "ppo", "sampling", "reference_config")
-_DECISIVE += ("mode", "residual", "episode_s", "cloning")
+_DECISIVE = (
+    *("vae_config", "training_config", "network", "ppo", "sampling", "reference_config"),
+    *("mode", "residual", "episode_s", "cloning"),
+)
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.
-_NOT_RECORDED = ("run_dir", "init_from", "guide_from", "task", "teacher_config", "walker_config")
-_NOT_RECORDED += ("low_level", "clips", "goal")
+_NOT_RECORDED = (
+    *("run_dir", "init_from", "guide_from", "task", "teacher_config", "walker_config"),
+    *("low_level", "clips", "goal"),
+)
 
 
 def make_run_dir(run_dir: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run
 from vnl_mjx.compat.track_mjx_loader import listed, num_parameters
 from vnl_mjx.config.task import TaskNetworkSection, TaskTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS
-from vnl_mjx.evaluation.motion_statistics import MotionReader
+from vnl_mjx.evaluation.motion_statistics import ClipMotions
 from vnl_mjx.evaluation.task_evaluation import TaskPlayer, evaluate_task, headline, task_policy
 from vnl_mjx.files import write_json
 from vnl_mjx.models.actor_critic import ActorCritic
@@ -29,8 +29,7 @@ from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import for_one_device
 from vnl_mjx.tasks.downstream.goals import make_goal
-from vnl_mjx.tasks.downstream.low_level import LowLevel
-from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.tasks.downstream.task import DownstreamTask
 from vnl_mjx.tasks.environment import Sized, VectorEnvironment
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
@@ -67,11 +66,7 @@ class TaskTraining:
             config.low_level, config.clips, config.reference_config, config.physics_config
         )
         self.config = config = replace(config, reference_config=stored.reference)
-        student = stored.loaded.for_use()
-        low_level = LowLevel.of(student, config.mode, config.residual)
-        self.data = DownstreamData.of(low_level, stored.clips, stored.task)
-        low_level = self.data.low_level
-        self.task = DownstreamTask(goal, stored.task, low_level, config.episode_s)
+        self.task, self.data = stored.below(goal, config.mode, config.residual, config.episode_s)
         env, ppo = VectorEnvironment(self.task), config.ppo
         self.model = build_task_policy(env, config.network)
         self._clones = (
@@ -103,8 +98,8 @@ class TaskTraining:
             low_level_source=relative_source(config.low_level, run_dir),
             reference_source=relative_source(clips_file, run_dir),
         )
-        whole = DownstreamTask(goal, for_one_device(stored.task), low_level)
-        self._player, self._reader = TaskPlayer(whole), MotionReader(stored.task.walker)
+        whole = DownstreamTask(goal, for_one_device(stored.task), self.data.low_level)
+        self._player = TaskPlayer(whole)
         self._rewards_since_save: list[Any] = []
 
     def open_checkpointer(self, run_dir: Path) -> RunCheckpointer:
@@ -190,8 +185,12 @@ class TaskTraining:
         frozen = devices.on_one_device(self.trainer.frozen_policy(state))
         policy = task_policy(frozen, self.config.ppo.action_repeat)
         self._played = self._player.play(policy, self.data, section.num_episodes, section.seed)
-        found = evaluate_task(self._played, self._player.task, self.data, self._reader)
+        found = evaluate_task(self._played, self._player.task, self.data, self._clip_motions)
         return found, {f"eval/{name}": value for name, value in headline(found).items()}
+
+    @cached_property
+    def _clip_motions(self) -> ClipMotions:
+        return ClipMotions(self._stored.task.walker, self._stored.clips)
 
     def exported(self, state: TrainState, env_steps: int) -> None:
         """Returns nothing: no other layout is written."""

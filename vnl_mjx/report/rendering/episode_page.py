@@ -1,5 +1,6 @@
 """A body that moves live in the browser: its scene, time, camera, and what every such page has to press."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ _FOLLOW_S = 0.25  # time constant of the camera
 _SPEED_OVER_S = 0.5
 
 
-class EpisodePage:
+class EpisodePage(ABC):
     """One page; a subclass says what acts, and calls `_heed` once it is ready.
 
     Attributes:
@@ -51,16 +52,15 @@ class EpisodePage:
         self._shown_who, self._begun = "", ()
         self._add_controls(title, names, clips, clip)
 
-    # --- What a subclass says -------------------------------------------------------------------
-
+    @abstractmethod
     def _start(self) -> LiveStep:
         """Begins an episode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _act(self) -> LiveStep:
         """Goes on by one control step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _change(self) -> None:
         """Is called when somebody else acts."""
 
@@ -71,8 +71,6 @@ class EpisodePage:
     def _words(self) -> list[str]:
         """Returns more to be said of the last step."""
         return []
-
-    # --- What it does ---------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
         """Goes on by so much time of the spectator."""

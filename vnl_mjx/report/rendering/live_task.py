@@ -6,14 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.evaluation.task_evaluation import DISTANCE
 from vnl_mjx.report.rendering.live import LiveEpisode, LiveStep, ViewedPolicy
-from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.tasks.downstream.task import LATENT_MEASURES, DownstreamData, DownstreamTask
 from vnl_mjx.tasks.environment import VectorEnvironment
 from vnl_mjx.tasks.policies import Policy
 from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
-
-_LATENT = (DISTANCE, "beyond_prior")  # of the policy, not of what it is to do
 
 
 class Actor(Protocol):
@@ -67,7 +64,7 @@ class TaskActor:
             after, outcome = step.after, step.outcome
             marks = jax.vmap(lambda state: task.goal.marks(state.goal))(after)
             ends = outcome.terminated, outcome.truncated
-            measures = {n: x for n, x in outcome.distances.items() if n not in _LATENT}
+            measures = {n: x for n, x in outcome.distances.items() if n not in LATENT_MEASURES}
             return after.physics.qpos, outcome.reward, ends, marks, measures
 
         def advance(

@@ -1,5 +1,6 @@
 """Arenas: what a body moves on in place of a flat floor, and physics of a body in one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ _SURFACE = (
 _WARP_ROOM = 4  # contacts of a paw with several pieces of ground, of one with a floor
 
 
-class Arena:
+class Arena(ABC):
     """Ground of one shape for all episodes; it replaces the planes of the body's model.
 
     Attributes:
@@ -33,6 +34,7 @@ class Arena:
     start: tuple[float, float] = (0.0, 0.0)
     heading: float | None = None
 
+    @abstractmethod
     def build(
         self, spec: mujoco.MjSpec, add_geom: Callable[..., mujoco.MjsGeom], height: float
     ) -> None:
@@ -43,7 +45,6 @@ class Arena:
             add_geom: adds a geom to the world, as of `MjsBody`, that collides and looks as the floor did.
             height: z of the floor in the world, m.
         """
-        raise NotImplementedError
 
     def ground(self, place: jax.Array) -> jax.Array:
         """Returns the height [] of the ground at x and y, [2], over that at the start, m."""

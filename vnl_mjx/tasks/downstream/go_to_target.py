@@ -24,8 +24,8 @@ class GoToTarget(Goal):
         return motion.root.beside(ahead, left)
 
     def hindsight(self, now: Motion, later: Motion) -> jax.Array:
-        """See `Goal`; a place at which the body would be if it went on as it did, four times as long."""
-        return now.position + 4.0 * (later.position - now.position)
+        """See `Goal`; a place at which the body would be if it went on as it did."""
+        return now.onward(later)
 
     def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
         """See `Goal`; the place in the root body's frame."""

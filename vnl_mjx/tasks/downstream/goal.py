@@ -1,5 +1,6 @@
 """What is to be done in a task: the base class of goals, and what they read of the body."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,12 +89,16 @@ class Motion:
             [self.forward * x - self.sideways * y, self.forward * y + self.sideways * x]
         )
 
+    def onward(self, later: "Motion", times: float = 4.0) -> jax.Array:
+        """Returns where [3] the body would be if it went on as until `later`, so many times as long."""
+        return self.position + times * (later.position - self.position)
+
     def approach(self, place: jax.Array) -> jax.Array:
         """Returns at what speed [] the body gets nearer to a place [2 or 3] along the floor, m/s."""
         return jnp.dot(self.velocity, unit(place[:2] - self.position[:2]))
 
 
-class Goal:
+class Goal(ABC):
     """What is to be done. Functions are of one environment; `goal` is whatever `draw` returns.
 
     In a control step the body moves, `advance` makes the goal its next one, and `terms`, `measures` and
@@ -130,13 +135,13 @@ class Goal:
         """Returns the goal after a control step that ended as `motion` says."""
         return goal
 
+    @abstractmethod
     def observe(self, motion: Motion, goal: Any) -> jax.Array:
         """Returns what the policy sees of it, [observation_size]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def terms(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
         """Returns named, weighted, signed terms of the reward."""
-        raise NotImplementedError
 
     def measures(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
         """Returns how well it is done, in units that people understand."""

@@ -2,7 +2,7 @@
 
 import difflib
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.tasks.downstream.bowl import Bowl
 from vnl_mjx.tasks.downstream.follow_target import FollowTarget
@@ -33,13 +33,23 @@ def make_goal(name: str, key: str) -> Goal:
         key: of the configuration, for messages.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or what is there does not make a goal.
     """
     if is_path(name):
-        return load_object(name, key)()
+        return _own_goal(name, key)
     if name not in GOALS:
         nearest = difflib.get_close_matches(name, GOALS, n=1, cutoff=0.0)[0]
         raise UserError(
             f"{key}: unknown goal {name!r}; the nearest name is {nearest!r}, known are {sorted(GOALS)}"
         )
     return GOALS[name]()
+
+
+def _own_goal(name: str, key: str) -> Goal:
+    try:
+        goal = load_object(name, key)()
+    except TypeError as error:  # a method is missing, or there are arguments to give
+        raise UserError(f"{key}: {name!r} makes no goal: {first_line(error)}") from error
+    if not isinstance(goal, Goal):
+        raise UserError(f"{key}: expected {name!r} to make a Goal, found {type(goal).__name__}")
+    return goal

@@ -21,6 +21,9 @@ from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import fallen
 from vnl_mjx.walkers.walker import Walker
 
+# Measures of where the latent is, beside those of the goal: how far from the prior's mean in the prior's
+# deviations, and whether that is beyond 95 % of the prior.
+LATENT_MEASURES = DISTANCE, BEYOND = "latent_distance", "beyond_prior"
 AVERAGED_S = 0.3  # a stride: within one, the body speeds up, slows down and swings
 
 
@@ -182,8 +185,8 @@ class DownstreamTask:
         measures = {name: 1.0 * value for name, value in aim.measures(motion, goal).items()}
         if low_level.mode != "scratch":
             measures |= {
-                "latent_distance": distance,
-                "beyond_prior": 1.0 * (distance > low_level.radius),
+                DISTANCE: distance,
+                BEYOND: 1.0 * (distance > low_level.radius),
             }
         outcome = StepOutcome.of(
             moved.physics,

@@ -47,9 +47,8 @@ class WalkAndRear(Goal):
         return goal._replace(held_s=jnp.where(is_there, goal.held_s + motion.step_s, 0.0))
 
     def hindsight(self, now: Motion, later: Motion) -> Raised:
-        """See `Goal`; where the head would be, as high as it came, if the body went on four times as long."""
-        ahead = now.position + 4.0 * (later.position - now.position)
-        return Raised(ahead.at[2].set(later.bodies["head"].position[2]), jnp.float32(0))
+        """See `Goal`; where the body would be if it went on as it did, as high as the head came."""
+        return Raised(now.onward(later).at[2].set(later.bodies["head"].position[2]), jnp.float32(0))
 
     def observe(self, motion: Motion, goal: Raised) -> jax.Array:
         """See `Goal`; the point in the root body's frame, and seconds held."""
