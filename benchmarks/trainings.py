@@ -1,4 +1,4 @@
-"""The two trainings that benchmarks measure. What benchmarks know of the package's core stands here."""
+"""The trainings that benchmarks measure. What benchmarks know of the package's core stands here."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.train.training_run import TrainingRun
-from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
+from vnl_mjx.config.loading import load_distillation_config, load_task_config, load_teacher_config
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.physics.base import PhysicsState
 
@@ -162,7 +162,38 @@ class TeacherTraining(Training):
         return lambda: act(policy, visited.steps.observation, jax.random.PRNGKey(0))
 
 
-TRAININGS = {training.command: training for training in (Distillation, TeacherTraining)}
+class TaskTraining(TeacherTraining):
+    """A policy learns a task on top of a student."""
+
+    command, name = "train-task", "training of a task"
+    load = staticmethod(load_task_config)
+
+    def networks(self, trainer: Any, state: Any, visited: Any) -> Callable[[], Any]:
+        """See `Training`; the policy once for each action, prior and decoder in each control step of it."""
+        goal_size, repeats = trainer.env.observation_sizes["goal"], self.config.ppo.action_repeat
+
+        @jax.jit
+        def act(policy, low_level, observations, key):
+            def step(_, inputs):
+                observation, key = inputs
+                action, body = policy.act(observation, key=key).action, observation[:, goal_size:]
+
+                def hold(last, _):  # reads the one before, so that all are computed
+                    control, _ = low_level.control(body + 0.0 * last, action)
+                    return control[:, :1], ()
+
+                last, _ = jax.lax.scan(hold, jnp.zeros((len(body), 1)), length=repeats)
+                return (), (action, last)
+
+            return jax.lax.scan(step, (), (observations, jax.random.split(key, len(observations))))
+
+        policy, low_level = trainer.frozen_policy(state), trainer.data.low_level
+        return lambda: act(policy, low_level, visited.steps.observation, jax.random.PRNGKey(0))
+
+
+TRAININGS = {
+    training.command: training for training in (Distillation, TeacherTraining, TaskTraining)
+}
 
 
 def task_of(trainer: Any) -> Any:

@@ -24,6 +24,7 @@ from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.tasks.downstream.velocity import Velocity
 from vnl_mjx.tasks.downstream.walk_and_rear import WalkAndRear
 from vnl_mjx.tasks.environment import VectorEnvironment
+from vnl_mjx.training.motion_matching import in_hindsight
 
 NUM_ENVS, KEY = 4, jax.random.key(0)
 
@@ -328,3 +329,19 @@ def test_what_cannot_be_is_refused(loaded, rodent):
     for arena in (BowlGround(), Platforms()):
         with pytest.raises(UserError, match="choose mujoco or warp"):
             physics_like(mjx, in_arena(rodent, arena).model)
+
+
+@pytest.mark.parametrize("ahead", [4, 5])
+def test_what_came_of_an_action_is_the_goal_that_it_was_for(ahead):
+    walks = [motion((0.01 * i, 0.0, 0.06), forward=0.1 * i, turning=-1.0 * i) for i in range(12)]
+    walk = jax.tree.map(lambda *x: jnp.stack(x), *walks)
+    seen = in_hindsight(make_goal("joystick", "goal"), walk, ahead)
+    # speed and turning later on, in the second half of the steps ahead, and as they are
+    steps = [np.arange(ahead // 2 + 1, ahead + 1) + i for i in range(12 - ahead)]
+    means = np.array([own.mean() for own in steps])
+    now = np.arange(12 - ahead)
+    expected = np.stack([0.1 * means, -means, 0.1 * now, -now], axis=-1)
+    np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6)
+    # a place ahead, farther by as much as it got
+    seen = in_hindsight(GoToTarget(), walk, ahead)
+    np.testing.assert_allclose(seen, np.tile([0.04 * ahead, 0.0, 0.0], (12 - ahead, 1)), atol=1e-6)

@@ -105,7 +105,7 @@ def test_the_part_of_a_clip_that_was_asked_for_is_found(joystick, loaded):
     state = task.started(task.physics.reset(first.qpos(), first.qvel()), jax.random.key(0))
     # in its own pose and at its own pace, asked for what it does
     command = matched.goal[chosen]
-    state = state.replace(goal=command[:2], pace=jnp.array([command[2], 0.0, command[3]]))
+    state = state.replace(goal=command[:2], pace=jnp.array(2 * [[command[2], 0.0, command[3]]]))
     where = matched.nearest(task, state)
     found = int(jnp.argmax((matched.clip == where[0]) & (matched.frame == where[1])))
     np.testing.assert_allclose(matched.goal[found], command, atol=1e-5)

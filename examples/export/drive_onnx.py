@@ -28,7 +28,9 @@ class Body:
         mujoco.mj_forward(model, data)
         self.dt, seen = 1 / contract["control"]["rate_hz"], contract["observation"]
         self.root = model.body(seen["root_body"]).id
-        self.pace = self.speeds()  # of the joystick: averages of forward speed and turning rate
+        # of the joystick: forward speed and turning rate, their running average, the average of that, ...
+        self.averaged_s = (contract["goal"] or {}).get("averaged_s", [])
+        self.paces = [self.speeds() for _ in range(1 + len(self.averaged_s))]
         self.previous_qpos, self.controls = data.qpos.copy(), np.zeros((2, model.nu))
         hinges = [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] > 1]
         self.parts = []  # of each: formula, and rows that it reads
@@ -59,8 +61,9 @@ class Body:
         self.controls = np.stack([self.controls[1], control])
         self.data.ctrl = control
         mujoco.mj_step(self.model, self.data, self.contract["physics"]["substeps"])
-        share = self.dt / (self.contract["goal"] or {}).get("averaged_s", 0.3)
-        self.pace += share * (self.speeds() - self.pace)
+        self.paces[0] = self.speeds()
+        for i, seconds in enumerate(self.averaged_s):
+            self.paces[i + 1] += self.dt / seconds * (self.paces[i] - self.paces[i + 1])
 
 
 def rotation(quaternion: np.ndarray) -> np.ndarray:
@@ -95,7 +98,7 @@ def main() -> None:
         seen = body.proprioception()
         if "policy" in functions:
             if steps % body.contract["goal"]["action_repeat"] == 0:
-                goal = np.array([[*args.goal.split(","), *body.pace]], np.float32)
+                goal = np.array([[*args.goal.split(","), *body.paces[-1]]], np.float32)
                 inputs = {"goal": goal, "proprioception": seen}
                 (action,) = functions["policy"].run(None, inputs)
             inputs = {"proprioception": seen, "action": action}

@@ -90,11 +90,11 @@ class CloningSection:
         learning_rate: of the first; it falls to 0 by a cosine.
     """
 
-    num_steps: int = number(400_000, ge=0)
+    num_steps: int = number(200_000, ge=0)
     num_rounds: int = number(4, ge=1)
     part_s: float = number(1.0, gt=0)
     noise: float = number(0.25, ge=0)
-    gradient_steps: int = number(4_000, ge=1)
+    gradient_steps: int = number(2_000, ge=1)
     batch_size: int = number(512, ge=1)
     learning_rate: float = number(1e-3, gt=0)
 

@@ -2,6 +2,9 @@
 
 The expert is the student itself: it follows that part of a clip which does what the goal asks for
 (`motion_matching`), and what it decodes, put as an action of the task, is what the policy is regressed on.
+A body does not do all that the clip does, so the policy is not told what was asked for, but what came of it:
+the goal that the body turned out to act for (Ghosh et al. 2021, "Learning to reach goals via iterated
+supervised learning").
 In rounds, as Ross et al. 2011 ("A reduction of imitation learning and structured prediction to no-regret
 online learning") do it: from the second on, the expert begins where the policy so far has brought the body.
 """
@@ -20,11 +23,13 @@ from vnl_mjx.config.task import CloningSection
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamState, DownstreamTask
 from vnl_mjx.training.brax_parts import normalize
-from vnl_mjx.training.motion_matching import Anchor, MatchedClips
+from vnl_mjx.training.motion_matching import Anchor, MatchedClips, in_hindsight
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState
 
 _BODIES = 64  # rolled out together
+_AHEAD = 0.5  # share of a part after which what came of an action is seen
+_MORE = 1.5  # times as far from the mean a goal is asked for at most: a body lags behind what it follows
 _STEPS_BETWEEN = 10  # control steps after which the body is moved to where the clip is
 _REDRAWN = 0.3  # share of the parts that begin with another goal
 _HARDEST = 0.97  # of an action that is learnt from: tanh would need ever larger weights for more
@@ -176,7 +181,9 @@ def _follow(
     root, dt = task.walker.root, task.control_timestep
     assert root is not None
     state, _ = start
-    clip, frame = matched.nearest(task, state)
+    key, times_key = jax.random.split(key)
+    times = jax.random.uniform(times_key, minval=1.0, maxval=_MORE)
+    clip, frame = matched.nearest(task, state, times)
     follower = imitation.reset_to(key, clips, clip, frame, key, False)
 
     def step(carry: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
@@ -197,7 +204,7 @@ def _follow(
         )
         body = observation["body"]
         action = low_level.action(body, low_level.student.encode(body, reference).mode())
-        shown = observation.flat(), action
+        shown = task.motion(state), body, action
         noisy = jnp.clip(action + noise * jax.random.normal(key, action.shape), -1.0, 1.0)
         control, _ = low_level.control(body, noisy)
         state = task.moved(state, task.physics.step(state.physics, control), control)
@@ -207,4 +214,8 @@ def _follow(
     inputs = jnp.arange(num_steps), jax.random.split(key, num_steps)
     anchor = Anchor.of(state.physics, clips.at(clip, frame), task.walker.root_body)
     (*after, _), shown = jax.lax.scan(step, (*start, anchor), inputs)
-    return tuple(after), shown
+    motions, body, action, stands = shown
+    ahead = max(1, round(_AHEAD * num_steps))
+    goal = in_hindsight(task.goal, motions, ahead)
+    rows = jnp.concatenate([goal, body[:-ahead]], axis=-1)
+    return tuple(after), (rows, action[:-ahead], stands[ahead:])

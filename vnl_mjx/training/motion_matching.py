@@ -13,10 +13,11 @@ from vnl_mjx import quaternions
 from vnl_mjx.clips.container import ReferenceClips, ReferenceFrames
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import PhysicsState
-from vnl_mjx.tasks.downstream.goal import Frame, Motion
+from vnl_mjx.tasks.downstream.goal import Frame, Goal, Motion
 from vnl_mjx.tasks.downstream.task import DownstreamState, DownstreamTask
 from vnl_mjx.walkers.layout import FreeRoot
 
+PACES = ("forward", "sideways", "turning")  # of a `Motion`
 _POSE_WEIGHT = 0.3  # of the pose beside the goal, each in standard deviations over all frames
 
 
@@ -62,26 +63,52 @@ class MatchedClips:
         clip, frame = jnp.array(starts, jnp.int32).reshape(-1, 2).T
 
         def goal(clip: jax.Array, frame: jax.Array) -> jax.Array:
-            window = clips.window(clip, frame, num_ahead + 1)
-            motions = _motions(task, window)
+            motions = _motions(task, clips.window(clip, frame, num_ahead + 1))
             now = jax.tree.map(lambda x: x[0], motions)
             later = jax.tree.map(lambda x: x[-1], motions)
-            paces = ("forward", "sideways", "turning")  # averaged over the part
-            later = later.replace(**{name: getattr(motions, name).mean() for name in paces})
+            later = later.replace(**{name: getattr(motions, name).mean() for name in PACES})
             return task.goal.observe(now, task.goal.hindsight(now, later))
 
         goals = jax.lax.map(lambda pair: goal(*pair), (clip, frame), batch_size=256)
         joints = jax.vmap(lambda c, f: clips.at(c, f).joints)(clip, frame)
         return cls(clip, frame, goals, joints, _std(goals), _std(joints))
 
-    def nearest(self, task: DownstreamTask, state: DownstreamState) -> tuple[jax.Array, jax.Array]:
-        """Returns clip [] and frame [] of the part that fits goal and pose of an environment best."""
+    def nearest(
+        self, task: DownstreamTask, state: DownstreamState, times: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns clip [] and frame [] of the part that fits goal and pose of an environment best.
+
+        The goal counts as so many `times` as far from the parts' mean as it is.
+        """
         asked = task.goal.observe(task.motion(state), state.goal)
+        mean = self.goal.mean(axis=0)
+        asked = mean + times * (asked - mean)
         joints = state.physics.qpos[task.walker.layout.joint_qpos]
         cost = jnp.sum(jnp.square((self.goal - asked) / self.goal_std), axis=-1)
         pose = jnp.mean(jnp.square((self.joints - joints) / self.joints_std), axis=-1)
         best = jnp.argmin(cost + _POSE_WEIGHT * pose)
         return self.clip[best], self.frame[best]
+
+
+def in_hindsight(goal: Goal, motions: Motion, num_ahead: int) -> jax.Array:
+    """Returns what a policy sees of the goal that a body turned out to act for, [time - num_ahead, size].
+
+    Args:
+        goal: the task's.
+        motions: [time, ...] of the body, a control step each.
+        num_ahead: steps after which is seen what came of an action. Paces are averaged over the second half
+            of them.
+    """
+
+    def later(paces: jax.Array) -> jax.Array:
+        last = num_ahead - num_ahead // 2
+        sums = jnp.cumsum(jnp.append(0.0, paces))[num_ahead // 2 + 1 :]
+        return (sums[last:] - sums[:-last]) / last
+
+    now = jax.tree.map(lambda x: x[:-num_ahead], motions)
+    then = jax.tree.map(lambda x: x[num_ahead:], motions)
+    then = then.replace(**{name: later(getattr(motions, name)) for name in PACES})
+    return jax.vmap(lambda now, then: goal.observe(now, goal.hindsight(now, then)))(now, then)
 
 
 @flax.struct.dataclass

@@ -100,9 +100,17 @@ class Bowl(Goal):
         """Takes the seed of the hills."""
         self.arena = self.bowl = BowlGround(seed)
 
-    def observe(self, motion: Motion, goal: Any) -> jax.Array:
+    def draw(self, key: jax.Array, motion: Motion) -> jax.Array:
+        """See `Goal`; the middle [2]."""
+        return jnp.zeros(2)
+
+    def hindsight(self, now: Motion, later: Motion) -> jax.Array:
+        """See `Goal`; the body goes away from what is behind it."""
+        return now.onward(later, -4.0)[:2]
+
+    def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
         """See `Goal`; the middle in the root body's frame."""
-        return motion.root.sees(jnp.append(jnp.zeros(2), motion.ground))
+        return motion.root.sees(jnp.append(goal, motion.ground))
 
     def terms(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
         """See `Goal`; "out" is upstream's whole reward."""

@@ -52,6 +52,11 @@ class Forage(Goal):
         eats = goal.is_left & (self._distances(motion, goal) < self.EATEN_M)
         return goal._replace(is_left=goal.is_left & ~eats, num_eaten=jnp.sum(eats, dtype=float))
 
+    def hindsight(self, now: Motion, later: Motion) -> Treats:
+        """See `Goal`; a single treat is left, where the body would be if it went on as it did."""
+        places = jnp.tile(now.onward(later), (self.NUM_TREATS, 1))
+        return Treats(places, jnp.arange(self.NUM_TREATS) == 0, jnp.float32(0))
+
     def observe(self, motion: Motion, goal: Treats) -> jax.Array:
         """See `Goal`; the scent at the head, and its gradient [1/m] in the root body's frame."""
         scent, gradient = self._scent(motion, goal)

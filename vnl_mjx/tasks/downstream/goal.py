@@ -53,7 +53,7 @@ class Motion:
 
     Attributes:
         root: of the root body.
-        forward: [] m/s along its heading; this and the two below are running averages over `AVERAGED_S`.
+        forward: [] m/s along its heading; this and the two below are averaged over a stride (`AVERAGED_S`).
         sideways: [] m/s to the left of it.
         turning: [] rad/s about the vertical, positive to the left.
         bodies: of those that `Goal.bodies` names.
