@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +15,19 @@ import vnl_mjx
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.checkpoints.run import flatten
 from vnl_mjx.cli import main
+from vnl_mjx.commands.train.fine_tuning import DecoderStart
 from vnl_mjx.commands.train.task_training import build_task_policy
 from vnl_mjx.compat.function_layers import evaluate
 from vnl_mjx.compat.functions import task_functions
 from vnl_mjx.config.task import GOAL_SUMMARIES, TaskNetworkSection
 from vnl_mjx.demo import DEMO_JOYSTICK, DEMO_STUDENT, DEMO_TEACHER
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.models.intention import FrozenPolicy, action_distribution
 from vnl_mjx.tasks.downstream.goals import GOALS
 from vnl_mjx.tasks.downstream.joystick import Joystick
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
+from vnl_mjx.training.brax_parts import fresh_normalizer
 from vnl_mjx.training.motion_matching import Anchor, MatchedClips
 from vnl_mjx.utils.task_checkpointing import load_task
 from vnl_mjx.utils.vae_checkpointing import load_student
@@ -175,6 +178,25 @@ def test_what_is_exported_of_a_policy_is_what_acts(joystick, loaded, mode, resid
             np.testing.assert_allclose(found[name], value, atol=2e-5)
 
 
+@pytest.mark.parametrize("which", ["own", "bundled"])
+def test_what_is_fine_tuned_begins_as_the_students_decoder(joystick, loaded, which):
+    student = loaded.student if which == "own" else load_student(DEMO_STUDENT).for_use()
+    vae, key = student.networks.config, jax.random.key(0)
+    start = DecoderStart.of(student)
+    sizes = {"goal": 4, "body": vae.proprioception_size}
+    env = SimpleNamespace(observation_sizes=sizes, action_size=vae.action_size)
+    model = build_task_policy(env, TaskNetworkSection(), start)
+    fresh = fresh_normalizer(4 + vae.proprioception_size)
+    params, known = start.begun(model.init(key), fresh, model.policy_config, 0.1)
+    policy = FrozenPolicy(params.policy, known.mean, known.std, model.policy_config)
+    body = 0.3 * jax.random.normal(key, (20, vae.proprioception_size))
+    latent = jax.random.normal(key, (20, vae.latent_dim))
+    output = policy.act(jnp.concatenate([jnp.ones((20, 4)), body], axis=-1), latent=latent)
+    np.testing.assert_allclose(output.action, student.decode(body, latent), atol=2e-5)
+    std = action_distribution(output.logits)[1]
+    np.testing.assert_allclose(std, 0.1, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_gone_on_with(distilled, tmp_path, capsys):
     student = distilled[0] / "run"
@@ -231,8 +253,9 @@ def test_teachers_and_scratch_train_too(tmp_path):
     for name, words in {
         "teacher": [f"low_level={DEMO_TEACHER}", "mode=decoder_only"],
         "scratch": [f"low_level={DEMO_STUDENT}", "mode=scratch"],
+        "fine_tuned": [f"low_level={DEMO_STUDENT}", "mode=fine_tuned", "ppo.action_repeat=1"],
         "goal": ["goal=examples/extend/latent_task.py:Height", f"low_level={DEMO_STUDENT}"],
     }.items():
         assert main(["train-task", *words, f"run_dir={tmp_path / name}", steps, *TINY]) == 0
         found = json.loads((tmp_path / name / "eval" / "metrics.json").read_text())
-        assert ("latent" in found) == (name != "scratch")
+        assert ("latent" in found) == (name not in ("scratch", "fine_tuned"))

@@ -101,8 +101,10 @@ def main() -> None:
                 goal = np.array([[*args.goal.split(","), *body.paces[-1]]], np.float32)
                 inputs = {"goal": goal, "proprioception": seen}
                 (action,) = functions["policy"].run(None, inputs)
-            inputs = {"proprioception": seen, "action": action}
-            (control,) = functions["low_level"].run(None, inputs)
+            control = action  # of a policy that was trained from scratch or fine-tuned
+            if "low_level" in functions:
+                inputs = {"proprioception": seen, "action": action}
+                (control,) = functions["low_level"].run(None, inputs)
         else:
             mean, std = np.zeros((1, latent_dim)), 1.0
             if "prior" in functions:

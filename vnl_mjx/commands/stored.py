@@ -154,17 +154,22 @@ class StoredStudent:
         return "held_out" if clip in self.split.held_out else "train"
 
     def below(
-        self, goal: Goal, mode: Mode, residual: Residual, episode_s: float | None = None
+        self,
+        goal: Goal,
+        mode: Mode | Literal["fine_tuned"],
+        residual: Residual,
+        episode_s: float | None = None,
     ) -> tuple[DownstreamTask, DownstreamData]:
         """Builds a task with this student below it, and what the task reads.
 
         Args:
             goal: what is to be done.
-            mode: what an action is, as of `LowLevel`.
+            mode: what an action is, as of `LowLevel`; "fine_tuned" is the policy's affair, here "scratch".
             residual: how far it reaches, as of `LowLevel`.
             episode_s: seconds of an episode; None: the goal's.
         """
-        low_level = LowLevel.of(self.loaded.for_use(), mode, residual)
+        acts = "scratch" if mode == "fine_tuned" else mode
+        low_level = LowLevel.of(self.loaded.for_use(), acts, residual)
         data = DownstreamData.of(low_level, self.clips, self.task)
         return DownstreamTask(goal, self.task, data.low_level, episode_s), data
 

@@ -28,7 +28,7 @@ from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, checkpoint_items, s
 from vnl_mjx.compat.vnl_playground_config import is_playground
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.models.intention import MIN_ACTION_STD, FrozenPolicy, IntentionConfig
+from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, raw_scale
 from vnl_mjx.models.vae import StudentVAE
 
 # What a student's decoder explores with upstream: it has no spread of its own.
@@ -115,7 +115,7 @@ def export_student(
     """
     vae, (kind, how) = student.config, LAYOUTS[layout]
     _check_student(student, layout)
-    decoder, sizes = _decoder(student, params, teacher.config)
+    decoder, sizes = intention_decoder(student, params, teacher.config)
     network = dataclasses.replace(
         teacher.config,
         latent_dim=vae.latent_dim,
@@ -172,26 +172,33 @@ def _is_flat_recurrent(network: IntentionConfig) -> bool:
     )
 
 
-def _check_student(student: StudentVAE, layout: str) -> None:
-    vae, problem = student.config, None
+def other_decoder(student: StudentVAE) -> str | None:
+    """Returns why a student's decoder is no `IntentionNetwork`'s; None if it is."""
+    vae = student.config
     if student.is_recurrent:
-        problem = "its networks have a memory"
-    elif vae.network not in ("mlp", "teacher"):
-        problem = f"its networks are its own ({vae.network})"
-    elif vae.latent != "gaussian":
+        return "its networks have a memory"
+    if vae.network not in ("mlp", "teacher"):
+        return f"its networks are its own ({vae.network})"
+    return None if vae.layer_norm else "it has no layer normalisation"
+
+
+def _check_student(student: StudentVAE, layout: str) -> None:
+    vae, problem = student.config, other_decoder(student)
+    if problem is None and vae.latent != "gaussian":
         problem = f"its latent is not Gaussian ({vae.latent})"
-    elif not vae.layer_norm:
-        problem = "it has no layer normalisation"
-    elif layout == "distill-network" and vae.posterior != "absolute":
+    elif problem is None and layout == "distill-network" and vae.posterior != "absolute":
         problem = "its posterior is relative to its prior; give --to prior-network"
     if problem:
         raise UserError(f"--to {layout}: cannot hold this student: {problem}")
 
 
-def _decoder(
+def intention_decoder(
     student: StudentVAE, params: Mapping[str, Any], teacher: IntentionConfig
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """Layers in upstream's names, which reads the latent before the body, and gives a spread as well."""
+    """Returns a student's decoder as an `IntentionNetwork` has it, and its hidden sizes.
+
+    That reads the latent before the body, gives a spread as well, and has upstream's names.
+    """
     if student.config.network == "teacher":
         return params["intention"]["decoder"], teacher.decoder_hidden_sizes
     sizes = student.config.decoder_hidden_sizes
@@ -203,10 +210,11 @@ def _decoder(
         "kernel": np.concatenate([kernel[body:], kernel[:body]]),
     }
     head = {name: np.asarray(value) for name, value in params["action_head"].items()}
-    raw_scale = np.log(np.expm1(_STUDENTS_ACTION_STD - MIN_ACTION_STD))
     layers[f"hidden_{len(sizes)}"] = {
         "kernel": np.concatenate([head["kernel"], np.zeros_like(head["kernel"])], axis=1),
-        "bias": np.concatenate([head["bias"], np.full_like(head["bias"], raw_scale)]),
+        "bias": np.concatenate(
+            [head["bias"], np.full_like(head["bias"], raw_scale(_STUDENTS_ACTION_STD))]
+        ),
     }
     return layers, sizes
 

@@ -126,7 +126,9 @@ class TaskTrainingConfig(RunConfig):
         low_level: run folder of a distillation, or a student of track-mjx; null: the bundled student.
         clips: reference clips in whose frames episodes begin; null: those of the student.
         mode: "prior_decoder": the action moves the latent from the prior's mean; "decoder_only": it is the
-            latent; "scratch": it is the control, and the student does nothing, to be compared with.
+            latent; "fine_tuned": it is the control, and the student's decoder is part of the policy and
+            learns, from where the student is; "scratch": it is the control, and the student does nothing,
+            to be compared with.
         residual: how far, with prior_decoder: "sigma_ball", within the 95 % of the prior that are nearest to
             its mean; "tanh", at most 1 in each dimension; "none", without bounds.
         episode_s: seconds of an episode in training, null for the goal's own. Shorter ones begin more often
@@ -146,7 +148,7 @@ class TaskTrainingConfig(RunConfig):
     goal: str = "joystick"
     low_level: str | None = None
     clips: str | None = None
-    mode: Literal["prior_decoder", "decoder_only", "scratch"] = "prior_decoder"
+    mode: Literal["prior_decoder", "decoder_only", "fine_tuned", "scratch"] = "prior_decoder"
     residual: Literal["sigma_ball", "tanh", "none"] = "sigma_ball"
     episode_s: float | None = number(10.0, gt=0)
     network: TaskNetworkSection = field(default_factory=TaskNetworkSection)

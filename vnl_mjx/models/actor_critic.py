@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from vnl_mjx import masking
 from vnl_mjx.models.intention import (
-    MIN_ACTION_STD,
     IntentionConfig,
     IntentionNetwork,
     IntentionOutput,
     Memory,
+    raw_scale,
 )
 from vnl_mjx.models.layers import as_batch, as_segment
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
@@ -112,9 +112,8 @@ def _with_first_output(policy: Any, config: IntentionConfig, std: float) -> Any:
     """Scales the last layer down and sets its bias, so that a fresh policy acts near 0 with `std`."""
     decoder, name = config.decoder_name, config.last_layer_name
     layer = policy["params"][decoder][name]
-    raw_scale = jnp.log(jnp.expm1(std - MIN_ACTION_STD))  # the inverse of softplus
     layer = {
         "kernel": FIRST_OUTPUT_SCALE * layer["kernel"],
-        "bias": layer["bias"].at[config.action_size :].set(raw_scale),
+        "bias": layer["bias"].at[config.action_size :].set(raw_scale(std)),
     }
     return {"params": {**policy["params"], decoder: {**policy["params"][decoder], name: layer}}}

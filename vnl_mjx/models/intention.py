@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from vnl_mjx.models.layers import ACTIVATIONS, dense, hidden_layers
@@ -238,6 +239,11 @@ def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     loc, raw_scale = jnp.split(logits, 2, axis=-1)
     return loc, jax.nn.softplus(raw_scale) + MIN_ACTION_STD
+
+
+def raw_scale(std: float) -> float:
+    """Returns what `action_distribution` makes a standard deviation of, more than `MIN_ACTION_STD`."""
+    return float(np.log(np.expm1(std - MIN_ACTION_STD)))
 
 
 def normalized(obs: jax.Array, mean: jax.Array, std: jax.Array, clip: float | None) -> jax.Array:

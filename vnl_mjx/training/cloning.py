@@ -55,8 +55,12 @@ def cloned(
     config: CloningSection,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    statistics_stay: bool = False,
 ) -> tuple[TrainState, float]:
-    """Returns the state with a cloned policy, and the share of the expert's actions that it explains."""
+    """Returns the state with a cloned policy, and the share of the expert's actions that it explains.
+
+    The statistics of the observation become those of what was shown, unless they are to stay.
+    """
     part = round(config.part_s / task.control_timestep)
     frames = 1 + round(config.part_s * data.starts.rate_hz)
     matched = MatchedClips.of(task, data.starts, frames, frames + task.imitation.frames_needed)
@@ -69,6 +73,8 @@ def cloned(
         rows, actions, stands = map(np.asarray, roll(num_parts, data, matched, policy, key))
         shown.append(Demonstrations(rows[stands], actions[stands]))
         both = Demonstrations(*(np.concatenate(column) for column in zip(*shown, strict=True)))
+        if not statistics_stay:
+            state = state.replace(extra=_statistics(state.extra, both.observation))
         state, explained = clone(trainer, state, both, config, seed)
         policy = trainer.frozen_policy(state)
     progress(config.num_rounds, config.num_rounds)
@@ -78,20 +84,9 @@ def cloned(
 def clone(
     trainer: Ppo, state: TrainState, shown: Demonstrations, config: CloningSection, seed: int
 ) -> tuple[TrainState, float]:
-    """Returns the state with the policy regressed on what was shown, and the share of it that it explains.
-
-    The statistics of the observation become those of the rows.
-    """
-    rows, model = shown.observation.astype(np.float32), trainer.model
-    mean, std = rows.mean(axis=0), rows.std(axis=0) + 1e-3
-    statistics = state.extra.replace(
-        mean=jnp.asarray(mean),
-        std=jnp.asarray(std),
-        count=jnp.full_like(state.extra.count, len(rows)),
-        summed_variance=jnp.asarray(len(rows) * std**2),
-    )
-    clip = model.policy_config.observation_clip
-    inputs = normalize(statistics, jnp.asarray(rows), clip)
+    """Returns the state with the policy regressed on what was shown, and the share of it that it explains."""
+    rows, model = jnp.asarray(shown.observation, jnp.float32), trainer.model
+    inputs = normalize(state.extra, rows, model.policy_config.observation_clip)
     targets = jnp.clip(jnp.asarray(shown.action), -_HARDEST, _HARDEST)
     rate = optax.cosine_decay_schedule(config.learning_rate, config.gradient_steps)
     optimizer = optax.adam(rate)
@@ -116,7 +111,19 @@ def clone(
 
     policy, last = learn(state.params.policy, inputs, targets)
     explained = 1.0 - float(last) / max(float(jnp.var(targets, axis=0).mean()), 1e-12)
-    return state.replace(params=state.params.replace(policy=policy), extra=statistics), explained
+    return state.replace(params=state.params.replace(policy=policy)), explained
+
+
+def _statistics(statistics: Any, observation: np.ndarray) -> Any:
+    """The statistics of rows [row, observation]."""
+    rows = observation.astype(np.float32)
+    mean, std = rows.mean(axis=0), rows.std(axis=0) + 1e-3
+    return statistics.replace(
+        mean=jnp.asarray(mean),
+        std=jnp.asarray(std),
+        count=jnp.full_like(statistics.count, len(rows)),
+        summed_variance=jnp.asarray(len(rows) * std**2),
+    )
 
 
 def _demonstrate(

@@ -78,10 +78,11 @@ def _describe_task(path: Path) -> Description:
     loaded = load_task(path)
     metadata, policy = loaded.metadata, loaded.policy.config
     config, identity = metadata["config"], metadata["identity"]
+    residual = f", {config['residual']}" if config["mode"] == "prior_decoder" else ""
     rows = {
         "goal": identity["goal"],
         "environment steps": f"{metadata['env_steps']:,}",
-        "action": f"{policy.action_size}, {config['mode']}, {config['residual']}, each for "
+        "action": f"{policy.action_size}, {config['mode']}{residual}, each for "
         f"{config['ppo']['action_repeat']} control steps",
         "observation": f"goal {policy.reference_size} + body {policy.proprioception_size}",
         "networks": f"goal {listed(policy.encoder_hidden_sizes)}, to {policy.latent_dim}; "

@@ -15,6 +15,7 @@ from vnl_mjx.clips.container import split_clips
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.stored import load_low_level
 from vnl_mjx.commands.train.experiment import Experiment
+from vnl_mjx.commands.train.fine_tuning import DecoderStart
 from vnl_mjx.commands.train.loggers import Warn
 from vnl_mjx.commands.train.processes import training_mesh
 from vnl_mjx.commands.train.run_folder import METRICS_FILE, relative_source, run_metadata
@@ -68,7 +69,10 @@ class TaskTraining:
         self.config = config = replace(config, reference_config=stored.reference)
         self.task, self.data = stored.below(goal, config.mode, config.residual, config.episode_s)
         env, ppo = VectorEnvironment(self.task), config.ppo
-        self.model = build_task_policy(env, config.network)
+        self._start = None
+        if config.mode == "fine_tuned":
+            self._start = DecoderStart.of(self.data.low_level.student)
+        self.model = build_task_policy(env, config.network, self._start)
         self._clones = (
             config.cloning.num_steps > 0 and config.mode != "scratch" and goal.has_hindsight()
         )
@@ -109,7 +113,12 @@ class TaskTraining:
 
     def initial_state(self) -> TrainState:
         """Returns fresh networks."""
-        return self.trainer.init(self.config.ppo.seed)
+        state = self.trainer.init(self.config.ppo.seed)
+        if self._start is None:
+            return state
+        std = self.config.network.initial_action_std
+        started = self._start.begun(state.params, state.extra, self.model.policy_config, std)
+        return state.replace(params=started[0], extra=started[1])
 
     def introduce(self, state: TrainState, console: Console) -> None:
         """Shows task, low level and networks."""
@@ -131,7 +140,7 @@ class TaskTraining:
         kind = "teacher, with N(0, I) for a prior" if loaded.is_own_teacher else "student"
         print_table(
             console,
-            "Low level, frozen",
+            "Low level, frozen" if self._start is None else "Low level, fine-tuned in the policy",
             {
                 "from": f"{what} ({kind})",
                 "latent": str(loaded.student.config.latent_dim),
@@ -161,6 +170,7 @@ class TaskTraining:
                 self.config.cloning,
                 self.config.ppo.seed,
                 partial(progress, "cloning the student"),
+                statistics_stay=self._start is not None,
             )
         console.print(
             f"cloned from the student along its clips: {explained:.0%} of its actions explained"
@@ -223,18 +233,23 @@ class TaskTraining:
         )
 
 
-def build_task_policy(env: Sized, network: TaskNetworkSection) -> ActorCritic:
-    """Returns policy and value network sized for a task."""
+def build_task_policy(
+    env: Sized, network: TaskNetworkSection, start: DecoderStart | None = None
+) -> ActorCritic:
+    """Returns policy and value network sized for a task; with a start its decoder is a student's."""
     goal, body = env.observation_sizes.values()
-    policy = IntentionConfig(
-        reference_size=goal,
-        proprioception_size=body,
-        action_size=env.action_size,
-        latent_dim=network.goal_dim,
-        encoder_hidden_sizes=network.goal_hidden_sizes,
-        decoder_hidden_sizes=network.policy_hidden_sizes,
-        activation=network.activation,
-        logvar_range=_NO_NOISE,
-    )
+    if start is not None:
+        policy = start.config(goal, network.policy_hidden_sizes, _NO_NOISE)
+    else:
+        policy = IntentionConfig(
+            reference_size=goal,
+            proprioception_size=body,
+            action_size=env.action_size,
+            latent_dim=network.goal_dim,
+            encoder_hidden_sizes=network.goal_hidden_sizes,
+            decoder_hidden_sizes=network.policy_hidden_sizes,
+            activation=network.activation,
+            logvar_range=_NO_NOISE,
+        )
     value = ValueConfig(goal + body, network.value_hidden_sizes, network.activation)
     return ActorCritic(policy, value, network.initial_action_std)
