@@ -29,6 +29,7 @@ from vnl_mjx.report.rendering.cameras import VIEWS, camera_path
 from vnl_mjx.report.rendering.drawing import Drawer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import build_scene
+from vnl_mjx.tasks.downstream.arena import Arena
 from vnl_mjx.tasks.downstream.goals import GOALS, make_goal
 from vnl_mjx.tasks.downstream.low_level import Mode, Residual
 from vnl_mjx.walkers.walker import Walker
@@ -106,7 +107,11 @@ def downstream(
     wanted = make_goal(goal, "goal")
     stored = load_low_level(low_level, clips, None, PhysicsSection(backend))
     task, data = stored.below(wanted, mode, residual, episode_s)
-    return build(num_envs, task, data, task.walker, lambda state: state.physics.qpos, **options)
+    return build(num_envs, task, data, task.walker, _pose, arena=wanted.arena, **options)
+
+
+def _pose(state: Any) -> Any:
+    return state.physics.qpos
 
 
 def build(
@@ -117,6 +122,7 @@ def build(
     poses: Callable[[Any], np.ndarray],
     *,
     with_ghost: bool = False,
+    arena: Arena | None = None,
     render_mode: str | None = None,
     view: str = "side",
     size: tuple[int, int] = (640, 480),
@@ -131,6 +137,7 @@ def build(
         walker: what is drawn.
         poses: of a state of one environment to qpos [nq]; with a ghost, followed by the ghost's.
         with_ghost: draw a second, translucent body.
+        arena: draw it in place of the floor.
         render_mode: None or "rgb_array".
         view: "side", "top" or "front".
         size: width and height of a picture, pixels.
@@ -143,7 +150,7 @@ def build(
         raise UserError(f"view: expected one of {', '.join(VIEWS)}, found {view!r}")
     camera = None
     if render_mode is not None:
-        camera = SceneCamera(walker, poses, with_ghost, view, size)
+        camera = SceneCamera(walker, arena, poses, with_ghost, view, size)
     if num_envs is None:
         return TaskEnv(task, data, render_mode=render_mode, camera=camera, **options)
     return TaskVectorEnv(
@@ -157,6 +164,7 @@ class SceneCamera:
     def __init__(
         self,
         walker: Walker,
+        arena: Arena | None,
         poses: Callable[[Any], np.ndarray],
         with_ghost: bool,
         view: str,
@@ -165,7 +173,7 @@ class SceneCamera:
         """Compiles the scene; see `build`."""
         self._poses, self._size = poses, size
         self._scene = build_scene(
-            walker, with_ghost=with_ghost, max_width=size[0], max_height=size[1], quick=True
+            walker, arena, with_ghost=with_ghost, max_width=size[0], max_height=size[1], quick=True
         )
         self._path_of = partial(
             camera_path, self._scene, rate_hz=1.0, view=view, aspect=size[0] / size[1]
