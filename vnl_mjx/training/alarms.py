@@ -7,7 +7,7 @@ ACTION_MSE_ALARM = 0.05
 KL_ALARM = 0.05  # nats, summed over the latent
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
-POLICY_KL_ALARM = 0.5  # nats, summed over actuators
+POLICY_KL_ALARM = 0.5  # nats, summed over actuators, where no more is aimed at ("target_kl" of the row)
 ACTION_STD_ALARM = 0.01
 EXPLAINED_VARIANCE_ALARM = 0.1
 
@@ -98,7 +98,7 @@ TEACHER_RULES = (
     _SKIPPED,
     Rule(
         "policy_kl",
-        lambda m: m["loss/policy_kl"] > POLICY_KL_ALARM,
+        lambda m: m["loss/policy_kl"] > max(POLICY_KL_ALARM, 2.5 * m.get("target_kl", 0.0)),
         "an update moves the policy by {loss/policy_kl:.2f} nats",
         "lower ppo.learning_rate or ppo.num_epochs, or give ppo.adaptive_rate.target_kl=0.15",
     ),

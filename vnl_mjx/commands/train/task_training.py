@@ -185,7 +185,8 @@ class TaskTraining:
         """Returns the metrics of an interval of updates, and warnings by name."""
         row = task_metrics(updates)
         steps = len(updates) * self.trainer.steps_per_update
-        return row, raised(_RULES, row | {"steps": steps})
+        aim = self.config.ppo.adaptive_rate.target_kl or 0.0
+        return row, raised(_RULES, row | {"steps": steps, "target_kl": aim})
 
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
