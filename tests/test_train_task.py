@@ -19,7 +19,7 @@ from vnl_mjx.commands.train.fine_tuning import DecoderStart
 from vnl_mjx.commands.train.task_training import build_task_policy
 from vnl_mjx.compat.function_layers import evaluate
 from vnl_mjx.compat.functions import task_functions
-from vnl_mjx.config.task import GOAL_SUMMARIES, TaskNetworkSection
+from vnl_mjx.config.task import GOAL_SUMMARIES, CloningSection, TaskNetworkSection
 from vnl_mjx.demo import DEMO_JOYSTICK, DEMO_STUDENT, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, action_distribution
@@ -28,6 +28,7 @@ from vnl_mjx.tasks.downstream.joystick import Joystick
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamTask
 from vnl_mjx.training.brax_parts import fresh_normalizer
+from vnl_mjx.training.cloning import cloned
 from vnl_mjx.training.motion_matching import Anchor, MatchedClips
 from vnl_mjx.utils.task_checkpointing import load_task
 from vnl_mjx.utils.vae_checkpointing import load_student
@@ -132,6 +133,15 @@ def test_clips_that_are_too_short_are_said(joystick):
     task, data = joystick
     with pytest.raises(UserError, match="cloning.part_s: expected clips of more than 10000 frames"):
         MatchedClips.of(task, data.starts, 10, 10_000)
+
+
+def test_a_low_level_that_falls_is_said(loaded, joystick):
+    goal, (_, data) = Joystick(), joystick
+    goal.lowest_m = 10.0
+    task = DownstreamTask(goal, loaded.env.task, data.low_level)
+    few = CloningSection(num_steps=640, num_rounds=1, part_s=0.1)
+    with pytest.raises(UserError, match="cloning: expected a low level that stays up for 0.1 s"):
+        cloned(SimpleNamespace(), None, task, data, few, 0)
 
 
 def test_an_anchor_puts_the_body_where_the_clip_is(joystick, loaded):

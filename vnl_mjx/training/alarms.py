@@ -7,7 +7,9 @@ ACTION_MSE_ALARM = 0.05
 KL_ALARM = 0.05  # nats, summed over the latent
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
-POLICY_KL_ALARM = 0.5  # nats, summed over actuators, where no more is aimed at ("target_kl" of the row)
+POLICY_KL_ALARM = (
+    0.5  # nats, summed over actuators, where no more is aimed at ("target_kl" of the row)
+)
 ACTION_STD_ALARM = 0.01
 EXPLAINED_VARIANCE_ALARM = 0.1
 

@@ -20,6 +20,7 @@ import optax
 
 from vnl_mjx import masking
 from vnl_mjx.config.task import CloningSection
+from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.tasks.downstream.task import DownstreamData, DownstreamState, DownstreamTask
 from vnl_mjx.training.brax_parts import normalize
@@ -60,8 +61,11 @@ def cloned(
     """Returns the state with a cloned policy, and the share of the expert's actions that it explains.
 
     The statistics of the observation become those of what was shown, unless they are to stay.
+
+    Raises:
+        UserError: the clips are shorter than a part, or the body falls in each.
     """
-    part = round(config.part_s / task.control_timestep)
+    part = max(2, round(config.part_s / task.control_timestep))
     frames = 1 + round(config.part_s * data.starts.rate_hz)
     matched = MatchedClips.of(task, data.starts, frames, frames + task.imitation.frames_needed)
     roll = jax.jit(partial(_demonstrate, task, config.noise, part), static_argnums=0)
@@ -72,6 +76,11 @@ def cloned(
         num_parts = max(1, round(config.num_steps / config.num_rounds / per_part))
         rows, actions, stands = map(np.asarray, roll(num_parts, data, matched, policy, key))
         shown.append(Demonstrations(rows[stands], actions[stands]))
+        if not any(len(one.action) for one in shown):
+            raise UserError(
+                f"cloning: expected a low level that stays up for {config.part_s:g} s along its clips, found "
+                "one that fell each time; give another, or cloning.num_steps=0"
+            )
         both = Demonstrations(*(np.concatenate(column) for column in zip(*shown, strict=True)))
         if not statistics_stay:
             state = state.replace(extra=_statistics(state.extra, both.observation))
