@@ -5,8 +5,8 @@
 
 Each run is a `vnl-mjx train-task` in a process of its own; one that is there already is not made again. Its
 budget counts the environment steps of cloning too, so that `scratch` has as many. Prints a table: mean
-over seeds, with Student's 95 % interval. Draws `<goal>.png` in the folder of the runs: the goal's first
-measure while training, against environment steps.
+over seeds, with Student's 95 % interval. Draws `<goal>.png` in the folder of the runs: what the goal measures
+while training, against environment steps.
 """
 
 import argparse
@@ -33,7 +33,9 @@ from vnl_mjx.report.pictures.style import BLUE, GREEN, MUTED, Estimates, sheet
 from vnl_mjx.tasks.downstream.goals import GOALS
 
 COLORS = {"prior_decoder": BLUE, "scratch": GREEN, "decoder_only": MUTED}
-POINTS = 40  # of a curve
+LABELS = {"prior_decoder": "with primitives", "scratch": "without (scratch)"}
+SHARES = ("episode/survival",)
+POINTS = 14  # of a curve
 
 
 def main() -> None:
@@ -100,37 +102,55 @@ def spread(values: Sequence[float]) -> str:
     kept = np.array([v for v in values if np.isfinite(v)])
     if len(kept) < 2:
         return f"{kept.mean():.3g}" if len(kept) else ""
-    half = stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept))
-    return f"{kept.mean():.3g} ± {half:.2g}"
+    return f"{kept.mean():.3g} ± {half_width(kept):.2g}"
 
 
 def draw(goal: str, runs: Mapping[str, Sequence[Path]], path: Path) -> None:
-    """The first measure of the goal while training."""
-    name, alt = None, []
+    """What the goal measures, and how many episodes end without a fall, while training."""
+    rows = {mode: [read_metrics(folder) for folder in folders] for mode, folders in runs.items()}
+    known = {name for own in rows.values() for row in own[0] for name in row}
+    measures = [
+        n for n in read(next(iter(runs.values()))[0])["measures"] if f"rollout/{n}" in known
+    ]
+    panels = {f"rollout/{name}": name.replace("_", " ") for name in measures}
+    panels["episode/survival"] = "episodes without a fall"
     caption = "While training, exploring. Means over seeds; bands: Student's 95 % intervals."
-    with sheet(2.2, caption, goal) as drawn:
-        for mode, folders in runs.items():
-            cloned = load_task_config().cloning.num_steps if has_cloning(goal, mode) else 0
-            rows = [read_metrics(folder) for folder in folders]
-            name = name or next(n for n in read(folders[0])["measures"])
-            ends = min(own[-1]["env_steps"] for own in rows)
-            steps = np.linspace(ends / POINTS, ends, POINTS)
-            curves = np.array([curve(own, f"rollout/{name}", steps) for own in rows])
-            mean = curves.mean(axis=0)
-            half = np.zeros_like(mean)
-            if len(curves) > 1:
-                factor = stats.t.ppf(0.975, len(curves) - 1) / np.sqrt(len(curves))
-                half = factor * curves.std(axis=0, ddof=1)
-            band = Estimates(mean, mean - half, mean + half)
-            draw_band(drawn.axis, cloned + steps, band, COLORS.get(mode, MUTED), mode)
-            alt.append(f"{mode} {mean[-1]:.3g}")
-        drawn.axis.set_xlabel("environment steps")
-        drawn.axis.set_title(str(name).replace("_", " "), loc="left")
-        drawn.axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        drawn.axis.set_ylim(bottom=0.0)
-        drawn.axis.legend()
-        drawn.axis.grid()
+    with sheet(2.2, caption, goal, columns=len(panels)) as drawn:
+        for axis, (name, title) in zip(drawn.axes, panels.items(), strict=True):
+            for mode, own in rows.items():
+                cloned = load_task_config().cloning.num_steps if has_cloning(goal, mode) else 0
+                steps, band = mean_curve(own, name)
+                draw_band(
+                    axis, cloned + steps, band, COLORS.get(mode, MUTED), LABELS.get(mode, mode)
+                )
+            axis.set_xlabel("environment steps")
+            axis.set_title(title, loc="left")
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.set_xlim(left=0.0)
+            axis.set_ylim(0.0, 1.02 if name in SHARES else None)
+            axis.grid()
+        drawn.axes[-1].legend()
     path.write_bytes(drawn.picture.png)
+
+
+def mean_curve(
+    runs: Sequence[Sequence[Mapping[str, float]]], name: str
+) -> tuple[np.ndarray, Estimates]:
+    """A metric over seeds: environment steps, and its mean with an interval where there are several."""
+    ends = min(own[-1]["env_steps"] for own in runs)
+    steps = np.linspace(ends / POINTS, ends, POINTS)
+    curves = np.array([curve(own, name, steps) for own in runs])
+    mean = curves.mean(axis=0)
+    if len(curves) < 2:
+        return steps, Estimates(mean, None, None)
+    half = half_width(curves)
+    return steps, Estimates(mean, mean - half, mean + half)
+
+
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Of Student's 95 % interval of a mean over the first axis."""
+    num = len(values)
+    return stats.t.ppf(0.975, num - 1) * values.std(axis=0, ddof=1) / np.sqrt(num)
 
 
 def curve(rows: Sequence[Mapping[str, float]], name: str, steps: np.ndarray) -> np.ndarray:
