@@ -68,6 +68,7 @@ def test_a_weight_that_is_moved_begins_within_its_bounds(toy):
         trainer_of(toy, kl_loss=KlLossSection(target=5.0), kl_weight=ScheduleSection(2.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1e-5, 1.0])
 def test_a_controller_holds_the_kl_at_its_target(toy, first):
     section = KlLossSection(target=1.5)

@@ -200,6 +200,7 @@ def test_a_start_from_a_teacher(finished, tmp_path):
     assert training.metadata["init_source"].endswith("done/teacher")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", ["pose", "teacher"])
 def test_torques_imitate_a_guide(guide, finished, tmp_path):
     done, overrides = finished

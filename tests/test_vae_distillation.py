@@ -147,6 +147,7 @@ def test_teacher_acts_in_its_share_of_environments(toy):
     assert rewards[0] == rewards[1]
 
 
+@pytest.mark.slow
 def test_the_prior_acts_in_its_share_of_environments(toy):
     """With the prior acting everywhere, what the encoder says changes nothing of the rollout."""
     rewards = {}
