@@ -129,7 +129,7 @@ def draw(goal: str, runs: Mapping[str, Sequence[Path]], path: Path) -> None:
             axis.set_xlim(left=0.0)
             axis.set_ylim(0.0, 1.02 if name in SHARES else None)
             axis.grid()
-        drawn.axes[-1].legend()
+        drawn.axes[0].legend()
     path.write_bytes(drawn.picture.png)
 
 
