@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,16 @@ def test_what_is_wrong_is_said_in_one_line(capsys, distilled, tmp_path):
     assert "expected the run of a task (vnl-mjx train-task), found a student" in (
         capsys.readouterr().err
     )
+
+
+def test_a_moved_run_says_what_it_misses(capsys, distilled, toy_config, tmp_path):
+    moved = tmp_path / "far" / "away" / "run"
+    shutil.copytree(distilled[0] / "run", moved)
+    words = ["train-task", "joystick", f"low_level={moved}", f"run_dir={tmp_path / 'run'}"]
+    assert main(words) == 2
+    assert "give walker_config.mjcf_path=FILE, or --mjcf FILE" in capsys.readouterr().err
+    assert main([*words, f"walker_config.mjcf_path={toy_config.source}"]) == 2
+    assert "(train-task: clips=FILE), or --clips FILE" in capsys.readouterr().err
 
 
 def test_joints_that_creep_on_read_as_those_of_the_clips(joystick, loaded):

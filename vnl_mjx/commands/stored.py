@@ -202,11 +202,13 @@ def _with_surroundings(
     run_dir, metadata = _run_dir(loaded.path), loaded.metadata
     identity = metadata["identity"]
     config = from_dict(ImitationConfig, identity["task"], f"{loaded.path}: ")
-    body = _locate(mjcf, metadata["walker_source"], run_dir, "walker_config.mjcf_path")
+    body = _locate(
+        mjcf, metadata["walker_source"], run_dir, "walker_config.mjcf_path=FILE, or --mjcf FILE"
+    )
     config = with_body(config, body)
     walker = build_walker(config.walker)
     _check_walker(walker, loaded)
-    key = "teacher_config.reference_data_path"
+    key = "teacher_config.reference_data_path=FILE (train-task: clips=FILE), or --clips FILE"
     file = _locate(clips, metadata["reference_source"], run_dir, key) or DEMO_CLIPS
     recorded = metadata["config"]["reference_config"]
     given = reference or ReferenceSection()
@@ -274,20 +276,21 @@ def load_low_level(
     clips: AnyPath = None,
     reference: ReferenceSection | None = None,
     physics: PhysicsSection | None = None,
+    mjcf: AnyPath = None,
 ) -> StoredStudent:
     """Loads what can stand below a task: a student, or a teacher with N(0, I) for a prior.
 
-    Of None the bundled student.
+    Of None the bundled student. `mjcf` is where the body's file is now.
 
     Raises:
         UserError: there is neither.
     """
     kind, path = find_stored(Path(checkpoint or DEMO_STUDENT).expanduser())
     if kind == "student":
-        return load_stored_student(str(path), None, clips, None, reference, physics)
+        return load_stored_student(str(path), None, clips, mjcf, reference, physics)
     if kind != "teacher":
         raise UserError(f"low_level: expected a student or a teacher, found a {kind} in {path}")
-    experiment = load_stored_teacher(path, clips, None, True, reference, physics)
+    experiment = load_stored_teacher(path, clips, mjcf, True, reference, physics)
     given = experiment.teacher
     student, params = teacher_as_student(given)
     metadata = {"identity": experiment.identity()}
@@ -322,7 +325,7 @@ def _check_walker(walker: Walker, loaded: LoadedStudent) -> None:
             )
 
 
-def _locate(given: AnyPath, recorded: str | None, run_dir: Path, key: str) -> Path | None:
+def _locate(given: AnyPath, recorded: str | None, run_dir: Path, how: str) -> Path | None:
     """The file given now, else the one that the run recorded, else None (the bundled one)."""
     if given is not None:
         return Path(given).expanduser()
@@ -330,5 +333,5 @@ def _locate(given: AnyPath, recorded: str | None, run_dir: Path, key: str) -> Pa
         return None
     path = run_dir / recorded
     if not path.exists():
-        raise UserError(f"the run's {path.name} is not at {path}; give {key}=FILE")
+        raise UserError(f"the run's {path.name} is not at {path}; give {how}")
     return path

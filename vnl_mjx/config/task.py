@@ -15,6 +15,7 @@ from vnl_mjx.config.schema import (
     LoggingSection,
     ReferenceSection,
     RunConfig,
+    WalkerSection,
     WandbSection,
 )
 from vnl_mjx.config.validation import check_bounds, number
@@ -136,6 +137,7 @@ class TaskTrainingConfig(RunConfig):
         network: sizes.
         cloning: what comes before PPO.
         ppo: the optimisation.
+        walker_config: the body, where its file is not where the low level's run had it.
         reference_config: how the file of clips is cut, where otherwise than for the student.
         physics_config: where the simulation runs.
         eval_config: how well the task is done.
@@ -154,6 +156,7 @@ class TaskTrainingConfig(RunConfig):
     network: TaskNetworkSection = field(default_factory=TaskNetworkSection)
     cloning: CloningSection = field(default_factory=CloningSection)
     ppo: PpoSection = field(default_factory=task_ppo)
+    walker_config: WalkerSection = field(default_factory=WalkerSection)
     reference_config: ReferenceSection = field(default_factory=ReferenceSection)
     physics_config: PhysicsSection = field(default_factory=PhysicsSection)
     eval_config: TaskEvalSection = field(default_factory=TaskEvalSection)

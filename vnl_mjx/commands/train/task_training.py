@@ -64,7 +64,11 @@ class TaskTraining:
         """Loads and builds everything; nothing is written yet."""
         goal = make_goal(config.goal, "goal")
         self._stored = stored = load_low_level(
-            config.low_level, config.clips, config.reference_config, config.physics_config
+            config.low_level,
+            config.clips,
+            config.reference_config,
+            config.physics_config,
+            config.walker_config.mjcf_path,
         )
         self.config = config = replace(config, reference_config=stored.reference)
         self.task, self.data = stored.below(goal, config.mode, config.residual, config.episode_s)
