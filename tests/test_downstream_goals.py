@@ -344,4 +344,4 @@ def test_what_came_of_an_action_is_the_goal_that_it_was_for(ahead):
     np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6)
     # a place ahead, farther by as much as it got
     seen = in_hindsight(GoToTarget(), walk, ahead)
-    np.testing.assert_allclose(seen, np.tile([0.04 * ahead, 0.0, 0.0], (12 - ahead, 1)), atol=1e-6)
+    np.testing.assert_allclose(seen, np.tile([0.02 * ahead, 0.0, 0.0], (12 - ahead, 1)), atol=1e-6)

@@ -106,7 +106,7 @@ class Bowl(Goal):
 
     def hindsight(self, now: Motion, later: Motion) -> jax.Array:
         """See `Goal`; the body goes away from what is behind it."""
-        return now.onward(later, -4.0)[:2]
+        return now.onward(later, -2.0)[:2]
 
     def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
         """See `Goal`; the middle in the root body's frame."""

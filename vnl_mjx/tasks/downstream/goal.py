@@ -89,7 +89,7 @@ class Motion:
             [self.forward * x - self.sideways * y, self.forward * y + self.sideways * x]
         )
 
-    def onward(self, later: "Motion", times: float = 4.0) -> jax.Array:
+    def onward(self, later: "Motion", times: float = 2.0) -> jax.Array:
         """Returns where [3] the body would be if it went on as until `later`, so many times as long."""
         return self.position + times * (later.position - self.position)
 
