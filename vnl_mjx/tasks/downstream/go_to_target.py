@@ -32,9 +32,10 @@ class GoToTarget(Goal):
         return motion.root.sees(goal)
 
     def terms(self, motion: Motion, goal: jax.Array) -> dict[str, jax.Array]:
-        """See `Goal`."""
+        """See `Goal`; each step that has not reached it costs, or a body would stay beside the place."""
+        near = jnp.exp(-self._distance(motion, goal) / (2.0 * self.REACHED_M))
         return {
-            "closeness": jnp.exp(-self._distance(motion, goal)),
+            "closeness": near - 1.0,
             "approach": 3.0 * motion.approach(goal),
             "reached": 10.0 * self.finished(motion, goal),
         }
