@@ -166,7 +166,7 @@ class DownstreamTask:
             num_steps=jnp.int32(0),
             key=key,
         )
-        state = state.replace(pace=jnp.stack(2 * [self.pace(state)]))
+        state = state.replace(pace=jnp.stack(2 * [self._pace(state)]))
         return state.replace(goal=self.goal.draw(goal_key, self.motion(state)))
 
     def observe(self, state: DownstreamState, data: DownstreamData) -> Observation:
@@ -277,11 +277,11 @@ class DownstreamTask:
     def _averaged(self, state: DownstreamState) -> jax.Array:
         """The running averages, with the motion of the last control step in them."""
         share = min(self.control_timestep / AVERAGED_S, 1.0)
-        once = state.pace[0] + share * (self.pace(state) - state.pace[0])
+        once = state.pace[0] + share * (self._pace(state) - state.pace[0])
         return jnp.stack([once, state.pace[1] + share * (once - state.pace[1])])
 
-    def pace(self, state: DownstreamState) -> jax.Array:
-        """Returns [3] forward and sideways speed [m/s] and turning rate [rad/s], now: not averaged."""
+    def _pace(self, state: DownstreamState) -> jax.Array:
+        """[3] Forward and sideways speed, and turning rate, now."""
         physics = state.physics
         x, y = Frame.of(physics, self.walker.root_body).heading
         velocity = physics.qvel[self._root.velocity]
