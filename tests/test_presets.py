@@ -53,7 +53,7 @@ def test_there_are_these_presets():
     assert tuple(presets("train-teacher")) == ("gpu", "imitate", "torque", "vnl_playground")
 
 
-@pytest.mark.parametrize("name", ["npmp"])  # the slow test below trains all
+@pytest.mark.parametrize("name", [pytest.param("scamper", marks=pytest.mark.slow), "npmp"])
 def test_a_preset_trains_and_its_checkpoint_loads(name, toy_config, tmp_path):
     run = tmp_path / "run"
     overrides = small(tmp_path, toy_config, name)

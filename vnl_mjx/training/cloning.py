@@ -214,11 +214,7 @@ def _follow(
         seems = follows.replace(physics=anchor.physics(follows.physics, root))
         if seems.previous_qpos is not None:
             seems = seems.replace(previous_qpos=anchor.pose(state.previous_qpos, root))
-        observation, reference = (
-            task.observe(state, data),
-            imitation.observe(seems, clips)["reference"],
-        )
-        body = observation["body"]
+        body, reference = task.body(state, low_level), imitation.observe(seems, clips)["reference"]
         action = low_level.action(body, low_level.student.encode(body, reference).mode())
         shown = task.motion(state), body, action
         noisy = jnp.clip(action + noise * jax.random.normal(key, action.shape), -1.0, 1.0)
