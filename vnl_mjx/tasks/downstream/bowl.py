@@ -113,13 +113,13 @@ class Bowl(Goal):
         return motion.root.sees(jnp.append(goal, motion.ground))
 
     def terms(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
-        """See `Goal`; "out" is upstream's whole reward."""
+        """See `Goal`; "out" is upstream's whole reward. The end is worth more than staying just inside."""
         upright = jnp.minimum(motion.root.rotation[2, 2], motion.bodies["head"].rotation[2, 2])
         share = jnp.minimum(self._distance(motion) / self.bowl.HALF_M, 1.0)
         return {
             "out": share * 0.5 * (1.0 + upright),
             "outward": -3.0 * motion.approach(jnp.zeros(2)),
-            "escaped": 10.0 * self.finished(motion, goal),
+            "escaped": 100.0 * self.finished(motion, goal),
         }
 
     def measures(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 """The task "rearing": lift the head high above the trunk and hold it there, again and again.
 
-What counts as rearing is vnl-playground's; the way up is paid as well, in place of its 500 for the whole.
+What counts as rearing is vnl-playground's; the ways up and down are paid as well, and 50 for the whole, not 500.
 """
 
 from collections.abc import Mapping
@@ -51,9 +51,12 @@ class Rearing(Goal):
         return jnp.stack([self._over(motion), goal.held_s, 1.0 * goal.is_armed])
 
     def terms(self, motion: Motion, goal: Rear) -> dict[str, jax.Array]:
-        """See `Goal`."""
+        """See `Goal`; after a rear the way down is paid. A rear is worth more than staying just below."""
         share = jnp.clip(self._over(motion) / self.UP_M, 0.0, 1.0)
-        return {"height": goal.is_armed * share, "rears": 10.0 * goal.is_done}
+        return {
+            "height": jnp.where(goal.is_armed, share, 1.0 - share),
+            "rears": 50.0 * goal.is_done,
+        }
 
     def measures(self, motion: Motion, goal: Rear) -> dict[str, jax.Array]:
         """See `Goal`."""

@@ -55,13 +55,13 @@ class WalkAndRear(Goal):
         return jnp.append(motion.root.sees(goal.place), goal.held_s)
 
     def terms(self, motion: Motion, goal: Raised) -> dict[str, jax.Array]:
-        """See `Goal`."""
+        """See `Goal`; the end is worth more than staying beside the point."""
         near = jnp.maximum(1.0 - self._distance(motion, goal) / self.AHEAD_M, 0.0)
         return {
             "closeness": near,
             "approach": 3.0 * motion.approach(goal.place),
             "held": 1.0 * (goal.held_s > 0),
-            "reached": 20.0 * self.finished(motion, goal),
+            "reached": 100.0 * self.finished(motion, goal),
         }
 
     def measures(self, motion: Motion, goal: Raised) -> dict[str, jax.Array]:
