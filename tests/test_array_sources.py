@@ -264,4 +264,4 @@ def test_nwb_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "poses.nwb", "w") as file:
         file.attrs["nwb_version"] = "2.9.0"
     monkeypatch.setitem(sys.modules, "pynwb", None)
-    assert "`uv sync --extra nwb`" in refusal(tmp_path / "poses.nwb")
+    assert "`uv sync --inexact --extra nwb`" in refusal(tmp_path / "poses.nwb")

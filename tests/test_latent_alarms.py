@@ -89,8 +89,10 @@ def test_a_large_action_error_is_lower_with_less_kl():
     assert "lower training_config.kl_weight" in alarm["change"]
 
 
-def test_the_sweep_is_the_one_of_the_readme():
-    section = (ROOT / "README.md").read_text().partition("### How much KL")[2].partition("###")[0]
+def test_the_sweep_is_the_one_of_the_docs():
+    section = (
+        (ROOT / "docs/results.md").read_text().partition("## How much KL")[2].partition("\n##")[0]
+    )
     rows = [
         line.strip("| ").split(" | ")
         for line in section.splitlines()

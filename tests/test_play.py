@@ -244,4 +244,4 @@ def test_refusals(server, run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vnl_mjx.commands.view.view.choose_backend", lambda: "egl")
     assert "--who: goes with a student or a teacher" in error("view", run, "--who", "student")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "uv sync --extra viewer" in error("play", run)
+    assert "uv sync --inexact --extra viewer" in error("play", run)

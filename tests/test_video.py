@@ -185,8 +185,22 @@ def test_clock_shows_time_and_true_speed(toy_walker):
 # --- Files --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp"])
+def test_a_video_is_what_its_ending_says(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    with encoding.video_writer(path, (32, 16), 10.0) as write:
+        for shade in (0, 120, 240):
+            write(np.full((16, 32, 3), shade, np.uint8))
+    if ending in ("mp4", "webm"):
+        assert "32x16" in probe_video(path)
+    else:
+        with Image.open(path) as picture:
+            assert (picture.format, picture.size) == (ending.upper(), (32, 16))
+            assert picture.n_frames == 3
+
+
 def test_mp4_is_h264_for_every_player(tmp_path):
-    with encoding.mp4_writer(tmp_path / "a.mp4", (64, 48), 30) as write:
+    with encoding.video_writer(tmp_path / "a.mp4", (64, 48), 30) as write:
         for shade in range(12):
             write(np.full((48, 64, 3), 20 * shade, np.uint8))
     report = probe_video(tmp_path / "a.mp4")
@@ -199,7 +213,7 @@ def test_mp4_is_h264_for_every_player(tmp_path):
 def test_an_interrupted_video_leaves_what_was_there(tmp_path, error):
     target = tmp_path / "a.mp4"
     target.write_bytes(b"before")
-    with pytest.raises(error), encoding.mp4_writer(target, (64, 48), 30) as write:
+    with pytest.raises(error), encoding.video_writer(target, (64, 48), 30) as write:
         write(np.zeros((48, 64, 3), np.uint8))
         raise error
     assert target.read_bytes() == b"before"
@@ -209,12 +223,14 @@ def test_an_interrupted_video_leaves_what_was_there(tmp_path, error):
 def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
     with (
         pytest.raises(UserError, match="no folder"),
-        encoding.mp4_writer(tmp_path / "no" / "a.mp4", (64, 48), 30),
+        encoding.video_writer(tmp_path / "no" / "a.mp4", (64, 48), 30),
     ):
         pass
     with (
         pytest.raises(UserError, match=r"a\.mp4: cannot be written \(.+\)"),
-        encoding.mp4_writer(tmp_path / "a.mp4", (63, 47), 30) as write,  # odd: the encoder refuses
+        encoding.video_writer(
+            tmp_path / "a.mp4", (63, 47), 30
+        ) as write,  # odd: the encoder refuses
     ):
         for _ in range(200):
             write(np.zeros((47, 63, 3), np.uint8))

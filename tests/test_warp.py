@@ -161,7 +161,7 @@ def test_a_model_that_warp_cannot_simulate(toy_walker):
 def test_without_the_extra_one_line_says_how_to_get_it(toy_walker, monkeypatch):
     monkeypatch.setitem(sys.modules, "warp", None)
     with pytest.raises(
-        UserError, match=r"^physics_config.backend: .*`uv sync --extra warp`"
+        UserError, match=r"^physics_config.backend: .*`uv sync --inexact --extra warp`"
     ) as info:
         make_physics(toy_walker.model, CONFIG, "warp")
     assert "\n" not in str(info.value)

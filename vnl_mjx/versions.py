@@ -1,7 +1,8 @@
-"""Versions of installed software, for what a file records about itself."""
+"""Versions of installed software, for what a file records about itself; how to install what is missing."""
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Iterable
 
 
@@ -14,3 +15,14 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def how_to_install(extra: str) -> str:
+    """Returns what installs an extra of this package, in a clone and elsewhere; other extras stay."""
+    wanted = re.compile(rf"""(.+?)\s*;\s*extra\s*==\s*['"]{extra}['"]""")
+    try:
+        known = map(wanted.fullmatch, importlib.metadata.requires("vnl-mjx") or ())
+    except importlib.metadata.PackageNotFoundError:  # run from its folder, not installed
+        known = iter(())
+    packages = " ".join(f"'{match[1]}'" for match in known if match)
+    return f"`uv sync --inexact --extra {extra}` in a clone, else `pip install {packages}`"

@@ -219,7 +219,7 @@ def _view(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group().add_argument
     which("--clip", default="0", metavar="K", help="number or name (default: 0)")
     which("--all", action="store_true", dest="all_clips", help="a video of every clip")
-    add("--output", type=Path, metavar="FILE", help="mp4; with --all a folder")
+    add("--output", type=Path, metavar="FILE", help="mp4, webm, gif or webp; with --all a folder")
     sheet = {"dest": "sheet", "metavar": "FILE", "help": "PNG of eight pictures too"}
     add("--contact-sheet", type=Path, **sheet)
     sides = {"default": ("side", "top"), "metavar": "V,V", "help": "of side, top, front"}

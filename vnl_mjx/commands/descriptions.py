@@ -160,8 +160,9 @@ examples:
   vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
 """,
     "view": """\
-Show a clip of a reference file, or a policy that follows one: an mp4 from the side and from above, or
-a page in the browser, where a policy acts live and its latent can be moved by hand.
+Show a clip of a reference file, or a policy that follows one: a video from the side and from above (mp4,
+webm, gif or webp, by the ending of --output), or a page in the browser, where a policy acts live and its
+latent can be moved by hand.
 
 Without a path the bundled teacher is shown.
 

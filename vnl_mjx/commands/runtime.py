@@ -23,6 +23,7 @@ from vnl_mjx.commands.compile_cache import (
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import resolve_backend
+from vnl_mjx.versions import how_to_install
 
 _PRECISION_VARIABLE = "JAX_DEFAULT_MATMUL_PRECISION"
 _SAFE_PRECISION = "float32"
@@ -47,8 +48,8 @@ def prepare_jax(device: str = "auto", matmul_precision: str = "auto") -> None:
         raise ValueError(f"JAX was used before it was prepared: {device=}, {found=}")
     if device == "gpu" and found != "gpu":
         raise UserError(
-            f"device: expected gpu, found that JAX sees {_devices()} only; for an NVIDIA GPU install the "
-            "extra of its driver (uv sync --extra cuda12, or cuda13), or give device=auto"
+            f"device: expected gpu, found that JAX sees {_devices()} only; for an NVIDIA GPU run "
+            f"{how_to_install('cuda12')}, or likewise cuda13; or give device=auto"
         )
     if matmul_precision == "auto":
         matmul_precision = os.environ.get(_PRECISION_VARIABLE) or _SAFE_PRECISION

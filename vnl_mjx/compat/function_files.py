@@ -12,6 +12,7 @@ import numpy as np
 from vnl_mjx.compat.function_layers import Layer, evaluate
 from vnl_mjx.compat.functions import Function
 from vnl_mjx.errors import UserError
+from vnl_mjx.versions import how_to_install
 
 # Of a read function: inputs [batch, size] by name in, outputs [batch, size] by name out.
 Call = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -25,7 +26,7 @@ def check_format(kind: str, functions: list[Function]) -> None:
         if missing:
             raise UserError(
                 f"--to onnx: needs the extra 'onnx', found no {' and no '.join(missing)}; run "
-                "`uv sync --extra onnx`, or pip install 'vnl-mjx[onnx]'"
+                + how_to_install("onnx")
             )
     unknown = [one.name for one in functions if one.layers is None]
     if unknown and kind != "stablehlo":

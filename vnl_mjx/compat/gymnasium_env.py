@@ -15,6 +15,7 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.environment import Observation, StepOutcome, Task, VectorEnvironment
+from vnl_mjx.versions import how_to_install
 
 try:
     from gymnasium import Env, spaces
@@ -23,8 +24,8 @@ try:
     from gymnasium.vector.utils import batch_space
 except ModuleNotFoundError as error:
     raise UserError(
-        "gymnasium: needs the extra 'gymnasium', found no gymnasium; run `uv sync --extra gymnasium`, "
-        "or pip install 'vnl-mjx[gymnasium]'"
+        "gymnasium: needs the extra 'gymnasium', found no gymnasium; run "
+        + how_to_install("gymnasium")
     ) from error
 
 Layout = Literal["flat", "parts"]

@@ -41,7 +41,7 @@ def task_ppo() -> PpoSection:
         num_envs=64,
         unroll_length=20,
         action_repeat=2,
-        num_steps=750_000,
+        num_steps=950_000,
         num_epochs=8,
         adaptive_rate=AdaptiveRateSection(target_kl=0.3),
         reward_scale=0.3,

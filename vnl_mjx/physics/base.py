@@ -1,7 +1,7 @@
 """What every physics back end gives a task: one small state, a reset and a control step.
 
 State in, state out: a back end keeps nothing between calls, so a checkpoint of `PhysicsState` holds the
-whole simulation and every function can be `vmap`ped, `jit`ted and scanned over.
+whole simulation, and every function can be scanned over and mapped (`jax.vmap`).
 """
 
 from typing import Protocol

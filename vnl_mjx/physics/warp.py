@@ -21,6 +21,7 @@ from vnl_mjx.physics.batching import batched
 from vnl_mjx.physics.contact_counts import ContactCounts, largest_possible
 from vnl_mjx.physics.mjx import MjxPhysics, mjx, own_device
 from vnl_mjx.physics.randomization import ModelVariants
+from vnl_mjx.versions import how_to_install
 
 
 class WarpPhysics(MjxPhysics):
@@ -119,7 +120,7 @@ def _installed_warp():
     except ImportError as error:
         raise UserError(
             "physics_config.backend: expected an installed back end, found that warp is not; "
-            "install it (`uv sync --extra warp`) or choose mjx"
+            f"run {how_to_install('warp')}, or choose mjx"
         ) from error
     if warp.config.log_level == warp.LOG_INFO:
         # Its default, by which it reports every kernel that it loads.

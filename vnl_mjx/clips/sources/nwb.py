@@ -15,6 +15,7 @@ import numpy as np
 from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
 from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.versions import how_to_install
 
 _LAYOUT = "NWB"
 _POSES = re.compile(r"qpos|joint[ _]?(angles?|positions?)", re.IGNORECASE)
@@ -32,7 +33,7 @@ def open_nwb(path: str, options: SourceOptions) -> Recording:
         pynwb: Any = import_module("pynwb")
     except ImportError as error:
         raise UserError(
-            f"{path}: is an NWB file, which needs pynwb; install it with `uv sync --extra nwb`"
+            f"{path}: is an NWB file, which needs pynwb; run {how_to_install('nwb')}"
         ) from error
     io = None
     try:

@@ -26,6 +26,7 @@ from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
 from vnl_mjx.config.training import TrainingConfig
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.versions import how_to_install
 
 Warn = Callable[[str], None]
 
@@ -289,7 +290,7 @@ def _is_row(line: str, env_steps: int) -> bool:
 
 
 def _missing(extra: str) -> str:
-    return f"not installed; run with `uv run --extra {extra}`, or pip install 'vnl-mjx[{extra}]'"
+    return f"not installed; run {how_to_install(extra)}"
 
 
 @contextlib.contextmanager

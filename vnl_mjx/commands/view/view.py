@@ -19,6 +19,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.cameras import VIEWS
+from vnl_mjx.report.rendering.encoding import ENCODINGS
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import build_scene
 from vnl_mjx.report.rendering.side_by_side import SideBySide, one_motion, render_side_by_side
@@ -96,12 +97,13 @@ def check_options(options: Namespace, is_policy: bool) -> None:
     _check_kind(options, is_policy)
     if not (math.isfinite(options.start) and options.start >= 0):
         raise UserError(f"--start: expected seconds from 0 on, found {options.start}")
-    for name, given, suffix in (
-        ("--output", None if options.all_clips else options.output, ".mp4"),
-        ("--contact-sheet", options.sheet, ".png"),
+    for name, given, suffixes in (
+        ("--output", None if options.all_clips else options.output, tuple(ENCODINGS)),
+        ("--contact-sheet", options.sheet, (".png",)),
     ):
-        if given is not None and given.suffix.lower() != suffix:
-            raise UserError(f"{name}: expected a file name that ends in {suffix}, found {given}")
+        if given is not None and given.suffix.lower() not in suffixes:
+            known = " or ".join(suffixes)
+            raise UserError(f"{name}: expected a file name that ends in {known}, found {given}")
         if given is not None and not given.parent.is_dir():
             raise UserError(f"{name}: there is no folder {str(given.parent)!r}; make it first")
     if options.all_clips and (options.browser or options.sheet is not None):

@@ -11,6 +11,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.motion_statistics import CHORD_SECONDS
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.quaternions import into_frame
+from vnl_mjx.versions import how_to_install
 from vnl_mjx.walkers.layout import Layout
 
 _NEIGHBORS = 15  # of UMAP
@@ -156,8 +157,7 @@ def umap_embedding(latents: np.ndarray, seed: int = 0) -> Embedding:
         from umap import UMAP
     except ImportError as error:
         raise UserError(
-            "UMAP: needs the extra 'umap', found no umap-learn; run `uv sync --extra umap`, or pip "
-            "install 'vnl-mjx[umap]'"
+            f"UMAP: needs the extra 'umap', found no umap-learn; run {how_to_install('umap')}"
         ) from error
     if len(latents) <= _NEIGHBORS:
         raise UserError(

@@ -20,6 +20,7 @@ from vnl_mjx.report.rendering.cameras import FOV_DEG, VIEWS, CameraPath, camera_
 from vnl_mjx.report.rendering.captions import metric, squares, time_and_speed
 from vnl_mjx.report.rendering.ground_lines import SQUARES
 from vnl_mjx.report.rendering.scene import Scene
+from vnl_mjx.versions import how_to_install
 
 HOST = "127.0.0.1"  # the page has no password
 _MAX_FPS = 30.0  # that poses are sent at
@@ -33,7 +34,7 @@ def check_installed() -> None:
     if missing:
         raise UserError(
             f"--browser: needs the extra 'viewer', found no {' and no '.join(missing)}; run "
-            "`uv sync --extra viewer`, or pip install 'vnl-mjx[viewer]'"
+            + how_to_install("viewer")
         )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -16,26 +17,33 @@ from vnl_mjx.files import replacing
 
 MAX_FPS = 60
 MIN_FPS = 20  # below it motion is seen as single pictures
+# What ffmpeg is told, by a file's ending. The mp4 is what every player takes: H.264 in 4:2:0, index first.
+ENCODINGS = {
+    ".mp4": "-c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast -movflags +faststart -f mp4",
+    ".webm": "-c:v libvpx-vp9 -pix_fmt yuv420p -crf 32 -b:v 0 -row-mt 1 -f webm",
+    ".gif": "-filter_complex split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer -f gif",
+    ".webp": "-c:v libwebp_anim -quality 60 -loop 0 -f webp",
+}
 
 
 @contextlib.contextmanager
-def mp4_writer(
+def video_writer(
     path: str | os.PathLike[str], size: tuple[int, int], fps: float
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Gives a function that appends one picture, uint8 [height, width, 3], to a new mp4.
+    """Gives a function that appends one picture, uint8 [height, width, 3], to a new video.
 
-    The video replaces `path` when the block ends without an error, and leaves nothing otherwise. `size`,
-    width and height in pixels, is even.
+    The ending of `path`, one of `ENCODINGS`, says of what kind. The video replaces `path` when the
+    block ends without an error, and leaves nothing otherwise. `size`, width and height in pixels, is even.
 
     Raises:
         UserError: no ffmpeg here, or it cannot write the file.
     """
     with replacing(path) as partial, tempfile.TemporaryFile() as messages:
-        # raw pictures in from the pipe, and out what every player takes: H.264 in 4:2:0, index first
+        # raw pictures in from the pipe
         rate = str(Fraction(fps).limit_denominator(100_000))
         read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
-        encode = "-an -c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast"
-        arguments = f"-y -v error {read} {encode} -movflags +faststart -f mp4".split()
+        encode = ENCODINGS[Path(path).suffix.lower()]
+        arguments = f"-y -v error {read} -an {encode}".split()
         command = [ffmpeg_exe(), *arguments, str(partial)]
         # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
         ffmpeg = subprocess.Popen(

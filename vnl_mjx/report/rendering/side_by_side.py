@@ -25,7 +25,7 @@ from vnl_mjx.report.rendering.captions import (
     write_caption,
 )
 from vnl_mjx.report.rendering.drawing import NO_MARKS, open_drawer
-from vnl_mjx.report.rendering.encoding import default_fps, mp4_writer
+from vnl_mjx.report.rendering.encoding import default_fps, video_writer
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, build_scene
 from vnl_mjx.tasks.downstream.arena import Arena
@@ -46,7 +46,7 @@ _NEAREST = 0.75  # of the distance that `camera_path` takes, where a pane is wid
 
 @dataclass(frozen=True)
 class Video:
-    """An mp4 that was written, and the GL back end that drew it."""
+    """A video that was written, and the GL back end that drew it."""
 
     path: Path
     num_frames: int
@@ -170,10 +170,11 @@ def render_side_by_side(
     sheet: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Video:
-    """Draws the motions of a walker into an mp4, which appears complete or not at all.
+    """Draws the motions of a walker into a video, which appears complete or not at all.
 
-    `sheet` is a PNG of eight pictures to write as well; of named panes, eight of each in a row. `progress`
-    is called with the number of frames drawn and of all.
+    The ending of `output` says of what kind it is (`encoding.ENCODINGS`). `sheet` is a PNG of eight
+    pictures to write as well; of named panes, eight of each in a row. `progress` is called with the number of
+    frames drawn and of all.
 
     Raises:
         UserError: nothing can draw here, or a file cannot be written.
@@ -212,7 +213,7 @@ def render_side_by_side(
     kept: dict[int, list[np.ndarray]] = {}
     with (
         open_drawer(scene, width, height, backend) as drawer,
-        mp4_writer(output, motions.size, motions.fps) as write,
+        video_writer(output, motions.size, motions.fps) as write,
     ):
         for frame in range(num_frames):
             row = motions.row(frame)

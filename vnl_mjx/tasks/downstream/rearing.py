@@ -1,6 +1,7 @@
 """The task "rearing": lift the head high above the trunk and hold it there, again and again.
 
-What counts as rearing is vnl-playground's; the ways up and down are paid as well, and 50 for the whole, not 500.
+What counts as rearing is vnl-playground's; the ways up and down are paid as well, and for
+the whole 50, not 500.
 """
 
 from collections.abc import Mapping
