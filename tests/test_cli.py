@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from vnl_mjx.commands import doctor
 from vnl_mjx.commands.data import inspect
 from vnl_mjx.commands.evaluate import eval_student as evaluate
 from vnl_mjx.commands.train import training_run
+from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.report.rendering import gl
@@ -44,6 +46,32 @@ def test_each_command_reaches_its_module(calls):
     assert (args.path, args.json) == (Path("clips.h5"), True)
 
 
+def test_the_command_alone_prints_its_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([])
+    assert "train-teacher" in capsys.readouterr().out
+
+
+def test_a_command_that_is_nearly_right_is_named(capsys):
+    assert cli.main(["distil"]) == 2
+    assert "did you mean distill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["foo", "osmesa", "off"])
+def test_what_draws_nothing_needs_no_drawing(tmp_path, value):
+    """TRIALS T1, T2: a notebook's Matplotlib, and a MUJOCO_GL that this machine may not serve."""
+    program = "import sys; from vnl_mjx.cli import main; sys.exit(main(sys.argv[1:]))"
+    inline = "module://matplotlib_inline.backend_inline"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "preprocess", str(DEMO_CLIPS), str(tmp_path / "out.h5")],
+        env=os.environ | {"MUJOCO_GL": value, "MPLBACKEND": inline},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert (tmp_path / "out.quality.png").is_file()
+
+
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
     assert cli.main(["distill", "--show-config", "training_config.seed=3"]) == 0
     assert "  seed: 3\n" in capsys.readouterr().out
@@ -68,7 +96,7 @@ def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
         ["inspect", "a", "b"],
         ["doctor", "stray"],
         ["nothing"],
-        [],
+        ["distill", "-m", "training_config.seed=1,2"],
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(calls, arguments, capsys):

@@ -1,8 +1,10 @@
 import copy
+import json
 
 import pytest
 from report_example import NASTY, example_document
 
+from vnl_mjx.commands.evaluate.compare import read_reports
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.compare import compare_html, differences, write_comparison
 
@@ -75,3 +77,14 @@ def test_what_cannot_be_compared(first):
         compare_html({"a": first, "b": elsewhere})
     with pytest.raises(UserError, match="b: schema"):
         compare_html({"a": first, "b": {}})
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(first, tmp_path):
+    """TRIALS T18."""
+    runs = [tmp_path / lab / "seed0" for lab in ("a", "b")]
+    for run in runs:
+        (run / "report").mkdir(parents=True)
+        (run / "report" / "metrics.json").write_text(json.dumps(first))
+    assert list(read_reports(runs)) == ["a/seed0", "b/seed0"]
+    with pytest.raises(UserError, match="was given twice"):
+        read_reports([runs[0], runs[0] / "report"])

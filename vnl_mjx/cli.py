@@ -1,9 +1,12 @@
 """The `vnl-mjx` command. Each sub-command imports what it needs when it runs, so that help is quick."""
 
 import argparse
+import contextlib
+import difflib
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +22,13 @@ INTERRUPTED_EXIT_STATUS = 130
 _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 
 
+# What other programs sweep over settings with (Hydra).
+_SWEEP = ("-m", "--multirun")
+
+
 class _Parser(argparse.ArgumentParser):
+    commands: tuple[str, ...] = ()
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
 
@@ -36,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parse(argv)
-        return args.command(args)
+        with _own_drawing():
+            return args.command(args)
     except UserError as error:
         print("vnl-mjx: error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return USER_ERROR_EXIT_STATUS
@@ -46,9 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    words = sys.argv[1:] if argv is None else argv
-    parser = build_parser(words[0] if words else None)
-    args, rest = parser.parse_known_args(argv)
+    words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    parser = build_parser(words[0])
+    if not words[0].startswith("-") and words[0] not in parser.commands:
+        close = difflib.get_close_matches(words[0], parser.commands, 1)
+        hint = f"did you mean {close[0]}" if close else f"there are {', '.join(parser.commands)}"
+        parser.error(f"no command {words[0]!r}; {hint}")
+    if found := next((word for word in words if word in _SWEEP), None):
+        raise UserError(
+            f"{found}: one command is one run; for several, loop in the shell, each with its own run_dir"
+        )
+    args, rest = parser.parse_known_args(words)
     # argparse takes `a=1 --json b=2` for one list of overrides and a stranger.
     if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
         parser.error(f"unknown argument {rest[0]}")
@@ -57,7 +75,28 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def build_parser(wanted: str | None) -> argparse.ArgumentParser:
+@contextlib.contextmanager
+def _own_drawing() -> Iterator[None]:
+    """Keeps from MuJoCo and Matplotlib what the environment asks of drawing: they fail where it is not there.
+
+    A notebook's shell names a Matplotlib back end that only the notebook has; MuJoCo loads what MUJOCO_GL
+    says while it is imported. Pictures here need neither, and what draws with MuJoCo reads MUJOCO_GL itself.
+    """
+    plots, wanted = os.environ.get("MPLBACKEND"), os.environ.pop("MUJOCO_GL", None)
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import mujoco  # noqa: F401
+
+        if wanted is not None:
+            os.environ["MUJOCO_GL"] = wanted
+        yield
+    finally:
+        os.environ.pop("MPLBACKEND")
+        if plots is not None:
+            os.environ["MPLBACKEND"] = plots
+
+
+def build_parser(wanted: str) -> _Parser:
     """Returns the parser of all commands; arguments are added for the command `wanted` alone."""
     parser = _Parser(
         prog="vnl-mjx",
@@ -109,6 +148,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("play", _play, "drive the rat in the browser")
     add("doctor", _module("doctor"), "say what this machine can do")
+    parser.commands = tuple(commands.choices)
     return parser
 
 

@@ -23,7 +23,14 @@ from rich.table import Table
 from vnl_mjx.commands import compile_cache
 from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
-from vnl_mjx.report.rendering.gl import GL_BACKENDS, INSTALL_HINT, probe, probe_gl
+from vnl_mjx.errors import UserError
+from vnl_mjx.report.rendering.gl import (
+    GL_BACKENDS,
+    INSTALL_HINT,
+    probe,
+    probe_gl,
+    requested_backends,
+)
 
 MIN_FREE_DISK_GB = 2.0
 # The default run is to fit in 2 GB; the rest is the system's.
@@ -36,9 +43,11 @@ EXTRAS = {
     "cuda13": "jax-cuda13-plugin",
     "warp": "warp-lang",
     "wandb": "wandb",
-    "tensorboard": "tensorboardx",
+    "tensorboard": "tensorboard",
     "nwb": "pynwb",
     "viewer": "mjviser",
+    "onnx": "onnxruntime",
+    "gymnasium": "gymnasium",
     "umap": "umap-learn",
 }
 
@@ -77,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> list[Finding]:
     """Looks at everything; takes a few seconds."""
     with ThreadPoolExecutor() as pool:
-        devices = pool.submit(probe, _JAX_PROBE)
+        devices = pool.submit(probe, _JAX_PROBE, MUJOCO_GL="")
         gl = {name: pool.submit(probe_gl, name) for name in GL_BACKENDS}
         findings = [*_machine(), *_packages()]
         findings += [*jax_findings(*devices.result()), compiled_programs()]
@@ -158,19 +167,28 @@ def _rendering(results: dict[str, tuple[bool, str]]) -> Iterator[Finding]:
     for name, (works, output) in results.items():
         shown, status = ("works", "ok") if works else (output, "note")
         yield Finding(f"rendering with {name}", shown, status)
-    working = next((name for name, (works, _) in results.items() if works), None)
+    try:
+        allowed = requested_backends()
+    except UserError as error:
+        yield Finding("video", str(error), "note")
+        return
+    working = next((name for name in allowed if results[name][0]), None)
     if working is not None:
-        yield Finding("video", f"drawn with {working}, or as MUJOCO_GL says")
+        yield Finding("video", f"drawn with {working}")
     else:
         found = "no way to render; training and evaluation need none"
-        yield Finding("video", found, "note", INSTALL_HINT)
+        advice = INSTALL_HINT if len(allowed) > 1 else "unset MUJOCO_GL"
+        yield Finding("video", found, "note", advice)
 
 
 def _extras() -> Iterator[Finding]:
     for extra, distribution in EXTRAS.items():
         version = _version(distribution)
-        found = f"{distribution} {version}" if version else "not installed"
-        yield Finding(f"extra {extra}", found, "ok" if version else "note")
+        if version:
+            yield Finding(f"extra {extra}", f"{distribution} {version}")
+        else:
+            advice = f"uv sync --inexact --extra {extra}"
+            yield Finding(f"extra {extra}", "not installed", "note", advice)
 
 
 def _demo() -> Finding:

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
 def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`."""
-    documents: dict[str, dict[str, Any]] = {}
+    found: list[tuple[Path, dict[str, Any]]] = []
     for path in paths:
         places = (path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path)
         file = next((place for place in places if place.is_file()), None)
@@ -33,10 +33,18 @@ def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
                 f"{path})"
             )
         folder = file.resolve().parent
-        name = folder.parent.name if folder.name == REPORT_FOLDER else folder.name
-        if name in documents:
-            raise UserError(
-                f"{path}: a report of the name {name} was given already; rename a folder"
-            )
-        documents[name] = read_document(file)
-    return documents
+        folder = folder.parent if folder.name == REPORT_FOLDER else folder
+        if folder in (own for own, _ in found):
+            raise UserError(f"{path}: was given twice; give another run")
+        found.append((folder, read_document(file)))
+    names = _short_names([folder for folder, _ in found])
+    return {name: document for name, (_, document) in zip(names, found, strict=True)}
+
+
+def _short_names(folders: Sequence[Path]) -> list[str]:
+    """Returns as many last parts of each path as tell it from the others."""
+    num_parts, names = 0, [""]
+    while len(set(names)) < len(folders):
+        num_parts += 1
+        names = ["/".join(folder.parts[-num_parts:]) for folder in folders]
+    return names

@@ -16,7 +16,13 @@ from vnl_mjx.compat.teacher_start import check_task
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher, load_teacher
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
-from vnl_mjx.config.schema import DistillationConfig, ReferenceSection, TrainingSection, VaeSection
+from vnl_mjx.config.schema import (
+    DistillationConfig,
+    ReferenceSection,
+    TeacherSection,
+    TrainingSection,
+    VaeSection,
+)
 from vnl_mjx.config.teacher import NetworkSection, SamplingSection, TeacherTrainingConfig
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
@@ -100,8 +106,24 @@ def build_experiment(
         evaluation_task=for_one_device(task),
         clips=clips,
         split=_split(clips, training.held_out_fraction, training.seed),
-        given=replace(teacher, task=task_config),
+        given=replace(teacher, task=task_config, warnings=(*_unpaired(wanted), *teacher.warnings)),
     )
+
+
+def _unpaired(wanted: TeacherSection) -> tuple[str, ...]:
+    """A warning where either teacher or clips were given, so that the other is the bundled one."""
+    teacher, clips = wanted.checkpoint_path, wanted.reference_data_path
+    if clips is None and teacher is not None and DEMO_TEACHER.parent not in Path(teacher).parents:
+        return (
+            f"no clips were given: {teacher} meets the bundled ones, which it may never have seen; give its "
+            "own (teacher_config.reference_data_path=FILE, or --clips FILE)",
+        )
+    if teacher is None and clips is not None and Path(clips) != DEMO_CLIPS:
+        return (
+            f"no teacher was given: the bundled one meets {clips}, which it may never have seen; train one "
+            f"on them (vnl-mjx train-teacher 'reference_config.paths=[{clips}]')",
+        )
+    return ()
 
 
 def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:

@@ -1,5 +1,6 @@
 """What a teacher's training by PPO trains, stores, measures and shows, for `TrainingRun`."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -234,8 +235,7 @@ class TeacherTraining:
         return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
-            f"evaluate: vnl-mjx eval-teacher {teacher}",
-            f"distil: vnl-mjx distill teacher_config.checkpoint_path={teacher}",
+            *_next_commands(teacher, self.config.reference_config.paths, run_dir),
         )
 
     def _task_rows(self) -> dict[str, str]:
@@ -281,3 +281,19 @@ class TeacherTraining:
                 "give ppo.guidance=0 to go on from what it can do"
             )
         return found
+
+
+def _next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
+    """What to run next, on the clips of the training."""
+    lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
+    distillation = ["vnl-mjx", "distill", f"teacher_config.checkpoint_path={teacher}"]
+    if clips:
+        file = clips[0]
+        if len(clips) > 1:
+            file = str(run_dir / "clips.h5")
+            lines.append(
+                f"one file of all clips: {shlex.join(['vnl-mjx', 'clips', 'merge', *clips, file])}"
+            )
+        evaluation += ["--clips", file]
+        distillation.append(f"teacher_config.reference_data_path={file}")
+    return [*lines, f"evaluate: {shlex.join(evaluation)}", f"distil: {shlex.join(distillation)}"]

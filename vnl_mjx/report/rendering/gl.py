@@ -59,7 +59,7 @@ def probe(code: str, **environment: str) -> tuple[bool, str]:
         return False, f"crashed with signal {-done.returncode}"
     if done.returncode > 0:
         raised = re.search(r"^[\w.]*(?:Error|Exception): .*", done.stderr, flags=re.MULTILINE)
-        return False, raised[0][:160] if raised else f"exit status {done.returncode}"
+        return False, raised[0] if raised else f"exit status {done.returncode}"
     return True, done.stdout.strip().rpartition("\n")[2]
 
 
