@@ -7,7 +7,7 @@ import pytest
 
 from vnl_mjx.config.conversion import known_keys
 from vnl_mjx.config.imitation import ImitationConfig
-from vnl_mjx.config.loading import load_teacher_config, to_yaml
+from vnl_mjx.config.loading import load_distillation_config, load_teacher_config, to_yaml
 from vnl_mjx.config.rewards import RewardTermSection, TerminationTermSection
 from vnl_mjx.config.teacher import TeacherTrainingConfig, own_task
 from vnl_mjx.errors import UserError
@@ -171,3 +171,29 @@ def test_terms_of_ones_own_are_set_by_their_names(tmp_path):
     assert load_teacher_config([], file) == config
     with pytest.raises(UserError, match=r"task\.reward\.terms\.whisking\.wait.*weight"):
         load_teacher_config([*given, "task.reward.terms.whisking.wait=1"])
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        ("clips.h5", ("clips.h5",)),
+        ("~/clips.h5", ("~/clips.h5",)),
+        ("[~/a b.h5,c.h5]", ("~/a b.h5", "c.h5")),
+        ("[a#1.h5,é.h5,a=b(1).h5]", ("a#1.h5", "é.h5", "a=b(1).h5")),
+        ("[it's.h5]", ("it's.h5",)),
+        ("['a,b.h5',\"c\"]", ("a,b.h5", "c")),
+        ("[]", ()),
+    ],
+)
+def test_paths_in_lists_are_read_as_they_are_written(given, paths):
+    """TRIALS T13."""
+    assert load_teacher_config([f"reference_config.paths={given}"]).reference_config.paths == paths
+
+
+def test_default_minibatches_fit_the_environments():
+    """TRIALS T22."""
+    few = load_distillation_config(["training_config.num_envs=8"])
+    assert few.training_config.batch_size == 160
+    assert load_teacher_config(["ppo.num_envs=6"]).ppo.num_minibatches == 3
+    with pytest.raises(UserError, match="batch_size: expected a divisor"):
+        load_distillation_config(["training_config.num_envs=8", "training_config.batch_size=256"])

@@ -1,16 +1,41 @@
 """Files that appear complete or not at all."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vnl_mjx.errors import UserError, first_line
+
+
+def matching(paths: Sequence[str | Path], kind: str = "*.h5") -> list[Path]:
+    """Returns the files that paths name.
+
+    `~` is the user's folder; a folder stands for its files of a kind; `*`, `?` and `[...]` match names where
+    there is no file of that very name.
+
+    Raises:
+        UserError: a folder or a pattern has no file.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        path = path.expanduser()
+        files = [path]
+        if path.is_dir():
+            files = sorted(path.glob(kind))
+        elif glob.has_magic(str(path)) and not path.exists():
+            files = sorted(map(Path, glob.glob(str(path), recursive=True)))
+        if not files:
+            wanted = f"files {kind} in this folder" if path.is_dir() else "a file that this matches"
+            raise UserError(f"{path}: expected {wanted}, found none")
+        found += files
+    return found
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ The only module besides the command line that knows Hydra and OmegaConf; both ar
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from vnl_mjx.config.conversion import (
     from_dict,
@@ -26,6 +26,7 @@ from vnl_mjx.config.presets import presets
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.config.validation import nearest_divisor
 from vnl_mjx.config.walker import resolved
 from vnl_mjx.errors import UserError
 
@@ -38,6 +39,8 @@ T = TypeVar(
     TeacherTrainingConfig,
 )
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# One of several texts in a list: in quotes, where it has a comma.
+_PART = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]+)\s*(?:,|$)""")
 _EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
 
@@ -79,10 +82,15 @@ def _load(
     # need not name those that hardly anyone changes, then the user's; the overrides are last.
     store = ConfigStore.instance()
     store.store(name=f"_{name}_schema", node=to_dict(cls()))
-    layers = [f"_{name}_schema", name]
+    layers, named = (
+        [f"_{name}_schema", name],
+        {text.lstrip("+").partition("=")[0] for text in overrides},
+    )
     for i, file in enumerate(file for file in (preset_file, config_file) if file is not None):
         from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
         given = _expanded(cls, given)
+        sections = {name: own for name, own in given.items() if isinstance(own, dict)}
+        named |= {f"{section}.{key}" for section, own in sections.items() for key in own}
         store.store(name=f"_{name}_file_{i}", node=given)
         layers.append(f"_{name}_file_{i}")
     store.store(name=f"_{name}", node={"defaults": [*layers, "_self_"]})
@@ -97,7 +105,26 @@ def _load(
     if isinstance(config, TeacherTrainingConfig):  # a checkpoint holds what its body's file says
         walker = resolved(config.task.walker)
         config = replace(config, task=replace(config.task, walker=walker))
+    config = _fitted(config, named)
     config.validate()
+    return config
+
+
+def _fitted(config: T, named: Collection[str]) -> T:
+    """Fits the default size of minibatches, where nobody named another, to the environments asked for."""
+    if isinstance(config, DistillationConfig) and "training_config.batch_size" not in named:
+        training = config.training_config
+        total, segment = training.steps_per_update, training.segment_length
+        if total > 0 and segment > 0 and total % segment == 0 and total % training.batch_size:
+            size = segment * nearest_divisor(total // segment, training.batch_size // segment)
+            return replace(config, training_config=replace(training, batch_size=size))
+    if (
+        isinstance(config, TeacherTrainingConfig | TaskTrainingConfig)
+        and "ppo.num_minibatches" not in named
+        and config.ppo.num_envs > 0
+    ):
+        num = nearest_divisor(config.ppo.num_envs, config.ppo.num_minibatches)
+        return replace(config, ppo=replace(config.ppo, num_minibatches=num))
     return config
 
 
@@ -147,11 +174,21 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
         rest = {f.name: f.default for f in fields(keys[key]) if f.name != "value"}
         parts = [f"value: {value}", *(f"{k}: {json.dumps(v)}" for k, v in rest.items())]
         return f"{key}={{{', '.join(parts)}}}"
-    if _is_text(keys[key]) and value != "null" and value[:1] not in ("'", '"'):
-        # Hydra reads \' as a quote, and doubled backslashes before one as backslashes.
-        escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
-        value = f"'{escaped}'"
+    if _is_text(keys[key]) and value != "null":
+        value = _quoted(value)
+    elif _is_texts(keys[key]) and value != "null":
+        inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+        value = f"[{','.join(_quoted(part.strip()) for part in _PART.findall(inside))}]"
     return f"{key}={value}"
+
+
+def _quoted(text: str) -> str:
+    """Returns text as Hydra reads it back, whatever is in it; what is quoted already stays."""
+    if text[:1] in ("'", '"'):
+        return text
+    # Hydra reads \' as a quote, and doubled backslashes before one as backslashes.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _expanded(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +207,10 @@ def _expanded(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 def _is_text(kind: Any) -> bool:
     return any(option is str or get_origin(option) is Literal for option in type_options(kind))
+
+
+def _is_texts(kind: Any) -> bool:
+    return any(get_origin(one) is tuple and get_args(one)[0] is str for one in type_options(kind))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def task_ppo() -> PpoSection:
         num_envs=64,
         unroll_length=20,
         action_repeat=2,
-        num_steps=950_000,
+        num_steps=600_000,
         num_epochs=8,
         adaptive_rate=AdaptiveRateSection(target_kl=0.3),
         reward_scale=0.3,
@@ -91,11 +91,11 @@ class CloningSection:
         learning_rate: of the first; it falls to 0 by a cosine.
     """
 
-    num_steps: int = number(50_000, ge=0)
-    num_rounds: int = number(3, ge=1)
+    num_steps: int = number(200_000, ge=0)
+    num_rounds: int = number(4, ge=1)
     part_s: float = number(1.0, gt=0)
     noise: float = number(0.25, ge=0)
-    gradient_steps: int = number(800, ge=1)
+    gradient_steps: int = number(2_000, ge=1)
     batch_size: int = number(512, ge=1)
     learning_rate: float = number(1e-3, gt=0)
 

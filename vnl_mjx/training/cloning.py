@@ -73,7 +73,7 @@ def cloned(
     for round_, key in enumerate(jax.random.split(jax.random.key(seed), config.num_rounds)):
         progress(round_, config.num_rounds)
         per_part = _BODIES * part * (1 if policy is None else 2)
-        num_parts = max(1, config.num_steps // (config.num_rounds * per_part))
+        num_parts = max(1, round(config.num_steps / config.num_rounds / per_part))
         rows, actions, stands = map(np.asarray, roll(num_parts, data, matched, policy, key))
         shown.append(Demonstrations(rows[stands], actions[stands]))
         if not any(len(one.action) for one in shown):

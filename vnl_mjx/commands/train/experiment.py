@@ -27,6 +27,7 @@ from vnl_mjx.config.teacher import NetworkSection, SamplingSection, TeacherTrain
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.conformance import check_sizes
+from vnl_mjx.files import matching
 from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
@@ -199,7 +200,7 @@ def build_task_and_clips(
     `cut` says how the clips are cut; `policy` has to fit the task; `mesh` is as of `build_experiment`.
     """
     cuts = {"clip_length": cut.clip_length, "rate_hz": cut.rate_hz}
-    clips = merge([read_clips(file, walker, **cuts) for file in files])
+    clips = merge([read_clips(file, walker, **cuts) for file in matching(files)])
     task = build_task(config, walker, **simulation(physics), mesh=mesh)
     if policy is not None:
         check_sizes(task, policy)

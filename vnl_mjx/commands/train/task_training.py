@@ -6,7 +6,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -117,9 +116,8 @@ class TaskTraining:
         return open_task_checkpointer(run_dir, kept.keep_last, kept.keep_best)
 
     def initial_state(self) -> TrainState:
-        """Returns fresh networks, and environments that are each at another time of their first episode."""
-        seed = self.config.ppo.seed
-        state = _spread(self.trainer.init(seed), self.task.episode_steps, seed)
+        """Returns fresh networks."""
+        state = self.trainer.init(self.config.ppo.seed)
         if self._start is None:
             return state
         std = self.config.network.initial_action_std
@@ -238,18 +236,6 @@ class TaskTraining:
             f"evaluate, beside what does nothing: vnl-mjx eval-task {run_dir}",
             f"watch: vnl-mjx view {run_dir}",
         )
-
-
-def _spread(state: TrainState, episode_steps: int, seed: int) -> TrainState:
-    """Puts the clock of each environment at a random time of its first episode.
-
-    Otherwise all of them would get new goals and end together, and a batch would be of one moment.
-    """
-    environments = state.rollout.environments
-    clock = environments.num_steps
-    drawn = jax.random.randint(jax.random.key(seed), clock.shape, 0, episode_steps, clock.dtype)
-    environments = environments.replace(num_steps=jax.device_put(drawn, clock.sharding))
-    return state.replace(rollout=state.rollout.replace(environments=environments))
 
 
 def build_task_policy(

@@ -114,7 +114,6 @@ class Goal(ABC):
             often), else 0. Their sum over an episode is a count; of all others the mean over steps counts.
         lowest_m: the root body lower than this over the ground is a fall.
         tilt_deg: its z axis farther than this from the vertical is one too.
-        fall_cost: taken from the reward of a fall, besides what the rest of the episode would have earned.
         arena: in place of the flat floor; None: the floor.
     """
 
@@ -126,7 +125,6 @@ class Goal(ABC):
     events: tuple[str, ...] = ()
     lowest_m: float = 0.02
     tilt_deg: float = 80.0
-    fall_cost: float = 0.0
     arena: Arena | None = None
 
     def draw(self, key: jax.Array, motion: Motion) -> Any:

@@ -14,7 +14,6 @@ class Joystick(Goal):
     """Follow a commanded forward speed [m/s] and turning rate [rad/s], which change every 5 s."""
 
     name, observation_size, episode_s, redraw_s = "joystick", 4, 20.0, 5.0
-    fall_cost = 100.0
     FASTEST, SHARPEST, STILL = 0.4, 1.0, 0.1
 
     def draw(self, key: jax.Array, motion: Motion) -> jax.Array:

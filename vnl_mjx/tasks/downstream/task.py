@@ -184,9 +184,6 @@ class DownstreamTask:
         key, goal_key, draw_key = jax.random.split(state.key, 3)
         motion, aim = self.motion(moved), self.goal
         goal = aim.advance(motion, state.goal, goal_key)
-        fell, terms = self.fell(motion), aim.terms(motion, goal)
-        if aim.fall_cost:
-            terms["fall"] = -aim.fall_cost * fell
         measures = {name: 1.0 * value for name, value in aim.measures(motion, goal).items()}
         if low_level.mode != "scratch":
             measures |= {
@@ -195,8 +192,8 @@ class DownstreamTask:
             }
         outcome = StepOutcome.of(
             moved.physics,
-            terms=terms,
-            failures={"fall": fell},
+            terms=aim.terms(motion, goal),
+            failures={"fall": self.fell(motion)},
             truncated=(moved.num_steps >= self.episode_steps) | aim.finished(motion, goal),
             distances=measures,
         )
