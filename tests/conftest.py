@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Slow tests start many processes that run the same programs: each is compiled once, in a folder of this
     session. The user's folder is no place for tests.
     """
+    os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # messages are those of a shell without `uv run`
     marks = config.option.markexpr
     if not re.search(r"(?<!not )\bgpu\b", marks):
         os.environ.setdefault("XLA_FLAGS", QUICK_COMPILING)

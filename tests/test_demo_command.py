@@ -6,7 +6,17 @@ import pytest
 
 from vnl_mjx.cli import build_parser
 from vnl_mjx.commands import demo
+from vnl_mjx.commands.output import TERMINATED_EXIT_STATUS
 from vnl_mjx.errors import UserError
+
+
+def finish(words):
+    """Leaves what the end of a distillation does."""
+    if words[0] == "distill":
+        file = Path(words[1].removeprefix("run_dir=")) / "eval" / "metrics.json"
+        file.parent.mkdir(parents=True)
+        file.touch()
+    return 0
 
 
 @pytest.fixture
@@ -20,7 +30,7 @@ def commands(monkeypatch, tmp_path):
 def test_every_step_is_a_command_that_stands_alone(commands, capsys):
     def run(words):
         commands.append(list(words))
-        return 0
+        return finish(words)
 
     assert demo.run(Path("runs/x"), False, run) == 0
     assert [words[0] for words in commands] == ["inspect", "view", "distill", "eval"]
@@ -39,7 +49,7 @@ def test_a_folder_that_cannot_be_made(commands, tmp_path):
 
 
 def test_quick_is_shorter(commands):
-    demo.run(Path("runs/x"), True, lambda words: commands.append(list(words)) or 0)
+    demo.run(Path("runs/x"), True, lambda words: commands.append(list(words)) or finish(words))
     assert f"training_config.num_steps={demo.QUICK_STEPS}" in commands[1]
     assert [words[0] for words in commands] == ["inspect", "distill", "eval"]
 
@@ -49,11 +59,23 @@ def test_a_failure_ends_it(commands, capsys):
     assert "what next" not in capsys.readouterr().out
 
 
+def test_a_training_that_was_stopped_ends_it(commands, monkeypatch, capsys):
+    """SIGTERM stops a training with status 0."""
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    status = demo.run(Path("runs/x"), True, lambda words: commands.append(words[0]) or 0)
+    assert status == TERMINATED_EXIT_STATUS and commands == ["inspect", "distill"]
+    shown = capsys.readouterr().out
+    assert "the same command goes on from there" in shown and "$ uv run vnl-mjx distill" in shown
+
+
 def test_without_gl_only_the_film_is_left_out(commands, monkeypatch, capsys):
     def nothing() -> str:
         raise UserError("install libegl1")
 
     monkeypatch.setattr(demo, "choose_backend", nothing)
-    assert demo.run(Path("runs/x"), False, lambda words: commands.append(words[0]) or 0) == 0
+    assert (
+        demo.run(Path("runs/x"), False, lambda words: commands.append(words[0]) or finish(words))
+        == 0
+    )
     assert commands == ["inspect", "distill", "eval"]
     assert "install libegl1" in capsys.readouterr().out

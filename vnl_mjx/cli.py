@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from vnl_mjx import __version__
 from vnl_mjx.commands.arguments import ARGUMENTS
 from vnl_mjx.commands.descriptions import HELP
+from vnl_mjx.commands.output import as_typed
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _own_drawing():
             return args.command(args)
     except UserError as error:
-        print("vnl-mjx: error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("vnl-mjx: error:", as_typed(" ".join(str(error).splitlines())), file=sys.stderr)
         return USER_ERROR_EXIT_STATUS
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)

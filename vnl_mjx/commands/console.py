@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
+from vnl_mjx.commands.output import as_typed
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
@@ -22,7 +23,7 @@ def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
 
 def warn(console: Console, message: str) -> None:
     """One warning."""
-    console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+    console.print(f"warning: {as_typed(message)}", style="yellow", markup=False, highlight=False)
 
 
 def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:

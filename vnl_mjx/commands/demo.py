@@ -11,6 +11,7 @@ from rich.console import Console
 
 from vnl_mjx.commands.console import warn
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
+from vnl_mjx.commands.output import TERMINATED_EXIT_STATUS, as_typed
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable
@@ -30,11 +31,15 @@ what next:
 
 @dataclass(frozen=True)
 class DemoStep:
-    """One command, `words` after `vnl-mjx`; passed over if it needs GL where nothing can draw."""
+    """One command, `words` after `vnl-mjx`; passed over if it needs GL where nothing can draw.
+
+    A training that SIGTERM stopped has saved, and its status is 0: `leaves` is what only its end writes.
+    """
 
     title: str
     words: tuple[str, ...]
     needs_gl: bool = False
+    leaves: Path | None = None
 
 
 def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
@@ -63,7 +68,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
     return [
         DemoStep("the bundled teacher", ("inspect", teacher)),
         *([] if quick else [DemoStep("what it does on a clip", video, needs_gl=True)]),
-        DemoStep("a student learns from it", distil),
+        DemoStep("a student learns from it", distil, leaves=run_dir / "eval" / "metrics.json"),
         DemoStep("student, teacher and prior are measured", evaluate),
     ]
 
@@ -84,13 +89,16 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
         if step.needs_gl and not can_draw:
             console.print("passed over: nothing here can draw")
             continue
-        line = f"$ vnl-mjx {shlex.join(step.words)}"
+        line = as_typed(f"$ vnl-mjx {shlex.join(step.words)}")
         console.print(line, soft_wrap=True, highlight=False, markup=False)
         if status := command(step.words):
             return status
+        if step.leaves is not None and not step.leaves.is_file():
+            console.print("stopped; the same command goes on from there")
+            return TERMINATED_EXIT_STATUS
     console.rule(f"done in {time.perf_counter() - started:.0f} s")
     text = _WHAT_NEXT.format(run=run_dir, page=run_dir / REPORT_FOLDER / "report.html")
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(as_typed(text), soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -1,6 +1,8 @@
-"""Where a command may write, and that it leaves no half-written file behind."""
+"""Where a command may write, that it leaves no half-written file behind, and how it names other commands."""
 
 import contextlib
+import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,13 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
         raise UserError(f"{output}: exists; give another name, or --overwrite to replace it")
     if output.suffix not in (".h5", ".hdf5"):
         raise UserError(f"{output}: expected the name of an .h5 file to write, last of the paths")
+
+
+def as_typed(text: str) -> str:
+    """Puts `uv run` before the commands that a text names, where this process was started by it."""
+    if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # which uv sets
+        return text
+    return re.sub(r"(?<![\w/.-])(?<!uv run )vnl-mjx (?=[a-z])", "uv run vnl-mjx ", text)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from vnl_mjx.clips.file import ClipFile, is_own_file, open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.quality import assess_clips, measure_title
 from vnl_mjx.clips.sources import describe_recording, open_recording
+from vnl_mjx.commands.output import as_typed
 from vnl_mjx.config.imitation import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import build_walker
@@ -48,7 +49,7 @@ def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
         )
         return tables, details
     if not is_hdf5:
-        tables["Recording"]["next"] = f"vnl-mjx preprocess {path} CLIPS.h5"
+        tables["Recording"]["next"] = as_typed(f"vnl-mjx preprocess {path} CLIPS.h5")
         return tables, details
     try:
         clips = read_clips(path, walker)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from vnl_mjx.checkpoints.run import RunCheckpointer
 from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.commands.output import as_typed
 from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
@@ -198,7 +199,7 @@ class TrainingRun:
         evaluation = self._evaluate(state, env_steps)
         self.loggers.finish()
         for line in self.training.conclude(evaluation, env_steps, self.run_dir, self.console):
-            self.console.print(line, soft_wrap=True, highlight=False)
+            self.console.print(as_typed(line), soft_wrap=True, highlight=False, markup=False)
 
     def _say_stopped(self, env_steps: int) -> int:
         self.loggers.finish()
