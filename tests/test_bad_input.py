@@ -52,7 +52,7 @@ def digest(folder) -> str:
         ("walker_config.mjcf_path=/no/such/walker.xml", "/no/such/walker.xml"),
         ("walker_config.mjcf_path={folder}/clips.h5", "clips.h5"),
         ("teacher_config.reference_data_path=/no/such/file.h5", "/no/such/file.h5"),
-        ("teacher_config.reference_data_path={folder}", "is a directory"),
+        ("teacher_config.reference_data_path={folder}/teacher", "expected files *.h5"),
         (
             "teacher_config.reference_data_path={folder}/teacher/PPONetwork_0/config/metadata",
             "HDF5",

@@ -6,6 +6,7 @@ import types
 import pytest
 from rich.console import Console
 
+from vnl_mjx.commands.train import training_run
 from vnl_mjx.commands.train.loggers import ConsoleLogger, JsonlLogger, Loggers, OptionalLogger
 from vnl_mjx.config.schema import DistillationConfig, LoggingSection, WandbSection
 from vnl_mjx.errors import UserError
@@ -106,6 +107,12 @@ def _asks_for_everything(mode="online"):
     return DistillationConfig(
         wandb_config=WandbSection(mode=mode), logging_config=LoggingSection(tensorboard=True)
     )
+
+
+def test_online_without_the_extra_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(training_run, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="wandb_config.mode: online needs .*--extra wandb"):
+        training_run.train(_asks_for_everything())
 
 
 def test_a_run_goes_on_without_the_extras(tmp_path, monkeypatch):

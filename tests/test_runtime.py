@@ -65,7 +65,9 @@ def test_auto_is_the_fastest_back_end_here(monkeypatch, platform, has_warp, expe
 
 def test_the_device_is_what_was_asked_for(jax_config, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    with pytest.raises(UserError, match="device: expected gpu.*uv sync --extra cuda12") as caught:
+    with pytest.raises(
+        UserError, match="device: expected gpu.*uv sync --inexact --extra cuda12"
+    ) as caught:
         runtime.prepare_jax("gpu")
     assert "\n" not in str(caught.value)
     runtime.prepare_jax("cpu")

@@ -73,10 +73,9 @@ def run(tmp_path):
 
 @pytest.mark.slow
 def test_stac_files_become_a_student(run, tmp_path):
-    few, even, session = (tmp_path / f"{name}.h5" for name in ("few", "even", "session"))
-    assert main(["clips", "select", str(DEMO_CLIPS), str(few), "--clips", "0-4"]) == 0
-    assert main(["clips", "split", str(few), str(even), "--seconds", "3"]) == 0
-    assert main(["clips", "export", str(even), str(session), "--to", "stac"]) == 0
+    walk, session = tmp_path / "walk.h5", tmp_path / "session.h5"
+    assert main(["gait", str(walk), "--speed", "0.2", "--seconds", "26"]) == 0
+    assert main(["clips", "export", str(walk), str(session), "--to", "stac"]) == 0
     said = run("stac_files.sh", "rat", session)
     assert (tmp_path / "rat" / "student" / "report" / "report.html").is_file()
     assert "clips.h5" in said

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ from vnl_mjx.config.training import TrainingConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import TrainState, Update
+from vnl_mjx.versions import how_to_install
 
 
 def train(config: TrainingConfig) -> int:
     """Trains what is configured and returns the exit status."""
+    if config.wandb_config.mode == "online" and find_spec("wandb") is None:
+        raise UserError(
+            "wandb_config.mode: online needs the extra 'wandb', found no wandb; run "
+            f"{how_to_install('wandb')}, or give wandb_config.mode=disabled"
+        )
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
     new = f"runs/{config.wandb_config.exp_name}-{time.strftime('%Y%m%d-%H%M%S')}"
