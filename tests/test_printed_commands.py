@@ -57,7 +57,7 @@ def test_a_command_can_be_run_as_it_is_written(command, tmp_path, monkeypatch, c
         with pytest.raises(SystemExit, match="0"):
             cli.main(words)
         return
-    parsed = cli._parse(words)
+    parsed = cli.parse(words)
     if hasattr(parsed, "overrides"):
         assert cli.main([*words, "--show-config"]) == 0, capsys.readouterr().err
 

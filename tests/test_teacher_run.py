@@ -15,10 +15,10 @@ import pytest
 
 from tests.toy_teacher import toy_overrides
 from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.cli import _parse, main
+from vnl_mjx.cli import main, parse
 from vnl_mjx.commands.data.inspect import describe
-from vnl_mjx.commands.train.experiment import _unpaired, build_experiment
-from vnl_mjx.commands.train.teacher_training import TeacherTraining, _next_commands
+from vnl_mjx.commands.train.experiment import build_experiment, unpaired
+from vnl_mjx.commands.train.teacher_training import TeacherTraining, next_commands
 from vnl_mjx.config.loading import load_distillation_config, load_teacher_config
 from vnl_mjx.config.schema import TeacherSection
 from vnl_mjx.demo import DEMO_TEACHER
@@ -319,17 +319,17 @@ def test_the_value_network_s_layer_norm_is_trained(finished):
 @pytest.mark.parametrize("clips", [(), ("a b.h5",), ("a.h5", "b.h5")])
 def test_what_is_printed_at_the_end_is_of_the_clips_that_were_trained_on(clips):
     """TRIALS T3."""
-    lines = _next_commands(Path("runs/x/teacher"), clips, Path("runs/x"))
+    lines = next_commands(Path("runs/x/teacher"), clips, Path("runs/x"))
     commands = [shlex.split(line.partition(": ")[2])[1:] for line in lines]
     *merging, evaluation, distillation = commands
     assert bool(merging) == (len(clips) > 1)
     file = None if not clips else clips[0] if len(clips) == 1 else "runs/x/clips.h5"
-    given = _parse(evaluation)
+    given = parse(evaluation)
     assert given.clips == (file and Path(file))
     config = load_distillation_config(distillation[1:])
     assert config.teacher_config.reference_data_path == file
     if merging:
-        assert [str(path) for path in _parse(merging[0]).inputs] == [*clips]
+        assert [str(path) for path in parse(merging[0]).inputs] == [*clips]
 
 
 def test_half_a_pair_is_said(tmp_path):
@@ -339,5 +339,5 @@ def test_half_a_pair_is_said(tmp_path):
         (TeacherSection("runs/x/teacher"), ("no clips were given",)),
         (TeacherSection(None, "clips.h5"), ("no teacher was given",)),
     ):
-        found = _unpaired(given)
+        found = unpaired(given)
         assert len(found) == len(words) and all(w in f for w, f in zip(words, found, strict=True))

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         says.
     """
     try:
-        args = _parse(argv)
+        args = parse(argv)
         with _own_drawing():
             return args.command(args)
     except UserError as error:
@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED_EXIT_STATUS
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Returns the arguments of a command line; raises UserError where it cannot be understood."""
     words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     parser = build_parser(words[0])
     if not words[0].startswith("-") and words[0] not in parser.commands:

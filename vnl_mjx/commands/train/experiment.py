@@ -107,11 +107,11 @@ def build_experiment(
         evaluation_task=for_one_device(task),
         clips=clips,
         split=_split(clips, training.held_out_fraction, training.seed),
-        given=replace(teacher, task=task_config, warnings=(*_unpaired(wanted), *teacher.warnings)),
+        given=replace(teacher, task=task_config, warnings=(*unpaired(wanted), *teacher.warnings)),
     )
 
 
-def _unpaired(wanted: TeacherSection) -> tuple[str, ...]:
+def unpaired(wanted: TeacherSection) -> tuple[str, ...]:
     """A warning where either teacher or clips were given, so that the other is the bundled one."""
     teacher, clips = wanted.checkpoint_path, wanted.reference_data_path
     if clips is None and teacher is not None and DEMO_TEACHER.parent not in Path(teacher).parents:

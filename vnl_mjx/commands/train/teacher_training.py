@@ -235,7 +235,7 @@ class TeacherTraining:
         return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
-            *_next_commands(teacher, self.config.reference_config.paths, run_dir),
+            *next_commands(teacher, self.config.reference_config.paths, run_dir),
         )
 
     def _task_rows(self) -> dict[str, str]:
@@ -283,7 +283,7 @@ class TeacherTraining:
         return found
 
 
-def _next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
+def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
     """What to run next, on the clips of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
     distillation = ["vnl-mjx", "distill", f"teacher_config.checkpoint_path={teacher}"]
