@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -60,13 +59,14 @@ def main() -> None:
     for goal in args.goals:
         runs = {m: [args.runs / goal / m / str(s) for s in seeds] for m in modes}
         shares = shared_cores(args.jobs)
-        trainings = [
-            partial(train, goal, mode, seed, folder, args.steps, shares)
-            for mode, folders in runs.items()
-            for seed, folder in zip(seeds, folders, strict=True)
-        ]
         with ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(lambda training: training(), trainings))
+            trainings = [
+                pool.submit(train, goal, mode, seed, folder, args.steps, shares)
+                for mode, folders in runs.items()
+                for seed, folder in zip(seeds, folders, strict=True)
+            ]
+        for training in trainings:
+            training.result()
         found[goal] = {mode: [headline(read(f)) for f in folders] for mode, folders in runs.items()}
         show(goal, found[goal])
         draw(goal, runs, args.runs / f"{goal}.png")

@@ -41,7 +41,13 @@ def section(config: Any, prefix: str) -> list[str]:
         value, key = getattr(config, field.name), f"{prefix}{field.name}"
         meaning = meanings.get(field.name, "")
         if is_dataclass(value):
-            below += [f"## `{key}`", "", first_sentence(meaning), "", *section(value, f"{key}.")]
+            below += [
+                f"## `{key}`",
+                "",
+                meaning[:1].upper() + meaning[1:],
+                "",
+                *section(value, f"{key}."),
+            ]
             continue
         rows.append(f"| `{key}` | {typed(kinds[field.name])} | `{shown(value)}` | {meaning} |")
     table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
@@ -58,11 +64,6 @@ def described(cls: type) -> dict[str, str]:
     return found
 
 
-def first_sentence(text: str) -> str:
-    """Returns a description as a sentence."""
-    return f"{text[:1].upper()}{text[1:]}" if text else ""
-
-
 def typed(kind: Any) -> str:
     """Returns a type as YAML's users would say it."""
     origin, inner = get_origin(kind), get_args(kind)
@@ -72,9 +73,7 @@ def typed(kind: Any) -> str:
         return " or ".join(dict.fromkeys(typed(one) for one in inner))
     if origin in (tuple, list):
         return f"list of {typed(inner[0])}"
-    if origin is dict or kind is dict:
-        return "mapping"
-    if is_dataclass(kind):
+    if dict in (origin, kind) or is_dataclass(kind):
         return "mapping"
     words = {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}
     name = getattr(kind, "__name__", str(kind))

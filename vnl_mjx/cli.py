@@ -87,10 +87,11 @@ def _own_drawing() -> Iterator[None]:
     plots, wanted = os.environ.get("MPLBACKEND"), os.environ.pop("MUJOCO_GL", None)
     os.environ["MPLBACKEND"] = "agg"
     try:
-        import mujoco  # noqa: F401
-
-        if wanted is not None:
-            os.environ["MUJOCO_GL"] = wanted
+        try:
+            import mujoco  # noqa: F401
+        finally:
+            if wanted is not None:
+                os.environ["MUJOCO_GL"] = wanted
         yield
     finally:
         os.environ.pop("MPLBACKEND")
@@ -148,7 +149,7 @@ def build_parser(wanted: str) -> _Parser:
     add("export", _module("data.export"), "write a checkpoint for track-mjx")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
-    add("play", _play, "drive the rat in the browser")
+    add("play", _module("view.play"), "drive the rat in the browser")
     add("doctor", _module("doctor"), "say what this machine can do")
     parser.commands = tuple(commands.choices)
     return parser
@@ -238,20 +239,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
-    from vnl_mjx.report.rendering.gl import requested_backends
-
-    if not args.browser:
-        requested_backends()  # MuJoCo's import answers a wrong MUJOCO_GL with a traceback
     is_policy = args.path is None or args.path.expanduser().is_dir()
     return _module("view.view_policy" if is_policy else "view.view")(args)
-
-
-def _play(args: argparse.Namespace) -> int:
-    if args.video:
-        from vnl_mjx.report.rendering.gl import requested_backends
-
-        requested_backends()  # see `_view`
-    return _module("view.play")(args)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def how_to_install(extra: str) -> str:
     wanted = re.compile(rf"""(.+?)\s*;\s*extra\s*==\s*['"]{extra}['"]""")
     try:
         known = map(wanted.fullmatch, importlib.metadata.requires("vnl-mjx") or ())
+        packages = " ".join(f"'{match[1]}'" for match in known if match)
+        elsewhere = f", else `pip install {packages}`"
     except importlib.metadata.PackageNotFoundError:  # run from its folder, not installed
-        known = iter(())
-    packages = " ".join(f"'{match[1]}'" for match in known if match)
-    return f"`uv sync --inexact --extra {extra}` in a clone, else `pip install {packages}`"
+        elsewhere = ""
+    return f"`uv sync --inexact --extra {extra}` in a clone{elsewhere}"

@@ -187,7 +187,8 @@ def _extras() -> Iterator[Finding]:
         if version:
             yield Finding(f"extra {extra}", f"{distribution} {version}")
         else:
-            advice = f"uv sync --inexact --extra {extra}"
+            # whether a GPU waits for its driver's extra is said beside JAX's devices
+            advice = "" if extra.startswith("cuda") else f"uv sync --inexact --extra {extra}"
             yield Finding(f"extra {extra}", "not installed", "note", advice)
 
 

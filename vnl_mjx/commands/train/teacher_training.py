@@ -41,7 +41,7 @@ from vnl_mjx.evaluation.protocol import (
     evaluated_teacher,
 )
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
-from vnl_mjx.files import write_json
+from vnl_mjx.files import matching, write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
@@ -287,13 +287,12 @@ def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[st
     """What to run next, on the clips of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
     distillation = ["vnl-mjx", "distill", f"teacher_config.checkpoint_path={teacher}"]
-    if clips:
-        file = clips[0]
-        if len(clips) > 1:
+    if files := [str(path) for path in matching(clips)]:
+        file = files[0]
+        if len(files) > 1:
             file = str(run_dir / "clips.h5")
-            lines.append(
-                f"one file of all clips: {shlex.join(['vnl-mjx', 'clips', 'merge', *clips, file])}"
-            )
+            merging = ["vnl-mjx", "clips", "merge", *files, file]
+            lines.append(f"one file of all clips: {shlex.join(merging)}")
         evaluation += ["--clips", file]
         distillation.append(f"teacher_config.reference_data_path={file}")
     return [*lines, f"evaluate: {shlex.join(evaluation)}", f"distil: {shlex.join(distillation)}"]

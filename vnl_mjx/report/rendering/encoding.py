@@ -32,7 +32,7 @@ def video_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Gives a function that appends one picture, uint8 [height, width, 3], to a new video.
 
-    The ending of `path`, one of `ENCODINGS`, says of what kind. The video replaces `path` when the
+    The ending of `path` says of what kind (`ENCODINGS`; any other: mp4). The video replaces `path` when the
     block ends without an error, and leaves nothing otherwise. `size`, width and height in pixels, is even.
 
     Raises:
@@ -42,7 +42,7 @@ def video_writer(
         # raw pictures in from the pipe
         rate = str(Fraction(fps).limit_denominator(100_000))
         read = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
-        encode = ENCODINGS[Path(path).suffix.lower()]
+        encode = ENCODINGS.get(Path(path).suffix.lower(), ENCODINGS[".mp4"])
         arguments = f"-y -v error {read} -an {encode}".split()
         command = [ffmpeg_exe(), *arguments, str(partial)]
         # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
