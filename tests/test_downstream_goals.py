@@ -190,16 +190,18 @@ def test_a_treat_is_eaten_once_and_smells_no_more():
     assert goal.finished(motion(), state) and np.isnan(goal.marks(state)).all()
 
     def smell(head, left):
-        squares = np.square(np.asarray(treats.places)[:, :2] - head).sum(1)
-        return (left * np.exp(-squares / (2 * 0.5**2))).sum()
+        away = np.linalg.norm(np.asarray(treats.places)[:, :2] - head, axis=1)
+        return np.log((left * np.exp(-away / 0.1)).sum())
 
     left, head = np.array([1, 0, 1, 1, 0], bool), np.array([0.1, -0.2])
     now = motion(head=(*head, 0.05), yaw=0.4)
-    scent, *gradient = goal.observe(now, treats._replace(is_left=jnp.asarray(left)))
-    assert scent == pytest.approx(smell(head, left), rel=1e-5)
-    slopes = [(smell(head + d, left) - smell(head - d, left)) / 2e-4 for d in 1e-4 * np.eye(2)]
+    strength, *way = goal.observe(now, treats._replace(is_left=jnp.asarray(left)))
+    assert strength == pytest.approx(smell(head, left), rel=1e-5)
+    slopes = [
+        0.1 * (smell(head + d, left) - smell(head - d, left)) / 2e-4 for d in 1e-4 * np.eye(2)
+    ]
     turned = np.array([[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]]) @ slopes
-    np.testing.assert_allclose(gradient, [*turned, 0.0], atol=1e-4)
+    np.testing.assert_allclose(way, [*turned, 0.0], atol=1e-4)
 
 
 def test_a_gap_counts_once():

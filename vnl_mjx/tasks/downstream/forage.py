@@ -1,8 +1,9 @@
 """The task "forage": eat the treats that lie around, led by their scent.
 
-Treats, scent and what counts as eaten are those of vnl-playground's "arena forage", but that the height of
-the head does not matter; a stronger scent is paid as well. Treats are no bodies of the simulation, so each
-episode draws its own.
+The treats and what counts as eaten are those of vnl-playground's "arena forage", but that the height of the
+head does not matter; walking towards the scent is paid as well. The scent of a treat falls by e each
+`SCENT_M`, where vnl-playground's is a Gaussian of 0.5 m: five of these cancel in the middle, where a body
+then stays. Treats are no bodies of the simulation, so each episode draws its own.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.tasks.downstream.goal import Goal, Motion
+from vnl_mjx.tasks.downstream.goal import Goal, Motion, unit
 
 
 class Treats(NamedTuple):
@@ -35,7 +36,7 @@ class Forage(Goal):
     bodies: Mapping[str, str] = {"head": "skull"}
     NUM_TREATS, DISTANCE_M = 5, (0.3, 1.0)
     EATEN_M = 0.06  # along the floor, from the head to a treat's middle: twice its radius
-    SCENT_M = 0.5
+    SCENT_M, NOTHING = 0.1, 20.0  # NOTHING: e-folds below a treat's own scent
 
     def draw(self, key: jax.Array, motion: Motion) -> Treats:
         """See `Goal`."""
@@ -58,16 +59,16 @@ class Forage(Goal):
         return Treats(places, jnp.arange(self.NUM_TREATS) == 0, jnp.float32(0))
 
     def observe(self, motion: Motion, goal: Treats) -> jax.Array:
-        """See `Goal`; the scent at the head, and its gradient [1/m] in the root body's frame."""
-        scent, gradient = self._scent(motion, goal)
-        ahead = jnp.append(gradient, 0.0) @ motion.root.rotation
-        return jnp.concatenate([scent[None], ahead])
+        """See `Goal`; the scent's strength in e-folds, and the way to it in the root body's frame."""
+        strength, way = self._scent(motion, goal)
+        ahead = jnp.append(way, 0.0) @ motion.root.rotation
+        return jnp.concatenate([strength[None], ahead])
 
     def terms(self, motion: Motion, goal: Treats) -> dict[str, jax.Array]:
         """See `Goal`."""
-        _, gradient = self._scent(motion, goal)
+        _, way = self._scent(motion, goal)
         return {
-            "scent": 3.0 * jnp.dot(motion.velocity, gradient),
+            "scent": 3.0 * jnp.dot(motion.velocity, way),
             "treats_eaten": 10.0 * goal.num_eaten,
         }
 
@@ -95,7 +96,13 @@ class Forage(Goal):
         return jnp.linalg.norm(self._offsets(motion, goal), axis=-1)
 
     def _scent(self, motion: Motion, goal: Treats) -> tuple[jax.Array, jax.Array]:
-        """Scent [] at the head, of all that is left, and its gradient [2] in the world."""
-        offsets = self._offsets(motion, goal) / self.SCENT_M
-        each = goal.is_left * jnp.exp(-0.5 * jnp.sum(jnp.square(offsets), axis=-1))
-        return jnp.sum(each), each @ offsets / self.SCENT_M
+        """Of all that is left: logarithm of the scent at the head [], and the way to it [2] in the world.
+
+        The way is the mean direction to the treats, each weighted by its share of the scent: of length 1 to
+        a single one, 0 if nothing is left.
+        """
+        distances = self._distances(motion, goal)
+        strengths = jnp.where(goal.is_left, -distances / self.SCENT_M, -self.NOTHING)
+        shares = goal.is_left * jax.nn.softmax(strengths)
+        directions = jax.vmap(unit)(self._offsets(motion, goal))
+        return jax.nn.logsumexp(strengths), shares @ directions
