@@ -26,8 +26,9 @@ from timing import exit_status, table
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.motion_statistics import worst_feature
+from vnl_mjx.report.colors import BLUE, GREEN
 from vnl_mjx.report.document import read_document
-from vnl_mjx.report.pictures.style import BLUE, GREEN, sheet
+from vnl_mjx.report.pictures.style import sheet
 from vnl_mjx.report.verdicts import MET, MISSED, tiles
 
 EVALUATION = (

@@ -32,8 +32,9 @@ from vnl_mjx.config.loading import load_task_config
 from vnl_mjx.config.task import GOAL_SUMMARIES
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.task_evaluation import headline
+from vnl_mjx.report.colors import BLUE, GREEN, MUTED
 from vnl_mjx.report.pictures.curves import draw_band
-from vnl_mjx.report.pictures.style import BLUE, GREEN, MUTED, Estimates, sheet
+from vnl_mjx.report.pictures.style import Estimates, sheet
 from vnl_mjx.tasks.downstream.goals import GOALS
 
 COLORS = {"prior_decoder": BLUE, "scratch": GREEN, "decoder_only": MUTED}

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from vnl_mjx.config.conversion import from_dict, known_keys, to_dict
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.imitation import ImitationConfig
-from vnl_mjx.config.loading import load_distillation_config, load_evaluation_config, to_yaml
+from vnl_mjx.config.loading import (
+    as_overrides,
+    load_distillation_config,
+    load_evaluation_config,
+    to_yaml,
+)
 from vnl_mjx.config.schedules import LossTermSection, ScheduleSection
 from vnl_mjx.config.schema import Activation, DistillationConfig
 from vnl_mjx.config.validation import nearest_divisor
@@ -174,6 +179,17 @@ def test_dictionaries_and_yaml_round_trip(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(config))
     assert load_distillation_config([], file) == config
+
+
+def test_overrides_of_a_configuration_make_it_again():
+    plain = load_evaluation_config(["checkpoint_path=run"])
+    given = ["compare_with=[a b,'c,d']", "step=5", "output_dir=x y", "video_config.camera=top"]
+    given += ["eval_config.baselines=false"]
+    config = load_evaluation_config(["checkpoint_path=run", *given])
+    found = as_overrides(config, plain)
+    assert load_evaluation_config(["checkpoint_path=run", *found]) == config
+    assert len(found) == len(given) and as_overrides(config, config) == []
+    assert as_overrides(plain, config)[0] == "step=null"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, get_args
@@ -55,6 +56,9 @@ def report(run_dir) -> Path:
     return run_dir / "report"
 
 
+KINDS = ("svg", "png", "pdf")
+
+
 def refused(capsys, *arguments: str) -> str:
     capsys.readouterr()
     assert main(list(arguments)) == 2
@@ -88,8 +92,14 @@ def test_the_report_is_complete(report, run_dir):
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
     assert str(run_dir.parents[1]) not in page  # no path of this machine
     assert "MUJOCO_GL" in page and not list(report.rglob("*.mp4"))
-    for section in ("reward", "errors", "action", "latent", "prior", "training"):
-        assert any((report / "pictures" / section).glob("*.svg")), section
+    for section in ("summary", "reward", "errors", "action", "latent", "prior", "training"):
+        kinds = [{f.stem for f in (report / "pictures" / section).glob(f"*.{k}")} for k in KINDS]
+        assert kinds[0] and kinds[0] == kinds[1] == kinds[2], section
+    assert {"joints", "gait"} <= {f.stem for f in (report / "pictures" / "summary").iterdir()}
+    program, command, run, *settings = shlex.split(document["made"]["command"])
+    assert [program, command, run] == ["vnl-mjx", "eval", run_dir.name]
+    assert "latent_config.umap=false" in settings and "latent_config.num_traversals=1" in settings
+    assert not any(setting.startswith("latent_config.interpolate") for setting in settings)
     for table in ("figures", "per_clip", "per_actuator"):
         assert (report / f"{table}.csv").read_text().count("\n") > 2
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from report_example import NASTY, example_arrays, example_rows
 
-from vnl_mjx.report.pictures import curves, errors, latent, style, training
+from vnl_mjx.report import colors
+from vnl_mjx.report.pictures import curves, errors, latent, motion, style, training
 from vnl_mjx.report.pictures.style import Estimates
 
 PNG = b"\x89PNG\r\n"
@@ -24,7 +25,7 @@ def spreads(num, *names):
 def test_the_same_numbers_make_the_same_files():
     first, again = (errors.by_clip(spreads(3, "student"), "abc", "reward") for _ in range(2))
     assert first == again
-    assert first.png.startswith(PNG)
+    assert first.png.startswith(PNG) and first.pdf.startswith(b"%PDF")
 
 
 def test_drawing_leaves_the_users_own_style_alone():
@@ -88,17 +89,17 @@ def test_nothing_to_draw_is_drawn_as_nothing():
 
 def test_policies_are_told_apart_everywhere():
     names = ("student", "teacher", "reference", "prior", "other", "another")
-    looks = [tuple(style.policy_style(name, names).values()) for name in names]
+    looks = [tuple(colors.policy_style(name, names).values()) for name in names]
     assert len(set(looks)) == len(names)
-    assert style.policy_color("student", names) == style.policy_color("student")
+    assert colors.policy_color("student", names) == colors.policy_color("student")
 
 
 def test_most_frequent_groups_get_the_colours():
     groups = [f"g{i}" for i in range(12) for _ in range(20 - i)]
-    colors = style.group_colors(groups)
-    assert next(iter(colors)) == "g0"
-    assert len(set(colors.values())) == len(style.PALETTE) + 1
-    assert colors["g11"] == style.MUTED
+    found = style.group_colors(groups)
+    assert next(iter(found)) == "g0"
+    assert len(set(found.values())) == len(colors.PALETTE) + 1
+    assert found["g11"] == colors.MUTED
 
 
 def test_quartiles_end_where_too_few_episodes_go_on():
@@ -188,3 +189,27 @@ def test_prior_survival_and_histograms():
         "two points, beyond the drawn range": np.full(2, 9.0),
     }
     assert "beyond the drawn range 9." in curves.against_data(far, rng.normal(0, 1, 500), "x").alt
+
+
+def test_paths_go_to_the_right_to_one_scale():
+    north = np.stack([np.zeros(50), np.linspace(0.0, 0.8, 50)], axis=1)
+    beside = north + np.array([0.03, 0.0])
+    picture = motion.paths_from_above({"walk": {"reference": north, "student": beside}})
+    assert "walk: student ends 3 cm off" in picture.alt
+    assert {"walk", "cm", "reference", "student", "80"} <= set(texts(picture))
+
+
+def test_joints_are_drawn_in_degrees():
+    reference = np.radians(np.linspace(0.0, 60.0, 40))[:, None]
+    shown = {"reference": reference, "student": reference[:30] + np.radians(5.0)}
+    picture = motion.joint_traces("walk", shown, ["knee"], 50.0)
+    assert "student 5 degrees off" in picture.alt  # which fell after 30 steps
+    assert {"knee, degrees", "time in the clip, s"} <= set(texts(picture))
+
+
+def test_a_gait_has_a_bar_for_each_time_that_a_foot_stands():
+    stands = np.array([[1, 0], [1, 0], [0, 1], [1, 1], [1, 0]], bool)
+    picture = motion.gait_diagram("walk", {"reference": stands}, ["paw", "hoof"], 50.0)
+    assert picture.alt == "Feet stand: reference 60 % of the time."
+    never = motion.gait_diagram("walk", {"reference": ~stands & stands}, ["paw", "hoof"], 50.0)
+    assert picture.svg.count("<path") - never.svg.count("<path") == 3

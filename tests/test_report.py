@@ -2,6 +2,8 @@ import copy
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,6 +12,7 @@ from report_example import METRICS, NASTY, example_document
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.report import verdicts
+from vnl_mjx.report.colors import INK
 from vnl_mjx.report.document import (
     document_files,
     jsonable,
@@ -17,10 +20,12 @@ from vnl_mjx.report.document import (
     validate,
 )
 from vnl_mjx.report.html import report_html, write_report, write_together
+from vnl_mjx.report.illustrate import with_n
 from vnl_mjx.report.inlining import inline_picture, inline_svg
-from vnl_mjx.report.page_tables import behaviour_table, main_table
+from vnl_mjx.report.page_tables import behaviour_table, main_table, metric_tables
 from vnl_mjx.report.pictures.errors import by_clip
-from vnl_mjx.report.pictures.style import INK, Estimates, Picture
+from vnl_mjx.report.pictures.style import Estimates
+from vnl_mjx.report.report_videos import ranked
 from vnl_mjx.report.sections import NOT_MEASURED
 from vnl_mjx.report.table_cells import NOTHING, number
 
@@ -186,9 +191,9 @@ def test_videos_are_inside_as_far_as_they_fit(document, tmp_path):
     folder = tmp_path / "report"
     first = video(folder / "videos" / "first one.mp4")
     videos = {
-        "a": first,
-        "b": video(folder / "videos" / "large.mp4", b"x" * 400_000),
-        "c": video(folder / "videos" / "last.mp4"),
+        "summary/a": first,
+        "summary/b": video(folder / "videos" / "large.mp4", b"x" * 400_000),
+        "latent/c": video(folder / "videos" / "last.mp4"),
     }
     room = len(report_html(document, {}, videos, folder=folder, most_bytes=0).encode()) + 5_000
     page = write_report(folder, document, {}, videos, most_bytes=room)
@@ -196,8 +201,65 @@ def test_videos_are_inside_as_far_as_they_fit(document, tmp_path):
     assert len(text) <= room
     assert text.count("data:video/mp4") == 2
     assert 'src="videos/large.mp4"' in text
-    linked = report_html(document, {}, {"a": first}, folder=folder, most_bytes=0)
+    linked = report_html(document, {}, {"summary/a": first}, folder=folder, most_bytes=0)
     assert 'src="videos/first%20one.mp4"' in linked
+
+
+def test_the_verdict_and_videos_stand_before_all_else(document, picture, tmp_path):
+    videos = {
+        "summary/worst: walk": video(tmp_path / "a.mp4"),
+        "latent/traversal": video(tmp_path / "b.mp4"),
+    }
+    pictures = {"summary/gait": picture, "latent/kl": picture}
+    text = report_html(document, pictures, videos, folder=tmp_path)
+    order = [
+        'class="lead"',
+        document["made"]["command"],
+        "worst: walk",
+        'class="tiles"',
+        'class="alarms"',
+        "pictures/summary/gait.pdf",
+        "Policies and baselines",
+        'id="latent"',
+        "pictures/latent/kl.svg",
+        "<strong>traversal",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert text.count('<details class="section"') == text.count("<details open") + 8
+    assert "<video" not in text[text.index('id="reward"') : text.index('id="latent"')]
+    with pytest.raises(ValueError, match="SECTION/NAME"):
+        report_html(document, {}, {"traversal": tmp_path / "b.mp4"}, folder=tmp_path)
+
+
+def test_rows_of_zeros_are_left_out(document):
+    sparse = copy.deepcopy(document)
+    for ways in sparse["policies"].values():
+        for played in ways.values():
+            for part in played["sets"].values():
+                part["figures"]["term_joint_reward"] = {"mean": 0.0, "low": 0.0, "high": 0.0}
+    whole = metric_tables(document, "deterministic")["reward"]
+    table = metric_tables(sparse, "deterministic")["reward"]
+    assert len(table.rows) == len(whole.rows) - 1
+    assert "Rows of zeros are left out." in table.note and "zeros" not in whole.note
+
+
+def test_shown_clips_go_from_the_best_to_the_worst():
+    scores = np.array([0.5, np.nan, 0.9, 0.7, 0.8])
+    assert ranked(scores, 3) == [("best", 2), ("median", 3), ("worst", 1)]
+    assert ranked(scores, 1) == [("median", 3)]
+    assert ranked(scores, 2) == [("best", 2), ("worst", 1)]
+    assert [words for words, _ in ranked(scores, 9)] == [
+        "best",
+        "number 2 of 5",
+        "median",
+        "number 4 of 5",
+        "worst",
+    ]
+
+
+def test_a_caption_says_of_how_many(picture):
+    assert with_n({"a": picture}, "6 episodes")["a"].caption.endswith(" n = 6 episodes.")
 
 
 def test_an_older_report_stays_when_the_new_one_cannot_be_written(document, tmp_path):
@@ -213,7 +275,7 @@ def test_an_older_report_stays_when_the_new_one_cannot_be_written(document, tmp_
 
 def test_a_picture_is_shown_as_its_smaller_file(picture):
     assert inline_picture(picture, "p").startswith("<svg")
-    small = Picture(picture.svg, b"\x89PNG", "", 'a "picture"')
+    small = replace(picture, png=b"\x89PNG", alt='a "picture"')
     shown = inline_picture(small, "p")
     assert shown.startswith("<img") and 'alt="a &#34;picture&#34;"' in shown
 
@@ -232,7 +294,7 @@ def test_tiles_hold_figures_against_targets(document):
     verdict_of = {label: tile.verdict for label, tile in found.items()}
     assert found["reward ratio, student / teacher"].value == "0.981"
     assert verdict_of["reward ratio, student / teacher"] == verdicts.MET
-    assert verdict_of["prior: up at 10 s, and motion beside the clips'"] == verdicts.MISSED
+    assert verdict_of["the prior alone for 10 s: motion against the clips'"] == verdicts.MISSED
     worse = example_document(6, offset=-0.1)
     assert verdicts.tiles(worse)[0].verdict == verdicts.MISSED
     nothing = example_document(6) | {"policies": {}, "differences": {}, "action": {}}
@@ -240,7 +302,8 @@ def test_tiles_hold_figures_against_targets(document):
     assert {tile.verdict for tile in verdicts.tiles(nothing)} == {verdicts.UNMEASURED}
     assert verdicts.verdict_line(verdicts.tiles(nothing)) == "No target could be judged."
     line = verdicts.verdict_line(verdicts.tiles(worse))
-    assert "Good: " in line and "Not good: reward ratio, student / teacher (0.881); " in line
+    assert re.fullmatch(r"\d of 6 targets that were judged are met; missed: [^.]*\d.*\.", line)
+    assert "missed: reward ratio, student / teacher (0.881) and " in line
 
 
 def test_a_latent_that_no_prior_reaches_is_not_good(document):
@@ -272,7 +335,7 @@ def test_a_short_run_is_not_judged_by_what_it_misses():
     assert ratio.verdict == verdicts.NOT_JUDGED and ratio.target.startswith("25,600 steps")
     expected = [verdicts.NOT_JUDGED if v == verdicts.MISSED else v for v in before]
     assert [tile.verdict for tile in (ratio, *others)] == expected
-    assert "Not judged: reward ratio" in verdicts.verdict_line([ratio, *others])
+    assert "; not judged: reward ratio" in verdicts.verdict_line([ratio, *others])
 
 
 def test_shorter_prior_rollouts_are_judged_by_their_end(document):
@@ -282,7 +345,7 @@ def test_shorter_prior_rollouts_are_judged_by_their_end(document):
             del figures["survival"]["10"]
             figures["survival"]["5"] = 0.96
     tile = verdicts.tiles(shorter)[-1]
-    assert tile.label.startswith("prior: up at 5 s") and tile.verdict == verdicts.MET
+    assert tile.label.startswith("the prior alone for 5 s") and tile.verdict == verdicts.MET
 
 
 def test_a_prior_has_to_stay_up_and_to_move(document):
@@ -296,9 +359,12 @@ def test_a_prior_has_to_stay_up_and_to_move(document):
     prior["zero_action"]["clips"]["over_halves"] = still
     prior["teacher"] = {"clips": {"over_halves": {"speed": 0.4}}}
     tile = verdicts.tiles(judged)[-1]
-    assert tile.verdict == verdicts.MET and tile.value == "100\N{NO-BREAK SPACE}%, speed 1.2 times"
-    assert "no action at all: 100\N{NO-BREAK SPACE}%, speed 7.0 times" in tile.detail
-    assert "the teacher on the clips: speed 0.40 times" in tile.detail
+    assert (
+        tile.verdict == verdicts.MET
+        and tile.value == "100\N{NO-BREAK SPACE}% up, speed 1.2 times off"
+    )
+    assert "no action at all: 100\N{NO-BREAK SPACE}% up, speed 7.0 times off" in tile.detail
+    assert "the teacher on the clips: speed 0.40 times off" in tile.detail
     prior["learned"]["clips"]["over_halves"] = still
     assert verdicts.tiles(judged)[-1].verdict == verdicts.MISSED  # it stays up, frozen
     prior["learned"]["clips"]["over_halves"] = {"speed": 1.0}

@@ -55,7 +55,7 @@ def test_panes_captions_and_the_end_of_one(backend, toy_walker, tmp_path, monkey
     ]
     assert [alarm for *_, alarm in by_name["short"]] == [False] * 3 + [True] * 25
     assert by_name["short"][-1][1] == "failed after 0.08 s"
-    assert written[3][:2] == ("walk   0.00 s", "floor squares 1 cm")
+    assert written[3][:2] == ("walk   0.00 s", "floor squares 2 cm")
     # who has ended is faded; the others are not
     assert pictures[1][-1].mean() > pictures[1][0].mean() + 20
     assert abs(pictures[0][-1].mean() - pictures[0][0].mean()) < 20

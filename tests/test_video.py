@@ -81,7 +81,7 @@ def test_the_scene_has_the_walkers_bodies_where_the_walker_has_them(rodent):
     assert data.ncon == 0 and scene.model.nskin == 2
     floor = scene.model.geom(FLOOR_NAME)
     assert floor.pos[2] == rodent.floor_height == -0.005
-    assert scene.square == 0.02
+    assert scene.square == 0.05
 
 
 def skin_vertices(walker):
@@ -336,6 +336,22 @@ def test_the_skinned_rodent_is_drawn_in_fur_not_in_geoms(backend, rodent):
     brown = picture[..., 0].astype(int) - picture[..., 2]
     assert (brown > 15).mean() > 0.03
     assert not (brown < -60).any()  # the geoms are blue
+
+
+@pytest.mark.render
+def test_a_tint_colours_the_walker_alone_and_is_gone_afterwards(backend, rodent):
+    scene = build_scene(rodent, max_width=200, max_height=200)
+    qpos = walking(rodent, 1)
+    path = camera_path(scene, qpos, 50.0)
+    with open_drawer(scene, 200, 200, backend) as drawer:
+        plain, blue, again = (
+            drawer.draw(qpos[0], path, 0, tint=tint).astype(int) for tint in ("", "#0072B2", "")
+        )
+    fur = plain[..., 0] - plain[..., 2] > 15
+    assert (blue[fur][:, 2] > blue[fur][:, 0] + 40).mean() > 0.9
+    floor = ~fur & (np.abs(plain - blue).max(-1) <= 2)
+    assert floor.sum() > 0.9 * (~fur).sum()
+    assert np.abs(plain - again).max() <= 2
 
 
 @pytest.mark.render

@@ -92,10 +92,10 @@ class VideoSection:
         fps: pictures per second.
     """
 
-    num_clips: int = number(4, ge=0)
+    num_clips: int = number(3, ge=0)
     camera: Literal["side", "top", "front"] = "side"
-    width: int = number(320, ge=64)
-    height: int = number(240, ge=64)
+    width: int = number(400, ge=64)
+    height: int = number(200, ge=64)
     fps: float = number(25.0, gt=0.0)
 
 

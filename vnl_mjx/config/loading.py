@@ -5,7 +5,7 @@ The only module besides the command line that knows Hydra and OmegaConf; both ar
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,20 @@ def to_yaml(config: Any) -> str:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def as_overrides(config: Any, default: Any) -> list[str]:
+    """The `key=value` that make `config` of `default`, another of its class; in the order of its fields."""
+    given, plain = to_dict(config), to_dict(default)
+
+    def differing(ours: Any, theirs: Any, key: str) -> Iterator[str]:
+        if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+            for name, value in ours.items():
+                yield from differing(value, theirs[name], f"{key}.{name}" if key else name)
+        elif ours != theirs:
+            yield f"{key}={ours if isinstance(ours, str) else json.dumps(ours)}"
+
+    return list(differing(given, plain, ""))
 
 
 def _load(

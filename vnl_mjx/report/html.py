@@ -33,8 +33,8 @@ def write_report(
 ) -> Path:
     """Writes `report.html`, `metrics.json`, the CSVs and the pictures: all or none; returns the page's path.
 
-    Pictures are by "SECTION/NAME", sections being those of `report.sections`; videos are mp4s by what they
-    are called, best in `folder`, which is made where it is missing. For more see `report_html`.
+    Pictures and videos are by "SECTION/NAME", sections being those of `report.sections`; videos are mp4s,
+    best in `folder`, which is made where it is missing. For more see `report_html`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -43,7 +43,8 @@ def write_report(
     files = {REPORT_FILE: page.encode(), **document_files(document)}
     for name, picture in pictures.items():
         paths = picture_files(name)
-        files |= {paths["svg"]: picture.svg.encode(), paths["png"]: picture.png}
+        files |= {paths["svg"]: picture.svg.encode()}
+        files |= {paths["png"]: picture.png, paths["pdf"]: picture.pdf}
     write_together(folder, files)
     return folder / REPORT_FILE
 
@@ -83,6 +84,8 @@ def report_html(
     `most_bytes` are linked, relative to `folder`.
     """
     videos, missing, deciding = videos or {}, missing or {}, tiles(document)
+    shown = {name: _linked_video(name, path, folder) for name, path in videos.items()}
+    summary, *others = sections(document, pictures, missing, shown)
     steps = document["made"].get("env_steps")
     after = f" after {steps:,} environment steps" if isinstance(steps, int) else ""
     context: dict[str, Any] = {
@@ -91,18 +94,19 @@ def report_html(
         "tiles": deciding,
         "main": main_table({"": document}),
         "verdict": verdict_line(deciding),
-        "sections": sections(document, pictures, missing),
+        "summary": summary,
+        "sections": others,
         "no_videos": missing.get("videos", "" if videos else NO_VIDEOS),
         "config": config,
-        "videos": [_linked_video(name, path, folder) for name, path in videos.items()],
     }
     template = environment().get_template("report.html.j2")
     room = most_bytes - len(template.render(**context).encode())
-    for video, path in zip(context["videos"], videos.values(), strict=True):
+    for name, path in videos.items():
         size = 4 * (path.stat().st_size // 3 + 1) + 32  # in base64
         if size <= room:
             room -= size
-            video |= {"source": data_uri(path.read_bytes(), "video/mp4"), "linked": False}
+            source = data_uri(path.read_bytes(), "video/mp4")
+            shown[name] |= {"source": source, "linked": False}
     return template.render(**context)
 
 
@@ -122,7 +126,7 @@ def environment() -> jinja2.Environment:
 def _linked_video(name: str, path: Path, folder: Path) -> dict[str, Any]:
     still = poster(path)
     return {
-        "name": name,
+        "name": name.partition("/")[2],
         "source": urllib.parse.quote(Path(os.path.relpath(path, folder)).as_posix()),
         "poster": data_uri(still, "image/jpeg") if still else "",
         "linked": True,

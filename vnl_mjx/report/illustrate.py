@@ -1,11 +1,14 @@
 """The pictures of a report, by the section that they stand in."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import mujoco
 import numpy as np
 
+from vnl_mjx.clips.columns import root_pose, split_qpos
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.evaluation.bootstrap import interval
@@ -16,8 +19,9 @@ from vnl_mjx.evaluation.protocol import DETERMINISTIC
 from vnl_mjx.evaluation.summary import ClipSets
 from vnl_mjx.evaluation.tracking import all_step_errors
 from vnl_mjx.report.document import metric_label
-from vnl_mjx.report.pictures import curves, errors, latent
+from vnl_mjx.report.pictures import curves, errors, latent, motion
 from vnl_mjx.report.pictures.style import Estimates, Picture, quantity
+from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.results import LatentResults, Rollouts
 from vnl_mjx.report.verdicts import (
     PRIOR_SECONDS,
@@ -29,7 +33,13 @@ from vnl_mjx.walkers.walker import Walker
 
 Figures = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
 
-_SUCCESS_MM = np.linspace(0.0, 60.0, 61)
+_SUCCESS_POINTS = 61
+_SUCCESS_SHARE = 0.99  # of the greatest errors of the episodes that the axis holds
+_NUM_PATHS = 3
+_NUM_JOINTS = 4
+_SIDE = re.compile(
+    r"(?i)(?:^|_)(?:l|r|left|right)(?=_|$)"
+)  # what tells a joint from its mirror image
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,56 @@ class Illustrator:
     sets: ClipSets
     how: str = DETERMINISTIC
 
+    def motion(
+        self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
+    ) -> dict[str, Picture]:
+        """Paths, joints and gait along the clips that go farthest, each from its first frame."""
+        shown = {name: rollouts[name][self.how] for name in self.figures}
+        hz = next(iter(shown.values())).control_hz
+
+        def poses(clip: int) -> dict[str, np.ndarray]:
+            own = {name: rollout.qpos_of(clip) for name, rollout in shown.items()}
+            longest = max(map(len, own.values()))
+            return {"reference": reference_qpos(clips, clip, 0, hz, longest), **own}
+
+        steps = np.linalg.norm(np.diff(root_pose(clips.qpos(), walker.layout)[0], axis=0), axis=-1)
+        ends = np.asarray(clips.starts) + np.asarray(clips.lengths) - 1
+        went = np.array([steps[a:b].sum() for a, b in zip(clips.starts, ends, strict=True)])
+        drawn, farthest = {}, np.argsort(-went, kind="stable")
+        if walker.layout.root is not None:
+            drawn["summary/paths"] = motion.paths_from_above(
+                {
+                    clips.names[clip]: {
+                        name: root_pose(qpos, walker.layout)[0][:, :2]
+                        for name, qpos in poses(clip).items()
+                    }
+                    for clip in farthest[:_NUM_PATHS]
+                }
+            )
+        clip = int(farthest[0])
+        name, moving = clips.names[clip], poses(clip)
+        angles = {who: split_qpos(qpos, walker.layout)["joints"] for who, qpos in moving.items()}
+        if rows := _most_moved(angles["reference"], walker):
+            drawn["summary/joints"] = motion.joint_traces(
+                name,
+                {who: own[:, rows] for who, own in angles.items()},
+                [walker.joint_names[row] for row in rows],
+                hz,
+            )
+        if len(walker.feet):
+            computer = FeatureComputer(walker)
+            contacts = {
+                who: computer(qpos, [len(qpos)], hz)["contacts"] > 0.5
+                for who, qpos in moving.items()
+            }
+            feet = [walker.model.body(foot).name for foot in walker.feet]
+            drawn["summary/gait"] = motion.gait_diagram(name, contacts, feet, hz)
+        return drawn
+
     def reward(self) -> dict[str, Picture]:
-        """Reward, its ratio and terms, survival and success."""
-        return {
+        """Reward, its ratio and terms, survival and success; without survival where all is the same."""
+        drawn = {
             "reward/fraction": self._by_clip("reward_fraction"),
-            "reward/survival": self._by_clip("survival"),
             "reward/terms": self._terms(),
             "reward/success": self._success(),
             "reward/ratio": errors.by_clip(
@@ -60,6 +115,10 @@ class Illustrator:
                 target=TARGET_REWARD_RATIO,
             ),
         }
+        survived = np.stack([ways[self.how]["survival"] for ways in self.figures.values()])
+        if survived.min() < 1.0:
+            drawn["reward/survival"] = self._by_clip("survival")
+        return drawn
 
     def errors(
         self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
@@ -88,6 +147,9 @@ class Illustrator:
         def of(part: str, error: str) -> dict[str, Estimates]:
             return {k: Estimates(_column(found[v][part], error)) for k, v in states.items()}
 
+        r2 = of("per_actuator", "r2")
+        finite = np.concatenate([own.value[np.isfinite(own.value)] for own in r2.values()])
+        lowest = np.floor(10.0 * max(0.0, finite.min(initial=0.9))) / 10.0
         of_actuator = {names[row]: group for group, rows in groups.items() for row in rows}
         return {
             "action/groups": errors.by_name(
@@ -99,11 +161,11 @@ class Illustrator:
                 of_what="parts",
             ),
             "action/r2": errors.by_name(
-                of("per_actuator", "r2"),
+                r2,
                 list(names),
                 "R² of the action",
                 groups=[of_actuator.get(name, "other") for name in names],
-                bounds=(0.0, 1.0),
+                bounds=(lowest, 1.0),
                 caption="Share of the variance of the teacher's action that the student explains.",
             ),
         }
@@ -127,31 +189,67 @@ class Illustrator:
         return found
 
     def _terms(self) -> Picture:
-        played = {
-            policy: ways[self.how]["sets"]["all"]["figures"]
-            for policy, ways in self.document["policies"].items()
+        """Terms of the reward, less the teacher's: they differ by little. Without a teacher, as they are."""
+        rows = {
+            pair.partition(" vs ")[0]: ways[self.how]["all"]
+            for pair, ways in self.document["differences"].items()
         }
-        names = [name for name in next(iter(played.values())) if name.startswith("term_")]
+        label = "reward per step, less the teacher's"
+        if not rows:
+            label = "reward per step"
+            rows = {
+                policy: ways[self.how]["sets"]["all"]["figures"]
+                for policy, ways in self.document["policies"].items()
+            }
+        names = [
+            name
+            for name in next(iter(rows.values()))
+            if name.startswith("term_")
+            and any(own.get(name, {}).get("mean") for own in rows.values())
+        ]
         values = {}
-        for policy, figures in played.items():
-            rows = {name: figures.get(name, {}) for name in names}
-            values[policy] = Estimates(*(_column(rows, key) for key in ("mean", "low", "high")))
+        for policy, figures in rows.items():
+            terms = {name: figures.get(name, {}) for name in names}
+            values[policy] = Estimates(*(_column(terms, key) for key in ("mean", "low", "high")))
         shown = [name.removeprefix("term_").removesuffix("_reward") for name in names]
-        return errors.by_name(values, shown, "reward per step", sort=False)
+        caption = f"{label[0].upper()}{label[1:]}. Terms that are zero are left out."
+        return errors.by_name(values, shown, label, sort=False, caption=caption, zero=True)
 
     def _success(self) -> Picture:
-        shares = {}
-        for policy, ways in self.figures.items():
-            found = ways[self.how]
-            farthest = np.where(found["survival"] > 0, found["root_error_max_mm"], np.inf)
+        farthest = {
+            policy: np.where(
+                ways[self.how]["survival"] > 0, ways[self.how]["root_error_max_mm"], np.inf
+            )
+            for policy, ways in self.figures.items()
+        }
+        finite = np.concatenate([own[np.isfinite(own)] for own in farthest.values()])
+        most = np.quantile(finite, _SUCCESS_SHARE) if len(finite) else 1.0
+        thresholds, shares = np.linspace(0.0, most, _SUCCESS_POINTS), {}
+        for policy, own in farthest.items():
             rows = [
-                interval((farthest <= mm).astype(float), self.sets.clip, seed=self.sets.seed)
-                for mm in _SUCCESS_MM
+                interval((own <= mm).astype(float), self.sets.clip, seed=self.sets.seed)
+                for mm in thresholds
             ]
             shares[policy] = Estimates(*np.array([(r.value, r.low, r.high) for r in rows]).T)
-        return curves.success_curve(
-            _SUCCESS_MM, shares, "greatest root position error of an episode, mm"
-        )
+        return curves.success_curve(thresholds, shares, "greatest root error of an episode, mm")
+
+
+def with_n(pictures: Mapping[str, Picture], num: str) -> dict[str, Picture]:
+    """The pictures with the number of what is drawn, such as "12 episodes", at the end of each caption."""
+    return {
+        name: replace(picture, caption=f"{picture.caption} n = {num}.")
+        for name, picture in pictures.items()
+    }
+
+
+def _most_moved(joints: np.ndarray, walker: Walker) -> list[int]:
+    """Rows of the hinges that move most in `joints` [frame, joint], of a pair one alone, as in the body."""
+    is_hinge = walker.model.jnt_type[walker.layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
+    stems: dict[str, int] = {}
+    for row in np.argsort(-joints.std(axis=0), kind="stable").tolist():
+        if is_hinge[row]:
+            stems.setdefault(_SIDE.sub("", walker.joint_names[row]), row)
+    return sorted(list(stems.values())[:_NUM_JOINTS])
 
 
 def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Picture]:

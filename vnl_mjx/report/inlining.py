@@ -8,7 +8,8 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.report.pictures.style import BLUE, GRID, INK, MUTED, PAPER, Picture
+from vnl_mjx.report.colors import BLUE, GRID, INK, MUTED, PAPER
+from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.rendering.encoding import ffmpeg_exe
 
 # The page's own colours, which change with the reader's theme.
@@ -19,6 +20,7 @@ _THEMED = {
     PAPER.lower(): "var(--paper)",
     BLUE.lower(): "var(--blue)",
 }
+_POSTER_FRAMES = 50
 _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
 _UNUSED = re.compile(r"<metadata>.*?</metadata>|<style\b.*?</style>|<!--.*?-->", re.DOTALL)
 _REFERENCE = re.compile(r'(?:href="#|url\(#)([^")]+)')
@@ -65,9 +67,10 @@ def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
 
 
 def poster(video: Path) -> bytes | None:
-    """The first picture of a video as JPEG; None where ffmpeg cannot read it."""
+    """A typical picture of a video's first seconds as JPEG; None where ffmpeg cannot read it."""
     try:
-        command = [ffmpeg_exe(), "-loglevel", "error", "-i", str(video), "-frames:v", "1"]
+        command = [ffmpeg_exe(), "-loglevel", "error", "-i", str(video)]
+        command += ["-vf", f"thumbnail=n={_POSTER_FRAMES}", "-frames:v", "1"]
         command += ["-f", "mjpeg", "-q:v", "5", "-"]
         done = subprocess.run(command, capture_output=True, timeout=30)
     except (OSError, UserError, subprocess.TimeoutExpired):

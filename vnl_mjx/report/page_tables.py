@@ -94,17 +94,22 @@ def metric_tables(document: Document, acting: str) -> dict[str, Table]:
 def grouped_tables(
     rows: Mapping[str, list[Cell]], labels: Mapping[str, str], heads: Sequence[str], note: str
 ) -> dict[str, Table]:
-    """Returns a table for each of `EPISODE_GROUPS`, of `rows` of cells that hold a number."""
+    """Returns a table for each of `EPISODE_GROUPS`, of `rows` of cells that hold a number other than 0."""
     tables = {}
     for group in EPISODE_GROUPS:
         own = [
             [name_cell(labels[name]), *cells]
             for name, cells in rows.items()
-            if metric(name).group == group and any(cell.sort is not None for cell in cells)
+            if metric(name).group == group and any(cell.sort for cell in cells)
         ]
         if own:
             title, pooled, states, compared = GROUPS[group]
             about = f"{pooled.capitalize()}, {states}; {note}. Compare with the same {compared}."
+            if any(
+                metric(name).group == group and not any(c.sort for c in cells)
+                for name, cells in rows.items()
+            ):
+                about += " Rows of zeros are left out."
             tables[group] = Table(title, ["", *heads], own, about)
     return tables
 
@@ -121,20 +126,21 @@ def clips_table(document: Document) -> Table:
     acting = main_acting(document)
     policies = document["policies"]
     shown = [name for name in _CLIP_METRICS if name in document["metrics"]]
-    heads = ["clip", "set", "behaviour", "length, s", "made by"]
+    heads = ["clip", "set", "behaviour", "length, s"]
     pairs = [(policy, name) for name in shown for policy in policies]
     heads += [f"{metric_label(document, name)}: {policy}" for policy, name in pairs]
+    heads += ["made by"]
     rows = []
     for clip in document["clips"]:
         cells = [name_cell(clip["name"])]
         about = (clip.get("set"), clip.get("label"))
         cells += [Cell((text or NOTHING).replace("_", " "), text or None) for text in about]
-        made_by = clip.get("made_by")
-        cells += [number_cell(clip.get("seconds")), Cell(made_by or NOTHING, made_by)]
+        cells += [number_cell(clip.get("seconds"))]
         for policy, name in pairs:
             played = policies[policy].get(acting, {}).get("clips", {})
             cells.append(number_cell(played.get(clip["name"], {}).get(name)))
-        rows.append(cells)
+        made_by = clip.get("made_by")
+        rows.append([*cells, Cell(made_by or NOTHING, made_by, tone="words")])
     kept = [c for c in range(len(heads)) if c == 0 or any(r[c].sort is not None for r in rows)]
     rows = [[row[c] for c in kept] for row in rows]
     return Table(f"{len(rows)} clips", [heads[c] for c in kept], rows, "All metrics: per_clip.csv.")

@@ -1,6 +1,7 @@
 """What the videos of a report show."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,28 +9,35 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.evaluation import VideoSection
 from vnl_mjx.evaluation.prior_rollouts import PriorEvaluation
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.report.colors import policy_color
 from vnl_mjx.report.rendering.episode_panes import following, grid
 from vnl_mjx.report.rendering.side_by_side import SideBySide
 from vnl_mjx.report.results import LatentResults
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 _GRID = 8  # episodes of the prior
-_COLUMNS = 4
+_COLUMNS = 2
+_SMALL = 0.5  # of a pane's edge, where there are many
 _GRID_SECONDS = 5.0
 
-NamedVideos = Iterator[tuple[str, SideBySide]]
+NamedVideos = Iterator[tuple[str, SideBySide]]  # by SECTION/NAME, as pictures are
 
 
 def clip_videos(
-    rollouts: Mapping[str, Rollout], clips: ReferenceClips, config: VideoSection
+    rollouts: Mapping[str, Rollout],
+    clips: ReferenceClips,
+    scores: np.ndarray,
+    config: VideoSection,
 ) -> NamedVideos:
-    """Some clips from their first frame: the policies that followed them, and the clip.
+    """Some clips from their first frame: the policies that followed them, and the clip, one below the other.
 
-    The first episodes of each rollout are those of the clips in order.
+    The first episodes of each rollout are those of the clips in order; of these `scores` [clip] choose the
+    best, the worst, and what is between.
     """
-    for clip in various_clips(clips, config.num_clips):
+    for words, clip in ranked(scores, config.num_clips):
         look = {"pane_size": (config.width, config.height), "fps": config.fps}
-        yield clips.names[clip], following(rollouts, clips, clip, views=(config.camera,), **look)
+        shown = following(rollouts, clips, clip, views=(config.camera,), **look)
+        yield f"summary/{words}: {clips.names[clip]}", replace(shown, columns=1)
 
 
 def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
@@ -37,7 +45,8 @@ def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
     shown = PRIOR_MODE if PRIOR_MODE in prior.rollouts else next(iter(prior.rollouts))
     rollout = prior.rollouts[shown]["clips"]
     names = [prior.clips.names[clip] for clip in rollout.episodes.clip[:_GRID]]
-    yield "prior", _all(rollout, names, _COLUMNS, config, "the prior alone")
+    tint = policy_color("prior")
+    yield "summary/the prior alone", _all(rollout, names, _COLUMNS, config, "", tint)
 
 
 def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
@@ -45,37 +54,46 @@ def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
     if (found := latent.interpolation) is not None:
         names = [f"{100 * (1 - w):.0f} : {100 * w:.0f}" for w in found.inputs["weights"]]
         title = f"latents from {found.inputs['first']} to {found.inputs['second']}"
-        yield "interpolation", _all(found.rollout, names, len(names), config, title)
+        yield "latent/interpolation", _all(found.rollout, names, len(names), config, title)
     if (found := latent.traversal) is not None:
         dimension, sigma = found.inputs["dimension"], found.inputs["sigma"]
         names = [f"z{d} {s:+g} sd" for d, s in zip(dimension, sigma, strict=True)]
         title = "the prior mean, one dimension moved"
-        yield "traversal", _all(found.rollout, names, len(set(sigma)), config, title)
+        yield "latent/traversal", _all(found.rollout, names, len(set(sigma)), config, title)
 
 
-def various_clips(clips: ReferenceClips, num: int) -> list[int]:
-    """`num` clips, of as many behaviours as there are, in the order of the file."""
-    labels = [info.label for info in clips.info] or list(clips.names)
-    first_of_label = [labels.index(label) for label in dict.fromkeys(labels)]
-    others = [clip for clip in range(clips.num_clips) if clip not in first_of_label]
-    chosen = first_of_label
-    if len(chosen) > num:  # spread over the behaviours
-        rows = np.linspace(0, len(chosen) - 1, num).round().astype(int)
-        chosen = [chosen[row] for row in rows]
-    return sorted([*chosen, *others][:num])
+def ranked(scores: np.ndarray, num: int) -> list[tuple[str, int]]:
+    """`num` rows of `scores` [row], evenly from the best to the worst, each with what it is called.
+
+    One alone is the median; rows without a score are the worst.
+    """
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+    last = len(order) - 1
+    places = np.linspace(0, last, num) if num > 1 else np.array([last / 2])
+    words = {0: "best", last // 2: "median", last: "worst"}
+    return [
+        (words.get(place, f"number {place + 1} of {last + 1}"), int(order[place]))
+        for place in dict.fromkeys(np.floor(places[:num]).astype(int).tolist())
+    ]
 
 
 def _all(
-    rollout: Rollout, names: Sequence[str], columns: int, config: VideoSection, title: str
+    rollout: Rollout,
+    names: Sequence[str],
+    columns: int,
+    config: VideoSection,
+    title: str,
+    tint: str = policy_color("student"),
 ) -> SideBySide:
-    """As many of the episodes as there are names, in small panes."""
-    width, height = (2 * round(0.375 * size) for size in (config.width, config.height))  # even
+    """As many of the episodes as there are names, in small panes; by default the student's decoder acts."""
+    width, height = (2 * round(_SMALL * size / 2) for size in (config.width, config.height))  # even
     return grid(
         rollout,
         range(len(names)),
         names,
         columns=columns,
         num_steps=round(_GRID_SECONDS * rollout.control_hz),
+        tint=tint,
         pane_size=(width, height),
         fps=config.fps,
         title=title,

@@ -39,47 +39,71 @@ _SECTIONS = {
     "prior": ("Prior rollouts", "No clip is followed here: the prior alone drives the decoder."),
     "training": ("Training", "From the run's metrics.jsonl."),
 }
+SUMMARY = "summary"  # what stands before all sections; pictures and videos are put there, too
 NOT_MEASURED = "This evaluation did not measure it."
 # Groups of metrics that stand under reward; the others under errors.
 _REWARD_GROUPS = ("reward", "success")
 
 
 def sections(
-    document: Document, pictures: Mapping[str, Picture], missing: Mapping[str, str]
+    document: Document,
+    pictures: Mapping[str, Picture],
+    missing: Mapping[str, str],
+    videos: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Returns all sections in order, for the template.
+    """Returns all sections in order, for the template; the first is the summary.
 
-    Pictures are named "SECTION/NAME"; `missing` says by section what could not be made and why.
+    Beside pictures, tables are folded.
+
+    Pictures and videos are named "SECTION/NAME"; `missing` says by section what could not be made and why.
 
     Raises:
-        ValueError: a picture names no section.
+        ValueError: a picture or a video names no section.
     """
     tables = _tables(document)
-    shown: dict[str, list[dict[str, Any]]] = {}
-    for name, picture in pictures.items():
-        key = name.partition("/")[0]
-        if key not in _SECTIONS or key == name:
-            raise ValueError(f"{name=}: expected SECTION/NAME with one of {', '.join(_SECTIONS)}")
-        shown.setdefault(key, []).append(shown_picture(name, picture, picture_files(name)))
-    found = []
+    shown = _by_section(
+        {
+            name: shown_picture(name, picture, picture_files(name))
+            for name, picture in pictures.items()
+        }
+    )
+    moving = _by_section(videos)
+    found = [
+        {"key": SUMMARY, "pictures": shown.get(SUMMARY, ()), "videos": moving.get(SUMMARY, ())}
+    ]
     for key, (title, intro) in _SECTIONS.items():
         reason = missing.get(key, "")
         if not (tables[key] or shown.get(key) or reason):
             reason = NOT_MEASURED
         section = {"key": key, "title": title, "intro": intro, "missing": reason}
-        found.append(section | {"tables": tables[key], "pictures": shown.get(key, ())})
+        drawn = {"pictures": shown.get(key, ()), "videos": moving.get(key, ())}
+        folded = [
+            replace(table, folded=table.folded or bool(shown.get(key))) for table in tables[key]
+        ]
+        found.append(section | drawn | {"tables": folded})
+    return found
+
+
+def _by_section(items: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What is named "SECTION/NAME", by section."""
+    found: dict[str, list[Any]] = {}
+    for name, item in items.items():
+        key = name.partition("/")[0]
+        if key not in (SUMMARY, *_SECTIONS) or key == name:
+            raise ValueError(f"{name=}: expected SECTION/NAME with one of {', '.join(_SECTIONS)}")
+        found.setdefault(key, []).append(item)
     return found
 
 
 def picture_files(name: str) -> dict[str, str]:
     """Paths of a picture's files in the report's folder, by their kind."""
-    return {kind: f"pictures/{name}.{kind}" for kind in ("svg", "png")}
+    return {kind: f"pictures/{name}.{kind}" for kind in ("svg", "png", "pdf")}
 
 
 def shown_picture(
     name: str, picture: Picture, files: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Returns a picture for the template; `files` are the addresses of its SVG and PNG."""
+    """Returns a picture for the template; `files` are the addresses of its files by kind."""
     prefix = name.replace("/", "-").replace("_", "-")
     element = inline_picture(picture, prefix)
     return {"element": element, "caption": picture.caption, "files": files}

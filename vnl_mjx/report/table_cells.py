@@ -12,7 +12,7 @@ class Cell:
     """One cell of a table.
 
     `sort` is what the column is sorted by, None last; `detail` stands under the text, smaller; `tone` is
-    "good", "bad" or "", for the colour; a header names its row.
+    "good" or "bad", for the colour, "words" of a sentence, or ""; a header names its row.
     """
 
     text: str

@@ -30,12 +30,8 @@ PRIOR_MODE = "learned"
 # A student is as good as its teacher within this much of a share of episodes, or of an error.
 _SURVIVAL_MARGIN = 0.02
 _ERROR_FACTOR = 1.25
-# What the prior is held against in its tile.
-_BESIDE_PRIOR = {
-    "zero_action": "no action at all",
-    "random_latent": "random latents",
-    "teacher": "the teacher on the clips",
-}
+# What the prior is held against in its tile; the report's table of prior rollouts has more.
+_BESIDE_PRIOR = {"zero_action": "no action at all", "teacher": "the teacher on the clips"}
 START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 
@@ -74,17 +70,16 @@ def tiles(document: Document) -> list[Tile]:
 
 
 def verdict_line(shown: list[Tile]) -> str:
-    """How many targets are met, and what is good and what is not."""
+    """One sentence: how many targets are met, and which are not."""
     by = {v: [t for t in shown if t.verdict == v] for v in (MET, MISSED, NOT_JUDGED)}
     num_judged = len(by[MET]) + len(by[MISSED])
-    parts = ["No target could be judged."]
+    said = "no target could be judged"
     if num_judged:
-        parts = [f"{len(by[MET])} of {num_judged} targets that were judged are met."]
-    for verdict, word in ((MET, "Good"), (MISSED, "Not good"), (NOT_JUDGED, "Not judged")):
+        said = f"{len(by[MET])} of {num_judged} targets that were judged are met"
+    for verdict in (MISSED, NOT_JUDGED):
         if by[verdict]:
-            found = (f"{t.label} ({t.value})" for t in by[verdict])
-            parts.append(f"{word}: {'; '.join(found)}.")
-    return " ".join(parts)
+            said += f"; {verdict}: " + " and ".join(f"{t.label} ({t.value})" for t in by[verdict])
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _reward_ratio(document: Document) -> Tile:
@@ -139,7 +134,7 @@ def _prior(document: Document) -> Tile:
     starts = prior.get(PRIOR_MODE) or {}
     measured = [s for figures in starts.values() for s in figures["survival"]]
     second = max((s for s in measured if float(s) <= PRIOR_SECONDS), key=float, default=None)
-    label = f"prior: up at {second or f'{PRIOR_SECONDS:g}'} s, and motion beside the clips'"
+    label = f"the prior alone for {second or f'{PRIOR_SECONDS:g}'} s: motion against the clips'"
     if second is None:
         return Tile(label, NOTHING, verdict=UNMEASURED)
     shares = {start: figures["survival"][second] for start, figures in starts.items()}
@@ -149,11 +144,11 @@ def _prior(document: Document) -> Tile:
     farthest = interval(figures.get("farthest") or {}, partial(number, digits=2))
     ends = [_interval(ends, percent), farthest and f"{farthest} times"]
     parts = [f"from {START_WORDS.get(start, start)}", ", ".join(filter(None, ends))]
-    parts += [f"from {START_WORDS.get(s, s)}: {percent(value)}" for s, value in others]
+    parts += [f"from {START_WORDS.get(s, s)}: {percent(value)} up" for s, value in others]
     for name, words in _BESIDE_PRIOR.items():
         other = (prior.get(name) or {}).get(start) or {}
         up = (other.get("survival") or {}).get(second)
-        found = [percent(up) if up is not None else "", _farthest(other)]
+        found = [f"{percent(up)} up" if up is not None else "", _farthest(other)]
         if any(found):
             parts.append(f"{words}: {', '.join(filter(None, found))}")
     target = (
@@ -163,7 +158,7 @@ def _prior(document: Document) -> Tile:
     is_met = min(shares.values()) >= TARGET_PRIOR_SURVIVAL and (
         not worst or worst[1] <= MOTION_LIMIT
     )
-    value = ", ".join(filter(None, [percent(share), _farthest(figures)]))
+    value = ", ".join(filter(None, [f"{percent(share)} up", _farthest(figures)]))
     return Tile(label, value, "; ".join(filter(None, parts)), target, MET if is_met else MISSED)
 
 
@@ -173,7 +168,7 @@ _BESIDE_TEACHER = (_reward_ratio, _survival, _root_error, _action)
 def _farthest(figures: Mapping[str, Any]) -> str:
     """The feature of motion that is farthest from the clips', in words; empty where none was measured."""
     worst = worst_feature(figures)
-    return f"{worst[0].replace('_', ' ')} {number(worst[1], 2)} times" if worst else ""
+    return f"{worst[0].replace('_', ' ')} {number(worst[1], 2)} times off" if worst else ""
 
 
 def _tile(

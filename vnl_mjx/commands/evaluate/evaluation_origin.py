@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from vnl_mjx.clips.container import ClipInfo, ReferenceClips
 from vnl_mjx.clips.kinematics import num_cores
 from vnl_mjx.commands.runtime import describe_runtime, runtime_rows
 from vnl_mjx.commands.stored import StoredStudent
-from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.config.evaluation import ClipsSection, EvaluationConfig
+from vnl_mjx.config.loading import as_overrides
 from vnl_mjx.config.schema import WalkerSection
 from vnl_mjx.versions import installed_versions
 
@@ -23,19 +24,15 @@ _VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn
 
 
 def made_section(
-    stored: StoredStudent,
-    clips: ReferenceClips,
-    physics: PhysicsSection,
-    seed: int,
-    seconds: float,
+    stored: StoredStudent, clips: ReferenceClips, config: EvaluationConfig, seconds: float
 ) -> dict[str, Any]:
     """The section "made" of `metrics.json`, of an evaluation that took so many seconds."""
     loaded, metadata = stored.loaded, stored.loaded.metadata
-    computed = runtime_rows(describe_runtime(physics))
+    computed = runtime_rows(describe_runtime(config.physics_config))
     return {
-        "command": f"vnl-mjx eval checkpoint_path={stored.run_dir.name}",
+        "command": _command(config),
         "versions": installed_versions(_VERSIONS),
-        "seed": seed,
+        "seed": config.eval_config.seed,
         "env_steps": loaded.env_steps,
         "is_own_teacher": loaded.is_own_teacher,
         "checkpoint": f"{stored.run_dir.name}, {loaded.path.name}",
@@ -70,17 +67,29 @@ def clips_section(clips: ReferenceClips, sets: Sequence[str]) -> list[dict[str, 
     ]
 
 
-def without_paths(config: EvaluationConfig, stored: StoredStudent) -> EvaluationConfig:
-    """What may be shown to others: names in place of this machine's folders."""
+def without_paths(config: EvaluationConfig) -> EvaluationConfig:
+    """What may be shown to others: names in place of this machine's folders, relative paths as given."""
     body, data = config.walker_config.mjcf_path, config.teacher_config.reference_data_path
     return replace(
         config,
-        checkpoint_path=stored.run_dir.name,
-        output_dir=None,
-        compare_with=tuple(Path(path).name for path in config.compare_with),
-        walker_config=WalkerSection(body and Path(body).name),
-        teacher_config=ClipsSection(data and Path(data).name),
+        checkpoint_path=_shown(str(config.checkpoint_path)),
+        output_dir=config.output_dir and _shown(config.output_dir),
+        compare_with=tuple(map(_shown, config.compare_with)),
+        walker_config=WalkerSection(body and _shown(body)),
+        teacher_config=ClipsSection(data and _shown(data)),
     )
+
+
+def _shown(path: str) -> str:
+    is_inside = not Path(path).is_absolute() and not {"..", "~"} & set(Path(path).parts[:1])
+    return path if is_inside else Path(path).name
+
+
+def _command(config: EvaluationConfig) -> str:
+    """The command that makes an evaluation again."""
+    shown, default = without_paths(config), EvaluationConfig(checkpoint_path=None)
+    settings = as_overrides(replace(shown, checkpoint_path=None), default)
+    return shlex.join(["vnl-mjx", "eval", str(shown.checkpoint_path), *settings])
 
 
 def _sha256(params: Any) -> str:

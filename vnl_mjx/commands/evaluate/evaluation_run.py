@@ -48,6 +48,7 @@ from vnl_mjx.files import file_name
 from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
 from vnl_mjx.report.html import write_report
+from vnl_mjx.report.illustrate import with_n
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoQueue
@@ -83,7 +84,7 @@ class EvaluationRun:
         self._num_videos = 0
 
     def play(self) -> None:
-        """Runs all policies on the clips."""
+        """Runs all policies on the clips, and measures their episodes."""
         protocol = self.config.eval_config
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
@@ -91,30 +92,31 @@ class EvaluationRun:
             num_episodes = self.clips.num_clips * protocol.starts_per_clip
             task, loaded = self.stored.task, self.stored.loaded
             trivial = baselines(task, loaded, num_episodes, self.how) if protocol.baselines else []
-            self._everyone = [*self.policies, *trivial]
-            self._played = PolicyEvaluator().run(
-                self._everyone, self.clips, num_episodes, acting, protocol.seed, progress
+            everyone = [*self.policies, *trivial]
+            played = PolicyEvaluator().run(
+                everyone, self.clips, num_episodes, acting, protocol.seed, progress
             )
-            self.rollouts = {policy.name: self._played[policy.name] for policy in self.policies}
-
-    def measure(self) -> None:
-        """Plays what follows no clip, and measures everything."""
-        with frame_progress(self.console, "control steps") as progress:
-            evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
-            self.prior = self._play_prior(evaluator, progress)
-        self._reader = evaluator.reader
+            self.rollouts = {policy.name: played[policy.name] for policy in self.policies}
         with self.console.status("measuring"):
             measured = {
                 policy.name: {
                     how: episode_metrics(
                         rollout, self.clips, policy.task.walker, policy.task.config.reward
                     )
-                    for how, rollout in self._played[policy.name].items()
+                    for how, rollout in played[policy.name].items()
                 }
-                for policy in self._everyone
+                for policy in everyone
             }
-            self.figures = {name: measured.pop(name) for name in self.rollouts}
-            self._baselines = measured
+        self.figures = {name: measured.pop(name) for name in self.rollouts}
+        self._baselines = measured
+
+    def measure(self) -> None:
+        """Plays what follows no clip, and measures it."""
+        with frame_progress(self.console, "control steps") as progress:
+            evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
+            self.prior = self._play_prior(evaluator, progress)
+        self._reader = evaluator.reader
+        with self.console.status("measuring"):
             rollout = self.rollouts[STUDENT][self.how]
             section = self.config.latent_config
             self.latent = measure_latent(rollout, self.clips, evaluator, section)
@@ -122,7 +124,9 @@ class EvaluationRun:
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
         """Queues videos of the policies on the clips, which another process draws meanwhile."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
-        self._ask(queue, folder, clip_videos(shown, self.clips, self.config.video_config))
+        # the first episodes are those of the clips in order
+        scores = self.figures[STUDENT][self.how]["completed_fraction"][: self.clips.num_clips]
+        self._ask(queue, folder, clip_videos(shown, self.clips, scores, self.config.video_config))
 
     def draw_latent(self, queue: VideoQueue, folder: Path) -> None:
         """Asks for videos of what follows no clip."""
@@ -135,8 +139,8 @@ class EvaluationRun:
         (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
         for name, motions in videos:
             self._num_videos += 1  # what clips are called may be alike, as file names at least
-            file = f"{self._num_videos:02d}_{file_name(name)}.mp4"
-            queue.add(f"{self._num_videos}: {name}", motions, folder / VIDEO_FOLDER / file)
+            file = f"{self._num_videos:02d}_{file_name(name.partition('/')[2])}.mp4"
+            queue.add(name, motions, folder / VIDEO_FOLDER / file)
 
     def assemble(self, seconds: float) -> dict[str, Any]:
         """The document of `metrics.json`, of an evaluation that took so many seconds."""
@@ -155,7 +159,7 @@ class EvaluationRun:
         of_clips = prior[PRIOR_MODE]["clips"] if PRIOR_MODE in prior else None
         survival = of_clips and of_clips["survival"][f"{of_clips['seconds']:g}"]
         return assemble(
-            made=made_section(self.stored, self.clips, self.config.physics_config, seed, seconds),
+            made=made_section(self.stored, self.clips, self.config, seconds),
             settings=asdict(self.config.eval_config) | {"prior": asdict(self.config.prior_config)},
             clips=clips_section(self.clips, self.clip_sets),
             policies=policies,
@@ -190,7 +194,7 @@ class EvaluationRun:
             latent, prior = self.latent.missing, self._prior_missing
             missing = {"videos": no_videos, "prior": prior, "latent": latent}
             missing = {section: why for section, why in missing.items() if why}
-            config = to_yaml(without_paths(self.config, self.stored))
+            config = to_yaml(without_paths(self.config))
             pictures = self._pictures(document)
             return write_report(folder, document, pictures, videos, missing=missing, config=config)
 
@@ -226,14 +230,29 @@ class EvaluationRun:
 
     def _pictures(self, document: dict[str, Any]) -> dict[str, Picture]:
         illustrator = illustrate.Illustrator(document, self.figures, self.sets, self.how)
-        drawn = illustrator.reward()
-        drawn |= illustrator.errors(self.rollouts, self.clips, self.walker)
-        drawn |= illustrator.action(self.groups, self.walker.actuator_names)
-        drawn |= illustrate.latent_pictures(self.latent, self.clips)
+        num_clips, num_episodes = self.clips.num_clips, len(self.sets.clip)
+        steps = len(self.latent.points.clip)
+        drawn = {
+            **illustrator.motion(self.rollouts, self.clips, self.walker),
+            **with_n(
+                illustrator.reward()
+                | illustrator.errors(self.rollouts, self.clips, self.walker)
+                | illustrator.action(self.groups, self.walker.actuator_names),
+                f"{num_episodes} episodes of {num_clips} clips",
+            ),
+            **with_n(
+                illustrate.latent_pictures(self.latent, self.clips),
+                f"{steps:,} states in {num_episodes} episodes of {num_clips} clips",
+            ),
+        }
         if self.prior is not None:
-            drawn |= illustrate.prior_pictures(self.prior)
-        training = training_pictures(read_metrics(self.stored.run_dir))
-        return drawn | {f"training/{k.replace('/', '_')}": v for k, v in training.items()}
+            each = f"{self.config.prior_config.num_episodes} rollouts of each kind"
+            drawn |= with_n(illustrate.prior_pictures(self.prior), each)
+        rows = read_metrics(self.stored.run_dir)
+        training = {
+            f"training/{k.replace('/', '_')}": v for k, v in training_pictures(rows).items()
+        }
+        return drawn | with_n(training, f"{len(rows)} rows of one run")
 
 
 def _load_evaluated(config: EvaluationConfig) -> StoredStudent:

@@ -6,17 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from vnl_mjx.report.colors import GREEN, INK, MUTED, ORANGE, PURPLE, SKY, policy_color
 from vnl_mjx.report.pictures.style import (
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    SKY,
     Estimates,
     Picture,
     legend_above,
-    policy_color,
     quantity,
     sheet,
     upper_first,

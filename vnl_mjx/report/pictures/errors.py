@@ -5,15 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from vnl_mjx.report.colors import GRID, INK, MUTED, policy_color, policy_style
 from vnl_mjx.report.pictures.style import (
-    GRID,
-    INK,
-    MUTED,
     Estimates,
     Picture,
     legend_above,
-    policy_color,
-    policy_style,
     quantity,
     sheet,
     short,
@@ -50,13 +46,15 @@ def by_name(
     bounds: tuple[float | None, float | None] = (None, None),
     sort: bool = True,
     of_what: str = "actuators",
+    zero: bool = False,
 ) -> Picture:
     """A row for each name, a dot for each policy; of many names the distribution over them.
 
     Values are [name] of each policy (or kind of states), `label` has their unit. Rows of one of the `groups`
     [name] stand together under its title, sorted by the first policy's value, highest at the top, or as
     given. A word on the intervals is added to the caption where there are any. What lies beyond the `bounds`
-    of the axis is drawn at its edge as an arrow. `of_what` is the plural of what the names are of.
+    of the axis is drawn at its edge as an arrow. `of_what` is the plural of what the names are of; `zero`
+    draws a line there, of differences.
     """
     if len(names) > MAX_NAMED_ROWS:
         bounded = {name: np.clip(spread.value, *bounds) for name, spread in values.items()}
@@ -78,6 +76,8 @@ def by_name(
         axis.set_xlim(*bounds)
         axis.locator_params(axis="x", nbins=6)
         axis.grid(axis="x")
+        if zero:
+            axis.axvline(0.0, color=MUTED, linewidth=0.9)
         if target is not None:
             axis.axvline(target, color=INK, linestyle="--", linewidth=0.9, label="target")
         if len(values) > 1 or target is not None:

@@ -5,13 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from vnl_mjx.report.colors import BLUE, GREEN, GRID, INK, MUTED
 from vnl_mjx.report.pictures.curves import draw_band
 from vnl_mjx.report.pictures.style import (
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    MUTED,
     SEQUENTIAL,
     Estimates,
     Picture,

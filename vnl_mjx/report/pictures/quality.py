@@ -13,7 +13,7 @@ from matplotlib.figure import SubFigure
 from vnl_mjx.clips.preprocess_report import KEPT, Piece
 from vnl_mjx.clips.quality import measure_title
 from vnl_mjx.config.preprocessing import QualityLimits
-from vnl_mjx.report.pictures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
+from vnl_mjx.report.colors import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
 _KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
 # Without the blue of what was kept; then again, hatched.

@@ -1,4 +1,4 @@
-"""How pictures look, in papers and in the report: colours, sizes, and the two files of each."""
+"""How pictures look, in papers and in the report: colours, sizes, and the files of each."""
 
 import contextlib
 import io
@@ -15,25 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-# The report's page exchanges these four for those of its own theme, so a picture uses no other greys.
-INK, MUTED, GRID, PAPER = "#1b1f23", "#6b7480", "#d5d9de", "#fffffe"
-# Okabe and Ito's palette, which the colour-blind tell apart (Color Universal Design, 2008).
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
-PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, YELLOW)
+from vnl_mjx.report.colors import GRID, INK, MUTED, PALETTE, PAPER
+
 COLUMN_INCHES = 3.5  # one column of most journals, and of the report on a phone
 PNG_DPI = 220
+_PDF_METADATA = ("CreationDate", "Creator", "Producer")
 
 # Verdana is as wide: an SVG's text keeps its place where the first is not installed.
 _SVG_FONTS = "'DejaVu Sans', Verdana, sans-serif"
-_POLICIES = {
-    "student": (BLUE, "o"),
-    "teacher": (VERMILLION, "D"),
-    "reference": (INK, "s"),
-    "data": (MUTED, "s"),
-    "prior": (GREEN, "^"),
-}
-_OTHERS = ((ORANGE, "v"), (PURPLE, "P"), (SKY, "X"), (YELLOW, "<"))
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -56,6 +45,7 @@ _STYLE = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
+    "pdf.fonttype": 42,  # letters that drawing programs can edit
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "vnl-mjx",
@@ -75,10 +65,11 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture: text of the SVG file, bytes of the PNG, a caption, and what one sees in words."""
+    """A drawn picture: text of the SVG file, bytes of PNG and PDF, a caption, and what one sees in words."""
 
     svg: str
     png: bytes
+    pdf: bytes
     caption: str
     alt: str
 
@@ -118,29 +109,14 @@ def sheet(
         drawn = Sheet(figure, axes.ravel().tolist())
         yield drawn
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once for both files
-        svg, png = io.StringIO(), io.BytesIO()
+        figure.set_layout_engine("none")  # laid out once for all files
+        svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
         # Nothing of today or of this machine: the same picture is the same file.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        figure.savefig(pdf, format="pdf", metadata=dict.fromkeys(_PDF_METADATA))
         text = svg.getvalue().replace("'DejaVu Sans'", _SVG_FONTS)
-        drawn.picture = Picture(text, png.getvalue(), caption, alt)
-
-
-def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
-    """Colour and marker of a policy, the same in every picture of a report.
-
-    `names` are all policies of the report, by which those that are not in `_POLICIES` are told apart.
-    """
-    others = [other for other in names if other not in _POLICIES]
-    rank = others.index(name) if name in others else 0
-    color, marker = _POLICIES.get(name) or _OTHERS[rank % len(_OTHERS)]
-    return {"color": color, "marker": marker}
-
-
-def policy_color(name: str, names: Sequence[str] = ()) -> str:
-    """See `policy_style`."""
-    return policy_style(name, names)["color"]
+        drawn.picture = Picture(text, png.getvalue(), pdf.getvalue(), caption, alt)
 
 
 def group_colors(groups: Sequence[str]) -> Mapping[str, str]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vnl_mjx.report.colors import BLUE
 from vnl_mjx.report.pictures.curves import draw_band
-from vnl_mjx.report.pictures.style import BLUE, Estimates, Picture, sheet
+from vnl_mjx.report.pictures.style import Estimates, Picture, sheet
 
 _NORMAL_95 = 1.96
 

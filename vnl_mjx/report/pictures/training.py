@@ -9,7 +9,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from vnl_mjx.evaluation.metrics import metric
-from vnl_mjx.report.pictures.style import BLUE, Picture, logarithmic, sheet
+from vnl_mjx.report.colors import BLUE
+from vnl_mjx.report.pictures.style import Picture, logarithmic, sheet
 
 # Names of `metrics.jsonl`.
 STUDENT_CURVES = (

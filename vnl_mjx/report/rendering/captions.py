@@ -15,6 +15,7 @@ _ALARM_RGB = (176, 32, 20)
 _STRIP_RGBA = (255, 255, 255, 175)
 _GAP = 2  # pixels between the pictures of a row of pictures
 _SPEED_SMOOTHING_S = 0.1
+_SMALLEST = 13  # letters, pixels, where the words fit
 _HEAD = 22  # pixels above them
 
 
@@ -26,17 +27,18 @@ def write_caption(
     share: int = 30,
     at_top: bool = False,
     alarm: bool = False,
+    color: str = "",
 ) -> np.ndarray:
     """A copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
 
     Text that does not fit is set smaller, then cut: first the left one, for the right one says what
     has to be known, as that a motion is synthetic. The letters are `share` times smaller than the picture;
-    an alarm is what must not be missed.
+    an alarm is what must not be missed; `color` is the left text's, in place of grey.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     width, height = image.size
-    size = max(10, min(width, height) // share)
+    size = max(_SMALLEST, min(width, height) // share)
     room = width - size * (3 if left and right else 2)
     while size > 8 and _length(left, size) + _length(right, size) > room:
         size -= 1
@@ -48,7 +50,7 @@ def write_caption(
     top, bottom = (0, strip) if at_top else (height - strip, height)
     draw.rectangle((0, top, width, bottom), fill=_STRIP_RGBA)
     middle, font = (top + bottom) / 2, _font(size)
-    draw.text((size, middle), left, _TEXT_RGB, font, anchor="lm")
+    draw.text((size, middle), left, color or _TEXT_RGB, font, anchor="lm")
     draw.text((width - size, middle), right, _ALARM_RGB if alarm else _TEXT_RGB, font, anchor="rm")
     return np.asarray(image)
 

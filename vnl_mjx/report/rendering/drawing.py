@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 import mujoco
 import numpy as np
+from PIL import ImageColor
 
 from vnl_mjx.report.rendering.cameras import CameraPath
 from vnl_mjx.report.rendering.gl import gl_context
-from vnl_mjx.report.rendering.scene import GHOST_GROUP, MARK_RGBA, MARK_SHARE, Scene
+from vnl_mjx.report.rendering.scene import FLOOR_NAME, GHOST_GROUP, MARK_RGBA, MARK_SHARE, Scene
 
 NO_MARKS = np.zeros((0, 3))
 _MAX_GEOMS = 2000
 _SUN_DISTANCE = 3.0  # of the light that casts the shadow, in reaches of the walker
 _SHADOW_DISTANCE = 8.0  # reaches; from farther away a picture ends beyond the shadow's map
 _LIT_AZIMUTH_DEG = 105.0  # of the camera that the scene's lights are meant for
+_TINT = 0.6  # of a tinted walker's colours
 
 
 class Drawer:
@@ -24,6 +26,14 @@ class Drawer:
     def __init__(self, scene: Scene, width: int, height: int):
         """Needs a current GL context of at least this size, pixels."""
         self._scene, self._data = scene, mujoco.MjData(scene.model)
+        model = scene.model
+        floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MATERIAL, FLOOR_NAME)
+        is_own = (model.geom_bodyid > 0) & (model.geom_group != GHOST_GROUP)
+        # Views of the colours of the walker's, rows that `draw` tints, and what they are without.
+        self._colors = [
+            (model.mat_rgba, np.arange(model.nmat) != floor, model.mat_rgba.copy()),
+            (model.geom_rgba, is_own & (model.geom_matid < 0), model.geom_rgba.copy()),
+        ]
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._visible = mujoco.MjvScene(scene.model, _MAX_GEOMS)
         self._visible.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
@@ -42,10 +52,12 @@ class Drawer:
         frame: int,
         with_ghost: bool = True,
         marks: np.ndarray = NO_MARKS,
+        tint: str = "",
     ) -> np.ndarray:
         """One picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames.
 
-        `marks` [mark, 3] are places of the world at which a sphere is shown; NaN: none.
+        `marks` [mark, 3] are places of the world at which a sphere is shown; NaN: none. `tint` is the colour,
+        "#0072B2", towards which the first walker's are drawn; empty: they stay.
         """
         model, data = self._scene.model, self._data
         data.qpos[:] = qpos
@@ -53,6 +65,7 @@ class Drawer:
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
         self._place_lights(path, frame)
+        self._tint(tint)
         self._option.geomgroup[GHOST_GROUP] = self._option.skingroup[GHOST_GROUP] = with_ghost
         path.place(self._camera, frame)
         is_near = path.distance < _SHADOW_DISTANCE * self._scene.reach
@@ -65,6 +78,13 @@ class Drawer:
         picture = np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, self._rect, self._context)
         return np.flipud(picture)
+
+    def _tint(self, tint: str) -> None:
+        for colors, rows, plain in self._colors:
+            colors[rows] = plain[rows]
+            if tint:
+                rgb = np.divide(ImageColor.getrgb(tint), 255.0)
+                colors[rows, :3] += _TINT * (rgb - plain[rows, :3])
 
     def _add_sphere(self, place: np.ndarray) -> None:
         visible = self._visible

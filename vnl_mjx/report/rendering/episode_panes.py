@@ -1,6 +1,7 @@
 """Played episodes as the panes of a video."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from vnl_mjx.clips.conditioning.resampling import resample
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.report.colors import policy_color
 from vnl_mjx.report.rendering.side_by_side import Pane, SideBySide
 
 
@@ -37,9 +39,10 @@ def following(
         for name, rollout in rollouts.items():
             ghost = reference if ghosts else None
             rewarded = name not in without_reward
-            panes.append(episode_pane(name, rollout, episode, view, ghost, with_reward=rewarded))
+            pane = episode_pane(name, rollout, episode, view, ghost, with_reward=rewarded)
+            panes.append(replace(pane, tint=policy_color(name, tuple(rollouts))))
         if beside:
-            panes.append(Pane("reference", reference, view=view))
+            panes.append(Pane("reference", reference, view=view, tint=policy_color("reference")))
     return SideBySide(
         panes=tuple(panes),
         rate_hz=first.control_hz,
@@ -58,17 +61,19 @@ def grid(
     *,
     columns: int = 4,
     num_steps: int | None = None,
+    tint: str = "",
     **more: Any,
 ) -> SideBySide:
     """Several episodes of one policy that follows nothing, each seen from where suits it.
 
     `names` stand above the panes; at most `num_steps` control steps are shown; see `SideBySide`.
     """
+    panes = (
+        episode_pane(name, rollout, episode, num_steps=num_steps, with_reward=False)
+        for episode, name in zip(episodes, names, strict=True)
+    )
     return SideBySide(
-        panes=tuple(
-            episode_pane(name, rollout, episode, num_steps=num_steps, with_reward=False)
-            for episode, name in zip(episodes, names, strict=True)
-        ),
+        panes=tuple(replace(pane, tint=tint) for pane in panes),
         rate_hz=rollout.control_hz,
         columns=min(columns, len(episodes)),
         one_direction=False,

@@ -23,18 +23,17 @@ HIDDEN_GROUP = 4  # of geoms; MuJoCo shows 0, 1 and 2
 GHOST_GROUP = 3  # of what is seen of the ghost, so that a pane can leave it out
 
 GHOST_PREFIX = "ghost/"  # of the names of its bodies, geoms and skin
-GHOST_RGBA = (0.16, 0.42, 0.78, 0.30)
+GHOST_RGBA = (0.11, 0.12, 0.14, 0.35)  # of the reference's colour
 
 MARK_RGBA = (0.89, 0.38, 0.13, 1.0)  # of what a goal marks
 MARK_SHARE = 0.08  # radius of such a sphere over the walker's reach
 # MuJoCo's own: a geom shows another one in place of its material.
 MATERIAL_RGBA = (0.5, 0.5, 0.5, 1.0)
 _FUR_RGBA = (0.60, 0.54, 0.48, 1.0)
-_FLOOR_RGB = ((0.86, 0.87, 0.88), (0.77, 0.79, 0.81))
-_FLOOR_MARK_RGB = (0.70, 0.72, 0.74)
+_FLOOR_RGB = ((0.86, 0.87, 0.88), (0.80, 0.82, 0.84))
 _SKY_RGB = ((0.90, 0.94, 0.97), (0.80, 0.82, 0.83))
 _HAZE_RGBA = (0.80, 0.82, 0.83, 1.0)
-_SQUARES_PER_REACH = 8  # about so many floor squares from the walker's middle to its farthest tip
+_SQUARES_PER_REACH = 4  # about so many floor squares from the walker's middle to its farthest tip
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ def build_scene(
     visual.global_.offwidth, visual.global_.offheight = max_width, max_height
     visual.global_.fovy = FOV_DEG
     visual.quality.offsamples = 0 if quick else 4
-    visual.quality.shadowsize = 512 if quick else 2048
+    visual.quality.shadowsize = 1024 if quick else 4096
     visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.02, 50.0, 1.6
     spec.stat.extent, spec.stat.center = 2.0 * reach, (0.0, 0.0, 0.0)
     model = spec.compile()
@@ -175,8 +174,6 @@ def _add_ground(spec: mujoco.MjSpec, height: float, square: float, arena: Arena 
         name="scene_squares",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
-        mark=mujoco.mjtMark.mjMARK_EDGE,
-        markrgb=_FLOOR_MARK_RGB,
         rgb1=_FLOOR_RGB[0],
         rgb2=_FLOOR_RGB[1],
         width=256,
@@ -200,8 +197,8 @@ def _add_light(spec: mujoco.MjSpec) -> None:
     """A sun with a shadow, a weak light from the other side, and a pale sky that fades into haze."""
     black = (0.0, 0.0, 0.0)
     for name, direction, has_shadow, diffuse, specular in (
-        ("scene_sun", (-0.3, 0.35, -1.0), True, (0.50, 0.50, 0.48), (0.2, 0.2, 0.2)),
-        ("scene_fill", (0.4, 0.6, -0.35), False, (0.20, 0.21, 0.22), black),
+        ("scene_sun", (-0.3, 0.35, -1.0), True, (0.36, 0.36, 0.34), (0.1, 0.1, 0.1)),
+        ("scene_fill", (0.4, 0.6, -0.35), False, (0.22, 0.23, 0.24), black),
     ):
         spec.worldbody.add_light(
             name=name,
@@ -213,7 +210,7 @@ def _add_light(spec: mujoco.MjSpec) -> None:
             specular=specular,
         )
     head = spec.visual.headlight
-    head.ambient, head.diffuse, head.specular = (0.38,) * 3, (0.12,) * 3, black
+    head.ambient, head.diffuse, head.specular = (0.48,) * 3, (0.14,) * 3, black
     spec.visual.map.haze = 0.5
     spec.visual.rgba.haze = _HAZE_RGBA
     spec.add_texture(

@@ -41,7 +41,7 @@ _HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
 _MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
 _FARTHEST = 5.0  # of the same, from above where marks are far
 _MARKS_FILL = 1.1  # half of a picture over how far its marks are from the middle
-_NEAREST = 0.75  # of the distance that `camera_path` takes, where a pane is wide enough
+_NEAREST = 0.6  # of the distance that `camera_path` takes, where a pane is wide enough
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Pane:
         view: out of `cameras.VIEWS`.
         texts: one per frame, beside the name.
         end: in their place once the motion has ended before the others.
+        tint: of the body and its name, such as "#0072B2"; empty: the body's own colours.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Pane:
     marks: np.ndarray | None = None
     texts: Sequence[str] = ()
     end: str = ""
+    tint: str = ""
 
     def marks_at(self, row: int) -> np.ndarray:
         """Returns the places [mark, 3] that are marked in one of its frames, or in its last."""
@@ -219,7 +221,7 @@ def render_side_by_side(
             row = motions.row(frame)
             shot = zip(panes, poses[frame], paths, with_ghosts, strict=True)
             pictures = [
-                drawer.draw(qpos, path, frame, ghost, pane.marks_at(row))
+                drawer.draw(qpos, path, frame, ghost, pane.marks_at(row), pane.tint)
                 for pane, qpos, path, ghost in shot
             ]
             pictures = [labels.faded(picture, rank, frame) for rank, picture in enumerate(pictures)]
@@ -252,11 +254,11 @@ def cameras(
         paths.append(replace(path, lookat=_held(path.lookat, num_frames)))
     distances = [path.distance for path in paths]
     distance = min(max(distances), _MAX_ZOOM * min(distances))
-    if not motions.show_speed:
-        distance *= min(1.0, max(_NEAREST, 1.0 / aspect))  # a body is longer than it is high
+    nearer = min(1.0, max(_NEAREST, 1.0 / aspect))  # seen from a side, a body is longer than high
+    shares = [1.0 if pane.view == "top" else nearer for pane in motions.panes]
     return [
-        replace(path, distance=distance * _room_for_marks(pane, path, distance, aspect))
-        for pane, path in zip(motions.panes, paths, strict=True)
+        replace(path, distance=share * distance * _room_for_marks(pane, path, distance, aspect))
+        for pane, path, share in zip(motions.panes, paths, shares, strict=True)
     ]
 
 
@@ -291,7 +293,7 @@ class _Labels:
             over = self._is_over(rank, frame)
             text = pane.end if over else self._text(pane, frame)
             if pane.name or text:
-                look = {"share": _PANE_SHARE, "at_top": True, "alarm": over}
+                look = {"share": _PANE_SHARE, "at_top": True, "alarm": over, "color": pane.tint}
                 written[rank] = write_caption(pictures[rank], pane.name, text, **look)
         whole = tiled(written, self._motions.num_columns)
         return write_caption(whole, self._left(frame), self._right, share=self._strip_share)

@@ -114,8 +114,6 @@ def _begin(parent_end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, args=(parent_end,), daemon=True).start()
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(_LOWEST_PRIORITY)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # drivers and encoders have much to say
     os.dup2(nothing, 2)
@@ -135,12 +133,18 @@ def _prepare(config: WalkerConfig) -> None:
 
 @functools.cache
 def _walker(config: WalkerConfig) -> Walker | UserError:
-    """The walker, or why this machine cannot draw it; tried once."""
+    """The walker, or why this machine cannot draw it; tried once, and before the priority is lowered.
+
+    On a busy machine a trial at the lowest priority would not answer in time.
+    """
     try:
         choose_backend()
         return build_walker(config)
     except UserError as error:
         return error
+    finally:
+        with contextlib.suppress(OSError, AttributeError):
+            os.nice(_LOWEST_PRIORITY)
 
 
 def _draw(config: WalkerConfig, motions: SideBySide, path: Path) -> None:

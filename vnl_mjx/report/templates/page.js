@@ -15,3 +15,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
+const unfold = () => {
+  const found = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (found && found.tagName === "DETAILS") { found.open = true; found.scrollIntoView(); }
+};
+addEventListener("hashchange", unfold);
+for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", () => setTimeout(unfold));
+unfold();
