@@ -33,7 +33,7 @@ def made_section(
     loaded, metadata = stored.loaded, stored.loaded.metadata
     computed = runtime_rows(describe_runtime(physics))
     return {
-        "command": f"vnl-mjx eval checkpoint_path={stored.run_dir.name}",
+        "command": f"vnl-mjx eval {stored.run_dir.name}",
         "versions": installed_versions(_VERSIONS),
         "seed": seed,
         "env_steps": loaded.env_steps,
