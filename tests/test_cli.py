@@ -113,6 +113,25 @@ def test_what_a_command_works_on_is_said_once(arguments, found, capsys):
     assert found in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval-teacher", "runs/x", "--clips", "a.h5", "--episodes", "3"],
+        ["view", "runs/x", "--browser", "--clip", "a=b"],
+        ["clips", "select", "a.h5", "b.h5", "--clips", "0,4-7", "--overwrite"],
+        ["distill", "runs/x", "--preset", "pulse", "device=cpu", "--config", "mine.yaml"],
+    ],
+)
+def test_what_an_option_says_is_a_setting_too(words):
+    pairs = " ".join(words).replace("--clip a=b", "clip=a=b")
+    for name in ("clips", "episodes", "preset", "config"):
+        pairs = pairs.replace(f"--{name} ", f"{name}=")
+    settings, options = (vars(cli.parse(given)) for given in (pairs.split(), words))
+    assert "--clip" not in pairs
+    for key in options.keys() - {"command"}:
+        assert settings[key] == options[key], key
+
+
 def test_a_file_says_once_what_a_command_works_on(calls, tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     given = ["distill", "--config", str(file)]

@@ -31,6 +31,16 @@ _SWEEP = ("-m", "--multirun")
 class _Parser(argparse.ArgumentParser):
     commands: tuple[str, ...] = ()
 
+    def parse_known_args(self, args: Any = None, *others: Any, **named: Any) -> Any:
+        """Takes name=value for --name=value too, so that settings read alike in every command."""
+        words, options = list[str](args or ()), self._option_string_actions
+        for i, word in enumerate(words):
+            before = options.get(words[i - 1]) if i else None
+            is_value = before is not None and before.nargs != 0
+            if not is_value and "=" in word and f"--{word.partition('=')[0]}" in options:
+                words[i] = f"--{word}"
+        return super().parse_known_args(words, *others, **named)
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
 
