@@ -10,12 +10,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 
 from vnl_mjx.config import loading
+from vnl_mjx.config.renamed import GRAMMARS
 
 PAGES = {
     "preprocess": loading.load_preprocess_config,
     "train-teacher": loading.load_teacher_config,
     "distill": loading.load_distillation_config,
-    "eval": lambda: loading.load_evaluation_config(["checkpoint_path=RUN"]),
+    "eval": lambda: loading.load_evaluation_config(["run=RUN"]),
     "train-task": loading.load_task_config,
 }
 ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n        .*)*)", re.MULTILINE)
@@ -27,6 +28,8 @@ def write_pages(folder: Path) -> None:
     for command, load in PAGES.items():
         lines = [f"# Keys of `vnl-mjx {command}`", ""]
         lines += [f"`vnl-mjx {command} --show-config` prints them with their defaults.", ""]
+        for name, key in GRAMMARS[command].keys.items():
+            lines += [f"`{name}` stands for `{key}`.", ""] if name != key else []
         lines += section(load(), "")
         path, text = folder / f"{command}.md", "\n".join(lines) + "\n"
         if not path.exists() or path.read_text() != text:

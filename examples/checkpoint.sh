@@ -12,8 +12,7 @@ vnl-mjx inspect "$checkpoint"
 vnl-mjx eval-teacher "$checkpoint" --clips "$clips"
 
 # 3. A student: it acts, the teacher labels what it meets, and a prior learns where the latent goes.
-vnl-mjx distill "run_dir=$folder/student" \
-  "teacher_config.checkpoint_path=$checkpoint" "teacher_config.reference_data_path=$clips"
+vnl-mjx distill "$checkpoint" "$clips" "run_dir=$folder/student"
 
 # 4. The report: FOLDER/student/report/report.html.
 vnl-mjx eval "$folder/student"

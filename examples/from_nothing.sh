@@ -13,12 +13,10 @@ vnl-mjx gait "$folder/right.h5" --speed 0.2 --turn -0.5 --seconds 5
 vnl-mjx clips merge "$folder/walk.h5" "$folder/left.h5" "$folder/right.h5" "$folder/clips.h5"
 
 # 2. A teacher that follows them in physics.
-vnl-mjx train-teacher "run_dir=$folder/teacher" "reference_config.paths=[$folder/clips.h5]"
+vnl-mjx train-teacher "$folder/clips.h5" "run_dir=$folder/teacher"
 
 # 3. A student of it.
-vnl-mjx distill "run_dir=$folder/student" \
-  "teacher_config.checkpoint_path=$folder/teacher/teacher" \
-  "teacher_config.reference_data_path=$folder/clips.h5"
+vnl-mjx distill "$folder/teacher/teacher" "$folder/clips.h5" "run_dir=$folder/student"
 
 # 4. A task by the student's primitives: follow a commanded speed and turning rate.
-vnl-mjx train-task joystick "run_dir=$folder/joystick" "low_level=$folder/student"
+vnl-mjx train-task joystick "$folder/student" "run_dir=$folder/joystick"

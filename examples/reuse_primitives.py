@@ -113,7 +113,7 @@ def main():
 
     # 4. Train a policy, which chooses an action anew every 40 ms.
     steps = 2_560 if args.quick else 400_000
-    settings = [f"run_dir={args.work}", f"low_level={args.run}", f"ppo.num_steps={steps}"]
+    settings = [f"run_dir={args.work}", f"student={args.run}", f"ppo.num_steps={steps}"]
     settings += ["ppo.num_envs=16"] if args.quick else []
     settings += (
         ["eval_config.num_episodes=4", "eval_config.video_at_end=false"] if args.quick else []

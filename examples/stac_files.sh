@@ -14,11 +14,9 @@ vnl-mjx preprocess "${sessions[@]}" "$folder/clips.h5" \
   segmentation_config.clip_s=5 split_config.held_out_fraction=0.2
 
 # 3. A teacher that follows them in physics, and how well it does on the held-out clips.
-vnl-mjx train-teacher "run_dir=$folder/teacher" "reference_config.paths=[$folder/clips.h5]"
+vnl-mjx train-teacher "$folder/clips.h5" "run_dir=$folder/teacher"
 vnl-mjx eval-teacher "$folder/teacher/teacher" --clips "$folder/clips.h5" --held-out
 
 # 4. A student of it, and a report of both: open FOLDER/student/report/report.html.
-vnl-mjx distill "run_dir=$folder/student" \
-  "teacher_config.checkpoint_path=$folder/teacher/teacher" \
-  "teacher_config.reference_data_path=$folder/clips.h5"
+vnl-mjx distill "$folder/teacher/teacher" "$folder/clips.h5" "run_dir=$folder/student"
 vnl-mjx eval "$folder/student"

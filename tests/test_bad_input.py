@@ -201,7 +201,7 @@ def test_a_moved_run_is_evaluated_with_the_files_given(
     assert "walker_config.mjcf_path" in refused(capsys, "eval", f"checkpoint_path={moved}")
     body = f"walker_config.mjcf_path={toy_config.source}"
     line = refused(capsys, "eval", f"checkpoint_path={moved}", body)
-    assert "teacher_config.reference_data_path" in line
+    assert "give clips=FILE" in line
     data = f"teacher_config.reference_data_path={folder / 'clips.h5'}"
     assert main(["eval", str(moved), body, data, *QUICK_EVAL]) == 0
     assert (moved / "report" / "report.html").stat().st_size > 100_000

@@ -46,6 +46,108 @@ def test_each_command_reaches_its_module(calls):
     assert (args.path, args.json) == (Path("clips.h5"), True)
 
 
+WORKED_ON = {  # as paths, by short keys, and by the keys of before
+    "distill": (
+        ["my teacher", "a,b.h5"],
+        ["teacher=my teacher", "clips=a,b.h5"],
+        ["teacher_config.checkpoint_path=my teacher", "teacher_config.reference_data_path=a,b.h5"],
+    ),
+    "train-teacher": (
+        ["a.h5", "b c.h5"],
+        ["clips=[a.h5, b c.h5]"],
+        ["reference_config.paths=[a.h5, b c.h5]"],
+    ),
+    "train-task": (
+        ["gaps", "runs/x"],
+        ["student=runs/x", "goal=gaps"],
+        ["low_level=runs/x", "goal=gaps"],
+    ),
+    "eval": (["runs/x"], ["run=runs/x"], ["checkpoint_path=runs/x"]),
+}
+
+
+@pytest.mark.parametrize("command", WORKED_ON)
+def test_paths_and_keys_short_or_long_say_the_same(command, tmp_path, capsys):
+    paths, short, old = WORKED_ON[command]
+    file = tmp_path / "mine.yaml"
+    file.write_text("".join(": ".join(word.split("=")) + "\n" for word in short))
+    shown = set()
+    for words in (paths, short, paths + short, ["--config", str(file)]):
+        assert cli.main([command, *words, "--show-config"]) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        shown.add(captured.out)
+    assert cli.main([command, *old, *short, "--show-config"]) == 0
+    captured = capsys.readouterr()
+    (config,) = shown | {captured.out}
+    assert paths[0] in config and paths[-1] in config
+    new = {o.partition("=")[0]: s.partition("=")[0] for o, s in zip(old, short, strict=True)}
+    said = ", ".join(f"{key} is now {name}" for key, name in new.items() if key != name)
+    assert captured.err == f"vnl-mjx: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (
+            ["distill", "a", "teacher=b"],
+            "teacher: expected one value, found TEACHER 'a' and teacher=b",
+        ),
+        (
+            ["distill", "clips=a", "teacher_config.reference_data_path=b"],
+            "clips: expected one value",
+        ),
+        (["eval", "a", "checkpoint_path=b"], "found RUN 'a' and checkpoint_path=b; give one"),
+        (["train-teacher", "a", "b", "clips=a"], "found CLIPS ['a','b'] and clips=a; give one"),
+        (["train-task", "gaps", "goal=bowl"], "found GOAL 'gaps' and goal=bowl; give one"),
+        (["eval", "a", "b"], "eval: expected RUN and settings as key=value, found 2 paths: a, b"),
+        (["distill", "techer=a"], "unknown key techer; did you mean teacher?"),
+        (["eval", "teacher=a"], "unknown key teacher"),
+        (["distill", "training_config.seed"], "training_config.seed: expected key=value"),
+        (["distill", "no/such"], "no/such does not exist"),
+    ],
+)
+def test_what_a_command_works_on_is_said_once(arguments, found, capsys):
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert found in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval-teacher", "runs/x", "--clips", "a.h5", "--episodes", "3"],
+        ["view", "runs/x", "--browser", "--clip", "a=b"],
+        ["clips", "select", "a.h5", "b.h5", "--clips", "0,4-7", "--overwrite"],
+        ["distill", "runs/x", "--preset", "pulse", "device=cpu", "--config", "mine.yaml"],
+    ],
+)
+def test_what_an_option_says_is_a_setting_too(words):
+    pairs = " ".join(words).replace("--clip a=b", "clip=a=b")
+    for name in ("clips", "episodes", "preset", "config"):
+        pairs = pairs.replace(f"--{name} ", f"{name}=")
+    settings, options = (vars(cli.parse(given)) for given in (pairs.split(), words))
+    assert "--clip" not in pairs
+    for key in options.keys() - {"command"}:
+        assert settings[key] == options[key], key
+
+
+def test_a_file_says_once_what_a_command_works_on(calls, tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    given = ["distill", "--config", str(file)]
+    file.write_text("teacher: a\nteacher_config: {checkpoint_path: b}\n")
+    assert cli.main(given) == 2
+    expected = f"{file}: teacher: expected one value, found a and teacher_config.checkpoint_path: b"
+    assert expected in capsys.readouterr().err
+    file.write_text("techer: a\n")
+    assert cli.main(given) == 2
+    assert "did you mean teacher?" in capsys.readouterr().err
+    # the command line lies above the file, whatever the names
+    file.write_text("teacher: a\n")
+    assert cli.main([*given, "teacher_config.checkpoint_path=b"]) == 0
+    assert calls[0][0][0].teacher_config.checkpoint_path == "b"
+
+
 def test_the_command_alone_prints_its_help(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([])
@@ -89,7 +191,9 @@ def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
         ["distill", "--cofnig", "x"],
         ["distill", "--config", "no/such/file.yaml"],
         ["distill", "--config"],
-        ["distill", "stray"],
+        ["distill", "teacher", "clips.h5", "stray"],
+        ["distill", "training_config.seed", "1"],
+        ["train-task", "joystick", "student", "stray"],
         ["eval"],
         ["eval", "runs/x", "runs/y"],
         ["inspect"],
@@ -151,6 +255,28 @@ def test_scripts_run_from_the_package_folder(script):
     assert done.returncode == 2
     assert done.stderr.startswith("vnl-mjx: error: unknown key num_env")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("train_vae.py", ["given", "clips.h5"]),
+        ("train_vae.py", ["teacher_config.checkpoint_path=given"]),
+        ("train_vae.py", ["teacher=given"]),
+        ("eval_vae.py", ["given"]),
+        ("eval_vae.py", ["checkpoint_path=given"]),
+    ],
+)
+def test_scripts_take_paths_and_keys_of_old(script, words):
+    done = subprocess.run(
+        [sys.executable, script, *words, "--show-config"],
+        cwd=Path(cli.__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint_path: given\n" in done.stdout
+    assert done.stderr.count("is now") == ("checkpoint_path=given" in words[0])
 
 
 def test_version(capsys):

@@ -326,7 +326,7 @@ def test_what_is_printed_at_the_end_is_of_the_clips_that_were_trained_on(clips):
     file = None if not clips else clips[0] if len(clips) == 1 else "runs/x/clips.h5"
     given = parse(evaluation)
     assert given.clips == (file and Path(file))
-    config = load_distillation_config(distillation[1:])
+    config = load_distillation_config(paths=distillation[1:])
     assert config.teacher_config.reference_data_path == file
     if merging:
         assert [str(path) for path in parse(merging[0]).inputs] == [*clips]

@@ -70,7 +70,8 @@ def test_what_is_wrong_is_said_in_one_line(capsys, distilled, tmp_path):
     run = distilled[0] / "run"
     for words, found in (
         (["jostick"], "unknown goal 'jostick'; the nearest name is 'joystick'"),
-        (["joystick", "velocity"], "expected one task"),
+        (["joystick", "student", "velocity"], "found 3 paths: joystick, student, velocity"),
+        (["joystick", "velocity"], "velocity: does not exist"),
         (["low_level=" + str(tmp_path / "nothing")], "does not exist"),
         ([f"low_level={distilled[0] / 'clips.h5'}"], "expected a student or a teacher"),
         (["ppo.guidance=1"], "ppo.guidance: expected 0"),
@@ -96,7 +97,7 @@ def test_a_moved_run_says_what_it_misses(capsys, distilled, toy_config, tmp_path
     assert main(words) == 2
     assert "give walker_config.mjcf_path=FILE, or --mjcf FILE" in capsys.readouterr().err
     assert main([*words, f"walker_config.mjcf_path={toy_config.source}"]) == 2
-    assert "(train-task: clips=FILE), or --clips FILE" in capsys.readouterr().err
+    assert "give clips=FILE, or --clips FILE" in capsys.readouterr().err
 
 
 def test_joints_that_creep_on_read_as_those_of_the_clips(joystick, loaded):

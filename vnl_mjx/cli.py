@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands.arguments import ARGUMENTS
+from vnl_mjx.commands.arguments import ARGUMENTS, add_configuration
 from vnl_mjx.commands.descriptions import HELP
 from vnl_mjx.commands.output import as_typed
+from vnl_mjx.config.renamed import shorter
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
 
-# Among the paths of `preprocess`; a file whose name looks so is given as ./name.
+# Among paths; a file whose name looks so is given as ./name.
 _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 
 
@@ -29,6 +30,16 @@ _SWEEP = ("-m", "--multirun")
 
 class _Parser(argparse.ArgumentParser):
     commands: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, *others: Any, **named: Any) -> Any:
+        """Takes name=value for --name=value too, so that settings read alike in every command."""
+        words, options = list[str](args or ()), self._option_string_actions
+        for i, word in enumerate(words):
+            before = options.get(words[i - 1]) if i else None
+            is_value = before is not None and before.nargs != 0
+            if not is_value and "=" in word and f"--{word.partition('=')[0]}" in options:
+                words[i] = f"--{word}"
+        return super().parse_known_args(words, *others, **named)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
@@ -47,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(argv)
         with _own_drawing():
-            return args.command(args)
+            status = args.command(args)
+        if hasattr(args, "overrides") and (hint := shorter(args.name, args.overrides)):
+            print("vnl-mjx:", hint, file=sys.stderr)
+        return status
     except UserError as error:
         print("vnl-mjx: error:", as_typed(" ".join(str(error).splitlines())), file=sys.stderr)
         return USER_ERROR_EXIT_STATUS
@@ -118,15 +132,11 @@ def build_parser(wanted: str) -> _Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, name=name)
         if name != wanted:
             return
         if overrides:
-            option = sub.add_argument
-            option("overrides", nargs="*", metavar="key=value", help="configuration")
-            option("--config", type=Path, metavar="FILE", help="YAML under the overrides")
-            show = "print the configuration and stop"
-            option("--show-config", action="store_true", help=show)
+            add_configuration(sub, name)
         if name in ARGUMENTS:
             ARGUMENTS[name](sub)
 
@@ -164,7 +174,8 @@ def _configure(args: argparse.Namespace, load: str, **options: Any) -> Any:
     """The configuration, or None where it was only to be shown, and has been."""
     from vnl_mjx.config import loading
 
-    config = getattr(loading, load)(args.overrides, args.config, **options)
+    paths = _take_paths(args)
+    config = getattr(loading, load)(args.overrides, args.config, paths=paths, **options)
     if not args.show_config:
         return config
     print(loading.to_yaml(config), end="")
@@ -203,10 +214,6 @@ def _train_teacher(args: argparse.Namespace) -> int:
 
 
 def _train_task(args: argparse.Namespace) -> int:
-    goals = _take_paths(args)
-    if len(goals) > 1:
-        raise UserError(f"train-task: expected one task, found {', '.join(goals)}")
-    args.overrides += [f"goal={goal}" for goal in goals]
     return _train(_configure(args, "load_task_config"))
 
 
@@ -219,10 +226,6 @@ def _train(config: Any) -> int:
 
 
 def _eval(args: argparse.Namespace) -> int:
-    paths = _take_paths(args)
-    if len(paths) > 1:
-        raise UserError(f"eval: expected one run or checkpoint, found {', '.join(paths)}")
-    args.overrides += [f"checkpoint_path='{path}'" for path in paths]
     config = _configure(args, "load_evaluation_config")
     if config is None:
         return 0

@@ -1,4 +1,4 @@
-"""`python eval_vae.py checkpoint_path=... key=value ...`: the same as `vnl-mjx eval`."""
+"""`python eval_vae.py RUN key=value ...`: the same as `vnl-mjx eval`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python train_teacher.py key=value ...`: the same as `vnl-mjx train-teacher`."""
+"""`python train_teacher.py [CLIPS ...] key=value ...`: the same as `vnl-mjx train-teacher`."""
 
 import sys
 

@@ -38,17 +38,13 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     motion, clips, teacher = folder / "motion.npz", folder / "clips.h5", folder / "teacher"
     body, learnt = f"walker_config.mjcf_path={BODY}", teacher / "teacher"
-    own = f"task.walker.source={BODY}", f"reference_config.paths=[{clips}]"
-    given = (
-        f"teacher_config.checkpoint_path={learnt}",
-        f"teacher_config.reference_data_path={clips}",
-    )
+    own = clips, f"task.walker.source={BODY}"
     make_motion(motion)
     for command in (
         ("preprocess", motion, clips, body, "segmentation_config.clip_s=1", "--overwrite"),
-        ("train-teacher", f"run_dir={teacher}", *own, *TEACHER.split()),
+        ("train-teacher", *own, f"run_dir={teacher}", *TEACHER.split()),
         ("eval-teacher", learnt, "--clips", clips, "--mjcf", BODY),
-        ("distill", f"run_dir={folder / 'student'}", *given, body, *STUDENT.split()),
+        ("distill", learnt, clips, f"run_dir={folder / 'student'}", body, *STUDENT.split()),
         ("eval", folder / "student", *REPORT.split()),
     ):
         print("$ vnl-mjx", *command, flush=True)

@@ -6,13 +6,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vnl_mjx.config.presets import presets, summary
+from vnl_mjx.config.renamed import GRAMMARS, MEANINGS
 
 _COMPACT_HELP = "store poses alone; the rest is computed on reading"
 
 
+def add_configuration(parser: argparse.ArgumentParser, command: str) -> None:
+    """Adds what every command with a configuration takes, and its short names below the examples."""
+    grammar, add = GRAMMARS[command], parser.add_argument
+    parser.usage = f"vnl-mjx {command} [options] {grammar.paths} [key=value ...]"
+    what = "settings, in any order; paths need no key"
+    add("overrides", nargs="*", metavar="key=value", help=what)
+    add("--config", type=Path, metavar="FILE", help="YAML under the overrides")
+    add("--show-config", action="store_true", help="print the configuration and stop")
+    if grammar.keys:
+        rows = "".join(f"  {name + '=':<18}{MEANINGS[name]}\n" for name in grammar.keys)
+        parser.description = f"{parser.description}\nshort keys, also for --config:\n{rows}"
+
+
 def _preprocess(parser: argparse.ArgumentParser) -> None:
     _add_overwrite(parser)
-    parser.usage = "vnl-mjx preprocess [options] IN... OUT [key=value ...]"
 
 
 def _clips(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +109,7 @@ def _add_presets(
 def _eval_teacher(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     whom = "track-mjx checkpoint (default: the bundled teacher)"
-    add("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=whom)
+    add("checkpoint", type=Path, nargs="?", metavar="TEACHER", help=whom)
     _add_teacher(parser)
     which = parser.add_mutually_exclusive_group().add_argument
     for name, words in {
@@ -144,7 +157,7 @@ def _train_task(parser: argparse.ArgumentParser) -> None:
 
 def _rollout(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="track-mjx checkpoint that acts")
+    add("checkpoint", type=Path, metavar="TEACHER", help="track-mjx checkpoint that acts")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
     _add_teacher(parser)
     drift = "how far the root may be from what it follows (default: as the teacher's task says)"

@@ -23,10 +23,9 @@ the report: {page} (open it in a browser)
 
 what next:
   vnl-mjx view {run} --browser        watch the student; needs the extra `viewer`
-  vnl-mjx distill teacher_config.checkpoint_path=CKPT teacher_config.reference_data_path=CLIPS.h5
-                                        your own track-mjx teacher
+  vnl-mjx distill CKPT CLIPS.h5       your own track-mjx teacher
   vnl-mjx preprocess RECORDING clips.h5   your own motion capture
-  vnl-mjx train-teacher 'reference_config.paths=[clips.h5]'"""
+  vnl-mjx train-teacher clips.h5"""
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ evaluation go into the run folder; the same command with the same run_dir contin
 
 examples:
   vnl-mjx distill
-  vnl-mjx distill run_dir=runs/rat1 teacher_config.checkpoint_path=CKPT \\
-      teacher_config.reference_data_path=clips.h5
+  vnl-mjx distill runs/rat1/teacher clips.h5 run_dir=runs/student
+  vnl-mjx distill teacher=CKPT clips=clips.h5
   vnl-mjx distill training_config.num_envs=256 training_config.num_steps=5e6 \\
       'vae_config.encoder_hidden_sizes=[256,256]'
   vnl-mjx distill --config mine.yaml wandb_config.mode=offline
@@ -61,7 +61,8 @@ examples:
   vnl-mjx eval runs/rat1
   vnl-mjx eval runs/rat1 eval_config.starts_per_clip=8 eval_config.clips=held_out
   vnl-mjx eval runs/rat1 'compare_with=[runs/rat2]' video_config.num_clips=0
-  vnl-mjx eval checkpoint_path=runs/rat1/checkpoints/409600 output_dir=reports/early
+  vnl-mjx eval runs/rat1/checkpoints/409600 output_dir=reports/early
+  vnl-mjx eval runs/rat1 clips=other.h5
 """,
     "compare": """\
 Put several evaluations side by side: figures, and paired differences from the first with intervals.
@@ -88,7 +89,7 @@ evaluation go into the run folder; the same command with the same run_dir contin
 
 examples:
   vnl-mjx train-teacher
-  vnl-mjx train-teacher run_dir=runs/rat1 'reference_config.paths=[clips.h5,more.h5]'
+  vnl-mjx train-teacher clips.h5 more.h5 run_dir=runs/rat1
   vnl-mjx train-teacher --preset gpu ppo.num_envs=2048
   vnl-mjx train-teacher init_from=runs/rat1/teacher ppo.guidance=0
   vnl-mjx train-teacher --preset torque --config mine.yaml
@@ -103,7 +104,7 @@ first cloned from the student along its own clips. mode=scratch trains without t
 
 examples:
   vnl-mjx train-task joystick
-  vnl-mjx train-task go_to_target low_level=runs/student run_dir=runs/target
+  vnl-mjx train-task go_to_target runs/student run_dir=runs/target
   vnl-mjx train-task joystick mode=scratch ppo.num_steps=300000
   vnl-mjx train-task my_lab.goals:Height residual=tanh
 """,
@@ -125,8 +126,8 @@ clip and in all, and whether the targets for a teacher are met.
 examples:
   vnl-mjx eval-teacher
   vnl-mjx eval-teacher runs/rat1/teacher --clips clips.h5 --held-out
-  vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --episodes 100 --json figures.json
-  vnl-mjx eval-teacher CHECKPOINT --clips clips.h5 --video videos
+  vnl-mjx eval-teacher TEACHER --clips clips.h5 --episodes 100 --json figures.json
+  vnl-mjx eval-teacher TEACHER --clips clips.h5 --video videos
 """,
     "export": """\
 Write a teacher or a student in a layout that track-mjx reads, and say what it will do otherwise there; or
@@ -147,8 +148,8 @@ allows and that the teacher itself can repeat. Clips on which it fails are left 
 
 examples:
   vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
-  vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --seconds 5 --compact
-  vnl-mjx rollout CHECKPOINT own.h5 --clips clips.h5 --drift 0.3 --attempts 4
+  vnl-mjx rollout TEACHER own.h5 --clips clips.h5 --seconds 5 --compact
+  vnl-mjx rollout TEACHER own.h5 --clips clips.h5 --drift 0.3 --attempts 4
 """,
     "plan": """\
 Make reference clips that physics allows by searching for controls that follow given ones: many

@@ -196,7 +196,7 @@ def _demo() -> Finding:
     missing = [path.name for path in (DEMO_TEACHER, DEMO_CLIPS) if not path.exists()]
     if not missing:
         return Finding("demonstration data", "teacher and clips are there")
-    advice = "reinstall vnl-mjx, or give teacher_config.checkpoint_path and .reference_data_path"
+    advice = "reinstall vnl-mjx, or give your own: vnl-mjx distill TEACHER CLIPS"
     return Finding("demonstration data", f"without {' and '.join(missing)}", "problem", advice)
 
 

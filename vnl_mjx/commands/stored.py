@@ -208,7 +208,7 @@ def _with_surroundings(
     config = with_body(config, body)
     walker = build_walker(config.walker)
     _check_walker(walker, loaded)
-    key = "teacher_config.reference_data_path=FILE (train-task: clips=FILE), or --clips FILE"
+    key = "clips=FILE, or --clips FILE"
     file = _locate(clips, metadata["reference_source"], run_dir, key) or DEMO_CLIPS
     recorded = metadata["config"]["reference_config"]
     given = reference or ReferenceSection()
@@ -289,7 +289,7 @@ def load_low_level(
     if kind == "student":
         return load_stored_student(str(path), None, clips, mjcf, reference, physics)
     if kind != "teacher":
-        raise UserError(f"low_level: expected a student or a teacher, found a {kind} in {path}")
+        raise UserError(f"student: expected a student or a teacher, found a {kind} in {path}")
     experiment = load_stored_teacher(path, clips, mjcf, True, reference, physics)
     given = experiment.teacher
     student, params = teacher_as_student(given)

@@ -19,18 +19,21 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {key: _plain(value) for key, value in asdict(config).items()}
 
 
-def from_dict(cls: type[T], data: Mapping[str, Any], source: str = "") -> T:
+def from_dict(
+    cls: type[T], data: Mapping[str, Any], source: str = "", short: typing.Iterable[str] = ()
+) -> T:
     """Builds `cls` from nested dictionaries; a key that is not there keeps its default.
 
     Args:
         cls: a configuration dataclass.
         data: values as YAML or JSON give them.
         source: start of an error message, for example "config.yaml: ".
+        short: names besides the keys, which an unknown one may be near to.
 
     Raises:
         UserError: an unknown key (the nearest known one is named) or a value of another type.
     """
-    return _section(cls, data, "", source, known_keys(cls))
+    return _section(cls, data, "", source, known_keys(cls) | dict.fromkeys(short))
 
 
 def known_keys(cls: Any) -> dict[str, Any]:

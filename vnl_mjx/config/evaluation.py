@@ -141,8 +141,7 @@ class EvaluationConfig:
         check_bounds(self)
         if self.checkpoint_path is None:
             raise UserError(
-                "checkpoint_path: expected the folder of a distillation run, found null; "
-                "give checkpoint_path=runs/NAME"
+                "run: expected the folder of a distillation run, found none; give vnl-mjx eval runs/NAME"
             )
         if not self.prior_config.modes:
             raise UserError(

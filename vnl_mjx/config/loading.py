@@ -23,6 +23,7 @@ from vnl_mjx.config.conversion import (
 from vnl_mjx.config.evaluation import EvaluationConfig
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.config.presets import presets
+from vnl_mjx.config.renamed import GRAMMARS
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
@@ -41,7 +42,6 @@ T = TypeVar(
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # One of several texts in a list: in quotes, where it has a comma.
 _PART = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]+)\s*(?:,|$)""")
-_EXAMPLES = ("checkpoint_path", "num_envs", "clip_s")  # a key that each configuration has one of
 
 
 def to_yaml(config: Any) -> str:
@@ -67,22 +67,27 @@ def as_overrides(config: Any, default: Any) -> list[str]:
 
 def _load(
     cls: type[T],
+    command: str,
     name: str,
     overrides: Sequence[str] = (),
     config_file: Path | str | None = None,
     preset_file: Path | None = None,
+    paths: Sequence[str] = (),
 ) -> T:
     """Composes and validates a configuration.
 
     Args:
         cls: of the configuration.
+        command: whose short names (`GRAMMARS`) may stand for keys, in overrides and files.
         name: of our file beside this module.
         overrides: "key=value" with dotted keys; the last one of a key wins.
         config_file: YAML or JSON file over the defaults and under the overrides.
         preset_file: likewise, under `config_file`.
+        paths: what the command works on, without names.
 
     Raises:
-        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML.
+        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML, too many
+            paths, or two values of one thing by different names.
     """
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
@@ -90,8 +95,9 @@ def _load(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    keys = known_keys(cls)
-    parsed = [_checked_override(text, keys) for text in overrides]
+    keys, short = known_keys(cls), GRAMMARS[command].keys
+    overrides = _in_full(command, overrides, paths, keys)
+    parsed = [_checked_override(text, keys, short) for text in overrides]
     # Hydra merges what its store holds in order: every key at its default, then our file, which
     # need not name those that hardly anyone changes, then the user's; the overrides are last.
     store = ConfigStore.instance()
@@ -101,7 +107,8 @@ def _load(
         {text.lstrip("+").partition("=")[0] for text in overrides},
     )
     for i, file in enumerate(file for file in (preset_file, config_file) if file is not None):
-        from_dict(cls, given := _read_file(Path(file)), f"{file}: ")
+        given = _file_in_full(_read_file(Path(file)), keys, short, f"{file}: ")
+        from_dict(cls, given, f"{file}: ", short)
         given = _expanded(cls, given)
         sections = {name: own for name, own in given.items() if isinstance(own, dict)}
         named |= {f"{section}.{key}" for section, own in sections.items() for key in own}
@@ -142,44 +149,104 @@ def _fitted(config: T, named: Collection[str]) -> T:
     return config
 
 
-load_evaluation_config = partial(_load, EvaluationConfig, "vae_evaluation")
-load_preprocess_config = partial(_load, PreprocessConfig, "preprocessing")
-load_task_config = partial(_load, TaskTrainingConfig, "task_ppo")
+load_evaluation_config = partial(_load, EvaluationConfig, "eval", "vae_evaluation")
+load_preprocess_config = partial(_load, PreprocessConfig, "preprocess", "preprocessing")
+load_task_config = partial(_load, TaskTrainingConfig, "train-task", "task_ppo")
 
 
 def load_distillation_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str | None = None
+    overrides: Sequence[str] = (),
+    config_file: Path | str | None = None,
+    preset: str | None = None,
+    paths: Sequence[str] = (),
 ) -> DistillationConfig:
     """Composes and validates the configuration of a distillation, see `_load`.
 
     The settings of `preset` (`presets("distill")`) lie under those of `config_file`.
     """
     file = None if preset is None else presets("distill")[preset]
-    return _load(DistillationConfig, "vae_distillation", overrides, config_file, file)
+    ours = DistillationConfig, "distill", "vae_distillation"
+    return _load(*ours, overrides, config_file, file, paths)
 
 
 def load_teacher_config(
-    overrides: Sequence[str] = (), config_file: Path | str | None = None, preset: str = "cpu"
+    overrides: Sequence[str] = (),
+    config_file: Path | str | None = None,
+    preset: str = "cpu",
+    paths: Sequence[str] = (),
 ) -> TeacherTrainingConfig:
     """Composes and validates the configuration of a teacher's training, see `_load`.
 
     The settings of `preset` ("cpu", "gpu" or "torque") lie under those of `config_file`.
     """
     file = None if preset == "cpu" else presets("train-teacher")[preset]
-    return _load(TeacherTrainingConfig, "teacher_ppo", overrides, config_file, file)
+    ours = TeacherTrainingConfig, "train-teacher", "teacher_ppo"
+    return _load(*ours, overrides, config_file, file, paths)
 
 
-def _checked_override(text: str, keys: dict[str, Any]) -> str:
+def _in_full(
+    command: str, overrides: Sequence[str], paths: Sequence[str], keys: dict[str, Any]
+) -> list[str]:
+    """Returns the overrides, and those that paths stand for, with the configuration's own keys."""
+    grammar, places = GRAMMARS[command], GRAMMARS[command].places
+    if key := next((path for path in paths if "." in path and path in keys), None):
+        raise UserError(f"{key}: expected key=value, for example {key}=...")
+    if len(paths) > len(places) and not grammar.takes_several:
+        raise UserError(
+            f"{command}: expected {grammar.paths} and settings as key=value, found {len(paths)} paths: "
+            f"{', '.join(paths)}"
+        )
+    given = [(name.upper(), " ", _quoted(path)) for name, path in zip(places, paths, strict=False)]
+    if len(paths) > len(places):
+        rest = paths[len(places) - 1 :]
+        given[-1] = (places[-1].upper(), " ", f"[{','.join(map(_quoted, rest))}]")
+    given += [text.lstrip("+").partition("=") for text in overrides]
+    full, said = [], {}
+    for name, joint, value in given:
+        key = grammar.keys.get(name.lower() if joint == " " else name, name)
+        full.append(f"{key}={value}" if joint else name)
+        if key in grammar.keys.values():  # of one spelling the last one wins
+            said.setdefault(key, {})[f"{name}{joint}"] = value
+    for key, values in said.items():
+        parts = [_parts(value) if _is_texts(keys[key]) else [value] for value in values.values()]
+        if len({tuple(part.strip("'\"") for part in one) for one in parts}) > 1:
+            name = next(name for name, own in grammar.keys.items() if own == key)
+            found = " and ".join(f"{spelling}{value}" for spelling, value in values.items())
+            raise UserError(f"{name}: expected one value, found {found}; give one of them")
+    return full
+
+
+def _file_in_full(
+    given: dict[str, Any], keys: dict[str, Any], short: dict[str, str], source: str
+) -> dict[str, Any]:
+    """Returns what a file holds with the configuration's own keys in place of short names."""
+    for name in short.keys() & given.keys() - keys.keys():
+        section, _, last = short[name].rpartition(".")
+        value = given.pop(name)
+        if isinstance(value, str) and _is_texts(keys[short[name]]):
+            value = [value]
+        holder = given.setdefault(section, {}) if section else given
+        if not isinstance(holder, dict):
+            continue  # which is refused below
+        if holder.setdefault(last, value) != value:
+            raise UserError(
+                f"{source}{name}: expected one value, found {value} and {short[name]}: {holder[last]}; give "
+                "one of them"
+            )
+    return given
+
+
+def _checked_override(text: str, keys: dict[str, Any], short: dict[str, str]) -> str:
     """An override with a known key, its value quoted where it is text so that any path will do."""
     match = re.fullmatch(r"\+{0,2}([^=~\s]+)=(.*)", text, flags=re.DOTALL)
     if match is None:
-        example = next(k for k in keys if k.endswith(_EXAMPLES)) + "=..."
-        raise UserError(f"{text}: expected key=value, for example {example}")
+        example = next(iter(short), "segmentation_config.clip_s")
+        raise UserError(f"{text}: expected key=value, for example {example}=...")
     key, value = match.groups()
     if key not in keys:
         holder = next((k for k in keys if is_mapping(keys[k]) and key.startswith(f"{k}.")), None)
         if holder is None:
-            raise UserError(unknown_key_message(key, keys))
+            raise UserError(unknown_key_message(key, [*keys, *short]))
         return f"++{key}={value}"  # a name of the user's own, which Hydra's schema does not hold
     if is_mapping(keys[key]):
         return f"++{key}={value}"  # whose names are the user's own
@@ -191,9 +258,14 @@ def _checked_override(text: str, keys: dict[str, Any]) -> str:
     if _is_text(keys[key]) and value != "null":
         value = _quoted(value)
     elif _is_texts(keys[key]) and value != "null":
-        inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
-        value = f"[{','.join(_quoted(part.strip()) for part in _PART.findall(inside))}]"
+        value = f"[{','.join(_quoted(part) for part in _parts(value))}]"
     return f"{key}={value}"
+
+
+def _parts(value: str) -> list[str]:
+    """Returns the parts of a list as it is typed, with or without brackets."""
+    inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+    return [part.strip() for part in _PART.findall(inside)]
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,66 @@
-"""What keys of the configuration that are gone are called now."""
+"""Short names of what commands work on, and what keys of the configuration that are gone are called now."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a command works on, which is given as paths without a name or as name=path.
+
+    Attributes:
+        paths: those without a name, as the command's usage shows them; each is a short name in capitals.
+        keys: where the configuration holds what a short name stands for.
+    """
+
+    paths: str
+    keys: dict[str, str]
+
+    @property
+    def places(self) -> list[str]:
+        """The short names of the paths, in their order; the last one takes all further paths if it may."""
+        return re.findall(r"[a-z]+", self.paths.lower())
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether the last place is one of several paths."""
+        return "..." in self.paths
+
+
+GRAMMARS = {
+    "preprocess": Grammar("IN... OUT", {}),
+    "distill": Grammar(
+        "[TEACHER [CLIPS]]",
+        {
+            "teacher": "teacher_config.checkpoint_path",
+            "clips": "teacher_config.reference_data_path",
+        },
+    ),
+    "eval": Grammar(
+        "RUN", {"run": "checkpoint_path", "clips": "teacher_config.reference_data_path"}
+    ),
+    "train-teacher": Grammar("[CLIPS ...]", {"clips": "reference_config.paths"}),
+    "train-task": Grammar(
+        "[GOAL [STUDENT]]", {"goal": "goal", "student": "low_level", "clips": "clips"}
+    ),
+}
+# A short name means the same in every command.
+MEANINGS = {
+    "teacher": "track-mjx checkpoint, or RUN/teacher of train-teacher",
+    "clips": "HDF5 file of reference clips",
+    "student": "run of distill, a teacher, or a student of track-mjx",
+    "run": "run folder of distill, or a checkpoint in it",
+    "goal": "one of the tasks, or one of your own: my_lab.goals:Height",
+}
+
+
+def shorter(command: str, overrides: Iterable[str]) -> str | None:
+    """Returns one line with the short names of the keys that `overrides` spell out; None: of none."""
+    names = {key: name for name, key in GRAMMARS[command].keys.items() if name != key}
+    used = dict.fromkeys(text.lstrip("+").partition("=")[0] for text in overrides)
+    return ", ".join(f"{key} is now {names[key]}" for key in used if key in names) or None
+
 
 # Keys and sections that became a number which may change (`ScheduleSection`).
 _NOW_SCHEDULES = {

@@ -146,7 +146,7 @@ def from_neutral(gait: Path, work: Path) -> list[Path]:
 
 def train(run_dir: Path, start: Path, clips: Path, num_steps: str, *settings: str) -> Path:
     """Fine-tunes a teacher on clips, gone on with where it was stopped, and returns the new one."""
-    files, steps = f"reference_config.paths=['{clips}']", f"ppo.num_steps={num_steps}"
+    files, steps = f"clips=['{clips}']", f"ppo.num_steps={num_steps}"
     given = (f"run_dir={run_dir}", files, steps, f"init_from={start}")
     run("train-teacher", *given, *TASK, *FINE_TUNING, *settings)
     return run_dir / "teacher"

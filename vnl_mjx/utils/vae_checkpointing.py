@@ -90,20 +90,18 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise UserError(
-            f"checkpoint_path: {path} does not exist; give a run folder or a checkpoint in it"
-        )
+        raise UserError(f"{path} does not exist; give a run folder or a checkpoint in it")
     if (path / "metadata").is_dir() and any((path / item).is_dir() for item in ITEMS):
         return path
     folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
     steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
     if not steps:
         raise UserError(
-            f"checkpoint_path: {path} is not a student checkpoint; expected a run folder with "
+            f"{path} is not a student checkpoint; expected a run folder with "
             f"`{CHECKPOINT_FOLDER}/<environment steps>`, or one of those folders"
         )
     if step is not None and step not in steps:
-        raise UserError(f"checkpoint_path: {folder} has no step {step}, it holds {steps}")
+        raise UserError(f"{folder} has no step {step}, it holds {steps}")
     return folder / str(steps[-1] if step is None else step)
 
 

@@ -261,9 +261,8 @@ def _load_evaluated(config: EvaluationConfig) -> StoredStudent:
     kind, _ = find_stored(path)
     if kind == "teacher":
         raise UserError(
-            f"checkpoint_path: {path} is a teacher, expected a student; measure it with "
-            f"vnl-mjx eval-teacher {path}, or distil it first (vnl-mjx distill "
-            f"teacher_config.checkpoint_path={path})"
+            f"run: {path} is a teacher, expected a student; measure it with vnl-mjx eval-teacher {path}, or "
+            f"distil it first (vnl-mjx distill {path})"
         )
     clips, body = config.teacher_config.reference_data_path, config.walker_config.mjcf_path
     cut, where = config.reference_config, config.physics_config

@@ -1,5 +1,6 @@
 """From a configuration to what is trained or played: body, task, clips, and the teacher that is given."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -117,12 +118,12 @@ def unpaired(wanted: TeacherSection) -> tuple[str, ...]:
     if clips is None and teacher is not None and DEMO_TEACHER.parent not in Path(teacher).parents:
         return (
             f"no clips were given: {teacher} meets the bundled ones, which it may never have seen; give its "
-            "own (teacher_config.reference_data_path=FILE, or --clips FILE)",
+            "own (clips=FILE, or --clips FILE)",
         )
     if teacher is None and clips is not None and Path(clips) != DEMO_CLIPS:
         return (
             f"no teacher was given: the bundled one meets {clips}, which it may never have seen; train one "
-            f"on them (vnl-mjx train-teacher 'reference_config.paths=[{clips}]')",
+            f"on them (vnl-mjx train-teacher {shlex.quote(clips)})",
         )
     return ()
 

@@ -286,7 +286,7 @@ class TeacherTraining:
 def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
     """What to run next, on the clips of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
-    distillation = ["vnl-mjx", "distill", f"teacher_config.checkpoint_path={teacher}"]
+    distillation = ["vnl-mjx", "distill", str(teacher)]
     if files := [str(path) for path in matching(clips)]:
         file = files[0]
         if len(files) > 1:
@@ -294,5 +294,5 @@ def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[st
             merging = ["vnl-mjx", "clips", "merge", *files, file]
             lines.append(f"one file of all clips: {shlex.join(merging)}")
         evaluation += ["--clips", file]
-        distillation.append(f"teacher_config.reference_data_path={file}")
+        distillation.append(file)
     return [*lines, f"evaluate: {shlex.join(evaluation)}", f"distil: {shlex.join(distillation)}"]

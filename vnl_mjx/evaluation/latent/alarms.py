@@ -67,8 +67,8 @@ def _teacher_alarms(survival: float | None, reward_share: float | None) -> Itera
         yield Alarm(
             "the teacher does not track these clips",
             " and ".join(signs),
-            "take another teacher (teacher_config.checkpoint_path, teacher_config.step) or clips like "
-            "those it was trained on (teacher_config.reference_data_path)",
+            "take another teacher (teacher=, teacher_config.step=) or clips like "
+            "those it was trained on (clips=)",
         )
 
 
