@@ -12,7 +12,6 @@ _PATH_INCHES = 0.7
 _JOINT_INCHES = 0.62
 _FOOT_INCHES = 0.36
 _ROOM_INCHES = 0.8  # for legend and axis
-_LEAST_SPAN_CM = 4.0  # of what stands still
 
 Walked = Mapping[str, np.ndarray]  # by policy, or "reference"
 
@@ -38,10 +37,6 @@ def paths_from_above(clips: Mapping[str, Walked]) -> Picture:
                 axis.plot(*path.T, **look, label=who)
                 axis.plot(*path[-1], "o", markersize=3, color=look["color"])
             axis.set_aspect("equal", adjustable="datalim")
-            middle = np.mean(axis.get_ylim())
-            low, high = axis.get_ylim()
-            half = max(high - low, _LEAST_SPAN_CM) / 2
-            axis.set_ylim(middle - half, middle + half)
             axis.set_title(short(clip), loc="left")
             axis.grid()
         for axis in drawn.axes[1:]:
