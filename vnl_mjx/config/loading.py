@@ -60,9 +60,18 @@ def as_overrides(config: Any, default: Any) -> list[str]:
             for name, value in ours.items():
                 yield from differing(value, theirs[name], f"{key}.{name}" if key else name)
         elif ours != theirs:
-            yield f"{key}={ours if isinstance(ours, str) else json.dumps(ours)}"
+            yield f"{key}={_typed(ours)}"
 
     return list(differing(given, plain, ""))
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it in an override."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    if isinstance(value, str):
+        return repr(value) if re.search(r"[,\[\]{}'\"]", value) else value
+    return json.dumps(value)
 
 
 def _load(
