@@ -82,7 +82,7 @@ def test_paths_and_keys_short_or_long_say_the_same(command, tmp_path, capsys):
     (config,) = shown | {captured.out}
     assert paths[0] in config and paths[-1] in config
     new = {o.partition("=")[0]: s.partition("=")[0] for o, s in zip(old, short, strict=True)}
-    said = ", ".join(f"{key} is now {name}" for key, name in new.items() if key != name)
+    said = ", ".join(f"{key}= is now {name}=" for key, name in new.items() if key != name)
     assert captured.err == f"vnl-mjx: {said}\n"
 
 
@@ -255,6 +255,16 @@ def test_scripts_run_from_the_package_folder(script):
     assert done.returncode == 2
     assert done.stderr.startswith("vnl-mjx: error: unknown key num_env")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["train_vae.py", "eval_vae.py", "train_teacher.py"])
+def test_scripts_say_what_to_install(script):
+    folder = Path(cli.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-S", script], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "has no module vnl_mjx; run `uv run python" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def shorter(command: str, overrides: Iterable[str]) -> str | None:
     """Returns one line with the short names of the keys that `overrides` spell out; None: of none."""
     names = {key: name for name, key in GRAMMARS[command].keys.items() if name != key}
     used = dict.fromkeys(text.lstrip("+").partition("=")[0] for text in overrides)
-    return ", ".join(f"{key} is now {names[key]}" for key in used if key in names) or None
+    return ", ".join(f"{key}= is now {names[key]}=" for key in used if key in names) or None
 
 
 # Keys and sections that became a number which may change (`ScheduleSection`).
