@@ -3,6 +3,7 @@
 import ast
 import json
 import runpy
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -212,8 +213,11 @@ def test_a_student_of_ones_own_is_evaluated(toy, tmp_path, own, missing):
 
 
 @pytest.mark.slow
-def test_a_body_without_a_free_root(run_example, tmp_path):
+def test_a_body_without_a_free_root(run_example, tmp_path, capfd):
     run_example("extend/arm.py", tmp_path / "arm")
+    said = capfd.readouterr().out
+    printed = next(line for line in said.splitlines() if line.startswith("evaluate: "))
+    assert main(shlex.split(printed)[2:]) == 0  # on the user's own clips and body
     document = json.loads((tmp_path / "arm/student/report/metrics.json").read_text())
     figures = document["policies"]["student"]["deterministic"]["sets"]["all"]["figures"]
     assert figures["survival"]["mean"] == 1.0 and figures["root_error_mm"]["mean"] == 0.0

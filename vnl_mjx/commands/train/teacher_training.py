@@ -235,7 +235,12 @@ class TeacherTraining:
         return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
-            *next_commands(teacher, self.config.reference_config.paths, run_dir),
+            *next_commands(
+                teacher,
+                self.config.reference_config.paths,
+                run_dir,
+                self.config.task.walker.source,
+            ),
         )
 
     def _task_rows(self) -> dict[str, str]:
@@ -283,8 +288,10 @@ class TeacherTraining:
         return found
 
 
-def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
-    """What to run next, on the clips of the training."""
+def next_commands(
+    teacher: Path, clips: Sequence[str], run_dir: Path, body: str = RODENT_SOURCE
+) -> list[str]:
+    """What to run next, on the clips and the body of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
     distillation = ["vnl-mjx", "distill", str(teacher)]
     if files := [str(path) for path in matching(clips)]:
@@ -295,4 +302,7 @@ def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[st
             lines.append(f"one file of all clips: {shlex.join(merging)}")
         evaluation += ["--clips", file]
         distillation.append(file)
+    if body != RODENT_SOURCE:
+        evaluation += ["--mjcf", body]
+        distillation.append(f"walker_config.mjcf_path={body}")
     return [*lines, f"evaluate: {shlex.join(evaluation)}", f"distil: {shlex.join(distillation)}"]
