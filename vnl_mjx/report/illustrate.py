@@ -106,7 +106,7 @@ class Illustrator:
         drawn = {
             "reward/fraction": self._by_clip("reward_fraction"),
             "reward/terms": self._terms(),
-            "reward/success": self._success(),
+            **self._success(),
             "reward/ratio": errors.by_clip(
                 self._ratios(),
                 self.sets.names,
@@ -130,8 +130,11 @@ class Illustrator:
             for name in self.figures
         }
         hz = next(iter(rollouts.values()))[self.how].control_hz
-        drawn = {"errors/root_by_clip": self._by_clip("root_error_mm")}
-        for name in ("root_error_mm", "mpjpe_root_relative_mm", "joint_error_rad"):
+        drawn, names = {}, ("mpjpe_root_relative_mm", "joint_error_rad")
+        if walker.layout.root is not None:
+            drawn["errors/root_by_clip"] = self._by_clip("root_error_mm")
+            names = ("root_error_mm", *names)
+        for name in names:
             values = {policy: found[name] for policy, found in along.items()}
             label = metric_label(self.document, name)
             drawn[f"errors/{name}_over_time"] = curves.over_time(values, hz, label)
@@ -215,7 +218,8 @@ class Illustrator:
         caption = f"{label[0].upper()}{label[1:]}. Terms that are zero are left out."
         return errors.by_name(values, shown, label, sort=False, caption=caption, zero=True)
 
-    def _success(self) -> Picture:
+    def _success(self) -> dict[str, Picture]:
+        """Success against the root's error; nothing of a root that does not move."""
         farthest = {
             policy: np.where(
                 ways[self.how]["survival"] > 0, ways[self.how]["root_error_max_mm"], np.inf
@@ -223,15 +227,18 @@ class Illustrator:
             for policy, ways in self.figures.items()
         }
         finite = np.concatenate([own[np.isfinite(own)] for own in farthest.values()])
-        most = np.quantile(finite, _SUCCESS_SHARE) if len(finite) else 1.0
-        thresholds, shares = np.linspace(0.0, most, _SUCCESS_POINTS), {}
+        if not finite.any():
+            return {}
+        thresholds = np.linspace(0.0, np.quantile(finite, _SUCCESS_SHARE), _SUCCESS_POINTS)
+        shares = {}
         for policy, own in farthest.items():
             rows = [
                 interval((own <= mm).astype(float), self.sets.clip, seed=self.sets.seed)
                 for mm in thresholds
             ]
             shares[policy] = Estimates(*np.array([(r.value, r.low, r.high) for r in rows]).T)
-        return curves.success_curve(thresholds, shares, "greatest root error of an episode, mm")
+        label = "greatest root error of an episode, mm"
+        return {"reward/success": curves.success_curve(thresholds, shares, label)}
 
 
 def with_n(pictures: Mapping[str, Picture], num: str) -> dict[str, Picture]:

@@ -103,7 +103,9 @@ def _survival(document: Document) -> Tile:
 def _root_error(document: Document) -> Tile:
     own, teacher = _student_and_teacher(document, "root_error_mm")
     label, target, most = METRICS["root_error_mm"].label, "", None
-    if teacher is not None:
+    if teacher == 0.0:
+        target = "the root does not move"
+    elif teacher is not None:
         target = f"teacher: {number(teacher)} mm, at most {_ERROR_FACTOR:g} times that"
         most = _ERROR_FACTOR * teacher
     detail = _interval(own, number)
