@@ -101,7 +101,7 @@ def test_policies_act_in_their_environment(loaded, folder):
         _, actions, sums = run(start)
         assert actions.shape == (5, NUM_ENVS, given.walker.model.nu)
         assert sums.num_steps == 5 * NUM_ENVS and sums.reward > 0
-    with pytest.raises(UserError, match="student: a teacher was loaded, expected a student"):
+    with pytest.raises(UserError, match="student: expected a student, found a teacher"):
         _ = teacher.student
 
 

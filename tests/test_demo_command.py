@@ -65,7 +65,7 @@ def test_a_training_that_was_stopped_ends_it(commands, monkeypatch, capsys):
     status = demo.run(Path("runs/x"), True, lambda words: commands.append(words[0]) or 0)
     assert status == TERMINATED_EXIT_STATUS and commands == ["inspect", "distill"]
     shown = capsys.readouterr().out
-    assert "the same command goes on from there" in shown and "$ uv run vnl-mjx distill" in shown
+    assert "run the same command again to continue" in shown and "$ uv run vnl-mjx distill" in shown
 
 
 def test_without_gl_only_the_film_is_left_out(commands, monkeypatch, capsys):

@@ -203,7 +203,7 @@ def test_view_films_a_teacher_on_a_clip(backend, teacher_folder, toy_config, tmp
     [
         (["--who", "prior"], "expected some of teacher, reference"),
         (["--who", "teacher,teacher"], "once each"),
-        (["--who", "reference"], "nobody acts"),
+        (["--who", "reference"], "expected a policy, found the reference alone"),
         (["--clip", "9"], "expected 0 ... 3"),
         (["--start", "5"], "expected at most 0.66 s"),
         (["--all"], "--all: goes with a clip file"),

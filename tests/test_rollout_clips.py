@@ -200,7 +200,7 @@ def test_of_several_attempts_the_best_followed_is_kept(toy_run, toy_walker):
     given = [SimulatedClip(name, qpos, ClipInfo()) for name, qpos in motions]
     kept, left_out = best_followed(given, policy, task, 50.0, seed=0)
     assert [id(clip) for clip in kept] == [id(given[2]), id(given[1])]
-    assert left_out == {"c": "what the teacher did cannot be repeated"}
+    assert left_out == {"c": "the teacher cannot repeat this motion"}
 
 
 def test_attempts_differ_and_make_each_clip_once(toy_run, toy_walker, tmp_path):

@@ -78,7 +78,10 @@ def test_what_is_wrong_is_said_in_one_line(capsys, distilled, tmp_path):
         (["mode=prior"], "mode"),
         (["no_module:Goal"], "cannot import 'no_module'"),
         (["pathlib:Path"], "expected 'pathlib:Path' to make a Goal, found PosixPath"),
-        (["vnl_mjx.tasks.downstream.goal:Goal"], "makes no goal: Can't instantiate abstract class"),
+        (
+            ["vnl_mjx.tasks.downstream.goal:Goal"],
+            "cannot make a goal from 'vnl_mjx.tasks.downstream.goal:Goal': Can't instantiate abstract class",
+        ),
     ):
         assert main(["train-task", *words, f"run_dir={tmp_path / 'run'}"]) == 2
         error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A stored teacher or student with everything that it acts in: `vnl_mjx.load`."""
+"""Loads a stored teacher or student with its body, environment and clips: `vnl_mjx.load`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,13 @@ class Loaded:
     """A stored teacher or student.
 
     Attributes:
-        policy: what was loaded as a policy that acts at the mode, for `training.rollout.rollout`.
+        policy: the teacher or student as a policy that acts at its mode, for `training.rollout.rollout`.
         teacher: the teacher, or the one that the student was distilled from. `teacher.act(observation)` takes
             raw flat observations (`Observation.flat`) and gives `action` and more.
         env: the environment of both.
         clips: all reference clips, the `data` of `env`.
         walker: the body.
-        student_or_none: the student; None where a teacher was loaded. `student` is it or an error.
+        student_or_none: the student; None if a teacher was loaded. `student` raises an error instead.
     """
 
     policy: Policy
@@ -43,14 +43,14 @@ class Loaded:
 
     @property
     def student(self) -> Student:
-        """The student.
+        """Returns the student.
 
         Raises:
             UserError: a teacher was loaded.
         """
         if self.student_or_none is None:
             raise UserError(
-                "student: a teacher was loaded, expected a student; distil one (vnl-mjx distill)"
+                "student: expected a student, found a teacher; distil one (vnl-mjx distill)"
             )
         return self.student_or_none
 
@@ -67,8 +67,8 @@ def load(
     Args:
         path: run folder of a training or a distillation, a checkpoint in it, or a track-mjx checkpoint;
             "demo" or None for the bundled teacher.
-        clips: other clips than the run's; of a teacher, the bundled ones if None.
-        mjcf: MJCF or body file, where the run's has moved.
+        clips: file of clips to use in place of the run's; for a teacher, None means the bundled clips.
+        mjcf: new path of the run's MJCF or body file, if it has moved.
         backend: "mujoco" (C), "mjx", "warp" or "auto".
 
     Raises:

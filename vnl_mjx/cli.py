@@ -20,11 +20,11 @@ from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
 
 INTERRUPTED_EXIT_STATUS = 130
 
-# Among paths; a file whose name looks so is given as ./name.
+# Overrides stand among paths; a file with such a name is given as ./name.
 _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 
 
-# What other programs sweep over settings with (Hydra).
+# Options by which Hydra and others sweep over settings.
 _SWEEP = ("-m", "--multirun")
 
 
@@ -83,7 +83,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             f"{found}: one command is one run; for several, loop in the shell, each with its own run_dir"
         )
     args, rest = parser.parse_known_args(words)
-    # argparse takes `a=1 --json b=2` for one list of overrides and a stranger.
+    # argparse does not accept `b=2` in `a=1 --json b=2`.
     if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
         parser.error(f"unknown argument {rest[0]}")
     if rest:
@@ -93,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _own_drawing() -> Iterator[None]:
-    """Keeps from MuJoCo and Matplotlib what the environment asks of drawing: they fail where it is not there.
+    """Hides MPLBACKEND and MUJOCO_GL from Matplotlib and MuJoCo, which fail if they name a missing back end.
 
     A notebook's shell names a Matplotlib back end that only the notebook has; MuJoCo loads what MUJOCO_GL
     says while it is imported. Pictures here need neither, and what draws with MuJoCo reads MUJOCO_GL itself.
@@ -143,35 +143,35 @@ def build_parser(wanted: str) -> _Parser:
     add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
     add("clips", _module("data.edit_clips"), "edit and export clip files")
     add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")
-    add("plan", _module("data.plan_clips"), "make clips that physics allows, without a policy")
+    add("plan", _module("data.plan_clips"), "make physically feasible clips, without a policy")
     add("distill", _distill, "train a student VAE from a teacher", overrides=True)
     add("eval", _eval, "measure a student, and write a report", overrides=True)
-    add("compare", _module("evaluate.compare"), "put evaluations side by side")
-    add("demo", _demo, "show everything with what is bundled")
+    add("compare", _module("evaluate.compare"), "compare evaluations side by side")
+    add("demo", _demo, "run every step with the bundled teacher and clips")
     add("train-teacher", _train_teacher, "train a teacher by PPO to track clips", overrides=True)
     add(
         "train-task", _train_task, "train a policy in the latent space of a student", overrides=True
     )
     evaluate = _module("evaluate.eval_teacher")
     add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
-    add("eval-task", _module("evaluate.eval_task"), "measure how well a task is done")
-    add("rollout", _module("data.rollout_clips"), "make clips by rolling a teacher out")
-    add("export", _module("data.export"), "write a checkpoint for track-mjx")
+    add("eval-task", _module("evaluate.eval_task"), "measure how well a policy does its task")
+    add("rollout", _module("data.rollout_clips"), "make clips from a teacher's rollouts")
+    add("export", _module("data.export"), "write a checkpoint for track-mjx, ONNX or NumPy")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("play", _module("view.play"), "drive the rat in the browser")
-    add("doctor", _module("doctor"), "say what this machine can do")
+    add("doctor", _module("doctor"), "check what this machine can run")
     parser.commands = tuple(commands.choices)
     return parser
 
 
 def _module(name: str) -> Callable[[argparse.Namespace], int]:
-    """The command whose module under `vnl_mjx.commands` has a function `run` of the arguments."""
+    """Returns a command that calls `run` of the module `name` under `vnl_mjx.commands`."""
     return lambda args: import_module(f"vnl_mjx.commands.{name}").run(args)
 
 
 def _configure(args: argparse.Namespace, load: str, **options: Any) -> Any:
-    """The configuration, or None where it was only to be shown, and has been."""
+    """Returns the configuration; prints it and returns None if the user asked to see it."""
     from vnl_mjx.config import loading
 
     paths = _take_paths(args)
@@ -183,7 +183,7 @@ def _configure(args: argparse.Namespace, load: str, **options: Any) -> Any:
 
 
 def _take_paths(args: argparse.Namespace) -> list[str]:
-    """Takes what is no override from the overrides."""
+    """Returns the paths among the overrides, and removes them there."""
     paths = [text for text in args.overrides if not _OVERRIDE.match(text)]
     args.overrides = [text for text in args.overrides if _OVERRIDE.match(text)]
     return paths

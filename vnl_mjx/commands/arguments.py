@@ -1,4 +1,4 @@
-"""Arguments of every command, without its configuration. Light: help must be quick."""
+"""Arguments of every command, without its configuration. Imports little, so that help is quick."""
 
 import argparse
 import contextlib
@@ -15,9 +15,14 @@ def add_configuration(parser: argparse.ArgumentParser, command: str) -> None:
     """Adds what every command with a configuration takes, and its short names below the examples."""
     grammar, add = GRAMMARS[command], parser.add_argument
     parser.usage = f"vnl-mjx {command} [options] {grammar.paths} [key=value ...]"
-    what = "settings, in any order; paths need no key"
+    what = "settings as key=value, in any order; a path needs no key"
     add("overrides", nargs="*", metavar="key=value", help=what)
-    add("--config", type=Path, metavar="FILE", help="YAML under the overrides")
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of settings; key=value on the command line wins",
+    )
     add("--show-config", action="store_true", help="print the configuration and stop")
     if grammar.keys:
         rows = "".join(f"  {name + '=':<18}{MEANINGS[name]}\n" for name in grammar.keys)
@@ -43,25 +48,44 @@ def _clips(parser: argparse.ArgumentParser) -> None:
 
     split = add("split", "cut every clip into parts of equal length")
     split("--seconds", type=_positive, required=True, help="length of a part")
-    split("--min-seconds", type=_positive, help="keep a shorter rest from this length on")
+    split(
+        "--min-seconds",
+        type=_positive,
+        help="keep a shorter last part if it has at least this length",
+    )
     select = add("select", "keep some clips")
-    select("--clips", type=_indices, metavar="0,4-7", help="by number")
-    select("--names", metavar="PATTERN", help="by name, like 'walk*'")
-    select("--labels", metavar="PATTERN", help="by behaviour, like 'trot*'")
-    select("--which", choices=("all", "train", "held-out"), default="all")
+    select("--clips", type=_indices, metavar="0,4-7", help="keep the clips with these numbers")
+    select("--names", metavar="PATTERN", help="keep the clips of this name, like 'walk*'")
+    select("--labels", metavar="PATTERN", help="keep the clips of this behaviour, like 'trot*'")
+    marked = "keep the clips with or without a held-out mark (default: all)"
+    select("--which", choices=("all", "train", "held-out"), default="all", help=marked)
     merge = add("merge", "join files of one walker and rate", nargs="+")
     merge("--compact", action="store_true", help=_COMPACT_HELP)
     mirror = add("mirror", "add every clip with left and right exchanged")
-    mirror("--only", action="store_true", help="leave the originals out")
-    hold_out = add("hold-out", "mark clips that no run that reads the file trains on")
+    mirror("--only", action="store_true", help="write the mirrored clips alone")
+    hold_out = add("hold-out", "mark clips as held out, so that no run trains on them")
     which = operations.choices["hold-out"].add_mutually_exclusive_group(required=True).add_argument
-    which("--fraction", type=_fraction, help="of clips or recordings, drawn by --seed")
-    which("--names", metavar="PATTERN", nargs="+", help="by clip name, like 'walk*'")
-    hold_out("--by", choices=("clip", "recording"), default="clip")
-    hold_out("--seed", type=int, default=0)
+    which(
+        "--fraction",
+        type=_fraction,
+        help="hold out this share of the clips or recordings, drawn with --seed",
+    )
+    which(
+        "--names",
+        metavar="PATTERN",
+        nargs="+",
+        help="hold out the clips of these names, like 'walk*'",
+    )
+    hold_out(
+        "--by",
+        choices=("clip", "recording"),
+        default="clip",
+        help="draw clips or whole recordings (default: clip)",
+    )
+    hold_out("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     export = add("export", "write the layout of track-mjx or dm_control")
     export("--to", choices=("stac", "all-clips", "dm-control"), required=True)
-    keep_help = "dm-control: not the features of its own Rat"
+    keep_help = "for dm-control: write this walker, not dm_control's own Rat"
     export("--keep-walker", action="store_true", help=keep_help)
 
 
@@ -76,14 +100,14 @@ def _gait(parser: argparse.ArgumentParser) -> None:
 def _compare(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="run or report folder")
-    where = "of comparison.html (default: comparison)"
+    where = "folder for comparison.html (default: comparison)"
     add("--output", type=Path, default=Path("comparison"), metavar="FOLDER", help=where)
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--quick", action="store_true", help="less of everything, in under two minutes")
-    where = "of the student's run (default: runs/demo, runs/demo-quick)"
+    add("--quick", action="store_true", help="train and draw less, in under two minutes")
+    where = "run folder of the student (default: runs/demo, or runs/demo-quick)"
     add("--run-dir", type=Path, metavar="FOLDER", help=where)
 
 
@@ -98,9 +122,11 @@ def _train_teacher(parser: argparse.ArgumentParser) -> None:
 def _add_presets(
     parser: argparse.ArgumentParser, files: Mapping[str, Path], default: str | None = None
 ) -> None:
-    """The option, and what each preset is, below the examples; the default has no file."""
+    """Adds the option --preset and describes each preset below the examples; the default has no file."""
     names = [default, *files] if default else [*files]
-    under = "settings under those of --config" + (f" (default: {default})" if default else "")
+    under = "start from these settings; --config and key=value change them" + (
+        f" (default: {default})" if default else ""
+    )
     parser.add_argument("--preset", choices=names, default=default, help=under, metavar="NAME")
     rows = "".join(f"  {name:<18}{summary(file)}\n" for name, file in files.items())
     parser.description = f"{parser.description}\npresets:\n{rows}"
@@ -114,18 +140,18 @@ def _eval_teacher(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group().add_argument
     for name, words in {
         "all": "all clips (default)",
-        "train": "clips that the file does not mark as held out",
-        "held-out": "clips that it does",
+        "train": "only clips that the file does not mark as held out",
+        "held-out": "only clips that the file marks as held out",
     }.items():
         option = {"dest": "which", "action": "store_const", "const": name, "default": "all"}
         which(f"--{name}", **option, help=words)
-    more = "more episodes, which begin at drawn frames (default: 0)"
+    more = "add N episodes that start at random frames (default: 0)"
     add("--episodes", type=_count, default=0, metavar="N", help=more)
-    add("--sampled", action="store_true", help="draw actions; default: the mode")
-    bodies = "on bodies drawn as in its training; default: the nominal body"
+    add("--sampled", action="store_true", help="sample the actions; default: act at the mode")
+    bodies = "simulate the randomised bodies of its training; default: the nominal body"
     add("--randomized", action="store_true", help=bodies)
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    pictures = "mp4 and pictures of each clip, with the clip"
+    add("--json", type=Path, metavar="FILE", help="write all metrics to this file")
+    pictures = "write an mp4 and pictures of each clip, beside its reference"
     add("--video", type=Path, metavar="FOLDER", help=pictures)
 
 
@@ -137,15 +163,21 @@ def _eval_task(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run folder of train-task, or a checkpoint in it",
     )
-    add("--episodes", type=_count, default=64, metavar="N", help="of each (default: 64)")
-    add("--seconds", type=_positive, metavar="S", help="of an episode (default: the task's)")
-    add("--seed", type=_count, default=1, metavar="N", help="of starts and goals (default: 1)")
-    clips = "in whose frames episodes begin (default: the run's)"
+    add(
+        "--episodes",
+        type=_count,
+        default=64,
+        metavar="N",
+        help="episodes of each policy (default: 64)",
+    )
+    add("--seconds", type=_positive, metavar="S", help="length of an episode (default: the task's)")
+    add("--seed", type=_count, default=1, metavar="N", help="seed of starts and goals (default: 1)")
+    clips = "clips in whose frames episodes start (default: the run's)"
     add("--clips", type=Path, metavar="FILE", help=clips)
     add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
-    where = "of figures, pictures and video (default: RUN/report)"
+    where = "folder for metrics, pictures and video (default: RUN/report)"
     add("--output", type=Path, metavar="FOLDER", help=where)
-    add("--no-video", action="store_true", help="figures and pictures alone")
+    add("--no-video", action="store_true", help="write metrics and pictures, but no video")
 
 
 def _train_task(parser: argparse.ArgumentParser) -> None:
@@ -157,13 +189,13 @@ def _train_task(parser: argparse.ArgumentParser) -> None:
 
 def _rollout(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("checkpoint", type=Path, metavar="TEACHER", help="track-mjx checkpoint that acts")
+    add("checkpoint", type=Path, metavar="TEACHER", help="track-mjx checkpoint of the teacher")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
     _add_teacher(parser)
-    drift = "how far the root may be from what it follows (default: as the teacher's task says)"
+    drift = "end an attempt when the root is farther than this from the clip (default: the teacher's limit)"
     add("--drift", type=_positive, metavar="M", help=drift)
     attempts = (
-        "times that each clip is played; the teacher's best followed motion is kept (default: 1)"
+        "play each clip N times and keep the motion that the teacher tracks best (default: 1)"
     )
     add("--attempts", type=_count, default=1, metavar="N", help=attempts)
     _add_simulated(parser)
@@ -171,22 +203,22 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
 
 def _plan(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("clips", type=Path, metavar="CLIPS.h5", help="what is followed")
+    add("clips", type=Path, metavar="CLIPS.h5", help="reference clips to follow")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
-    add("--mjcf", metavar="FILE", help="MJCF of another body than the rodent")
-    tried = "simulations that are tried side by side (default: 256)"
+    add("--mjcf", metavar="FILE", help="MJCF file, if the body is not the rodent")
+    tried = "simulations to sample side by side (default: 256)"
     add("--samples", type=_count, default=256, metavar="N", help=tried)
-    again = "searches, each with the next seed, for a clip on which the body falls (default: 3)"
+    again = "search up to N times, each with the next seed, while the body falls (default: 3)"
     add("--attempts", type=_count, default=3, metavar="N", help=again)
-    add("--seed", type=_count, default=0, metavar="N", help="of the first search (default: 0)")
+    add("--seed", type=_count, default=0, metavar="N", help="seed of the first search (default: 0)")
     _add_simulated(parser)
 
 
 def _add_simulated(parser: argparse.ArgumentParser) -> None:
-    """What is kept of a simulation as a clip."""
+    """Adds the options that say how much of a simulation becomes a clip."""
     add = parser.add_argument
-    add("--seconds", type=_positive, default=5.0, metavar="S", help="of each clip (default: 5)")
-    settle = "seconds to leave out at the start (default: 0.2)"
+    add("--seconds", type=_positive, default=5.0, metavar="S", help="longest new clip (default: 5)")
+    settle = "leave out the first seconds (default: 0.2)"
     add("--settle", type=_not_negative, default=0.2, metavar="S", help=settle)
     add("--compact", action="store_true", help=_COMPACT_HELP)
     _add_overwrite(parser, "OUT.h5")
@@ -195,12 +227,17 @@ def _add_simulated(parser: argparse.ArgumentParser) -> None:
 def _export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="teacher or student, or a run folder")
-    add("output", type=Path, metavar="OUT", help="folder to write, or of checkpoints to write into")
+    add(
+        "output",
+        type=Path,
+        metavar="OUT",
+        help="folder to write; for track-mjx the folder of checkpoints",
+    )
     layouts = {
-        "track-mjx": "as track-mjx-2026",
+        "track-mjx": "the same as track-mjx-2026",
         "track-mjx-2026": "nested observations",
         "track-mjx-2025": "flat observations",
-        "vnl-playground": "flat, of its imitation task alone",
+        "vnl-playground": "flat observations, only for its imitation task",
         "prior-network": "a student's decoder and prior, for tasks in its latent space",
         "distill-network": "a whole student",
         "onnx": "functions of raw observations, with a contract and the body; extra `onnx`",
@@ -209,10 +246,16 @@ def _export(parser: argparse.ArgumentParser) -> None:
     }
     rows = "".join(f"  {name:<18}{words}\n" for name, words in layouts.items())
     parser.description = f"{parser.description}\nlayouts:\n{rows}"
-    add("--to", choices=tuple(layouts), required=True, metavar="LAYOUT", help="of those above")
-    clips = "for functions: in whose first frame to begin (default: the run's)"
+    add(
+        "--to",
+        choices=tuple(layouts),
+        required=True,
+        metavar="LAYOUT",
+        help="one of the layouts above",
+    )
+    clips = "for functions: clips whose first frame is the start (default: the run's)"
     add("--clips", type=Path, metavar="FILE", help=clips)
-    moved = "for functions: MJCF or body file, where the run's has moved"
+    moved = "for functions: the run's MJCF or body file, if it has moved"
     add("--mjcf", metavar="FILE", help=moved)
 
 
@@ -222,7 +265,7 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _view(parser: argparse.ArgumentParser) -> None:
@@ -230,26 +273,35 @@ def _view(parser: argparse.ArgumentParser) -> None:
     what = "file of reference clips, run folder, or checkpoint of a student, teacher or task"
     add("path", type=Path, nargs="?", metavar="PATH", help=what)
     which = parser.add_mutually_exclusive_group().add_argument
-    which("--clip", default="0", metavar="K", help="number or name (default: 0)")
-    which("--all", action="store_true", dest="all_clips", help="a video of every clip")
-    add("--output", type=Path, metavar="FILE", help="mp4, webm, gif or webp; with --all a folder")
-    sheet = {"dest": "sheet", "metavar": "FILE", "help": "PNG of eight pictures too"}
+    which("--clip", default="0", metavar="K", help="clip to show, by number or name (default: 0)")
+    which("--all", action="store_true", dest="all_clips", help="make a video of every clip")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="video to write: mp4, webm, gif or webp; with --all a folder",
+    )
+    sheet = {"dest": "sheet", "metavar": "FILE", "help": "also write a PNG of eight pictures"}
     add("--contact-sheet", type=Path, **sheet)
-    sides = {"default": ("side", "top"), "metavar": "V,V", "help": "of side, top, front"}
+    sides = {
+        "default": ("side", "top"),
+        "metavar": "V,V",
+        "help": "views to show, of side, top and front (default: side,top)",
+    }
     add("--views", type=_names, **sides)
     size = {"default": (960, 480), "metavar": "WxH", "help": "pixels (default: 960x480)"}
     add("--size", type=_size, **size)
-    add("--fps", type=_positive, help="of the video (default: from the clip's rate)")
-    add("--speed", type=_positive, default=1.0, help="0.5 is slow motion")
-    add("--start", type=float, default=0.0, metavar="S", help="seconds to leave out")
-    add("--seconds", type=_positive, metavar="S", help="to show (default: all)")
-    add("--browser", action="store_true", help="a page in place of a video")
-    add("--port", type=int, default=8080, help="of the page (default: 8080)")
+    add("--fps", type=_positive, help="frame rate of the video (default: from the clip's rate)")
+    add("--speed", type=_positive, default=1.0, help="speed of playback; 0.5 is slow motion")
+    add("--start", type=float, default=0.0, metavar="S", help="skip the first seconds")
+    add("--seconds", type=_positive, metavar="S", help="seconds to show (default: all)")
+    add("--browser", action="store_true", help="serve a page for the browser instead of a video")
+    add("--port", type=int, default=8080, help="port of the page (default: 8080)")
     policy = parser.add_argument_group("of a policy").add_argument
-    who = "of student, teacher, prior, reference (default: all but prior); the first acts first"
+    who = "policies to show, of student, teacher, prior, reference (default: all but prior)"
     policy("--who", type=_names, metavar="W,W", help=who)
-    policy("--clips", type=Path, metavar="FILE", help="to follow (default: the run's)")
-    policy("--ghost", action="store_true", help="the reference as a translucent copy, too")
+    policy("--clips", type=Path, metavar="FILE", help="clips to follow (default: the run's)")
+    policy("--ghost", action="store_true", help="also show the reference as a translucent copy")
     _add_body(parser)
 
 
@@ -257,11 +309,16 @@ def _play(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     whose = "run folder of train-task joystick, or a checkpoint in it (default: the bundled one)"
     add("path", type=Path, nargs="?", metavar="RUN", help=whose)
-    where = "of recordings (default: the working folder)"
+    where = "folder for recordings (default: the working folder)"
     add("--output", type=Path, default=Path(), metavar="FOLDER", help=where)
-    add("--video", action="store_true", help="an mp4 of each recording, too")
-    add("--port", type=int, default=8080, help="of the page (default: 8080)")
-    add("--clips", type=Path, metavar="FILE", help="for the student to follow (default: the run's)")
+    add("--video", action="store_true", help="also make an mp4 of each recording")
+    add("--port", type=int, default=8080, help="port of the page (default: 8080)")
+    add(
+        "--clips",
+        type=Path,
+        metavar="FILE",
+        help="clips for the student to follow (default: the run's)",
+    )
     add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
 
 
@@ -270,24 +327,24 @@ def _add_overwrite(parser: argparse.ArgumentParser, what: str = "file") -> None:
 
 
 def _add_body(parser: argparse.ArgumentParser) -> None:
-    """The body, where it is not the rodent that the file says."""
+    """Adds the options of the body, for files that do not record theirs."""
     add = parser.add_argument
-    add("--mjcf", metavar="FILE", help="MJCF of another body than the rodent")
+    add("--mjcf", metavar="FILE", help="MJCF file, if the body is not the rodent")
     add("--scale", type=_positive, help="uniform scale of the body")
     add("--root-body", metavar="NAME", help="body of the egocentric frame")
 
 
 def _add_teacher(parser: argparse.ArgumentParser) -> None:
-    """Clips, body and seed of a teacher that acts."""
+    """Adds the options of a teacher's episodes: clips, body and seed."""
     add = parser.add_argument
     add("--clips", type=Path, metavar="FILE", help="reference clips (default: the bundled ones)")
-    add("--mjcf", metavar="FILE", help="MJCF file of another body than the teacher's")
-    noise = "of the noise at the start (default: 0)"
+    add("--mjcf", metavar="FILE", help="MJCF file of a body to use in place of the teacher's")
+    noise = "seed of the noise at the start (default: 0)"
     add("--seed", type=_count, default=0, metavar="N", help=noise)
 
 
 def _indices(text: str) -> tuple[int, ...]:
-    """Numbers and ranges, "0,4-7", as a tuple of numbers."""
+    """Returns the numbers that a text such as "0,4-7" lists."""
     found: list[int] = []
     try:
         for part in text.split(","):

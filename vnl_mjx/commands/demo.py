@@ -66,9 +66,11 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
         evaluate += ("video_config.num_clips=2", "latent_config.num_traversals=1")
     return [
         DemoStep("the bundled teacher", ("inspect", teacher)),
-        *([] if quick else [DemoStep("what it does on a clip", video, needs_gl=True)]),
-        DemoStep("a student learns from it", distil, leaves=run_dir / "eval" / "metrics.json"),
-        DemoStep("student, teacher and prior are measured", evaluate),
+        *([] if quick else [DemoStep("the teacher on a clip", video, needs_gl=True)]),
+        DemoStep(
+            "train a student from the teacher", distil, leaves=run_dir / "eval" / "metrics.json"
+        ),
+        DemoStep("evaluate student, teacher and prior", evaluate),
     ]
 
 
@@ -81,19 +83,19 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
         choose_backend()
     except UserError as error:
         can_draw = False
-        warn(console, f"no pictures of the body: {error}")
+        warn(console, f"pictures of the body are left out: {error}")
     make_writable(run_dir, "--run-dir")
     for number, step in enumerate(todo, start=1):
         console.rule(f"{number}/{len(todo)}: {step.title}")
         if step.needs_gl and not can_draw:
-            console.print("passed over: nothing here can draw")
+            console.print("skipped: this machine cannot render")
             continue
         line = as_typed(f"$ vnl-mjx {shlex.join(step.words)}")
         console.print(line, soft_wrap=True, highlight=False, markup=False)
         if status := command(step.words):
             return status
         if step.leaves is not None and not step.leaves.is_file():
-            console.print("stopped; the same command goes on from there")
+            console.print("stopped; run the same command again to continue")
             return TERMINATED_EXIT_STATUS
     console.rule(f"done in {time.perf_counter() - started:.0f} s")
     text = _WHAT_NEXT.format(run=run_dir, page=run_dir / REPORT_FOLDER / "report.html")

@@ -5,7 +5,7 @@ HELP = {
 Turn recordings into one file of complete reference clips, and account for every frame.
 
 Reads STAC output (.h5, .p), qpos arrays (.npz, .npy, .mat) and NWB; the last path is the file to write.
-What was kept, cut and left out, and why, is printed and written to OUT.quality.json and .png.
+The command prints what was kept, cut and left out, and why; OUT.quality.json and .png hold the same.
 
 examples:
   vnl-mjx preprocess session.h5 clips.h5
@@ -28,7 +28,7 @@ examples:
 """,
     "gait": """\
 Make clips of a rat that walks, trots, turns, stands or rears: kinematic, by inverse kinematics from
-published facts on rat gait. Synthetic: no animal moved so, and the file says it of every clip.
+published facts on rat gait. The motion is synthetic: no animal was recorded, and each clip says so.
 
 examples:
   vnl-mjx gait walk.h5 --speed 0.2 --turn 0.5 --seconds 5
@@ -65,16 +65,16 @@ examples:
   vnl-mjx eval runs/rat1 clips=other.h5
 """,
     "compare": """\
-Put several evaluations side by side: figures, and paired differences from the first with intervals.
+Compare several evaluations side by side: metrics, and paired differences from the first with intervals.
 
 examples:
   vnl-mjx compare runs/rat1 runs/rat2
   vnl-mjx compare runs/rat1 reports/early --output reports/both
 """,
     "demo": """\
-Show everything with the bundled teacher: what it is and does, a student that learns from it, and the
-report of both. Under three minutes on two cores; with --quick under two. Each step is a command,
-which is printed and can be run alone.
+Run every step with the bundled teacher: inspect and evaluate it, distil a student from it, and write a
+report of both. This takes under three minutes on two cores, with --quick under two. Each step is a command,
+which is printed and can be run by itself.
 
 examples:
   vnl-mjx demo
@@ -83,9 +83,9 @@ examples:
     "train-teacher": """\
 Train a teacher by PPO: an intention network that tracks reference clips in physics.
 
-Without arguments it practises the bundled clips on the CPU. Progress, metrics, checkpoints and an
-evaluation go into the run folder; the same command with the same run_dir continues a stopped run. What
-`distill` and track-mjx read stands in RUN/teacher.
+Without arguments it trains on the bundled clips on the CPU. Progress, metrics, checkpoints and an
+evaluation go into the run folder; the same command with the same run_dir continues a stopped run. RUN/teacher
+holds the teacher for `distill` and track-mjx.
 
 examples:
   vnl-mjx train-teacher
@@ -97,10 +97,10 @@ examples:
   vnl-mjx train-teacher --show-config
 """,
     "train-task": """\
-Train a policy that does a task by the motor primitives of a student: PPO over the student's latent.
+Train a policy that does a task with the motor primitives of a student: PPO over the student's latent.
 
-Not a byte of the student changes. Where a task says what a motion would be right for, the policy is
-first cloned from the student along its own clips. mode=scratch trains without the student, to compare.
+The student stays frozen. Where a task can tell which goal a motion serves, the policy is
+first cloned from the student on its clips. mode=scratch trains without the student, as a baseline.
 
 examples:
   vnl-mjx train-task joystick
@@ -109,19 +109,19 @@ examples:
   vnl-mjx train-task my_lab.goals:Height residual=tanh
 """,
     "eval-task": """\
-Measure how well a policy of train-task does its task, in episodes of the task's whole length.
+Measure how well a policy of train-task does its task, in episodes of full length.
 
-Beside it stand what needs no policy: the student at its prior's mean, and no control at all.
+Two baselines run beside it: the student at its prior's mean, and no control at all.
 
 examples:
   vnl-mjx eval-task runs/joystick
   vnl-mjx eval-task runs/joystick --episodes 256 --no-video
 """,
     "eval-teacher": """\
-Measure how well a teacher tracks reference clips: each clip once from its first frame to its end.
+Measure how well a teacher tracks reference clips, each once from its first frame to its end.
 
-Prints survival, imitation reward as a share of the most that its terms can give, errors and speed, per
-clip and in all, and whether the targets for a teacher are met.
+Prints survival, imitation reward as a fraction of its maximum, errors and speed, per
+clip and over all clips, and whether the teacher meets its targets.
 
 examples:
   vnl-mjx eval-teacher
@@ -130,12 +130,12 @@ examples:
   vnl-mjx eval-teacher TEACHER --clips clips.h5 --video videos
 """,
     "export": """\
-Write a teacher or a student in a layout that track-mjx reads, and say what it will do otherwise there; or
-as functions that need no JAX: encoder, prior and decoder, each a file, with the body as MJCF and a contract
+Write a teacher or a student in a layout that track-mjx reads, and print how it will differ there; or
+as functions that need no JAX: encoder, prior and decoder, one file each, with the body as MJCF and a contract
 that says how the observation is computed from MuJoCo's data.
 
-Of a student track-mjx takes the decoder (`make_decoder_policy_fn`), or decoder and prior
-(`load_prior_checkpoint`). What was written is read back and compared.
+track-mjx uses the decoder of a student (`make_decoder_policy_fn`), or its decoder and prior
+(`load_prior_checkpoint`). The command reads the files back and compares them with the original.
 
 examples:
   vnl-mjx export runs/rat1/teacher out --to track-mjx
@@ -143,8 +143,8 @@ examples:
   vnl-mjx export runs/student student_onnx --to onnx
 """,
     "rollout": """\
-Make reference clips of what the simulation does when a teacher follows clips: motion that physics
-allows and that the teacher itself can repeat. Clips on which it fails are left out, and named.
+Make reference clips from the simulation of a teacher that tracks clips: motion that physics
+allows and that the teacher can repeat. Clips on which the teacher fails are left out, and listed.
 
 examples:
   vnl-mjx rollout runs/rat1/teacher own.h5 --clips clips.h5
@@ -152,18 +152,18 @@ examples:
   vnl-mjx rollout TEACHER own.h5 --clips clips.h5 --drift 0.3 --attempts 4
 """,
     "plan": """\
-Make reference clips that physics allows by searching for controls that follow given ones: many
-simulations are tried in short windows, and the nearest go on. It needs no teacher and no training, so a
-teacher can be trained on the result from the start. Clips on which the body falls are left out, and named.
+Make physically feasible reference clips by searching for controls that follow given clips: many
+simulations run in short windows, and the nearest continue. This needs no teacher and no training, so a
+teacher can be trained on the result from the start. Clips on which the body falls are left out, and listed.
 
 examples:
   vnl-mjx plan gait.h5 planned.h5
   vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
 """,
     "view": """\
-Show a clip of a reference file, or a policy that follows one: a video from the side and from above (mp4,
-webm, gif or webp, by the ending of --output), or a page in the browser, where a policy acts live and its
-latent can be moved by hand.
+Show a clip of a reference file, or a policy that tracks one: a video from the side and from above (mp4,
+webm, gif or webp, by the ending of --output), or a page in the browser, where a policy acts live and
+sliders move its latent.
 
 Without a path the bundled teacher is shown.
 
@@ -180,11 +180,11 @@ examples:
   vnl-mjx view runs/gaps --seconds 10
 """,
     "play": """\
-Drive the rat in the browser: sliders and arrow keys say how fast it walks and turns, and a policy of the
-task "joystick" does so by a student's motor primitives. Needs the extra `viewer`.
+Drive the rat in the browser: sliders and arrow keys set how fast it walks and turns, and a policy of the
+task "joystick" obeys with a student's motor primitives. This needs the extra `viewer`.
 
-The student's prior or the student itself, on a clip, can act in its place. What is recorded becomes a clip
-file, which says that a simulation made it.
+The student's prior, or the student on a clip, can act in its place. A recording becomes a clip
+file, marked as made by simulation.
 
 examples:
   vnl-mjx play

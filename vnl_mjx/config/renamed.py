@@ -86,7 +86,7 @@ def renamed(key: str) -> str | None:
     """Returns one line that names the successor of a key or section that is gone; None: it never was one."""
     if key == "ppo.learning_rate.schedule":
         return (
-            f"{key} is gone: the rate adapts where ppo.adaptive_rate.target_kl is a number, and follows "
+            f"{key} was removed: the rate adapts where ppo.adaptive_rate.target_kl is a number, and follows "
             "ppo.learning_rate where it is null"
         )
     if key in _NOW:

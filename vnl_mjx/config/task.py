@@ -23,7 +23,7 @@ from vnl_mjx.errors import UserError
 
 # What is to be done, by name; `tasks.downstream.goals` has the goals themselves.
 GOAL_SUMMARIES = {
-    "joystick": "follow a commanded forward speed and turning rate, which change",
+    "joystick": "follow commands of forward speed and turning rate, which change",
     "velocity": "run straight ahead at 0.3 m/s",
     "go_to_target": "walk to a place ahead, in 6 s",
     "follow_target": "keep the head at a point that wanders about",

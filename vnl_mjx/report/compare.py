@@ -117,7 +117,7 @@ def _deciding_table(documents: Mapping[str, Document]) -> Table:
     runs = [{tile.label: tile for tile in tiles(document)} for document in documents.values()]
     labels = dict.fromkeys(label for run in runs for label in run)
     rows = [[name_cell(label), *(_tile_cell(run.get(label)) for run in runs)] for label in labels]
-    note = "Marked: whether each met the target of its own report."
+    note = "Marks show whether each run met the target in its own report."
     return Table("What decides", ["", *documents], rows, note)
 
 

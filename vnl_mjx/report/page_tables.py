@@ -19,8 +19,8 @@ from vnl_mjx.report.table_cells import (
 
 _MAIN_METRICS = ("survival", "completed_fraction", "reward_fraction", "root_error_mm")
 _BASELINES_NOTE = (
-    "Random latent: N(0, I) through the student's decoder; zero action: none at all. Both end early, and "
-    "errors count until then."
+    "Random latent decodes latents from N(0, I); zero action does nothing. Their episodes end early, and "
+    "their errors count until then."
 )
 _CLIP_METRICS = ("survival", "reward_per_step", "root_error_mm", "mpjpe_root_relative_mm")
 _ERRORS = {"mse": "MSE", "mae": "MAE", "r2": "R²"}
@@ -249,9 +249,9 @@ def prior_table(document: Document) -> Table | None:
         cells += [number_cell(_inside(figures, path)) for path in _PRIOR_NUMBERS.values()]
         rows.append(cells)
     note = (
-        "Student and teacher follow the clips, the others know none; clips: one half of them against the "
-        "other. In times: 1-Wasserstein distance from the clips' distribution over that between two halves "
-        "of the clips; 95 % interval of the farthest feature by bootstrap over rollouts."
+        "Student and teacher follow the clips, the other rows follow none; the row “clips” compares one half "
+        "of them with the other. “Times” is the 1-Wasserstein distance from the clips' distribution, divided "
+        "by that between two halves of the clips; the 95 % interval is a bootstrap over rollouts."
     )
     return Table("Prior rollouts", [*heads, "farthest feature", *_PRIOR_NUMBERS], rows, note)
 
@@ -269,9 +269,9 @@ def behaviour_table(document: Document) -> Table | None:
         for label in labels
     ]
     note = (
-        "Rollouts that start in a clip of the behaviour against the clips of that behaviour, farthest "
-        "feature, in times of the distance between two halves of all clips: small sets are farther apart, so "
-        "read each beside the teacher's. A rollout of the prior is free to change its behaviour."
+        "Rollouts that start in a clip of the behaviour, compared with its clips: the farthest "
+        "feature, divided by the distance between two halves of all clips. Small sets are farther apart, so "
+        "compare each with the teacher's. A rollout of the prior may change its behaviour."
     )
     return Table("By behaviour", ["", *columns], rows, note) if rows else None
 

@@ -21,26 +21,26 @@ from vnl_mjx.report.table_cells import Table
 _SECTIONS = {
     "data": (
         "Data",
-        "What was followed. Clips that the student was trained on and clips held out stand apart.",
+        "The clips of this evaluation; training clips and held-out clips are marked.",
     ),
     "reward": (
         "Reward and survival",
-        "Each clip from its first frame and from drawn ones; an episode counts up to its first failure.",
+        "Episodes start at the first frame of each clip and at random frames; they count up to a failure.",
     ),
     "errors": (
         "Tracking errors",
-        "The simulated body against the very frame of the clip that the reward of that step read.",
+        "Errors compare the simulated body with the reference frame that the reward of that step read.",
     ),
     "action": (
         "Action errors",
-        "What the student does against what its teacher would do in the same states.",
+        "The student's action compared with its teacher's action in the same states.",
     ),
-    "latent": ("Latent space", "The student's intentions: what they carry and where they lie."),
-    "prior": ("Prior rollouts", "No clip is followed here: the prior alone drives the decoder."),
-    "training": ("Training", "From the run's metrics.jsonl."),
+    "latent": ("Latent space", "What the student's latents encode, and where they lie."),
+    "prior": ("Prior rollouts", "The prior alone drives the decoder, without a clip."),
+    "training": ("Training", "Curves from the run's metrics.jsonl."),
 }
 SUMMARY = "summary"  # what stands before all sections; pictures and videos are put there, too
-NOT_MEASURED = "This evaluation did not measure it."
+NOT_MEASURED = "This evaluation did not measure this."
 # Groups of metrics that stand under reward; the others under errors.
 _REWARD_GROUPS = ("reward", "success")
 

@@ -53,7 +53,7 @@ def tiles(document: Document) -> list[Tile]:
     shown, steps = [make(document) for make in makers], made.get("env_steps")
     if made.get("is_own_teacher"):
         shown = [
-            replace(tile, verdict=UNDECIDED, target="its teacher is not with it")
+            replace(tile, verdict=UNDECIDED, target="the checkpoint holds no teacher")
             if make in _BESIDE_TEACHER
             else tile
             for make, tile in zip(makers, shown, strict=True)

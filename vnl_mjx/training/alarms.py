@@ -86,12 +86,10 @@ STUDENT_RULES = (
         "action_error",
         lambda m: m["loss/action_mse"] > ACTION_MSE_ALARM,
         f"the mean squared action error is {{loss/action_mse:.3f}}, above {ACTION_MSE_ALARM:g}",
-        "the student does not follow its teacher yet; if it stays, see the conformance table, train longer, "
-        "or lower training_config.kl_weight",
+        "the student does not follow its teacher yet; if this persists, see the conformance table, train "
+        "longer, or lower training_config.kl_weight",
     ),
-    _DIVERGED._replace(
-        change="the teacher's actions are too strong for these clips, or the walker is not the teacher's"
-    ),
+    _DIVERGED._replace(change="give the clips and the walker that the teacher was trained with"),
     _SKIPPED._replace(change="lower training_config.learning_rate"),
     _OVERFLOW,
 )
@@ -107,14 +105,14 @@ TEACHER_RULES = (
     Rule(
         "action_std",
         lambda m: m["loss/action_std"] < ACTION_STD_ALARM,
-        "the standard deviation of the actions is down to {loss/action_std:.4f}, nothing is explored any "
-        "more",
+        "the standard deviation of the actions is down to {loss/action_std:.4f}, the policy no longer "
+        "explores",
         "raise ppo.entropy",
     ),
     Rule(
         "latent_kl",
         lambda m: m["loss/latent_kl"] < KL_ALARM,
-        "KL of the latent is {loss/latent_kl:.3f} nats, it tells next to nothing of the reference",
+        "KL of the latent is {loss/latent_kl:.3f} nats, it carries almost nothing of the reference",
         "lower ppo.latent_kl or start it low (ppo.latent_kl.start)",
     ),
     Rule(

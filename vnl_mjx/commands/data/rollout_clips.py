@@ -147,9 +147,7 @@ def best_followed(
             best[clip.name] = row
     kept = [row for row in best.values() if rollout.survived[row]]
     lost = {made[row].name for row in set(best.values()) - set(kept)}
-    return [made[row] for row in kept], dict.fromkeys(
-        lost, "what the teacher did cannot be repeated"
-    )
+    return [made[row] for row in kept], dict.fromkeys(lost, "the teacher cannot repeat this motion")
 
 
 def check_made(output: Path, made: list[SimulatedClip], left_out: dict[str, str]) -> None:

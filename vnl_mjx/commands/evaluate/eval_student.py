@@ -74,16 +74,16 @@ def _introduce(evaluation: EvaluationRun, console: Console) -> None:
     loaded = stored.loaded
     console.print(f"student: {loaded.path}{loaded.at_steps}", soft_wrap=True)
     if loaded.is_own_teacher:
-        warn(console, "its teacher is not with it: what is compared with a teacher is itself")
+        warn(console, "the checkpoint holds no teacher: the student's own networks stand in for it")
     counts = {name: evaluation.clip_sets.count(name) for name in ("train", "held_out", "other")}
     found = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
     console.print(f"clips: {clips.num_clips} of {clips.source} ({found})", soft_wrap=True)
     if not stored.same_clips:
-        warn(console, "these are not the clips of the run")
+        warn(console, "the student was not trained on these clips")
 
 
 def _print_document(console: Console, document: Mapping[str, Any]) -> None:
-    """Figures side by side, the deciding ones against their targets, and alarms."""
+    """Prints metrics side by side, the targets, and the alarms."""
     console.print(_means(document))
     table = Table(title="What decides", title_justify="left", show_header=False)
     table.add_column(style="bold")

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     write_json(folder / "metrics.json", document)
     print_task(console, found)
     draw_task(shown["policy"], given.task, folder, console, not args.no_video)
-    console.print(f"figures and pictures: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"metrics and pictures: {folder}", soft_wrap=True, highlight=False)
     return 0
 
 

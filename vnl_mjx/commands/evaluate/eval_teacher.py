@@ -38,7 +38,7 @@ _COLUMNS = {
     "foot_slip_mm_per_s": ("slip", "{:.0f}"),
 }
 _LEGEND = "; ".join(f"{head}: {metric(name).heading}" for name, (head, _) in _COLUMNS.items())
-_LEGEND += ". Every episode counts alike."
+_LEGEND += ". All episodes have equal weight."
 
 
 def run(args: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ from vnl_mjx.report.results import measure_latent
 from vnl_mjx.report.verdicts import PRIOR_MODE
 
 VIDEO_FOLDER = "videos"
-_NOT_GAUSSIAN = "Left out, for the prior is not Gaussian"
+_NOT_GAUSSIAN = "Left out because the prior is not Gaussian"
 _NO_PRIOR = "Left out: prior_config.seconds is 0."
 
 

@@ -161,7 +161,7 @@ class Distillation:
         _print_evaluation(console, evaluation, clips)
         return (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
-            f"figures and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
+            f"metrics and curves: {run_dir / 'eval'}, {run_dir / 'plots'}",
             f"report with pictures and videos: vnl-mjx eval {run_dir}",
         )
 

@@ -113,16 +113,16 @@ def build_experiment(
 
 
 def unpaired(wanted: TeacherSection) -> tuple[str, ...]:
-    """A warning where either teacher or clips were given, so that the other is the bundled one."""
+    """Returns a warning if only one of teacher and clips was given, so that the other is the bundled one."""
     teacher, clips = wanted.checkpoint_path, wanted.reference_data_path
     if clips is None and teacher is not None and DEMO_TEACHER.parent not in Path(teacher).parents:
         return (
-            f"no clips were given: {teacher} meets the bundled ones, which it may never have seen; give its "
+            f"no clips were given: {teacher} may not have been trained on the bundled ones; give its "
             "own (clips=FILE, or --clips FILE)",
         )
     if teacher is None and clips is not None and Path(clips) != DEMO_CLIPS:
         return (
-            f"no teacher was given: the bundled one meets {clips}, which it may never have seen; train one "
+            f"no teacher was given: the bundled one may not have been trained on {clips}; train a teacher "
             f"on them (vnl-mjx train-teacher {shlex.quote(clips)})",
         )
     return ()

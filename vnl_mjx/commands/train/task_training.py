@@ -177,7 +177,7 @@ class TaskTraining:
                 statistics_stay=self._start is not None,
             )
         console.print(
-            f"cloned from the student along its clips: {explained:.0%} of its actions explained"
+            f"cloned from the student: the policy explains {explained:.0%} of its actions"
         )
         return state
 
@@ -232,8 +232,8 @@ class TaskTraining:
         draw_task(self._played, self._player.task, folder, console, wants_video)
         return (
             f"checkpoint: {run_dir.resolve() / CHECKPOINT_FOLDER / str(env_steps)}",
-            f"figures, pictures and curves: {folder}, {run_dir / 'plots'}",
-            f"evaluate, beside what does nothing: vnl-mjx eval-task {run_dir}",
+            f"metrics, pictures and curves: {folder}, {run_dir / 'plots'}",
+            f"evaluate against two baselines: vnl-mjx eval-task {run_dir}",
             f"watch: vnl-mjx view {run_dir}",
         )
 

@@ -234,7 +234,7 @@ class TeacherTraining:
         teacher = run_dir / TEACHER_FOLDER
         return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
-            f"figures and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
+            f"metrics and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
             *next_commands(
                 teacher,
                 self.config.reference_config.paths,
@@ -277,13 +277,13 @@ class TeacherTraining:
         found = list(self.start.teacher.warnings)
         if self.start.value is None:
             found.append(
-                "init_from holds no value network of these sizes; it is learnt anew, in the first "
+                "init_from holds no value network of these sizes; a new one learns first, for "
                 f"{self.trainer.config.value_only_steps:,} steps alone (ppo.value_only_steps)"
             )
         if self.config.has_guidance and self.config.guide_from is None:
             found.append(
-                "ppo.guidance pulls the teacher of init_from towards a control that knows no balance; "
-                "give ppo.guidance=0 to go on from what it can do"
+                "ppo.guidance pulls the teacher of init_from towards pose control, which cannot balance; "
+                "give ppo.guidance=0 to keep what the teacher has learnt"
             )
         return found
 

@@ -131,7 +131,7 @@ class TrainingRun:
             before = stored.get("runtime", {}).get(name, now)
             if before != now:
                 changed = f"{name} was {before}, now {now}"
-                warn(self.console, f"{changed}: numbers are alike, not the same")
+                warn(self.console, f"{changed}: results will be close, not bit-identical")
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         if self._stop_signal is not None and number == signal.SIGINT:

@@ -103,7 +103,9 @@ def _who(options: Namespace, shown: Shown) -> list[str]:
                 f"--who: expected some of {', '.join(known)}, once each, found {name!r}"
             )
     if who == [REFERENCE]:
-        raise UserError("--who: nobody acts; to see a clip alone, give vnl-mjx view the clip file")
+        raise UserError(
+            "--who: expected a policy, found the reference alone; to see a clip, view its file"
+        )
     return who
 
 

@@ -97,8 +97,8 @@ def _latent_alarms(latent: Mapping[str, Any]) -> Iterator[Alarm]:
         yield Alarm(
             "the prior says what the posterior says",
             f"the prior mean explains {100 * explained:.0f} % of the posterior mean's variance: the "
-            "latent follows the body and hardly hears the reference",
-            "lower training_config.kl_weight, or train on clips that go on differently from alike "
+            "latent follows the body and carries little of the reference",
+            "lower training_config.kl_weight, or train on clips that continue differently from similar "
             "postures",
         )
 
@@ -121,9 +121,9 @@ def _prior_alarms(
 
 def _kl_advice(kl: float) -> str:
     if kl > MUCH_KL:
-        return "raise training_config.kl_weight 3 times: a prior so far away is uninformative"
+        return "raise training_config.kl_weight by a factor of 3: a prior this far away is uninformative"
     if kl < LITTLE_KL:
-        return "lower training_config.kl_weight 3 times: so near, the decoder cannot imitate the teacher"
+        return "lower training_config.kl_weight by a factor of 3: this near, the student cannot imitate well"
     return (
-        "keep training_config.kl_weight: with a third and with three times of it more priors fell"
+        "keep training_config.kl_weight: a third and three times the weight made more rollouts fall"
     )

@@ -104,7 +104,7 @@ def first_that_works(backends: tuple[str, ...]) -> str:
             return backend
         failures.append(f"{backend} ({output})")
     asked = " with MUJOCO_GL set" if os.environ.get("MUJOCO_GL") else ""
-    raise UserError(f"nothing can draw here{asked}: {', '.join(failures)}; {INSTALL_HINT}")
+    raise UserError(f"no way to render here{asked}: {', '.join(failures)}; {INSTALL_HINT}")
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def _own_goal(name: str, key: str) -> Goal:
     try:
         goal = load_object(name, key)()
     except TypeError as error:  # a method is missing, or there are arguments to give
-        raise UserError(f"{key}: {name!r} makes no goal: {first_line(error)}") from error
+        raise UserError(f"{key}: cannot make a goal from {name!r}: {first_line(error)}") from error
     if not isinstance(goal, Goal):
         raise UserError(f"{key}: expected {name!r} to make a Goal, found {type(goal).__name__}")
     return goal
