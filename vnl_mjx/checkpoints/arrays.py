@@ -1,4 +1,4 @@
-"""Arrays in an Orbax checkpoint, read without the devices that wrote them."""
+"""Reads arrays of an Orbax checkpoint, without the devices that wrote them."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from vnl_mjx.errors import UserError
 
 
 def tree_sha256(tree: Mapping[str, Any]) -> str:
-    """Hash of nested dicts of arrays: of names, shapes, types and bytes."""
+    """Returns a hash of nested dicts of arrays, over names, shapes, types and bytes."""
     digest = hashlib.sha256()
     for name, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
         array = np.asarray(array)
@@ -26,9 +26,9 @@ def tree_sha256(tree: Mapping[str, Any]) -> str:
 def read_arrays(path: Path) -> dict[str, Any]:
     """Reads a tree of arrays that Orbax wrote, whatever machine wrote it.
 
-    TensorStore reads what Orbax wrote (`_METADATA` and a Zarr array per leaf in an OCDBT store).
-    Orbax itself would look for the devices that `_sharding` names, and where an array is damaged
-    its event loop closes under the other reads, which then print their tracebacks.
+    TensorStore reads the files (`_METADATA` and a Zarr array per leaf in an OCDBT store). Orbax would look
+    for the devices that `_sharding` names. If an array is damaged, Orbax also closes its event loop under
+    the other reads, which then print tracebacks.
 
     Returns:
         Nested dicts of NumPy arrays; positions in a tuple are the keys "0", "1".

@@ -1,12 +1,12 @@
-"""Checkpoints of a run: atomic, asynchronous, complete enough to resume bit for bit.
+"""Saves and restores checkpoints of a run: atomic, asynchronous, and resumed bit for bit.
 
 Layout, one folder per kept step: `<run>/checkpoints/<environment steps>/{state, ..., metadata}`. `state` is
-the whole training state, `metadata` JSON; what else is stored, and whether another folder holds the same
-steps in another layout, depends on what is trained. Arrays are stored under their path in the tree, so
-that a reader needs no code of ours to find them. Nothing in a checkpoint is an absolute path, and nothing
-says on how many devices and processes it was computed.
+the whole training state, `metadata` is JSON; each kind of training adds its own items, and may export the
+same steps to another folder in another layout. Arrays are stored under their path in the tree, so other
+software can find them. A checkpoint holds no absolute path and does not depend on the number of devices or
+processes.
 
-Of several processes all call every method, and the first one writes.
+With several processes, all of them call every method, and the first one writes.
 """
 
 import json
@@ -28,7 +28,7 @@ from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError, first_line
 
 CHECKPOINT_FOLDER = "checkpoints"
-# 2: the training state holds a rollout and named parts of the optimiser; other items are as in 1.
+# In format 2 the training state holds a rollout and named parts of the optimiser; the rest is as in 1.
 FORMAT_VERSION = 2
 _SEPARATOR = "."
 
@@ -60,8 +60,8 @@ class RunCheckpointer:
     ):
         """Opens (and creates) the checkpoint folder of `run_dir`.
 
-        Checkpoints hold the trees of arrays `items` besides `state`. The newest are kept, and those of
-        the best metric; what is kept is also in `export`.
+        Checkpoints hold the trees of arrays `items` besides `state`. The newest and the best by metric are
+        kept, also in `export`.
 
         Raises:
             UserError: the folder cannot be written.
@@ -79,7 +79,7 @@ class RunCheckpointer:
                     policies.BestN(get_metric_fn=metric, reverse=lowest, n=keep_best),
                 ]
             ),
-            # Without this the metrics are not stored, and a resumed run keeps what it cannot judge.
+            # Otherwise Orbax stores no metrics, and a resumed run keeps checkpoints that it cannot rank.
             best_fn=metric,
             best_mode="min" if lowest else "max",
         )
@@ -89,7 +89,7 @@ class RunCheckpointer:
             )
 
     def latest_step(self) -> int | None:
-        """Environment steps of the newest complete checkpoint; only the first process knows."""
+        """Returns the newest complete checkpoint's environment steps; None in all but the first process."""
         return self._manager.latest_step()
 
     def save(
@@ -103,12 +103,12 @@ class RunCheckpointer:
     ) -> None:
         """Copies everything to host memory and writes it in the background.
 
-        `state` is any pytree of arrays, `items` are further ones, stored apart for readers; `metadata` is
-        JSON-able, and gets `env_steps` and `format_version` here; `metric` is for keep-best; the export is
-        given `exported`.
+        `state` is any pytree of arrays, and `items` are further trees, stored separately for readers.
+        `metadata` is JSON-able; this method adds `env_steps` and `format_version`. `metric` ranks the
+        checkpoint for keep-best, and `exported` goes to the export.
 
         Raises:
-            UserError: this or the previous write failed; what was complete before is untouched.
+            UserError: this or the previous write failed; complete checkpoints stay as they were.
         """
         trees = {"state": state, **(items or {})}
         arrays = {name: flatten(tree) for name, tree in trees.items()}
@@ -130,7 +130,7 @@ class RunCheckpointer:
         self._save_export(env_steps, exported)
 
     def resume_export(self, env_steps: int, exported: Any) -> None:
-        """Brings the export in step with the checkpoints, where a kill fell between the two."""
+        """Tidies the export, and writes that of `env_steps` if a kill came between the two writes."""
         self._tidy_export()
         if self._export is not None and env_steps not in self._exports.all_steps():
             self._save_export(env_steps, exported)
@@ -160,7 +160,7 @@ class RunCheckpointer:
         return jax.tree.unflatten(treedef, restored)
 
     def metadata(self, env_steps: int) -> dict[str, Any]:
-        """What the checkpoint of `env_steps` recorded."""
+        """Returns the metadata of the checkpoint of `env_steps`."""
         return read_metadata(self.folder / str(env_steps))
 
     def wait(self) -> None:
@@ -176,7 +176,7 @@ class RunCheckpointer:
                 self._exports.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, tidies the export and releases the managers' threads; raises as `wait` does."""
+        """Waits for the last save, tidies the export and ends the managers' threads; raises like `wait`."""
         try:
             self.wait()
             self._tidy_export()
@@ -199,22 +199,22 @@ class RunCheckpointer:
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
-    """Path in the tree to a copy on the host, as a checkpoint stores it; whole in every process.
+    """Returns host copies of all leaves by their path in the tree; whole in every process.
 
-    Real copies: on a CPU a plain view would share memory with buffers that the next update reuses.
-    Arrays of no elements cannot be stored, nor need they be.
+    These are copies because, on a CPU, a view shares memory with buffers that the next update reuses. Empty
+    arrays are left out: Orbax cannot store them.
     """
     leaves = jax.tree_util.tree_leaves_with_path(gathered(tree))
     return {_name(keys): np.array(leaf, copy=True) for keys, leaf in leaves if leaf.size}
 
 
 def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The nested dictionaries that `flatten` was given."""
+    """Returns nested dictionaries from the paths of `flatten`."""
     return flax.traverse_util.unflatten_dict(dict(arrays), sep=_SEPARATOR)
 
 
 def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any]:
-    """What the checkpoint `folder` recorded.
+    """Returns the metadata of the checkpoint `folder`.
 
     Raises:
         UserError: it is damaged, lacks one of the keys `required`, or is of a newer format.

@@ -1,4 +1,4 @@
-"""Writing checkpoints with Orbax: in the background, whole or not at all, and what a failure says."""
+"""Writes checkpoints with Orbax in the background, whole or not at all, and explains failures."""
 
 import errno
 import logging
@@ -18,9 +18,9 @@ _RESERVE_BYTES = 10_000_000
 
 
 class PathFreeTemporaryPath(ocp.path.atomicity.AtomicRenameTemporaryPath):
-    """Orbax's write-then-rename; its mark of success then says no more than that.
+    """Writes and renames as Orbax does, but records no path in its mark of success.
 
-    Orbax writes the destination's absolute path into the mark. A checkpoint is to be copied and shared.
+    Orbax writes the absolute path into that mark, and checkpoints are copied and shared.
     """
 
     async def finalize(self) -> None:
@@ -32,9 +32,9 @@ class PathFreeTemporaryPath(ocp.path.atomicity.AtomicRenameTemporaryPath):
 def open_manager(
     folder: Path, items: Sequence[str], **options: Any
 ) -> "ocp.CheckpointManager | NoManager":
-    """A manager of `folder`, which it creates, that writes in the background, all of a step or nothing.
+    """Creates `folder` and returns its manager, which writes in the background, all of a step or nothing.
 
-    Of several processes the first one writes.
+    With several processes, the first one writes.
 
     Raises:
         UserError: the folder cannot be written.
@@ -44,7 +44,7 @@ def open_manager(
     # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
     logging.getLogger("absl").addFilter(_is_not_from_orbax)
     alone = {}
-    if jax.process_count() > 1:  # else Orbax waits for the others at every turn
+    if jax.process_count() > 1:  # otherwise Orbax waits for the other processes at each call
         alone["create"] = False
         alone["multiprocessing_options"] = ocp.options.MultiprocessingOptions(active_processes={0})
     every = ocp.CheckpointManagerOptions(
@@ -62,25 +62,25 @@ def open_manager(
 
 
 class NoManager:
-    """What stands for a manager in the processes that do not write."""
+    """Takes the place of a manager in the processes that do not write."""
 
     def latest_step(self) -> int | None:
-        """None is known here."""
+        """Returns None: only the first process knows the steps."""
         return None
 
     def all_steps(self) -> Sequence[int]:
-        """Nor any other."""
+        """Returns no steps; see `latest_step`."""
         return ()
 
     def save(self, *arguments: Any, **options: Any) -> None:
-        """Leaves that to the first process, as all that follows."""
+        """Does nothing: the first process saves; so do the methods below."""
 
     delete = wait_until_finished = close = save
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Within it, whatever Orbax raises (it wraps a full disk in several types) is a `write_error`."""
+    """Turns any error of Orbax in the block into a `write_error`; a full disk comes as several types."""
     try:
         yield
     except Exception as error:
@@ -90,8 +90,8 @@ def writing(folder: Path) -> Iterator[None]:
 def check_space(folder: Path, needed: int) -> None:
     """Raises UserError where `needed` bytes do not fit on the disk.
 
-    Before writing: half-written checkpoints would fill the disk to the last byte, and TensorStore
-    prints a page from its own threads for each array that it cannot write.
+    Checked before writing: a half-written checkpoint would fill the disk, and TensorStore prints a page for
+    each array that it cannot write.
     """
     free = shutil.disk_usage(folder).free
     if free < needed + _RESERVE_BYTES:
@@ -100,7 +100,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def write_error(folder: Path, error: BaseException) -> UserError:
-    """The error of a checkpoint that could not be written."""
+    """Returns the error of a checkpoint that could not be written."""
     is_full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
     # TensorStore adds the source locations of its own C++ code.
     reason = "the disk is full" if is_full else first_line(error).split(" [source locations")[0]

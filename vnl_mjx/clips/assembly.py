@@ -1,4 +1,4 @@
-"""From a recording to `ReferenceClips` of a walker: check, put in its order, complete."""
+"""Turns a recording into `ReferenceClips` of a walker: checks, reorders and completes it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ def assemble(
 
 
 class _Assembly:
-    """The takes of a recording on their way to clips; arrays are float32 [frame, ...]."""
+    """Builds clips from the takes of a recording; arrays are float32 [frame, ...]."""
 
     def __init__(
         self,
@@ -254,10 +254,10 @@ def clips_from_poses(
     names: Sequence[str] | None = None,
     source: str = "poses",
 ) -> ReferenceClips:
-    """Clips of poses that were made or already loaded; every other feature is computed.
+    """Builds clips from poses in memory; computes every other feature.
 
-    `qpos` [frame, nq] is in the walker's order, clips of `lengths` [clip] frames one after another.
-    `names` are "clip_0", ... by default; `source` says where the poses are from.
+    `qpos` [frame, nq] is in the walker's order and holds the clips, of `lengths` [clip] frames, one after
+    another. `names` are "clip_0", ... by default; `source` says where the poses are from.
     """
     frames = np.asarray(lengths, np.int32)
     if frames.size == 0 or frames.min() < 1 or frames.sum() != len(qpos):

@@ -1,4 +1,4 @@
-"""qpos and qvel of a walker as the features that clips hold, and back, and qvel from qpos."""
+"""Converts between qpos and qvel of a walker and the features of clips, and computes qvel from qpos."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ VELOCITY = ("velocity", "angular_velocity", "joints_velocity")
 
 
 def columns_of(names: Sequence[str], free_root: bool) -> Sequence[str]:
-    """Returns those of `POSE` or `VELOCITY` that stand in qpos or qvel: without a root, the last."""
+    """Returns the features of `POSE` or `VELOCITY` in qpos or qvel; without a free root, the last alone."""
     return names if free_root else names[-1:]
 
 
@@ -29,7 +29,7 @@ def join_qvel(features: Mapping[str, np.ndarray], layout: Layout) -> np.ndarray:
 
 
 def split_qpos(qpos: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
-    """Returns the features of `POSE` that stand in qpos [..., nq]."""
+    """Splits qpos [..., nq] into its features of `POSE`."""
     columns = {"joints": layout.joint_qpos}
     if root := layout.root:
         columns = {"position": root.position, "quaternion": root.quaternion} | columns
@@ -37,7 +37,7 @@ def split_qpos(qpos: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
 
 
 def split_qvel(qvel: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
-    """Returns the features of `VELOCITY` that stand in qvel [..., nv]."""
+    """Splits qvel [..., nv] into its features of `VELOCITY`."""
     columns = {"joints_velocity": layout.joint_qvel}
     if root := layout.root:
         columns |= {"velocity": root.velocity, "angular_velocity": root.angular_velocity}
@@ -47,7 +47,7 @@ def split_qvel(qvel: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
 def root_pose(qpos: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Returns the root's position [..., 3] and quaternion [..., 4] of qpos [..., nq].
 
-    Without a free root they are the origin and no rotation: it does not move.
+    Without a free root, the root does not move: these are the origin and the identity.
     """
     if root := layout.root:
         return qpos[..., root.position], qpos[..., root.quaternion]
@@ -58,7 +58,7 @@ def root_pose(qpos: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]
 def finite_difference_qvel(
     qpos: np.ndarray, layout: Layout, lengths: np.ndarray, rate_hz: float
 ) -> np.ndarray:
-    """Central differences inside each clip, one-sided at its ends, zero for a single frame.
+    """Computes qvel by central differences in each clip, one-sided at its ends, zero for a single frame.
 
     `qpos` [frame, nq] are clips of `lengths` frames one after another; returns float64 [frame, nv].
     """
@@ -71,7 +71,7 @@ def finite_difference_qvel(
 def difference_qvel(
     before: np.ndarray, after: np.ndarray, layout: Layout, seconds: np.ndarray
 ) -> np.ndarray:
-    """The constant qvel [frame, nv] that moves poses [frame, nq] to others in `seconds` [frame].
+    """Returns the constant qvel [frame, nv] that moves poses [frame, nq] to others in `seconds` [frame].
 
     As MuJoCo's `mj_differentiatePos`: the angular velocity is in the root's own frame.
     """
@@ -87,7 +87,7 @@ def difference_qvel(
 
 
 def neighbours(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the frame before and after each frame, [frame] each, within its clip."""
+    """Returns the rows of the frames before and after each frame, [frame] each, within its clip."""
     stops = np.cumsum(lengths)
     first, last = np.repeat(stops - lengths, lengths), np.repeat(stops - 1, lengths)
     row = np.arange(len(first))
@@ -95,5 +95,5 @@ def neighbours(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seconds_between(before: np.ndarray, after: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Time between rows `before` and `after`; that of one frame where they are the same."""
+    """Returns the time between rows `before` and `after`; one frame's where the rows are equal."""
     return np.maximum(after - before, 1) / rate_hz

@@ -1,4 +1,4 @@
-"""One take of a recording, conditioned: gaps filled, at the clips' rate, smoothed."""
+"""Conditions one take of a recording: fills gaps, resamples to the clips' rate, smooths."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ from vnl_mjx.quaternions import continuous_signs, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
-# A file whose quaternions are mostly this far from unit has other columns there.
+# If most quaternions are this far from unit, those columns hold something else.
 _MAX_NORM_ERROR = 0.05
 
 
@@ -30,10 +30,10 @@ class ConditionedTake:
     """A take at the output rate.
 
     Attributes:
-        name: as the recording has it.
+        name: the take's name in the recording.
         label: behaviour, where known.
-        made_by: how the motion was made; empty where an animal was recorded.
-        first: row of the recording that its first frame is.
+        made_by: how synthetic motion was made; empty for a recorded animal.
+        first: row of the recording that holds the first frame.
         num_in: frames as recorded.
         rate_in: frames per second as recorded.
         rate_out: frames per second of the clips.
@@ -54,7 +54,7 @@ class ConditionedTake:
         options: PreprocessConfig,
         layout: Layout,
     ):
-        """Reads and conditions `rows` of the recording, its `take`; UserError where quaternions are not unit.
+        """Reads and conditions the `rows` of one `take`; raises UserError if quaternions are not unit.
 
         `prefix` goes before the take's name; `order` are the columns of the file's joints in the walker's
         order, None where they are in it.
@@ -89,7 +89,7 @@ class ConditionedTake:
                 poses[:] = smooth_poses(poses, layout, length, window, self.rate_out)
 
     def around(self, start: int, stop: int) -> slice:
-        """Rows start ... stop - 1 and those valid beside them that velocities need."""
+        """Returns rows start ... stop - 1 and the valid neighbours that velocities need."""
         window = self._options.velocity_config.smoothing_window_s
         margin = 1 + (window_frames(window, self.rate_out) if window else 0)
         before = self.valid[max(start - margin, 0) : start][::-1]
@@ -99,7 +99,7 @@ class ConditionedTake:
         return slice(start - first, stop + last)
 
     def velocities(self, qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Qvel [frame, nv] of frames without a gap, and the number of clamped velocities [frame]."""
+        """Returns qvel [frame, nv] of frames without a gap, and the number of clamped velocities [frame]."""
         options, joints = self._options.velocity_config, self._layout.joint_qvel
         lengths = np.array([len(qpos)])
         before, after = neighbours(lengths)
@@ -118,10 +118,10 @@ class ConditionedTake:
     def marker_errors(
         self, walker: Walker, clip: Stretch, features: Mapping[str, np.ndarray], shift_m: float
     ) -> np.ndarray | None:
-        """Distances [frame, marker] of recorded keypoints from their markers on a walker, metres.
+        """Returns distances [frame, marker] of recorded keypoints from their markers on a walker, metres.
 
-        None where there are no such keypoints; NaN between two recorded frames. The take has been lifted
-        by `shift_m`; `features` are those of the clip.
+        Returns None if the recording has no such keypoints; distances are NaN between two recorded frames.
+        `shift_m` is how far the take was lifted, and `features` are those of the clip.
         """
         keypoints, offsets = self._recording.keypoints, self._recording.keypoint_offsets
         row_of = {name: row for row, name in enumerate(walker.body_names)}

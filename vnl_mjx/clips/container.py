@@ -1,4 +1,4 @@
-"""Reference motion in memory: clips as one pytree, frame look-up, train/held-out split.
+"""Holds reference motion in memory: clips as one pytree, frame look-up, train/held-out split.
 
 Frames of all clips lie one after another on the first axis: a look-up is one gather, clamped into the clip.
 """
@@ -59,24 +59,24 @@ class ReferenceFrames:
     free_root: bool = flax.struct.field(pytree_node=False, default=True, kw_only=True)
 
     def qpos(self) -> jax.Array:
-        """The pose as MuJoCo's qpos, [..., nq]."""
+        """Returns the pose as MuJoCo's qpos, [..., nq]."""
         names = columns_of(POSE, self.free_root)
         return jnp.concatenate([getattr(self, name) for name in names], axis=-1)
 
     def qvel(self) -> jax.Array:
-        """The velocity as MuJoCo's qvel, [..., nv]."""
+        """Returns the velocity as MuJoCo's qvel, [..., nv]."""
         names = columns_of(VELOCITY, self.free_root)
         return jnp.concatenate([getattr(self, name) for name in names], axis=-1)
 
 
 FEATURES = tuple(field.name for field in fields(ReferenceFrames) if field.name != "free_root")
-# Those of track-mjx's ReferenceClip; the rest is computed when a file of that layout is read.
+# Fields of track-mjx's ReferenceClip; reading a file of that layout computes the others.
 REFERENCE_CLIP_FEATURES = FEATURES[:8]
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """Where one clip is from."""
+    """Describes the origin of one clip."""
 
     source: str = ""  # name of the file that it was cut from, without its folder
     start_s: float = 0.0  # its first frame's time in that file, seconds
@@ -86,7 +86,7 @@ class ClipInfo:
     held_out: bool = False  # not to be trained on
 
     def group(self, by: str) -> Hashable:
-        """What is held out together with the clip: its "recording", or what shows the same frames."""
+        """Returns the key by which clips are held out together: by "recording", or by shared frames."""
         return self.source if by == "recording" else (self.source, self.start_s)
 
 
@@ -104,7 +104,7 @@ class ReferenceClips(ReferenceFrames):
         body_names: of the rows of `body_positions`.
         sha256: hash of the poses and lengths (`content_sha256`); the file's name does not enter.
         notes: what the reader assumed, completed or replaced, for tables and logs.
-        info: one per clip; empty where the file does not tell.
+        info: one per clip; empty if the file records none.
     """
 
     starts: jax.Array
@@ -130,7 +130,7 @@ class ReferenceClips(ReferenceFrames):
 
     @property
     def origins(self) -> tuple[ClipInfo, ...]:
-        """`info`, or where the file does not tell, the file's name for each clip."""
+        """`info`; if the file records none, entries with the file's name."""
         return self.info or (ClipInfo(source=self.source),) * self.num_clips
 
     @property
@@ -145,16 +145,16 @@ class ReferenceClips(ReferenceFrames):
         return Layout(len(self.joint_names), self.free_root)
 
     def at(self, clip: jax.Array | int, frame: jax.Array | int) -> ReferenceFrames:
-        """One frame of one clip; both may be traced. The frame is clamped to the clip's first and last."""
+        """Returns one frame of one clip; both may be traced. The frame is clamped to the clip."""
         last = jnp.asarray(self.lengths)[clip] - 1
         return self._rows(jnp.asarray(self.starts)[clip] + jnp.clip(frame, 0, last))
 
     def window(self, clip: jax.Array | int, frame: jax.Array | int, length: int) -> ReferenceFrames:
-        """Frames `frame ... frame + length - 1` of one clip, [length, ...]; each is clamped as in `at`."""
+        """Returns frames `frame ... frame + length - 1` of a clip, [length, ...], each clamped as in `at`."""
         return self.at(clip, jnp.asarray(frame) + jnp.arange(length))
 
     def select(self, indices: Sequence[int]) -> "ReferenceClips":
-        """The clips at `indices`, in that order, with the hash of what is left. Not for tracing."""
+        """Returns the clips at `indices`, in that order, with their own hash. Not for tracing."""
         indices, every = checked_indices(self.source, indices, self.num_clips), self.rows
         rows = np.concatenate([np.r_[every[index]] for index in indices])
         return self.with_frames(
@@ -171,7 +171,7 @@ class ReferenceClips(ReferenceFrames):
         names: Sequence[str],
         info: Sequence[ClipInfo],
     ) -> "ReferenceClips":
-        """The same walker's clips with other frames, and what follows from them. Not for tracing."""
+        """Returns clips of the same walker with other frames; computes starts and hash. Not for tracing."""
         frames = np.asarray(lengths, np.int32)
         rows = {name: np.ascontiguousarray(features[name], np.float32) for name in FEATURES}
         return self.replace(
@@ -190,7 +190,7 @@ class ReferenceClips(ReferenceFrames):
 
 
 def checked_indices(source: str, indices: Sequence[int], num_clips: int) -> list[int]:
-    """The indices as Python's; raises UserError where there are none or no such clip."""
+    """Returns the indices as Python integers; raises UserError if there are none or no such clip."""
     indices = [int(index) for index in indices]
     outside = [index for index in indices if not 0 <= index < num_clips]
     if outside or not indices:
@@ -202,14 +202,14 @@ def checked_indices(source: str, indices: Sequence[int], num_clips: int) -> list
 
 
 def clip_starts(lengths: np.ndarray) -> np.ndarray:
-    """First row of each clip, int32 [clip], from the clips' lengths [clip]."""
+    """Returns the first row of each clip, int32 [clip], from the clips' lengths [clip]."""
     return (np.cumsum(lengths) - lengths).astype(np.int32)
 
 
 def content_sha256(
     position: np.ndarray, quaternion: np.ndarray, joints: np.ndarray, lengths: np.ndarray
 ) -> str:
-    """Hash of the poses and clip lengths.
+    """Returns a hash of the poses and clip lengths.
 
     Features that follow from the poses stay out: they may be recomputed, and forward kinematics is
     not bit-identical on every machine.
@@ -235,19 +235,19 @@ def check_clips_cover(clips: ReferenceClips, frames_needed: int) -> None:
 
 @dataclass(frozen=True)
 class ClipSplit:
-    """Which clips are trained on and which are held out (indices, ascending)."""
+    """Lists training clips and held-out clips (indices, ascending)."""
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]
     seed: int
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-able form."""
+        """Returns a JSON-able form."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ClipSplit":
-        """Inverse of `to_dict`; raises UserError where a key is missing or unknown."""
+        """Inverts `to_dict`; raises UserError if a key is missing or unknown."""
         expected = {field.name for field in fields(cls)}
         if set(values) != expected:
             raise UserError(f"clip split: expected keys {sorted(expected)}, found {sorted(values)}")
@@ -256,14 +256,14 @@ class ClipSplit:
 
 
 def clips_of_split(clips: ReferenceClips, split: ClipSplit, which: str) -> ReferenceClips:
-    """The "train", "held_out" (the training clips where none is held out) or "all" clips."""
+    """Selects the "train", "held_out" (the training clips if none is held out) or "all" clips."""
     if which == "all":
         return clips
     return clips.select(split.held_out if which == "held_out" and split.held_out else split.train)
 
 
 def marked_split(clips: ReferenceClips, seed: int) -> ClipSplit | None:
-    """The split that the file marks, None where it marks none or all clips as held out."""
+    """Returns the split that the file marks; None if it marks no clip or every clip as held out."""
     held_out = tuple(clip for clip, info in enumerate(clips.info) if info.held_out)
     if not held_out or len(held_out) == clips.num_clips:
         return None
@@ -290,7 +290,7 @@ def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSpli
 
 
 def draw_held_out(groups: Sequence[Hashable], fraction: float, seed: int) -> list[bool]:
-    """Which clips are held out; those of one group (a clip and its mirror image) go together.
+    """Draws the held-out clips; clips of one group (a clip and its mirror image) stay together.
 
     `groups` has one entry per clip; `fraction` and `seed` are those of `split_clips`.
     """
@@ -300,7 +300,7 @@ def draw_held_out(groups: Sequence[Hashable], fraction: float, seed: int) -> lis
 
 
 def describe_clips(clips: ReferenceClips) -> dict[str, str]:
-    """Rows of a table for a person. Speed and travel are those of the root, horizontally."""
+    """Returns rows of a table for a person; speed and travel are the root's, in the horizontal plane."""
     lengths = np.asarray(clips.lengths)
     position, velocity = np.asarray(clips.position)[:, :2], np.asarray(clips.velocity)[:, :2]
     speeds, travels = [], []  # cm/s, cm: one per clip

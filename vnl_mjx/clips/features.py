@@ -1,4 +1,4 @@
-"""Every feature of a reference clip from its poses."""
+"""Computes every feature of a reference clip from its poses."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 class FeatureComputer:
-    """Computes features of one walker; keep it where it is called many times."""
+    """Computes features of one walker; build it once and call it many times."""
 
     def __init__(
         self, walker: Walker, *, contacts: ContactSection | None = None, num_threads: int = 0
@@ -37,10 +37,10 @@ class FeatureComputer:
         rate_hz: float,
         qvel: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """All features of `ReferenceFrames` by name, float32 [frame, ...].
+        """Returns all features of `ReferenceFrames` by name, float32 [frame, ...].
 
-        `qpos` [frame, nq] is in the walker's order with unit quaternions, clips of `lengths` frames one
-        after another; `qvel` [frame, nv] is by default finite differences within each clip.
+        `qpos` [frame, nq] is in the walker's order with unit quaternions, and holds the clips, of `lengths`
+        frames, one after another. `qvel` [frame, nv] defaults to finite differences within each clip.
         """
         before, after = neighbours(np.asarray(lengths))
         seconds = seconds_between(before, after, rate_hz)
@@ -83,7 +83,7 @@ class FeatureComputer:
         lengths: np.ndarray,
         rate_hz: float,
     ) -> dict[str, np.ndarray]:
-        """The features that follow from body poses alone: end effectors, appendages, contacts.
+        """Computes the features that follow from body poses alone: end effectors, appendages, contacts.
 
         `body_positions` [frame, nbody, 3] and `body_quaternions` are in the world, float32; `lengths` [clip]
         in frames.
@@ -124,7 +124,7 @@ class FeatureComputer:
 def root_features(
     walker: Walker, body_positions: np.ndarray, body_quaternions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Features of the root of a walker without a free root: its root body's pose, and no velocity."""
+    """Returns root features of a walker without a free root: its root body's pose and zero velocity."""
     position = body_positions[:, walker.root_body]
     still = np.zeros_like(position)
     return {

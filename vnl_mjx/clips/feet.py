@@ -1,4 +1,4 @@
-"""Where the feet are: height of their lowest point over the floor, and whether they stand."""
+"""Computes the height of each foot's lowest point over the floor, and lifts recordings to the floor."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _LIMIT_M = 10.0
 
 @dataclass(frozen=True)
 class FootGeom:
-    """One geom that a foot stands on."""
+    """Describes one geom that a foot stands on."""
 
     foot: int  # row among `Walker.feet`
     body: int  # id of the body that it is fixed to
@@ -26,9 +26,9 @@ class FootGeom:
 
 
 def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:
-    """The geoms of each foot and of the bodies below it that can touch the floor.
+    """Returns the geoms that can touch the floor, of each foot and of the bodies below it.
 
-    Where a foot has none that collide, all of its geoms count; without any, its body's origin.
+    If none of a foot's geoms collides, all of them count; without geoms, its body's origin counts.
     """
     model = walker.model
     collides = (model.geom_contype | model.geom_conaffinity) != 0
@@ -76,7 +76,7 @@ def _foot_geom(model: mujoco.MjModel, geom: int, row: int) -> FootGeom:
 
 
 class FootHeights:
-    """Height of the lowest point of each foot over the floor plane; built once for a walker."""
+    """Computes the height of each foot's lowest point over the floor plane; built once per walker."""
 
     def __init__(self, walker: Walker):
         """Finds the geoms of the feet."""
@@ -95,7 +95,7 @@ class FootHeights:
         self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
-        """Heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
+        """Returns heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
         height = np.asarray(body_positions[:, self._bodies, 2], np.float32).T[self._place]
         orientation = np.asarray(body_quaternions[:, self._bodies], np.float32).T
         # component by component, [geom, frame]: many small matrix products would take longer
@@ -113,12 +113,12 @@ class FootHeights:
 
 
 class FloorHistogram:
-    """How far a recording has to be lifted so that the feet stand on the floor.
+    """Estimates how far to lift a recording so that the feet stand on the floor.
 
-    A low percentile over time of the *lowest* foot is brought to the floor: rearing, stepping, jumps and
-    single bad frames do not matter. An animal that is never on the floor (climbing, hanging) looks the
-    same as a recording with another origin, so the shift is reported. Counts blocks of frames, in any
-    order, in bins of 0.05 mm from -10 to 10 m.
+    The shift brings a low percentile over time of the *lowest* foot to the floor, so rearing, stepping,
+    jumps and single bad frames do not matter. An animal that never touches the floor (climbing, hanging)
+    looks like a recording with another origin, so the shift is reported. The histogram takes blocks of
+    frames in any order, with bins of 0.05 mm from -10 to 10 m.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class FloorHistogram:
             self._counts[first : first + len(counts)] += counts
 
     def shift(self, percentile: float) -> float:
-        """Metres to add to z; 0 before the first frame."""
+        """Returns the metres to add to z; 0 before the first frame."""
         cumulative = np.cumsum(self._counts)
         if not cumulative[-1]:
             return 0.0

@@ -1,4 +1,4 @@
-"""Our own clip files: HDF5 that says what it holds, read lazily, written as clips come.
+"""Reads and writes our own clip files: self-describing HDF5, read lazily and written clip by clip.
 
 docs/clip_format.md describes the format. The frames of all clips lie one after another in one
 dataset per feature, cut into chunks of a clip's length, beside a table of clips.
@@ -33,7 +33,7 @@ HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexErro
 _MAX_CHUNK_FRAMES = 250
 _RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "numpy", "scipy", "h5py")
 _WORLD, _ROOT = "world", "root body"
-# Unit and frame of each feature, for whoever opens the file without this package.
+# Unit and frame of each feature, for readers without this package.
 _MEANING = {
     "position": ("m", _WORLD),
     "quaternion": ("unit, w x y z", _WORLD),
@@ -54,7 +54,7 @@ _INFO_TYPES = get_type_hints(ClipInfo)
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip's row in the table."""
+    """Holds one clip's row in the table."""
 
     name: str  # of the clip
     length: int  # frames
@@ -95,7 +95,7 @@ class ClipWriter:
             file.attrs[name] = fixed_length(values)
 
     def append(self, features: Mapping[str, np.ndarray], row: ClipRow) -> None:
-        """Adds one clip: every feature that the file is to hold, [row.length, ...]."""
+        """Appends one clip, with every feature of the file, [row.length, ...]."""
         start, stop = self._frames, self._frames + row.length
         for name in self._features:
             values = np.asarray(features[name], np.float32)
@@ -108,7 +108,7 @@ class ClipWriter:
         self.rows.append(row)
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
-        """Writes the table of clips and what was done."""
+        """Writes the table of clips and the metadata."""
         rows = self.rows
         lengths = np.array([row.length for row in rows], np.int32)
         table: dict[str, np.ndarray] = {
@@ -155,14 +155,14 @@ def write_clip_file(
     compression: str | None = "gzip",
     features: Sequence[str] = FEATURES,
 ) -> Iterator[ClipWriter]:
-    """Opens a writer; the file appears when the block ends, complete, or not at all.
+    """Opens a writer; the complete file appears when the block ends, or no file does.
 
-    To `metadata`, JSON-able, the block may still add; the walker's fingerprint and the software's
-    versions are added. `features` are what the file holds; `POSES` make it small, and readers compute
-    the rest.
+    The block may add to `metadata`, which is JSON-able; the writer adds the walker's fingerprint and
+    software versions. The file holds `features`; with `POSES` alone it is small, and readers compute the
+    rest.
 
     Raises:
-        UserError: the file cannot be written, or no clip was.
+        UserError: the file cannot be written, or the block wrote no clip.
     """
     with atomic_hdf5(path) as file:
         writer = ClipWriter(file, walker, rate_hz, compression, features)
@@ -174,7 +174,7 @@ def write_clip_file(
 
 
 class ClipFile:
-    """An open clip file; clips are read when asked for.
+    """Reads clips of an open file on demand.
 
     Attributes:
         path: as the user gave it.
@@ -186,7 +186,7 @@ class ClipFile:
         info: one per clip.
         quality: measure to float32 [clip].
         metadata: what the writer recorded.
-        stored: names of the features that it holds, at least `POSES`.
+        stored: names of the features in the file, at least `POSES`.
         joint_names: of the columns of joints, and likewise for the other lists of names.
     """
 
@@ -229,7 +229,7 @@ class ClipFile:
         return len(self.names)
 
     def feature(self, clip: int, name: str) -> np.ndarray:
-        """A feature of one clip, float32 [frame, ...]."""
+        """Returns a feature of one clip, float32 [frame, ...]."""
         first = int(self.starts[clip])
         return self._dataset(name)[first : first + int(self.lengths[clip])]
 
@@ -270,13 +270,13 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
 
 
 def is_clip_file(file: h5py.File) -> bool:
-    """Whether an open HDF5 file says that it is of our format."""
+    """Returns whether an open HDF5 file is marked as our format."""
     found = file.attrs.get("format")
     return isinstance(found, bytes | np.bytes_) and bytes(found) == FORMAT.encode()
 
 
 def is_own_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says that it is of our format; False where that cannot be read."""
+    """Returns whether a file is marked as our format; False if that cannot be read."""
     try:
         with h5py.File(path, "r") as file:
             return is_clip_file(file)
@@ -285,7 +285,7 @@ def is_own_file(path: str | os.PathLike[str]) -> bool:
 
 
 def name_lists(walker: Walker) -> dict[str, tuple[str, ...]]:
-    """The names that a clip file holds, of columns and rows of its features."""
+    """Returns the names in a clip file of columns and rows of its features."""
 
     def named(bodies: Sequence[int] | np.ndarray) -> tuple[str, ...]:
         return tuple(walker.body_names[body] for body in bodies)
@@ -305,7 +305,7 @@ def _strings(values: np.ndarray) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Opens a new HDF5 file that replaces `path` when the block ends, complete, or not at all.
+    """Opens a new HDF5 file that replaces `path` when the block ends without an error.
 
     See `files.replacing`, also for what it raises.
     """
@@ -318,7 +318,7 @@ def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 
 def fixed_length(strings: Sequence[str]) -> np.ndarray:
-    """Strings as one block of UTF-8 bytes, padded to the longest.
+    """Returns strings as one block of UTF-8 bytes, padded to the longest.
 
     HDF5 can hang on a damaged heap of variable-length strings; these have no heap.
     """

@@ -1,4 +1,4 @@
-"""Clip files: any layout to clips in memory, whole or one at a time, and writing."""
+"""Reads clip files of any layout, whole or one clip at a time, and writes them."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def stored_clips(
 
 
 def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the writer of a file of our own format recorded; {} for other files."""
+    """Returns the metadata of a file of our own format; {} for other files."""
     if not is_own_file(path):
         return {}
     with open_clip_file(path) as file:
@@ -102,7 +102,7 @@ def append_clips(
     quality: Mapping[str, float] | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Writes each of `clips`; `quality` is that of the clip that they are parts of."""
+    """Writes each of `clips`; `quality` is that of the clip that they were cut from."""
     every = zip(names or clips.names, clips.rows, clips.origins, strict=True)
     for name, rows, info in every:
         features = {name: np.asarray(getattr(clips, name))[rows] for name in FEATURES}
@@ -135,7 +135,7 @@ def write_clips(path: str | os.PathLike[str], clips: ReferenceClips) -> None:
 
 
 def common_length(path: str | os.PathLike[str], clips: ReferenceClips, layout: str) -> int:
-    """Frames of every clip; raises UserError where they differ, as `layout` holds one length."""
+    """Returns the clips' common length; raises UserError if lengths differ, which `layout` cannot hold."""
     lengths = np.asarray(clips.lengths)
     if lengths.min() != lengths.max():
         raise UserError(

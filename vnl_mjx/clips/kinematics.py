@@ -1,4 +1,4 @@
-"""Body poses of many frames at once: `mujoco.batch`, one simulation per frame, on every core."""
+"""Computes body poses of many frames at once: `mujoco.batch`, one simulation per frame, on every core."""
 
 import contextlib
 import copy
@@ -12,12 +12,12 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
-# Few enough that what is computed of a block is still in the cache when it is copied out.
+# Small enough that a block's results are still in the cache when they are copied out.
 BLOCK_FRAMES = 512
 
 
 class BodyPoses(NamedTuple):
-    """Poses of every body in the world."""
+    """Holds poses of all bodies in the world."""
 
     positions: np.ndarray  # float32 [frame, nbody, 3], metres
     quaternions: np.ndarray  # float32 [frame, nbody, 4], unit, w x y z
@@ -27,17 +27,17 @@ class BodyPoses(NamedTuple):
 
 
 class Kinematics:
-    """Forward kinematics of one model; simulations are kept from call to call, one set per thread."""
+    """Computes forward kinematics of one model; keeps one set of simulations per thread."""
 
     def __init__(self, model: mujoco.MjModel, num_threads: int = 0):
-        """Prepares a copy of the model that does no more than kinematics; 0 threads: one per core."""
+        """Prepares a copy of the model that computes only kinematics; 0 threads: one per core."""
         self.model = kinematics_only(model)
         self.num_threads = num_threads or num_cores()
         self._root = int(model.body_rootid[model.jnt_bodyid[0]]) if model.njnt else 0
         self._idle: deque[tuple[mujoco.batch.Batch, dict[str, np.ndarray]]] = deque()
 
     def __call__(self, qpos: np.ndarray) -> BodyPoses:
-        """Poses of all bodies for qpos [frame, nq]."""
+        """Returns poses of all bodies for qpos [frame, nq]."""
         poses = self.empty(len(qpos))
 
         def block(rows: slice) -> None:
@@ -59,7 +59,7 @@ class Kinematics:
 
     @contextlib.contextmanager
     def block(self, qpos: np.ndarray) -> Iterator[BodyPoses]:
-        """Poses of at most `BLOCK_FRAMES` + 2 frames, in this thread: float64, valid in the block."""
+        """Yields float64 poses of at most `BLOCK_FRAMES` + 2 frames, in this thread; valid in the block."""
         count = len(qpos)
         with self._simulations() as (batch, arrays):
             arrays["qpos"][:count] = qpos
@@ -82,7 +82,7 @@ class Kinematics:
 
 
 def kinematics_only(model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy of the model in which MuJoCo's position stage skips constraints and sensors."""
+    """Returns a copy of the model whose position stage skips constraints and sensors."""
     lean = copy.copy(model)
     skipped = mujoco.mjtDisableBit
     lean.opt.disableflags |= int(
@@ -92,7 +92,7 @@ def kinematics_only(model: mujoco.MjModel) -> mujoco.MjModel:
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""Clips cut, joined and mirrored, with every feature.
+"""Cuts, joins and mirrors clips, with every feature.
 
-Each returns new clips and leaves those it is given as they are; names and `ClipInfo` follow.
+Each function returns new clips, with updated names and `ClipInfo`, and does not change its arguments.
 """
 
 import itertools
@@ -21,7 +21,7 @@ _MIRRORED = "_mirrored"
 
 
 def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> ReferenceClips:
-    """Frames start ... stop - 1 of one clip, as one clip; velocities stay those of the whole.
+    """Returns frames start ... stop - 1 of one clip as a clip; velocities stay as they were.
 
     Raises:
         UserError: there is no such clip, or it does not have these frames.
@@ -42,7 +42,7 @@ def slice_clip(clips: ReferenceClips, clip: int, start: int, stop: int) -> Refer
 def split_into(
     clips: ReferenceClips, num_frames: int, min_frames: int | None = None
 ) -> ReferenceClips:
-    """Cuts every clip into parts of `num_frames`; a rest of at least `min_frames` is a part too.
+    """Cuts every clip into parts of `num_frames`; keeps a last part of at least `min_frames`.
 
     Raises:
         UserError: nothing is left.
@@ -64,7 +64,7 @@ def split_into(
 
 
 def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
-    """The clips of all `parts`; names that occur twice get their file's name before them, or a number.
+    """Joins the clips of all `parts`; repeated names get their file's name as a prefix, or a number.
 
     Raises:
         UserError: the parts are of different walkers or rates, or there are none.
@@ -92,10 +92,10 @@ def merge(parts: Sequence[ReferenceClips]) -> ReferenceClips:
 def mirror_clips(
     clips: ReferenceClips, walker: Walker, mirror: Mirror | None = None
 ) -> ReferenceClips:
-    """The clips with left and right exchanged; mirroring twice gives the same numbers back.
+    """Exchanges left and right of clips; mirroring twice gives the same numbers back.
 
-    Stored features are reflected, not computed anew, so that what a file holds (smoothed
-    velocities, say) stays; on the rodent that is within 0.03 mm of kinematics of the mirrored poses.
+    Stored features are reflected, not recomputed, so smoothed velocities, for example, stay smooth. On the
+    rodent, reflected positions are within 0.03 mm of the kinematics of the mirrored poses.
 
     Raises:
         UserError: the walker is not symmetric, or the clips are of another one.
@@ -109,7 +109,7 @@ def mirror_clips(
 
 
 def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every feature of `ReferenceFrames` with left and right exchanged, float32 [frame, ...]."""
+    """Exchanges left and right in every feature of `ReferenceFrames`, float32 [frame, ...]."""
     walker, layout, old = mirror.walker, mirror.walker.layout, features
     new = {
         **split_qpos(mirror.qpos(join_qpos(old, layout)), layout),
@@ -127,12 +127,12 @@ def mirror_features(mirror: Mirror, features: Mapping[str, np.ndarray]) -> dict[
 
 
 def mirrored_name(name: str) -> str:
-    """A mirrored clip's name; of a mirrored clip's, the original's."""
+    """Returns the name of a mirrored clip; for a name of a mirrored clip, the original's name."""
     return name.removesuffix(_MIRRORED) if name.endswith(_MIRRORED) else name + _MIRRORED
 
 
 def unique_name(wanted: str, used: set[str]) -> str:
-    """`wanted`, with a number where it is `used` already; it is then used."""
+    """Returns `wanted`, with a number if it is in `used` already, and adds the result to `used`."""
     name, number = wanted, 2
     while name in used:
         name, number = f"{wanted}_{number}", number + 1

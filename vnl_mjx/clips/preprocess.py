@@ -1,4 +1,4 @@
-"""From recordings to one file of complete reference clips, with an account of every frame."""
+"""Turns recordings into one file of complete reference clips, and accounts for every frame."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Preprocessor:
     def __init__(
         self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
     ):
-        """Prepares what all recordings share; UserError for mirroring a walker that is not symmetric.
+        """Prepares for all recordings; raises UserError if an asymmetric walker is to be mirrored.
 
         `progress` is called with a file's name, frames done and frames in all.
         """
@@ -67,7 +67,7 @@ class Preprocessor:
         """Writes `output` from the recordings at `paths`; see `Preprocessor`.
 
         Raises:
-            UserError: a file cannot be used, or nothing is left to write; `output` is then as it was.
+            UserError: a file cannot be used, or nothing is left to write; `output` is not changed then.
         """
         with contextlib.ExitStack() as opened:
             sources = list(self._open(paths, opened))
@@ -150,7 +150,7 @@ class Preprocessor:
     def _notes(
         self, recording: Recording, rate_hz: float, order: np.ndarray | None, note: str | None
     ) -> list[str]:
-        """What was assumed of a recording, and how it fits the walker."""
+        """Returns notes on what was assumed of a recording, and how it fits the walker."""
         notes = [note] if note else []
         if recording.rate_hz is None:
             notes.append(f"no frame rate in the file: {rate_hz:g} Hz assumed")
@@ -161,7 +161,7 @@ class Preprocessor:
         return notes + ([compared] if compared else [])
 
     def _changes(self, own: RecordingReport) -> list[str]:
-        """What was done to the motion, in words."""
+        """Returns what was done to the motion, in words."""
         options, changes = self.options, []
         if self.report.rate_hz != own.rate_hz:
             kind = options.resampling_config.interpolation
@@ -184,7 +184,7 @@ class Preprocessor:
         return changes
 
     def _lift(self, takes: list[ConditionedTake]) -> float:
-        """Puts the feet on the floor; returns what was added to z, metres."""
+        """Lifts the feet to the floor; returns the metres added to z."""
         histogram = FloorHistogram()
         step = self.options.output_config.block_frames
         for take in takes:
@@ -285,7 +285,7 @@ class Preprocessor:
         return piece
 
     def _unique(self, take: ConditionedTake, clip: Stretch) -> str:
-        """The take's name; with the clip's start in seconds where it is a part of the take."""
+        """Returns the take's name, with the clip's start in seconds if the clip is a part of the take."""
         whole = clip[:2] == (0, len(take.qpos))
         wanted = take.name if whole else f"{take.name}_{clip.start / take.rate_out:.2f}s"
         return unique_name(wanted, self._names)
@@ -301,7 +301,7 @@ class Preprocessor:
         )
 
     def _hold_out(self, writer: ClipWriter) -> None:
-        """Marks the held-out clips; copies of one stretch, overlapping or mirrored, go together."""
+        """Marks the held-out clips; overlapping or mirrored clips of one stretch stay together."""
         section = self.options.split_config
         if not section.held_out_fraction:
             return
@@ -314,7 +314,7 @@ class Preprocessor:
 
 
 def source_names(paths: Sequence[str | Path]) -> list[str]:
-    """A name for each file, without its folder unless two have one name."""
+    """Returns a name for each file, without its folder unless two files share a name."""
     plain, used = [Path(path).name for path in paths], set[str]()
     return [
         unique_name(n if plain.count(n) == 1 else f"{Path(path).resolve().parent.name}/{n}", used)
@@ -323,7 +323,7 @@ def source_names(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _recorded_options(options: PreprocessConfig) -> dict[str, Any]:
-    """The options without paths of this machine: of the body's MJCF, its name."""
+    """Returns the options without this machine's paths: of the body's MJCF, the file name alone."""
     recorded = to_dict(options)
     if mjcf := options.walker_config.mjcf_path:
         recorded["walker_config"]["mjcf_path"] = Path(mjcf).name

@@ -1,4 +1,4 @@
-"""The account of a preprocessing: what became of every frame of every recording."""
+"""Records what preprocessing did with every frame of every recording."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ KEPT, CUT, LEFT_OUT = "kept", "cut", "left out"
 
 @dataclass(frozen=True)
 class Piece:
-    """What became of one stretch of a recording."""
+    """Records what became of one stretch of a recording."""
 
     recording: str  # file name
     take: str  # name of the take
@@ -24,7 +24,7 @@ class Piece:
 
 @dataclass
 class RecordingReport:
-    """What was found in one file and done to it."""
+    """Records what was found in one file and done to it."""
 
     name: str  # of the file, without its folder
     sha256: str  # of the file
@@ -38,7 +38,7 @@ class RecordingReport:
 
 @dataclass
 class PreprocessReport:
-    """An account of every frame."""
+    """Accounts for every frame."""
 
     recordings: list[RecordingReport] = field(default_factory=list)  # one per file
     # in the order of the files; mirrored copies are not pieces of their own

@@ -1,4 +1,4 @@
-"""How good a clip is, in numbers, and whether that is good enough."""
+"""Measures the quality of a clip and compares it with limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class ClipQuality:
-    """Measures of one clip. A number that cannot be had (no keypoints) is NaN."""
+    """Holds measures of one clip; a number that cannot be measured (no keypoints) is NaN."""
 
     frames: int  # how many
     missing_frames: int  # with NaN; no other measure counts them
@@ -71,7 +71,7 @@ class ClipQuality:
     clamped_share: float  # of frames with such a velocity
 
     def numbers(self) -> dict[str, float]:
-        """The measures that are numbers, by name."""
+        """Returns the numeric measures by name."""
         return {name: float(v) for name, v in vars(self).items() if not isinstance(v, str)}
 
 
@@ -85,11 +85,11 @@ def assess(
     clamped: np.ndarray | None = None,
     feet: FootHeights | None = None,
 ) -> ClipQuality:
-    """Measures one clip by its features [frame, ...]; no contacts or limbs are needed.
+    """Measures one clip by its features [frame, ...]; needs no contacts or limbs.
 
-    `marker_errors` [frame, keypoint] are of the function of that name, NaN where there is no keypoint;
-    `filled` says which frames were interpolated over a gap, `clamped` how many joint velocities of
-    each were limited.
+    `marker_errors` [frame, keypoint] come from the function of that name and are NaN for lost keypoints.
+    `filled` flags frames that were interpolated over a gap; `clamped` counts the limited joint velocities
+    of each frame.
     """
     pose = {name: np.asarray(features[name], np.float64) for name in POSE}
     good = np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in pose.values()])
@@ -113,7 +113,7 @@ def assess(
 
 
 def assess_clips(walker: Walker, clips: ReferenceClips) -> tuple[ClipQuality, ...]:
-    """Measures of each clip that is in memory; markers, filling and clamping are not known."""
+    """Measures each clip in memory, without markers, filled frames and clamped velocities."""
     arrays = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
     feet = FootHeights(walker)
     parts = ({n: a[rows] for n, a in arrays.items()} for rows in clips.rows)
@@ -121,13 +121,13 @@ def assess_clips(walker: Walker, clips: ReferenceClips) -> tuple[ClipQuality, ..
 
 
 def measure_title(name: str) -> str:
-    """Returns what a measure of `ClipQuality` is of, and its unit."""
+    """Returns the title and the unit of a measure of `ClipQuality`."""
     what, unit, _ = _WORDS[name]
     return f"{what}, {unit}"
 
 
 def verdict(quality: ClipQuality, limits: QualityLimits) -> tuple[str, ...]:
-    """Reasons to cut a clip, each "what: found, limit"; empty to keep it."""
+    """Returns the reasons to cut a clip, each "what: found, limit"; empty if the clip is kept."""
     reasons = []
     for name, limit in vars(limits).items():
         value = getattr(quality, name)
@@ -146,7 +146,7 @@ def marker_errors(
     bodies: Sequence[int] | np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:
-    """Distance [frame, K] of each recorded keypoint from its marker on the body, metres.
+    """Returns distances [frame, K] of recorded keypoints from their markers on the body, metres.
 
     `keypoints` [frame, K, 3] are in the world, metres, NaN where the tracker lost it; `bodies` [K] are the
     rows of the bodies that the markers sit on, `offsets` [K, 3] metres in their frames.

@@ -1,4 +1,4 @@
-"""A recording as its file has it: poses of one body, read lazily, before any conditioning.
+"""Represents a recording as its file has it: poses of one body, read lazily, before any conditioning.
 
 `sources.open_recording` makes one from any file that the package reads.
 """
@@ -19,7 +19,7 @@ ROOT_COLUMNS = 7  # root position 3, root quaternion 4
 
 @dataclass(frozen=True)
 class LazyFrames:
-    """Frames that are read, and put in shape, only as they are sliced."""
+    """Reads and reshapes frames only when they are sliced."""
 
     shape: tuple[int, ...]  # of all frames
     dtype: np.dtype  # of what `read` gives
@@ -46,11 +46,10 @@ FrameArray = np.ndarray | LazyFrames
 
 @dataclass
 class Recording:
-    """Poses of one body over time, as one file holds them; a context manager that closes the file.
+    """Holds poses of one body over time, as stored in one file; a context manager that closes the file.
 
-    Arrays are sliced along their first axis, the frames, never loaded whole by who reads them, and are
-    valid until `close`. A reader fills in what its file says; `options.completed` checks that and adds
-    the rest.
+    Slice arrays along their first axis, the frames, rather than load them whole; they are valid until
+    `close`. A reader fills in what its file says; `options.completed` checks that and adds the rest.
     """
 
     path: str  # as the user gave it, for messages
@@ -131,7 +130,7 @@ class Recording:
 
 
 def cut(num_frames: int, length: int) -> np.ndarray:
-    """Lengths, int32 [part], of `num_frames` cut every `length`; the last may be shorter."""
+    """Returns lengths, int32 [part], of `num_frames` cut every `length`; the last may be shorter."""
     full, rest = divmod(num_frames, length)
     return np.array([length] * full + [rest] * (rest > 0), np.int32)
 
@@ -182,7 +181,7 @@ def reorder(values: np.ndarray, joints: slice, order: np.ndarray | None) -> None
 
 
 def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> list[int] | None:
-    """For each expected joint its place among `names`, None where they are the same; else UserError."""
+    """Returns the place of each expected joint in `names`; None if both agree; UserError on a mismatch."""
     if tuple(names) == tuple(expected):
         return None
     columns = {name: column for column, name in enumerate(names)}
@@ -199,7 +198,7 @@ def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> lis
 
 
 def with_nearest(names: Sequence[str], known: Sequence[str], most: int = 3) -> str:
-    """Names for a message, each with the nearest of those that are known."""
+    """Lists names for a message, each with the nearest known name."""
     parts = []
     for name in names[:most]:
         near = difflib.get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""How the stored body poses of a recording are matched to a walker, and fit it."""
+"""Matches the stored body poses of a recording to a walker and compares them."""
 
 import numpy as np
 
@@ -48,9 +48,9 @@ def _stored_names(recording: Recording, walker: Walker, num_rows: int) -> tuple[
 def compare_stored_poses(
     recording: Recording, walker: Walker, kinematics: Kinematics, order: np.ndarray | None
 ) -> str | None:
-    """One line on how far the stored body positions are from the walker's; None where there are none.
+    """Returns a line on how far stored body positions are from the walker's; None if none are stored.
 
-    `order` are the columns of the file's joints in the walker's order, None where they are in it.
+    `order` lists the columns of the file's joints in the walker's order; None if they are in it already.
     """
     stored = recording.stored_xpos
     if stored is None:

@@ -1,4 +1,4 @@
-"""The folder of compiled programs that JAX keeps from run to run. Needs no JAX."""
+"""Manages the folder of compiled programs that JAX keeps from run to run. Needs no JAX."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ MAX_CACHE_BYTES = 2 * 10**9
 
 
 def cache_folder() -> Path | None:
-    """Where compiled programs are kept: as the variables say, else in the user's cache; None: nowhere."""
+    """Returns the folder of compiled programs: by variable, else in the user's cache; None: not kept."""
     given = os.environ.get(JAX_CACHE_VARIABLE) or os.environ.get(CACHE_VARIABLE)
     if given == CACHE_OFF:
         return None
@@ -22,7 +22,7 @@ def cache_folder() -> Path | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Creates it, readable by this user alone since it holds what will be executed.
+    """Creates the folder, readable by this user alone because it holds code that will run.
 
     Raises:
         OSError: it cannot be made, or not be written to.
@@ -33,14 +33,14 @@ def make_folder(folder: Path) -> None:
 
 
 def cached_bytes(folder: Path) -> int:
-    """The size of the compiled programs in it."""
+    """Returns the size of the compiled programs in the folder."""
     return sum(size for _, size, _ in _entries(folder))
 
 
 def forget_oldest(folder: Path, most_bytes: int = MAX_CACHE_BYTES) -> None:
-    """Removes the programs that were not used for longest, so that the others fit into `most_bytes`.
+    """Removes the least recently used programs until the others fit into `most_bytes`.
 
-    JAX's own limit needs a further package, and locks that file servers may not grant.
+    JAX's own limit needs another package, and file locks that file servers may not grant.
     """
     total = 0
     for _, size, path in sorted(_entries(folder), reverse=True):
@@ -51,7 +51,7 @@ def forget_oldest(folder: Path, most_bytes: int = MAX_CACHE_BYTES) -> None:
 
 
 def _entries(folder: Path) -> list[tuple[float, int, Path]]:
-    """Time of the last use, size and path of each program."""
+    """Yields time of last use, size and path of each program."""
     found = []
     for path in folder.glob("*-cache"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Tables, warnings and progress bars on the console."""
+"""Prints tables, warnings and progress bars on the console."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from vnl_mjx.commands.output import as_typed
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
-    """A two-column table."""
+    """Prints a two-column table."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -22,12 +22,12 @@ def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
 
 
 def warn(console: Console, message: str) -> None:
-    """One warning."""
+    """Prints one warning."""
     console.print(f"warning: {as_typed(message)}", style="yellow", markup=False, highlight=False)
 
 
 def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
-    """The clips and how they are split."""
+    """Returns table rows on the clips and their split."""
     names = clips.names
     held_out = ", ".join(names[i] for i in split.held_out[:8]) or "none (too few clips)"
     more = f" and {len(split.held_out) - 8} more" if len(split.held_out) > 8 else ""
@@ -41,7 +41,7 @@ def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
 def frame_progress(
     console: Console, unit: str = "frames"
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """Gives a function (name, done, total) that draws one bar per name."""
+    """Yields a function (name, done, total) that draws one progress bar per name."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn(unit), TimeRemainingColumn(), console=console) as bars:
         known = {}

@@ -1,4 +1,4 @@
-"""`vnl-mjx demo`: the bundled teacher, a student of it and the report, each by a command of its own."""
+"""`vnl-mjx demo`: shows the bundled teacher, distils a student and writes the report, by other commands."""
 
 import os
 import shlex
@@ -30,9 +30,9 @@ what next:
 
 @dataclass(frozen=True)
 class DemoStep:
-    """One command, `words` after `vnl-mjx`; passed over if it needs GL where nothing can draw.
+    """Holds one command, `words` after `vnl-mjx`; skipped if it needs GL and nothing can render.
 
-    A training that SIGTERM stopped has saved, and its status is 0: `leaves` is what only its end writes.
+    A training that SIGTERM stopped also returns 0, so `leaves` names a file that only a finished one writes.
     """
 
     title: str
@@ -42,7 +42,7 @@ class DemoStep:
 
 
 def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
-    """The demonstration, in order."""
+    """Returns the steps of the demonstration, in order."""
     teacher, run = _shown(DEMO_TEACHER), str(run_dir)
     film = str(run_dir / "teacher.mp4")
     look = ("--seconds", "2", "--size", "480x240", "--output", film)
@@ -62,7 +62,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
             "video_config.num_clips=1",
         )
     else:
-        # Videos are most of an evaluation where nothing but a CPU draws.
+        # On a CPU, videos take most of an evaluation's time.
         evaluate += ("video_config.num_clips=2", "latent_config.num_traversals=1")
     return [
         DemoStep("the bundled teacher", ("inspect", teacher)),
@@ -75,7 +75,7 @@ def steps(run_dir: Path, quick: bool) -> list[DemoStep]:
 
 
 def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> int:
-    """Runs each step by `command`, and returns the exit status; a run that was stopped goes on."""
+    """Runs each step by `command` and returns the exit status; resumes a stopped run."""
     console, started = Console(), time.perf_counter()
     todo = steps(run_dir, quick)
     can_draw = True
@@ -104,6 +104,6 @@ def run(run_dir: Path, quick: bool, command: Callable[[Sequence[str]], int]) -> 
 
 
 def _shown(path: Path) -> str:
-    """As a user in this folder would write it."""
+    """Returns a path as a user in this folder would write it."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

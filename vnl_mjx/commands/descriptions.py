@@ -1,4 +1,4 @@
-"""What the help of each command says before its arguments, with examples."""
+"""Holds the help of each command: a description and examples."""
 
 HELP = {
     "preprocess": """\

@@ -1,6 +1,6 @@
-"""`vnl-mjx doctor`: what this machine can do, and what to change where it cannot.
+"""`vnl-mjx doctor`: checks what this machine can run, and says what to change.
 
-What may crash or hang (JAX finding its devices, OpenGL opening a display) is tried in processes of its own.
+Checks that may crash or hang (JAX finding its devices, OpenGL opening a display) run in separate processes.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from vnl_mjx.report.rendering.gl import (
 )
 
 MIN_FREE_DISK_GB = 2.0
-# The default run is to fit in 2 GB; the rest is the system's.
+# The default run fits in 2 GB; the rest is for the system.
 MIN_MEMORY_GB = 3.0
 PACKAGES = ("mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint")
 PACKAGES += ("dm-control", "hydra-core", "h5py", "matplotlib", "numpy")
-# Extra and the distribution that it adds.
+# Each extra and the distribution that it adds.
 EXTRAS = {
     "cuda12": "jax-cuda12-plugin",
     "cuda13": "jax-cuda13-plugin",
@@ -61,7 +61,7 @@ print(json.dumps({"devices": devices, "backend": resolve_backend("auto")}))
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the table.
+    """Holds one row of the table.
 
     Its status is "ok", "note" (something optional is not there) or "problem" (runs will fail).
     """
@@ -73,7 +73,7 @@ class Finding:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what this machine can do; returns 1 where a run would fail, else 0."""
+    """Prints what this machine can run; returns 1 if a run would fail, else 0."""
     findings = examine()
     healthy = all(finding.status != "problem" for finding in findings)
     if args.json:
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> list[Finding]:
-    """Looks at everything; takes a few seconds."""
+    """Runs all checks; takes a few seconds."""
     with ThreadPoolExecutor() as pool:
         devices = pool.submit(probe, _JAX_PROBE, MUJOCO_GL="")
         gl = {name: pool.submit(probe_gl, name) for name in GL_BACKENDS}
@@ -112,7 +112,7 @@ def _space(name: str, found_gb: float, least_gb: float, advice: str) -> Finding:
 
 
 def total_memory_gb() -> float | None:
-    """Memory of the machine or, where that is less, of the container; None where nothing tells."""
+    """Returns the memory of the machine or, if less, of the container; None if unknown."""
     sizes = []
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -135,7 +135,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def jax_findings(works: bool, output: str) -> Iterator[Finding]:
-    """Yields what JAX runs on, from the `output` of a process that asked it and whether that worked."""
+    """Yields findings on JAX's devices, from the `output` of a process that listed them."""
     if not works:
         yield Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
         return
@@ -150,7 +150,7 @@ def jax_findings(works: bool, output: str) -> Iterator[Finding]:
 
 
 def compiled_programs() -> Finding:
-    """Returns where compiled programs are kept, and how much they take."""
+    """Returns where compiled programs are kept, and their size."""
     folder = compile_cache.cache_folder()
     if folder is None:
         return Finding("compiled programs", f"not kept ({CACHE_VARIABLE}={CACHE_OFF})")
@@ -187,7 +187,7 @@ def _extras() -> Iterator[Finding]:
         if version:
             yield Finding(f"extra {extra}", f"{distribution} {version}")
         else:
-            # whether a GPU waits for its driver's extra is said beside JAX's devices
+            # the row of JAX's devices says if a GPU lacks its extra
             advice = "" if extra.startswith("cuda") else f"uv sync --inexact --extra {extra}"
             yield Finding(f"extra {extra}", "not installed", "note", advice)
 

@@ -1,4 +1,4 @@
-"""Where a command may write, that it leaves no half-written file behind, and how it names other commands."""
+"""Checks outputs, leaves no half-written file behind, and writes commands as the user types them."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _AGAIN_SECONDS = 0.05
 
 
 def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raises UserError where writing `output` would harm something."""
+    """Raises UserError if `output` is an input, exists already, or does not end in .h5."""
     if any(output.exists() and path.exists() and path.samefile(output) for path in inputs):
         raise UserError(f"{output}: is also an input; give another file to write")
     if output.exists() and not overwrite:
@@ -25,7 +25,7 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 
 
 def as_typed(text: str) -> str:
-    """Puts `uv run` before the commands that a text names, where this process was started by it."""
+    """Puts `uv run` before the commands that a text names, if `uv run` started this process."""
     if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # which uv sets
         return text
     return re.sub(r"(?<![\w/.-])(?<!uv run )vnl-mjx (?=[a-z])", "uv run vnl-mjx ", text)
@@ -33,7 +33,7 @@ def as_typed(text: str) -> str:
 
 @contextlib.contextmanager
 def terminate_cleanly() -> Iterator[None]:
-    """Within the block, SIGTERM raises SystemExit; what is open is closed or removed.
+    """Makes SIGTERM raise SystemExit in the block, so that open files are closed or removed.
 
     Python drops an exception in a finalizer or in a callback of its garbage collector (JAX has one): it is
     raised again until the block ends.
@@ -54,7 +54,7 @@ def terminate_cleanly() -> Iterator[None]:
 
 
 def _is_stopping() -> bool:
-    """Whether what runs now cleans up after a SystemExit."""
+    """Returns whether the running code cleans up after a SystemExit."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, SystemExit):
         error = error.__context__

@@ -1,4 +1,4 @@
-"""What JAX computes on, how precisely, and that it keeps what it compiled: set before its first use."""
+"""Sets JAX's device, precision and compilation cache before its first use."""
 
 import contextlib
 import os
@@ -58,12 +58,12 @@ def prepare_jax(device: str = "auto", matmul_precision: str = "auto") -> None:
 
 
 def simulation(section: PhysicsSection) -> dict[str, Any]:
-    """The arguments of `tasks.building.build_task` that say where the simulation runs."""
+    """Returns the arguments of `tasks.building.build_task` that say where the simulation runs."""
     return asdict(section) | {"backend": resolve_backend(section.backend)}
 
 
 def describe_runtime(section: PhysicsSection) -> dict[str, str]:
-    """What was found and decided, for tables and for what a run records."""
+    """Returns devices, precision and back end, for tables and for a run's record."""
     return {
         "device": _devices(),
         "backend": resolve_backend(section.backend),
@@ -72,7 +72,7 @@ def describe_runtime(section: PhysicsSection) -> dict[str, str]:
 
 
 def runtime_rows(runtime: Mapping[str, str]) -> dict[str, str]:
-    """What `describe_runtime` gave, as rows of a table."""
+    """Returns the result of `describe_runtime` as rows of a table."""
     return {
         "device": runtime["device"],
         "simulation": _BACKEND_NAMES[runtime["backend"]],
@@ -89,8 +89,8 @@ def _devices() -> str:
 def _keep_compiled() -> None:
     """Switches JAX's persistent compilation cache on.
 
-    Programs with host callbacks, those of the C back end, are never kept. Those that call Warp are: they
-    name what they call by function and number, which is looked up in the process that runs them.
+    JAX never keeps programs with host callbacks, which the C back end needs. It keeps programs that call
+    Warp: they refer to functions by name and number, and the running process looks these up.
     """
     folder = cache_folder()
     if folder is None or os.environ.get(JAX_CACHE_VARIABLE):
@@ -111,16 +111,17 @@ def _keep_compiled() -> None:
 
 
 def loads_what_it_compiles() -> bool:
-    """Whether XLA takes back what it compiled for this CPU.
+    """Returns whether XLA accepts its own cached programs on this CPU.
 
-    On some with AVX-512 it does not, and says so at length for each program (jax-ml/jax issue 38445).
+    On some CPUs with AVX-512 it does not, and prints a long warning for each program (jax-ml/jax issue
+    38445).
     """
     shape = jax.ShapeDtypeStruct((8, 8), jnp.float32)
     compiled = jax.jit(lambda x: jnp.tanh(x) @ x).lower(shape).compile()
     with tempfile.TemporaryFile() as said, _stderr_to(said.fileno()):
         try:
             deserialize_and_load(*serialize(compiled))
-        except Exception:  # whatever it is, the cache would meet it too
+        except Exception:  # any failure here would also hit the cache
             return False
         said.seek(0)
         return b"machine" not in said.read().lower()
@@ -128,7 +129,7 @@ def loads_what_it_compiles() -> bool:
 
 @contextlib.contextmanager
 def _stderr_to(descriptor: int) -> Iterator[None]:
-    """Sends there what this process, compiled code included, writes to standard error."""
+    """Redirects standard error of this process, compiled code included, to a file descriptor."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

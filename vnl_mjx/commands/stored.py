@@ -1,4 +1,4 @@
-"""What lies at a path that a user gave, and a stored teacher or student with its body, task and clips."""
+"""Recognises what a user's path holds, and loads teachers and students with body, task and clips."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def find_stored(path: Path) -> tuple[Literal["student", "teacher", "task", "file
 
 
 def _holds(path: Path, item: str) -> bool:
-    """Whether a checkpoint of ours, or one in the folder, holds an item."""
+    """Returns whether a checkpoint of ours, or one in the folder, holds an item."""
     folders = [path / CHECKPOINT_FOLDER, *([path] if path.name == CHECKPOINT_FOLDER else [])]
     steps = [p for f in folders if f.is_dir() for p in f.iterdir() if p.name.isdigit()]
     return any((p / item).is_dir() and (p / "metadata").is_dir() for p in (path, *steps))
@@ -85,8 +85,8 @@ def load_stored_teacher(
 ) -> Experiment:
     """Loads a teacher, and builds body, task and clips; the bundled ones where None is given.
 
-    On the nominal body the domain randomisation that the teacher was trained with is left out.
-    The clips are cut as their file says where `reference` is None; `physics` is MuJoCo C where it is None.
+    `nominal_body` leaves out the teacher's domain randomisation. With `reference` None, clips are cut as
+    their file says; with `physics` None, MuJoCo C simulates.
     """
     teacher, data, body = (
         path and str(Path(path).expanduser()) for path in (checkpoint, clips, mjcf)
@@ -101,7 +101,7 @@ def load_stored_teacher(
 
 
 def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
-    """Returns the clips that the file marks as held out, those that it does not, or "all"."""
+    """Returns the clips that the file marks as held out, the others ("train"), or "all"."""
     if which == "all":
         return clips
     split = marked_split(clips, seed=0)
@@ -114,7 +114,7 @@ def choose_clips(clips: ReferenceClips, which: str) -> ReferenceClips:
 
 
 def name_of_teacher(experiment: Experiment, checkpoint: Path | None) -> str:
-    """Returns what the teacher is called, without the folders of this machine."""
+    """Returns the teacher's name, without the folders of this machine."""
     if checkpoint is None:
         return "the bundled teacher"
     teacher = experiment.teacher
@@ -124,18 +124,17 @@ def name_of_teacher(experiment: Experiment, checkpoint: Path | None) -> str:
 
 @dataclass(frozen=True)
 class StoredStudent:
-    """A student and what it was trained in.
+    """Holds a student with the task and clips of its training.
 
     Attributes:
-        loaded: the student and the teacher that it carries.
-        run_dir: folder of the run; of the checkpoint, where that stands alone.
+        loaded: the student and its teacher.
+        run_dir: folder of the run, or of a checkpoint outside a run.
         task: the teacher's.
         clips: all clips of the reference file.
-        clips_file: that file.
-        reference: how it was cut.
-        split: which of them the student was trained on; None where these are other clips, whose file
-            marks none.
-        same_clips: they are those of the run.
+        clips_file: path of the reference file.
+        reference: how the file was cut into clips.
+        split: training and held-out clips; None for other clips whose file marks none.
+        same_clips: whether these are the clips of the run.
     """
 
     loaded: LoadedStudent
@@ -148,7 +147,7 @@ class StoredStudent:
     same_clips: bool
 
     def set_of(self, clip: int) -> str:
-        """Either "train" or "held_out"; "other" where nothing is known of the clip."""
+        """Returns "train" or "held_out"; "other" if the clip is unknown."""
         if self.split is None:
             return "other"
         return "held_out" if clip in self.split.held_out else "train"
@@ -160,12 +159,12 @@ class StoredStudent:
         residual: Residual,
         episode_s: float | None = None,
     ) -> tuple[DownstreamTask, DownstreamData]:
-        """Builds a task with this student below it, and what the task reads.
+        """Builds a task with this student as its low level, and the data that the task reads.
 
         Args:
             goal: what is to be done.
-            mode: what an action is, as of `LowLevel`; "fine_tuned" is the policy's affair, here "scratch".
-            residual: how far it reaches, as of `LowLevel`.
+            mode: meaning of an action, see `LowLevel`; "fine_tuned" counts as "scratch" here.
+            residual: bounds of the action, see `LowLevel`.
             episode_s: seconds of an episode; None: the goal's.
         """
         acts = "scratch" if mode == "fine_tuned" else mode
@@ -182,11 +181,12 @@ def load_stored_student(
     reference: ReferenceSection | None = None,
     physics: PhysicsSection | None = None,
 ) -> StoredStudent:
-    """Loads a student and builds what it was trained in.
+    """Loads a student and builds its task and clips.
 
     `checkpoint` is the run folder, its folder of checkpoints or a checkpoint; step None is the latest.
-    `clips` are other clips than the run's, or where these are now, cut as in the run unless `reference` says
-    how; `mjcf` is where the body's file is now. `physics` is MuJoCo C where it is None.
+    `clips` is another file of clips, or the new path of the run's; clips are cut as in the run unless
+    `reference` says otherwise. `mjcf` is the new path of the body's file. With `physics` None, MuJoCo C
+    simulates.
     """
     loaded = load_student(checkpoint, step)
     return _with_surroundings(loaded, clips, mjcf, reference, physics)
@@ -225,14 +225,14 @@ def _with_surroundings(
 
 @dataclass(frozen=True)
 class StoredTask:
-    """A policy of a task and all that it acts in.
+    """Holds a policy of a task with its student, task and data.
 
     Attributes:
         loaded: the policy and the student below it.
-        stored: that student with what it was trained in.
-        task: with episodes of the length that was asked for.
-        data: what it reads besides its state.
-        policy: as it acts, at the mode.
+        stored: that student with the task and clips of its training.
+        task: the task, with episodes of the requested length.
+        data: data that the task reads besides its state.
+        policy: the policy, acting at its mode.
     """
 
     loaded: LoadedTask
@@ -243,7 +243,7 @@ class StoredTask:
 
     @property
     def name(self) -> str:
-        """What it is called, without folders of this machine."""
+        """The policy's name, without folders of this machine."""
         folder, goal = self.stored.run_dir.name, self.task.goal.name
         return folder if goal in folder else f"{folder}: {goal}"
 
@@ -254,13 +254,13 @@ def load_stored_task(
     mjcf: AnyPath = None,
     seconds: float | None = None,
 ) -> StoredTask:
-    """Loads a policy of a task, and builds the task and what its low level was trained in.
+    """Loads a policy of a task, and builds the task and that of its low level.
 
     Args:
         checkpoint: run folder, its folder of checkpoints, or a checkpoint.
-        clips: in whose frames episodes begin, as of `load_stored_student`.
-        mjcf: where the body's file is now.
-        seconds: of an episode; None: the goal's.
+        clips: clips in whose frames episodes start, see `load_stored_student`.
+        mjcf: new path of the body's file.
+        seconds: length of an episode; None: the goal's.
     """
     loaded = load_task(checkpoint)
     stored = _with_surroundings(loaded.low_level, clips, mjcf, None, None)
@@ -278,12 +278,12 @@ def load_low_level(
     physics: PhysicsSection | None = None,
     mjcf: AnyPath = None,
 ) -> StoredStudent:
-    """Loads what can stand below a task: a student, or a teacher with N(0, I) for a prior.
+    """Loads a low level for a task: a student, or a teacher with the prior N(0, I).
 
-    Of None the bundled student. `mjcf` is where the body's file is now.
+    None loads the bundled student. `mjcf` is the new path of the body's file.
 
     Raises:
-        UserError: there is neither.
+        UserError: the path holds neither.
     """
     kind, path = find_stored(Path(checkpoint or DEMO_STUDENT).expanduser())
     if kind == "student":
@@ -326,7 +326,7 @@ def _check_walker(walker: Walker, loaded: LoadedStudent) -> None:
 
 
 def _locate(given: AnyPath, recorded: str | None, run_dir: Path, how: str) -> Path | None:
-    """The file given now, else the one that the run recorded, else None (the bundled one)."""
+    """Returns the given file, else the one that the run recorded, else None (the bundled one)."""
     if given is not None:
         return Path(given).expanduser()
     if recorded is None:

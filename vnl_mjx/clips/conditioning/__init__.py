@@ -1,1 +1,1 @@
-"""From poses as they were recorded to poses to learn from: one module for each step."""
+"""Conditions recorded poses for training, one module per step."""

@@ -1,4 +1,4 @@
-"""Frames that are not poses: found, and filled where the gap is short."""
+"""Finds frames that hold no pose, and fills short gaps."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from vnl_mjx.walkers.layout import Layout
 
 
 def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
-    """Frames [frame] of `qpos` [frame, nq] with NaN, infinity or a root quaternion near zero."""
+    """Flags frames [frame] of `qpos` [frame, nq] with NaN, infinity or a root quaternion near zero."""
     bad = np.logical_not(np.isfinite(qpos).all(axis=1))
     if root := layout.root:
         unit, _ = unit_quaternions(qpos[:, root.quaternion])
@@ -21,7 +21,7 @@ def fill_gaps(
     """Fills runs of at most `max_gap_frames` bad frames between good ones of one take [frame, nq].
 
     Positions and joints are filled linearly, the root's orientation by spherical linear
-    interpolation. A bad frame is replaced whole: where one number is lost the rest is seldom right.
+    interpolation. A bad frame is replaced whole: if one number is lost, the others are rarely right.
     Longer gaps, and gaps at either end, stay missing.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Left and right exchanged: the motion that an animal's mirror image makes.
+"""Mirrors motion: exchanges left and right.
 
-The mirror is the world's x-z plane (y -> -y). The model in its reference pose (the joints of qpos0, the
-sides in +y and -y) must be its own mirror image: names tell the sides (`partners`), and the geometry
-tells the signs and is checked.
+The mirror is the world's x-z plane (y -> -y). In its reference pose (joints at qpos0, sides along +y and
+-y) the model must equal its mirror image. Names give the sides (`partners`), the geometry gives the signs,
+and both are checked.
 """
 
 import re
@@ -44,10 +44,10 @@ class Mirror:
     """Mirrors poses and features of one walker.
 
     Attributes:
-        bodies: int [nbody], body whose mirror image each body becomes.
-        joints: int [joint], the same for the joints.
-        joint_signs: float64 [joint], by which the partner's angle is multiplied.
-        worst_mismatch_m: farthest that a body or joint is from its partner's mirror image, metres.
+        bodies: int [nbody], the partner of each body.
+        joints: int [joint], the partner of each joint.
+        joint_signs: float64 [joint], factor of the partner's angle.
+        worst_mismatch_m: largest distance of a body or joint from its partner's mirror image, metres.
     """
 
     def __init__(self, walker: Walker):
@@ -86,7 +86,7 @@ class Mirror:
         self._egocentric_frame = self._frames[walker.root_body]
 
     def qpos(self, qpos: np.ndarray) -> np.ndarray:
-        """The mirrored poses of [..., nq]; twice is the identity."""
+        """Mirrors poses [..., nq]; mirroring twice gives the same poses."""
         result = np.array(qpos, np.float64)
         joints = self._layout.joint_qpos
         if root := self._layout.root:
@@ -99,7 +99,7 @@ class Mirror:
         return result
 
     def qvel(self, qvel: np.ndarray) -> np.ndarray:
-        """The mirrored velocities of [..., nv]; the angular one is in the root's frame."""
+        """Mirrors velocities [..., nv]; the angular velocity is in the root's frame."""
         result = np.array(qvel, np.float64)
         joints = self._layout.joint_qvel
         if root := self._layout.root:
@@ -110,23 +110,23 @@ class Mirror:
         return result
 
     def body_positions(self, positions: np.ndarray) -> np.ndarray:
-        """Mirrored positions of all bodies, [..., nbody, 3]; what cannot move stays."""
+        """Mirrors positions of all bodies [..., nbody, 3]; fixed bodies stay."""
         mirrored = positions[..., self.bodies, :] * REFLECT.astype(positions.dtype)
         return np.where(self._moving[:, None], mirrored, positions)
 
     def body_quaternions(self, quaternions: np.ndarray) -> np.ndarray:
-        """Mirrored orientations of all bodies, [..., nbody, 4]; what cannot move stays."""
+        """Mirrors orientations of all bodies [..., nbody, 4]; fixed bodies stay."""
         reflected = quaternions[..., self.bodies, :] * _REFLECT_ROTATION
         mirrored = _turn(reflected, self._frames)
         return np.where(self._moving[:, None], mirrored, quaternions).astype(quaternions.dtype)
 
     def egocentric(self, points_b: np.ndarray, bodies: np.ndarray) -> np.ndarray:
-        """Mirrored points [..., row, 3] in the root body's frame, one for each of `bodies`."""
+        """Mirrors points [..., row, 3] in the root body's frame, one for each of `bodies`."""
         mirrored = _into(REFLECT * points_b[..., self.rows(bodies), :], self._egocentric_frame)
         return mirrored.astype(points_b.dtype)
 
     def rows(self, bodies: np.ndarray) -> np.ndarray:
-        """Place among `bodies` [row] (ids) of each one's partner; UserError where it is not listed."""
+        """Returns the place of each body's partner in `bodies` [row] (ids); UserError if one is missing."""
         places = {int(body): place for place, body in enumerate(bodies)}
         for body in bodies:
             if int(self.bodies[body]) not in places:
@@ -188,7 +188,7 @@ class Mirror:
 
 
 def _reference_pose(model: mujoco.MjModel, layout: Layout, partner: np.ndarray) -> mujoco.MjData:
-    """The model above the origin, turned where its left and right are not along y at qpos0.
+    """Returns the model above the origin, turned if its left and right are not along y at qpos0.
 
     Without a free root it stays where it stands.
     """
@@ -248,7 +248,7 @@ def _refuse_worst(
 
 
 def other_side(name: str) -> Iterator[str]:
-    """What `name` may be called on the other side, the likeliest first; nothing for no side."""
+    """Yields possible names of `name`'s partner, likeliest first; nothing for a name without a side."""
     for rule in _RULES:
         other = rule.sub(lambda found: _OTHER[found.group()], name)
         if other != name:
@@ -256,10 +256,10 @@ def other_side(name: str) -> Iterator[str]:
 
 
 def partners(names: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> list[int]:
-    """Row of each name's partner: the other side's where there is one, else its own.
+    """Returns the row of each name's partner on the other side, or its own row if it has none.
 
-    A name that looks like one side but has no partner ("root" is no left "loot") is its own. `pairs`
-    are partners whatever their names tell; those that are not among `names` do not count.
+    A name that looks sided but has no partner ("root" is no left "loot") is its own. `pairs` are partners
+    whatever their names; pairs that are not among `names` are ignored.
     """
     rows = {name: row for row, name in enumerate(names)}
     found = list(range(len(names)))

@@ -1,4 +1,4 @@
-"""Poses at another frame rate.
+"""Resamples poses to another frame rate.
 
 Positions and joints are interpolated linearly or by a cubic spline, the root's orientation by
 spherical linear interpolation in both cases. Nothing is filtered: smooth first
@@ -16,11 +16,11 @@ from vnl_mjx.walkers.layout import Layout
 
 Interpolation = Literal["linear", "cubic"]
 
-_SNAP_FRAMES = 1e-6  # times so near to an input frame are that frame
+_SNAP_FRAMES = 1e-6  # times this near to an input frame count as that frame
 
 
 def num_resampled(num_in: int, rate_in: float, rate_out: float) -> int:
-    """Number of output frames at k / rate_out seconds that the input [0, (F - 1) / rate_in] covers."""
+    """Returns how many output frames at k / rate_out seconds the input [0, (F - 1) / rate_in] covers."""
     if num_in < 1:
         return 0
     snap = 0.5 * _SNAP_FRAMES * min(1.0, rate_out / rate_in)
@@ -34,10 +34,10 @@ def resample(
     rate_out: float,
     interpolation: Interpolation = "linear",
 ) -> np.ndarray:
-    """One take [frame, nq] at another rate (Hz); the same rate gives the same numbers, bit for bit.
+    """Resamples one take [frame, nq] to another rate (Hz); the same rate gives identical numbers.
 
     Output frames are at k / rate_out seconds, from the first input frame on to the last one or
-    just before. An output frame is NaN where an input frame beside it is (a gap). "cubic" is a
+    just before. An output frame next to a NaN input frame (a gap) is NaN. "cubic" is a
     not-a-knot spline of positions and joints, which do not wrap, in each stretch without gaps.
 
     Returns:
@@ -65,7 +65,7 @@ def resample(
 
 
 def resample_flags(flags: np.ndarray, rate_in: float, rate_out: float) -> np.ndarray:
-    """Flags bool [frame] of a take at the output frames of `resample`: set where one beside is."""
+    """Resamples flags, bool [frame], to the frames of `resample`; set where an input frame beside is."""
     before, fraction = _places(len(flags), rate_in, rate_out)
     return flags[before] | flags[before + (fraction > 0.0)]
 

@@ -1,4 +1,4 @@
-"""Takes cut into clips, with a reason for every frame that is in none."""
+"""Cuts takes into clips, with a reason for every frame that is in no clip."""
 
 import itertools
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Cut(NamedTuple):
 
 
 def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
-    """(start, stop) of each run of set flags, bool [frame]."""
+    """Returns (start, stop) of each run of set flags, bool [frame]."""
     edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
@@ -91,7 +91,7 @@ def _variable(start: int, stop: int, least: int, most: int | None) -> Iterator[S
 
 
 def _rest(start: int, stop: int, clips: list[Stretch], least: int) -> Iterator[Stretch]:
-    """What clips of one valid stretch do not cover."""
+    """Yields the stretches that the clips of one valid stretch do not cover."""
     covered = start
     for clip in clips:
         if clip.start > covered:

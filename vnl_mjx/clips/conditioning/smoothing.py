@@ -1,4 +1,4 @@
-"""Smoothing by Savitzky-Golay filters, and a smooth step."""
+"""Smooths with Savitzky-Golay filters."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ POLYNOMIAL_ORDER = 2
 
 
 def window_frames(window_s: float, rate_hz: float) -> int:
-    """The odd number of frames nearest to `window_s` seconds; below 3, nothing is smoothed."""
+    """Returns the odd number of frames nearest to `window_s` seconds; below 3, nothing is smoothed."""
     return 2 * int(np.rint((window_s * rate_hz - 1.0) / 2.0)) + 1
 
 
@@ -21,9 +21,10 @@ def smooth(
 ) -> np.ndarray:
     """Fits a parabola to the window around each frame of [frame, dim] and takes its value there.
 
-    No window reaches over the end of a stretch, of `lengths` [stretch] frames: near it the parabola of
-    the last full window is read off-centre. A shorter stretch has the widest odd window that fits; one
-    of less than five frames is left as it is, as a parabola through three points smooths nothing.
+    Stretches have `lengths` [stretch] frames, and no window crosses their ends: near an end, the parabola
+    of the last full window is evaluated off-centre. A stretch shorter than the window uses the widest odd
+    window that fits; one under five frames is left as it is, because a parabola through three points
+    smooths nothing.
     """
     result = np.array(values, np.float64)
     window = window_frames(window_s, rate_hz)
@@ -47,7 +48,7 @@ def smooth_poses(
     window_s: float,
     rate_hz: float,
 ) -> np.ndarray:
-    """The same for poses [frame, nq]; quaternions are smoothed sign-continuous and made unit."""
+    """Smooths poses [frame, nq]; quaternions get continuous signs first and unit norm afterwards."""
     result = np.array(qpos, np.float64)
     if (root := layout.root) is None:
         return smooth(result, lengths, window_s, rate_hz)
@@ -58,7 +59,7 @@ def smooth_poses(
 
 
 def limit_velocity(velocity: np.ndarray, max_qvel: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns [frame, joint] velocities within +-max_qvel (rad/s), and how many were beyond [frame].
+    """Clips velocities [frame, joint] to +-max_qvel (rad/s), and counts the clipped ones [frame].
 
     dm_control's trajectories and STAC's are limited so (`max_qvel`, 20 rad/s).
     """
@@ -67,6 +68,6 @@ def limit_velocity(velocity: np.ndarray, max_qvel: float) -> tuple[np.ndarray, n
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, and between them the polynomial whose ends have no slope or curvature."""
+    """Rises from 0 at 0 to 1 at 1 as a polynomial with no slope or curvature at its ends."""
     x = np.clip(x, 0.0, 1.0)
     return x**3 * (10 - 15 * x + 6 * x**2)

@@ -1,4 +1,4 @@
-"""Parts that no marker reaches: the tail carried above the floor, and joints held at an angle."""
+"""Poses parts without markers: carries the tail above the floor and holds joints at an angle."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ _BLOCK_FRAMES, _OVERLAP = 1000, 50  # overlapping, so that no border shows
 
 
 def tail_chain(walker: Walker) -> Chain:
-    """The bodies of a walker's tail; UserError where its file names none."""
+    """Returns the chain of a walker's tail; UserError if its file names none."""
     named = _tail_bodies(walker)
     if not set(named) <= set(walker.body_names):
         raise UserError(
@@ -46,15 +46,15 @@ def carried_tail(
     moving: np.ndarray,
     height: float = 1.0,
 ) -> Problem:
-    """A tail that is carried above the floor, for `Problem.solve_smooth`.
+    """Returns the problem of a tail carried above the floor, for `Problem.solve_smooth`.
 
     Args:
-        walker: whose tail it is.
+        walker: the walker.
         chain: the tail.
-        base: of the body that it hangs on, [frame].
+        base: pose of the body that the tail hangs on, [frame].
         posture: [frame, joint] angles to stay near, radians.
-        moving: [frame] 0 for an animal that stands, 1 for one that moves.
-        height: factor of the heights of a moving animal's tail.
+        moving: [frame] 0 while the animal stands, 1 while it moves.
+        height: factor of the tail's height while the animal moves.
     """
     tasks = []
     for share, high in _MOVING.items():
@@ -69,7 +69,7 @@ def carried_tail(
 
 
 class UnmarkedParts:
-    """Gives the parts of a walker that no marker reaches a posture."""
+    """Poses the parts of a walker that carry no markers."""
 
     def __init__(
         self, walker: Walker, kinematics: Kinematics, tail: bool, angles: Mapping[str, float]

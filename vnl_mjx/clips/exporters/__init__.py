@@ -1,1 +1,1 @@
-"""Writers of clips in the layouts that other packages read."""
+"""Writes clips in the layouts that other packages read."""

@@ -1,4 +1,4 @@
-"""Clips as trajectories of dm_control's locomotion tasks.
+"""Writes clips as trajectories of dm_control's locomotion tasks.
 
 The layout is what `dm_control/locomotion/mocap/loader.py: HDF5TrajectoryLoader` reads: one group per
 clip, features as (dim, frames) under `walkers/walker_0`, and the groups `scaling`, `markers` and `props`,
@@ -71,7 +71,7 @@ def export_dm_control(
     with atomic_hdf5(path) as file:
         for identifier, rows, info in zip(identifiers, clips.rows, clips.origins, strict=True):
             group = file.create_group(identifier)
-            if info.made_by:  # no animal moved like this
+            if info.made_by:  # marks synthetic motion
                 group.attrs["made_by"] = fixed_length([info.made_by])[0]
             group.attrs["dt"] = 1.0 / clips.rate_hz
             group.attrs["num_steps"] = rows.stop - rows.start
@@ -84,7 +84,7 @@ def export_dm_control(
 
 
 def dm_control_rat(walker: Walker) -> Walker:
-    """dm_control's Rat with the free joint that an arena gives it; its masses are not track-mjx's."""
+    """Builds dm_control's Rat with the free joint that an arena gives it; its masses are not track-mjx's."""
     rat = mujoco.MjSpec.from_file(str(rodent_xml_path()))
     for skin in rat.skins:
         rat.delete(skin)
@@ -119,7 +119,7 @@ def _tracking_bodies(body: Walker) -> list[int]:
 
 
 def clip_identifiers(names: Sequence[str]) -> tuple[str, ...]:
-    """Names that can be HDF5 groups: letters, digits, '_', '-' and '.', each once."""
+    """Returns unique names that can be HDF5 groups: letters, digits, '_', '-' and '.'."""
     safe = (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "clip" for name in names)
     used: set[str] = set()
     return tuple(unique_name(name, used) for name in safe)

@@ -1,4 +1,4 @@
-"""Clips in the two layouts that track-mjx reads: stac-mjx's output and a group of ReferenceClip.
+"""Writes clips in the two layouts that track-mjx reads: stac-mjx's output and a group of ReferenceClip.
 
 Sources: track-mjx `io/load.py` (`make_multiclip_data`, `load_reference_clip_data`), stac-mjx `io.py`, and
 vnl-playground `tasks/reference_clips.py`, which takes a clip's behaviour from its name. All of them hold
@@ -55,7 +55,7 @@ def export_stac(path: str | os.PathLike[str], clips: ReferenceClips, walker: Wal
 def export_all_clips(path: str | os.PathLike[str], clips: ReferenceClips, _: Walker) -> None:
     """Writes the group `all_clips` of the eight ReferenceClip fields, [clip, frame, ...].
 
-    Names and rate, which track-mjx has no fields for, are attributes; UserError as for `export_stac`.
+    Attributes hold names and rate, for which track-mjx has no fields. Raises UserError like `export_stac`.
     """
     bodies = _without_floor(clips.body_names)
     bare = clips.replace(

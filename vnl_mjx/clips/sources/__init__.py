@@ -1,4 +1,4 @@
-"""Recordings of every kind of file that the package reads."""
+"""Opens recordings in every kind of file that the package reads."""
 
 from vnl_mjx.clips.recording import match_joints
 from vnl_mjx.clips.sources.describe import describe_recording

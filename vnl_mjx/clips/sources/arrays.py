@@ -1,4 +1,4 @@
-"""Bare arrays of poses: .npy, .npz and MATLAB files.
+"""Opens bare arrays of poses: .npy, .npz and MATLAB files.
 
 A file of several variables has its poses in `qpos` (or in its only table of numbers), and may have
 `joint_names`, `rate_hz`, `take_lengths` and `take_names`.
@@ -32,7 +32,7 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True)
 class _Variable:
-    """One variable of a file: its shape and type, and how to read it whole, or by frame."""
+    """Describes one variable of a file: shape, type, and how to read it whole or by frame."""
 
     shape: tuple[int, ...]
     is_number: bool
@@ -41,7 +41,7 @@ class _Variable:
 
 
 def open_npy(path: str, options: SourceOptions) -> Recording:
-    """One array, mapped into memory."""
+    """Opens one array, mapped into memory."""
     with _reading(path, "NumPy array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     _refuse_keypoints(path, {Path(path).name: array.shape})
@@ -50,7 +50,7 @@ def open_npy(path: str, options: SourceOptions) -> Recording:
 
 
 def open_npz(path: str, options: SourceOptions) -> Recording:
-    """Arrays by name; those that are used are read whole."""
+    """Opens arrays by name; reads those that are used, whole."""
     layout = "NumPy archive (.npz)"
 
     def read(name: str) -> np.ndarray:
@@ -77,7 +77,7 @@ def _npz(path: str, layout: str) -> Iterator[Any]:
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of one array of an archive, without its numbers."""
+    """Reads shape and type of one array of an archive, without its numbers."""
     member = name if name in archive.namelist() else f"{name}.npy"
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
@@ -90,7 +90,7 @@ def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], n
 
 
 def open_mat(path: str, options: SourceOptions) -> Recording:
-    """A MATLAB file of version 5 to 7.2; its poses are read whole."""
+    """Opens a MATLAB file of version 5 to 7.2; reads its poses whole."""
     layout = "MATLAB file"
     with _reading(path, layout):
         found = read_mat5(Path(path))
@@ -102,7 +102,7 @@ def open_mat(path: str, options: SourceOptions) -> Recording:
 
 
 def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
-    """A MATLAB file of version 7.3, which is HDF5 of transposed arrays; read as it is sliced."""
+    """Opens a MATLAB file of version 7.3, which is HDF5 with transposed arrays; reads slices on demand."""
     variables: dict[str, _Variable] = {}
     for name in source.found():
         data = source.dataset(name)
@@ -120,7 +120,7 @@ def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
 def _open_variables(
     path: str, layout: str, variables: Mapping[str, _Variable], options: SourceOptions
 ) -> Recording:
-    """The recording of a file of several variables."""
+    """Builds the recording of a file of several variables."""
     name = _qpos_name(path, variables)
     table = variables[name]
     qpos = table.frames() if _is_table(table) else None
@@ -178,7 +178,7 @@ def _refuse_keypoints(path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _mat73_value(source: Hdf5Source, name: str) -> Any:
-    """A variable, read whole; cells of text are references to arrays of character codes."""
+    """Reads a variable whole; cells of text are references to arrays of character codes."""
     value = source.small(name)
     with source.reading():
         if isinstance(value, np.ndarray) and value.dtype == h5py.ref_dtype:
@@ -193,7 +193,7 @@ def _mat73_value(source: Hdf5Source, name: str) -> Any:
 
 @contextlib.contextmanager
 def _reading(path: str, layout: str) -> Iterator[None]:
-    """Raises UserError for whatever a damaged file leads a reader to."""
+    """Turns any error that a damaged file causes in a reader into a UserError."""
     try:
         with warnings.catch_warnings(action="ignore"):
             yield

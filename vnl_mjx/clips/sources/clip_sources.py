@@ -1,4 +1,4 @@
-"""Files that already hold clips, as recordings with one take per clip.
+"""Opens files that already hold clips, as recordings with one take per clip.
 
 Layouts: track-mjx `io/load.py` (group `all_clips`, ReferenceClip) and our own (`clips/file.py`).
 """
@@ -23,7 +23,7 @@ _SIZES = {"position": (3,), "quaternion": (4,), "velocity": (3,), "angular_veloc
 
 
 def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
-    """A file with the group `all_clips` of arrays [clip, frame, ...]."""
+    """Opens a file with the group `all_clips` of arrays [clip, frame, ...]."""
     features = {name: _clip_frames(source, f"{ALL_CLIPS}/{name}") for name in _FRAMES}
     missing = [f"{ALL_CLIPS}/{name}" for name in POSE if features[name] is None]
     if missing:
@@ -52,7 +52,7 @@ def open_all_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
 
 
 def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
-    """A clip file of this package."""
+    """Opens a clip file of this package."""
     with source.reading():
         clips = ClipFile(source.file, source.path)
     features = {name: source.frames(f"features/{name}") for name in clips.stored}
@@ -79,7 +79,7 @@ def open_own_clips(source: Hdf5Source, options: SourceOptions) -> Recording:
 
 
 def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
-    """An array [clip, frame, ...] as frames one after another."""
+    """Returns an array [clip, frame, ...] as frames one after another."""
     data = source.dataset(name)
     if data is None or not data.size:
         return None
@@ -100,7 +100,7 @@ def _clip_frames(source: Hdf5Source, name: str) -> LazyFrames | None:
 def _found(
     path: str, layout: str, features: dict[str, LazyFrames | None], free_root: bool
 ) -> Recording:
-    """What both layouts have in common; refuses features that do not fit together."""
+    """Builds the recording of either layout; refuses features that do not fit together."""
     given: dict[str, Any] = {n: array for n, array in features.items() if array is not None}
     frames = len(given["position"])
     joints = given["joints"].shape[1:]

@@ -1,4 +1,4 @@
-"""A recording in a table: for `vnl-mjx inspect`, whatever its body."""
+"""Describes a recording of any body in a table, for `vnl-mjx inspect`."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _MOST_NAMES = 6
 
 
 def describe_recording(recording: Recording) -> dict[str, str]:
-    """Rows of a table; reads no frames, so large files are as quick as small ones."""
+    """Returns rows of a table; reads no frames, so large files are as quick as small ones."""
     rate = recording.rate_hz
     seconds = "" if rate is None else f" ({recording.num_frames / rate:.1f} s)"
     rows = {

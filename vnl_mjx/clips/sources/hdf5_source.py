@@ -1,4 +1,4 @@
-"""An open HDF5 file: datasets that are read as they are sliced, names, and what is damaged."""
+"""Reads an open HDF5 file: datasets slice by slice, and names; reports damage."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _MOST_SMALL_BYTES = 2**26
 
 
 class Hdf5Source:
-    """Reads of one file.
+    """Reads one file.
 
     Attributes:
         path: as the user gave it.
@@ -43,7 +43,7 @@ class Hdf5Source:
             ) from error
 
     def dataset(self, name: str) -> h5py.Dataset | None:
-        """The dataset, None where there is none of this name."""
+        """Returns the dataset; None if there is none of this name."""
         with self.reading():
             found = self.file.get(name)
             if not isinstance(found, h5py.Dataset):
@@ -57,12 +57,12 @@ class Hdf5Source:
         shape: tuple[int, ...] | None = None,
         read: Callable[[h5py.Dataset, int, int], np.ndarray] = lambda data, a, b: data[a:b],
     ) -> LazyFrames | None:
-        """A dataset of numbers by frame, None where it is absent or empty.
+        """Returns a dataset of numbers by frame; None if it is absent or empty.
 
         Args:
             name: of the dataset.
             shape: of all frames; default: the dataset's. Frames are reshaped to it.
-            read: from the dataset, a first frame and the one after the last to those frames.
+            read: function of the dataset, a first frame and the one after the last; returns those frames.
         """
         data = self.dataset(name)
         if data is None or data.size == 0 or data.size is None:
@@ -83,7 +83,7 @@ class Hdf5Source:
         return LazyFrames(whole, data.dtype, read_frames)
 
     def small(self, name: str) -> Any:
-        """A dataset or attribute that is not by frame, read whole; None where it is absent."""
+        """Reads a dataset or attribute that is not by frame, whole; None if it is absent."""
         data = self.dataset(name)
         with self.reading():
             if data is None:
@@ -95,13 +95,13 @@ class Hdf5Source:
             return data[()]
 
     def found(self) -> tuple[str, ...]:
-        """Names at the root."""
+        """Returns the names at the root."""
         with self.reading():
             return tuple(map(str, self.file))  # str: a name that is not UTF-8 arrives as bytes
 
 
 def texts(value: Any) -> tuple[str, ...] | None:
-    """Strings of an array, a list or a single string; None where there are none."""
+    """Returns the strings of an array, a list or a single string; None if there are none."""
     if value is None or isinstance(value, h5py.Empty):
         return None
     if isinstance(value, np.ndarray):
@@ -117,6 +117,6 @@ def _text(value: object) -> str:
 
 
 def listing(names: tuple[str, ...], most: int = 8) -> str:
-    """Names for a message."""
+    """Lists names for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(repr(name) for name in names[:most]) or "nothing") + more

@@ -1,4 +1,4 @@
-"""MATLAB files of version 5 to 7.2: arrays of numbers, text, and cells of text."""
+"""Reads MATLAB files of version 5 to 7.2: arrays of numbers, text, and cells of text."""
 
 import io
 import os
@@ -38,9 +38,10 @@ np.savez(sys.stdout.buffer, **plain)
 
 
 def read_mat5(path: Path) -> dict[str, np.ndarray]:
-    """Numbers in MATLAB's shape, and text [row] or [cell], by name; other variables are left out.
+    """Returns numbers in MATLAB's shape, and text [row] or [cell], by name; leaves out other variables.
 
-    SciPy reads them in a process of its own with limited time and memory: some damaged files end it.
+    SciPy reads the file in a separate process with limited time and memory, because some damaged files
+    crash it.
 
     Raises:
         ValueError: the file is damaged or too large.

@@ -1,7 +1,7 @@
-"""Neurodata Without Borders: joint angles in a time series or a table.
+"""Reads joint angles from Neurodata Without Borders (NWB): a time series or a table.
 
 Layout: NWB core schema (TimeSeries: data, unit, conversion, offset, rate or timestamps;
-DynamicTable: columns). NWB has no type for poses, so that they are found by name.
+DynamicTable: columns). NWB has no type for poses, so the reader finds them by name.
 """
 
 import re
@@ -25,9 +25,9 @@ _REGULAR = 1e-3  # of the sampling interval
 
 
 def open_nwb(path: str, options: SourceOptions) -> Recording:
-    """The joint angles of an NWB file, read as they are sliced where they are one series.
+    """Opens the joint angles of an NWB file; reads a single series slice by slice.
 
-    UserError without pynwb, joint angles or a regular rate.
+    Raises UserError without pynwb, joint angles or a regular rate.
     """
     try:
         pynwb: Any = import_module("pynwb")
@@ -74,7 +74,7 @@ def _find(path: str, file: Any, series_type: type, table_type: type) -> Any:
 
 
 def _from_series(path: str, series: Any) -> Recording:
-    """A series [frame, column]."""
+    """Opens a series [frame, column]."""
     found = Recording(path, _LAYOUT, _numbers(path, series), qpos_name=series.name)
     if series.rate is not None:
         found.rate_hz = checked_rate(series.rate, f"{path}: rate of {series.name!r}")
@@ -84,7 +84,7 @@ def _from_series(path: str, series: Any) -> Recording:
 
 
 def _from_table(path: str, table: Any) -> Recording:
-    """A table with a column of numbers per joint; the columns' names are the joints'."""
+    """Opens a table with one column of numbers per joint; the columns are named after the joints."""
     columns = {name: np.asarray(table[name][:]) for name in table.colnames}
     times = next((columns.pop(name) for name in _TIMES if name in columns), None)
     wrong = [name for name, c in columns.items() if c.ndim != 1 or c.dtype.kind not in "fiu"]
@@ -118,7 +118,7 @@ def _numbers(path: str, series: Any) -> FrameArray:
 
 
 def _rate_of(path: str, name: str, times: np.ndarray) -> float:
-    """Frames per second of regular time stamps, seconds."""
+    """Returns the frames per second of regular time stamps, which are in seconds."""
     steps = np.diff(times.astype(np.float64))
     step = float(np.median(steps)) if len(steps) else np.nan
     if not (np.isfinite(step) and step > 0):

@@ -1,4 +1,4 @@
-"""Opens any file of poses: the kind is recognised by content, then by suffix."""
+"""Opens any file of poses; recognises its kind by content, then by suffix."""
 
 import os
 from pathlib import Path
@@ -33,10 +33,9 @@ _KEYPOINTS = ("kp_data", "keypoints", "tracks", "pred")
 
 
 def open_recording(path: str | os.PathLike[str], options: SourceOptions | None = None) -> Recording:
-    """Opens a file of poses, see `READABLE`; use the result as a context manager, or `close` it.
+    """Opens a file of poses (`READABLE`); use the result as a context manager, or `close` it.
 
-    Arrays by frame stay in the file where its kind allows it (HDF5, .npy), so damage in them is
-    found, as a UserError, when they are sliced.
+    HDF5 and .npy files are read slice by slice, so damage in them raises UserError when a slice is read.
 
     Raises:
         UserError: the file is missing, not of a known kind or damaged, or an option does not fit.

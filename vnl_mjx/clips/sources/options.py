@@ -1,4 +1,4 @@
-"""What the user says about a recording, and what every reader does with it."""
+"""Holds what the user says about a recording, and completes what a reader found."""
 
 import math
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ ANGLE_UNITS = ("radians", "degrees")
 
 @dataclass(frozen=True)
 class SourceOptions(SourceSection):
-    """What overrides, or stands in for, what a file says."""
+    """Overrides or completes what a file says."""
 
     has_root: bool | None = None  # of the body, for files that do not say
     part: str = "take"  # what the user calls a take, for messages and names: "take" or "clip"
@@ -35,7 +35,7 @@ class SourceOptions(SourceSection):
 
 
 def completed(recording: Recording, options: SourceOptions) -> Recording:
-    """Checks what a reader found in a file, and applies the options; UserError where they do not fit."""
+    """Checks what a reader found in a file, and applies the options; UserError if they do not fit."""
     check_qpos(recording)
     _complete_joints(recording, options)
     _complete_takes(recording, options)
@@ -55,7 +55,7 @@ def completed(recording: Recording, options: SourceOptions) -> Recording:
 
 
 def check_qpos(recording: Recording) -> None:
-    """Raises UserError for what is not numbers by frame and column."""
+    """Raises UserError if an array does not hold numbers by frame and column."""
     place = f"{recording.path}: {recording.qpos_name!r}"
     shape, dtype = recording.qpos.shape, recording.qpos.dtype
     if dtype.kind not in "fiu":
@@ -71,7 +71,7 @@ def check_qpos(recording: Recording) -> None:
 
 
 def checked_rate(value: Any, place: str) -> float:
-    """Frames per second, or UserError naming `place`."""
+    """Returns the frames per second, or raises UserError naming `place`."""
     try:
         rate = float(np.asarray(value).reshape(()))
     except (TypeError, ValueError):
@@ -83,7 +83,7 @@ def checked_rate(value: Any, place: str) -> float:
 
 
 def _complete_joints(recording: Recording, options: SourceOptions) -> None:
-    """Settles the names of the joint columns, and whether root columns stand before them."""
+    """Decides the names of the joint columns, and whether root columns come before them."""
     num_columns = recording.qpos.shape[1]
     names, has_root, origin = recording.joint_names, recording.has_root, recording.path
     if options.joint_names:
@@ -109,7 +109,7 @@ def _complete_joints(recording: Recording, options: SourceOptions) -> None:
 
 
 def _complete_takes(recording: Recording, options: SourceOptions) -> None:
-    """Settles lengths, names and origins of the takes, cut as the options say."""
+    """Decides lengths, names and origins of the takes, cut as the options say."""
     num_frames, lengths = recording.num_frames, np.asarray(recording.take_lengths)
     if not lengths.size:
         lengths = cut(num_frames, options.take_length or num_frames)

@@ -1,9 +1,9 @@
-"""Pickles of arrays and plain containers, read without running anything that they ask for.
+"""Reads pickles of arrays and plain containers without running code from them.
 
-A pickle is a program. Python's own unpickler runs it with the instructions for plain values alone; the few
-names that arrays need (NumPy `ndarray.__reduce__` and `__reduce_ex__`, `dtype.__reduce__`, JAX
-`jax._src.array._reconstruct_array`) lead to functions of this file, and every other name is refused; and
-an array's bytes must stand in the file.
+A pickle is a program. Here Python's unpickler runs only its instructions for plain values. The few names
+that arrays need (NumPy `ndarray.__reduce__` and `__reduce_ex__`, `dtype.__reduce__`, JAX
+`jax._src.array._reconstruct_array`) map to functions of this file, and every other name is refused. The
+file must contain all bytes of an array.
 """
 
 import io
@@ -36,15 +36,15 @@ _DTYPE_CODE = re.compile(r"[<>|=]?([biuf](1|2|4|8)|f16|[SU][1-9][0-9]{0,8})")
 
 
 class _Refused(Exception):
-    """Why a pickle is not read."""
+    """Says why a pickle is refused."""
 
 
 def read_plain_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary that a pickle file holds; arrays are read-only NumPy arrays.
+    """Returns the dictionary in a pickle file; its arrays are read-only NumPy arrays.
 
     Raises:
-        UserError: the pickle is damaged, is not a dictionary by names, or holds or would do
-            anything else than building arrays and plain containers.
+        UserError: the pickle is damaged, is not a dictionary with names as keys, or does anything but build
+            arrays and plain containers.
     """
     try:
         content = path.read_bytes()
@@ -71,7 +71,7 @@ def read_plain_pickle(path: Path) -> dict[str, Any]:
 
 
 class _Dtype:
-    """`numpy.dtype` while it is being built."""
+    """Stands for a `numpy.dtype` while it is built."""
 
     def __init__(self, code: object, *_: object):
         if not isinstance(code, str) or not _DTYPE_CODE.fullmatch(code):
@@ -89,12 +89,12 @@ class _Dtype:
 
 
 class _Array:
-    """`numpy.ndarray` while it is being built: what it will be made of."""
+    """Stands for a `numpy.ndarray` while it is built."""
 
     data: bytes | bytearray | str | None = None
 
     def build(self, state: tuple) -> "_Array":
-        """Checks that the bytes for what is declared are there; copies nothing."""
+        """Checks that the file holds the declared bytes; copies nothing."""
         _, shape, dtype, is_fortran, data = state
         if not isinstance(dtype, _Dtype) or isinstance(data, list):
             raise _Refused("holds an array of Python objects")
@@ -109,7 +109,7 @@ class _Array:
         return self
 
     def value(self, texts: dict[int, tuple[str, bytes]]) -> Any:
-        """The array, or a number; each text becomes bytes only once."""
+        """Returns the array, or a number; converts each text to bytes only once."""
         data = self.data
         if data is None:
             raise _Refused("holds an array without numbers")
@@ -122,7 +122,7 @@ class _Array:
 
 
 def _resolved(value: Any, done: dict[int, Any], texts: dict[int, tuple[str, bytes]]) -> Any:
-    """The value with arrays; lists and dictionaries are changed in place, each of them once."""
+    """Returns the value with real arrays; changes lists and dictionaries in place, each once."""
     if isinstance(value, _Array):
         return value.value(texts)
     if isinstance(value, _Dtype) or callable(value):
@@ -159,7 +159,7 @@ def _jax_array(function: object, arguments: tuple, state: tuple, _: object) -> _
 
 
 def _encode(*arguments: object) -> str:
-    """How protocols before 3 write bytes; left as text, so that repeating it takes no memory."""
+    """Reads bytes of protocols before 3; keeps them as text, so that repeats take no memory."""
     text, encoding = arguments or ("", "latin1")
     if not isinstance(text, str) or encoding != "latin1":
         raise _Refused(f"asks for text in the encoding {str(encoding)[:20]!r}")
@@ -187,7 +187,7 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 class _Unpickler(pickle._Unpickler):
-    """Builds plain values only; all that it allocates stands in the file."""
+    """Builds plain values only, and allocates no more than the file holds."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) not in _NAMES:
@@ -224,7 +224,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Instructions(dict):
-    """What each instruction does; all others are refused before anything is done."""
+    """Maps the allowed instructions to what they do; others are refused before anything runs."""
 
     def __missing__(self, code: int) -> None:
         name = pickletools.code2op[chr(code)].name

@@ -1,4 +1,4 @@
-"""STAC output: HDF5 old and new, and the older pickles.
+"""Opens STAC output: HDF5 of both layouts, and the older pickles.
 
 Fields: stac-mjx `io.py`. The fields of both are the same; a pickle holds the entries of the model
 configuration beside them.
@@ -31,7 +31,7 @@ _DATASETS = {
 
 
 def open_stac_hdf5(source: Hdf5Source, options: SourceOptions) -> Recording:
-    """A STAC file; arrays by frame stay in the file."""
+    """Opens a STAC file; reads arrays slice by slice."""
     fields: dict[str, Any] = {name: source.frames(name) for name in _BY_FRAME}
     fields |= {name: source.small(name) for name in _SMALL}
     text = next(iter(texts(source.small("config")) or ()), None)
@@ -41,7 +41,7 @@ def open_stac_hdf5(source: Hdf5Source, options: SourceOptions) -> Recording:
 
 
 def open_stac_pickle(path: str, options: SourceOptions) -> Recording:
-    """A STAC pickle, read whole: a dictionary of arrays and of model settings."""
+    """Reads a STAC pickle whole: a dictionary of arrays and of model settings."""
     values = read_plain_pickle(Path(path))
     if "qpos" not in values:
         raise UserError(
@@ -57,7 +57,7 @@ def open_stac_pickle(path: str, options: SourceOptions) -> Recording:
 
 
 def _numbers(path: str, name: str, values: Mapping[str, Any]) -> np.ndarray | None:
-    """An entry as an array of numbers, None where it is absent or empty."""
+    """Returns an entry as an array of numbers; None if it is absent or empty."""
     value = values.get(name)
     if value is None:
         return None
@@ -124,7 +124,7 @@ def _check_shape(
 
 
 def _finite(value: object) -> float | None:
-    """A setting that is a number, None for anything else."""
+    """Returns a setting that is a number; None for anything else."""
     if not isinstance(value, int | float | np.number):
         return None
     try:
@@ -137,7 +137,7 @@ def _finite(value: object) -> float | None:
 def _by_body(
     found: Recording, name: str, values: FrameArray | None, size: int
 ) -> FrameArray | None:
-    """Poses of bodies, checked, [frame, body, size]."""
+    """Checks poses of bodies and returns them, [frame, body, size]."""
     if values is None:
         return None
     num_frames, num_bodies = found.num_frames, (*values.shape, 0)[1]
@@ -176,7 +176,7 @@ def _add_keypoints(found: Recording, fields: Mapping[str, Any], model: Mapping[s
 
 
 def _as_points(found: Recording, name: str, values: FrameArray | None) -> FrameArray | None:
-    """Points [frame, keypoint, 3]; STAC stores recorded ones as [frame, 3 * keypoint]."""
+    """Returns points [frame, keypoint, 3]; STAC stores recorded points as [frame, 3 * keypoint]."""
     if values is None:
         return None
     shape = (found.num_frames, len(found.keypoint_names), 3)
@@ -191,7 +191,7 @@ def _as_points(found: Recording, name: str, values: FrameArray | None) -> FrameA
 
 
 def _parse_config(path: str, text: str | None, option: str, needed: bool) -> dict[str, dict]:
-    """Groups of a STAC configuration, {} where there is none or (unless needed) it is unreadable.
+    """Returns groups of a STAC configuration; {} if there is none, or an unneeded one is unreadable.
 
     `option` is what the user can give in its place.
     """
@@ -209,7 +209,7 @@ def _parse_config(path: str, text: str | None, option: str, needed: bool) -> dic
 
 
 def _clip_length(path: str, config: dict[str, dict], option: str) -> int | None:
-    """Frames per clip, None where the configuration does not say."""
+    """Returns the frames per clip; None if the configuration does not say."""
     frames = config.get("stac", {}).get("n_frames_per_clip")
     if frames is None:
         return None
@@ -224,7 +224,7 @@ def _clip_length(path: str, config: dict[str, dict], option: str) -> int | None:
 
 
 def _clip_names(config: dict[str, dict], num_clips: int, part: str) -> tuple[str, ...]:
-    """One name per clip: the configuration's where it has as many, else "clip_0" or "take_0", ..."""
+    """Returns a name per clip: the configuration's if it has as many, else "clip_0" or "take_0", ..."""
     order = config.get("model", {}).get("snips_order")
     order = order if isinstance(order, list) else []
     if len(order) == num_clips and all(isinstance(name, str) for name in order):

@@ -1,4 +1,4 @@
-"""The walker that a command's configuration describes."""
+"""Builds the walker that a command's configuration describes."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,9 +17,9 @@ _KEYS = [item.name for item in fields(BodySection) if item.name != "mjcf_path"]
 
 
 def walker_config(section: BodySection) -> WalkerConfig:
-    """As the section says; what is tracked is the rodent's, or of another body nothing.
+    """Returns the walker's configuration; tracked joints and bodies are the rodent's, none for others.
 
-    Where `mjcf_path` is a body's YAML file, that says what the section leaves at its default.
+    If `mjcf_path` is a body's YAML file, it gives what the section leaves at its default.
     """
     source, default = section.mjcf_path, BodySection()
     given = {name: getattr(section, name) for name in _KEYS}
@@ -34,24 +34,24 @@ def walker_config(section: BodySection) -> WalkerConfig:
 
 
 def body_section(config: WalkerConfig) -> BodySection:
-    """What `body_of_file` builds the body from again; a file's name without its folder."""
+    """Returns the record from which `body_of_file` rebuilds the body; file names have no folder."""
     own = config.source != RODENT_SOURCE
     values = {name: getattr(config, name) for name in _KEYS}
     return BodySection(mjcf_path=Path(config.source).name if own else None, **values)
 
 
 def build_body(section: BodySection) -> Walker:
-    """The walker; raises UserError where it cannot be built."""
+    """Builds the walker; raises UserError if that fails."""
     return build_walker(walker_config(section))
 
 
 def body_of_file(
     path: Path, mjcf: str | None = None, scale: float | None = None, root_body: str | None = None
 ) -> Walker:
-    """The walker that a clip file was made for, with what the user gives instead.
+    """Builds the walker that a clip file was made for, with the user's changes.
 
-    A file that does not tell is of the rodent at 0.9; `scale` is uniform, `root_body` has the egocentric
-    frame.
+    A file without a record is of the rodent at scale 0.9. `scale` is uniform; `root_body` gives the
+    egocentric frame.
     """
     section = BodySection()
     if path.is_file() and (stored := _stored_section(stored_metadata(path))):
@@ -65,7 +65,7 @@ def body_of_file(
 
 
 def _stored_section(metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """The body's section of the configuration that a file, or the first it came from, records."""
+    """Returns the body's section of the configuration that a file, or its first source, records."""
     while metadata:
         if "options" in metadata:
             return metadata["options"].get("walker_config")

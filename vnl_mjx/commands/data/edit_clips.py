@@ -1,4 +1,4 @@
-"""`vnl-mjx clips`: clip files cut, chosen, joined, mirrored and exported."""
+"""`vnl-mjx clips`: cuts, selects, joins, mirrors, marks and exports clip files."""
 
 import argparse
 import fnmatch
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _split(args: argparse.Namespace, walker: Walker) -> Change:
-    """Cuts every clip into parts of so many seconds."""
+    """Cuts every clip into parts of equal length."""
 
     def parts(clip: ReferenceClips) -> ReferenceClips | None:
         rate = clip.rate_hz
@@ -49,7 +49,7 @@ def _split(args: argparse.Namespace, walker: Walker) -> Change:
 
 
 def _select(args: argparse.Namespace, walker: Walker) -> Change:
-    """Keeps the clips that fit every condition that is given."""
+    """Keeps the clips that meet all given conditions."""
 
     def chosen(clip: ReferenceClips) -> ReferenceClips | None:
         info = clip.origins[0]
@@ -62,7 +62,7 @@ def _select(args: argparse.Namespace, walker: Walker) -> Change:
 
 
 def _mirror(args: argparse.Namespace, walker: Walker) -> Change:
-    """Adds each clip with left and right exchanged, or writes only those."""
+    """Adds a mirrored copy of each clip, or writes the copies alone."""
     reflection = Mirror(walker)
 
     def both(clip: ReferenceClips) -> Iterator[ReferenceClips]:

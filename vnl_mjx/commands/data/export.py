@@ -46,12 +46,12 @@ from vnl_mjx.files import make_writable, write_json
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.utils.vae_checkpointing import LoadedStudent, load_student
 
-# What was written, read back, on random observations.
+# Largest allowed difference between files, read back, and the original, on random observations.
 _NUM_TRIED, _TOLERANCE = 100, 1e-5
 
 
 def run(args: argparse.Namespace) -> int:
-    """Says what is lost, writes, reads it back and compares. Returns the exit status."""
+    """Prints what is lost, writes the files, reads them back and compares. Returns the exit status."""
     console = Console()
     kind, path = find_stored(args.checkpoint)
     if kind == "file":
@@ -110,7 +110,7 @@ def _write_functions(args: argparse.Namespace, kind: str, path: Path, console: C
 def _functions(
     args: argparse.Namespace, kind: str, path: Path
 ) -> tuple[list[Function], dict[str, Any]]:
-    """What is written of a checkpoint, and the arguments of `build_contract` that go with it."""
+    """Returns the functions to write of a checkpoint, and the arguments of `build_contract`."""
     further: dict[str, Any] = {}
     if kind == "teacher":
         stored = load_stored_teacher(path, args.clips, args.mjcf)
@@ -138,7 +138,7 @@ def _functions(
 
 
 def _check(written: Path, what: str, difference: float, console: Console) -> None:
-    """Says how much of what was written is the same, or raises UserError."""
+    """Prints how well the files agree with the original, or raises UserError."""
     if not difference <= _TOLERANCE:
         raise UserError(
             f"{written}: read back, its {what} are off by {difference:.2g}; this is a fault of vnl-mjx"
@@ -147,7 +147,7 @@ def _check(written: Path, what: str, difference: float, console: Console) -> Non
 
 
 def _difference(written: Path, policy: FrozenPolicy, student: LoadedStudent | None) -> float:
-    """The largest difference of actions, for random observations and latents."""
+    """Returns the largest difference of actions, for random observations and latents."""
     back, config = load_teacher(written).policy, policy.config
     observation_key, latent_key = jax.random.split(jax.random.key(0))
     size = (_NUM_TRIED, config.observation_size)

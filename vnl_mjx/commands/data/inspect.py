@@ -1,4 +1,4 @@
-"""`vnl-mjx inspect`: what a checkpoint, a run folder or a reference file holds."""
+"""`vnl-mjx inspect`: describes a checkpoint, a run folder or a reference file."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ _SHOWN_METRICS = (
 
 @dataclass(frozen=True)
 class Description:
-    """A "student", "teacher", "task" or "clips": rows by title of their table, and what JSON adds to them."""
+    """Describes a "student", "teacher", "task" or "clips": table rows by title, and what JSON adds."""
 
     kind: str
     tables: dict[str, dict[str, str]]
@@ -104,7 +104,7 @@ def _describe_student(path: Path) -> Description:
     last = _last_metrics(loaded)
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loaded.params))
     warnings = () if finite else ("the student's parameters are not all finite",)
-    # The walker's arrays are long and of no use to a reader.
+    # The walker's arrays are too long to print.
     details = {k: v for k, v in loaded.metadata.items() if k != "walker"} | {"last_metrics": last}
     metadata = loaded.metadata
     tables = {
@@ -220,12 +220,12 @@ def _clip_rows(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _last_metrics(loaded: LoadedStudent) -> dict[str, Any]:
-    """The run's last row of training metrics up to the checkpoint, {} where there is none."""
+    """Returns the run's last row of training metrics up to the checkpoint; {} if there is none."""
     rows = read_metrics(loaded.path.resolve().parent.parent)
     found = [r for r in rows if r["env_steps"] <= loaded.env_steps and "loss/total" in r]
     return found[-1] if found else {}
 
 
 def _number(value: Any) -> Any:
-    """What a number that may change with training ends at."""
+    """Returns the final value of a number that may change with training."""
     return value["value"] if isinstance(value, dict) else value

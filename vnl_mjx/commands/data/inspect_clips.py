@@ -1,4 +1,4 @@
-"""What a file of poses or clips holds, for `vnl-mjx inspect`."""
+"""Describes a file of poses or clips, for `vnl-mjx inspect`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from vnl_mjx.walkers.walker import build_walker
 
 Tables = dict[str, dict[str, str]]
 _MOST_NAMES = 12
-# Measures on one screen: the rest is in the JSON.
+# Measures that fit on one screen; the JSON has the others.
 _SHOWN = (
     "marker_rms_mm",
     "joint_limit_rad",
@@ -32,7 +32,7 @@ _SHOWN = (
 
 
 def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
-    """Tables for a person, and details for JSON."""
+    """Returns tables for a person, and details for JSON."""
     if is_own_file(path):
         with open_clip_file(path) as file:
             return _describe_own(file)
@@ -76,7 +76,7 @@ def describe_file(path: Path) -> tuple[Tables, dict[str, Any]]:
 
 
 def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
-    """Streams the features, so that files of any size can be looked at."""
+    """Describes one of our files; streams the features, so that any size works."""
     speeds, heights = [], []
     for clip in range(file.num_clips):
         position = file.feature(clip, "position")
@@ -113,7 +113,7 @@ def _describe_own(file: ClipFile) -> tuple[Tables, dict[str, Any]]:
 
 
 def _mean_speed(file: ClipFile, clip: int, position: np.ndarray) -> float:
-    """Of the root over the floor, m/s."""
+    """Returns the root's mean horizontal speed, m/s."""
     if "velocity" in file.stored:
         velocity = file.feature(clip, "velocity")
     else:

@@ -1,4 +1,4 @@
-"""`vnl-mjx gait`: made clips of walking, trotting, turning, standing and rearing."""
+"""`vnl-mjx gait`: makes clips of walking, trotting, turning, standing and rearing."""
 
 import argparse
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _label(config: GaitConfig) -> str:
-    """The behaviour, for selecting and for probes."""
+    """Returns the behaviour, for selection and for probes."""
     if config.profile:
         return f"{config.behaviour}_varied"
     if config.behaviour in ("stand", "rear") or not config.turn:

@@ -1,4 +1,4 @@
-"""`vnl-mjx plan`: clips that physics allows, found by sampling controls around given ones."""
+"""`vnl-mjx plan`: makes physically feasible clips by sampling controls that follow given clips."""
 
 import argparse
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`vnl-mjx preprocess`: recordings in, one file of reference clips out, and an account of it."""
+"""`vnl-mjx preprocess`: turns recordings into one file of reference clips, and accounts for every frame."""
 
 import json
 from collections import Counter

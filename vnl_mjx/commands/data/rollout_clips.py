@@ -1,4 +1,4 @@
-"""`vnl-mjx rollout`: reference clips of what a teacher did: physics allows it, and it can be repeated."""
+"""`vnl-mjx rollout`: makes reference clips from a teacher's rollouts: feasible and repeatable motion."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 class SimulatedClip(NamedTuple):
-    """One clip that was played to its end: qpos, float32 [frame, nq], at the rate of what it followed."""
+    """Holds a simulated clip: qpos, float32 [frame, nq], at the rate of the clip that it followed."""
 
     name: str
     qpos: np.ndarray
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def or_fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
-    """Returns the `EndFunction` of a task whose episodes fail also where the body falls (`fallen`)."""
+    """Returns the `EndFunction` of a task whose episodes also fail when the body falls (`fallen`)."""
     falls = fallen(walker, clips)
 
     def ending(state: ImitationState, outcome: StepOutcome) -> tuple[jax.Array, jax.Array]:
@@ -108,7 +108,7 @@ def played(
     args: argparse.Namespace,
     progress: Callable[[int, int], None],
 ) -> tuple[list[SimulatedClip], dict[str, str]]:
-    """What `cut_rollout` makes of all attempts; the reasons of clips that no attempt made."""
+    """Returns what `cut_rollout` makes of all attempts, and why some clips have no successful attempt."""
     made, reasons = [], {}
     for seed in range(args.seed, args.seed + args.attempts):
         episodes = runner.draw(clips, clips.num_clips, seed)
@@ -132,9 +132,9 @@ def best_followed(
     rate_hz: float,
     seed: int,
 ) -> tuple[list[SimulatedClip], dict[str, str]]:
-    """Of the clips of each name the one that `policy` follows best, if it gets to its end; and the others.
+    """Selects for each name the clip that `policy` tracks best to its end; returns reasons for the others.
 
-    What counts is the metric `completed_fraction` of one episode in `task` from the clip's first frame.
+    The measure is `completed_fraction` of one episode in `task` from the clip's first frame.
     """
     qpos, lengths = [clip.qpos for clip in made], [len(clip.qpos) for clip in made]
     clips = clips_from_poses(task.walker, np.concatenate(qpos), lengths, rate_hz)
@@ -151,7 +151,7 @@ def best_followed(
 
 
 def check_made(output: Path, made: list[SimulatedClip], left_out: dict[str, str]) -> None:
-    """Refuses to write a file without clips; `left_out` are the reasons."""
+    """Raises UserError if no clip was made; `left_out` holds the reasons."""
     if not made:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"{output}: not written, no clip is left ({reasons})")
@@ -165,7 +165,7 @@ def write_simulated(
     metadata: dict[str, Any],
     compact: bool,
 ) -> None:
-    """Writes simulated clips with their features, or where `compact` their poses alone."""
+    """Writes simulated clips with all features, or with poses alone if `compact`."""
     computer = FeatureComputer(walker)
     stored = POSES if compact else FEATURES
     with write_clip_file(output, walker, rate_hz, metadata, features=stored) as writer:
@@ -184,11 +184,11 @@ def cut_rollout(
     seconds: float = 5.0,
     min_frames: int = 2,
 ) -> tuple[list[SimulatedClip], dict[str, str]]:
-    """Poses at the clips' rate of the episodes that survived; and the reason why, of each clip left out.
+    """Returns the surviving episodes as clips at the clips' rate, and why other clips were left out.
 
-    `rollout` follows each of `clips` once, from its first frame; `played_by` is for `ClipInfo.made_by`. The
-    first `settle_s` seconds, where the actuators are still slack, are left out. A new clip has at most so
-    many `seconds`, and at least `min_frames`.
+    `rollout` follows each of `clips` once, from its first frame; `played_by` goes into `ClipInfo.made_by`.
+    The first `settle_s` seconds are left out, because the actuators are still slack. A new clip lasts at
+    most `seconds` and has at least `min_frames`.
 
     Raises:
         UserError: control steps do not fall on the frames of the clips.
@@ -212,9 +212,9 @@ def cut_rollout(
 def trimmed(
     qpos: np.ndarray, rate_hz: float, settle_s: float, seconds: float
 ) -> tuple[int, np.ndarray]:
-    """The first frame that is kept of `qpos` [frame, nq], and what is kept from it on.
+    """Returns the first kept frame of `qpos` [frame, nq], and the poses from there on.
 
-    The start that is left out is rounded up to a frame, so that the new clip's time in its source is known.
+    The cut is rounded up to a whole frame, so that the new clip's time in its source is known.
     """
     first = int(np.ceil(settle_s * rate_hz - 1e-6))
     return first, qpos[first:][: round(seconds * rate_hz)]
@@ -223,7 +223,7 @@ def trimmed(
 def simulated_clip(
     clips: ReferenceClips, clip: int, qpos: np.ndarray, first: int, made_by: str
 ) -> SimulatedClip:
-    """A clip that begins above the origin, of what followed `clips` from its frame `first` on."""
+    """Returns a simulated clip that starts above the origin and follows a clip from frame `first` on."""
     qpos = np.array(qpos, np.float32)
     if root := clips.layout.root:
         qpos[:, root.position][:, :2] -= qpos[0, root.position][:2].copy()
@@ -256,7 +256,7 @@ def report_simulated(
     args: argparse.Namespace,
     rate_hz: float,
 ) -> None:
-    """Prints what was kept, and what was left out and why."""
+    """Prints which clips were kept, and which were left out and why."""
     wanted = round(args.seconds * rate_hz)
     rows = {
         clip.name: f"{len(clip.qpos) / rate_hz:.2f} s"

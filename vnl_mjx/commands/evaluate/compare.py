@@ -1,4 +1,4 @@
-"""`vnl-mjx compare`: the reports of several evaluations side by side."""
+"""`vnl-mjx compare`: puts the reports of several evaluations side by side."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from vnl_mjx.report.document import METRICS_FILE, read_document
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what `cli` parsed; returns the exit status."""
+    """Compares the runs and returns the exit status."""
     documents = read_reports([path.expanduser() for path in args.runs])
     page = write_comparison(args.output.expanduser(), documents)
     Console().print(f"comparison: {page}", soft_wrap=True, highlight=False)
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Documents by the names of their runs; a path is a run folder, a report's, or a `metrics.json`."""
+    """Returns documents by run name; a path is a run folder, a report folder, or a `metrics.json`."""
     found: list[tuple[Path, dict[str, Any]]] = []
     for path in paths:
         places = (path / REPORT_FOLDER / METRICS_FILE, path / METRICS_FILE, path)
@@ -42,7 +42,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
-    """Returns as many last parts of each path as tell it from the others."""
+    """Returns the shortest ends of the paths that tell them apart."""
     num_parts, names = 0, [""]
     while len(set(names)) < len(folders):
         num_parts += 1

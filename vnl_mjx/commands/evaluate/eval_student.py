@@ -1,4 +1,4 @@
-"""`vnl-mjx eval`: a stored student against its teacher, and a report of it."""
+"""`vnl-mjx eval`: compares a stored student with its teacher and writes a report."""
 
 import contextlib
 import time
@@ -38,15 +38,15 @@ _MARKS = {MET: "met", MISSED: "NOT met", NOT_JUDGED: "not judged"}
 
 
 def run(config: EvaluationConfig) -> int:
-    """Plays, measures, draws, writes the report and prints the figures. Returns the exit status."""
+    """Runs the episodes, measures, writes the report and prints the metrics. Returns the exit status."""
     started, console = time.perf_counter(), Console()
     prepare_jax(config.device, config.matmul_precision)
     evaluation = EvaluationRun(config, console)
     folder = Path(config.output_dir or evaluation.stored.run_dir / REPORT_FOLDER).expanduser()
-    make_writable(folder, "output_dir")  # now, and not after minutes of work
+    make_writable(folder, "output_dir")  # checked now, not after minutes of work
     _introduce(evaluation, console)
     draws = config.video_config.num_clips > 0
-    # starts looking for a way to draw at once; in software one process keeps one core busy
+    # starts probing for a renderer at once; a software renderer keeps one core busy per process
     queued = VideoQueue(evaluation.walker.config, 2) if draws else contextlib.nullcontext()
     with terminate_cleanly(), queued as queue:
         evaluation.play()

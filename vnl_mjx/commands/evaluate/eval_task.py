@@ -1,4 +1,4 @@
-"""`vnl-mjx eval-task`: how well a policy does its task, beside what needs no policy."""
+"""`vnl-mjx eval-task`: measures how well a policy does its task, beside two baselines."""
 
 import argparse
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ _BASELINES = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays, measures, prints and draws; returns the exit status."""
+    """Runs the episodes, prints metrics and draws pictures; returns the exit status."""
     kind, path = find_stored(args.checkpoint)
     if kind != "task":
         raise UserError(
@@ -114,7 +114,7 @@ def _farthest(found: Mapping[str, Any]) -> str:
 def draw_task(
     played: TaskEpisodes, task: DownstreamTask, folder: Path, console: Console, video: bool
 ) -> None:
-    """Draws the measures over time, and a video of the first episode where drawing works."""
+    """Draws the measures over time, and a video of the first episode if rendering works."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = measures_over_time(played.measures, played.alive, played.control_hz)
     (folder / "measures.png").write_bytes(picture.png)

@@ -1,4 +1,4 @@
-"""`vnl-mjx eval-teacher`: how well a teacher tracks reference clips."""
+"""`vnl-mjx eval-teacher`: measures how well a teacher tracks reference clips."""
 
 import argparse
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
 from vnl_mjx.walkers.walker import Walker
 
-# Metric to the head of its column and its format.
+# Heading and format of each metric's column.
 _COLUMNS = {
     "survival": ("alive", "{:.0%}"),
     "reward_fraction": ("reward", "{:.3f}"),
@@ -42,7 +42,7 @@ _LEGEND += ". All episodes have equal weight."
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures as the command line says; returns the exit status."""
+    """Measures the teacher and returns the exit status."""
     if args.video is not None:
         _check_video(args.video)
     prepare_jax()
@@ -109,12 +109,12 @@ def _verdict(row: Mapping[str, Any]) -> str:
 def _check_video(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--video: expected a folder, found the file {folder}")
-    choose_backend()  # what cannot be drawn need not be played
+    choose_backend()  # fails before the episodes run if rendering does not work
     make_writable(folder, "--video")
 
 
 def _draw_videos(walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path) -> None:
-    """A video of each clip's first episode; the translucent body is the reference."""
+    """Draws a video of each clip's first episode; the translucent body is the reference."""
     console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):

@@ -1,4 +1,4 @@
-"""What a report says of where it comes from: made with what, of which clips, after which training."""
+"""Records the origin of a report: command, versions, clips and training."""
 
 import hashlib
 import platform
@@ -26,7 +26,7 @@ _VERSIONS = ("vnl-mjx", "mujoco", "jax", "flax", "numpy", "scipy", "scikit-learn
 def made_section(
     stored: StoredStudent, clips: ReferenceClips, config: EvaluationConfig, seconds: float
 ) -> dict[str, Any]:
-    """The section "made" of `metrics.json`, of an evaluation that took so many seconds."""
+    """Returns the section "made" of `metrics.json`, for an evaluation that took `seconds`."""
     loaded, metadata = stored.loaded, stored.loaded.metadata
     computed = runtime_rows(describe_runtime(config.physics_config))
     return {
@@ -48,7 +48,7 @@ def made_section(
 
 
 def clips_section(clips: ReferenceClips, sets: Sequence[str]) -> list[dict[str, Any]]:
-    """The section "clips" of `metrics.json`; `sets` [clip] has "train", "held_out" or "other" of each."""
+    """Returns the section "clips" of `metrics.json`; `sets` [clip] has "train", "held_out" or "other"."""
     return [
         {
             "name": name,
@@ -68,7 +68,7 @@ def clips_section(clips: ReferenceClips, sets: Sequence[str]) -> list[dict[str, 
 
 
 def without_paths(config: EvaluationConfig) -> EvaluationConfig:
-    """What may be shown to others: names in place of this machine's folders, relative paths as given."""
+    """Replaces this machine's folders by names, so that the result can be shared; keeps relative paths."""
     body, data = config.walker_config.mjcf_path, config.teacher_config.reference_data_path
     return replace(
         config,
@@ -86,14 +86,14 @@ def _shown(path: str) -> str:
 
 
 def _command(config: EvaluationConfig) -> str:
-    """The command that makes an evaluation again."""
+    """Returns the command that repeats the evaluation."""
     shown, default = without_paths(config), EvaluationConfig(checkpoint_path=None)
     settings = as_overrides(replace(shown, checkpoint_path=None), default)
     return shlex.join(["vnl-mjx", "eval", str(shown.checkpoint_path), *settings])
 
 
 def _sha256(params: Any) -> str:
-    """Hash of the names and values of the parameters."""
+    """Returns a hash of the names and values of the parameters."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(params):
         digest.update(jax.tree_util.keystr(path).encode())

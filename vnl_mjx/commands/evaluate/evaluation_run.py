@@ -1,4 +1,4 @@
-"""One evaluation of a student, from the rollouts to the files of the report."""
+"""Runs one evaluation of a student, from the rollouts to the files of the report."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -62,10 +62,10 @@ _NO_PRIOR = "Left out: prior_config.seconds is 0."
 
 
 class EvaluationRun:
-    """Holds what is evaluated and what was found; its methods are called in order."""
+    """Evaluates a student; call its methods in their order."""
 
     def __init__(self, config: EvaluationConfig, console: Console):
-        """Loads and builds what is evaluated; nothing is played yet."""
+        """Loads and builds the policies and their tasks; runs no episode yet."""
         self.config, self.console = config, console
         self.stored = stored = _load_evaluated(config)
         which, sets = config.eval_config.clips, map(stored.set_of, range(stored.clips.num_clips))
@@ -84,7 +84,7 @@ class EvaluationRun:
         self._num_videos = 0
 
     def play(self) -> None:
-        """Runs all policies on the clips, and measures their episodes."""
+        """Runs all policies on the clips and measures their episodes."""
         protocol = self.config.eval_config
         acting = ACTING if protocol.acting == "both" else (protocol.acting,)
         self.how = DETERMINISTIC if DETERMINISTIC in acting else acting[0]
@@ -111,7 +111,7 @@ class EvaluationRun:
         self._baselines = measured
 
     def measure(self) -> None:
-        """Plays what follows no clip, and measures it."""
+        """Runs and measures the rollouts that follow no clip: prior and latents."""
         with frame_progress(self.console, "control steps") as progress:
             evaluator = PriorEvaluator(self.stored.task, self.stored.loaded, self.clips)
             self.prior = self._play_prior(evaluator, progress)
@@ -122,14 +122,14 @@ class EvaluationRun:
             self.latent = measure_latent(rollout, self.clips, evaluator, section)
 
     def draw_clips(self, queue: VideoQueue, folder: Path) -> None:
-        """Queues videos of the policies on the clips, which another process draws meanwhile."""
+        """Queues videos of the policies on the clips, which another process draws in the background."""
         shown = {name: ways[self.how] for name, ways in self.rollouts.items()}
         # the first episodes are those of the clips in order
         scores = self.figures[STUDENT][self.how]["completed_fraction"][: self.clips.num_clips]
         self._ask(queue, folder, clip_videos(shown, self.clips, scores, self.config.video_config))
 
     def draw_latent(self, queue: VideoQueue, folder: Path) -> None:
-        """Asks for videos of what follows no clip."""
+        """Queues videos of the rollouts that follow no clip."""
         section = self.config.video_config
         if self.prior is not None:
             self._ask(queue, folder, prior_videos(self.prior, section))
@@ -138,12 +138,12 @@ class EvaluationRun:
     def _ask(self, queue: VideoQueue, folder: Path, videos: NamedVideos) -> None:
         (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
         for name, motions in videos:
-            self._num_videos += 1  # what clips are called may be alike, as file names at least
+            self._num_videos += 1  # several clips may map to one file name
             file = f"{self._num_videos:02d}_{file_name(name.partition('/')[2])}.mp4"
             queue.add(name, motions, folder / VIDEO_FOLDER / file)
 
     def assemble(self, seconds: float) -> dict[str, Any]:
-        """The document of `metrics.json`, of an evaluation that took so many seconds."""
+        """Returns the document of `metrics.json`, for an evaluation that took `seconds`."""
         seed = self.config.eval_config.seed
         clip = self.rollouts[STUDENT][self.how].episodes.clip
         self.sets = sets = ClipSets(clip, self.clips.names, self.clip_sets, seed)
@@ -188,7 +188,7 @@ class EvaluationRun:
     ) -> Path:
         """Draws the pictures and writes the report; returns the page.
 
-        `no_videos` says why not all were drawn. Raises UserError where `folder` cannot be written.
+        `no_videos` says why some videos are missing. Raises UserError if `folder` cannot be written.
         """
         with self.console.status("drawing and writing the report"):
             latent, prior = self.latent.missing, self._prior_missing
@@ -220,7 +220,7 @@ class EvaluationRun:
         )
 
     def _followed(self, prior: PriorEvaluation) -> dict[str, Any]:
-        """How student and teacher move, in the form of the rollouts that follow no clip."""
+        """Returns how student and teacher move, in the form of the prior's rollouts."""
         clip = self.rollouts[STUDENT][self.how].episodes.clip
         motions = {
             name: self._reader.of_rollout(self.rollouts[name][self.how], self.clips.rate_hz)
@@ -256,7 +256,7 @@ class EvaluationRun:
 
 
 def _load_evaluated(config: EvaluationConfig) -> StoredStudent:
-    """Loads the student that an evaluation is about."""
+    """Loads the student to evaluate."""
     path = Path(str(config.checkpoint_path)).expanduser()
     kind, _ = find_stored(path)
     if kind == "teacher":
@@ -283,7 +283,7 @@ def _policies_of(config: EvaluationConfig, stored: StoredStudent) -> list[Evalua
 
 
 def _further(given: str, stored: StoredStudent, config: EvaluationConfig) -> list[EvaluatedPolicy]:
-    """A student without its teacher, or a teacher, on the clips of `stored`."""
+    """Returns a further policy, a student or a teacher, that runs on the clips of `stored`."""
     path = Path(given).expanduser()
     kind, found = find_stored(path)
     name = path.resolve().name

@@ -1,4 +1,4 @@
-"""What is being compiled, on the console while it lasts, and what it came to."""
+"""Shows compilation on the console while it runs, and its cost afterwards."""
 
 import contextlib
 import threading
@@ -13,14 +13,14 @@ PLAIN_INTERVAL_S = 30.0
 
 
 class CompileProgress:
-    """A context in which a trainer's programs are compiled in the background.
+    """Compiles a trainer's programs in the background, within a context.
 
-    On a terminal a live line counts the seconds until there is something to run; elsewhere a line is
-    printed at the start and every 30 s. When all is compiled, one says what it took.
+    On a terminal a live line counts the seconds until the first program is ready; elsewhere a line is
+    printed at the start and every 30 s. A last line gives time and memory.
     """
 
     def __init__(self, trainer: Trainer, console: Console, progress: str = "auto"):
-        """Takes whose `start_compiling` is called in the context, and how `LoggingSection` shows it."""
+        """Takes the trainer, whose `start_compiling` is called within the context, and how to show it."""
         self._trainer = trainer
         self._envs_per_device = trainer.num_envs // trainer.mesh.size
         self._console = console
@@ -30,18 +30,20 @@ class CompileProgress:
         self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)
 
     def __enter__(self) -> "CompileProgress":
-        """Begins to count."""
+        """Starts counting the seconds."""
         self._started = time.monotonic()
         if self._live is None:
             self._say("compiling")
         else:
             self._live.start()
-        self._programs = self._trainer.programs  # it takes tracing to know what they are
+        self._programs = (
+            self._trainer.programs
+        )  # tracing is needed to know which programs there are
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Says no more."""
+        """Stops the console's line."""
         self._left.set()
         self._thread.join()
         self._end_line()
@@ -52,7 +54,7 @@ class CompileProgress:
         self._end_line()
 
     def figures(self) -> dict[str, float]:
-        """Seconds, and bytes on each device, by the name of a metric; {} until all is compiled."""
+        """Returns seconds, and bytes on each device, by metric name; {} until all is compiled."""
         found = {name: stage.program for name, stage in self._programs.items()}
         programs = {name: program for name, program in found.items() if program is not None}
         if len(programs) < len(found):
@@ -65,7 +67,7 @@ class CompileProgress:
         }
 
     def _watch(self) -> None:
-        # What fails to compile says so where it is called.
+        # A program that fails to compile raises when it is called.
         with contextlib.suppress(Exception):
             self._count()
         self._something_runs.set()

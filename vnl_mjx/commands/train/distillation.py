@@ -1,4 +1,4 @@
-"""What a distillation trains, stores, measures and shows, for `TrainingRun`."""
+"""Defines a distillation for `TrainingRun`: its training, checkpoints, metrics and console output."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -40,7 +40,7 @@ from vnl_mjx.utils.vae_checkpointing import open_vae_checkpointer, student_items
 
 
 class Distillation:
-    """A distillation for `TrainingRun`; `TeacherTraining` has the same methods."""
+    """Implements a distillation for `TrainingRun`; `TeacherTraining` has the same methods."""
 
     console_metrics = CONSOLE_METRICS
     instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
@@ -82,7 +82,7 @@ class Distillation:
         return self.trainer.init(self.config.training_config.seed)
 
     def introduce(self, state: TrainState, console: Console) -> None:
-        """Plays the teacher, and shows it, the clips and what does not conform."""
+        """Runs the teacher; shows teacher, clips and the conformance of the environment."""
         experiment, section = self.experiment, self.config.eval_config
         _, teacher = self._policies(state)
         replay = self._evaluator.run_one(
@@ -101,11 +101,11 @@ class Distillation:
             warn(console, warning)
 
     def prepared(self, state: TrainState, console: Console) -> TrainState:
-        """Returns the state: nothing comes before the training."""
+        """Returns the state unchanged: a distillation needs no preparation."""
         return state
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """Takes the statistics of an update."""
+        """Stores the statistics of an update."""
         judged = "action_mse" if self.config.training_config.action_weight > 0 else "kl"
         self._losses_since_save.append(update.learning.loss[judged])
 
@@ -142,7 +142,7 @@ class Distillation:
         """Returns nothing: no other layout is written."""
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """Returns what is saved; the metric is the mean of what is judged since the checkpoint before."""
+        """Returns the items to save, and their metric: its mean since the last checkpoint."""
         losses, self._losses_since_save = self._losses_since_save, []
         items = student_items(self.trainer.learnt_student(state), self.teacher.policy)
         return {"items": items, "metric": float(np.mean([float(loss) for loss in losses]))}
@@ -150,7 +150,7 @@ class Distillation:
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
     ) -> Sequence[str]:
-        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
+        """Shows and writes the last evaluation and the curves; returns lines that name the files."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import STUDENT_CURVES, draw_curves
 
@@ -167,7 +167,7 @@ class Distillation:
 
 
 def _print_evaluation(console: Console, evaluation: Mapping[str, Any], clips: str) -> None:
-    """Student and teacher side by side, then the action error and the latent; `clips` says on which."""
+    """Prints student and teacher side by side, then action error and latent; `clips` names the clips."""
     where = f"{evaluation['num_episodes']} episodes, {clips}"
     table = Table(title=f"Student against teacher, {where}", title_justify="left")
     table.add_column("")

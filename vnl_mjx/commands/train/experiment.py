@@ -1,4 +1,4 @@
-"""From a configuration to what is trained or played: body, task, clips, and the teacher that is given."""
+"""Builds body, task, clips and teacher from a configuration."""
 
 import shlex
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ from vnl_mjx.walkers.walker import Walker, build_walker
 
 @dataclass(frozen=True)
 class Experiment:
-    """What training, evaluation and viewing share.
+    """Holds what training, evaluation and viewing share.
 
-    `env` is the task, batched, `evaluation_task` that of an evaluation, which is one device's work; `clips`
-    are all clips, `given` the teacher that is distilled or played, None where a teacher is trained.
+    `env` is the batched task, and `evaluation_task` the task of an evaluation, which runs on one device.
+    `clips` holds all clips. `given` is the teacher to distil or to run; None when a teacher is trained.
     """
 
     walker: Walker
@@ -57,7 +57,7 @@ class Experiment:
 
     @property
     def teacher(self) -> LoadedTeacher:
-        """The teacher that is given, where there is one."""
+        """The given teacher, which must exist."""
         assert self.given is not None
         return self.given
 
@@ -66,10 +66,10 @@ class Experiment:
         return container.clips_of_split(self.clips, self.split, which)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what must be the same for a run to go on: JSON-able, without paths."""
+        """Returns what must stay the same for a run to be resumed: JSON-able, without paths."""
         task = self.env.task
         config = asdict(task.config)
-        # Its hash says what the body is; which file it came from is no part of an identity.
+        # The hash identifies the body; its file does not matter.
         config["walker"]["source"] = RODENT_SOURCE
         return {
             "clips_sha256": self.clips.sha256,
@@ -85,7 +85,7 @@ def build_experiment(
 ) -> Experiment:
     """Loads and builds what a distillation needs, up to the student, for one device without a mesh.
 
-    On the nominal body the domain randomisation that the teacher was trained with is left out.
+    `nominal_body` leaves out the teacher's domain randomisation.
     """
     wanted, training = config.teacher_config, config.training_config
     teacher = load_teacher(wanted.checkpoint_path or DEMO_TEACHER, wanted.step, wanted.activation)
@@ -131,7 +131,7 @@ def unpaired(wanted: TeacherSection) -> tuple[str, ...]:
 def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = None) -> Experiment:
     """Loads and builds what a teacher's training needs, up to the networks; see `build_experiment`.
 
-    It is evaluated on the nominal body, on which `vnl-mjx eval-teacher` judges too.
+    Evaluations use the nominal body, like `vnl-mjx eval-teacher`.
     """
     section, sampling = config.reference_config, config.sampling
     files = section.paths or (DEMO_CLIPS,)
@@ -155,13 +155,13 @@ def build_teacher_experiment(config: TeacherTrainingConfig, mesh: Mesh | None = 
 def build_guide(
     config: TeacherTrainingConfig, env: ImitationEnvironment, mesh: Mesh | None = None
 ) -> tuple[BatchedGuide | None, LoadedTeacher | None]:
-    """Returns what a teacher learns from at first, and the teacher in it, where there is one.
+    """Returns the guide of a training, and the teacher that it uses, if any.
 
-    None where `ppo.guidance` is never positive.
+    The guide is None if `ppo.guidance` is never positive.
 
     Raises:
-        UserError: no checkpoint in `guide_from`, or one of another task, with a memory, or of torques where
-            the body has none; actuators that no guide is for.
+        UserError: `guide_from` holds no checkpoint, or one of another task, with a memory, or of torques
+            for a body with position actuators; or no guide exists for the actuators.
     """
     if not config.has_guidance:
         return None, None
@@ -210,7 +210,7 @@ def build_task_and_clips(
 
 
 def with_body(config: ImitationConfig, mjcf: str | Path | None) -> ImitationConfig:
-    """Returns the task with the body of an MJCF file, where one is given."""
+    """Returns the task with the body of an MJCF file, if one is given."""
     if mjcf is None:
         return config
     return replace(config, walker=replace(config.walker, source=str(mjcf)))

@@ -1,4 +1,4 @@
-"""A policy of a task that holds the decoder of its student, so that the low level learns as well."""
+"""Builds a task policy that contains the decoder of its student, so that the low level learns too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.models.intention import IntentionConfig, raw_scale
 from vnl_mjx.models.student import Student
 
-_KNOWN = 1e9  # observations that statistics count as, so that a training hardly moves them
+_KNOWN = 1e9  # count of observations given to the statistics, so that training hardly moves them
 
 
 @dataclass(frozen=True)
 class DecoderStart:
-    """What such a policy begins with.
+    """Holds the start of such a policy.
 
     Attributes:
         decoder: layers as of an `IntentionNetwork`.
-        hidden_sizes: of these.
-        student: whose they are.
+        hidden_sizes: widths of these layers.
+        student: the student that they come from.
     """
 
     decoder: Mapping[str, Any]
@@ -36,7 +36,7 @@ class DecoderStart:
         """Reads the decoder of a student.
 
         Raises:
-            UserError: it is another network than a teacher's.
+            UserError: the decoder is not a network of a teacher's kind.
         """
         networks, teacher = student.networks, student.teacher.config
         problem = other_decoder(networks)
@@ -69,13 +69,13 @@ class DecoderStart:
     ) -> tuple[ActorCriticParams, Any]:
         """Returns parameters with the decoder, and the body's statistics as the student has them.
 
-        Goals are read as they are: statistics of a training would move what the decoder reads.
+        Goals are not normalised, because changing statistics would change what the decoder reads.
 
         Args:
             params: fresh ones.
             statistics: of the observation, as of brax.
             config: of the policy.
-            action_std: before tanh, that it explores with.
+            action_std: standard deviation of exploration, before tanh.
         """
         size, name = config.action_size, config.last_layer_name
         last = {name: np.array(values) for name, values in self.decoder[name].items()}

@@ -1,6 +1,6 @@
-"""The loggers of a run: a JSONL file and the console; Weights & Biases and TensorBoard where asked for.
+"""Logs a run to a JSONL file and the console, and on request to Weights & Biases and TensorBoard.
 
-The latter two are never able to stop a run.
+Failures of the latter two never stop a run.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ CONSOLE_METRICS = (
 
 
 class JsonlLogger:
-    """One JSON object per line, on the disk before `log` returns; a number that is not finite is null."""
+    """Writes one JSON object per line, on disk before `log` returns; non-finite numbers become null."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -55,7 +55,7 @@ class JsonlLogger:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def truncate_after(self, env_steps: int) -> None:
-        """Forgets lines later than `env_steps`, and a last line that a killed run left unfinished."""
+        """Removes lines later than `env_steps`, and a last line that a killed run left unfinished."""
         self.close()
         part = self._path.with_name(self._path.name + ".part")
         with self._writing():
@@ -71,7 +71,7 @@ class JsonlLogger:
             self._file.close()
 
     def _open(self) -> None:
-        with self._writing():  # unbuffered, so that a line is in the file when it was written
+        with self._writing():  # unbuffered, so that each line reaches the file at once
             self._file = self._path.open("ab", buffering=0)
 
     @contextlib.contextmanager
@@ -86,9 +86,9 @@ class JsonlLogger:
 
 
 class ConsoleLogger:
-    """A progress bar on a terminal, one line per call elsewhere.
+    """Draws a progress bar on a terminal; prints one line per call elsewhere.
 
-    `metrics` are label and name of what is shown; a row with none of these is printed as it is.
+    `metrics` holds label and name of the shown metrics; a row with none of them is printed as it is.
     """
 
     def __init__(
@@ -144,14 +144,14 @@ class ConsoleLogger:
 
 
 class Service(NamedTuple):
-    """Another party's logger: `log` takes environment steps and metrics, `close` what is left."""
+    """Defines a third party's logger: `log` takes environment steps and metrics, `close` ends it."""
 
     log: Callable[[int, Mapping[str, float]], Any]
     close: Callable[[], Any]
 
 
 class OptionalLogger:
-    """A `Service` whose failures, in `build` too, cost one warning and the service, never the run."""
+    """Wraps a `Service`: a failure, also in `build`, prints a warning and ends the service, not the run."""
 
     def __init__(self, name: str, build: Callable[[], Service], warn: Warn):
         self._name, self._warn = name, warn
@@ -159,11 +159,11 @@ class OptionalLogger:
         self._service = self._attempt(build)
 
     def log(self, env_steps: int, metrics: Mapping[str, float]) -> None:
-        """Hands the metrics on, if the service still answers."""
+        """Logs the metrics if the service still works."""
         self._attempt(lambda: self._service.log(env_steps, metrics))
 
     def close(self) -> None:
-        """Closes the service, if it still answers."""
+        """Closes the service if it still works."""
         self._attempt(lambda: self._service.close())
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
@@ -171,7 +171,7 @@ class OptionalLogger:
             return None
         try:
             return action()
-        except Exception as error:  # whatever a third party's service may throw
+        except Exception as error:  # a third party's service may raise anything
             self._is_off = True
             self._warn(f"{self._name} is off for this run: {first_line(error)}")
 
@@ -218,10 +218,10 @@ def open_tensorboard(log_dir: Path, start_steps: int) -> Service:
 
 
 class Loggers:
-    """metrics.jsonl and the console; Weights & Biases and TensorBoard where configured.
+    """Logs to metrics.jsonl and the console, and to Weights & Biases and TensorBoard if configured.
 
-    What was logged later than `resume_from`, the environment steps of the checkpoint that the run
-    continues, is forgotten. Of several processes one `writes` anything but the console.
+    Rows later than `resume_from`, the environment steps of the resumed checkpoint, are removed. With
+    several processes, only one `writes` anything but the console.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class Loggers:
             self._loggers.append(OptionalLogger("TensorBoard", tensorboard, self.warn))
 
     def log(self, env_steps: int, metrics: Mapping[str, float | None]) -> None:
-        """Hands metrics to every logger; one that is undefined (None) counts as not a number."""
+        """Logs metrics everywhere; an undefined metric (None) counts as NaN."""
         row = {k: float("nan") if value is None else float(value) for k, value in metrics.items()}
         for logger in self._loggers:
             logger.log(env_steps, row)
@@ -263,7 +263,7 @@ class Loggers:
         self._console.note(f"warning: {text}", style="yellow")
 
     def finish(self) -> None:
-        """Ends the progress bar, so that what is printed next stands below it."""
+        """Ends the progress bar, so that later output appears below it."""
         self._console.close()
 
     def close(self) -> None:
@@ -295,7 +295,7 @@ def _missing(extra: str) -> str:
 
 @contextlib.contextmanager
 def _nobody_at_the_keyboard() -> Iterator[None]:
-    """Standard input that is no terminal, so that a missing API key is an error and not a question."""
+    """Hides the terminal, so that a missing API key is an error and not a question."""
     stdin, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield

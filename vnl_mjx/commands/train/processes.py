@@ -1,7 +1,7 @@
-"""Several processes as one run: they find each other, agree, and end together.
+"""Runs several processes as one run: they find each other, agree, and end together.
 
-All go the same way through the program, each computing the environments of its own devices; what is
-printed and written, the first one prints and writes. They need a folder that all of them see.
+All processes execute the same program, each with the environments of its own devices; the first one prints
+and writes. They need a shared folder.
 """
 
 import os
@@ -24,21 +24,21 @@ COUNT_VARIABLE = "JAX_NUM_PROCESSES"
 INDEX_VARIABLE = "JAX_PROCESS_ID"
 _LOCAL_DEVICES_VARIABLE = "JAX_LOCAL_DEVICE_IDS"
 JOIN_TIMEOUT_S = 300
-# A process that is gone is missed after so long, and then the others end too.
+# Seconds after which a lost process is noticed and the others end.
 HEARTBEAT_TIMEOUT_S = 60
-# A process that fails waits so long for the others to end as well, before it ends them.
+# Seconds that a failing process waits for the others to end before it ends them.
 SHUTDOWN_TIMEOUT_S = 20
 _LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher told this process.
+    """Holds what a launcher told this process.
 
     Attributes:
-        count: processes of the run.
-        index: of this one.
-        address: host:port of the first one, None where JAX finds it in the launcher's variables.
+        count: number of processes.
+        index: index of this process.
+        address: host:port of the first process; None if JAX finds it in the launcher's variables.
         one_gpu_each: the processes of a machine see all its GPUs, and take one each.
     """
 
@@ -49,11 +49,11 @@ class Launch:
 
 
 def join() -> None:
-    """Joins the other processes of the job, if there are some; to be called before JAX is used."""
+    """Joins the other processes of the job, if any; call it before any use of JAX."""
     launch = find_launch(os.environ)
     if launch is None:
         return
-    # JAX's own answer to SIGTERM would take the place of ours.
+    # JAX's own SIGTERM handler would replace ours.
     jax.config.update("jax_enable_preemption_service", False)
     if launch.index > 0 and launch.address is not None:
         _wait_for_first(launch, launch.address)
@@ -63,7 +63,7 @@ def join() -> None:
             launch.address,
             launch.count,
             launch.index,
-            # An empty list: all that it sees. Else JAX gives one GPU to each process of a Slurm job.
+            # An empty list means all visible GPUs; by default JAX gives one to each process of a Slurm job.
             local_device_ids=None if by_jax else [],
             initialization_timeout=JOIN_TIMEOUT_S,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
@@ -74,10 +74,12 @@ def join() -> None:
 
 
 def find_launch(environ: Mapping[str, str]) -> Launch | None:
-    """What Slurm, Open MPI or variables set by hand say; None where there is one process."""
+    """Returns the launch by Slurm, Open MPI or variables set by hand; None for a single process."""
     if COUNT_VARIABLE in environ or INDEX_VARIABLE in environ:
         names, here = (COUNT_VARIABLE, INDEX_VARIABLE), 1
-    elif "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ:  # by srun, not by sbatch alone
+    elif (
+        "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ
+    ):  # started by srun, not by sbatch alone
         names = ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
         here = _most_on_a_node(environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
     elif "OMPI_COMM_WORLD_SIZE" in environ:
@@ -101,19 +103,19 @@ def find_launch(environ: Mapping[str, str]) -> Launch | None:
 
 
 def is_first() -> bool:
-    """Whether this is the process that prints and writes."""
+    """Returns whether this process prints and writes."""
     return jax.process_index() == 0
 
 
 def highest(value: int) -> int:
-    """The highest of the processes' values; every process has to call it."""
+    """Returns the highest of the processes' values; every process must call it."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.process_allgather(np.int32(value)).max())
 
 
 def of_first(text: str) -> str:
-    """The first process' text, such as a path; every process has to call it."""
+    """Returns the first process's text, such as a path; every process must call it."""
     if jax.process_count() == 1:
         return text
     row = np.frombuffer(text.encode().ljust(_LONGEST_TEXT, b"\0"), np.uint8)
@@ -121,13 +123,13 @@ def of_first(text: str) -> str:
 
 
 def number_of_first(value: int | None) -> int | None:
-    """The first process' number, which may be large; every process has to call it."""
+    """Returns the first process's number, which may be large; every process must call it."""
     text = of_first("" if value is None else str(value))
     return int(text) if text else None
 
 
 def first_does(action: Callable[[], object]) -> None:
-    """The first process does it while the others wait; where it fails, all end."""
+    """Runs a function in the first process while the others wait; a failure ends all of them."""
     error: UserError | None = None
     if is_first():
         try:
@@ -138,15 +140,15 @@ def first_does(action: Callable[[], object]) -> None:
     if error is not None:
         raise error
     if failed:
-        raise SystemExit(USER_ERROR_EXIT_STATUS)  # the first process says why
+        raise SystemExit(USER_ERROR_EXIT_STATUS)  # the first process prints the reason
 
 
 def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_key: str) -> Mesh:
-    """The devices that share the environments of a run evenly.
+    """Returns a mesh of devices that share the environments of a run evenly.
 
-    `wanted` None: of those that JAX sees as many as find their share of every minibatch in their own memory
-    (`training.segments.num_groups`); several processes take all their devices. `envs_key` is the name of
-    `num_envs` in the configuration, for the message.
+    With `wanted` None, one process takes as many devices as can hold their share of every minibatch in
+    their own memory (`training.segments.num_groups`), and several processes take all their devices.
+    `envs_key` is the key of `num_envs`, for the message.
     """
     found = len(jax.devices())
     if wanted is None:
@@ -166,7 +168,7 @@ def training_mesh(wanted: int | None, num_envs: int, minibatch_rows: int, envs_k
 
 
 def _wait_for_first(launch: Launch, address: str) -> None:
-    """Until it listens: what JAX finds nobody to listen to ends with a page of C++ and no exception."""
+    """Waits until the first process listens; otherwise JAX ends with a page of C++ and no exception."""
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + JOIN_TIMEOUT_S
     while True:
@@ -198,5 +200,5 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 
 
 def _most_on_a_node(tasks_per_node: str) -> int:
-    """Of Slurm's notation, 2(x3),1 for three nodes with two tasks and one with one."""
+    """Returns the largest count in Slurm's notation: "2(x3),1" is three nodes with 2 tasks, one with 1."""
     return max(int(part.partition("(")[0]) for part in tasks_per_node.split(","))

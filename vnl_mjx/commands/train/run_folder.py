@@ -1,4 +1,4 @@
-"""The folder of a run: what it records about itself, and whether it may be continued."""
+"""Manages the folder of a run: its metadata, and whether the run may be resumed."""
 
 import json
 import os
@@ -22,8 +22,8 @@ from vnl_mjx.versions import installed_versions
 
 METRICS_FILE = "metrics.jsonl"
 _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
-# Sections that decide a run's numbers (the task is part of the identity), and the settings in them that
-# do not. A run may go on on another machine, with numbers that are close and not bit-identical.
+# Sections that decide a run's results (the task is part of the identity), and settings in them that do not.
+# A run can be resumed on another machine; results are then close, not bit-identical.
 _DECISIVE = (
     *("vae_config", "training_config", "network", "ppo", "sampling", "reference_config"),
     *("mode", "residual", "episode_s", "cloning"),
@@ -37,7 +37,7 @@ _NOT_RECORDED = (
 
 
 def make_run_dir(run_dir: Path) -> None:
-    """Creates the folder and tries to write in it; of several processes the first one does."""
+    """Creates the folder and tries to write in it; with several processes, the first one does."""
     processes.first_does(lambda: make_writable(run_dir, "run_dir"))
     if not run_dir.is_dir():
         raise UserError(
@@ -47,7 +47,7 @@ def make_run_dir(run_dir: Path) -> None:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a run's metrics, up to a line that is being written; none without a file."""
+    """Returns the complete rows of a run's metrics; none without a file."""
     rows = []
     try:
         for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
@@ -102,7 +102,7 @@ def check_same_run(
     """Compares the metadata of a checkpoint with those of the run that would continue it.
 
     Raises:
-        UserError: an older version wrote it, or anything that decides the numbers differs; says what.
+        UserError: an older version wrote it, or something that decides the results differs; names it.
     """
     found = stored["format_version"]
     if found < FORMAT_VERSION:
@@ -125,10 +125,10 @@ def check_same_run(
 
 
 def _with_defaults(document: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """Gives the settings that a newer version added their defaults, as they were in an older run."""
+    """Adds settings of newer versions, with the values that older runs used."""
     config = document["config"]
     kind = kind_of(config)
-    if kind is DistillationConfig:  # no prior acted before there was this setting
+    if kind is DistillationConfig:  # before this setting existed, the prior never acted
         config = config | {"training_config": {"prior_fraction": 0.0} | config["training_config"]}
     task = from_dict(ImitationConfig, document["identity"]["task"], f"{run_dir}: ")
     return {

@@ -1,4 +1,4 @@
-"""What a training in the latent space of a student trains, stores, measures and shows, for `TrainingRun`."""
+"""Defines a training in a student's latent space for `TrainingRun`: training, checkpoints, metrics."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -40,9 +40,9 @@ from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
 from vnl_mjx.utils.task_checkpointing import open_task_checkpointer, task_items
 
-# The noise of a latent would hide what the encoder says of the goal: it has none to speak of.
+# Latent noise would hide the encoded goal, so it is nearly zero.
 _NO_NOISE = (-20.0, -20.0)
-_VALUE_ONLY_UPDATES = 10  # after cloning, in which a fresh value network learns alone
+_VALUE_ONLY_UPDATES = 10  # updates after cloning in which only the new value network learns
 _RULES = tuple(rule for rule in TEACHER_RULES if rule.name != "latent_kl")
 
 
@@ -162,7 +162,7 @@ class TaskTraining:
         print_table(console, "Networks", sizes)
 
     def prepared(self, state: TrainState, console: Console) -> TrainState:
-        """Returns the state of a new run before PPO: a policy cloned from the student, where it can be."""
+        """Returns the state before PPO: a policy cloned from the student if the goal allows it."""
         if not self._clones:
             return state
         with frame_progress(console, "rounds") as progress:
@@ -182,7 +182,7 @@ class TaskTraining:
         return state
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """Takes the statistics of an update."""
+        """Stores the statistics of an update."""
         self._rewards_since_save.append(update.rollout.reward / update.rollout.num_steps)
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
@@ -195,7 +195,7 @@ class TaskTraining:
     def evaluate(
         self, state: TrainState, env_steps: int, since: int
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Plays the task at the policy's mode."""
+        """Evaluates the policy at its mode."""
         section = self.config.eval_config
         frozen = devices.on_one_device(self.trainer.frozen_policy(state))
         policy = task_policy(frozen, self.config.ppo.action_repeat)
@@ -211,7 +211,7 @@ class TaskTraining:
         """Returns nothing: no other layout is written."""
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """Returns what is saved; the metric is the mean reward per step since the checkpoint before."""
+        """Returns the items to save, and their metric: the mean reward per step since the last checkpoint."""
         rewards, self._rewards_since_save = self._rewards_since_save, []
         items = task_items(self.trainer.frozen_policy(state), self._stored.loaded)
         return {"items": items, "metric": float(np.mean([float(reward) for reward in rewards]))}
@@ -219,7 +219,7 @@ class TaskTraining:
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
     ) -> Sequence[str]:
-        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
+        """Shows and writes the last evaluation and the curves; returns lines that name the files."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.commands.evaluate.eval_task import draw_task, print_task
         from vnl_mjx.report.pictures.training import TASK_CURVES, draw_curves
@@ -241,7 +241,7 @@ class TaskTraining:
 def build_task_policy(
     env: Sized, network: TaskNetworkSection, start: DecoderStart | None = None
 ) -> ActorCritic:
-    """Returns policy and value network sized for a task; with a start its decoder is a student's."""
+    """Returns policy and value network sized for a task; with a start, the decoder is a student's."""
     goal, body = env.observation_sizes.values()
     if start is not None:
         policy = start.config(goal, network.policy_hidden_sizes, _NO_NOISE)

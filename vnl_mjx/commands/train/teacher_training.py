@@ -1,4 +1,4 @@
-"""What a teacher's training by PPO trains, stores, measures and shows, for `TrainingRun`."""
+"""Defines a teacher's training by PPO for `TrainingRun`: training, checkpoints, metrics, output."""
 
 import shlex
 from collections.abc import Sequence
@@ -48,14 +48,14 @@ from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
 
-# Environment steps in which a fresh value network learns alone, beside a policy that is already trained.
+# Environment steps in which a new value network learns alone, while the trained policy stays.
 VALUE_ONLY_STEPS = 200_000
-# A checkpoint that no evaluation has judged since the one before is never among the best.
+# A checkpoint without an evaluation since the previous one is never among the best.
 NOT_EVALUATED = -1.0
 
 
 class TeacherTraining:
-    """A training of a teacher for `TrainingRun`; `Distillation` has the same methods."""
+    """Implements a teacher's training for `TrainingRun`; `Distillation` has the same methods."""
 
     console_metrics = (
         ("reward", "rollout/reward_fraction"),
@@ -125,7 +125,7 @@ class TeacherTraining:
             self.model.policy_config,
             clip_length=max(longest, task.traj_length + task.episode_frames),
             critic_hidden_sizes=self.model.value_config.hidden_sizes,
-            # track-mjx means over latent dimensions, we sum
+            # track-mjx averages over latent dimensions, we sum
             kl_weight=(ppo.latent_ar1_kl.value or ppo.latent_kl.value)
             * self.config.network.latent_dim,
             train_config={
@@ -152,7 +152,7 @@ class TeacherTraining:
         if start is None:
             return state
         value = state.params.value if start.value is None else start.value
-        # Copies: an update consumes what it is given.
+        # Copies, because an update consumes its arguments.
         policy, value = jax.tree.map(jnp.array, (start.teacher.policy.params, value))
         statistics = {name: jnp.array(x) for name, x in start.statistics.items()}
         return state.replace(
@@ -170,11 +170,11 @@ class TeacherTraining:
             warn(console, warning)
 
     def prepared(self, state: TrainState, console: Console) -> TrainState:
-        """Returns the state: nothing comes before the training."""
+        """Returns the state unchanged: a teacher's training needs no preparation."""
         return state
 
     def note_update(self, update: Update, warn: Warn) -> None:
-        """Takes the statistics of an update; a video that was begun is finished."""
+        """Finishes a video that is done, and warns once if drawing failed."""
         self._videos.poll(warn)
 
     def log_row(self, updates: list[Update]) -> tuple[dict[str, float], dict[str, Alarm]]:
@@ -211,14 +211,14 @@ class TeacherTraining:
         return self.trainer.track_mjx_state(state)
 
     def checkpoint(self, state: TrainState) -> dict[str, Any]:
-        """Returns what is saved; the metric is the reward evaluated since the checkpoint before."""
+        """Returns the items to save, and their metric: the reward evaluated since the last checkpoint."""
         metric, self._metric_since_save = self._metric_since_save, NOT_EVALUATED
         return {"metric": metric}
 
     def conclude(
         self, evaluation: dict[str, Any], env_steps: int, run_dir: Path, console: Console
     ) -> Sequence[str]:
-        """Shows and writes the last evaluation and the curves; returns lines that say what is where."""
+        """Shows and writes the last evaluation and the curves; returns lines that name the files."""
         # here, for Matplotlib takes a second to import
         from vnl_mjx.report.pictures.training import TEACHER_CURVES, draw_curves
 
@@ -244,7 +244,7 @@ class TeacherTraining:
         )
 
     def _task_rows(self) -> dict[str, str]:
-        """Body, simulation and episodes."""
+        """Returns table rows on body, simulation and episodes."""
         task, walker, env = self.config.task, self.config.task.walker, self.experiment.env
         sizes = env.observation_sizes
         parts = " + ".join(f"{name} {size}" for name, size in sizes.items())
@@ -261,7 +261,7 @@ class TeacherTraining:
         }
 
     def _network_rows(self, params: ActorCriticParams) -> dict[str, str]:
-        """Sizes, and where the parameters come from."""
+        """Returns table rows on network sizes and the origin of the parameters."""
         value, start = self.model.value_config, self.start
         layer_norm = ", layer norm" if value.layer_norm else ""
         return policy_rows(self.model.policy_config) | {
@@ -291,7 +291,7 @@ class TeacherTraining:
 def next_commands(
     teacher: Path, clips: Sequence[str], run_dir: Path, body: str = RODENT_SOURCE
 ) -> list[str]:
-    """What to run next, on the clips and the body of the training."""
+    """Returns the commands to run next, with the clips and the body of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
     distillation = ["vnl-mjx", "distill", str(teacher)]
     if files := [str(path) for path in matching(clips)]:

@@ -1,4 +1,4 @@
-"""Videos of a training's evaluations, drawn beside it."""
+"""Draws videos of a training's evaluations in the background."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,16 +16,16 @@ PANE_SIZE = (480, 480)
 
 
 class TeacherVideos:
-    """Draws one video at a time; what fails costs one warning and no more videos."""
+    """Draws one video at a time; after a failure it warns once and draws no more."""
 
     def __init__(self, walker: WalkerConfig, folder: Path):
-        """Takes the body and the folder, which is made when the first video is begun."""
+        """Takes the body and the folder, which is made with the first video."""
         self._walker, self._folder = walker, folder
         self._queue: VideoQueue | None = None
         self._num_begun, self._is_off = 0, False
 
     def start(self, rollout: Rollout, clips: ReferenceClips, env_steps: int) -> None:
-        """Begins a video of one episode, with its reference as a ghost; of each clip in turn."""
+        """Starts a video of one episode with its reference as a ghost; takes the clips in turn."""
         if self._is_off or self._queue is not None:
             return
         clip = self._num_begun % clips.num_clips  # the first episodes are one per clip, in order
@@ -50,12 +50,12 @@ class TeacherVideos:
         )
 
     def poll(self, warn: Callable[[str], None]) -> None:
-        """Says, once, where drawing failed."""
+        """Warns once if drawing failed."""
         if self._queue is not None and self._queue.is_done:
             self.finish(warn)
 
     def finish(self, warn: Callable[[str], None]) -> None:
-        """Waits for the video that was begun, but not for ever."""
+        """Waits for the current video, up to a limit."""
         if self._queue is None:
             return
         with self._queue as queue:

@@ -1,4 +1,4 @@
-"""One training on disk, whatever is trained: run folder, checkpoints, logs, signals."""
+"""Runs any training on disk: run folder, checkpoints, logs, signals."""
 
 import contextlib
 import signal
@@ -30,7 +30,7 @@ from vnl_mjx.versions import how_to_install
 
 
 def train(config: TrainingConfig) -> int:
-    """Trains what is configured and returns the exit status."""
+    """Runs the configured training and returns the exit status."""
     if config.wandb_config.mode == "online" and find_spec("wandb") is None:
         raise UserError(
             "wandb_config.mode: online needs the extra 'wandb', found no wandb; run "
@@ -51,7 +51,7 @@ class TrainingRun:
     loggers: Loggers
 
     def __init__(self, config: TrainingConfig, run_dir: Path, console: Console):
-        """Loads and builds what is trained; nothing is written yet."""
+        """Loads and builds the training; writes nothing yet."""
         self.training: Distillation | TeacherTraining | TaskTraining
         if isinstance(config, TeacherTrainingConfig):
             self.training = TeacherTraining(config, run_dir)
@@ -135,7 +135,7 @@ class TrainingRun:
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         if self._stop_signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+            raise KeyboardInterrupt  # a second Ctrl-C stops at once
         self._stop_signal = number
 
     def _on_update(self, state: TrainState, env_steps: int, result: Update) -> bool:
@@ -153,14 +153,14 @@ class TrainingRun:
         return self._is_stopped()
 
     def _is_stopped(self) -> bool:
-        """Whether any of the processes was sent a signal; all learn it after the same update."""
+        """Returns whether any process got a signal; all processes learn it after the same update."""
         number = processes.highest(self._stop_signal or 0)
-        if number:  # else there may be one since
+        if number:  # otherwise a signal may have come since
             self._stop_signal = number
         return number > 0
 
     def _evaluate(self, state: TrainState, env_steps: int) -> Any:
-        """The evaluation of `state`, made and logged once per number of steps."""
+        """Evaluates `state` and logs the result, once per number of steps."""
         if self._evaluation is None or self._evaluated_at != env_steps:
             self._evaluation, row = self.training.evaluate(state, env_steps, self._evaluated_at)
             self._evaluated_at = env_steps
@@ -168,7 +168,7 @@ class TrainingRun:
         return self._evaluation
 
     def _crossed(self, interval: int, env_steps: int) -> bool:
-        """Whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""
+        """Returns whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""
         before = env_steps - self.trainer.steps_per_update
         return interval > 0 and env_steps // interval > before // interval
 
@@ -179,7 +179,7 @@ class TrainingRun:
             row, self._has_logged = self.metadata["compiled"] | row, True
         self.loggers.log(env_steps, row)
         if env_steps == self.trainer.steps_per_update:
-            return  # the rollout of a policy that has learnt nothing yet alarms nobody
+            return  # the first rollouts of an untrained policy raise no alarm
         for name in sorted(found.keys() - self._raised_alarms):
             self.loggers.warn(str(found[name]))
         self._raised_alarms = set(found)

@@ -1,4 +1,4 @@
-"""`vnl-mjx play`: drive the body in the browser, by a policy of the task "joystick"."""
+"""`vnl-mjx play`: drives the body in the browser, with a policy of the task "joystick"."""
 
 import contextlib
 from argparse import Namespace
@@ -78,10 +78,10 @@ def run(options: Namespace) -> int:
 
 
 def load_joystick(path: Path, clips: Path | None = None, mjcf: str | None = None) -> StoredTask:
-    """Loads a policy of the joystick, whose episodes have no end but a fall.
+    """Loads a policy of the joystick, in episodes that end only with a fall.
 
     Raises:
-        UserError: it is none.
+        UserError: the path holds no such policy.
     """
     expected = f"{path}: expected the run of vnl-mjx train-task joystick"
     kind, found = find_stored(path)
@@ -95,7 +95,7 @@ def load_joystick(path: Path, clips: Path | None = None, mjcf: str | None = None
 
 
 def actors(shown: StoredTask) -> dict[str, Actor]:
-    """Returns who can act: the joystick's policy, the student's prior, and the student on a clip."""
+    """Returns the actors: the joystick's policy, the student's prior, and the student on a clip."""
     stored = shown.stored
     found: dict[str, Actor] = {
         "joystick": TaskActor(shown.task, shown.data, shown.policy, obeys=True)
@@ -106,10 +106,10 @@ def actors(shown: StoredTask) -> dict[str, Actor]:
 
 
 class Recordings:
-    """Recordings of a page as clip files, numbered, in one folder."""
+    """Saves recordings of a page as numbered clip files in one folder."""
 
     def __init__(self, shown: StoredTask, folder: Path, videos: VideoQueue | None):
-        """Takes what acts, where files go, and what draws videos of them, if any."""
+        """Takes the task, the folder and the queue that draws videos, if any."""
         self._shown, self._folder, self._videos = shown, folder, videos
 
     def __call__(self, qpos: np.ndarray, who: str) -> str:

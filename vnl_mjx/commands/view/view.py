@@ -1,4 +1,4 @@
-"""`vnl-mjx view` of a clip file: as a video, as a sheet of pictures, or in the browser."""
+"""`vnl-mjx view` of a clip file: shows a video, a sheet of pictures, or a page in the browser."""
 
 import difflib
 import math
@@ -49,7 +49,7 @@ def run(options: Namespace) -> int:
 
 
 def read_parts(path: Path, walker: Walker, options: Namespace) -> Iterator[SideBySide]:
-    """The clip that was asked for, or every clip."""
+    """Yields the requested clip, or every clip."""
     by_number = options.clip.isascii() and options.clip.isdigit() and not options.all_clips
     clips = read_clips(path, walker, clips=[int(options.clip)] if by_number else None)
     if options.all_clips or by_number:
@@ -92,7 +92,7 @@ def _note(clips: ReferenceClips, clip: int) -> str:
 
 
 def check_options(options: Namespace, is_policy: bool) -> None:
-    """Raises UserError for the first option that cannot be met, or if nothing here can show it."""
+    """Raises UserError for the first option that cannot be met, or if nothing can render."""
     _check_views(options)
     _check_kind(options, is_policy)
     if not (math.isfinite(options.start) and options.start >= 0):
@@ -113,11 +113,11 @@ def check_options(options: Namespace, is_policy: bool) -> None:
     if options.browser:
         browser.check_installed()
     else:
-        choose_backend()  # what cannot be drawn need not be read
+        choose_backend()  # fails before reading if rendering does not work
 
 
 def _check_kind(options: Namespace, is_policy: bool) -> None:
-    """Some options are of clip files alone, others of policies."""
+    """Refuses options of policies for clip files, and the reverse."""
     if is_policy:
         given = {"all": options.all_clips, "scale": options.scale, "root-body": options.root_body}
         found, expected = "a policy", "a clip file"
@@ -143,7 +143,7 @@ def _check_views(options: Namespace) -> None:
 
 
 def draw(walker: Walker, motion: SideBySide, output: Path, options: Namespace, label: str) -> None:
-    """Draws a video, and says where it is; `label` stands beside the progress bar."""
+    """Draws a video and prints its path; `label` names the progress bar."""
     console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
         video = render_side_by_side(
@@ -162,7 +162,7 @@ def draw(walker: Walker, motion: SideBySide, output: Path, options: Namespace, l
 
 
 def output_path(path: Path, title: str, options: Namespace) -> Path:
-    """Where the video of one clip goes."""
+    """Returns the path of one clip's video."""
     if options.output is not None and not options.all_clips:
         return options.output.expanduser()
     name = f"{file_name(f'{path.stem}_{title}')}.mp4"
@@ -170,7 +170,7 @@ def output_path(path: Path, title: str, options: Namespace) -> Path:
 
 
 def clip_of(clips: ReferenceClips, name: str) -> int:
-    """Number of the clip of that number or name."""
+    """Returns the number of a clip, given by number or name."""
     if name.isascii() and name.isdigit():
         if int(name) >= clips.num_clips:
             expected = f"0 ... {clips.num_clips - 1} or a name"

@@ -1,4 +1,4 @@
-"""`vnl-mjx view` of a checkpoint: a student, its prior or a teacher, as a video or live in the browser."""
+"""`vnl-mjx view` of a checkpoint: shows student, prior or teacher as a video or live in the browser."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -46,7 +46,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Shown:
-    """What a checkpoint gives to watch; its `name` holds no folder of this machine."""
+    """Holds the policies of a checkpoint; its `name` holds no folder of this machine."""
 
     name: str
     task: ImitationTask
@@ -94,7 +94,7 @@ def _load(path: Path | None, options: Namespace) -> Shown:
 
 
 def _who(options: Namespace, shown: Shown) -> list[str]:
-    """Who is shown, in this order; the reference last where it is not named."""
+    """Returns the policies to show, in order; the reference comes last by default."""
     known = [*shown.policies, REFERENCE]
     who = list(options.who or [name for name in known if name != "prior"])
     for name in who:
@@ -123,7 +123,7 @@ def _start_frame(options: Namespace, shown: Shown, clip: int) -> int:
 def _play(
     shown: Shown, who: list[str], start: Episodes, seconds: float | None
 ) -> dict[str, Rollout]:
-    """One episode of each, from the same start."""
+    """Runs one episode of each policy from the same start."""
     clips, timestep = shown.clips, shown.task.config.physics.control_timestep
     rest = int(clips.lengths[start.clip[0]]) - 1 - int(start.start_frame[0])
     num_steps = max(1, round((seconds or rest / clips.rate_hz) / timestep))
@@ -168,7 +168,7 @@ def _motions(
 
 
 def _serve(shown: Shown, who: list[str], start: Episodes, port: int) -> int:
-    """The page of a policy, with all who can act; the first of `who` begins."""
+    """Serves a page with all policies; the first of `who` starts."""
     first = next(name for name in who if name != REFERENCE)
     names = [first, *(name for name in shown.policies if name != first)]
     episode, activity = LiveEpisode(shown.task, shown.clips, _SEED), {}

@@ -1,4 +1,4 @@
-"""`vnl-mjx view` of a task's run: one episode as a video, or live in the browser."""
+"""`vnl-mjx view` of a task's run: shows one episode as a video, or live in the browser."""
 
 from argparse import Namespace
 from collections.abc import Callable
