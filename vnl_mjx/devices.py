@@ -1,8 +1,8 @@
-"""Environments spread over devices: a mesh of one axis, and what lies where on it.
+"""Spreads environments over devices: a mesh of one axis, and the placement of arrays on it.
 
-Every program is written as if there were one device. Arrays with an axis of environments are split along
-it, all others are on every device, and the compiler adds what has to be exchanged; so the number of
-devices changes the order of sums and nothing else.
+Programs are written for one device. Arrays with an axis of environments are split along it, all others are
+replicated, and the compiler adds the communication. So the number of devices changes only the order of
+sums.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ Tree = TypeVar("Tree")
 
 
 def environment_mesh(num_devices: int | None = None) -> Mesh:
-    """The mesh of the first `num_devices` devices of all processes; None: of every device.
+    """Returns the mesh of the first `num_devices` devices of all processes; None: of every device.
 
     Raises:
-        UserError: there are not so many, or some process would have none.
+        UserError: there are fewer devices, or some process would have none.
     """
     found = jax.devices()
     wanted = len(found) if num_devices is None else num_devices
@@ -43,24 +43,24 @@ def environment_mesh(num_devices: int | None = None) -> Mesh:
 
 
 def single_device() -> Mesh:
-    """The mesh of JAX's default device."""
+    """Returns the mesh of JAX's default device."""
     return Mesh(np.array(jax.local_devices()[:1]), (ENVIRONMENTS,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """Returns the sharding of an array that is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Split along `axis`."""
+    """Returns the sharding of an array that is split along `axis`."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, ENVIRONMENTS))
 
 
 def by_environment(tree: Tree, mesh: Mesh, num_envs: int) -> Tree:
-    """For every array of `tree`: split if its first axis is as long as there are environments.
+    """Returns shardings for `tree`: arrays whose first axis has one row per environment are split.
 
-    An array that is as long by chance may be split too: that moves data, and changes no result.
+    An array of that length by chance is split too, which moves data but changes no result.
     """
 
     def placed(x: Any) -> NamedSharding:
@@ -71,12 +71,12 @@ def by_environment(tree: Tree, mesh: Mesh, num_envs: int) -> Tree:
 
 
 def on_one_device(tree: Tree) -> Tree:
-    """The part of every array that the first device of this process holds: all of it, if replicated."""
+    """Returns the part of every array on this process's first device: all of it, if replicated."""
     return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
 
 
 def gathered(tree: Tree) -> Tree:
-    """`tree` whole in this process: what is split over processes is exchanged, so all have to call it."""
+    """Returns `tree` whole in this process; exchanges data, so all processes must call it."""
 
     def whole(x: Any) -> Any:
         if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
@@ -87,10 +87,10 @@ def gathered(tree: Tree) -> Tree:
 
 
 def sharded(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """`function` of one environment that under `vmap` computes on each device the environments it holds.
+    """Makes `function` of one environment, under `vmap`, compute on each device the environments it holds.
 
-    For what the compiler cannot split: callbacks and foreign functions. Without it, each device would
-    compute all environments. Where their number is no multiple of the devices', each device does.
+    Use it for callbacks and foreign functions, which the compiler cannot split: each device would compute
+    all environments. If their number is no multiple of the number of devices, each device still does.
     """
     if mesh.size == 1:
         return function
@@ -112,7 +112,7 @@ def sharded(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
                 mesh=mesh,
                 in_specs=specs,
                 out_specs=PartitionSpec(ENVIRONMENTS),
-                check_vma=False,  # callbacks and foreign functions do not say how their results vary
+                check_vma=False,  # callbacks and foreign functions do not declare how results vary
             )
         out = batched(*args)
         return out, jax.tree.map(lambda _: True, out)

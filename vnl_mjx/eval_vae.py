@@ -1,4 +1,4 @@
-"""`python eval_vae.py RUN key=value ...`: the same as `vnl-mjx eval`."""
+"""Evaluates a student: `python eval_vae.py RUN key=value ...` is the same as `vnl-mjx eval`."""
 
 import sys
 

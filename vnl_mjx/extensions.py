@@ -1,4 +1,4 @@
-"""Finds a user's own functions and classes by the path that a configuration names."""
+"""Finds a user's functions and classes by the path in a configuration."""
 
 import importlib
 import importlib.util
@@ -12,12 +12,12 @@ from vnl_mjx.errors import UserError
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` is a path to a user's own object, and not the name of a built-in one."""
+    """Returns whether `name` is a path to a user's object, and not the name of a built-in one."""
     return ":" in name
 
 
 def check_own_name(name: str, key: str, built_in: Collection[str]) -> None:
-    """Raises UserError if a user's own term, configured at `key`, has the name of a `built_in` one."""
+    """Raises UserError if a user's term, configured at `key`, has the name of a `built_in` one."""
     if name in built_in:
         raise UserError(
             f"{key}: {name!r} is the name of a built-in term in use; give yours another name"
@@ -25,11 +25,11 @@ def check_own_name(name: str, key: str, built_in: Collection[str]) -> None:
 
 
 def load_object(path: str, key: str) -> Any:
-    """Imports what `path` names.
+    """Imports the object that `path` names.
 
     Args:
         path: "package.module:name" (importable, or found in the working folder) or "folder/file.py:name".
-        key: of the configuration, for the message.
+        key: key of the configuration, for the message.
 
     Raises:
         UserError: there is no such module, file or name, or importing it fails.
@@ -37,7 +37,7 @@ def load_object(path: str, key: str) -> Any:
     module_name, _, name = path.rpartition(":")
     try:
         module = _module(module_name)
-    except Exception as error:  # whatever the user's own module raises
+    except Exception as error:  # the user's module may raise anything
         raise UserError(
             f"{key}: cannot import {module_name!r} of {path!r}: {type(error).__name__}: {error}; expected "
             "package.module:name or folder/file.py:name"
@@ -54,7 +54,9 @@ def _module(name: str) -> Any:
         if not file.is_file():
             raise FileNotFoundError(f"no file {file}")
         loaded = next((m for m in sys.modules.values() if _is_from(m, file)), None)
-        if loaded is not None:  # imported by its name already: its classes must be the same ones
+        if (
+            loaded is not None
+        ):  # already imported by name: reuse it, so that its classes are the same
             return loaded
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None and spec.loader is not None
@@ -62,7 +64,7 @@ def _module(name: str) -> Any:
         sys.modules.setdefault(file.stem, module)  # pickling and dataclasses look modules up there
         try:
             spec.loader.exec_module(module)
-        except BaseException:  # half a module is not to be found by the next attempt
+        except BaseException:  # so that the next attempt does not find half a module
             if sys.modules.get(file.stem) is module:
                 del sys.modules[file.stem]
             raise
@@ -72,7 +74,7 @@ def _module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name.partition(".")[0]:
             raise
-        # A console script does not look into the working folder.
+        # Python does not search the working folder for console scripts.
         sys.path.insert(0, str(Path.cwd()))
         try:
             return importlib.import_module(name)

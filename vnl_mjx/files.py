@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Writes files that appear complete or not at all."""
 
 import contextlib
 import glob
@@ -17,11 +17,11 @@ from vnl_mjx.errors import UserError, first_line
 def matching(paths: Sequence[str | Path], kind: str = "*.h5") -> list[Path]:
     """Returns the files that paths name.
 
-    `~` is the user's folder; a folder stands for its files of a kind; `*`, `?` and `[...]` match names where
-    there is no file of that very name.
+    `~` is the user's folder. A folder stands for its files of a kind. `*`, `?` and `[...]` match names
+    unless a file has that exact name.
 
     Raises:
-        UserError: a folder or a pattern has no file.
+        UserError: a folder or a pattern matches no file.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -40,11 +40,10 @@ def matching(paths: Sequence[str | Path], kind: str = "*.h5") -> list[Path]:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; it replaces `path` when the block ends.
+    """Yields a temporary path beside `path`; that file replaces `path` when the block ends.
 
-    An error in the block, or an interrupt, leaves whatever stood at `path` as it was. An OSError in
-    the block is taken for one of this file: what the block reads elsewhere should raise its own
-    UserError.
+    An error in the block, or an interrupt, leaves `path` unchanged. An OSError in the block counts as an
+    error of this file, so code that reads other files in the block should raise its own UserError.
 
     Raises:
         UserError: the folder is missing, or the file cannot be written.
@@ -63,7 +62,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({first_line(error)})") from error
     finally:
-        with contextlib.suppress(OSError):  # moved already, or never made
+        with contextlib.suppress(OSError):  # already moved, or never created
             partial.unlink()
 
 
@@ -75,10 +74,10 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def make_writable(folder: Path, key: str) -> None:
-    """Creates a folder and tries to write in it; `key` is what the user gave it by.
+    """Creates a folder and tries to write in it; `key` is the user's key or option for it.
 
     Raises:
-        UserError: it cannot be made, or not be written to.
+        UserError: the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,11 +90,11 @@ def make_writable(folder: Path, key: str) -> None:
 
 
 def file_name(text: str) -> str:
-    """A text, such as the name of a clip, as the name of a file."""
+    """Turns a text, such as a clip's name, into a file name."""
     return re.sub(r"[^\w.-]+", "_", text)
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
+    """Returns the hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""`python train_teacher.py [CLIPS ...] key=value ...`: the same as `vnl-mjx train-teacher`."""
+"""Trains a teacher: `python train_teacher.py [CLIPS ...] key=value ...`, as `vnl-mjx train-teacher`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python train_vae.py [TEACHER [CLIPS]] key=value ...`: the same as `vnl-mjx distill`."""
+"""Distils: `python train_vae.py [TEACHER [CLIPS]] key=value ...` is the same as `vnl-mjx distill`."""
 
 import sys
 

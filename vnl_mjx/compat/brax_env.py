@@ -1,16 +1,16 @@
-"""Any `Task` behind the environment interfaces of brax and of MuJoCo Playground.
+"""Wraps any `Task` as an environment of brax and of MuJoCo Playground.
 
     env = BraxTaskEnv(task, data)  # data: what the task reads besides its state, such as clips
     brax.training.agents.sac.train.train(env, wrap_env_fn=wrap_for_training, episode_length=195, ...)
 
-Two conventions of starting again are to be had. With `auto_reset` (the default), the environment
-restarts itself by a fresh reset of the task, as in our own trainer: wrap it by `wrap_for_training`.
-Without, brax's and Playground's own wrappers can be used. Those put a finished environment back to the
-state of its first reset, and their episode wrapper writes its own `info["truncation"]`, so that an end
-without a failure (of a clip, of the time) reaches brax's PPO as a failure.
+Two conventions of restarting are available. With `auto_reset` (the default), the environment restarts with
+a fresh reset of the task, as in our own trainer: wrap it in `wrap_for_training`. Without it, use brax's or
+Playground's own wrappers. These put a finished environment back to the state of its first reset, and their
+episode wrapper writes its own `info["truncation"]`, so an end without a failure (of a clip, or by time)
+reaches brax's PPO as a failure.
 
-brax is loaded when the first environment is made, not on import. Playground need not be installed.
-Which trainers run: docs/other_libraries.md.
+The first environment loads brax, not the import of this module. Playground need not be installed.
+docs/other_libraries.md lists the trainers that run.
 """
 
 import copy
@@ -53,11 +53,11 @@ class PlaygroundState:
 class BraxTaskEnv:
     """One environment of a task as a `brax.envs.Env`; batch it with `wrap_for_training` or `vmap`.
 
-    `State.pipeline_state` is the task's whole state, so putting it back restores the episode too.
-    `State.metrics` holds the reward terms and failures of the step. `State.info` holds `truncation` (1
-    where the episode ended without a failure) and, with `auto_reset`, what brax's
-    episode wrapper would add: `steps` and `episode_metrics` of the episode so far, `episode_done`. After
-    the last step of an episode these are still its own, while `pipeline_state` and `obs` are the next's.
+    `State.pipeline_state` is the task's whole state, so restoring it restores the episode. `State.metrics`
+    holds the reward terms and failures of the step. `State.info` holds `truncation` (1 if the episode ended
+    without a failure) and, with `auto_reset`, the entries of brax's episode wrapper: `steps` and
+    `episode_metrics` of the episode so far, and `episode_done`. After the last step of an episode these
+    still describe that episode, while `pipeline_state` and `obs` belong to the next one.
     """
 
     _state_field = "pipeline_state"
@@ -123,7 +123,7 @@ class BraxTaskEnv:
             obs=self._observe(after),
             reward=outcome.reward,
             done=done.astype(jnp.float32),
-            # What wrappers keep in the two dicts stays there.
+            # Keeps the entries of wrappers in the two dicts.
             metrics={**state.metrics, **metrics},
             info={**state.info, **info},
             **{self._state_field: after},
@@ -159,7 +159,7 @@ class BraxTaskEnv:
 
     @property
     def unwrapped(self) -> "BraxTaskEnv":
-        """Itself."""
+        """The environment itself."""
         return self
 
     def _observe(self, state: Any) -> jax.Array | dict[str, jax.Array]:
@@ -168,7 +168,7 @@ class BraxTaskEnv:
 
 
 class PlaygroundTaskEnv(BraxTaskEnv):
-    """The same with the interface of MuJoCo Playground's `MjxEnv`, without `render`."""
+    """The same environment with the interface of MuJoCo Playground's `MjxEnv`, without `render`."""
 
     _state_field, _state_type = "data", PlaygroundState
 
@@ -196,7 +196,7 @@ class PlaygroundTaskEnv(BraxTaskEnv):
 
 
 class _ImitationData:
-    """Checks the clips of an imitation task, which stand for `data`."""
+    """Checks the clips of an imitation task, which are its `data`."""
 
     def __init__(self, task: ImitationTask, clips: ReferenceClips, **options: Any):
         """Takes `options` as `BraxTaskEnv` does.
@@ -223,7 +223,7 @@ def wrap_for_training(
     action_repeat: int = 1,
     randomization_fn: Any = None,
 ) -> Any:
-    """Many environments that restart freshly, in brax's `VmapWrapper`: `reset` takes [num_envs, 2] keys.
+    """Wraps a restarting environment in brax's `VmapWrapper`, whose `reset` takes [num_envs, 2] keys.
 
     brax's trainers take this function as `wrap_env_fn`. The control rate is the task's `num_substeps`, so
     `action_repeat` must be 1, and its `randomization` takes the place of a `randomization_fn`.
@@ -247,13 +247,13 @@ def _metrics(outcome: StepOutcome) -> dict[str, jax.Array]:
 
 
 def _episode_sums(state: Any, now: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Sums of the episode with the step `now`; they begin anew where `state` had ended one."""
+    """Adds the step `now` to the episode's sums; starts anew if `state` had ended an episode."""
     sums, goes_on = state.info["episode_metrics"], 1.0 - state.done
     return {name: goes_on * sums[name] + value for name, value in now.items()}
 
 
 def _brax() -> SimpleNamespace:
-    """The parts of brax that are used; `BraxTaskEnv` counts as its `Env` from then on."""
+    """Returns the parts of brax in use, and registers `BraxTaskEnv` as brax's `Env`."""
     quiet = io.StringIO()
     # MJX prints that Warp is missing, and jaxopt warns that it is no longer maintained.
     with redirect_stdout(quiet), redirect_stderr(quiet), warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What an exported folder says of itself: observation, control, physics, and the body as MJCF."""
+"""Writes the contract of an exported folder: observation, control, physics, and the body as MJCF."""
 
 import inspect
 import shutil
@@ -38,13 +38,13 @@ def build_contract(
     """Returns `contract.json`.
 
     Args:
-        kind: of the files, a key of `function_files.FORMATS`.
-        functions: that are written.
-        task: that the policy was trained in.
-        source: what was exported: its kind, sha256 and steps.
-        latent: its size and kind of prior.
-        start: qpos, qvel and act to begin with.
-        goal: of a policy of a task, `described_goal`.
+        kind: kind of the files, a key of `function_files.FORMATS`.
+        functions: exported functions.
+        task: task that the policy was trained in.
+        source: kind, sha256 and steps of the exported checkpoint.
+        latent: size of the latent and kind of its prior.
+        start: initial qpos, qvel and act.
+        goal: result of `described_goal`, for a policy of a task.
     """
     model, physics = task.physics.model, task.config.physics
     return {
@@ -81,7 +81,7 @@ def build_contract(
 
 
 def described_goal(goal: Goal, action_repeat: int) -> dict[str, Any]:
-    """Returns what the contract says of a goal: what a policy sees of it, and how long an action lasts."""
+    """Returns the contract's entry on a goal: its observation, and how long an action lasts."""
     return {
         "name": goal.name,
         "size": goal.observation_size,
@@ -115,7 +115,7 @@ def _actuator(model: mujoco.MjModel, row: int) -> dict[str, Any]:
 
 
 def start_of(task: ImitationTask, clips: ReferenceClips | None) -> dict[str, list[float]]:
-    """Returns qpos, qvel and act at the first frame of the first clip, or of the body as it is drawn."""
+    """Returns qpos, qvel and act at the first frame of the first clip, or in the model's default pose."""
     model = task.physics.model
     if clips is None:
         values = {"qpos": model.qpos0, "qvel": np.zeros(model.nv), "act": np.zeros(model.na)}
@@ -127,13 +127,13 @@ def start_of(task: ImitationTask, clips: ReferenceClips | None) -> dict[str, lis
 
 
 def write_body(task: ImitationTask, path: Path) -> None:
-    """Writes the body with the task's physics as MJCF, its meshes and images beside it, and compiles that.
+    """Writes the body with the task's physics as MJCF, with meshes and images beside it, and compiles it.
 
-    MJCF has six digits, so that numbers differ by up to 1e-6 of themselves. MuJoCo's binary has all of them,
-    but only the version of MuJoCo that wrote it reads it, and nobody else.
+    MJCF has six digits, so numbers have a relative error of up to 1e-6. MuJoCo's binary format is exact,
+    but only the MuJoCo version that wrote it can read it.
 
     Raises:
-        UserError: it does not compile alone: it needs still other files.
+        UserError: the MJCF does not compile because it needs further files.
     """
     wanted = task.physics.model
     spec = walker_spec(task.walker.config)
@@ -164,7 +164,7 @@ def _copy_assets(spec: mujoco.MjSpec, folder: Path) -> None:
         for asset in kind:
             if asset.file:
                 source = Path(spec.modelfiledir, place, asset.file)
-                # a folder each: an asset without a name has that of its file
+                # one folder each, because an asset without a name is named after its file
                 own = assets / str(len(list(assets.glob("*"))))
                 own.mkdir(parents=True)
                 shutil.copy(source, own)
@@ -173,7 +173,7 @@ def _copy_assets(spec: mujoco.MjSpec, folder: Path) -> None:
 
 
 def _check_body(found: mujoco.MjModel, wanted: mujoco.MjModel, path: Path) -> None:
-    """Raises UserError if a model that was read back is another one than was simulated."""
+    """Raises UserError if the model that was read back differs from the simulated one."""
     sizes = ("nq", "nv", "nu", "na", "nbody", "ngeom", "nsensordata")
     differs = [name for name in sizes if getattr(found, name) != getattr(wanted, name)]
     differs += [name for name in _OPTIONS if getattr(found.opt, name) != getattr(wanted.opt, name)]

@@ -1,4 +1,4 @@
-"""Files of functions: ONNX, NumPy arrays and StableHLO, each written and read back."""
+"""Writes and reads files of functions: ONNX, NumPy arrays and StableHLO."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,13 +14,13 @@ from vnl_mjx.compat.functions import Function
 from vnl_mjx.errors import UserError
 from vnl_mjx.versions import how_to_install
 
-# Of a read function: inputs [batch, size] by name in, outputs [batch, size] by name out.
+# A function that was read: takes inputs [batch, size] by name, returns outputs [batch, size] by name.
 Call = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
 def check_format(kind: str, functions: list[Function]) -> None:
-    """Raises UserError where a package is missing, or a function is not known layer by layer."""
+    """Raises UserError if a package is missing, or the layers of a function are unknown."""
     if kind == "onnx":
         missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
         if missing:
@@ -42,12 +42,12 @@ def write_function(kind: str, function: Function, path: Path) -> None:
 
 
 def read_function(kind: str, function: Function, path: Path) -> Call:
-    """Reads a written function without its parameters in memory; `function` names inputs and outputs."""
+    """Reads a written function from its file alone; `function` names inputs and outputs."""
     return FORMATS[kind][1](function, path)
 
 
 def _write_npz(function: Function, path: Path) -> None:
-    """Arrays in the layers' order, as `<row>_<name>`."""
+    """Writes arrays in the order of the layers, named `<row>_<name>`."""
     assert function.layers is not None
     arrays = {
         f"{row}_{name}": array
@@ -74,7 +74,7 @@ def _read_npz(function: Function, path: Path) -> Call:
 
 
 def described_layers(function: Function) -> list[dict[str, Any]]:
-    """Returns the layers of an npz file for JSON; arrays by their names in the file."""
+    """Returns the layers of an npz file for JSON, with arrays by their names in the file."""
     return [
         {
             "kind": layer.kind,
@@ -122,7 +122,7 @@ def _read_onnx(function: Function, path: Path) -> Call:
     return call
 
 
-# Of each format: what writes a function, and what reads it.
+# Writer and reader of each format.
 FORMATS: dict[str, tuple[Callable[[Function, Path], None], Callable[[Function, Path], Call]]] = {
     "onnx": (_write_onnx, _read_onnx),
     "npz": (_write_npz, _read_npz),
@@ -131,9 +131,9 @@ FORMATS: dict[str, tuple[Callable[[Function, Path], None], Callable[[Function, P
 
 
 def largest_difference(kind: str, function: Function, path: Path, num: int) -> float:
-    """Returns how far a read function is from JAX at most, on `num` random inputs and on one alone.
+    """Returns the largest difference from JAX of a function that was read, for batches of `num` and 1.
 
-    Where the largest value of an output is above 1, the difference is a share of it: float32 has 7 digits.
+    If the largest value of an output exceeds 1, the difference is relative to it: float32 has 7 digits.
     """
     read, evaluate_here, differences = read_function(kind, function, path), jax.jit(function), []
     for inputs in (function.draw(num), function.draw(1, seed=1)):

@@ -1,7 +1,8 @@
-"""Feed-forward networks as a list of named layers, which other software can evaluate.
+"""Describes feed-forward networks as a list of named layers, which other software can evaluate.
 
-A layer reads values by name (inputs of the function, or what layers before it wrote) and writes one. Every
-value is [batch, size] float32. `EVALUATE` has each kind in NumPy: `docs/export.md` shows how to read a file.
+A layer reads values by name (inputs of the function, or outputs of earlier layers) and writes one value,
+[batch, size] float32. `EVALUATE` has each kind of layer in NumPy; `docs/export.md` shows how to read a
+file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +22,10 @@ class Layer:
 
     Attributes:
         kind: a key of `EVALUATE`.
-        reads: names of the values that it takes.
-        writes: name of the value that it gives.
-        arrays: float32, by the names that its kind has for them.
-        settings: JSON-able, by the names that its kind has for them.
+        reads: names of its inputs.
+        writes: name of its output.
+        arrays: float32 arrays, by the names that its kind defines.
+        settings: JSON-able settings, by the names that its kind defines.
     """
 
     kind: str
@@ -74,7 +75,7 @@ EVALUATE: dict[str, Callable[[list[np.ndarray], Layer], np.ndarray]] = {
 
 
 def evaluate(layers: Sequence[Layer], inputs: Arrays) -> dict[str, np.ndarray]:
-    """Returns every value of a function by name, of inputs [batch, size]."""
+    """Returns every value of a function by name, for inputs [batch, size]."""
     values = dict(inputs)
     for layer in layers:
         values[layer.writes] = EVALUATE[layer.kind]([values[name] for name in layer.reads], layer)
@@ -82,7 +83,7 @@ def evaluate(layers: Sequence[Layer], inputs: Arrays) -> dict[str, np.ndarray]:
 
 
 class LayerList(list[Layer]):
-    """Layers as they are added; `add` and what builds on it return the name of the value that they write."""
+    """Collects layers; each method returns the name of the value that its layers write."""
 
     def add(
         self,
@@ -92,13 +93,13 @@ class LayerList(list[Layer]):
         arrays: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> str:
-        """Adds a layer; `writes` is given for an output of the function alone."""
+        """Adds a layer; give `writes` only for an output of the function."""
         found = {name: np.asarray(value, np.float32) for name, value in (arrays or {}).items()}
         self.append(Layer(kind, reads, writes or f"{len(self)}_{kind}", found, settings))
         return self[-1].writes
 
     def clip(self, value: str, low: float | None, high: float | None, **named: Any) -> str:
-        """Adds limits, of which None is none."""
+        """Adds clipping to limits; None is no limit."""
         limits = -np.inf if low is None else low, np.inf if high is None else high
         finite = np.clip(limits, *(np.finfo(np.float32).max * np.array([-1, 1]))).tolist()
         return self.add("clip", value, low=finite[0], high=finite[1], **named)

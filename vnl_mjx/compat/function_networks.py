@@ -1,6 +1,6 @@
-"""Layers of the networks of this package, for `function_layers`; each function adds some to a list.
+"""Adds the layers of this package's networks to a list of `function_layers`.
 
-They return the names of the values that they write, so that they can be put together otherwise.
+Each function returns the names of the values that it writes, so that functions can be composed.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ _Limits = tuple[float | None, float | None] | None
 
 
 def has_layers(student: Student) -> bool:
-    """Whether the networks are of this package, and not the user's own."""
+    """Returns whether the networks are of this package, and not the user's own."""
     config = student.networks.config
     return config.network in ("mlp", "teacher") and config.latent == "gaussian"
 
 
 def normalised(layers: LayerList, value: str, policy: FrozenPolicy, part: str) -> str:
-    """Adds what `FrozenPolicy.normalize` does of a part."""
+    """Adds the normalisation by `FrozenPolicy.normalize` of one part."""
     size = policy.config.reference_size
     rows = slice(size) if part == "reference" else slice(size, None)
     std = np.maximum(np.asarray(policy.obs_std[rows]), MIN_OBSERVATION_STD)
@@ -109,14 +109,14 @@ def student_decoder(
 
 
 def task_policy(layers: LayerList, policy: FrozenPolicy, low_level: LowLevel) -> None:
-    """Adds a policy of a task at its mode, of the inputs `goal` and `proprioception`; it writes `action`."""
+    """Adds a task's policy at its mode, from `goal` and `proprioception`; writes `action`."""
     body = _read(layers, low_level)
     intention_encoder(layers, policy, policy.params["params"], "goal", body)
     intention_decoder(layers, policy, policy.params["params"], "mean", "action", body)
 
 
 def low_level_control(layers: LayerList, low_level: LowLevel) -> None:
-    """Adds what `LowLevel.control` does of `proprioception` and `action`; it writes `control`."""
+    """Adds `LowLevel.control` of `proprioception` and `action`; writes `control`."""
     student, body, action = low_level.student, _read(layers, low_level), "action"
     if low_level.mode == "decoder_only":
         return student_decoder(layers, student, _unbounded(layers, action), body)
@@ -130,7 +130,7 @@ def low_level_control(layers: LayerList, low_level: LowLevel) -> None:
 
 
 def _read(layers: LayerList, low_level: LowLevel) -> str:
-    """Adds the bounds of what a low level reads."""
+    """Adds the bounds on the input of a low level."""
     if low_level.lowest is None or low_level.highest is None:
         return _BODY
     limits = low_level.lowest, low_level.highest
@@ -149,7 +149,7 @@ def _gaussian(
     limits: _Limits,
     added: str | None = None,
 ) -> None:
-    """Adds `mean`, with the value `added` in it, and `std`, of the heads of mean and log-variance."""
+    """Adds the heads of mean and log-variance; writes `mean`, plus the value `added`, and `std`."""
     mean, logvar = heads
     if added is None:
         layers.add("dense", features, arrays=mean, writes="mean")

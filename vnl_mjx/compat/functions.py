@@ -1,7 +1,7 @@
-"""The functions that a stored teacher or student is exported as: raw observations in, no JAX needed.
+"""Builds the exported functions of a stored teacher or student, which take raw observations.
 
-A further function needs an entry in the list that the command writes: its name, the function itself in JAX,
-what it reads, what it gives and, for ONNX and NumPy, its layers.
+A further function needs an entry in the command's list: its name, the function in JAX, its inputs and
+outputs and, for ONNX and NumPy, its layers.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,17 +33,17 @@ from vnl_mjx.models.intention import (
 from vnl_mjx.models.student import Student
 from vnl_mjx.tasks.downstream.low_level import LowLevel
 
-_TRIED_ACTION = 0.3  # standard deviation of the actions that are tried after writing
+_TRIED_ACTION = 0.3  # standard deviation of the actions in the test after writing
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a function reads.
+    """Describes an input of a function.
 
     Attributes:
-        name: of the input.
-        mean: [size] of the values that are tried after writing, raw.
-        std: [size] their deviation.
+        name: name of the input.
+        mean: [size] mean of the raw values in the test after writing.
+        std: [size] their standard deviation.
     """
 
     name: str
@@ -58,15 +58,15 @@ class Input:
 
 @dataclass(frozen=True, eq=False)  # hashed as itself, for jax.jit
 class Function:
-    """A function of rows.
+    """Describes a function of rows.
 
     Attributes:
-        name: and the name of its file.
-        call: of arrays [batch, size] in the order of `inputs`; returns arrays [batch, size] in the order of
-            `outputs`. In JAX, with its parameters in it.
-        inputs: in order.
-        outputs: names in order.
-        layers: the same function as layers; None where they are not known, of networks of the user's own.
+        name: name of the function and its file.
+        call: JAX function, with its parameters, of arrays [batch, size] in the order of `inputs`; returns
+            arrays [batch, size] in the order of `outputs`.
+        inputs: inputs in order.
+        outputs: names of the outputs in order.
+        layers: the same function as layers; None for networks of the user's own, whose layers are unknown.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Function:
     layers: tuple[Layer, ...] | None = None
 
     def __call__(self, *values: Any) -> tuple[jax.Array, ...]:
-        """Evaluates it with full float32 products, which a GPU's default are not."""
+        """Evaluates the function with full float32 products, which are not a GPU's default."""
         with jax.default_matmul_precision("highest"):
             return self.call(*values)
 
@@ -98,7 +98,7 @@ def teacher_functions(policy: FrozenPolicy) -> list[Function]:
     """Returns encoder and decoder of a teacher; `control` is the mode of its action.
 
     Raises:
-        UserError: it has a memory.
+        UserError: the teacher has a memory.
     """
     _refuse_memory("teacher", policy.config.is_recurrent)
     network, params = policy.config, policy.params["params"]
@@ -133,7 +133,7 @@ def student_functions(student: Student) -> list[Function]:
     """Returns encoder, prior and decoder of a student.
 
     Raises:
-        UserError: it has a memory, or its latent is not Gaussian.
+        UserError: the student has a memory, or its latent is not Gaussian.
     """
     networks = student.networks
     _refuse_memory("student", networks.is_recurrent)
@@ -171,7 +171,7 @@ def student_functions(student: Student) -> list[Function]:
 
 
 def task_functions(policy: FrozenPolicy, low_level: LowLevel) -> list[Function]:
-    """Returns the policy of a task, and what makes a control of its action where a student does.
+    """Returns the policy of a task, and the function from action to control if a student is below it.
 
     An action of the policy may last several control steps, in each of which the low level acts.
     """
@@ -207,7 +207,7 @@ def _refuse_memory(kind: str, is_recurrent: bool) -> None:
 
 
 class _Inputs:
-    """Inputs by name, with what is typical of them."""
+    """Holds inputs by name, with typical values."""
 
     def __init__(
         self, policy: FrozenPolicy, latent_dim: int | None = None, known: Mapping[str, Any] = {}

@@ -1,10 +1,11 @@
-"""Any `Task` as an environment of Gymnasium, alone and vectorised.
+"""Wraps any `Task` as an environment of Gymnasium, single or vectorised.
 
     env = TaskEnv(task, data)  # data: what the task reads besides its state, such as clips
     envs = TaskVectorEnv(task, data, num_envs=64)
 
-Steps are compiled by JAX; arrays that come and go are NumPy's. Ids for `gymnasium.make`, which load what is
-stored, are in `vnl_mjx.gymnasium_ids`. Importing this module imports Gymnasium (extra `gymnasium`).
+JAX compiles the steps; inputs and outputs are NumPy arrays. `vnl_mjx.gymnasium_ids` has ids for
+`gymnasium.make`, which load stored policies' tasks. Importing this module imports Gymnasium (extra
+`gymnasium`).
 """
 
 from collections.abc import Mapping
@@ -34,14 +35,14 @@ Info: TypeAlias = dict[str, Any]
 
 
 class Camera(Protocol):
-    """Takes pictures of an environment."""
+    """Renders an environment."""
 
     def picture(self, state: Any) -> np.ndarray:
         """Returns a picture, uint8 [height, width, 3], of the state of one environment."""
         ...
 
     def close(self) -> None:
-        """Frees what it draws with; may be called again."""
+        """Frees the renderer; may be called again."""
         ...
 
 
@@ -52,8 +53,8 @@ class TaskEnv(Env[Observed, np.ndarray]):
     "distances" and "failures" by name, and "overflowed" (`StepOutcome`).
 
     Attributes:
-        task: what is simulated.
-        state: of the task, None before the first reset.
+        task: the simulated task.
+        state: state of the task, None before the first reset.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -67,14 +68,14 @@ class TaskEnv(Env[Observed, np.ndarray]):
         render_mode: str | None = None,
         camera: Camera | None = None,
     ):
-        """Builds the spaces; nothing is compiled before the first reset.
+        """Builds the spaces; the first reset compiles.
 
         Args:
             task: the task, on any physics back end.
-            data: what it reads besides its state.
+            data: data that the task reads besides its state.
             observation: "flat", or "parts" for a dict of the parts.
             render_mode: None, or "rgb_array" with a `camera`.
-            camera: what `render` asks for a picture.
+            camera: renders the pictures of `render`.
 
         Raises:
             UserError: `observation` or `render_mode` is unknown, or there is no camera.
@@ -118,7 +119,7 @@ class TaskEnv(Env[Observed, np.ndarray]):
         return self._camera.picture(self.state)
 
     def close(self) -> None:
-        """Frees what draws."""
+        """Frees the renderer."""
         if self._camera is not None:
             self._camera.close()
 
@@ -133,7 +134,7 @@ class TaskVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     `seed + i` does.
 
     Attributes:
-        task: what is simulated.
+        task: the simulated task.
         state: of all environments, None before the first reset.
     """
 
@@ -141,7 +142,9 @@ class TaskVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    _camera: Camera | None = None  # older Gymnasiums close what was never built
+    _camera: Camera | None = (
+        None  # older versions of Gymnasium close environments that were never built
+    )
 
     def __init__(
         self,
@@ -198,7 +201,7 @@ class TaskVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, Info]:
-        """Makes one control step with `actions` [num_envs, action_size]; resets what ended."""
+        """Makes one control step with `actions` [num_envs, action_size]; resets ended episodes."""
         actions = np.asarray(actions, np.float32)
         self.state, obs, last, outcome = self._step(self.state, actions, self._data)
         outcome = copied(outcome)
@@ -221,7 +224,7 @@ class TaskVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         return tuple(picture(jax.tree.map(lambda x, row=row: x[row], self.state)) for row in rows)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Frees what draws."""
+        """Frees the renderer."""
         if self._camera is not None:
             self._camera.close()
 
@@ -243,12 +246,12 @@ def task_spaces(task: Task, layout: Layout) -> tuple[spaces.Space, spaces.Box]:
 
 
 def observed(observation: Observation, layout: Layout) -> Any:
-    """Returns an observation as the space of this layout has it."""
+    """Returns an observation in the form of the space."""
     return observation.flat() if layout == "flat" else dict(observation.parts)
 
 
 def step_info(outcome: StepOutcome) -> Info:
-    """Returns what an info tells of a step, apart from what Gymnasium returns beside it."""
+    """Returns the entries of an info on a step."""
     return {
         "reward_terms": outcome.terms,
         "distances": outcome.distances,
@@ -258,7 +261,7 @@ def step_info(outcome: StepOutcome) -> Info:
 
 
 def masked(info: Info, mask: np.ndarray) -> Info:
-    """Returns the rows [num_envs] bool of an info, zeros in the others, and the mask beside each entry."""
+    """Returns an info with zeros outside the rows [num_envs] bool, and the mask beside each entry."""
     found = {}
     for name, value in info.items():
         is_group = isinstance(value, Mapping)
@@ -284,7 +287,7 @@ def refuse_options(options: dict[str, Any] | None) -> None:
 
 
 def checked_render_mode(mode: str | None, camera: Camera | None) -> str | None:
-    """Returns the render mode; raises UserError where it is unknown or has no camera."""
+    """Returns the render mode; raises UserError if it is unknown or has no camera."""
     if mode not in (None, "rgb_array"):
         raise UserError(f"render_mode: expected None or 'rgb_array', found {mode!r}")
     if mode is not None and camera is None:

@@ -1,4 +1,4 @@
-"""Reads values out of a parsed JSON file, with an error that names the file and the key."""
+"""Reads values from a parsed JSON file, with errors that name the file and the key."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and bool(value) and all(fits(item) for item in value)
 
 
-# What is expected of a value, by its kind.
+# Description of the expected value, by kind.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "number": ("a finite number", _is_number),
     "positive": ("a positive number", lambda v: _is_number(v) and v > 0),
@@ -38,13 +38,13 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 class JsonReader:
-    """Dotted keys of a parsed JSON object, which messages call `source`; null counts as missing."""
+    """Reads dotted keys of a parsed JSON object, called `source` in messages; null counts as missing."""
 
     def __init__(self, raw: Mapping[str, Any], source: str):
         self._raw, self._source = raw, source
 
     def __call__(self, kind: str, key: str, default: Any = _MISSING) -> Any:
-        """A value of one of `_KINDS`; a wrong one, or a missing one without default, is a UserError."""
+        """Returns a value of one of `_KINDS`; raises UserError if it is wrong, or missing without default."""
         value, (expected, fits) = self._find(key), _KINDS[kind]
         if value is None:
             if default is _MISSING:
@@ -59,18 +59,18 @@ class JsonReader:
         return tuple(value) if isinstance(value, list) else value
 
     def section(self, path: str, keys: Mapping[str, tuple]) -> dict[str, Any]:
-        """Values of a section; `keys` has kind, key and perhaps a default by the name of each."""
+        """Returns values of a section; `keys` maps each name to kind, key and an optional default."""
         return {
             name: self(kind, f"{path}.{key}", *default)
             for name, (kind, key, *default) in keys.items()
         }
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Returns whether the key exists."""
         return self._find(key) is not None
 
     def error(self, key: str, expected: str, value: Any) -> UserError:
-        """The error for a value that is not what was expected."""
+        """Returns the error for an unexpected value."""
         found = repr(value)
         found = found if len(found) <= 60 else found[:57] + "..."
         return UserError(f"{self._source}: {key} must be {expected}, found {found}")

@@ -1,8 +1,8 @@
-"""How the parts of an observation are computed from MuJoCo's data, for software without this package.
+"""Describes how to compute an observation from MuJoCo's data, for software without this package.
 
-`formula` of a part is NumPy over the names in `NAMES`, to be read after the last `mj_step` of a control step
-without another `mj_forward`: MuJoCo's derived arrays are then one physics step older than `qpos`, as they
-were in training. `examples/export/drive_onnx.py` evaluates these formulas.
+The `formula` of a part is NumPy code over the names in `NAMES`. Evaluate it after the last `mj_step` of a
+control step, without another `mj_forward`: MuJoCo's derived arrays are then one physics step older than
+`qpos`, as in training. `examples/export/drive_onnx.py` evaluates these formulas.
 """
 
 import inspect
@@ -81,7 +81,7 @@ def _body(name: str, task: ImitationTask) -> dict[str, Any]:
 
 
 def _parts(task: ImitationTask) -> dict[str, _Part]:
-    """Of every term of the body: unit, frame and formula."""
+    """Returns unit, frame and formula of every proprioceptive term."""
     walker = task.walker
     is_free = walker.root is not None
     first_q, first_v = walker.layout.joint_qpos.start, walker.layout.joint_qvel.start
@@ -121,7 +121,7 @@ def _parts(task: ImitationTask) -> dict[str, _Part]:
 
 
 def _reference(name: str, task: ImitationTask) -> dict[str, Any]:
-    """A part of the reference: it needs a clip, so that words and rows must do."""
+    """Describes a part of the reference in words and rows, because it needs a clip."""
     walker, quirks = task.walker, task.config.quirks
     if is_path(name):
         return {"unit": None, "frame": None, "meaning": "a part of the user's own"}
@@ -145,7 +145,7 @@ def _meaning(term: Any) -> str:
 
 
 def _unit(meaning: str) -> str:
-    """The unit that stands after the shape in a term's docstring."""
+    """Returns the unit that follows the shape in a term's docstring."""
     words = meaning.partition("] ")[2]
     found = [unit for unit in ("m/s", "rad/s", "rad", "m") if words.startswith(f"{unit}.")]
     return found[0] if found else "1"

@@ -1,7 +1,7 @@
 """Writes a function as an ONNX graph, layer by layer. Needs the extra `onnx`.
 
-jax2onnx (0.13.0) converts the same functions as exactly. Under the JAX that is pinned it prints pages of
-errors of plug-ins that it does not need, takes 12 s to start and brings 24 packages more.
+jax2onnx (0.13.0) converts the same functions with the same accuracy, but under the pinned JAX it prints
+pages of errors of unneeded plug-ins, takes 12 s to start and adds 24 packages.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from vnl_mjx.compat.function_layers import Layer
 from vnl_mjx.compat.functions import Function
 
-_OPSET, _IR_VERSION = 17, 8  # the oldest that have layer normalisation
+_OPSET, _IR_VERSION = 17, 8  # the oldest versions with layer normalisation
 _ONE_NODE = {"elu": "Elu", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 class _Graph:
-    """Nodes and constants; methods return the name of the value that they make."""
+    """Collects nodes and constants; methods return the name of the value that they make."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -36,7 +36,7 @@ class _Graph:
         return writes
 
     def layer(self, layer: Layer) -> None:
-        """Adds what computes one layer."""
+        """Adds the nodes of one layer."""
         node, constant, out, settings = self.node, self.constant, layer.writes, layer.settings
         x, arrays = layer.reads, {name: constant(value) for name, value in layer.arrays.items()}
         match layer.kind:
@@ -82,7 +82,7 @@ class _Graph:
         node, constant = self.node, self.constant
         if name == "silu":
             node("Mul", x, node("Sigmoid", x), writes=out)
-        elif name == "gelu":  # the approximation that Flax takes
+        elif name == "gelu":  # the approximation in Flax
             cube = node("Mul", node("Mul", node("Mul", x, x), x), constant(0.044715))
             inner = node("Mul", node("Add", x, cube), constant(0.7978845608))
             share = node("Add", node("Tanh", inner), constant(1.0))

@@ -1,4 +1,4 @@
-"""What a training may start from: the networks and observation statistics of an existing teacher."""
+"""Reads the start of a training: networks and observation statistics of an existing teacher."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _SIZES = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activat
 
 @dataclass(frozen=True)
 class TeacherStart:
-    """Read from a track-mjx checkpoint, NumPy.
+    """Holds the start from a track-mjx checkpoint, in NumPy.
 
     Attributes:
-        teacher: the policy and what it was trained on.
+        teacher: the policy and its task.
         statistics: count [], mean, std, summed_variance [observation], float32.
-        value: variables of the value network; None where the checkpoint holds none that fits.
+        value: variables of the value network; None if the checkpoint holds none that fits.
     """
 
     teacher: LoadedTeacher
@@ -38,7 +38,7 @@ class TeacherStart:
 def read_start(path: str, network: IntentionConfig, value_shapes: Any) -> TeacherStart:
     """Reads the checkpoint of `init_from`, whose policy must equal `network` in every size.
 
-    `value_shapes` are shaped leaves, the variables of the value network that is to be trained.
+    `value_shapes` gives the shapes of the new value network's variables.
 
     Raises:
         UserError: no checkpoint, a damaged one, or one of another network.
@@ -106,11 +106,11 @@ def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) 
 
 
 def _fitting_value(path: Path, shapes: Any) -> Any:
-    """The value network of a training state, None where there is none of these shapes."""
+    """Returns the value network of a training state; None if there is none of these shapes."""
     try:
         value = read_arrays(path)["params"]["value"]
     except (UserError, KeyError, TypeError):
-        return None  # a checkpoint to act with, not to go on with
+        return None  # a checkpoint for acting, without a training state
     if jax.tree.structure(value) != jax.tree.structure(shapes):
         return None
     fits = jax.tree.map(lambda a, b: a.shape == b.shape, value, shapes)

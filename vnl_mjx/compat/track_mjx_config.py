@@ -1,4 +1,4 @@
-"""Translates the configuration stored in a track-mjx checkpoint.
+"""Translates the configuration in a track-mjx checkpoint.
 
 Sources: track-mjx `config/rodent-full-clips.yaml`, `environment/task/single_clip_tracking.py` and
 `environment/task/reward.py`, and their history where a date is given.
@@ -29,7 +29,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.layers import ACTIVATIONS
 
-# Where this package's own teachers keep what track-mjx's keys cannot say.
+# Section in which our own teachers store settings without a key in track-mjx.
 OWN_KEY = "vnl_mjx"
 ACTIVATION_OPTION = "teacher_config.activation"
 
@@ -39,8 +39,8 @@ FLOOR_BODY_SINCE = date(2025, 5, 20)
 # (track-mjx: environment/task/multi_clip_tracking.py, `reset`).
 START_FRAME_RANGE = 44
 
-# track-mjx's keys by ours, read and written: kind (`json_reader`), key, and a default where older
-# generations do not have it.
+# track-mjx's keys by ours, for reading and writing: kind (`json_reader`), key, and a default if older
+# generations lack it.
 _TERMS = ("pos", "quat", "joint", "angvel", "bodypos", "endeff")
 REWARD_KEYS = {
     **{f"{term}_weight": ("number", f"{term}_reward_weight") for term in _TERMS},
@@ -80,7 +80,7 @@ SUPPORTED_LAYOUTS = (
 
 @dataclass(frozen=True)
 class Translation:
-    """What a checkpoint's configuration says, in this package's terms."""
+    """Holds a checkpoint's configuration in this package's terms."""
 
     network: IntentionConfig
     task: ImitationConfig
@@ -96,15 +96,14 @@ def translate(
     activation: str | None = None,
     written_on: date | None = None,
 ) -> Translation:
-    """Network sizes and imitation task of a checkpoint.
+    """Returns network sizes and imitation task of a checkpoint.
 
     Args:
         raw: the parsed `config/metadata`.
-        source: what to call it in messages.
-        kind: of `track_mjx_network.KINDS`.
-        activation: overrides what is assumed; track-mjx does not record it.
-        written_on: day the checkpoint was written. It bounds the age of the code that wrote it on
-            one side only: old code can run late, new code cannot run early.
+        source: name of the checkpoint in messages.
+        kind: kind in `track_mjx_network.KINDS`.
+        activation: overrides the assumed activation; track-mjx does not record it.
+        written_on: day the checkpoint was written. The code is no newer than that day, but may be older.
 
     Raises:
         UserError: a key is missing or wrong, or the layout of the observation is not known.
@@ -141,7 +140,7 @@ def translate(
 
 
 def check_activation(name: str, where: str) -> str:
-    """The name, where it is known."""
+    """Returns the name, or raises UserError if it is unknown."""
     if name in ACTIVATIONS:
         return name
     near = difflib.get_close_matches(name, ACTIVATIONS, n=1, cutoff=0.0)[0]
@@ -153,7 +152,7 @@ def check_activation(name: str, where: str) -> str:
 def _upstream_task(
     reader: JsonReader, activation: str | None, written_on: date | None
 ) -> tuple[ImitationConfig, str, list[str]]:
-    """Task, usual activation and warnings of a checkpoint that track-mjx wrote."""
+    """Returns task, usual activation and warnings of a checkpoint that track-mjx wrote."""
     generation, proprioception = _recognise(reader)
     usual, warnings = "silu", []
     has_floor = True
@@ -204,7 +203,7 @@ def _upstream_task(
 
 
 def _recognise(reader: JsonReader) -> tuple[str, tuple[str, ...]]:
-    """Generation and parts of proprioception, by the sizes of the observation."""
+    """Recognises generation and parts of proprioception by the sizes of the observation."""
     reference_size, proprioception_size = observation_sizes(reader)
     layouts = {
         226: ("2025-09", PROPRIOCEPTION_2025_09),

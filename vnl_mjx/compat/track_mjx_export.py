@@ -1,8 +1,8 @@
 """Writes a teacher or a student in the layouts that track-mjx reads.
 
 Sources: track-mjx `agent/checkpointing.py`, `agent/ff_ppo/intention_network.py` (`make_decoder_policy`),
-`agent/mlp_prior/prior_networks.py`, `agent/mlp_distill/student_network.py`. What upstream cannot know of a
-policy is in `Export.notes`, so that nothing is silently wrong there.
+`agent/mlp_prior/prior_networks.py`, `agent/mlp_distill/student_network.py`. `Export.notes` lists what
+upstream does differently, so that no difference goes unnoticed.
 """
 
 import dataclasses
@@ -31,20 +31,20 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, raw_scale
 from vnl_mjx.models.vae import StudentVAE
 
-# What a student's decoder explores with upstream: it has no spread of its own.
+# Standard deviation of exploration upstream; a student's decoder has none of its own.
 _STUDENTS_ACTION_STD = 0.05
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is written.
+    """Holds a checkpoint for upstream.
 
     Attributes:
-        kind: of `track_mjx_network.KINDS`.
-        statistics: in the layout's own tree.
+        kind: kind in `track_mjx_network.KINDS`.
+        statistics: observation statistics as the layout nests them.
         params: {"params": ...} in upstream's names.
-        config: as `config` of the checkpoint.
-        notes: what upstream does otherwise than this package with it; one line each.
+        config: content of `config` in the checkpoint.
+        notes: what upstream does differently from this package, one line each.
     """
 
     kind: str
@@ -57,14 +57,14 @@ class Export:
         """Writes `<folder>/<kind>_<step>` and returns it.
 
         Raises:
-            UserError: it exists.
+            UserError: the folder exists.
         """
         items = checkpoint_items(self.params, self.statistics, self.config)
         return save_checkpoint(folder, step, items, self.kind)
 
 
 def export_teacher(loaded: LoadedTeacher, layout: str) -> Export:
-    """Lays a teacher out for upstream.
+    """Converts a teacher to a layout of upstream.
 
     Raises:
         UserError: the layout cannot hold it.
@@ -108,7 +108,7 @@ def export_student(
     task: ImitationConfig,
     layout: str,
 ) -> Export:
-    """Lays a student out for upstream: its decoder behind a stub of an encoder, or with its prior.
+    """Converts a student to a layout of upstream: its decoder behind a stub encoder, or with its prior.
 
     Raises:
         UserError: the layout cannot hold it.
@@ -166,14 +166,14 @@ def export_student(
 
 
 def _is_flat_recurrent(network: IntentionConfig) -> bool:
-    """Whether track-mjx of 2025 has such layers: LSTM of one width, or none."""
+    """Returns whether track-mjx of 2025 supports the memory: LSTM layers of one width, or none."""
     return not network.is_recurrent or (
         network.cell == "lstm" and len(set(network.memory_sizes)) == 1
     )
 
 
 def other_decoder(student: StudentVAE) -> str | None:
-    """Returns why a student's decoder is no `IntentionNetwork`'s; None if it is."""
+    """Returns why a student's decoder is not an `IntentionNetwork`'s; None if it is."""
     vae = student.config
     if student.is_recurrent:
         return "its networks have a memory"
@@ -195,9 +195,9 @@ def _check_student(student: StudentVAE, layout: str) -> None:
 def intention_decoder(
     student: StudentVAE, params: Mapping[str, Any], teacher: IntentionConfig
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """Returns a student's decoder as an `IntentionNetwork` has it, and its hidden sizes.
+    """Returns a student's decoder in the form of an `IntentionNetwork`, and its hidden sizes.
 
-    That reads the latent before the body, gives a spread as well, and has upstream's names.
+    That form reads the latent before proprioception, also outputs a scale, and uses upstream's names.
     """
     if student.config.network == "teacher":
         return params["intention"]["decoder"], teacher.decoder_hidden_sizes
@@ -222,7 +222,7 @@ def intention_decoder(
 def _whole_encoder(
     student: StudentVAE, params: Mapping[str, Any], teacher: IntentionConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A student's encoder, which reads reference and body there, and what the network's sizes are then."""
+    """Returns a student's encoder, which reads reference and body, and the network's sizes."""
     vae = student.config
     if vae.network == "teacher":
         layers = dict(params["intention"]["encoder"])
@@ -241,7 +241,7 @@ def _whole_encoder(
 
 
 def _stub_encoder(network: IntentionConfig) -> dict[str, Any]:
-    """An encoder of one unit, since upstream builds one before it takes the decoder."""
+    """Returns an encoder of one unit, because upstream builds an encoder before it takes the decoder."""
     heads = {"kernel": np.zeros((1, network.latent_dim)), "bias": np.zeros(network.latent_dim)}
     return {
         "hidden_0": {"kernel": np.zeros((network.reference_size, 1)), "bias": np.zeros(1)},
@@ -261,7 +261,7 @@ def _layers(trunk: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(network: IntentionConfig, task: ImitationConfig, layout: str) -> list[str]:
-    """What upstream would do otherwise, and where the policy cannot act there."""
+    """Returns notes on what upstream does differently, and where the policy cannot act."""
     notes = []
     if network.activation != "silu":
         notes.append(
@@ -281,7 +281,7 @@ def _notes(network: IntentionConfig, task: ImitationConfig, layout: str) -> list
 
 
 def _clipped(student: StudentVAE, params: Mapping[str, Any]) -> list[str]:
-    """Says by how much upstream's prior differs, which does not clip its log-variance."""
+    """Returns a note on upstream's prior, which does not clip its log-variance."""
     vae = student.config
     wide = dataclasses.replace(vae, logvar_min=-1e6, logvar_max=1e6)
     size = vae.proprioception_size

@@ -1,6 +1,6 @@
-"""The layouts that track-mjx reads: statistics, configuration and names of layers as each has them.
+"""Writes statistics, configuration and layer names in the layouts that track-mjx reads.
 
-What `track_mjx_policy` and `track_mjx_network` read, the other way round.
+This inverts `track_mjx_policy` and `track_mjx_network`.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 
-# Of each layout: kind of the folder, and how the observation and its statistics are laid out.
+# For each layout: kind of the folder, and form of the observation and its statistics.
 LAYOUTS = {
     "track-mjx": (TEACHER, "nested"),
     "track-mjx-2026": (TEACHER, "nested"),
@@ -32,7 +32,7 @@ STUDENTS_ONLY = ("prior-network", "distill-network")
 
 
 def newest_names(params: Mapping[str, Any], network: IntentionConfig) -> dict[str, Any]:
-    """Layers of a recurrent decoder as track-mjx calls them since 2026."""
+    """Renames the layers of a recurrent decoder as in track-mjx since 2026."""
     if not network.is_recurrent:
         return dict(params)
     decoder = {
@@ -45,7 +45,7 @@ def newest_names(params: Mapping[str, Any], network: IntentionConfig) -> dict[st
 
 
 def laid_out_statistics(found: Mapping[str, Any], policy: FrozenPolicy, how: str) -> dict[str, Any]:
-    """Statistics of the observation; of a student, where none but mean and std are known, of one count."""
+    """Returns observation statistics in a layout; a student's, known as mean and std alone, get count 1."""
     mean, std = np.asarray(policy.obs_mean), np.asarray(policy.obs_std)
     count = float(found.get("count") or 1.0)
     summed = found.get("summed_variance")
@@ -83,7 +83,7 @@ def laid_out_config(
     critic: list[int],
     raw: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The configuration in the keys of the layout's time."""
+    """Returns the configuration with the keys of the layout's generation."""
     clip_length = _clip_length(raw, task)
     config = track_mjx_config(
         task,

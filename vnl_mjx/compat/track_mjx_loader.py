@@ -1,7 +1,7 @@
-"""Reads a teacher from a checkpoint that track-mjx wrote, without track-mjx.
+"""Reads a teacher from a track-mjx checkpoint, without track-mjx.
 
 The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointing.py`):
-`<folder>/PPONetwork_<step>/{config, policy, train_state}`, of a student `DistillNetwork_<step>` or
+`<folder>/PPONetwork_<step>/{config, policy, train_state}`; for a student, `DistillNetwork_<step>` or
 `PriorNetwork_<step>`. Only `config` and `policy` are read.
 """
 
@@ -35,14 +35,14 @@ class LoadedTeacher:
     Attributes:
         policy: its network, parameters and observation statistics.
         task: the imitation task that it was trained on.
-        step: of the checkpoint; track-mjx counts evaluations, not environment steps.
+        step: step of the checkpoint; track-mjx counts evaluations, not environment steps.
         raw_config: the configuration as stored.
-        warnings: what had to be assumed, or differs from upstream; one line each.
-        summary: label to value, rows of a table for a person.
-        sha256: of parameters and observation statistics.
-        kind: of `track_mjx_network.KINDS`; of a student, `policy` is its encoder and decoder.
-        prior: layers of a student's prior, as stored; None without one.
-        statistics: count [], mean, std and, where it is stored, summed_variance [observation].
+        warnings: assumptions, and differences from upstream, one line each.
+        summary: table rows for a person, label to value.
+        sha256: hash of parameters and observation statistics.
+        kind: kind in `track_mjx_network.KINDS`; for a student, `policy` is its encoder and decoder.
+        prior: stored layers of a student's prior; None without one.
+        statistics: count [], mean, std and, if stored, summed_variance [observation].
     """
 
     policy: FrozenPolicy
@@ -62,8 +62,8 @@ def load_teacher(
 ) -> LoadedTeacher:
     """Reads a teacher or student from a folder that holds `PPONetwork_<step>` folders, or from one of those.
 
-    Step None is the highest; `activation` is of the hidden layers, where what is assumed for the checkpoint's
-    age is wrong.
+    Step None is the highest. `activation` of the hidden layers overrides the one assumed from the
+    checkpoint's age.
 
     Raises:
         UserError: there is no such checkpoint, it is damaged, or its layout is not known.
@@ -108,7 +108,7 @@ def load_teacher(
 
 
 def stored_kind(path: Path) -> str | None:
-    """The kind (`track_mjx_network.KINDS`) of checkpoint at `path`, the first that is there; None: none."""
+    """Returns the first kind (`track_mjx_network.KINDS`) of checkpoint at `path`; None if there is none."""
     names = [path.resolve().name]
     if path.is_dir():
         names += [child.name for child in path.iterdir() if child.is_dir()]
@@ -117,7 +117,7 @@ def stored_kind(path: Path) -> str | None:
 
 
 def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
-    """The folder and number of one checkpoint; the latest by number when `step` is None."""
+    """Returns folder and number of one checkpoint; the highest number if `step` is None."""
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise UserError(f"teacher checkpoint {path} {found}; expected {_EXPECTED}")
@@ -148,13 +148,13 @@ def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
 
 
 def _step_number(folder: Path) -> int | None:
-    # A full match leaves out Orbax's temporary folders of a write that was interrupted.
+    # A full match skips Orbax's temporary folders of interrupted writes.
     match = _STEP.fullmatch(folder.name)
     return int(match[2]) if match else None
 
 
 def _describe(path: Path) -> str:
-    """What stands in a folder that is not a checkpoint, and where one may be."""
+    """Describes a folder that is not a checkpoint, and where a checkpoint may be."""
     nested = sorted(child for child in path.glob("*/*_*") if _STEP.fullmatch(child.name))
     if nested:
         return f"did you mean {nested[0].parent}?"
@@ -178,7 +178,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _written_on(path: Path) -> date | None:
-    """Day of writing, where it is recorded. Nothing else depends on this file."""
+    """Returns the day of writing, if recorded. Nothing else depends on this file."""
     try:
         nanoseconds = json.loads(path.read_text(encoding="utf-8"))["init_timestamp_nsecs"]
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC).date()
@@ -187,7 +187,7 @@ def _written_on(path: Path) -> date | None:
 
 
 def policy_rows(policy: IntentionConfig) -> dict[str, str]:
-    """The sizes of an intention network."""
+    """Returns table rows on the sizes of an intention network."""
     decoder = listed(policy.decoder_hidden_sizes)
     if policy.is_recurrent:
         decoder = f"{policy.cell.upper()} {listed(policy.memory_sizes)}"
@@ -200,12 +200,12 @@ def policy_rows(policy: IntentionConfig) -> dict[str, str]:
 
 
 def listed(sizes: tuple[int, ...]) -> str:
-    """The widths of layers."""
+    """Returns the widths of layers as text."""
     return " ".join(map(str, sizes))
 
 
 def num_parameters(params: Any) -> int:
-    """How many numbers a tree of arrays holds."""
+    """Returns how many numbers a tree of arrays holds."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

@@ -1,4 +1,4 @@
-"""Reads the sizes of a policy from the configuration of a track-mjx checkpoint, of any generation.
+"""Reads the sizes of a policy from the configuration of a track-mjx checkpoint of any generation.
 
 Sources: track-mjx `agent/checkpointing.py`, `agent/recurrent_ppo/networks.py`,
 `agent/mlp_distill/student_network.py`, `agent/mlp_prior/prior_networks.py`.
@@ -13,7 +13,7 @@ from vnl_mjx.models.intention import CELLS, SQUASHES, IntentionConfig
 # a prior of `mlp_prior`.
 TEACHER, DISTILLED, WITH_PRIOR = KINDS = ("PPONetwork", "DistillNetwork", "PriorNetwork")
 
-# The names of the two parts of an observation since 2026, in the network's order.
+# Names of the two parts of an observation since 2026, in the network's order.
 PARTS_OF = {
     "task_obs": ("task_obs", "proprioception"),
     "imitation_target": ("imitation_target", "proprioception"),
@@ -36,13 +36,13 @@ def read_network(
     """Returns the network of a checkpoint.
 
     Args:
-        reader: of its configuration.
+        reader: reader of its configuration.
         kind: one of `KINDS`.
-        activation: of its hidden layers, which track-mjx does not record.
-        observation_clip: `IntentionConfig.observation_clip`, which it does not have.
+        activation: activation of its hidden layers, which track-mjx does not record.
+        observation_clip: `IntentionConfig.observation_clip`, which track-mjx does not have.
 
     Raises:
-        UserError: a key is missing or wrong, or the network is of a kind that is not read.
+        UserError: a key is missing or wrong, or the kind of network is not supported.
     """
     architecture = _architecture(reader)
     reference_size, proprioception_size = observation_sizes(reader)
@@ -64,7 +64,7 @@ def read_network(
 
 
 def observation_sizes(reader: JsonReader) -> tuple[int, int]:
-    """Sizes of the reference and of proprioception."""
+    """Returns the sizes of reference and proprioception."""
     if reader.has(f"{_SECTION}.obs_sizes"):
         if reader.has(f"{_SECTION}.obs_sizes.vision"):
             raise _with_vision(reader)
@@ -110,7 +110,7 @@ def _decoder(reader: JsonReader, architecture: str) -> dict[str, Any]:
 
 
 def _students_own(reader: JsonReader, sizes: dict[str, Any]) -> dict[str, Any]:
-    """How the encoder of a student differs: it has a wide layer before its heads, and clips."""
+    """Returns what differs in a student's encoder: a wide layer before its heads, and clipping."""
     factor = reader("size", f"{_SECTION}.encoder_expansion_factor", 1)
     wide = (factor * sizes["latent_dim"],) if factor > 1 else ()
     bounds = tuple(

@@ -1,6 +1,6 @@
-"""Reads statistics and parameters of a policy from a track-mjx checkpoint, of any generation.
+"""Reads statistics and parameters of a policy from a track-mjx checkpoint of any generation.
 
-Generations differ in where the statistics stand and in the names of layers; values are the same.
+Generations differ in the place of the statistics and the names of layers, not in values.
 """
 
 import re
@@ -24,11 +24,11 @@ MOMENTS = ("mean", "std", "summed_variance")
 
 @dataclass(frozen=True)
 class StoredPolicy:
-    """What a checkpoint's `policy` holds; NumPy, float32.
+    """Holds a checkpoint's `policy` in NumPy, float32.
 
     Attributes:
-        network: whose parameters they are; a student's encoder may read the body as well.
-        statistics: mean and std [observation], count (a float), and where it is stored summed_variance
+        network: sizes of the network; a student's encoder may also read proprioception.
+        statistics: mean and std [observation], count (a float) and, if stored, summed_variance
             [observation].
         params: variables of `IntentionNetwork`, {"params": ...}.
         prior: layers of a prior over the latent; None without one.
@@ -41,10 +41,10 @@ class StoredPolicy:
 
 
 def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> StoredPolicy:
-    """Reads the folder `policy` of a checkpoint; without `normalize` the statistics change nothing.
+    """Reads the folder `policy` of a checkpoint; without `normalize` it returns neutral statistics.
 
     Raises:
-        UserError: it is missing or damaged, or does not fit `network`.
+        UserError: the folder is missing or damaged, or does not fit `network`.
     """
     if not path.is_dir():
         raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
@@ -73,7 +73,7 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
 
 
 def _reads_body(layers: Mapping[str, Any], network: IntentionConfig) -> bool:
-    """Whether the encoder reads the whole observation, which no configuration says."""
+    """Returns whether the encoder reads the whole observation, which no configuration records."""
     try:
         return len(layers["encoder"]["hidden_0"]["kernel"]) == network.observation_size
     except (KeyError, TypeError):
@@ -81,9 +81,9 @@ def _reads_body(layers: Mapping[str, Any], network: IntentionConfig) -> bool:
 
 
 def flat_statistics(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Statistics over the flat observation, of one array (to 2025), one set for each part, or nested.
+    """Returns flat statistics from one array (to 2025), one set per part, or nested sets.
 
-    `count` is a number, whichever way it is stored.
+    `count` becomes a number in each case.
     """
     for parts in PARTS_OF.values():
         if set(parts) <= stored.keys():  # a set for each part
@@ -99,7 +99,7 @@ def flat_statistics(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(values: Any) -> Any:
-    """The entries of what the policy sees; "privileged_state" is for the value network."""
+    """Returns the policy's entries; "privileged_state" is for the value network."""
     if isinstance(values, Mapping):
         seen = values.get("state", values)
         for parts in PARTS_OF.values():
@@ -109,7 +109,7 @@ def _flat(values: Any) -> Any:
 
 
 def _count(statistics: Mapping[str, Any]) -> float:
-    """Observations behind the statistics. Newer versions of brax split the number in two words."""
+    """Returns the number of observations in the statistics, which newer brax splits into two words."""
     count = statistics.get("count", 0)
     if isinstance(count, dict):
         return float(count.get("hi", 0)) * 2.0**32 + float(count.get("lo", 0))
@@ -117,7 +117,7 @@ def _count(statistics: Mapping[str, Any]) -> float:
 
 
 def _own_names(layers: dict[str, Any], network: IntentionConfig) -> dict[str, Any]:
-    """Renames the layers of a recurrent decoder and of a student's encoder, which have others of late."""
+    """Renames the layers of a recurrent decoder and of a student's encoder from their newer names."""
     renamed = dict(layers)
     decoder = renamed.get("decoder", {})
     if network.is_recurrent and isinstance(decoder, dict) and "final" in decoder:
@@ -134,7 +134,7 @@ def _own_names(layers: dict[str, Any], network: IntentionConfig) -> dict[str, An
 
 
 def _expected_params(network: IntentionConfig) -> dict[str, Any]:
-    """Shapes of the network's variables."""
+    """Returns the shapes of the network's variables."""
     obs = jnp.zeros(network.observation_size)
     init = IntentionNetwork(network).init
     shapes = jax.eval_shape(init, jax.random.key(0), obs, network.initial_memory())
@@ -142,7 +142,7 @@ def _expected_params(network: IntentionConfig) -> dict[str, Any]:
 
 
 def _expected_prior(layers: Mapping[str, Any], network: IntentionConfig) -> dict[str, Any]:
-    """Shapes of a prior p(latent given proprioception) of as many hidden layers, as wide, as there are."""
+    """Returns the shapes of a prior p(latent given proprioception) with the stored hidden layers."""
     width, expected = network.proprioception_size, {}
     for number, size in enumerate(hidden_sizes(layers)):
         expected[f"hidden_{number}"] = {"kernel": (width, size), "bias": (size,)}
@@ -153,7 +153,7 @@ def _expected_prior(layers: Mapping[str, Any], network: IntentionConfig) -> dict
 
 
 def hidden_sizes(layers: Mapping[str, Any]) -> tuple[int, ...]:
-    """Widths of the layers hidden_0, hidden_1, ... that are there."""
+    """Returns the widths of the layers hidden_0, hidden_1, ..."""
     sizes = []
     while f"hidden_{len(sizes)}" in layers:
         sizes.append(len(layers[f"hidden_{len(sizes)}"]["bias"]))
@@ -161,7 +161,7 @@ def hidden_sizes(layers: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
-    """Refuses what does not fit the configuration, or is not finite, by name."""
+    """Raises UserError, by name, for a parameter that does not fit the configuration or is not finite."""
     where = f"{path.parent.name}/{path.name}"
     arrays = traverse_util.flatten_dict(found, sep="/")
     shapes = traverse_util.flatten_dict(expected, sep="/")
@@ -180,7 +180,7 @@ def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> 
             raise UserError(
                 f"{where}: {name} has shape {array.shape}, network_config asks for {shapes[name]}"
             )
-        # bfloat16 is no NumPy float, hence JAX's test.
+        # JAX's test, because bfloat16 is no NumPy float.
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UserError(f"{where}: {name} must hold floats, found {array.dtype}")
         if not np.isfinite(array.astype(np.float32)).all():
@@ -188,5 +188,5 @@ def _check_tree(found: dict[str, Any], expected: dict[str, Any], path: Path) -> 
 
 
 def to_float32(tree: Any) -> Any:
-    """The tree with NumPy leaves of float32."""
+    """Returns the tree with NumPy leaves of float32."""
     return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float32), tree)

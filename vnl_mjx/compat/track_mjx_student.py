@@ -1,7 +1,8 @@
-"""Students that track-mjx distilled, as students of this package.
+"""Converts students that track-mjx distilled to students of this package.
 
-What it wrote is an encoder, a decoder and a prior over their latent: the networks of a student that has the
-frozen ones of its teacher (`models.student_networks.FrozenTeacherModule`), whose teacher is itself.
+track-mjx stores an encoder, a decoder and a prior. Here these are a student with the frozen networks of its
+teacher (`models.student_networks.FrozenTeacherModule`), and that teacher is the student's own encoder and
+decoder.
 """
 
 from dataclasses import replace
@@ -50,9 +51,9 @@ def as_student(loaded: LoadedTeacher) -> tuple[StudentVAE, dict[str, Any]]:
 
 
 def teacher_as_student(loaded: LoadedTeacher) -> tuple[StudentVAE, dict[str, Any]]:
-    """Returns a teacher as a student: its own encoder and decoder, and N(0, I) for a prior.
+    """Returns a teacher as a student: its own encoder and decoder, with the prior N(0, I).
 
-    That is what its training kept its latents near to. The prior's network is of zeros.
+    The teacher's training kept its latents near that prior. The prior's network is all zeros.
     """
     network = loaded.policy.config
     sizes = {"hidden_0": (network.proprioception_size, 1)}

@@ -1,8 +1,8 @@
-"""Writes a teacher as track-mjx does, so that track-mjx and `track_mjx_loader` can read it.
+"""Writes a teacher in track-mjx's layout, so that track-mjx and `track_mjx_loader` can read it.
 
 `<run>/checkpoints/<environment steps>` holds the whole training state (`checkpoints.run`), and
-`<run>/teacher/PPONetwork_<environment steps>` the same teacher in track-mjx's layout, which is what
-track-mjx, `track_mjx_loader` and `vnl-mjx distill` read. The same steps are kept in both.
+`<run>/teacher/PPONetwork_<environment steps>` the same teacher for track-mjx, `track_mjx_loader` and
+`vnl-mjx distill`. Both keep the same steps.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from vnl_mjx.models.intention import IntentionConfig
 TEACHER_FOLDER = "teacher"
 NORMALIZER_KEYS = ("count", "mean", "std", "summed_variance")
 _ITEMS = ("policy", "train_state", "config")
-# What track-mjx's programs read besides the network and the task.
+# Keys that track-mjx's programs read besides the network and the task.
 TRAIN_SETUP: dict[str, Any] = {
     "agent_name": "rodent",
     "run_name": "vnl_mjx",
@@ -77,13 +77,13 @@ def save_track_mjx(
     """Writes a teacher in the layout of 2025; see `save_checkpoint`.
 
     Args:
-        path: folder of the checkpoints, made where it is missing.
-        step: not there yet.
+        path: folder of the checkpoints, created if missing.
+        step: a new step.
         params: variables of `IntentionNetwork`, {"params": ...}.
         normalizer: running statistics: count [], mean, std and summed_variance [observation].
-        config: what `track_mjx_config` gives; JSON-able.
-        train_state: what resuming needs (track-mjx: optimizer_state, params, normalizer_params, env_steps).
-            Without it the statistics and the policy are stored there: enough to look at, not to resume.
+        config: result of `track_mjx_config`, JSON-able.
+        train_state: state for resuming (track-mjx: optimizer_state, params, normalizer_params, env_steps).
+            Without it, the statistics and the policy are stored in its place, which cannot be resumed.
 
     Raises:
         UserError: the step is there already.
@@ -95,7 +95,7 @@ def save_track_mjx(
 def save_checkpoint(
     path: str | Path, step: int, items: ocp.args.Composite, kind: str = STEP_PREFIX
 ) -> Path:
-    """Writes and returns `<path>/<kind>_<step>`; either all of it is there afterwards, or nothing.
+    """Writes `<path>/<kind>_<step>`, complete or not at all, and returns its path.
 
     Raises:
         UserError: the step is there already.
@@ -105,7 +105,7 @@ def save_checkpoint(
     if step_folder.exists():
         raise UserError(f"{step_folder} exists already; choose another step or another folder")
     with contextlib.closing(open_manager(folder, _ITEMS, step_prefix=kind)) as manager:
-        # Forced: Orbax would pass over a step that is lower than the latest, and say nothing.
+        # Forced, because Orbax silently skips a step that is lower than the latest.
         manager.save(step, force=True, args=items)
         manager.wait_until_finished()
     return step_folder
@@ -123,9 +123,9 @@ def checkpoint_items(
     config: Mapping[str, Any],
     train_state: Any = None,
 ) -> ocp.args.Composite:
-    """The items of one checkpoint, for an Orbax manager.
+    """Returns the items of one checkpoint, for an Orbax manager.
 
-    Arguments as of `save_track_mjx`, with `statistics` in any layout.
+    See `save_track_mjx` for the arguments; `statistics` may have any layout.
     """
     if train_state is None:
         train_state = {
@@ -150,13 +150,13 @@ def track_mjx_config(
     train_config: Mapping[str, Any] | None = None,
     reference_name: str = "",
 ) -> dict[str, Any]:
-    """The configuration of a teacher, in track-mjx's keys.
+    """Returns the configuration of a teacher in track-mjx's keys.
 
-    A section of our own holds what these keys cannot say, and is what our loader reads the task
-    from; track-mjx ignores it.
+    A section of our own holds settings without such a key. Our loader reads the task from it, and track-mjx
+    ignores it.
 
-    `clip_length`, frames per reference clip, bounds the episode; the value network of `critic_hidden_sizes`
-    is built by track-mjx when it loads a policy; `train_config` has further entries of
+    `clip_length`, frames per reference clip, bounds the episode. track-mjx builds a value network of
+    `critic_hidden_sizes` when it loads a policy. `train_config` has further entries of
     `train_setup.train_config`.
     """
     random_init_range = clip_length - task.traj_length - task.episode_frames
@@ -203,7 +203,7 @@ def track_mjx_config(
             "task": dataclasses.asdict(task),
         },
     }
-    # JSON makes the tuples lists, as they are when read back.
+    # Through JSON, so that tuples become lists as in a file that is read back.
     return json.loads(json.dumps(config))
 
 

@@ -1,7 +1,7 @@
-"""Translates `env_config` of a checkpoint that track-mjx wrote in vnl-playground's imitation task.
+"""Translates `env_config` of a track-mjx checkpoint trained in vnl-playground's imitation task.
 
-So it has done since December 2025. Source: vnl-playground `tasks/rodent/imitation.py`, `default_config`, and
-`tasks/math_utils.py` of 2026. What a teacher has learnt with besides is in `UpstreamQuirks`.
+track-mjx has used that task since December 2025. Source: vnl-playground `tasks/rodent/imitation.py`,
+`default_config`, and `tasks/math_utils.py` of 2026. `UpstreamQuirks` lists further deviations.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ PROPRIOCEPTIONS = {
     264: PROPRIOCEPTION_VNL_PLAYGROUND,
     277: PROPRIOCEPTION_VNL_PLAYGROUND_SENSORS,
 }
-# Of each reward term besides its weight: our field, and kind and key of upstream.
+# Parameters of each reward term besides its weight: our field, and upstream's kind and key.
 REWARD_TERMS: dict[str, dict[str, tuple[str, str]]] = {
     **{
         name: {f"{name}_scale": ("positive", "exp_scale")}
@@ -54,13 +54,13 @@ RANDOMIZATION = {
     "root_mass_offset": "torso_mass_jitter",
     "joint_reference_offset": "qpos0_jitter",
 }
-# Half of a rotation is at most this: a limit beyond it is one of the whole rotation, as in 2026.
+# Largest half angle of a rotation; a larger limit is for the whole angle, as in 2026.
 _MOST_HALF_ANGLE_DEG = 90.0
-_NEVER = 1e6  # a limit that is not given
+_NEVER = 1e6  # stands for a missing limit
 
 
 def is_of_vnl_playground(reader: JsonReader) -> bool:
-    """Whether a checkpoint's environment is vnl-playground's, and not track-mjx's own."""
+    """Returns whether a checkpoint's environment is vnl-playground's, and not track-mjx's own."""
     return reader.has(f"{_SECTION}.sim_dt")
 
 
@@ -167,7 +167,7 @@ def _reward(reader: JsonReader, whole_angle: bool, warnings: list[str]) -> Rewar
 def _termination(
     reader: JsonReader, is_nested: bool, warnings: list[str]
 ) -> tuple[TerminationConfig, bool]:
-    """The limits, and whether angles are of the whole rotation; ours are of half of it."""
+    """Returns the limits, and whether upstream's angles are of the whole rotation; ours are half angles."""
     section = f"{_SECTION}.termination_criteria"
     limits = dict.fromkeys((field for field, _ in TERMINATIONS.values()), _NEVER)
     for name in reader("object", section):
@@ -185,7 +185,7 @@ def _termination(
 
 
 def _episode_frames(reader: JsonReader, last_start: int, length: int) -> int:
-    """Frames that an episode lasts wherever it starts, as track-mjx's `train.py` computes them."""
+    """Returns the frames of an episode, whatever its start, as track-mjx's `train.py` computes them."""
     clip_length = reader("size", f"{_SECTION}.clip_length")
     if (frames := clip_length - last_start - length) < 1:
         expected = "more than start_frame_range + reference_length"
@@ -212,7 +212,7 @@ def _randomization(reader: JsonReader) -> DomainRandomizationConfig:
 
 
 def is_playground(task: ImitationConfig) -> bool:
-    """Whether a task is vnl-playground's imitation task: its observation, reward and limits."""
+    """Returns whether a task has the observation, reward and limits of vnl-playground's imitation task."""
     base = VNL_PLAYGROUND_TASK
     return (
         task.reference == base.reference
@@ -227,9 +227,9 @@ def playground_env_config(
     """Returns `env_config` of a task of vnl-playground, as `playground_task` reads it.
 
     Args:
-        task: for which `is_playground` holds.
+        task: task for which `is_playground` holds.
         clip_length: frames of a clip.
-        whole_angle: angles are of the whole rotation, as since 2026.
+        whole_angle: use angles of the whole rotation, as since 2026.
     """
     physics, own = task.physics, task.reward.vnl_playground
     factor = 2.0 if whole_angle else 1.0

@@ -1,4 +1,4 @@
-"""Keys of every configuration that say what a run computes on: device, precision, simulation."""
+"""Defines the keys of every configuration for the simulation's back end and solver."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,8 +18,8 @@ class PhysicsSection:
             device; "auto": MuJoCo C where JAX computes on the CPU, on a GPU Warp if the extra is
             installed, else MJX-JAX.
         num_threads: threads of the "mujoco" back end, 0 for every core.
-        naconmax_per_env: contacts per environment that "warp" has room for, null for as many as the model
-            can have. Less takes less memory; what did not fit is counted.
+        naconmax_per_env: contacts per environment that "warp" has room for, null for the model's maximum. A
+            smaller number saves memory; contacts that did not fit are counted.
         njmax: constraint rows of one environment, likewise.
     """
 
@@ -31,14 +31,14 @@ class PhysicsSection:
 
 @dataclass(frozen=True)
 class SolverSection:
-    """The constraint solver, where another is wanted than the teacher was trained with (null).
+    """The constraint solver, if it differs from the one that the teacher was trained with (null).
 
-    A teacher's contacts are those of its solver: another may need it to adapt.
+    A teacher has adapted to its solver's contacts, and another solver may need new training.
 
     Attributes:
         solver: "cg" or "newton".
-        iterations: most per physics step.
-        ls_iterations: most line-search iterations of each.
+        iterations: largest number per physics step.
+        ls_iterations: largest number of line-search iterations per solver iteration.
     """
 
     solver: Literal["cg", "newton"] | None = None
@@ -46,5 +46,5 @@ class SolverSection:
     ls_iterations: int | None = number(None, ge=1)
 
     def changes(self) -> dict[str, Any]:
-        """What is not null, by its name in `config.imitation.PhysicsConfig`."""
+        """The keys that are not null, by their names in `config.imitation.PhysicsConfig`."""
         return {name: value for name, value in asdict(self).items() if value is not None}

@@ -1,4 +1,4 @@
-"""Configuration dataclasses to and from plain dictionaries, with types checked by name."""
+"""Converts configuration dataclasses to and from plain dictionaries, and checks types by key."""
 
 import difflib
 import json
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested dictionaries of what JSON can hold."""
+    """Returns a configuration as nested dictionaries of JSON values."""
     return {key: _plain(value) for key, value in asdict(config).items()}
 
 
@@ -27,8 +27,8 @@ def from_dict(
     Args:
         cls: a configuration dataclass.
         data: values as YAML or JSON give them.
-        source: start of an error message, for example "config.yaml: ".
-        short: names besides the keys, which an unknown one may be near to.
+        source: prefix of an error message, for example "config.yaml: ".
+        short: short names, which an unknown key may resemble too.
 
     Raises:
         UserError: an unknown key (the nearest known one is named) or a value of another type.
@@ -37,7 +37,7 @@ def from_dict(
 
 
 def known_keys(cls: Any) -> dict[str, Any]:
-    """Every dotted key of a configuration dataclass, sections included, with its type."""
+    """Returns every dotted key of a configuration dataclass, sections included, with its type."""
     keys: dict[str, Any] = {}
     for name, kind in _field_types(cls).items():
         keys[name] = kind
@@ -47,13 +47,13 @@ def known_keys(cls: Any) -> dict[str, Any]:
 
 
 def type_options(kind: Any) -> tuple[Any, ...]:
-    """The members of a union, or the one type that is none."""
+    """Returns the members of a union, or the single type."""
     is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
     return typing.get_args(kind) if is_union else (kind,)
 
 
 def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
-    """One line that names the key's successor, or the nearest known key by whole name or last part."""
+    """Returns a line that names the key's successor, or the nearest known key by full name or last part."""
     if successor := renamed(key):
         return successor
     by_last_part = {name.rpartition(".")[2]: name for name in known}
@@ -65,12 +65,12 @@ def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
 
 
 def is_number_section(kind: Any) -> bool:
-    """Whether a plain number may stand for the whole section: it has a field `value`."""
+    """Returns whether a plain number may stand for the whole section, which then has a field `value`."""
     return is_dataclass(kind) and "value" in {item.name for item in fields(kind)}
 
 
 def is_mapping(kind: Any) -> bool:
-    """Whether a key holds entries by names of the user's own."""
+    """Returns whether a key holds entries under names that the user chooses."""
     return typing.get_origin(kind) is dict
 
 
@@ -121,7 +121,7 @@ def _is_number(value: Any) -> typing.TypeGuard[int | float]:
 
 
 def _value(kind: Any, value: Any, key: str) -> Any:
-    """`value` as `kind`, where nothing is lost by it: 2e6 serves as a whole number, 1 as a real one."""
+    """Returns `value` as `kind` if that loses nothing: 2e6 as an integer, 1 as a float."""
     if kind is Any:
         return value
     options = type_options(kind)

@@ -1,4 +1,4 @@
-"""The typed configuration of an evaluation, which ends in a report.
+"""Defines the typed configuration of an evaluation.
 
 The YAML file beside this module, `vae_evaluation.yaml`, holds the same keys and defaults.
 """
@@ -14,10 +14,10 @@ from vnl_mjx.errors import UserError
 
 @dataclass(frozen=True)
 class ClipsSection:
-    """The motion to follow; the teacher is the one that the student carries.
+    """The reference clips; the teacher is stored with the student.
 
     Attributes:
-        reference_data_path: HDF5 file of reference clips, null for that of the run.
+        reference_data_path: HDF5 file of reference clips, null for the run's file.
     """
 
     reference_data_path: str | None = None
@@ -25,14 +25,14 @@ class ClipsSection:
 
 @dataclass(frozen=True)
 class ProtocolSection:
-    """The episodes that everyone plays.
+    """The episodes, the same for all policies.
 
     Attributes:
-        clips: which side of the split.
-        starts_per_clip: episodes of each clip: the first from its first frame, others from drawn ones.
+        clips: side of the split.
+        starts_per_clip: episodes of each clip: one from its first frame, the others from random frames.
         acting: at the mode (the posterior's mean), by sampling, or both.
-        baselines: run also a random latent and no action at all in these episodes.
-        seed: of frames, noise at the starts, what is sampled, and intervals.
+        baselines: also run a random latent and zero action in these episodes.
+        seed: seed of frames, noise at the starts, samples, and intervals.
     """
 
     clips: Literal["all", "held_out", "train"] = "all"
@@ -47,11 +47,11 @@ class PriorSection:
     """Rollouts of the decoder driven by the prior alone.
 
     Attributes:
-        seconds: of an episode that does not fall, 0 for none of them.
-        num_episodes: of each mode, from drawn frames of the clips, and as many from a neutral pose.
-        modes: how the latent is drawn: at the prior's mean, with its learned or a fixed standard
-            deviation, with the learned one and noise that is smooth in time; or, to hold these against,
-            latents from N(0, I) and no action at all.
+        seconds: length of an episode without a fall, 0 for no rollouts.
+        num_episodes: episodes of each mode from random frames of the clips, and as many from a neutral pose.
+        modes: how the latent is drawn: at the prior's mean, with its learned or a fixed standard deviation,
+            or with the learned one and noise that is smooth in time. Baselines are latents from N(0, I) and
+            zero action.
         fixed_std: standard deviation of the latent in the mode "fixed".
         correlation_s: time constant of the noise in the mode "smooth", seconds.
     """
@@ -67,12 +67,12 @@ class PriorSection:
 
 @dataclass(frozen=True)
 class LatentSection:
-    """What is done with the latent space besides its statistics.
+    """Analyses of the latent space besides its statistics.
 
     Attributes:
-        umap: embed it by UMAP too, where the extra `umap` is installed.
-        num_traversals: of the most active dimensions, moved along one by one; 0 for none.
-        interpolate: play latents between those of two clips.
+        umap: also embed the latents by UMAP, if the extra `umap` is installed.
+        num_traversals: number of the most active dimensions to traverse one by one; 0 for none.
+        interpolate: run latents between those of two clips.
     """
 
     umap: bool = True
@@ -85,8 +85,8 @@ class VideoSection:
     """Videos of the report.
 
     Attributes:
-        num_clips: clips of which one is made, student beside teacher and reference; 0 for no video.
-        camera: view that they are seen from (`report.rendering.cameras.VIEWS`).
+        num_clips: clips with a video of student, teacher and reference; 0 for no video.
+        camera: view of the camera (`report.rendering.cameras.VIEWS`).
         width: pixels of a pane, even.
         height: pixels of a pane, even.
         fps: pictures per second.
@@ -107,14 +107,13 @@ class EvaluationConfig:
         checkpoint_path: run folder of a distillation, or its folder of checkpoints.
         step: step of the checkpoint, null for the latest.
         output_dir: folder of the report, null for report/ in the run folder.
-        compare_with: further runs or checkpoints, students or teachers, on the same clips and starts.
-        device: what JAX computes on, as of `DistillationConfig`.
-        matmul_precision: of products of matrices, as of `DistillationConfig`.
-        teacher_config: clips, where they differ from those of the run.
-        walker_config: the body, where its file is no longer where the run found it.
+        compare_with: further runs or checkpoints of students or teachers, run on the same clips and starts.
+        device: device of JAX, see `DistillationConfig`.
+        matmul_precision: precision of matrix products, see `DistillationConfig`.
+        teacher_config: clips, if they differ from the run's.
+        walker_config: the body, if its file has moved since the run.
         reference_config: how the reference file is cut.
-        physics_config: the simulation; MuJoCo C unless another is asked for, so that figures of
-            different machines compare.
+        physics_config: the simulation; MuJoCo C by default, so that results of different machines compare.
         eval_config: the episodes.
         prior_config: rollouts of the prior.
         latent_config: the latent space.
@@ -137,7 +136,7 @@ class EvaluationConfig:
     video_config: VideoSection = field(default_factory=VideoSection)
 
     def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that no evaluation can have."""
+        """Raises UserError, naming the key, for the first invalid value."""
         check_bounds(self)
         if self.checkpoint_path is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""What defines an imitation task: the walker, its physics, observations, reward and terminations.
+"""Defines the configuration of an imitation task: walker, physics, observations, reward, terminations.
 
 A teacher checkpoint carries these values (`utils.track_mjx_loader` translates them), so a student is
 trained in the environment that its teacher was trained in. Defaults are those of track-mjx's
@@ -23,9 +23,9 @@ class PhysicsConfig:
         timestep: physics step in seconds.
         num_substeps: physics steps per control step.
         solver: "cg" or "newton".
-        iterations: most solver iterations per physics step.
-        ls_iterations: most line-search iterations per solver iteration.
-        sensors: compute sensor values. They change nothing else, and cost the rodent 6 % of a step.
+        iterations: largest number of solver iterations per physics step.
+        ls_iterations: largest number of line-search iterations per solver iteration.
+        sensors: compute sensor values, which changes nothing else and costs the rodent 6 % of a step.
     """
 
     timestep: float = number(0.002, gt=0)
@@ -61,8 +61,8 @@ class UpstreamQuirks:
             `_get_cur_frame`).
         root_lags: the root is read from its body's pose, which is one substep older than qpos
             (vnl-playground: `tasks/rodent/imitation.py`, `root_body`).
-        late_end: an episode is cut one frame later, and a window of frames ahead that would reach beyond
-            the clip is moved back whole (the same, `step` and `_get_imitation_reference`).
+        late_end: an episode is truncated one frame later, and a window of frames ahead that would reach
+            beyond the clip is moved back whole (same file, `step` and `_get_imitation_reference`).
     """
 
     body_row_shift: int = 1
@@ -142,13 +142,12 @@ class ImitationConfig:
         proprioception: names of the proprioceptive parts, in the teacher's order.
         mocap_hz: frame rate of the reference, Hz.
         traj_length: future reference frames in the observation.
-        start_frame_range: a reset draws its frame from 0 ... start_frame_range - 1 (fewer in a clip
-            that is too short for it).
-        episode_frames: an episode is cut (truncation) after this many reference frames.
+        start_frame_range: a reset draws its frame from 0 ... start_frame_range - 1 (fewer in a short clip).
+        episode_frames: an episode is truncated after this many reference frames.
         reset_noise_scale: half width of the uniform noise on qpos and qvel at reset.
         initial_velocity: a reset starts at rest ("zero", as track-mjx does) or with the velocity of
             the reference frame.
-        randomization: what of the body differs between episodes; nothing by default.
+        randomization: properties of the body that differ between episodes; none by default.
     """
 
     generation: str = "2025-09"

@@ -1,6 +1,6 @@
-"""YAML files, `key=value` overrides and the user's own file, composed by Hydra into typed configurations.
+"""Composes YAML files, `key=value` overrides and the user's file into typed configurations, with Hydra.
 
-The only module besides the command line that knows Hydra and OmegaConf; both are imported on use.
+No other module below the command line uses Hydra and OmegaConf; both are imported on use.
 """
 
 import json
@@ -40,19 +40,19 @@ T = TypeVar(
     TeacherTrainingConfig,
 )
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# One of several texts in a list: in quotes, where it has a comma.
+# One text of a list, quoted if it has a comma.
 _PART = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]+)\s*(?:,|$)""")
 
 
 def to_yaml(config: Any) -> str:
-    """A configuration as YAML text, which `config_file` reads back."""
+    """Returns a configuration as YAML text, which `config_file` reads back."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
 
 def as_overrides(config: Any, default: Any) -> list[str]:
-    """The `key=value` that make `config` of `default`, another of its class; in the order of its fields."""
+    """Returns the `key=value` overrides that turn `default` into `config`, in the order of the fields."""
     given, plain = to_dict(config), to_dict(default)
 
     def differing(ours: Any, theirs: Any, key: str) -> Iterator[str]:
@@ -66,7 +66,7 @@ def as_overrides(config: Any, default: Any) -> list[str]:
 
 
 def _typed(value: Any) -> str:
-    """A value as one types it in an override."""
+    """Returns a value as a user types it in an override."""
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
     if isinstance(value, str):
@@ -86,17 +86,17 @@ def _load(
     """Composes and validates a configuration.
 
     Args:
-        cls: of the configuration.
+        cls: class of the configuration.
         command: whose short names (`GRAMMARS`) may stand for keys, in overrides and files.
-        name: of our file beside this module.
+        name: name of our YAML file beside this module.
         overrides: "key=value" with dotted keys; the last one of a key wins.
         config_file: YAML or JSON file over the defaults and under the overrides.
         preset_file: likewise, under `config_file`.
-        paths: what the command works on, without names.
+        paths: paths that the user gave without a key.
 
     Raises:
-        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML, too many
-            paths, or two values of one thing by different names.
+        UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML, too
+            many paths, or two values for one key under different names.
     """
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
@@ -107,8 +107,8 @@ def _load(
     keys, short = known_keys(cls), GRAMMARS[command].keys
     overrides = _in_full(command, overrides, paths, keys)
     parsed = [_checked_override(text, keys, short) for text in overrides]
-    # Hydra merges what its store holds in order: every key at its default, then our file, which
-    # need not name those that hardly anyone changes, then the user's; the overrides are last.
+    # Hydra merges in this order: all defaults, our file (which may omit rarely changed keys), the user's
+    # file, the overrides.
     store = ConfigStore.instance()
     store.store(name=f"_{name}_schema", node=to_dict(cls()))
     layers, named = (
@@ -132,7 +132,9 @@ def _load(
         given = " ".join(overrides)
         raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
     config = from_dict(cls, cast(dict[str, Any], composed))
-    if isinstance(config, TeacherTrainingConfig):  # a checkpoint holds what its body's file says
+    if isinstance(
+        config, TeacherTrainingConfig
+    ):  # so a checkpoint holds the contents of its body's file
         walker = resolved(config.task.walker)
         config = replace(config, task=replace(config.task, walker=walker))
     config = _fitted(config, named)
@@ -141,7 +143,7 @@ def _load(
 
 
 def _fitted(config: T, named: Collection[str]) -> T:
-    """Fits the default size of minibatches, where nobody named another, to the environments asked for."""
+    """Fits the default minibatch size to the number of environments, unless the user gave a size."""
     if isinstance(config, DistillationConfig) and "training_config.batch_size" not in named:
         training = config.training_config
         total, segment = training.steps_per_update, training.segment_length
@@ -171,7 +173,7 @@ def load_distillation_config(
 ) -> DistillationConfig:
     """Composes and validates the configuration of a distillation, see `_load`.
 
-    The settings of `preset` (`presets("distill")`) lie under those of `config_file`.
+    `config_file` overrides the settings of `preset` (`presets("distill")`).
     """
     file = None if preset is None else presets("distill")[preset]
     ours = DistillationConfig, "distill", "vae_distillation"
@@ -186,7 +188,7 @@ def load_teacher_config(
 ) -> TeacherTrainingConfig:
     """Composes and validates the configuration of a teacher's training, see `_load`.
 
-    The settings of `preset` ("cpu", "gpu" or "torque") lie under those of `config_file`.
+    `config_file` overrides the settings of `preset` (`presets("train-teacher")`, or "cpu").
     """
     file = None if preset == "cpu" else presets("train-teacher")[preset]
     ours = TeacherTrainingConfig, "train-teacher", "teacher_ppo"
@@ -196,7 +198,7 @@ def load_teacher_config(
 def _in_full(
     command: str, overrides: Sequence[str], paths: Sequence[str], keys: dict[str, Any]
 ) -> list[str]:
-    """Returns the overrides, and those that paths stand for, with the configuration's own keys."""
+    """Returns the overrides, and those for the paths, with full keys."""
     grammar, places = GRAMMARS[command], GRAMMARS[command].places
     if key := next((path for path in paths if "." in path and path in keys), None):
         raise UserError(f"{key}: expected key=value, for example {key}=...")
@@ -214,7 +216,7 @@ def _in_full(
     for name, joint, value in given:
         key = grammar.keys.get(name.lower() if joint == " " else name, name)
         full.append(f"{key}={value}" if joint else name)
-        if key in grammar.keys.values():  # of one spelling the last one wins
+        if key in grammar.keys.values():  # of repeats with one spelling, the last wins
             said.setdefault(key, {})[f"{name}{joint}"] = value
     for key, values in said.items():
         parts = [_parts(value) if _is_texts(keys[key]) else [value] for value in values.values()]
@@ -228,7 +230,7 @@ def _in_full(
 def _file_in_full(
     given: dict[str, Any], keys: dict[str, Any], short: dict[str, str], source: str
 ) -> dict[str, Any]:
-    """Returns what a file holds with the configuration's own keys in place of short names."""
+    """Returns the contents of a file with full keys in place of short names."""
     for name in short.keys() & given.keys() - keys.keys():
         section, _, last = short[name].rpartition(".")
         value = given.pop(name)
@@ -236,7 +238,7 @@ def _file_in_full(
             value = [value]
         holder = given.setdefault(section, {}) if section else given
         if not isinstance(holder, dict):
-            continue  # which is refused below
+            continue  # refused below
         if holder.setdefault(last, value) != value:
             raise UserError(
                 f"{source}{name}: expected one value, found {value} and {short[name]}: {holder[last]}; give "
@@ -246,7 +248,7 @@ def _file_in_full(
 
 
 def _checked_override(text: str, keys: dict[str, Any], short: dict[str, str]) -> str:
-    """An override with a known key, its value quoted where it is text so that any path will do."""
+    """Returns an override with a known key; quotes a text value, so that any path works."""
     match = re.fullmatch(r"\+{0,2}([^=~\s]+)=(.*)", text, flags=re.DOTALL)
     if match is None:
         example = next(iter(short), "segmentation_config.clip_s")
@@ -256,11 +258,11 @@ def _checked_override(text: str, keys: dict[str, Any], short: dict[str, str]) ->
         holder = next((k for k in keys if is_mapping(keys[k]) and key.startswith(f"{k}.")), None)
         if holder is None:
             raise UserError(unknown_key_message(key, [*keys, *short]))
-        return f"++{key}={value}"  # a name of the user's own, which Hydra's schema does not hold
+        return f"++{key}={value}"  # a name that the user chose, which Hydra's schema does not hold
     if is_mapping(keys[key]):
-        return f"++{key}={value}"  # whose names are the user's own
+        return f"++{key}={value}"  # whose names the user chooses
     if is_number_section(keys[key]) and _NUMBER.fullmatch(value):
-        # Of the whole section, so that nothing of a default's change over time is left.
+        # Sets the whole section, so that nothing of a default schedule is left.
         rest = {f.name: f.default for f in fields(keys[key]) if f.name != "value"}
         parts = [f"value: {value}", *(f"{k}: {json.dumps(v)}" for k, v in rest.items())]
         return f"{key}={{{', '.join(parts)}}}"
@@ -272,13 +274,13 @@ def _checked_override(text: str, keys: dict[str, Any], short: dict[str, str]) ->
 
 
 def _parts(value: str) -> list[str]:
-    """Returns the parts of a list as it is typed, with or without brackets."""
+    """Returns the parts of a typed list, with or without brackets."""
     inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
     return [part.strip() for part in _PART.findall(inside)]
 
 
 def _quoted(text: str) -> str:
-    """Returns text as Hydra reads it back, whatever is in it; what is quoted already stays."""
+    """Returns text quoted for Hydra; quoted text stays as it is."""
     if text[:1] in ("'", '"'):
         return text
     # Hydra reads \' as a quote, and doubled backslashes before one as backslashes.
@@ -287,7 +289,7 @@ def _quoted(text: str) -> str:
 
 
 def _expanded(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Writes every plain number that stands for a section as that section."""
+    """Replaces every plain number that stands for a section by that section."""
     expanded = {}
     kinds = {key: kind for key, kind in known_keys(cls).items() if "." not in key}
     for key, value in given.items():

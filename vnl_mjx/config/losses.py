@@ -1,4 +1,4 @@
-"""What a student's loss is made of, besides the weights of its terms."""
+"""Configures the terms of a student's loss, except their weights."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,19 +7,19 @@ from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.config.validation import number
 from vnl_mjx.errors import UserError
 
-# Built-in further terms of a student's loss, and whether they compare consecutive control steps.
+# Built-in further terms of a student's loss; true if they compare consecutive control steps.
 STUDENT_TERMS = {"standard_kl": False, "ar1_kl": True, "smoothness": True}
 
 
 @dataclass(frozen=True)
 class ActionLossSection:
-    """How the action's distance to the teacher's is measured.
+    """The distance between the student's and the teacher's action.
 
     Attributes:
         kind: "mse": mean of squares over actuators; "l2": norm over actuators; "huber": mean over actuators
-            of half the square up to `huber_delta`, and of a straight line beyond.
-        before_tanh: compare the actions as they were before tanh, where they are not squashed.
-        huber_delta: distance at which the Huber loss becomes a line.
+            of half the square up to `huber_delta`, and linear beyond.
+        before_tanh: compare the actions before tanh.
+        huber_delta: distance at which the Huber loss becomes linear.
     """
 
     kind: Literal["mse", "l2", "huber"] = "mse"
@@ -34,18 +34,18 @@ class ActionLossSection:
 
 @dataclass(frozen=True)
 class KlLossSection:
-    """How KL(posterior || prior) counts, and what holds it.
+    """The cost of KL(posterior || prior), and its control.
 
     Attributes:
-        reduction: `kl_weight` is that of the "sum" over latent dimensions, or of their "mean".
-        prior_share: share of the gradient that the prior gets; the posterior gets the rest, so that 1 stops
-            the gradient at the posterior and 0 at the prior. null: each gets all of it.
-        free_nats: of each dimension, up to which its mean over a minibatch costs nothing.
-        target: nats, summed over the latent, that the KL is held at: its weight begins at
-            `kl_weight.value`, rises while the KL is above and falls while it is below. null: the weight
-            follows its schedule.
-        lowest_weight: bound of the weight that is moved, of the summed KL.
-        highest_weight: likewise.
+        reduction: whether `kl_weight` multiplies the "sum" over latent dimensions, or their "mean".
+        prior_share: prior's share of the gradient; the posterior gets the rest, so 1 stops the gradient at
+            the posterior and 0 at the prior. null: both get the whole gradient.
+        free_nats: nats of each dimension up to which its mean over a minibatch costs nothing.
+        target: nats, summed over the latent, at which the KL is held: the weight starts at
+            `kl_weight.value`, rises while the KL is above the target and falls while it is below. null: the
+            weight follows its schedule.
+        lowest_weight: lower bound of the controlled weight of the summed KL.
+        highest_weight: upper bound, likewise.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
@@ -65,7 +65,7 @@ class KlLossSection:
         return weight.scaled(1.0 / latent_dim) if self.reduction == "mean" else weight
 
     def validate(self, key: str, weight: ScheduleSection, latent_dim: int) -> None:
-        """Raises UserError, naming `key`, where a weight that is to be moved cannot begin at `weight`."""
+        """Raises UserError, naming `key`, if a controlled weight cannot start at `weight`."""
         first = self.summed_weight(weight, latent_dim).value
         if self.target is None or self.lowest_weight <= first <= self.highest_weight:
             return

@@ -1,4 +1,4 @@
-"""Settings of PPO. Every step count is in environment steps: control steps summed over environments."""
+"""Defines the settings of PPO. Step counts are environment steps: control steps, summed over environments."""
 
 from dataclasses import dataclass, field
 
@@ -14,8 +14,8 @@ class AdaptiveRateSection:
     Attributes:
         target_kl: nats between the policy that acted and the updated one, summed over actuators; null:
             the rate follows its schedule.
-        lowest: bound of the rate.
-        highest: bound of the rate.
+        lowest: lower bound of the rate.
+        highest: upper bound of the rate.
     """
 
     target_kl: float | None = number(0.15, gt=0)
@@ -25,33 +25,33 @@ class AdaptiveRateSection:
 
 @dataclass(frozen=True)
 class PpoSection:
-    """One run of PPO.
+    """The settings of one run of PPO.
 
     Attributes:
         num_envs: environments stepped together.
         unroll_length: actions per environment between two updates.
         action_repeat: control steps that each action lasts; rewards add up.
         num_steps: environment steps of the whole run.
-        num_minibatches: parts, of whole environments, that a rollout is learnt in; divides num_envs.
+        num_minibatches: minibatches of a rollout, each of whole environments; divides num_envs.
         num_epochs: passes over each rollout.
-        learning_rate: Adam's step size for the policy; the first one, where it adapts.
-        adaptive_rate: how it adapts.
+        learning_rate: Adam's step size for the policy; the initial one if it adapts.
+        adaptive_rate: how the policy's learning rate adapts.
         value_learning_rate: Adam's step size for the value network.
-        value_only_steps: environment steps at the start in which only the value network learns. null: 0; but
-            200,000, or a tenth of a shorter run, where `init_from` holds no value network, since the
-            advantages of an untrained one would spoil the policy.
+        value_only_steps: environment steps at the start in which only the value network learns. null: 0;
+            but 200,000, or a tenth of a shorter run, if `init_from` holds no value network, because an
+            untrained one gives advantages that would spoil the policy.
         discount: of the return, per control step.
         gae_lambda: of the advantage estimate.
-        clip_epsilon: how far the probability ratio counts.
-        normalize_advantage: to mean 0 and standard deviation 1 in each minibatch.
-        reward_scale: factor of the reward that the value network sees.
+        clip_epsilon: distance from 1 at which the probability ratio is clipped.
+        normalize_advantage: scale advantages to mean 0 and standard deviation 1 in each minibatch.
+        reward_scale: factor of the reward, for policy and value network.
         value_weight: weight of the mean squared value error.
         entropy: weight of the policy's entropy.
-        action_std: weight of a pull of the exploration towards a given width, where PPO alone narrows it
-            too slowly: of the mean squared difference of the logarithms.
-        action_std_target: that width, a standard deviation before tanh.
+        action_std: weight of the mean squared difference between the log standard deviation of exploration
+            and its target, for when PPO alone narrows it too slowly.
+        action_std_target: target of the standard deviation, before tanh.
         latent_kl: weight of KL(posterior, N(0, I)), summed over latent dimensions.
-        latent_ar1_kl: weight of the KL to track-mjx's autoregressive prior, summed likewise.
+        latent_ar1_kl: weight of the KL to track-mjx's autoregressive prior, summed over latent dimensions.
         guidance: weight of the mean squared distance of the policy's mode to the task's guide.
         loss_terms: further terms of the loss, by name.
         max_grad_norm: each network's gradient is clipped to this norm.
@@ -90,12 +90,12 @@ class PpoSection:
 
     @property
     def steps_per_update(self) -> int:
-        """Most environment steps in one rollout (an episode's end cuts the repeats short)."""
+        """Largest number of environment steps in one rollout; an episode's end cuts repeats short."""
         return self.num_envs * self.unroll_length * self.action_repeat
 
 
 def validate_ppo(ppo: PpoSection) -> None:
-    """Raises UserError, naming the key under "ppo", for the first value that no run can have."""
+    """Raises UserError, naming the key under "ppo", for the first invalid value."""
     what = f"ppo.num_envs = {ppo.num_envs}"
     check_divides("ppo.num_minibatches", ppo.num_minibatches, ppo.num_envs, what)
     if ppo.num_steps < ppo.steps_per_update:

@@ -1,7 +1,7 @@
-"""The typed configuration of `vnl-mjx preprocess`: what is read, how it is conditioned and kept.
+"""Defines the typed configuration of `vnl-mjx preprocess`.
 
-Times are in seconds of the recording; lengths in metres. Every option that is off by default changes
-the motion, and what it changed is reported.
+Times are in seconds of the recording; lengths in metres. Options that change the motion are off by default,
+and the report says what they changed.
 """
 
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from vnl_mjx.errors import UserError
 
 @dataclass(frozen=True)
 class SourceSection:
-    """What a file does not say about itself.
+    """Facts that a file may not record.
 
     Attributes:
         rate_hz: frames per second, null for what the file says (STAC files, which do not: 50).
-        take_length: frames that were recorded without a break, null for what the file says.
-        joint_names: of the columns after the root's seven, or of all with the root's name seven times;
-            empty for what the file says.
-        angle_unit: of the joints in bare arrays.
+        take_length: number of frames recorded without a break, null for what the file says.
+        joint_names: names of the columns after the root's seven, or of all columns with the root's name
+            seven times; empty for what the file says.
+        angle_unit: unit of the joints in bare arrays.
     """
 
     rate_hz: float | None = number(None, gt=0.0)
@@ -31,15 +31,15 @@ class SourceSection:
 
 @dataclass(frozen=True)
 class BodySection:
-    """The body that the poses are of.
+    """The body of the poses.
 
     Attributes:
         mjcf_path: MJCF file, or a body's YAML file, which gives what is left at its default below;
             null for the rodent of dm_control as track-mjx edits it.
         rescale_factor: uniform scale of the body tree, null for 0.9 (the rodent) or 1 (an MJCF file).
-        rescaling: as track-mjx scales the rodent, or as dm_control does (see `WalkerConfig`); older
-            STAC files are of a body that dm_control scaled.
-        root_body: body whose frame egocentric features are in.
+        rescaling: method of scaling, track-mjx's or dm_control's (see `WalkerConfig`); older STAC files use
+            a body that dm_control scaled.
+        root_body: body whose frame egocentric features use.
         end_effector_names: bodies of the feature `end_effectors`; empty: the rodent's.
         appendage_names: bodies of the feature `appendages`; empty: as `WalkerConfig`.
         foot_names: bodies that stand on the floor; empty: as `WalkerConfig`.
@@ -60,7 +60,7 @@ class ResamplingSection:
 
     Attributes:
         rate_hz: frames per second, null for the recording's.
-        interpolation: of positions and joints; orientations are always interpolated on the sphere.
+        interpolation: method for positions and joints; orientations always use spherical interpolation.
     """
 
     rate_hz: float | None = number(50.0, gt=0.0)
@@ -69,10 +69,10 @@ class ResamplingSection:
 
 @dataclass(frozen=True)
 class VelocitySection:
-    """Velocities from poses.
+    """The computation of velocities from poses.
 
     Attributes:
-        difference: central differences (one-sided at the ends), or forward ones as stac-mjx takes.
+        difference: central differences (one-sided at the ends), or forward differences as in stac-mjx.
         smoothing_window_s: Savitzky-Golay window; 0 for none.
         max_qvel: limit of joint velocities, rad/s; null for none.
     """
@@ -87,15 +87,15 @@ class ConditioningSection:
     """Changes to the motion.
 
     Attributes:
-        max_gap_s: frames with NaN are filled where a gap is at most so long; longer ones are cut out.
+        max_gap_s: longest gap of NaN that is filled; longer gaps are cut out.
         smoothing_window_s: Savitzky-Golay window over the poses; 0 for none.
         align_floor: lift each file so that its feet stand on the floor.
         floor_percentile: percentile over time of the lowest foot that is brought to the floor.
         mirror: add a copy of every clip with left and right exchanged.
-        tail: as recorded, or carried above the floor as a rat carries it: for recordings without markers
-            on the tail, whose fits leave it hanging through the floor.
-        joint_angles: joints by name that are held at an angle, rad, for joints that no marker reaches;
-            the rodent's mouth is shut at mandible = -0.28.
+        tail: recorded, or carried above the floor as a rat carries it. Use carried for recordings without
+            markers on the tail, whose fits leave it hanging through the floor.
+        joint_angles: angles, rad, at which joints without markers are held, by joint name; the rodent's
+            mouth is shut at mandible = -0.28.
     """
 
     max_gap_s: float = number(0.2, ge=0.0)
@@ -112,8 +112,8 @@ class ContactSection:
     """When a foot counts as standing.
 
     Attributes:
-        height_m: its lowest point is at most so far above the floor.
-        speed: and moves at most so fast, m/s.
+        height_m: largest height of its lowest point above the floor.
+        speed: largest speed of that point, m/s.
     """
 
     height_m: float = number(0.006, ge=0.0)
@@ -122,13 +122,13 @@ class ContactSection:
 
 @dataclass(frozen=True)
 class SegmentationSection:
-    """Takes into clips.
+    """How takes are cut into clips.
 
     Attributes:
         clip_s: length of every clip; null: each stretch without a gap is a clip.
-        overlap_s: of consecutive clips of fixed length.
-        min_s: shorter stretches are left out, where the length varies.
-        max_s: longer stretches are cut into equal parts, where the length varies; null for no limit.
+        overlap_s: overlap of consecutive clips of fixed length.
+        min_s: shortest clip of variable length; shorter stretches are left out.
+        max_s: longest clip of variable length; longer stretches are cut into equal parts. null for no limit.
         trim_start_s: left out at the start of every take.
         trim_end_s: left out at the end of every take.
     """
@@ -143,11 +143,11 @@ class SegmentationSection:
 
 @dataclass(frozen=True)
 class SplitSection:
-    """Clips that are marked as held out; a run that reads the file keeps to the marks.
+    """The clips to mark as held out; runs that read the file respect the marks.
 
     Attributes:
-        held_out_fraction: of the clips or recordings; 0 marks none, and a run draws its own.
-        by: clips are drawn one by one, or whole files. A mirrored clip goes with its original.
+        held_out_fraction: share of the clips or recordings; 0 marks none, and each run draws its own.
+        by: draw single clips, or whole recordings. A mirrored clip stays with its original.
         seed: of the draw.
     """
 
@@ -158,10 +158,10 @@ class SplitSection:
 
 @dataclass(frozen=True)
 class OutputSection:
-    """The file.
+    """The output file.
 
     Attributes:
-        compression: gzip makes it half as large and its writing slower.
+        compression: gzip halves the size and slows down writing.
         overwrite: replace an existing file.
         report: write OUT.quality.json and OUT.quality.png beside it.
         num_threads: 0 for one per core; changes no bit of the result.
@@ -177,16 +177,16 @@ class OutputSection:
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """What a clip may at most have; null switches a limit off.
+    """Limits of a clip's quality; null switches a limit off.
 
-    The defaults keep every real rat clip that we have, with room, and are for a rat: another animal needs
-    other speeds and lengths. They keep simulated clips too, but for `joint_limit_share`.
+    The defaults are for rats and keep all real rat clips that we have, with a margin; other animals need
+    other speeds and lengths. They also keep simulated clips, except for `joint_limit_share`.
 
     Attributes:
         marker_rms_mm: distance of recorded keypoints from the fitted body's markers, root of the
             mean square. Good fits of a rat have 1 to 3; a body that is 10 % too large has 7 to 8.
-        marker_max_mm: the same, of the worst keypoint in the worst frame. One keypoint that the
-            tracker lost for a moment does not spoil a clip: off, the jumps that it causes are limited.
+        marker_max_mm: the same for the worst keypoint in the worst frame. Off, because a keypoint that the
+            tracker lost for a moment does not spoil a clip, and its jumps are limited below.
         joint_limit_rad: farthest beyond a joint's range. Inverse kinematics stays inside; MuJoCo's
             soft limits yield by up to 0.1 in simulated clips.
         joint_limit_share: of frames with a joint more than 0.01 rad beyond its range. In simulated
@@ -229,19 +229,19 @@ class QualityLimits:
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """From recordings to clips.
+    """The configuration of a preprocessing.
 
     Attributes:
-        source_config: what a file does not say about itself.
+        source_config: facts that a file may not record.
         walker_config: the body.
         resampling_config: the frame rate.
         conditioning_config: changes to the motion.
         velocity_config: velocities from poses.
         contact_config: contacts of the feet.
-        segmentation_config: takes into clips.
-        quality_config: what is kept.
-        split_config: what is held out.
-        output_config: the file.
+        segmentation_config: how takes are cut into clips.
+        quality_config: limits of quality.
+        split_config: held-out clips.
+        output_config: the output file.
     """
 
     source_config: SourceSection = field(default_factory=SourceSection)
@@ -256,7 +256,7 @@ class PreprocessConfig:
     output_config: OutputSection = field(default_factory=OutputSection)
 
     def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that cannot be."""
+        """Raises UserError, naming the key, for the first invalid value."""
         check_bounds(self)
         cut = self.segmentation_config
         if cut.clip_s is not None and cut.overlap_s >= cut.clip_s:

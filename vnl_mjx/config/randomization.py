@@ -1,4 +1,4 @@
-"""Domain randomisation: what differs between the bodies that a policy is trained on, and by how much."""
+"""Configures domain randomisation: how the bodies differ on which a policy is trained."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,16 +19,16 @@ _VNL_PLAYGROUND_WARP: dict[str, Range] = {
     "joint_reference_offset": (-0.05, 0.05),
 }
 PRESETS: dict[str, dict[str, Range]] = {"none": {}, "vnl_playground_warp": _VNL_PLAYGROUND_WARP}
-# In the order of the random streams: append only, or a stored run would resume on other bodies.
+# In the order of the random streams; only append, or stored runs would resume on other bodies.
 RANGE_NAMES = tuple(_VNL_PLAYGROUND_WARP)
 
 
 @dataclass(frozen=True)
 class DomainRandomizationConfig:
-    """Uniform ranges (low, high), from which `num_variants` bodies are drawn once per run.
+    """Uniform ranges (low, high) from which `num_variants` bodies are drawn once per run.
 
-    Every episode draws one of those bodies. A range that is null varies nothing; all null is off. A
-    body's mass and inertia change in proportion, as if its density did.
+    Every episode draws one of those bodies. A null range varies nothing; with all null, randomisation is
+    off. A body's mass and inertia change in proportion, as if its density did.
 
     Attributes:
         preset: ranges for those that are null here: "none", or "vnl_playground_warp", whose centre of
@@ -56,7 +56,7 @@ class DomainRandomizationConfig:
     joint_reference_offset: tuple[float, float] | None = number(None)
 
     def ranges(self) -> dict[str, Range]:
-        """The ranges that hold, by name; empty where randomisation is off."""
+        """Returns the ranges in force, by name; empty if randomisation is off."""
         own = {name: getattr(self, name) for name in RANGE_NAMES}
         return PRESETS[self.preset] | {k: v for k, v in own.items() if v is not None}
 

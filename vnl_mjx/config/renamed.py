@@ -1,4 +1,4 @@
-"""Short names of what commands work on, and what keys of the configuration that are gone are called now."""
+"""Defines short names of keys on the command line, and the successors of removed keys."""
 
 import re
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a command works on, which is given as paths without a name or as name=path.
+    """Describes a command's inputs, given as paths without a name or as name=path.
 
     Attributes:
-        paths: those without a name, as the command's usage shows them; each is a short name in capitals.
-        keys: where the configuration holds what a short name stands for.
+        paths: inputs without a name, as the usage shows them; each is a short name in capitals.
+        keys: configuration key of each short name.
     """
 
     paths: str
@@ -19,12 +19,12 @@ class Grammar:
 
     @property
     def places(self) -> list[str]:
-        """The short names of the paths, in their order; the last one takes all further paths if it may."""
+        """The short names of the paths, in order; the last takes all further paths if it may."""
         return re.findall(r"[a-z]+", self.paths.lower())
 
     @property
     def takes_several(self) -> bool:
-        """Whether the last place is one of several paths."""
+        """Whether the last short name takes several paths."""
         return "..." in self.paths
 
 
@@ -56,13 +56,13 @@ MEANINGS = {
 
 
 def shorter(command: str, overrides: Iterable[str]) -> str | None:
-    """Returns one line with the short names of the keys that `overrides` spell out; None: of none."""
+    """Returns a line on the short names of keys that `overrides` spell out; None if there are none."""
     names = {key: name for name, key in GRAMMARS[command].keys.items() if name != key}
     used = dict.fromkeys(text.lstrip("+").partition("=")[0] for text in overrides)
     return ", ".join(f"{key}= is now {names[key]}=" for key in used if key in names) or None
 
 
-# Keys and sections that became a number which may change (`ScheduleSection`).
+# Keys and sections that became a schedule (`ScheduleSection`).
 _NOW_SCHEDULES = {
     "training_config.kl_schedule": "training_config.kl_weight",
     "training_config.learning_rate_decay": "training_config.learning_rate",
@@ -83,10 +83,10 @@ _NOW = {
 
 
 def renamed(key: str) -> str | None:
-    """Returns one line that names the successor of a key or section that is gone; None: it never was one."""
+    """Returns a line that names the successor of a removed key or section; None for other keys."""
     if key == "ppo.learning_rate.schedule":
         return (
-            f"{key} was removed: the rate adapts where ppo.adaptive_rate.target_kl is a number, and follows "
+            f"{key} is removed: the rate adapts where ppo.adaptive_rate.target_kl is a number, and follows "
             "ppo.learning_rate where it is null"
         )
     if key in _NOW:

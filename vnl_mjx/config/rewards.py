@@ -1,6 +1,6 @@
-"""Weights, scales and thresholds of an imitation task, one section per family of rewards.
+"""Configures rewards and terminations of an imitation task, one section per family.
 
-`family` says which section counts; the others are left at their defaults. `docs/rewards.md` has the formulas.
+`family` selects the section in force; the others stay at their defaults. `docs/rewards.md` has the formulas.
 """
 
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from vnl_mjx.config.validation import number
 
-# "none": the user's own terms alone.
+# "none": only the user's own terms.
 Family = Literal["track_mjx", "vnl_playground", "mimic", "none"]
 
 
 @dataclass(frozen=True)
 class RewardTermSection:
-    """A term of the reward besides the family's.
+    """A further term of the reward.
 
     Attributes:
         function: name of a built-in term (`tasks/terms/rewards.py`), or the path of a function of the
@@ -30,7 +30,7 @@ class RewardTermSection:
 
 @dataclass(frozen=True)
 class TerminationTermSection:
-    """A reason to end an episode as failed, besides the family's.
+    """A further reason to end an episode as failed.
 
     Attributes:
         function: name of a built-in term (`tasks/terms/terminations.py`) or path, as of a reward term.
@@ -65,7 +65,7 @@ class VnlPlaygroundReward:
         control_cost_weight: of the summed squared control.
         control_diff_cost_weight: of its summed squared change.
         energy_cost_weight: of the power at the joints.
-        energy_cost_max: that power counts no further, W.
+        energy_cost_max: limit of that power, W.
     """
 
     root_pos_weight: float = number(1.0, ge=0)
@@ -130,7 +130,7 @@ class RewardConfig:
     tracking term is `weight * exp(-exp_scale * squared error)`; a cost is subtracted.
 
     Attributes:
-        family: which terms there are.
+        family: family of terms.
         vnl_playground: weights of that family.
         mimic: weights of that family.
         terms: further terms by name.
@@ -162,7 +162,7 @@ class RewardConfig:
 
     @property
     def num_actions_read(self) -> int:
-        """How many of the last controls the terms read, besides this step's and the one before."""
+        """Number of past controls that the terms read, besides this step's and the previous one."""
         reads = self.action_variance_weight != 0 or self.action_jerk_weight != 0
         return self.action_window if self.family == "track_mjx" and reads else 0
 
@@ -205,7 +205,7 @@ class TerminationConfig:
     The fields besides the sections are those of the family "track_mjx" (`environment/task/reward.py`).
 
     Attributes:
-        family: which thresholds count.
+        family: family of thresholds in force.
         healthy_z_range: allowed height of the root body, metres.
         max_pos_error: of the squared, axis-weighted root position error, m^2.
         pos_axis_scale: weight of each world axis in that error.
@@ -213,7 +213,7 @@ class TerminationConfig:
         max_quat_error: of the squared half angle between the root orientations, rad^2.
         vnl_playground: thresholds of that family.
         mimic: threshold of that family.
-        terms: further reasons by name.
+        terms: further terminations by name.
     """
 
     family: Family = "track_mjx"

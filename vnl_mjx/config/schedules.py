@@ -1,4 +1,4 @@
-"""Numbers that change with training, and named terms; both are parts of several configurations."""
+"""Defines schedules and loss terms, which several configurations contain."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
@@ -11,13 +11,14 @@ from vnl_mjx.extensions import is_path
 
 @dataclass(frozen=True)
 class ScheduleSection:
-    """A number: constant, or changing linearly over environment steps. A plain number may stand for it.
+    """A schedule: constant, or linear over environment steps. In YAML a plain number is a constant.
 
     Attributes:
-        value: the number, in the end.
-        start: the number until `start_step`; null: `value` all along.
-        start_step: environment step at which the change begins; up to 1, a share of the run's steps.
-        end_step: environment step from which the number is `value`; likewise.
+        value: the final value.
+        start: the value until `start_step`; null: `value` throughout.
+        start_step: environment step at which the change starts; a number up to 1 is a share of the run's
+            steps.
+        end_step: environment step from which `value` holds; likewise.
     """
 
     value: float = number(0.0, ge=0)
@@ -27,23 +28,23 @@ class ScheduleSection:
 
     @property
     def is_ever_positive(self) -> bool:
-        """Whether the number is above 0 at some time."""
+        """Whether the schedule is above 0 at some step."""
         return self.value > 0 or (self.start or 0.0) > 0
 
     def steps(self, num_steps: int) -> tuple[float, float]:
-        """Returns the environment steps at which the change begins and ends in a run of `num_steps`."""
+        """Returns the environment steps at which the change starts and ends in a run of `num_steps`."""
         first, last = (
             step * num_steps if step <= 1 else step for step in (self.start_step, self.end_step)
         )
         return first, last
 
     def scaled(self, factor: float) -> "ScheduleSection":
-        """Returns the schedule of `factor` times the number."""
+        """Returns the schedule multiplied by `factor`."""
         start = None if self.start is None else factor * self.start
         return replace(self, value=factor * self.value, start=start)
 
     def validate(self, key: str, num_steps: int) -> None:
-        """Raises UserError, naming `key`, where the change would end before it begins."""
+        """Raises UserError, naming `key`, if the change would end before it starts."""
         first, last = self.steps(num_steps)
         if self.start is not None and last <= first:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The typed configuration of a distillation run.
+"""Defines the typed configuration of a distillation run.
 
 Every step count here is in environment steps: control steps summed over environments. The YAML files
 beside this module hold the same keys and defaults; `loading` composes them with overrides.
@@ -25,9 +25,9 @@ class TeacherSection:
         reference_data_path: HDF5 file of reference clips, null for the bundled clips.
         step: step of the checkpoint, null for the latest.
         activation: activation of a checkpoint too old to record its own, null to infer it.
-        observation_clip: standard deviations at which normalised observations are clipped, for teacher
-            and student; null: as the checkpoint says, and track-mjx's are never clipped. An entry that
-            hardly ever varied in training (standard deviation near 0) can be thousands off its mean.
+        observation_clip: standard deviations at which normalised observations are clipped, for teacher and
+            student; null: as the checkpoint says (track-mjx never clips). An entry that hardly varied in
+            training (standard deviation near 0) can be thousands of deviations off its mean.
     """
 
     checkpoint_path: str | None = None
@@ -39,7 +39,7 @@ class TeacherSection:
 
 @dataclass(frozen=True)
 class WalkerSection:
-    """The body, where it is not to be built as the teacher's checkpoint says.
+    """The body, if it differs from the teacher's checkpoint.
 
     Attributes:
         mjcf_path: MJCF file in place of the rodent of dm_control; its joints, bodies and actuators keep
@@ -51,7 +51,7 @@ class WalkerSection:
 
 @dataclass(frozen=True)
 class ReferenceSection:
-    """How the reference file is cut.
+    """How the reference file is cut into clips.
 
     Attributes:
         clip_length: frames per clip where the file is one long recording, null for what the file says.
@@ -64,7 +64,7 @@ class ReferenceSection:
 
 @dataclass(frozen=True)
 class VaeSection:
-    """The student: three perceptrons around a latent.
+    """The student: an encoder, a prior and a decoder around a latent.
 
     Attributes:
         latent_dim: size of the latent; null: the teacher's.
@@ -78,13 +78,13 @@ class VaeSection:
         logvar_max: upper clamp of both log variances.
         latent: "gaussian"; "fsq", whose dimensions are quantised; or the path of a latent family of your own
             ("my_lab.latents:Laplace").
-        fsq_levels: numbers that a dimension of an "fsq" latent can be.
-        posterior: its mean is the encoder's ("absolute"), or the prior's plus the encoder's ("residual").
-        network: "mlp"; "teacher", the teacher's own encoder and decoder, frozen, so that only the prior is
-            learnt, and the latent is the teacher's; or the path of networks of your own
-            ("my_lab.networks:Gru").
-        start: "teacher": encoder and decoder begin with the teacher's weights if their sizes, activation and
-            latent are the teacher's, else with random ones; "fresh": with random ones.
+        fsq_levels: number of values of a dimension of an "fsq" latent.
+        posterior: the posterior's mean is the encoder's output ("absolute"), or the prior's mean plus that
+            ("residual").
+        network: "mlp"; "teacher": the teacher's encoder, latent and decoder, frozen, so that only the prior
+            learns; or the path of networks of your own ("my_lab.networks:Gru").
+        start: "teacher": encoder and decoder start with the teacher's weights if sizes, activation and
+            latent agree, else with random weights; "fresh": random weights.
     """
 
     latent_dim: int | None = number(None, ge=1)
@@ -104,7 +104,7 @@ class VaeSection:
 
 @dataclass(frozen=True)
 class TrainingSection:
-    """One distillation.
+    """The optimisation of one distillation.
 
     Attributes:
         num_envs: environments stepped together.
@@ -117,20 +117,20 @@ class TrainingSection:
         num_epochs: passes over each rollout.
         learning_rate: Adam's step size.
         max_grad_norm: gradients are clipped to this global norm.
-        averaging: decay per gradient step of the running average of the student's parameters that is
-            evaluated and saved; 0: the last ones themselves.
+        averaging: decay per gradient step of the running average of the student's parameters, which is
+            evaluated and saved; 0: the last parameters are.
         action_weight: weight of the action error in the loss.
-        action_loss: what that error is.
+        action_loss: definition of the action error.
         kl_weight: weight of KL(posterior, prior) in the loss.
-        kl_loss: how that KL counts.
+        kl_loss: definition of the KL's cost.
         loss_terms: further terms of the loss, by name.
         teacher_fraction: share of the environments in which the teacher acts (warm start).
         prior_fraction: share of the environments in which the student acts by its prior alone.
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
             is uniform over clips.
-        failure_memory: factor by which one more episode of a clip fades what was known of it.
+        failure_memory: decay of a clip's failure rate with each further episode.
         push_interval_s: mean seconds between pushes while training, at random times; null: none.
-        push_speed: most that a push changes the root's velocity along each horizontal axis, m/s.
+        push_speed: largest change of the root's velocity along each horizontal axis by a push, m/s.
         held_out_fraction: share of the clips that training never sees.
         seed: of the split, the initial parameters, the environments and the minibatches.
     """
@@ -187,14 +187,14 @@ class EvalSection:
 
 @dataclass(frozen=True)
 class CheckpointSection:
-    """What the run folder keeps.
+    """The checkpoints in the run folder.
 
     Attributes:
         interval_steps: environment steps between checkpoints, 0 for the end only.
         keep_last: latest checkpoints kept.
-        keep_best: checkpoints kept besides them: of a student, for the lowest action error since the
-            one before (KL, where the action has no weight); of a teacher, for the highest reward evaluated
-            since then.
+        keep_best: further checkpoints kept: of a student, those with the lowest action error since the
+            previous checkpoint (KL, if the action has no weight); of a teacher, those with the highest
+            reward evaluated since then.
     """
 
     interval_steps: int = number(200_000, ge=0)
@@ -204,7 +204,7 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class LoggingSection:
-    """What is written while training, besides metrics.jsonl in the run folder.
+    """Logging during training.
 
     Attributes:
         interval_steps: environment steps between two rows of metrics.
@@ -236,17 +236,17 @@ class WandbSection:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What every training has.
+    """The keys of every training.
 
     Attributes:
         run_dir: folder of the run, null for a new one under runs/.
         resume: "auto" continues from the run folder's latest checkpoint if it has one, "never" refuses a
             folder that has one, "always" refuses a folder that has none.
-        device: what JAX computes on, "auto" for a GPU where it sees one.
-        num_devices: how many of them train together, with the same share of the environments each; null
-            for all, or as many as can share them.
-        matmul_precision: of products of float32 matrices on a GPU, "auto" for what the variable
-            JAX_DEFAULT_MATMUL_PRECISION says, else "float32". Coarser ones are faster and learn worse.
+        device: device of JAX; "auto" is a GPU if JAX sees one.
+        num_devices: number of devices that train together, each with the same share of the environments;
+            null for all, or as many as can share them.
+        matmul_precision: precision of float32 matrix products on a GPU; "auto" is the variable
+            JAX_DEFAULT_MATMUL_PRECISION, else "float32". Coarser precisions are faster and learn worse.
     """
 
     run_dir: str | None = None
@@ -261,16 +261,16 @@ class DistillationConfig(RunConfig):
     """A distillation run.
 
     Attributes:
-        teacher_config: whom to distil.
+        teacher_config: the teacher and its clips.
         walker_config: the body.
-        reference_config: how the reference file is cut.
+        reference_config: how the reference file is cut into clips.
         vae_config: the student.
         training_config: the optimisation.
-        physics_config: what simulates.
-        solver_config: another constraint solver than the teacher's.
-        eval_config: student against teacher.
-        checkpoint_config: what is kept.
-        logging_config: what is written.
+        physics_config: the simulation.
+        solver_config: changes to the teacher's constraint solver.
+        eval_config: evaluation of student and teacher.
+        checkpoint_config: checkpoints to keep.
+        logging_config: logging.
         wandb_config: Weights & Biases.
     """
 
@@ -292,7 +292,7 @@ class DistillationConfig(RunConfig):
         return self.training_config.num_steps
 
     def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that no run can have."""
+        """Raises UserError, naming the key, for the first invalid value."""
         check_bounds(self)
         _validate_vae(self.vae_config)
         _validate_training(self.training_config)

@@ -1,4 +1,4 @@
-"""The typed configuration of a training in the latent space of a student (`task_ppo.yaml` has the same keys).
+"""Defines the configuration of a training in a student's latent space (keys of `task_ppo.yaml`).
 
 Every step count is in environment steps: control steps summed over environments.
 """
@@ -21,7 +21,7 @@ from vnl_mjx.config.schema import (
 from vnl_mjx.config.validation import check_bounds, number
 from vnl_mjx.errors import UserError
 
-# What is to be done, by name; `tasks.downstream.goals` has the goals themselves.
+# Description of each task by name; `tasks.downstream.goals` has the goals.
 GOAL_SUMMARIES = {
     "joystick": "follow commands of forward speed and turning rate, which change",
     "velocity": "run straight ahead at 0.3 m/s",
@@ -36,7 +36,7 @@ GOAL_SUMMARIES = {
 
 
 def task_ppo() -> PpoSection:
-    """PPO over a latent: actions of two control steps, larger steps of the policy, no guide."""
+    """Returns PPO settings for a latent: actions of two control steps, larger policy steps, no guide."""
     return PpoSection(
         num_envs=64,
         unroll_length=20,
@@ -54,10 +54,10 @@ def task_ppo() -> PpoSection:
 
 @dataclass(frozen=True)
 class TaskNetworkSection:
-    """The policy, which encodes what it sees of the goal and decodes that with the body; the value network.
+    """The policy, which encodes the goal's observation and decodes it with proprioception; the value network.
 
     Attributes:
-        goal_dim: size of what the goal is encoded to.
+        goal_dim: size of the encoded goal.
         goal_hidden_sizes: hidden layers of that encoder.
         policy_hidden_sizes: hidden layers from the encoded goal and the proprioception to an action.
         value_hidden_sizes: hidden layers of the value network.
@@ -75,20 +75,19 @@ class TaskNetworkSection:
 
 @dataclass(frozen=True)
 class CloningSection:
-    """Before PPO: the policy learns what the student does where it follows its clips.
+    """Cloning before PPO: the policy imitates the student that follows its clips.
 
-    It follows that part of a clip which does what the goal asks for. What a part does is right for some goal,
-    which is known once it is done (`Goal.hindsight`); goals that do not say which are trained by PPO alone,
-    and so is the mode "scratch".
+    The student follows the part of a clip that fits the goal. `Goal.hindsight` tells in hindsight which
+    goal a motion serves; goals without it, and the mode "scratch", train by PPO alone.
 
     Attributes:
         num_steps: environment steps of policy and student; 0: PPO alone.
-        num_rounds: how often; from the second on the student begins where the policy so far has come.
-        part_s: seconds that it then follows one part.
-        noise: standard deviation of what is added to its actions, so that states beside the clips are seen.
-        gradient_steps: of Adam, in each round.
-        batch_size: rows of each.
-        learning_rate: of the first; it falls to 0 by a cosine.
+        num_rounds: number of rounds; from the second on, the student starts where the policy has led.
+        part_s: seconds for which it follows one part.
+        noise: standard deviation of the noise on its actions, so that states off the clips are visited.
+        gradient_steps: steps of Adam in each round.
+        batch_size: rows of each gradient step.
+        learning_rate: initial rate, which falls to 0 by a cosine.
     """
 
     num_steps: int = number(200_000, ge=0)
@@ -102,13 +101,13 @@ class CloningSection:
 
 @dataclass(frozen=True)
 class TaskEvalSection:
-    """Episodes of the task's whole length, at the policy's mode.
+    """Evaluation in episodes of full length, at the policy's mode.
 
     Attributes:
         interval_steps: environment steps between evaluations, 0 for the end only.
-        num_episodes: played together.
-        seed: of starts and goals.
-        video_at_end: one video after the last evaluation, where rendering works.
+        num_episodes: episodes, run together.
+        seed: seed of starts and goals.
+        video_at_end: make a video after the last evaluation, if rendering works.
     """
 
     interval_steps: int = number(0, ge=0)
@@ -119,31 +118,31 @@ class TaskEvalSection:
 
 @dataclass(frozen=True)
 class TaskTrainingConfig(RunConfig):
-    """One training of a policy that does a task by a student's motor primitives.
+    """A training of a policy that does a task with a student's motor primitives.
 
     Attributes:
         goal: name of a goal of ours (`vnl-mjx train-task --help` lists them), or the path of one of your own
             (my_lab.goals:Height).
         low_level: run folder of a distillation, or a student of track-mjx; null: the bundled student.
-        clips: reference clips in whose frames episodes begin; null: those of the student.
-        mode: "prior_decoder": the action moves the latent from the prior's mean; "decoder_only": it is the
-            latent; "fine_tuned": it is the control, and the student's decoder is part of the policy and
-            learns, from where the student is; "scratch": it is the control, and the student does nothing,
-            to be compared with.
-        residual: how far, with prior_decoder: "sigma_ball", within the 95 % of the prior that are nearest to
-            its mean; "tanh", at most 1 in each dimension; "none", without bounds.
-        episode_s: seconds of an episode in training, null for the goal's own. Shorter ones begin more often
-            in the clips' motion.
-        network: sizes.
-        cloning: what comes before PPO.
+        clips: reference clips in whose frames episodes start; null: the student's.
+        mode: "prior_decoder": the action moves the latent from the prior's mean; "decoder_only": the action
+            is the latent; "fine_tuned": the action is the control, and the policy contains the student's
+            decoder, which learns further; "scratch": the action is the control, without the student, as a
+            baseline.
+        residual: bound of the move in mode "prior_decoder": "sigma_ball", within the 95 % of the prior
+            nearest to its mean; "tanh", at most 1 in each dimension; "none", unbounded.
+        episode_s: seconds of an episode in training, null for the goal's own. Shorter episodes start more
+            often in the clips' motion.
+        network: sizes of the networks.
+        cloning: imitation before PPO.
         ppo: the optimisation.
-        walker_config: the body, where its file is not where the low level's run had it.
-        reference_config: how the file of clips is cut, where otherwise than for the student.
+        walker_config: the body, if its file has moved since the low level's run.
+        reference_config: how the file of clips is cut, if not as for the student.
         physics_config: where the simulation runs.
-        eval_config: how well the task is done.
-        checkpoint_config: what is kept; the best ones are those of the highest mean reward since the one
-            before.
-        logging_config: what is written.
+        eval_config: evaluation of the policy.
+        checkpoint_config: checkpoints to keep; the best have the highest mean reward since the previous
+            checkpoint.
+        logging_config: logging.
         wandb_config: Weights & Biases.
     """
 
@@ -172,7 +171,7 @@ class TaskTrainingConfig(RunConfig):
         return self.ppo.num_steps
 
     def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that no run can have."""
+        """Raises UserError, naming the key, for the first invalid value."""
         check_bounds(self)
         validate_ppo(self.ppo)
         if self.ppo.guidance.is_ever_positive:

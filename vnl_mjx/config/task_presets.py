@@ -1,4 +1,4 @@
-"""Imitation tasks of other generations than the default one, as they were published."""
+"""Defines published imitation tasks of other generations."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The typed configuration of a teacher's training (`teacher_ppo.yaml` holds the same keys and defaults).
+"""Defines the configuration of a teacher's training (keys and defaults of `teacher_ppo.yaml`).
 
 Every step count is in environment steps: control steps summed over environments.
 """
@@ -28,10 +28,10 @@ from vnl_mjx.errors import UserError
 
 
 def own_task() -> ImitationConfig:
-    """The task of this package's own teachers: position actuators, starts in motion, 5 cm and 1.2 rad.
+    """Returns the task of our own teachers: position actuators, starts in motion, limits of 5 cm and 1.2 rad.
 
-    Distance and angle of the root count more sharply than in track-mjx (scales 400 and 4), for which a
-    policy that slides by two centimetres is nearly perfect.
+    The reward is sharper in the root's distance and angle than track-mjx's (scales 400 and 4), which hardly
+    penalises a policy that slides by two centimetres.
     """
     return ImitationConfig(
         walker=WalkerConfig(torque_actuators=False),
@@ -61,12 +61,12 @@ class NetworkSection:
         value_hidden_sizes: hidden layers of the value network.
         activation: of every hidden layer.
         value_layer_norm: layer normalisation in the value network; track-mjx has none there.
-        initial_action_std: standard deviation, before tanh, that a fresh policy explores with, null
-            for what fresh weights give.
+        initial_action_std: standard deviation of a fresh policy's exploration, before tanh; null: as fresh
+            weights give it.
         lstm_hidden_size: width of a recurrent decoder, in place of `decoder_hidden_sizes`.
         lstm_num_layers: layers of a recurrent decoder, 0 for a feed-forward one.
-        observation_clip: standard deviations at which normalised observations are clipped, null for
-            not at all, as track-mjx's.
+        observation_clip: standard deviations at which normalised observations are clipped; null: never, as
+            in track-mjx.
     """
 
     latent_dim: int = number(32, ge=1)
@@ -83,14 +83,14 @@ class NetworkSection:
 
 @dataclass(frozen=True)
 class SamplingSection:
-    """What episodes are trained on: which clips they start in, and how the body is pushed.
+    """Starts and pushes of training episodes.
 
     Attributes:
         failure_weighting: share of the starts drawn in proportion to the clips' failure rates; the rest
             is uniform over clips.
-        failure_memory: factor by which one more episode of a clip fades what was known of it.
+        failure_memory: decay of a clip's failure rate with each further episode.
         push_interval_s: mean seconds between pushes, which come at random times; null: none.
-        push_speed: most that a push changes the root's velocity along each horizontal axis, m/s.
+        push_speed: largest change of the root's velocity along each horizontal axis by a push, m/s.
     """
 
     failure_weighting: float = number(0.3, ge=0, le=1)
@@ -101,12 +101,12 @@ class SamplingSection:
 
 @dataclass(frozen=True)
 class TeacherReferenceSection(ReferenceSection):
-    """The motion to imitate.
+    """The reference clips.
 
     Attributes:
         paths: HDF5 files of reference clips of one walker at one rate; none: the bundled clips.
-        held_out_fraction: share of the clips that training never sees, where no file marks any.
-        use_held_out_marks: clips that a file marks as held out are; false trains on them too.
+        held_out_fraction: share of the clips that training never sees, if no file marks held-out clips.
+        use_held_out_marks: respect the files' held-out marks; false trains on marked clips too.
     """
 
     paths: tuple[str, ...] = ()
@@ -120,12 +120,12 @@ class TeacherEvalSection:
 
     Attributes:
         interval_steps: environment steps between evaluations, 0 for the end only.
-        clips: which side of the split; "held_out" is the training clips where none is held out.
+        clips: side of the split; "held_out" means the training clips if none is held out.
         num_random_starts: episodes per clip besides the one from its first frame.
         deterministic: act on the mode, not on a sample.
         seed: of frames and samples.
-        video_interval_steps: environment steps between videos of one clip, 0 for none on the way.
-        video_at_end: one video after the last evaluation, where rendering works.
+        video_interval_steps: environment steps between videos of one clip, 0 for none during training.
+        video_at_end: make a video after the last evaluation, if rendering works.
     """
 
     interval_steps: int = number(500_000, ge=0)
@@ -142,19 +142,19 @@ class TeacherTrainingConfig(RunConfig):
     """One training of a teacher by PPO.
 
     Attributes:
-        init_from: track-mjx checkpoint folder whose networks and observation statistics a new run starts
-            with, null for fresh ones.
-        guide_from: track-mjx checkpoint folder of a teacher to learn from as `ppo.guidance` says, null for
-            control towards the reference pose.
+        init_from: track-mjx checkpoint folder with the initial networks and observation statistics; null
+            for fresh ones.
+        guide_from: track-mjx checkpoint folder of the teacher that guides the policy with weight
+            `ppo.guidance`; null for control towards the reference pose.
         task: body, physics, observation, reward and termination.
         network: sizes.
         ppo: the optimisation.
-        sampling: which clips are practised.
-        reference_config: the motion.
+        sampling: starts and pushes.
+        reference_config: the reference clips.
         physics_config: where the simulation runs.
-        eval_config: how well the clips are tracked.
-        checkpoint_config: what is kept; the best ones are those of the highest evaluated reward.
-        logging_config: what is written.
+        eval_config: evaluation on the clips.
+        checkpoint_config: checkpoints to keep; the best have the highest evaluated reward.
+        logging_config: logging.
         wandb_config: Weights & Biases.
     """
 
@@ -182,11 +182,11 @@ class TeacherTrainingConfig(RunConfig):
 
     @property
     def has_guidance(self) -> bool:
-        """Whether the loss ever asks for the task's guide."""
+        """Whether the loss ever uses the task's guide."""
         return self.ppo.guidance.is_ever_positive
 
     def validate(self) -> None:
-        """Raises UserError, naming the key, for the first value that no run can have."""
+        """Raises UserError, naming the key, for the first invalid value."""
         check_bounds(self)
         self.task.randomization.validate("task.randomization.")
         for key, (low, high) in _height_ranges(self.task).items():
@@ -203,7 +203,7 @@ class TeacherTrainingConfig(RunConfig):
 
 
 def _height_ranges(task: ImitationConfig) -> dict[str, tuple[float, float]]:
-    """The ranges of the root body's height that the chosen families read, by key."""
+    """Yields the ranges of the root body's height that the chosen families read, by key."""
     ranges = {}
     if task.termination.family == "track_mjx":
         ranges["task.termination.healthy_z_range"] = task.termination.healthy_z_range

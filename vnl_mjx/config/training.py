@@ -1,4 +1,4 @@
-"""The configurations of all that is trained."""
+"""Names the configurations of every kind of training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ TrainingConfig = DistillationConfig | TeacherTrainingConfig | TaskTrainingConfig
 
 
 def kind_of(config: Mapping[str, Any]) -> type[TrainingConfig]:
-    """Returns of which class the sections are that a run recorded."""
+    """Returns the configuration class of a run's recorded sections."""
     if "cloning" in config:
         return TaskTrainingConfig
     return TeacherTrainingConfig if "ppo" in config else DistillationConfig

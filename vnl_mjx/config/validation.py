@@ -1,4 +1,4 @@
-"""Bounds of configuration fields: declared on the field, checked in one walk."""
+"""Declares bounds on configuration fields and checks all of them in one walk."""
 
 import math
 import operator
@@ -16,7 +16,7 @@ _RELATIONS = {
 
 
 def number(default: Any, **bounds: float) -> Any:
-    """A dataclass field of finite numbers (one, a tuple, or None) within bounds.
+    """Declares a dataclass field of finite numbers (one, a tuple, or None) within bounds.
 
     Args:
         default: value of the field.
@@ -52,7 +52,7 @@ def _check_number(key: str, value: float, bounds: dict[str, float]) -> None:
 
 
 def check_divides(key: str, value: int, total: int, what: str) -> None:
-    """Raises UserError where `value` is no divisor of `total`, which `what` says the meaning of."""
+    """Raises UserError if `value` does not divide `total`, which `what` describes."""
     if total % value:
         raise UserError(
             f"{key}: expected a divisor of {what}, found {value}; the nearest is "
@@ -61,7 +61,7 @@ def check_divides(key: str, value: int, total: int, what: str) -> None:
 
 
 def nearest_divisor(total: int, wanted: int) -> int:
-    """The divisor of `total` nearest to `wanted`; of two equally near, the smaller."""
+    """Returns the divisor of `total` nearest to `wanted`; of two equally near, the smaller."""
     small = [n for n in range(1, math.isqrt(total) + 1) if total % n == 0]
     divisors = sorted({*small, *(total // n for n in small)})
     return min(divisors, key=lambda n: abs(n - wanted))

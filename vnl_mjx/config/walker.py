@@ -1,7 +1,7 @@
-"""What defines a walker, and the files that bodies are described in.
+"""Defines the configuration of a walker, and reads the files that describe bodies.
 
-A body is one YAML file with the keys of `WalkerConfig`: `walkers/bodies/rodent.yaml` is the
-rodent's, and a user's may stand anywhere.
+A body is a YAML file with the keys of `WalkerConfig`: `walkers/bodies/rodent.yaml` is the rodent's, and
+users keep theirs anywhere.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from vnl_mjx.errors import UserError, first_line
 RODENT_SOURCE = "rodent"
 _SUFFIXES = (".yaml", ".yml")
 _REQUIRED = ("source", "root_body", "joint_names", "body_names")
-# What a body's file need not say; of `WalkerConfig` without a file, the rodent's is the default.
+# Keys that a body's file may omit; `WalkerConfig` without a file defaults to the rodent.
 _DEFAULTS: dict[str, Any] = {
     "end_effector_names": (),
     "torque_actuators": False,
@@ -44,18 +44,18 @@ class WalkerConfig:
         end_effector_names: bodies in the end-effector reward and in proprioception.
         torque_actuators: replace the actuators' affine bias by a pure gain (upper force limit).
         rescale_factor: uniform scale of the body tree (1 leaves the source as it is).
-        appendage_names: bodies of the feature `appendages`; empty: the rodent's where the model has
-            them, else the end effectors.
-        foot_names: bodies that touch the floor, with what hangs on them; empty: as above.
+        appendage_names: bodies of the feature `appendages`; empty: the rodent's if the model has them, else
+            the end effectors.
+        foot_names: bodies that touch the floor, with their descendants; empty: as above.
         rescaling: what `rescale_factor` scales: "track_mjx" leaves joint positions as they are,
             "dm_control" scales those that the rodent's MJCF gives joint by joint, and no actuator,
             as track-mjx did before 2025-05-20 and the models of older STAC files do.
-        actuator_groups: each a name and the words that name its actuators, for tables; a mapping in a
-            YAML file. Empty: the rodent's.
-        mirror_pairs: pairs of joints or bodies that are each other's left and right although their
-            names do not tell.
-        tail: body that the tail hangs on, and the tail's last body; empty: the rodent's where the model
-            has them.
+        actuator_groups: groups for tables, each a name and words that occur in its actuators' names; a
+            mapping in a YAML file. Empty: the rodent's.
+        mirror_pairs: pairs of joints or bodies that are left and right partners, if their names do not
+            tell.
+        tail: body that the tail hangs on, and the tail's last body; empty: the rodent's if the model has
+            them.
         floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
         touch_sensors: keep those of the rodent's palms and soles, which track-mjx deletes and
             vnl-playground does not.
@@ -102,12 +102,12 @@ def read_body(path: str | Path) -> WalkerConfig:
 
 
 def is_body_file(source: str) -> bool:
-    """Whether `source` is the path of a body's YAML file, and not of an MJCF."""
+    """Returns whether `source` is the path of a body's YAML file, and not of an MJCF file."""
     return source.endswith(_SUFFIXES)
 
 
 def resolved(config: WalkerConfig) -> WalkerConfig:
-    """Returns `config` with what its body's YAML file says, where `source` is such a file.
+    """Returns `config` completed from its body's YAML file, if `source` is such a file.
 
     `source` is then the file's MJCF. A key that differs from the default of `WalkerConfig` was given
     on purpose and stays; so does `torque_actuators` where the file does not mention it.

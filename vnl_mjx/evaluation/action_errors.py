@@ -1,4 +1,4 @@
-"""Errors of a student's action against its teacher's in the same states."""
+"""Computes errors of a student's action against its teacher's in the same states."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,9 @@ from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.walkers.walker import Walker
 
-_LEAST_VARIANCE = 1e-12  # of an action that never changed: there is nothing to explain
+_LEAST_VARIANCE = (
+    1e-12  # below this variance, an action never changed and there is nothing to explain
+)
 
 
 def action_errors(
@@ -19,15 +21,15 @@ def action_errors(
     actuator_names: Sequence[str],
     groups: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    """Difference of the student's from the teacher's action after tanh, over the states of `mask`.
+    """Computes the difference of student's and teacher's action after tanh, over the states of `mask`.
 
     Actions of the same states are [..., nu] in [-1, 1], `actuator_names` in their order; `mask`, bool [...],
     says which states count; `groups` are named actuator indices.
 
     Returns:
-        JSON-able `mse`, `mae`, `r2` over all actuators, and by name in `per_actuator` and `per_group`;
-        None where no state counts. `r2` is 1 - mean squared error / variance of the teacher's action,
-        both averaged over the actuators first; None where that never changes.
+        JSON-able `mse`, `mae`, `r2` over all actuators, and by name in `per_actuator` and `per_group`; None
+        if no state counts. `r2` is 1 - mean squared error / variance of the teacher's action, both averaged
+        over the actuators first; None if that action never changes.
     """
     mask = np.asarray(mask, bool)
     target = np.asarray(teacher_action)[mask]
@@ -62,7 +64,7 @@ def action_errors(
 def action_section(rollouts: Mapping[str, Rollout], walker: Walker) -> dict[str, Any]:
     """Returns `action_errors` in the valid steps of `STUDENT` and of `TEACHER`, JSON-able.
 
-    Both rollouts are of a `StudentPolicy`, which holds what either would do.
+    Both rollouts come from a `StudentPolicy`, which records both actions.
     """
     found = {}
     for name in (STUDENT, TEACHER):

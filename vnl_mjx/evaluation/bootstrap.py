@@ -1,6 +1,6 @@
-"""Bootstrap intervals with the clip as the resampling unit.
+"""Computes bootstrap intervals with the clip as the resampling unit.
 
-Frames of an episode, and episodes of a clip, are no independent observations; clips are taken to be.
+Frames of an episode, and episodes of a clip, are not independent; clips are assumed to be.
 The intervals are Hesterberg's expanded percentile intervals ("What Teachers Should Know About the
 Bootstrap", 2015): plain percentiles of a few clips are too narrow, as resamples vary less than samples.
 """
@@ -17,14 +17,14 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it may lie; NaN: not known, as the bounds are with fewer than two clips."""
+    """Holds a mean and its interval; NaN is unknown, as are bounds with fewer than two clips."""
 
     value: float
     low: float
     high: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """JSON-able: `mean`, `low` and `high`; None for NaN."""
+        """Returns a JSON-able form: `mean`, `low` and `high`; None for NaN."""
         named = {"mean": self.value, "low": self.low, "high": self.high}
         return {name: value if np.isfinite(value) else None for name, value in named.items()}
 
@@ -40,14 +40,14 @@ def interval(
     level: float = LEVEL,
     over: np.ndarray | None = None,
 ) -> Interval:
-    """Interval of a mean over episodes; clips are drawn with all their episodes.
+    """Computes the interval of a mean over episodes; resamples clips with all their episodes.
 
-    It covers the truth about as often as `level` says from seven clips on; no resample of three or four
-    can reach far enough (86 % in place of 95 % with four).
+    From seven clips on, its coverage is close to `level`; with three or four clips, no resample reaches far
+    enough (86 % in place of 95 % with four).
 
-    `values` [episode] that are not finite are left out, and clips [episode] without any other. There are
-    `num` resamples; figures of the same clips are drawn alike by the same seed. With `over` [episode] it is
-    the sum of the values over that of these.
+    `values` [episode] that are not finite are left out, and so are clips without finite values; `clip` is
+    [episode]. There are `num` resamples; the same clips and seed give the same draws. With `over`
+    [episode], the statistic is the sum of `values` over the sum of `over`.
     """
     values, clip = np.asarray(values, np.float64), np.asarray(clip)
     if values.shape != clip.shape or values.ndim != 1:
@@ -68,17 +68,17 @@ def interval(
 
 
 def difference(values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0) -> Interval:
-    """Of `values` minus `others`, pair by pair, of the same clips and starts, where both are finite."""
+    """Computes the interval of `values` minus `others`, paired by clip and start, where both are finite."""
     return interval(np.subtract(values, others), clip, seed=seed)
 
 
 def ratio_of_means(
     values: np.ndarray, others: np.ndarray, clip: np.ndarray, seed: int = 0
 ) -> Interval:
-    """The mean of `values` over that of `others`, of the same clips and starts, [episode] each.
+    """Computes the mean of `values` over that of `others`, of the same clips and starts, [episode] each.
 
-    Unknown where one is not finite, and where a mean of `others` is not above 0: a ratio then does not tell
-    which is better. Its bounds are, where those of some clips are not.
+    The ratio is unknown if a mean is not finite or the mean of `others` is not above 0, because a ratio
+    then does not tell which is better. The bounds are unknown if it is not above 0 in some clip.
     """
     if not (np.isfinite(values).all() and np.isfinite(others).all() and others.mean() > 0):
         return UNKNOWN
@@ -88,13 +88,13 @@ def ratio_of_means(
 
 
 def expanded_tail(num_clips: int, level: float) -> float:
-    """Share of the resamples beyond either bound, so that a mean is covered as by Student's t."""
+    """Returns the share of resamples beyond either bound that gives the coverage of Student's t."""
     quantile = stats.t.ppf(0.5 * (1.0 - level), num_clips - 1)
     return float(stats.norm.cdf(quantile * np.sqrt(num_clips / (num_clips - 1))))
 
 
 @lru_cache(maxsize=4)
 def draws(num_clips: int, num: int, seed: int) -> np.ndarray:
-    """How often each resample holds each clip, int [resample, clip]; kept for the next figure."""
+    """Returns how often each resample holds each clip, int [resample, clip]; cached for other metrics."""
     even = np.full(num_clips, 1.0 / num_clips)
     return np.random.default_rng(seed).multinomial(num_clips, even, size=num)

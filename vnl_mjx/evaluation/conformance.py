@@ -1,4 +1,4 @@
-"""Checks, before training, that this environment is the one that the teacher was trained in."""
+"""Checks, before training, that the environment matches the teacher's."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _LOW_REWARD_SHARE = 0.3
 
 
 def check_sizes(task: ImitationTask, teacher: FrozenPolicy) -> None:
-    """Compares what the task gives with what the teacher's network reads.
+    """Compares the sizes of the task with those of the teacher's network.
 
     Raises:
         UserError: a size differs.
@@ -34,7 +34,7 @@ def check_sizes(task: ImitationTask, teacher: FrozenPolicy) -> None:
 
 
 def judge_replay(replay: Rollout, task: ImitationTask) -> tuple[dict[str, str], list[str]]:
-    """Returns table rows that describe a rollout of the acting teacher, and warnings about them.
+    """Returns table rows and warnings on a rollout of the teacher.
 
     Raises:
         UserError: the teacher's actions are not finite.

@@ -1,4 +1,4 @@
-"""Whether the feet stand when the reference's do, and whether those that stand slide."""
+"""Measures whether feet stand when the reference's do, and whether standing feet slip."""
 
 import numpy as np
 
@@ -13,23 +13,24 @@ _TOUCHING = 0.001  # metres above the floor at which the lowest point of a foot 
 
 
 class FootSlip:
-    """Measures poses of one walker."""
+    """Measures the foot slip of one walker's poses."""
 
     def __init__(self, walker: Walker):
-        """Finds what the feet stand on."""
+        """Finds the geoms that the feet stand on."""
         self._kinematics = Kinematics(walker.model, num_threads=1)
         self._floor_height = walker.floor_height
         self._geoms = foot_geoms(walker)
 
     def of_rollout(self, rollout: Rollout) -> np.ndarray:
-        """Mean slip of each episode [episode], mm/s; NaN where no foot touched the floor."""
+        """Returns the mean slip of each episode [episode], mm/s; NaN if no foot touched the floor."""
         motions = [rollout.qpos_of(episode) for episode in range(len(rollout.start_qpos))]
         return 1e3 * np.array([self(motion, rollout.control_hz) for motion in motions])
 
     def __call__(self, qpos: np.ndarray, rate_hz: float) -> float:
-        """Mean speed along the floor, m/s, of feet [frame, nq] that touch it in two frames in turn.
+        """Returns the mean horizontal speed, m/s, of feet that touch the floor in two consecutive frames.
 
-        It is that of the lowest point of the foot in the first: a foot that rolls on it does not slip.
+        `qpos` is [frame, nq]. The speed is that of the foot's lowest point in the first frame, so a foot
+        that rolls does not slip.
         """
         poses = self._kinematics(qpos)
         heights, moved = zip(*(self._lowest(poses, geom) for geom in self._geoms), strict=True)
@@ -67,11 +68,11 @@ class FootSlip:
 def contact_agreement(
     contacts: np.ndarray, reference: np.ndarray, valid: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How well feet stand and swing with the reference's, by one rule (`config.preprocessing`).
+    """Compares stance and swing of feet with the reference's, by one rule (`config.preprocessing`).
 
-    Contacts are bool [time, episode, foot]; `valid`, bool [time, episode], is what counts. Returns the share
-    of feet and steps in which both stand or neither does, and F1 of the contacts of the simulation, NaN
-    where no foot stands in either, [episode] each.
+    Contacts are bool [time, episode, foot], and only `valid`, bool [time, episode], steps count. Returns,
+    [episode] each, the share of feet and steps in which both stand or neither does, and the F1 score of the
+    simulation's contacts, NaN if no foot stands in either.
     """
     counted = np.broadcast_to(valid[..., None], contacts.shape)
 

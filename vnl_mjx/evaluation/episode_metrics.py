@@ -1,4 +1,4 @@
-"""Every metric of every episode: reward, survival, tracking, smoothness, contact and success."""
+"""Computes every metric of every episode: reward, survival, tracking, smoothness, contact, success."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from vnl_mjx.evaluation.tracking import (
 from vnl_mjx.tasks.terms.rewards import imitation_reward_maximum, imitation_terms
 from vnl_mjx.walkers.walker import Walker
 
-BLOCK_EPISODES = 128  # measured together; bounds the memory
+BLOCK_EPISODES = 128  # episodes measured together; bounds the memory
 
 
 def episode_metrics(
@@ -30,7 +30,7 @@ def episode_metrics(
 ) -> dict[str, np.ndarray]:
     """Returns the metrics of `EPISODE_GROUPS`: float64 [episode] each; NaN: not measured.
 
-    Nothing after an episode's first end counts, and no error of a step that diverged.
+    Steps after an episode's first end do not count, nor do errors of steps that diverged.
     """
     computer, foot_slip = FeatureComputer(walker), FootSlip(walker)
     length = body_length(walker)
@@ -82,7 +82,7 @@ def imitation_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.nd
     steps, alive = rollout.steps, rollout.steps.alive
     terms = (np.asarray(steps.terms[name], np.float64) for name in imitation_terms(config))
     maximum = imitation_reward_maximum(config)
-    # the steps that each episode could have lived, or lived if these are more
+    # the steps that each episode could have lasted, or lasted if these are more
     possible = np.maximum(rollout.possible_steps, np.maximum(alive.sum(axis=0), 1))
     share = sum(terms, np.zeros(alive.shape)) / (maximum if maximum > 0 else np.nan)
     return {
@@ -92,7 +92,7 @@ def imitation_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, np.nd
 
 
 def speed_ratio(paths: PathLengths) -> np.ndarray:
-    """Returns each episode's speed over that of its clip [episode]; NaN where the clip stands still."""
+    """Returns each episode's speed over that of its clip [episode]; NaN if the clip does not move."""
     moving = np.where(paths.moving, paths.clip_path, 0.0)
     return ratio(ratio(paths.path, paths.seconds), ratio(moving, paths.clip_seconds))
 
@@ -117,7 +117,7 @@ def reward_ratio_by_clip(
 
 
 def _episodes(rollout: Rollout, rows: slice) -> Rollout:
-    """A part of the episodes, without what the actor saw."""
+    """Returns a part of the episodes, without the policy's records."""
     return rollout.replace(
         episodes=jax.tree.map(lambda values: values[rows], rollout.episodes),
         start_qpos=rollout.start_qpos[rows],

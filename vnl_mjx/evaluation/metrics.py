@@ -1,4 +1,4 @@
-"""The one table of metrics: log, evaluation, report, comparison and `docs/evaluation.md` read it.
+"""Defines all metrics in one table for log, evaluation, report, comparison and `docs/evaluation.md`.
 
 A metric that is measured on other states, or pooled in another way, has another name.
 """
@@ -12,13 +12,13 @@ TERM = "term_"
 
 
 class Group(NamedTuple):
-    """What metrics have in common.
+    """Describes a group of metrics.
 
     Attributes:
-        title: what they are about.
-        pooled: how one number comes from many.
-        states: where they are measured.
-        compared: what has to be the same where two values are held against each other.
+        title: title of the group.
+        pooled: how values are pooled into one number.
+        states: states in which they are measured.
+        compared: what must be the same to compare two values.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What a number is called; `better` is "higher", "lower", or None where neither is."""
+    """Names a metric; `better` is "higher", "lower", or None if neither is."""
 
     label: str
     unit: str
@@ -37,11 +37,11 @@ class Metric(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """Label and unit, for a heading or an axis."""
+        """The label and unit, for a heading or an axis."""
         return self.label if self.unit in ("", "share") else f"{self.label}, {self.unit}"
 
     def reaches(self, value: float, bound: float) -> bool:
-        """Whether a value is at least as good as a bound."""
+        """Returns whether a value is at least as good as a bound."""
         return value <= bound if self.better == "lower" else value >= bound
 
 
@@ -78,9 +78,9 @@ GROUPS = {
     ),
     "training": Group("Training", *_LAST, "the same settings; not with evaluations"),
 }
-# Of each episode one number; what `episode_metrics` returns.
+# Groups with one number per episode, as `episode_metrics` returns them.
 EPISODE_GROUPS = ("reward", "success", "errors", "smoothness", "contact")
-# Of these, what the log of a training holds of an evaluation.
+# Metrics of these that a training log holds of an evaluation.
 LOGGED = (
     "episode_reward",
     "reward_fraction",
@@ -213,7 +213,7 @@ METRICS = {
 
 
 def metric(name: str) -> Metric:
-    """What a number is; also one of the reward's terms, which tasks name, and `eval/..` of a log."""
+    """Returns the metric of a name, including the reward's terms, which tasks name, and a log's `eval/..`."""
     if name.startswith("eval/"):
         found = METRICS[name.removeprefix("eval/")]
         return found._replace(label=f"{found.label}, evaluations while training")
@@ -223,15 +223,15 @@ def metric(name: str) -> Metric:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Metrics in the order of `METRICS`, the reward's terms by name after them."""
+    """Returns metrics in the order of `METRICS`, followed by the reward's terms by name."""
     rank = {name: place for place, name in enumerate(METRICS)}
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def log_row(means: Mapping[str, Any], policy: str = "") -> dict[str, float]:
-    """Returns what the log of a training holds of the means of episodes, by name in the log.
+    """Returns the means of episodes that a training log holds, by their names there.
 
-    `policy` tells where several were evaluated whose they are.
+    `policy` names the policy if several were evaluated.
     """
     prefix = f"eval/{policy}_" if policy else "eval/"
     return {f"{prefix}{name}": means[name] for name in LOGGED if means[name] is not None}

@@ -1,4 +1,4 @@
-"""How a set of motions compares with recorded ones, where no frame of one belongs to a frame of the other."""
+"""Compares a set of motions with recorded motions, without a correspondence of frames."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from vnl_mjx.quaternions import matrix, rotation_between
 from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
-# Speeds are those of the chord over so long: as smoothed by a box of that width.
+# Speeds are those of chords of this duration, as if smoothed by a box of that width.
 CHORD_SECONDS = 0.1
 _BINS = 50  # of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
@@ -39,7 +39,7 @@ MOTION_FEATURES = {
 
 @dataclass(frozen=True)
 class Motions:
-    """Trajectories, and what is measured on them: of each field but the rate, one array per trajectory.
+    """Holds measures of trajectories: each field but the rate has one array per trajectory.
 
     Attributes:
         joints: [frame, joint], radians.
@@ -60,11 +60,11 @@ class Motions:
     rate_hz: float
 
     def pooled(self, name: str) -> np.ndarray:
-        """A field of all trajectories, [sample, ...]."""
+        """Returns a field of all trajectories, [sample, ...]."""
         return np.concatenate(getattr(self, name))
 
     def part(self, chosen: np.ndarray) -> "Motions":
-        """Some of the trajectories, by index."""
+        """Returns some of the trajectories, by index."""
         fields = {
             name: tuple(getattr(self, name)[i] for i in chosen) for name in MOTION_FEATURES.values()
         }
@@ -75,17 +75,17 @@ class MotionReader:
     """Reads motions of one walker; holds its kinematics."""
 
     def __init__(self, walker: Walker):
-        """Takes whose motions they are."""
+        """Takes the walker of the motions."""
         self._features, self._layout = FeatureComputer(walker), walker.layout
         self._root_body, self._floor_height = walker.root_body, walker.floor_height
 
     def of_clips(self, clips: ReferenceClips) -> Motions:
-        """Each clip a trajectory."""
+        """Reads each clip as a trajectory."""
         starts = np.asarray(clips.starts)[1:]
         return self(np.split(np.asarray(clips.qpos()), starts), clips.rate_hz)
 
     def of_rollout(self, rollout: Rollout, rate_hz: float) -> Motions:
-        """Each episode a trajectory while it lives, at `rate_hz`, or as it is where that is slower."""
+        """Reads each episode up to its end as a trajectory, at `rate_hz`, or at its own rate if slower."""
         skip = max(rollout.control_hz / rate_hz, 1.0)
         whole = [rollout.qpos_of(episode) for episode in range(rollout.num_episodes)]
         rows = [np.round(np.arange(0.0, len(qpos) - 0.5, skip)).astype(int) for qpos in whole]
@@ -93,7 +93,7 @@ class MotionReader:
         return self(thinned, rollout.control_hz / skip)
 
     def __call__(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> Motions:
-        """Of qpos [frame, nq] each."""
+        """Reads trajectories qpos, [frame, nq] each."""
         trajectories = [np.asarray(qpos, np.float64) for qpos in trajectories]
         speeds, turns = zip(
             *(_chords(qpos, self._layout, rate_hz) for qpos in trajectories), strict=True
@@ -115,7 +115,7 @@ class MotionReader:
 
 
 def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal speed and turning rate over chords of 0.1 s, [chord] each."""
+    """Returns horizontal speed and turning rate over chords of 0.1 s, [chord] each."""
     lag = max(1, round(CHORD_SECONDS * rate_hz))
     if len(qpos) <= lag:
         return np.empty(0), np.empty(0)
@@ -124,7 +124,7 @@ def _chords(qpos: np.ndarray, layout: Layout, rate_hz: float) -> tuple[np.ndarra
     speed = np.linalg.norm(moved, axis=1) * rate_hz / lag
     before, after = quaternion[:-lag], quaternion[lag:]
     up = matrix(before)[:, 2]
-    # the part of the rotation that is about the vertical is defined in every posture, heading is not
+    # the rotation about the vertical is defined in every posture, the heading is not
     turned = np.sum(rotation_between(before, after) * up, axis=1)
     return speed, turned * rate_hz / lag
 
@@ -135,15 +135,15 @@ def compare_motions(
     joint_names: Sequence[str] = (),
     halves: Mapping[str, float | None] | None = None,
 ) -> dict[str, Any]:
-    """Distances of distributions, and how varied the motions are beside `data`, JSON-able.
+    """Compares distributions and diversity of motions with those of `data`; JSON-able.
 
     Returns:
         For `speed` (m/s), `turning_rate` (rad/s), `torso_height` (m), `joint_angles` (rad),
         `joint_velocities` (rad/s; both: means over joints) and `standing_feet` the mean of both sides, their
         1-Wasserstein distance and the overlap of their histograms in [0, 1]; `joint_variance_reached`, the
-        share of the data's variance of joint angles that the motions have too; `diversity`; with `halves` (of
-        `half_distances`) `over_halves`, the distance of each feature over the one there, and `farthest`, the
-        greatest of these. None where there is nothing to measure.
+        share of the data's variance of joint angles that the motions have too; `diversity`; with `halves`
+        (from `half_distances`) also `over_halves`, the distance of each feature divided by its value in
+        `halves`, and `farthest`, the greatest of these. None if there is nothing to measure.
     """
     columns = {
         name: [_distances(*pair) for pair in _pairs(motions, data, field)]
@@ -156,7 +156,7 @@ def compare_motions(
     if joint_names:
         joints = zip(joint_names, columns["joint_angles"], strict=True)
         found["joint_angles"]["per_joint"] = dict(joints)
-    # a joint that varies more than the data's does not make up for one that is still
+    # a joint that varies more than the data's does not compensate for a still one
     variances = [(own.var(), datas.var()) for own, datas in _pairs(motions, data, "joints")]
     wanted = sum(datas for _, datas in variances)
     reached = sum(min(pair) for pair in variances)
@@ -179,24 +179,24 @@ def compare_motions(
 
 
 class ClipMotions:
-    """The motions of clips, against which others are held; read and halved once."""
+    """Holds the motions of clips for comparison with others; read and halved once."""
 
     def __init__(self, walker: Walker, clips: ReferenceClips):
-        """Takes whose clips they are."""
+        """Takes the clips and their walker."""
         self._reader = MotionReader(walker)
         self._data = self._reader.of_clips(clips)
         self._halves = half_distances(self._data)
 
     def compare(self, trajectories: Sequence[np.ndarray], rate_hz: float) -> dict[str, Any]:
-        """`compare_motions` of qpos [frame, nq] each."""
+        """Returns `compare_motions` of trajectories qpos, [frame, nq] each."""
         return compare_motions(self._reader(trajectories, rate_hz), self._data, halves=self._halves)
 
 
 def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
-    """1-Wasserstein distance of each of `MOTION_FEATURES` between two halves of the trajectories.
+    """Returns the 1-Wasserstein distance of `MOTION_FEATURES` between two halves of the trajectories.
 
-    The mean over some halvings, drawn with `seed`: how far apart two sets of motions of one source are.
-    None where it cannot be told: fewer than two trajectories, or no difference.
+    This is the mean over random halvings, drawn with `seed`: the distance between two sets of motions from
+    one source. None if unknown: fewer than two trajectories, or no difference.
     """
     rng, count = np.random.default_rng(seed), len(data.joints)
     found: dict[str, list[float]] = {name: [] for name in MOTION_FEATURES}
@@ -212,13 +212,13 @@ def half_distances(data: Motions, seed: int = 0) -> dict[str, float | None]:
 def over_halves(
     motions: Motions, data: Motions, halves: Mapping[str, float | None]
 ) -> dict[str, float | None]:
-    """`over_halves` of `compare_motions` alone; the distance from `data`, which may be a part of all data."""
+    """Returns only `over_halves` of `compare_motions`; `data` may be a part of all data."""
     found = {name: _mean_distance(motions, data, field) for name, field in MOTION_FEATURES.items()}
     return {name: _ratio(distance, halves[name]) for name, distance in found.items()}
 
 
 def worst_feature(figures: Mapping[str, Any]) -> tuple[str, float] | None:
-    """The feature of `over_halves` that is farthest from the data, and its value; None: not measured."""
+    """Returns the feature of `over_halves` farthest from the data, and its value; None: not measured."""
     measured = {name: r for name, r in figures.get("over_halves", {}).items() if r is not None}
     return max(measured.items(), key=lambda item: item[1]) if measured else None
 
@@ -229,7 +229,7 @@ def _farthest(
     ratios: Mapping[str, float | None],
     halves: Mapping[str, float | None],
 ) -> dict[str, Any] | None:
-    """The worst feature with its ratio, `mean`, and a bootstrap interval over the trajectories."""
+    """Returns the worst feature with its ratio, `mean`, and a bootstrap interval over trajectories."""
     worst = worst_feature({"over_halves": ratios})
     if worst is None:
         return None
@@ -242,11 +242,11 @@ def _farthest(
 def _distance_interval(
     motions: Motions, data: Motions, field: str, distance: float
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the distance of a field, trajectories being the unit; NaN for only one.
+    """Returns the 95 % bootstrap interval of a field's distance over trajectories; NaN for only one.
 
-    The basic interval, around twice the distance less those of the resamples: these are too far away, for
-    they repeat some trajectories. It holds the distance. The distances, of all resamples at once, are areas
-    between distribution functions on a common grid.
+    This is the basic interval, twice the distance minus the resamples' distances, because resamples repeat
+    trajectories and so lie too far away. It contains the distance. All resamples' distances are computed at
+    once, as areas between distribution functions on a common grid.
     """
     own = [np.atleast_2d(values.T) for values in getattr(motions, field) if len(values)]
     if len(own) < 2:
@@ -268,9 +268,9 @@ def _distance_interval(
 
 
 def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Mass that the histograms of samples `a` and `b` have in common, in [0, 1].
+    """Returns the common mass of the histograms of samples `a` and `b`, in [0, 1].
 
-    The bins divide the range of `b`; what lies outside of it falls into one bin on either side.
+    The bins divide the range of `b`; samples outside fall into one bin on either side.
     """
     low, high = float(b.min()), float(b.max())
     margin = 1e-6 * max(abs(low), abs(high), 1.0)  # of data that is the same everywhere
@@ -280,9 +280,9 @@ def histogram_overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def diversity(motions: Motions) -> float | None:
-    """Mean over pairs of trajectories of the RMS difference of their joint angles, radians.
+    """Returns the mean over pairs of trajectories of the RMS difference of joint angles, radians.
 
-    Each from the start to where the shorter one ends; None where no two last for half a second.
+    Each pair is compared up to the end of the shorter one; None if no pair lasts half a second.
     """
     shortest = _MIN_COMMON_SECONDS * motions.rate_hz
     lasting = [joints for joints in motions.joints if len(joints) >= shortest]
@@ -295,13 +295,13 @@ def diversity(motions: Motions) -> float | None:
 
 
 def _pairs(motions: Motions, data: Motions, field: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Samples of a field of both, one pair for each joint, or one alone."""
+    """Yields samples of a field of both sides: one pair per joint, or a single pair."""
     sides = (np.atleast_2d(_thinned(side.pooled(field)).T) for side in (motions, data))
     return zip(*sides, strict=True)
 
 
 def _mean_distance(motions: Motions, data: Motions, field: str) -> float | None:
-    """1-Wasserstein distance, mean over joints; None where a side has no sample."""
+    """Returns the 1-Wasserstein distance, mean over joints; None if a side has no sample."""
     pairs = [pair for pair in _pairs(motions, data, field) if all(map(len, pair))]
     return float(np.mean([wasserstein_distance(*pair) for pair in pairs])) if pairs else None
 
@@ -322,5 +322,5 @@ def _ratio(a: float | None, b: float | None) -> float | None:
 
 
 def _thinned(samples: np.ndarray) -> np.ndarray:
-    """Every n-th of [sample, ...], so that at most `_MAX_SAMPLES` are left."""
+    """Returns every n-th of [sample, ...], at most `_MAX_SAMPLES`."""
     return samples[:: -(-len(samples) // _MAX_SAMPLES) or 1]

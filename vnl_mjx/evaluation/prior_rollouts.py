@@ -1,4 +1,4 @@
-"""The decoder driven by the prior alone: does the body stay up, and does it move like the data?"""
+"""Runs the decoder from the prior alone, and measures survival and motion against the data."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,20 +30,20 @@ from vnl_mjx.walkers.walker import Walker
 
 SURVIVAL_SECONDS = (1, 2, 5, 10)
 STARTS = ("clips", "neutral")
-# Modes that ignore student and clip: what a trivial policy reaches.
+# Baseline modes, which ignore the student or the clip.
 BASELINES = ("random_latent", "zero_action")
-_LOWEST_TORSO = 0.5  # of the lowest height over the floor that the torso has in the clips
+_LOWEST_TORSO = 0.5  # share of the torso's lowest height over the floor in the clips
 
 _NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
 class PriorMode:
-    """How latents are drawn around the prior mean.
+    """Defines how latents are drawn around the prior mean.
 
     Attributes:
         std_scale: factor of the learned standard deviation.
-        fixed_std: standard deviation in its place; None for the learned one.
+        fixed_std: fixed standard deviation; None for the learned one.
         correlation_s: time constant of the noise, seconds; 0 draws it anew in each control step.
         mean_scale: factor of the prior mean.
         action_scale: factor of the decoded action.
@@ -56,20 +56,20 @@ class PriorMode:
     action_scale: float = 1.0
 
     def correlation(self, control_hz: float) -> float:
-        """Of the noise between two control steps."""
+        """The correlation of the noise between two control steps."""
         return math.exp(-1.0 / (self.correlation_s * control_hz)) if self.correlation_s else 0.0
 
     @property
     def needs_gaussian(self) -> bool:
-        """Whether only a Gaussian prior can be drawn so; any other has its mode and its samples."""
+        """Whether the mode needs a Gaussian prior; any other prior has its mode and its samples."""
         return self.fixed_std is not None or self.correlation_s > 0
 
 
 def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str, PriorMode]:
-    """The modes of a report, and two baselines, which the others are to be held against.
+    """Returns the modes of a report, with two baselines.
 
-    Around the prior mean: at it, with the learned or a fixed deviation, with the learned one drawn smoothly.
-    Baselines: latents from N(0, I), and no action at all.
+    The modes act at the prior mean, or draw around it with the learned or a fixed deviation, or with the
+    learned one and smooth noise. The baselines are latents from N(0, I) and zero action.
     """
     return {
         "mean": PriorMode(std_scale=0.0),
@@ -84,7 +84,7 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
 def mode_policy(
     mode: PriorMode, loaded: LoadedStudent, num_episodes: int, control_hz: float
 ) -> PriorPolicy:
-    """Returns what acts in a mode, in so many episodes at once."""
+    """Returns the policy of a mode for `num_envs` episodes at once."""
     return prior_policy(
         loaded.params,
         loaded.teacher,
@@ -101,9 +101,9 @@ def mode_policy(
 def baselines(
     task: ImitationTask, loaded: LoadedStudent, num_episodes: int, how: str
 ) -> list[EvaluatedPolicy]:
-    """Returns `BASELINES`, which follow no clip, as policies of so many episodes; in one way of acting.
+    """Returns `BASELINES`, which follow no clip, as policies with a single way of acting.
 
-    Without `random_latent` where the student's latent is not Gaussian.
+    `random_latent` is left out if the student's latent is not Gaussian.
     """
     control_hz = 1.0 / task.config.physics.control_timestep
     modes = prior_modes()
@@ -122,9 +122,9 @@ def baselines(
 def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
     """Returns the `EndFunction` of free rollouts: a fall terminates, nothing truncates.
 
-    Fallen is: the simulation diverged, the torso's z axis points below the horizontal, or the torso is
-    lower over the floor than half of its lowest height in `clips`. A body without a free root cannot
-    fall.
+    An episode has fallen if the simulation diverged, the torso's z axis points below the horizontal, or the
+    torso is lower over the floor than half of its lowest height in `clips`. A body without a free root
+    cannot fall.
     """
     root, floor = walker.root_body, walker.floor_height
     heights = np.asarray(clips.body_positions)[:, root, 2] - floor
@@ -142,7 +142,7 @@ def fallen(walker: Walker, clips: ReferenceClips) -> EndFunction:
 
 
 def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceClips:
-    """The walker's default pose with its lowest foot on the floor, at rest, as one clip."""
+    """Returns the walker's default pose at rest, with its lowest foot on the floor, as one clip."""
     qpos = walker.model.qpos0[None].copy()
     poses = Kinematics(walker.model)(qpos)
     if root := walker.root:
@@ -155,7 +155,7 @@ def neutral_clip(walker: Walker, num_frames: int, rate_hz: float) -> ReferenceCl
 
 
 class SurvivalCurve(NamedTuple):
-    """Share of the episodes that still stand with its 95 % interval, [1 + control step] each."""
+    """Holds the share of episodes that still stand, with its 95 % interval, [1 + control step] each."""
 
     seconds: np.ndarray
     share: np.ndarray
@@ -164,18 +164,18 @@ class SurvivalCurve(NamedTuple):
 
 
 def survival_curve(rollout: Rollout, num_steps: int) -> SurvivalCurve:
-    """After 0 ... `num_steps` control steps of a rollout that was to last as long."""
+    """Returns survival after 0 ... `num_steps` control steps of a rollout of that length."""
     stands = (rollout.steps.alive & ~rollout.steps.terminated).mean(axis=1)
-    # the rollout ends early where none stands
+    # the rollout ends early if no episode stands
     share = np.concatenate([[1.0], stands, np.zeros(num_steps - len(stands))])
     low, high = wilson(share, rollout.num_episodes)
     return SurvivalCurve(np.arange(1 + num_steps) / rollout.control_hz, share, low, high)
 
 
 def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of shares of `count` episodes (Wilson, J. Am. Stat. Assoc. 22, 1927, p. 209).
+    """Returns 95 % intervals of shares of `count` episodes (Wilson, J. Am. Stat. Assoc. 22, 1927, p. 209).
 
-    Each episode has a start of its own. A bootstrap would be sure of what all of them do alike.
+    Each episode has its own start. A bootstrap interval would have no width if all episodes agree.
     """
     squared = _NORMAL_95**2 / count
     center = (share + squared / 2) / (1 + squared)
@@ -185,10 +185,10 @@ def wilson(share: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class PriorEvaluation:
-    """Rollouts of the prior by mode and start, at the clips' rate, and the data that they are judged by.
+    """Holds rollouts of the prior by mode and start, at the clips' rate, and the data for comparison.
 
-    `clips` holds the data's and, last, the neutral pose; `num_steps` an episode has that does not fall;
-    `halves` says how far apart the motions of two halves of the data are.
+    `clips` holds the data's clips and, last, the neutral pose. An episode without a fall has `num_steps`.
+    `halves` holds the distances between two halves of the data.
     """
 
     clips: ReferenceClips
@@ -199,13 +199,13 @@ class PriorEvaluation:
     num_steps: int
 
     def survival_curve(self, mode: str, start: str) -> SurvivalCurve:
-        """How long the episodes of a mode from a start stand."""
+        """Returns the survival curve of a mode from a start."""
         return survival_curve(self.rollouts[mode][start], self.num_steps)
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able, by mode and start: survival at some seconds, and `compare_motions`.
+        """Returns, by mode and start, survival at some times and `compare_motions`; JSON-able.
 
-        Of "clips", in the same form: one half of them beside the other.
+        The entry "clips" compares one half of the clips with the other.
         """
         found = {
             mode: {start: self._summary_of(mode, start) for start in starts}
@@ -219,9 +219,9 @@ class PriorEvaluation:
         return found | {"clips": {"clips": half}}
 
     def by_behaviour(self, motions: Motions, clip: np.ndarray) -> dict[str, dict[str, Any]]:
-        """By label of the clips: `over_halves` of the trajectories that begin in one from its clips.
+        """Returns, for each label, `over_halves` of the trajectories that start in one of its clips.
 
-        `clip` [trajectory] is where each begins. Labels of a single clip are left out.
+        `clip` [trajectory] is the clip of each start. Labels of a single clip are left out.
         """
         labels = np.array([info.label for info in self.clips.origins])
         found = {}
@@ -250,7 +250,7 @@ class PriorEvaluation:
         }
 
     def compared(self, motions: Motions, clip: np.ndarray) -> dict[str, Any]:
-        """`compare_motions` with the data, and `by_behaviour`; trajectories begin in `clip`."""
+        """Returns `compare_motions` with the data, and `by_behaviour`; trajectories start in `clip`."""
         found = compare_motions(motions, self.data, self.clips.joint_names, self.halves)
         return found | {"by_behaviour": self.by_behaviour(motions, clip)}
 
@@ -259,7 +259,7 @@ class PriorEvaluator:
     """Runs the prior of one student; compiles once for all modes and starts."""
 
     def __init__(self, task: ImitationTask, loaded: LoadedStudent, clips: ReferenceClips):
-        """Takes the student and the data: where episodes start and what motions are compared with.
+        """Takes the student and the data, which give the starts and the comparison.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
@@ -282,11 +282,11 @@ class PriorEvaluator:
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> PriorEvaluation:
-        """Runs every mode from drawn frames of the clips and from the neutral pose.
+        """Runs every mode from random frames of the clips and from the neutral pose.
 
-        Each mode, by default of `prior_modes()`, has `num_episodes` from each of `STARTS` that is given, the
-        same starts and noise in every mode; they last `seconds` if they do not fall. `progress` is called
-        with the control steps done and the most that can come.
+        Each mode (default: `prior_modes()`) has `num_episodes` from each given start of `STARTS`, with the
+        same starts and noise in every mode. Episodes last `seconds` unless they fall. `progress` is called
+        with the control steps done and their maximum.
         """
         modes, loaded = prior_modes() if modes is None else modes, self.loaded
         control_hz = 1.0 / self.player.task.config.physics.control_timestep
@@ -309,7 +309,7 @@ class PriorEvaluator:
         return PriorEvaluation(self.clips, rollouts, motions, self._data, halves, num_steps)
 
     def _episodes(self, start: str, num_episodes: int, seed: int) -> Episodes:
-        """From the neutral pose, or going round the clips in drawn order, each at a drawn frame."""
+        """Draws starts: the neutral pose, or random frames of the clips, which are taken in random order."""
         rng = np.random.default_rng(seed)
         clip = np.full(num_episodes, self._num_clips)  # the neutral pose is the last
         if start == "clips":

@@ -1,6 +1,6 @@
-"""The evaluator: policies run on the same clips from the same starts, at the mode and sampled.
+"""Evaluates policies on the same clips from the same starts, at the mode and sampled.
 
-Episodes last to the end of the clip or to the first failure.
+Episodes end with the clip or at the first failure.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """A policy that follows clips in the task that it was trained in; names are unique in an evaluation.
+    """Holds a policy that follows clips in its own task; names are unique in an evaluation.
 
-    `actor_fn` returns the `Policy`, given whether it samples; in other ways than `acting` it is not run.
+    `actor_fn` returns the `Policy`, given whether it samples; `acting` lists the ways in which it runs.
     """
 
     name: str
@@ -67,7 +67,7 @@ class PolicyEvaluator:
     """Runs policies on the same clips from the same starts; compiles once per task and kind of policy."""
 
     def __init__(self):
-        """Makes the runner of a task when a policy first needs it."""
+        """Starts without runners; each task's runner is made when a policy first needs it."""
         self._runners: dict[ImitationTask, EpisodeRunner] = {}
 
     def run(
@@ -82,8 +82,8 @@ class PolicyEvaluator:
         """Returns rollouts by policy and way of acting; episode `e` starts alike in all of them.
 
         The policies' tasks have the same walker. The first episode of each clip starts at its first frame,
-        the others at drawn ones. `progress` is called with what is run, the control steps done and the most
-        that can come.
+        the others at random frames. `progress` is called with the name of the run, the control steps done
+        and their maximum.
 
         Raises:
             UserError: a clip is too short, or of another rate than a task's.
@@ -91,7 +91,7 @@ class PolicyEvaluator:
         for task in (policy.task for policy in policies):
             self._runners.setdefault(task, EpisodeRunner(task))
         runners = [self._runners[policy.task] for policy in policies]
-        # the task that looks furthest ahead needs most of a clip: its start frames serve all
+        # start frames of the task that looks furthest ahead are valid for all tasks
         furthest = max(runners, key=lambda runner: runner.task.frames_needed)
         episodes = furthest.draw(clips, num_episodes, seed)
         return {

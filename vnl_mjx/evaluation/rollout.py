@@ -1,6 +1,6 @@
-"""Episodes of the imitation task, each run once, and everything that happened in them.
+"""Runs episodes of the imitation task once each, and records every step.
 
-Nothing is reset, so an episode's first end is its end.
+Nothing is reset: an episode stops at its first end.
 """
 
 import math
@@ -27,7 +27,7 @@ _NO_TIME_LIMIT = 10**8  # frames
 
 @flax.struct.dataclass
 class Episodes:
-    """Where episodes start, [episode] each: int32 clip and frame, and the key of the start's noise."""
+    """Holds the starts of episodes, [episode] each: int32 clip and frame, and the key of the noise."""
 
     clip: Any
     start_frame: Any
@@ -36,7 +36,7 @@ class Episodes:
 
 @flax.struct.dataclass
 class Steps:
-    """What happened, [time, episode, ...]. Entries where `alive` is false mean nothing.
+    """Holds the steps of episodes, [time, episode, ...]; entries where `alive` is false are meaningless.
 
     Attributes:
         alive: bool, the episode had not ended before this step.
@@ -51,7 +51,7 @@ class Steps:
         qvel: [.., nv] velocity after the step.
         action: [.., nu] of this step, in [-1, 1].
         power: mechanical power of the actuators, sum of |force * velocity| over joints, W.
-        extra: what the policy gave besides (`Acted.extra`).
+        extra: further outputs of the policy (`Acted.extra`).
     """
 
     alive: Any
@@ -71,10 +71,10 @@ class Steps:
 
 @flax.struct.dataclass
 class Rollout:
-    """Played episodes, NumPy.
+    """Holds finished episodes in NumPy.
 
     Attributes:
-        episodes: where they began, [episode] each.
+        episodes: their starts, [episode] each.
         start_qpos: [episode, nq] pose before the first step.
         start_qvel: [episode, nv] velocity before the first step.
         possible_steps: [episode] control steps from the start to the end of the clip.
@@ -105,28 +105,28 @@ class Rollout:
         return (self.steps.truncated & self.steps.alive).any(axis=0)
 
     def qpos_of(self, episode: int) -> np.ndarray:
-        """Poses [1 + steps, nq] of one episode from before its first step; none that diverged."""
+        """Returns poses [1 + steps, nq] of one episode from before its first step, without diverged ones."""
         kept = self.valid[:, episode]
         return np.concatenate([self.start_qpos[None, episode], self.steps.qpos[kept, episode]])
 
     def reference_rows(self, clips: ReferenceClips) -> np.ndarray:
-        """Row of `clips` that each step is compared with [time, episode]: the frame that the reward read.
+        """Returns the row of `clips` whose frame the reward of each step read, [time, episode].
 
-        Steps that mean nothing may lie beyond the clip; they get its last frame.
+        Meaningless steps that lie beyond the clip get its last frame.
         """
         clip = self.episodes.clip
         last = np.asarray(clips.lengths)[clip] - 1
         return np.asarray(clips.starts)[clip] + np.minimum(self.steps.frame, last)
 
 
-# Of one environment after a step: whether the episode failed, and whether it ended without failing.
+# Of one environment after a step: whether the episode failed, and whether it was truncated.
 EndFunction = Callable[[ImitationState, StepOutcome], tuple[jax.Array, jax.Array]]
 
 
 def draw_episodes(
     task: ImitationTask, clips: ReferenceClips, num_episodes: int, seed: int
 ) -> Episodes:
-    """Goes round the clips: first each from its first frame, then from random ones."""
+    """Cycles through the clips: first each from its first frame, then from random frames."""
     frame_key, noise_key = jax.random.split(jax.random.PRNGKey(seed))
     clip = jnp.arange(num_episodes, dtype=jnp.int32) % clips.num_clips
     num_starts = jnp.asarray(clips.lengths)[clip] - task.frames_needed + 1
@@ -141,10 +141,10 @@ def draw_episodes(
 
 
 class EpisodeEnvironment(VectorEnvironment):
-    """The imitation task, whose episodes may end in another way than the task's."""
+    """Runs the imitation task with a custom end of episodes."""
 
     def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
-        """Takes the task and when its episodes end; None: as the task says."""
+        """Takes the task and the function that ends episodes; None: the task's own."""
         super().__init__(task)
         self._end_fn = end_fn
 
@@ -171,8 +171,8 @@ class EpisodeRunner:
             1.0 / (config.mocap_hz * config.physics.control_timestep) - 1e-6
         )
         self._draw = jax.jit(partial(draw_episodes, self.task), static_argnums=1)
-        # Not yet compiled: of the clips and the episodes, the environments at their start; and of policy,
-        # clips, `RolloutState`, key and (static) number of steps, the state afterwards and `Steps`.
+        # Compiled at their first call: from clips and episodes to the environments at their start; from
+        # policy, clips, `RolloutState`, key and (static) number of steps to the next state and `Steps`.
         self.start = jax.jit(partial(_start, self.task))
         self.advance = jax.jit(partial(_advance, self.env), static_argnums=4)
 
@@ -182,7 +182,7 @@ class EpisodeRunner:
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
         """
-        self.task.check_clips(clips)  # before frames are drawn that it does not have
+        self.task.check_clips(clips)  # checked before frames are drawn that a clip may not have
         return self._draw(clips, num_episodes, seed)
 
     def run(
@@ -194,11 +194,11 @@ class EpisodeRunner:
         num_steps: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Rollout:
-        """Runs every episode until it ends; none begins again.
+        """Runs every episode once, until it ends.
 
-        The policy, which draws by `seed`, starts each episode without memory, and follows the clips or only
-        starts from them, for `num_steps` control steps at most, or for as many as the clips have. `progress`
-        is called with the control steps done and the most that can come.
+        The policy draws with `seed` and starts each episode without memory. It follows the clips, or only
+        starts from them, for at most `num_steps` control steps (default: the clips' length). `progress` is
+        called with the control steps done and their maximum.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.

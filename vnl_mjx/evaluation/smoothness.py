@@ -1,4 +1,4 @@
-"""How smooth a motion and the actions behind it are, how far it goes, and what it costs."""
+"""Measures smoothness of motion and actions, distance, and energetic cost."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _LEAST_SPEED = 0.05  # m/s, mean of a window: what moves less is noise over next
 
 @dataclass(frozen=True)
 class PathLengths:
-    """How far the root went over the floor in simulation and in what the episode saw of the clip; m, s."""
+    """Holds the root's path lengths in simulation and in the clip's frames of the same episode; m, s."""
 
     path: np.ndarray
     seconds: np.ndarray
@@ -33,7 +33,7 @@ class PathLengths:
 
 
 def path_lengths(rollout: Rollout, clips: ReferenceClips) -> PathLengths:
-    """How far the root went in each episode, and how far the clip's root in the same frames."""
+    """Computes the root's path length in each episode, and the clip's in the same frames."""
     episodes, layout = rollout.episodes, clips.layout
     clip_position, _ = root_pose(np.asarray(clips.qpos()), layout)
     rows = []
@@ -57,7 +57,7 @@ def path_lengths(rollout: Rollout, clips: ReferenceClips) -> PathLengths:
 
 
 def path_length(position: np.ndarray, rate_hz: float) -> float:
-    """Length of the path of [frame, 2] positions in metres, without the sway within a stride."""
+    """Returns the length of a path [frame, 2], metres, without the sway within a stride."""
     step = max(1, round(_CHORD_SECONDS * rate_hz))
     places = position[np.append(np.arange(0, len(position) - 1, step), len(position) - 1)]
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
@@ -70,7 +70,7 @@ def smoothness_metrics(
     reference: BodyMotion,
     paths: PathLengths,
 ) -> dict[str, np.ndarray]:
-    """Figures of each episode, [episode] each; NaN where there is nothing to measure.
+    """Computes the metrics of each episode, [episode] each; NaN if there is nothing to measure.
 
     Simulation and reference are sampled alike, so that their jerks can be compared.
     """
@@ -98,18 +98,18 @@ def smoothness_metrics(
 
 
 def normalized_jerk(positions: np.ndarray, present: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Median over bodies and sliding windows of the dimensionless squared jerk, [episode].
+    """Computes the median over bodies and sliding windows of the dimensionless squared jerk, [episode].
 
-    Of a body in a window of D seconds it is D^5 / L^2 times the integral of its squared jerk, L being
-    the length of its path: the normalised jerk of Teulings et al. 1997 ("Parkinsonism reduces
-    coordination of fingers, wrist, and arm in fine motor control") without its root and factor of a
-    half, one of the dimensionless measures of Hogan and Sternad 2009 ("Sensitivity of smoothness
-    measures to movement duration, amplitude, and arrests"). Windows of 0.4 s are ProtoMotions'
-    (`protomotions/agents/evaluators/smoothness_calculator.py`), which takes the mean and adds a constant
-    to L; here windows of too little motion are left out.
+    For a body in a window of D seconds it is D^5 / L^2 times the integral of its squared jerk, where L is
+    the length of its path: the normalised jerk of Teulings et al. 1997 ("Parkinsonism reduces coordination
+    of fingers, wrist, and arm in fine motor control") without its root and factor of a half, one of the
+    dimensionless measures of Hogan and Sternad 2009 ("Sensitivity of smoothness measures to movement
+    duration, amplitude, and arrests"). Windows of 0.4 s are ProtoMotions'
+    (`protomotions/agents/evaluators/smoothness_calculator.py`), which takes the mean and adds a constant to
+    L; here windows of too little motion are left out.
 
-    `positions` [state, episode, body, 3] are metres; `present`, bool [state, episode], is of each episode a
-    first part. NaN where no window is whole, or nothing moves.
+    `positions` [state, episode, body, 3] are in metres; `present`, bool [state, episode], covers a first
+    part of each episode. NaN if no window is whole, or nothing moves.
     """
     intervals = max(3, round(JERK_WINDOW_S * rate_hz))
     if len(positions) <= intervals:
@@ -117,14 +117,14 @@ def normalized_jerk(positions: np.ndarray, present: np.ndarray, rate_hz: float) 
     seconds = intervals / rate_hz
     path = _sliding_sum(_norm(np.diff(positions, axis=0)), intervals)
     squared = np.square(_norm(np.diff(positions, n=3, axis=0)) * rate_hz**3)
-    # third differences know the jerk of all but the ends of a window; the mean stands for those too
+    # third differences miss the jerk at the ends of a window, so the mean stands for them
     integral = _sliding_sum(squared, intervals - 2) / (intervals - 2) * seconds
     counts = present[intervals:, :, None] & (path > _LEAST_SPEED * seconds)
     return episode_median(np.where(counts, seconds**5 * ratio(integral, path**2), np.nan))
 
 
 def action_changes(action: np.ndarray, valid: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean size of first and second differences of actions [time, episode, nu] in [-1, 1], [episode] each."""
+    """Returns mean first and second differences of actions [time, episode, nu] in [-1, 1], [episode] each."""
     action = np.asarray(action, np.float64)
     names = "action_change", "action_second_difference"
     return {

@@ -1,4 +1,4 @@
-"""Student against teacher: what an evaluation during a distillation finds."""
+"""Evaluates student and teacher during a distillation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def evaluate_student(
 
 
 def student_row(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """Returns what the log of a training holds of `evaluate_student`, by name in the log."""
+    """Returns the results of `evaluate_student` that a training log holds, by their names there."""
     row = {}
     for name in (STUDENT, TEACHER):
         row |= log_row(evaluation[name], name)

@@ -1,7 +1,7 @@
-"""Whether an episode was followed to its end within some distance.
+"""Measures success: whether an episode tracked the clip to its end within some distance.
 
-An episode that failed before its end succeeds at no threshold, so a distance beyond which the task itself
-ends an episode counts no higher than that.
+An episode that failed before its end succeeds at no threshold, so thresholds above the task's own limits
+add nothing.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from vnl_mjx.walkers.walker import Walker
 
 DISTANCES_M = {f"{mm}mm": mm / 1000 for mm in (10, 20, 50, 100)}
 BODY_LENGTH_SHARES = {f"{percent}_percent": percent / 100 for percent in (5, 10, 20, 50)}
-# Of track-mjx and its successors: 4.5 rad is the root of `bad_pose_dist` 20 (rounded), 0.1 m of
-# `too_far_dist` 0.01. Theirs for the rotation is half of the angle between the orientations.
+# Thresholds of track-mjx and its successors: 4.5 rad is the root of `bad_pose_dist` 20 (rounded), 0.1 m
+# that of `too_far_dist` 0.01. Their rotation threshold is for the half angle.
 MAX_ROOT_M = 0.1
 MAX_JOINT_DISTANCE_RAD = 4.5
 MAX_ROTATION_DEG = 60.0
@@ -23,9 +23,9 @@ _HEAD, _TAIL_BASE = "skull", "vertebra_C1"  # of the rodent
 
 
 def body_length(walker: Walker) -> float:
-    """Length of the body in the model's default pose, metres; 0.13 of the rodent.
+    """Returns the body's length in the model's default pose, metres; 0.13 for the rodent.
 
-    From the head's joint to the base of the tail; of a walker without those bodies, the greatest
+    It is measured from the head's joint to the base of the tail; without those bodies, it is the greatest
     distance between two tracked bodies.
     """
     data = mujoco.MjData(walker.model)
@@ -40,7 +40,7 @@ def body_length(walker: Walker) -> float:
 def success_metrics(
     survived: np.ndarray, errors: Mapping[str, np.ndarray], length: float
 ) -> dict[str, np.ndarray]:
-    """1 or 0 for each episode, [episode] each, from `tracking.step_errors` and the body's length in metres.
+    """Returns 1 or 0 per episode, [episode] each, from `tracking.step_errors` and the body's length, m.
 
     Returns:
         `success_root_10mm`, `success_root_5_percent` (of the body's length) and so on: the root was

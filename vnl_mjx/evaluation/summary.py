@@ -1,4 +1,4 @@
-"""From figures of episodes to the sections "policies" and "differences" of `metrics.json`."""
+"""Summarises metrics of episodes in the sections "policies" and "differences" of `metrics.json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Figures = Mapping[str, np.ndarray]
 
 
 class ClipSets:
-    """What the episodes of an evaluation belong to.
+    """Groups the episodes of an evaluation by clip and set.
 
     `clip` is the index of each episode's clip, `set_of_clip` says "train", "held_out" or "other" of each,
     and `members` has the clips of "all", "train" and "held_out", where there are any.
@@ -33,7 +33,7 @@ class ClipSets:
 def policies(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Means with intervals by policy, way of acting and set; and by clip. Figures are [episode] each."""
+    """Returns means with intervals by policy, acting and set, and by clip; metrics are [episode] each."""
     return {
         name: {how: _played(values, sets) for how, values in ways.items()}
         for name, ways in figures.items()
@@ -43,7 +43,7 @@ def policies(
 def differences(
     figures: Mapping[str, Mapping[str, Figures]], sets: ClipSets
 ) -> dict[str, dict[str, Any]]:
-    """Every policy against the teacher, episode by episode; nothing where there is no teacher."""
+    """Returns paired differences of every policy from the teacher; empty without a teacher."""
     teacher = figures.get(TEACHER, {})
     return {
         f"{name} vs {TEACHER}": {

@@ -1,4 +1,4 @@
-"""How well a task is done by a policy in the latent space of a student, and how far it leaves the student."""
+"""Evaluates a task's policy in a student's latent space, and its distance from the student's prior."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ SETTLED = "_settled"
 
 @flax.struct.dataclass
 class HeldPolicy:
-    """A policy each of whose actions lasts several control steps.
+    """Holds each action of a policy for several control steps.
 
     Attributes:
-        policy: what acts.
-        times: static; control steps of an action.
+        policy: the policy.
+        times: static; control steps that an action lasts.
         action_size: static.
     """
 
@@ -45,7 +45,7 @@ class HeldPolicy:
     action_size: int = flax.struct.field(pytree_node=False)
 
     def initial_memory(self, num_envs: int) -> Any:
-        """See `Policy`: the policy's own, its last action, and for how many steps it was held."""
+        """See `Policy`; holds the policy's memory, its last action, and for how many steps that was held."""
         action = jnp.zeros((num_envs, self.action_size))
         return self.policy.initial_memory(num_envs), action, jnp.zeros(num_envs, jnp.int32)
 
@@ -58,13 +58,13 @@ class HeldPolicy:
 
 
 def task_policy(policy: FrozenPolicy, action_repeat: int) -> HeldPolicy:
-    """Returns a trained policy of a task as it acts at the mode."""
+    """Returns a task's trained policy, acting at its mode."""
     return HeldPolicy(TeacherPolicy(policy), action_repeat, policy.config.action_size)
 
 
 @flax.struct.dataclass
 class ConstantAction:
-    """The same action always: what does the task without a policy.
+    """Returns the same action always, as a baseline.
 
     Attributes:
         action: [action], or one for each environment [num_envs, action].
@@ -85,15 +85,15 @@ class ConstantAction:
 
 @dataclass(frozen=True)
 class TaskEpisodes:
-    """Episodes of a task, NumPy, [time, episode, ...]; entries where `alive` is false mean nothing.
+    """Holds episodes of a task in NumPy, [time, episode, ...]; entries where `alive` is false mean nothing.
 
     Attributes:
         alive: bool, the episode had not ended before this step.
         reward: of this step.
-        measures: named (`Goal.measures`, and how far the latent is from the prior's mean).
+        measures: named measures (`Goal.measures`, and the latent's distance from the prior's mean).
         fell: bool, the step ended in a fall or a simulation that diverged.
         qpos: [time, episode, nq] after the step.
-        marks: [time, episode, mark, 3] places to be shown (`Goal.marks`), m.
+        marks: [time, episode, mark, 3] places to show (`Goal.marks`), m.
         start_qpos: [episode, nq].
         control_hz: steps per second.
     """
@@ -113,16 +113,16 @@ class TaskEpisodes:
         return self.alive.shape[1]
 
     def qpos_of(self, episode: int) -> np.ndarray:
-        """Poses [1 + steps, nq] of one episode, up to its end."""
+        """Returns poses [1 + steps, nq] of one episode, up to its end."""
         kept = self.alive[:, episode]
         return np.concatenate([self.start_qpos[None, episode], self.qpos[kept, episode]])
 
 
 class TaskPlayer:
-    """Plays episodes of one task; compiles once for all policies of one kind."""
+    """Runs episodes of one task; compiles once for all policies of one kind."""
 
     def __init__(self, task: DownstreamTask):
-        """Takes the task, whose episodes are as long as they are to be."""
+        """Takes the task, with episodes of the wanted length."""
         self.task, self._env = task, VectorEnvironment(task)
         self._chunk = max(1, round(CHUNK_S / task.control_timestep))
         self._begin = jax.jit(self._env.reset, static_argnums=1)
@@ -140,7 +140,7 @@ class TaskPlayer:
         seed: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> TaskEpisodes:
-        """Plays episodes together until the last one ends; the same starts and goals with the same seed."""
+        """Runs episodes together until the last one ends; a seed fixes starts and goals."""
         key, start_key = jax.random.split(jax.random.key(seed))
         state = begin(self._begin(start_key, num_episodes, data), policy, num_episodes)
         start_qpos, total = np.asarray(state.environments.physics.qpos), self.task.episode_steps
@@ -213,7 +213,7 @@ def evaluate_task(
 
 
 def headline(found: Mapping[str, Any]) -> dict[str, float]:
-    """The means alone, by name: a row of a log."""
+    """Returns the means by name, as a row of a log."""
     row = {name: own["mean"] for name, own in found["measures"].items()}
     row |= {"no_fall": found["no_fall"]["mean"], "reward_per_step": found["reward"]["mean"]}
     if "latent" in found:
@@ -233,7 +233,7 @@ def _latent(played: TaskEpisodes, data: DownstreamData) -> dict[str, float]:
 
 
 def _each(values: np.ndarray, counts: np.ndarray, is_event: bool = False) -> np.ndarray:
-    """Mean or sum over the steps of each episode that count, [episode]; NaN without any."""
+    """Returns the mean or sum over the counted steps of each episode, [episode]; NaN without any."""
     sums, steps = np.where(counts, values, 0.0).sum(axis=0), counts.sum(axis=0)
     if is_event:
         return sums

@@ -1,4 +1,4 @@
-"""How well a policy tracks reference clips, and whether that is what a teacher has to reach."""
+"""Evaluates how well a policy tracks reference clips, and compares it with a teacher's targets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from vnl_mjx.evaluation.per_episode import means
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.walkers.walker import Walker
 
-# On the clips that a teacher was trained on: in words, the metric, its bound, and how it is written.
+# Targets on a teacher's training clips: words, metric, bound, and format.
 _TARGETS = (
     ("survival to the clip's end >= 99 %", "survival", 0.99, "{:.1%}"),
     ("imitation reward >= 0.9 of its maximum", "reward_fraction", 0.9, "{:.3f}"),
@@ -27,8 +27,8 @@ def evaluate_tracking(
 ) -> dict[str, Any]:
     """Returns how well a rollout tracks `clips`, JSON-able; `config` is the task's reward.
 
-    Metrics of `episode_metrics`, as means over episodes: of `all`, of each of the `clips`, and of each of the
-    `episodes`. None where there is nothing to measure.
+    Metrics of `episode_metrics`, as means over episodes: over `all`, over each of the `clips`, and for each
+    of the `episodes`. None if there is nothing to measure.
     """
     metrics = episode_metrics(rollout, clips, walker, config)
 
@@ -51,9 +51,9 @@ def evaluate_tracking(
 
 
 def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns each target with what `evaluate_tracking` says of it, JSON-able.
+    """Returns each target with its result from `evaluate_tracking`, JSON-able.
 
-    `target` and `found` are for a person; `met` is None where no clip moves.
+    `target` and `found` are for a person; `met` is None if no clip moves.
     """
     pooled = summary["all"]
     rows = []

@@ -1,6 +1,6 @@
-"""Where the bodies of simulation and reference were, and how far apart, step by step.
+"""Computes positions of bodies in simulation and reference, and their errors, step by step.
 
-A step's state is compared with the frame that the reward of this step read (`Rollout.reference_rows`).
+Each state is compared with the frame that the reward of its step read (`Rollout.reference_rows`).
 All errors are [time, episode] or [...]; a mean per joint or body is over `WalkerConfig.body_names`.
 """
 
@@ -19,10 +19,10 @@ from vnl_mjx.walkers.walker import Walker
 
 @dataclass(frozen=True)
 class BodyMotion:
-    """A walker in consecutive states, [state, episode, ...]; entries that are not present mean nothing.
+    """Holds a walker in consecutive states, [state, episode, ...]; entries not present are meaningless.
 
     Attributes:
-        present: bool; of each episode a first part.
+        present: bool, covers a first part of each episode.
         bodies_w: [.., tracked body, 3] world, m.
         root_w: [.., 3] the root body, world, m.
         root_quaternion: [.., 4] of the root body.
@@ -45,13 +45,13 @@ class BodyMotion:
         return points_in_frame(*root, points).reshape(self.bodies_w.shape)
 
     def at(self, state: np.ndarray) -> "BodyMotion":
-        """The states [time, episode] that are asked for, each of its own episode."""
+        """Returns the requested states [time, episode], each of its own episode."""
         episode = np.arange(state.shape[1])
         return BodyMotion(**{name: values[state, episode] for name, values in vars(self).items()})
 
 
 def simulated_motion(rollout: Rollout, computer: FeatureComputer) -> BodyMotion:
-    """The states of the simulation, before the first step and after each; bodies are computed from poses."""
+    """Returns the simulation's states before the first and after each step; computes bodies from poses."""
     present = np.concatenate([np.ones((1, rollout.num_episodes), bool), rollout.valid])
     qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
     own = present.T  # an episode after the other, as features of clips are computed
@@ -66,7 +66,7 @@ def simulated_motion(rollout: Rollout, computer: FeatureComputer) -> BodyMotion:
 
 
 def reference_motion(rollout: Rollout, clips: ReferenceClips, walker: Walker) -> BodyMotion:
-    """The frames of each episode's clip from its start frame to one after the last that a step read."""
+    """Returns the clip's frames of each episode, from its start frame to one after the last frame read."""
     clip, start = rollout.episodes.clip, rollout.episodes.start_frame
     frames = start + np.arange(compared_state(rollout, clips).max(initial=0) + 2)[:, None]
     last = np.asarray(clips.lengths)[clip] - 1
@@ -84,7 +84,7 @@ def _gathered(
     end_effectors: np.ndarray,
     contacts: np.ndarray,
 ) -> BodyMotion:
-    """Puts features of clips [frame, ...] together by `rows`, [state, episode]."""
+    """Gathers features of clips [frame, ...] by `rows`, [state, episode]."""
     return BodyMotion(
         present=present,
         bodies_w=positions[:, walker.tracked_bodies][rows].astype(np.float64),
@@ -96,27 +96,27 @@ def _gathered(
 
 
 def compared_state(rollout: Rollout, clips: ReferenceClips) -> np.ndarray:
-    """State of `reference_motion` that each step is compared with, [time, episode]."""
+    """Returns the state of `reference_motion` that each step is compared with, [time, episode]."""
     first = np.asarray(clips.starts)[rollout.episodes.clip] + rollout.episodes.start_frame
     return rollout.reference_rows(clips) - first
 
 
 def frames_seen(rollout: Rollout, clips: ReferenceClips) -> np.ndarray:
-    """How many states of `reference_motion` each episode went through, [episode]."""
+    """Returns how many states of `reference_motion` each episode went through, [episode]."""
     states = np.where(rollout.valid, compared_state(rollout, clips), 0)
     return 1 + states.max(axis=0, initial=0)
 
 
 def strides(control_hz: float, rate_hz: float) -> tuple[int, int]:
-    """How many control steps, and how many frames, are the shortest time that both know."""
+    """Returns the numbers of control steps and of frames in the shortest common period."""
     return max(1, round(control_hz / rate_hz)), max(1, round(rate_hz / control_hz))
 
 
 def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
-    """Errors of poses [..., nq] in the world, [...] each; of a root that is not free, zero.
+    """Computes errors of poses [..., nq] in the world, [...] each; zero for a root that is not free.
 
-    Distance of the root, angle of the rotation between its orientations, mean absolute difference of the
-    joints and its Euclidean norm.
+    The errors are the root's distance, the rotation angle between its orientations, and the mean absolute
+    difference and Euclidean norm of the joints' difference.
     """
     qpos, reference = np.asarray(qpos, np.float64), np.asarray(reference, np.float64)
     position, quaternion = root_pose(qpos, layout)
@@ -132,10 +132,10 @@ def pose_errors(qpos: np.ndarray, reference: np.ndarray, layout: Layout) -> dict
 
 
 def body_errors(simulated: BodyMotion, reference: BodyMotion) -> dict[str, np.ndarray]:
-    """Errors of body positions, mm, of states that correspond.
+    """Computes errors of body positions, mm, between corresponding states.
 
-    `mpjpe_root_relative_mm` and `end_effector_error_mm` are in the frame of each one's own root body,
-    `mpjpe_procrustes_mm` after `aligned`.
+    `mpjpe_root_relative_mm` and `end_effector_error_mm` use each side's own root frame;
+    `mpjpe_procrustes_mm` is taken after `aligned`.
     """
     bodies_w, reference_w = simulated.bodies_w, reference.bodies_w
     metres = {
@@ -150,7 +150,7 @@ def body_errors(simulated: BodyMotion, reference: BodyMotion) -> dict[str, np.nd
 
 
 def pose_step_errors(rollout: Rollout, clips: ReferenceClips) -> dict[str, np.ndarray]:
-    """Returns `pose_errors` of every step, [time, episode]; NaN where it did not happen or diverged."""
+    """Returns `pose_errors` of every step, [time, episode]; NaN if it did not happen or diverged."""
     reference = np.asarray(clips.qpos())[rollout.reference_rows(clips)]
     return _of_valid(rollout, pose_errors(rollout.steps.qpos, reference, clips.layout))
 
@@ -162,7 +162,7 @@ def _of_valid(rollout: Rollout, errors: dict[str, np.ndarray]) -> dict[str, np.n
 def step_errors(
     rollout: Rollout, clips: ReferenceClips, simulated: BodyMotion, reference: BodyMotion
 ) -> dict[str, np.ndarray]:
-    """Every error of every step, [time, episode]; NaN where the step did not happen or diverged."""
+    """Returns all errors of every step, [time, episode]; NaN if the step did not happen or diverged."""
     state = compared_state(rollout, clips)
     after = np.broadcast_to(np.arange(1, len(state) + 1)[:, None], state.shape)
     errors = body_errors(simulated.at(after), reference.at(state))
@@ -179,22 +179,22 @@ def step_errors(
 def all_step_errors(
     rollout: Rollout, clips: ReferenceClips, computer: FeatureComputer
 ) -> dict[str, np.ndarray]:
-    """`step_errors` where nothing else needs the motion of the bodies."""
+    """Returns `step_errors`, and computes the motion of the bodies for it."""
     simulated = simulated_motion(rollout, computer)
     return step_errors(rollout, clips, simulated, reference_motion(rollout, clips, computer.walker))
 
 
 def mean_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Mean over points of their distances, [...] of [..., point, 3]."""
+    """Returns the mean distance over points, [...], of [..., point, 3]."""
     return np.linalg.norm(points - others, axis=-1).mean(axis=-1)
 
 
 def aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`points` [..., point, 3] turned and shifted to be nearest to `target` in least squares.
+    """Rotates and shifts `points` [..., point, 3] to the least-squares fit to `target`.
 
-    Neither scaled nor mirrored: bodies of a simulation have their true size. Kabsch 1976, "A
-    solution for the best rotation to relate two sets of vectors". (Procrustes errors of human pose
-    estimation often scale as well, and are then smaller.)
+    Points are neither scaled nor mirrored, because simulated bodies have their true size. Kabsch 1976, "A
+    solution for the best rotation to relate two sets of vectors". (Procrustes errors in human pose
+    estimation often also scale, which makes them smaller.)
     """
     center, target_center = (p.mean(axis=-2, keepdims=True) for p in (points, target))
     own, wanted = points - center, target - target_center
@@ -207,10 +207,10 @@ def aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def rates_of_change(
     positions: np.ndarray, present: np.ndarray, stride: int, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Velocities and accelerations, m/s and m/s^2, of positions [state, episode, ...], m, in each episode.
+    """Computes velocities (m/s) and accelerations (m/s^2) of positions [state, episode, ...], m.
 
-    By central differences from `stride` states before to as many after; NaN where one of these is not
-    `present`, bool [state, episode], of each episode a first part.
+    Uses central differences over `stride` states before and after. NaN if one of these is not `present`,
+    bool [state, episode], which covers a first part of each episode.
     """
     velocity, acceleration = (np.full(positions.shape, np.nan) for _ in range(2))
     if len(positions) > 2 * stride:

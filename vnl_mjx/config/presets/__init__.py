@@ -1,4 +1,4 @@
-"""Presets: settings that lie under a user's own, one YAML file each, by command."""
+"""Finds presets: settings that the user's own override, one YAML file each, by command."""
 
 from pathlib import Path
 
@@ -11,6 +11,6 @@ def presets(command: str) -> dict[str, Path]:
 
 
 def summary(file: Path) -> str:
-    """Returns what a preset is, from the first line of its file."""
+    """Returns the description of a preset: the first line of its file."""
     with file.open(encoding="utf-8") as lines:
         return lines.readline().removeprefix("# ").strip()

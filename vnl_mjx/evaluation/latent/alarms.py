@@ -1,6 +1,6 @@
-"""Alarms of a report: known problems of a student that it shows, and what to change.
+"""Raises the alarms of a report: known problems of a student, and what to change.
 
-The thresholds of the latent and of the action error are those that training warns by.
+Training uses the same thresholds for the latent and the action error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,16 +11,16 @@ import numpy as np
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.training.alarms import ACTION_MSE_ALARM, LATENT_RULES, Alarm, raised
 
-# Share of the posterior mean's variance that the prior mean explains: above, the reference is not heard.
-# Well-trained students are at 0.93, for both may move with the body wherever it suits the decoder.
+# Share of the posterior mean's variance that the prior mean explains; above this, the latent ignores the
+# reference. Well-trained students are at 0.93, because both means follow the body.
 PRIOR_EXPLAINS_ALARM = 0.99
-# Mean squared action error over that of the teacher's own noise, which its training taught it to correct.
+# Mean squared action error, relative to the teacher's own noise, which its training taught it to correct.
 TEACHER_NOISE_ALARM = 1.0
 TEACHER_SURVIVAL_ALARM = 0.5
-TEACHER_REWARD_ALARM = 0.3  # of the largest possible, as at the start of a distillation
+TEACHER_REWARD_ALARM = 0.3  # share of the largest reward, as at the start of a distillation
 PRIOR_SURVIVAL_ALARM = 0.8
-# Nats between posterior and prior above which more KL weight made a prior that stands more often, and below
-# which less did: half way, in logarithms, between the runs of `benchmarks/kl_sweep.csv`.
+# Nats between posterior and prior. Above the first, more KL weight made the prior stand more often; below
+# the second, less did. Both lie half way, in logarithms, between the runs of `benchmarks/kl_sweep.csv`.
 MUCH_KL, LITTLE_KL = 10.7, 5.5
 
 
@@ -35,10 +35,10 @@ def report_alarms(
 ) -> list[dict[str, str]]:
     """Returns `what`, `found` and `change` of each alarm; None: not measured.
 
-    `latent` is of `statistics.latent_statistics`, and may be empty; `action_mse` is on states that the
-    student visits, `teacher_noise` of `action_noise`. Shares: `teacher_survival` of its episodes without a
-    failure, `teacher_reward_share` of the largest reward of imitation, `prior_survival` of the prior's
-    rollouts, at the learned variance, that stand after `prior_seconds`.
+    `latent` comes from `statistics.latent_statistics` and may be empty; `action_mse` is on states that the
+    student visits; `teacher_noise` comes from `action_noise`. The shares are `teacher_survival`, of the
+    teacher's episodes without a failure; `teacher_reward_share`, of the largest imitation reward; and
+    `prior_survival`, of the prior's rollouts at the learned variance that stand after `prior_seconds`.
     """
     found = [
         *_teacher_alarms(teacher_survival, teacher_reward_share),
@@ -50,7 +50,7 @@ def report_alarms(
 
 
 def action_noise(rollout: Rollout) -> float | None:
-    """Mean squared difference of a teacher's sampled actions from its deterministic ones; None: no steps."""
+    """Returns the mean squared difference of sampled and deterministic teacher actions; None: no steps."""
     steps, valid = rollout.steps, rollout.valid
     if not valid.any():
         return None
@@ -92,7 +92,7 @@ def _latent_alarms(latent: Mapping[str, Any]) -> Iterator[Alarm]:
     collapse = raised(LATENT_RULES, row | {"latent_dim": latent["latent_dim"]})
     yield from collapse.values()
     explained = latent["prior_explains"]
-    # a collapsed latent has been told of already
+    # a collapsed latent has its own alarm
     if not collapse and explained is not None and explained > PRIOR_EXPLAINS_ALARM:
         yield Alarm(
             "the prior says what the posterior says",

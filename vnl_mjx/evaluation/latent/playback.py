@@ -1,4 +1,4 @@
-"""Latents made up and decoded into motion: between two clips, and along one dimension at a time."""
+"""Decodes constructed latents into motion: between two clips, and along single dimensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ SIGMAS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 @dataclass(frozen=True)
 class DecodedLatents:
-    """Made-up latents, decoded into motion; all episodes start alike.
+    """Holds the motion of constructed latents; all episodes start alike.
 
-    `inputs` is JSON-able: of an interpolation `first` and `second`, names of the clips, and `weights`
-    [episode] of the second; of a traversal `dimension` [episode] that is moved, and `sigma` [episode], how
-    far, in standard deviations of the prior.
+    `inputs` is JSON-able. For an interpolation it has the clip names `first` and `second`, and `weights`
+    [episode] of the second. For a traversal it has the moved `dimension` [episode], and `sigma` [episode],
+    the offset in standard deviations of the prior.
     """
 
     inputs: dict[str, Any]
@@ -43,10 +43,10 @@ def interpolate(
     second: int,
     weights: Sequence[float] = WEIGHTS,
 ) -> DecodedLatents:
-    """Plays (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
+    """Decodes (1 - w) a + w b for the latents a, b of two episodes, as long as both last.
 
-    `rollout` is of the student at the mode (`StudentPolicy`); there is an episode for each weight, and
-    all start as the first did.
+    `rollout` is of the student at the mode (`StudentPolicy`). There is one episode for each weight; all
+    start like the first of the two.
     """
     latents = interpolated(
         posterior_means(rollout, first), posterior_means(rollout, second), weights
@@ -69,10 +69,11 @@ def traverse(
     num_steps: int,
     sigmas: Sequence[float] = SIGMAS,
 ) -> DecodedLatents:
-    """Acts at the prior mean moved by a constant, so many standard deviations of the prior.
+    """Acts at the prior mean plus a constant offset along one dimension.
 
-    Each of the dimensions (`most_active`) is moved by each of the sigmas, in an episode that starts as
-    one of `episodes`; `prior_std` [dim] is the prior's typical standard deviation.
+    One episode moves one of the dimensions (`most_active`) by one of the sigmas, in standard deviations of
+    the prior; all start like one of `episodes`. `prior_std` [dim] is the prior's typical standard
+    deviation.
     """
     pairs = [(dimension, sigma) for dimension in dimensions for sigma in sigmas]
     offset = np.zeros((len(pairs), len(prior_std)), np.float32)
@@ -87,19 +88,19 @@ def traverse(
 
 
 def posterior_means(rollout: Rollout, episode: int) -> np.ndarray:
-    """Posterior means [time, dim] of the valid steps of one episode of a student."""
+    """Returns the posterior means [time, dim] of the valid steps of one episode of a student."""
     return np.asarray(rollout.steps.extra.posterior.mode())[rollout.valid[:, episode], episode]
 
 
 def interpolated(first: np.ndarray, second: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """(1 - w) first + w second, [time, weight, dim], of [time, dim] each, as long as the shorter one."""
+    """Returns (1 - w) first + w second, [time, weight, dim], for [time, dim] each, cut to the shorter."""
     length = min(len(first), len(second))
     w = np.asarray(weights, np.float32)[None, :, None]
     return (1.0 - w) * first[:length, None] + w * second[:length, None]
 
 
 def contrasting_episodes(rollout: Rollout, layout: Layout) -> tuple[int, int]:
-    """The slowest and the fastest of the episodes that did not fail; of all where fewer than two did not."""
+    """Returns the slowest and the fastest surviving episode; of all episodes if fewer than two survived."""
     if rollout.num_episodes < 2:
         raise ValueError(f"{rollout.num_episodes=} must be at least 2")
     valid = rollout.valid
@@ -113,20 +114,20 @@ def contrasting_episodes(rollout: Rollout, layout: Layout) -> tuple[int, int]:
 
 
 def repeated_start(episodes: Episodes, episode: int, count: int) -> Episodes:
-    """`count` episodes that start alike, as one of `episodes` does."""
+    """Returns `count` episodes that all start like one of `episodes`."""
     return jax.tree.map(lambda part: np.asarray(part)[np.full(count, episode)], episodes)
 
 
 def most_active(kl_per_dim: Sequence[float], num: int) -> list[int]:
-    """The `num` dimensions that carry most KL, the first of them first."""
+    """Returns the `num` dimensions with the largest KL, in falling order."""
     return np.argsort(-np.asarray(kl_per_dim), kind="stable")[:num].tolist()
 
 
 def motion_metrics(rollout: Rollout, reader: MotionReader) -> dict[str, list[Any]]:
-    """What each episode did, [episode] lists; None where it was too short to tell.
+    """Measures the motion of each episode in lists [episode]; None if an episode is too short.
 
-    `seconds` until it fell or the end, `fell`, and means of `speed` (m/s), `turning_rate` (rad/s, positive
-    to the left) and `torso_height` (m).
+    The measures are `seconds` until the fall or the end, `fell`, and means of `speed` (m/s), `turning_rate`
+    (rad/s, positive to the left) and `torso_height` (m).
     """
     steps = rollout.steps
     motions = [

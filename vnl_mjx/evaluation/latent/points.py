@@ -1,4 +1,4 @@
-"""The states that a student visited: points of the latent space, what is known of each, and a map of them."""
+"""Collects latents of visited states, with properties of each state, and maps them to two dimensions."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
@@ -19,14 +19,15 @@ _NEIGHBORS = 15  # of UMAP
 
 @dataclass(frozen=True)
 class LatentPoints:
-    """Visited states, [point, ...] each, episode after episode, in order of time.
+    """Holds visited states, [point, ...] each, episode after episode, in order of time.
 
     Attributes:
         posterior_mean: [point, dim]; the mode of a latent that is not Gaussian.
         prior_mean: [point, dim], likewise.
-        body: [point, feature] when the latent was inferred, blind to place and heading: root height, the
-            vertical and the root's velocities in the root's frame, joint angles and velocities.
-        speed: horizontal speed of the root then, m/s, over 0.1 s.
+        body: [point, feature] state of the body when the latent was inferred, without place and heading:
+            root height, the vertical and the root's velocities in the root's frame, joint angles and
+            velocities.
+        speed: horizontal speed of the root at that time, m/s, over 0.1 s.
         seconds: time in the clip.
         clip: index into the clips.
         episode: index into the episodes.
@@ -41,14 +42,14 @@ class LatentPoints:
     episode: np.ndarray
 
     def thinned(self, max_points: int) -> "LatentPoints":
-        """At most `max_points`, evenly spread."""
+        """Returns at most `max_points`, evenly spread."""
         num = len(self.clip)
         rows = np.linspace(0, num - 1, min(num, max_points)).round().astype(int)
         return LatentPoints(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
-    """The valid steps of a rollout of a student (`StudentPolicy`)."""
+    """Returns the valid steps of a rollout of a student (`StudentPolicy`)."""
     steps, valid = rollout.steps, rollout.valid
     clip = np.broadcast_to(rollout.episodes.clip, valid.shape)
     episode = np.broadcast_to(np.arange(rollout.num_episodes), valid.shape)
@@ -72,9 +73,9 @@ def latent_points(rollout: Rollout, clips: ReferenceClips) -> LatentPoints:
 
 
 def speed_before_steps(rollout: Rollout, layout: Layout) -> np.ndarray:
-    """Horizontal speed of the root in the state that each step began in, m/s [time, episode].
+    """Returns the root's horizontal speed at the start of each step, m/s [time, episode].
 
-    It is that of the chord over 0.1 s about the state, shorter at both ends; of valid steps only.
+    The speed is the chord over 0.1 s around the state (shorter at both ends), from valid steps only.
     """
     qpos = np.concatenate([rollout.start_qpos[None], rollout.steps.qpos])
     position = root_pose(qpos, layout)[0][..., :2]
@@ -89,14 +90,14 @@ def speed_before_steps(rollout: Rollout, layout: Layout) -> np.ndarray:
 
 
 def clip_groups(clips: ReferenceClips) -> list[Hashable]:
-    """What goes together where clips are kept apart: a clip and its mirror image are one group."""
+    """Returns the group of each clip for cross-validation: a clip and its mirror image are one group."""
     if not clips.info or not all(info.source for info in clips.info):
         return list(range(clips.num_clips))
     return [info.group("clip") for info in clips.info]
 
 
 def _before(start: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """What held before each step, [time, episode, ...], of the start and what held after each."""
+    """Returns values before each step, [time, episode, ...], from the start's and those after each step."""
     return np.concatenate([start[None], after[:-1]])
 
 
@@ -114,12 +115,12 @@ def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.nda
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points of the latent space in two dimensions.
+    """Holds points of the latent space in two dimensions.
 
     Attributes:
         method: "PCA" or "UMAP".
         points: [point, 2] coordinates.
-        explained: [2] share of the variance along each coordinate; None where there is no such share.
+        explained: [2] share of the variance along each coordinate; None for UMAP.
     """
 
     method: str
@@ -128,15 +129,15 @@ class Embedding:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the coordinates, for a picture."""
+        """The names of the coordinates, for a picture."""
         if self.explained is None:
             return tuple(f"{self.method} {1 + i}" for i in range(self.points.shape[1]))
         return tuple(f"PC {1 + i} ({100 * s:.0f} %)" for i, s in enumerate(self.explained))
 
 
 def principal_components(latents: np.ndarray) -> Embedding:
-    """Projects [point, dim] latents on their two directions of largest variance, as far as there are two."""
-    from sklearn.decomposition import PCA  # here: scikit-learn takes seconds to import
+    """Projects [point, dim] latents on their two directions of largest variance, or one if dim is 1."""
+    from sklearn.decomposition import PCA  # slow to import
 
     found = min(2, *latents.shape)
     points, explained = np.zeros((len(latents), 2)), np.zeros(2)
@@ -164,6 +165,6 @@ def umap_embedding(latents: np.ndarray, seed: int = 0) -> Embedding:
             f"UMAP: expected more than {_NEIGHBORS} visited states, found {len(latents)}; give more "
             "episodes (eval_config.starts_per_clip)"
         )
-    # one thread: with a seed it is used alone in any case
+    # one thread, which a seed forces in any case
     model = UMAP(n_neighbors=_NEIGHBORS, n_components=2, random_state=seed, n_jobs=1)
     return Embedding("UMAP", np.asarray(model.fit_transform(latents), np.float64), None)

@@ -1,7 +1,7 @@
-"""What can be read linearly from a latent: the behaviour that a clip shows, and the speed.
+"""Reads the behaviour of a clip and the speed from a latent by linear probes.
 
-Clips are kept apart: what is predicted of a clip was learnt from others. The same probe of other
-features, such as the prior mean, tells whether the latent adds anything to what the body shows already.
+Cross-validation keeps clips apart: predictions for a clip come from other clips. Probes of other features,
+such as the prior mean, tell whether the latent adds anything to the state of the body.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,7 +15,7 @@ from vnl_mjx.evaluation.latent.points import LatentPoints, clip_groups
 _MAX_FOLDS = 5
 _MAX_POINTS = 1500  # neighbouring frames hardly differ
 _MAX_ITERATIONS = 1000
-# The probe of each feature takes its own, for else the feature with most columns would overfit most.
+# Each probe selects its own regularisation; otherwise the feature with most columns would overfit most.
 _LOGISTIC_C = (1.0, 0.03, 0.001)
 _RIDGE_ALPHA = (1.0, 30.0, 1000.0)
 
@@ -42,15 +42,15 @@ def probe_behaviour(
     labels: Sequence[str],
     groups: Sequence[Hashable],
 ) -> dict[str, Any]:
-    """Logistic regression of each clip's label.
+    """Fits a logistic regression of each clip's label.
 
     `features` are named, [point, feature] each, `clip` [point] is an index into the clips, `labels` [clip]
     are empty where none is known, `groups` [clip] are kept together in cross-validation.
 
     Returns:
-        `labels` told apart, `left_out` labels of fewer than two groups, `balanced_accuracy` (mean over labels
-        of the share of their points that is recognised) of each feature, `recall` of each label from the
-        first feature; `why` in words where nothing can be measured.
+        `labels` in the probe, `left_out` labels with fewer than two groups, `balanced_accuracy` of each
+        feature (mean over labels of the share of their points that is recognised), `recall` of each label
+        from the first feature; or `why` nothing can be measured, in words.
     """
     visited = set(np.unique(clip).tolist())
     names, left_out = _repeated_labels(labels, groups, visited)
@@ -83,11 +83,11 @@ def probe_speed(
     clip: np.ndarray,
     groups: Sequence[Hashable],
 ) -> dict[str, Any]:
-    """Ridge regression of the speed, [point] m/s; see `probe_behaviour`.
+    """Fits a ridge regression of the speed, [point] m/s; see `probe_behaviour`.
 
     Returns:
-        `r2` of each feature: share of the variance of the speed over all points that is predicted, below 0
-        where the prediction is worse than one speed for all; `why` in words where nothing can be measured.
+        `r2` of each feature: the share of the speed's variance over all points that is predicted, below 0
+        if one speed for all predicts better; or `why` nothing can be measured, in words.
     """
     num_clips = len(np.unique(clip))
     document: dict[str, Any] = {"r2": {}, "num_clips": num_clips, "why": None}
@@ -108,7 +108,7 @@ def probe_speed(
 def _repeated_labels(
     labels: Sequence[str], groups: Sequence[Hashable], visited: set[int]
 ) -> tuple[list[str], list[str]]:
-    """Labels that two or more groups of the visited clips have, and those that fewer have."""
+    """Returns the labels of two or more groups of the visited clips, and the labels of fewer."""
     having: dict[str, set[Hashable]] = {}
     for clip in sorted(visited):
         if labels[clip]:
@@ -118,7 +118,7 @@ def _repeated_labels(
 
 
 def _folds(clip: np.ndarray, labels: Sequence[str], groups: Sequence[Hashable]) -> np.ndarray:
-    """Fold of each point; the groups of a label go to different folds, as far as there are folds."""
+    """Returns the fold of each point; spreads the groups of a label over the folds."""
     visited = sorted(np.unique(clip).tolist(), key=lambda i: (labels[i], i))
     ordered = list(dict.fromkeys(groups[i] for i in visited))
     num_folds = min(_MAX_FOLDS, len(ordered))
@@ -129,10 +129,10 @@ def _folds(clip: np.ndarray, labels: Sequence[str], groups: Sequence[Hashable]) 
 def _recalls(
     values: np.ndarray, labels: np.ndarray, folds: np.ndarray, names: Sequence[str]
 ) -> dict[str, float]:
-    """Of each label the share of its points that are recognised."""
-    from sklearn.linear_model import LogisticRegression  # here: it takes seconds to import
+    """Returns the share of recognised points of each label."""
+    from sklearn.linear_model import LogisticRegression  # slow to import
 
-    # weighted, for else the label of most points would be the answer to every doubt
+    # weighted, because otherwise the most frequent label would be favoured
     model = LogisticRegression(class_weight="balanced", max_iter=_MAX_ITERATIONS)
     predicted = _predict(model, {"C": _LOGISTIC_C}, values, labels, folds)
     return {name: float(np.mean(predicted[labels == name] == name)) for name in names}
@@ -145,9 +145,9 @@ def _predict(
     target: np.ndarray,
     folds: np.ndarray,
 ) -> np.ndarray:
-    """What a model of standardised features says of each fold, having learnt from the others.
+    """Predicts each fold with a model of standardised features, fitted on the other folds.
 
-    How much it is regularised is chosen by cross-validation among those others too.
+    Cross-validation on those other folds chooses the regularisation.
     """
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
     from sklearn.pipeline import Pipeline
@@ -158,7 +158,7 @@ def _predict(
     steps = [("scale", StandardScaler()), ("model", model)]
     grid = {f"model__{name}": list(some) for name, some in choices.items()}
     predicted = np.empty_like(target)
-    # so small a problem only waits for threads, on a busy machine for long
+    # one thread: a small problem would only wait for threads on a busy machine
     with threadpool_limits(1):
         for fold in np.unique(folds):
             test = folds == fold

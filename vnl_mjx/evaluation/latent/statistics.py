@@ -1,4 +1,4 @@
-"""How much of a student's latent is in use, and how its posterior compares with its prior.
+"""Measures how much of a student's latent is in use, and compares posterior and prior.
 
 Functions take posterior and prior of visited states, [time, episode, dim], and `valid` [time, episode]:
 the steps that count. "Mean" is the mode of a latent that is not Gaussian.
@@ -15,7 +15,7 @@ from vnl_mjx.models.latents import Gaussian, Latent
 from vnl_mjx.training.metrics import ACTIVE_UNIT_KL, ACTIVE_UNIT_VARIANCE
 
 _LONGEST_LAG_S = 1.0
-# A posterior mean that varies less is constant but for rounding: nothing to explain or to correlate.
+# A posterior mean that varies less is constant up to rounding, with nothing to explain or correlate.
 _CONSTANT_VARIANCE = 1e-10
 
 
@@ -24,8 +24,8 @@ def latent_statistics(
 ) -> dict[str, Any]:
     """Returns all numbers of this file, JSON-able, in nats and seconds; empty if no step is valid.
 
-    `active_units` are told by KL, `varying_units` by the variance of the posterior mean, which
-    `autocorrelation` is of too. Standard deviations and `aggregate` are there for Gaussians only.
+    `active_units` counts by KL, `varying_units` by the variance of the posterior mean; `autocorrelation` is
+    that of the posterior mean. Standard deviations and `aggregate` exist for Gaussians only.
 
     `clip` [episode] says which clip each follows; `control_hz` is steps per second.
     """
@@ -73,7 +73,7 @@ def _gaussian_figures(posterior: Latent, prior: Latent, valid: np.ndarray) -> di
 def kl_intervals(
     posterior: Latent, prior: Latent, valid: np.ndarray, clip: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
-    """Bootstrap intervals (`low`, `high`) of `kl` and `active_units`; None for fewer than two clips.
+    """Returns bootstrap intervals (`low`, `high`) of `kl` and `active_units`; None below two clips.
 
     The draws are those of `evaluation.bootstrap`, but a resample has a KL per dimension rather than one
     number, and the intervals are plain percentiles.
@@ -96,7 +96,7 @@ def kl_intervals(
 
 
 def aggregate(gaussian: Gaussian, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance, [dim] each, of the mixture of the Gaussians of all valid steps.
+    """Returns mean and variance, [dim] each, of the mixture of the Gaussians of all valid steps.
 
     By the law of total variance: the variance of the means plus the mean of the variances.
     """
@@ -105,7 +105,7 @@ def aggregate(gaussian: Gaussian, valid: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray) -> dict[str, Any]:
-    """Does the prior, over all visited states, cover what the posterior uses?
+    """Compares the aggregate posterior, over all visited states, with the aggregate prior.
 
     Returns:
         `mean` and `std` [dim] of both mixtures, and the KL in nats from the Gaussian with the moments of the
@@ -125,10 +125,11 @@ def aggregate_statistics(posterior: Gaussian, prior: Gaussian, valid: np.ndarray
 def prior_explains(
     posterior: Latent, prior: Latent, valid: np.ndarray
 ) -> tuple[float | None, list[float | None]]:
-    """Share of the posterior mean's variance that the prior mean, taken as its prediction, explains.
+    """Returns the share of the posterior mean's variance that the prior mean explains as a prediction.
 
-    1 where the body alone decides the latent, about 0 where only the reference does, below 0 where the
-    prior mean is worse than a constant. Of all dimensions, and of each; None where the mean is constant.
+    It is 1 if the body alone decides the latent, about 0 if only the reference does, and below 0 if the
+    prior mean predicts worse than a constant. Returned for all dimensions together and for each; None if
+    the mean is constant.
     """
     mean = _float64(posterior.mode(), valid)
     variance = mean.var(axis=0)
@@ -143,7 +144,7 @@ def prior_explains(
 
 
 def autocorrelation(values: np.ndarray, valid: np.ndarray, max_lag: int) -> np.ndarray:
-    """Autocorrelation about the mean over everything, of each dimension that varies, [varying, lag].
+    """Returns the autocorrelation of each varying dimension about its overall mean, [varying, lag].
 
     Args:
         values: [time, episode, dim].
@@ -165,7 +166,7 @@ def autocorrelation(values: np.ndarray, valid: np.ndarray, max_lag: int) -> np.n
 
 
 def time_constant(lag_s: np.ndarray, correlation: np.ndarray) -> float | None:
-    """Where [lag] a correlation first falls to 1/e, seconds; None where it does not get there."""
+    """Returns the time at which a correlation [lag] first falls to 1/e, seconds; None if it never does."""
     below = correlation <= np.exp(-1.0)
     if not below.any():
         return None
@@ -190,7 +191,7 @@ def _autocorrelation_figures(
 
 
 def _float64(values: Any, valid: np.ndarray) -> np.ndarray:
-    """The valid rows, [step, dim]."""
+    """Returns the valid rows, [step, dim]."""
     return np.asarray(values, np.float64)[valid]
 
 
