@@ -1,11 +1,11 @@
-"""What is stored, as environments of Gymnasium by id: `gymnasium.make` and `gymnasium.make_vec`.
+"""Registers environments of stored policies with Gymnasium: `gymnasium.make` and `gymnasium.make_vec`.
 
     gymnasium.make("vnl_mjx.gymnasium_ids:vnl_mjx/Imitation-v0", path="RUN")
     gymnasium.make("vnl_mjx.gymnasium_ids:vnl_mjx/Joystick-v0", low_level="RUN")
 
-Importing this module registers the ids, and the part before the colon imports it: `vnl_mjx/Imitation-v0`, one
-for each goal (`tasks.downstream.goals.GOALS`), and `vnl_mjx/Task-v0`, whose `goal` may be one of your own. It
-needs the extra `gymnasium`.
+Importing this module registers the ids: `vnl_mjx/Imitation-v0`, one for each goal
+(`tasks.downstream.goals.GOALS`), and `vnl_mjx/Task-v0`, whose `goal` may be one of your own. The part of an
+id before the colon makes Gymnasium import this module. It needs the extra `gymnasium`.
 """
 
 import atexit
@@ -46,13 +46,13 @@ def imitation(
     backend: str = "mujoco",
     **options: Any,
 ) -> TaskEnv | TaskVectorEnv:
-    """Builds the imitation task of a teacher or student; pictures show the reference translucent.
+    """Builds the imitation task of a teacher or student; pictures show a translucent reference.
 
     Args:
-        num_envs: of a vectorised environment; None: one alone.
+        num_envs: number of vectorised environments; None: a single environment.
         path: as `vnl_mjx.load` takes it, like the three that follow; None: the bundled teacher.
-        clips: other clips than the run's.
-        mjcf: MJCF or body file, where the run's has moved.
+        clips: file of clips to use in place of the run's.
+        mjcf: new path of the run's MJCF or body file, if it has moved.
         backend: "mujoco" (C), "mjx", "warp" or "auto".
         options: `observation`, `render_mode`, `view` and `size` (`build`).
 
@@ -85,14 +85,14 @@ def downstream(
     """Builds a task in the latent space of a student.
 
     Args:
-        num_envs: of a vectorised environment; None: one alone.
+        num_envs: number of vectorised environments; None: a single environment.
         goal: one of `GOALS`, or the path of one of your own (my_lab.goals:Height).
         low_level: run folder of a distillation, a teacher, or a student of track-mjx; None: the
                 bundled student.
-        mode: what an action is, as of `LowLevel`.
-        residual: how far it reaches, as of `LowLevel`.
+        mode: meaning of an action, see `LowLevel`.
+        residual: bounds of the action, see `LowLevel`.
         episode_s: seconds of an episode; None: the goal's.
-        clips: in whose frames episodes begin; None: those of the student.
+        clips: clips in whose frames episodes start; None: the student's.
         backend: "mujoco" (C), "mjx", "warp" or "auto".
         options: `observation`, `render_mode`, `view` and `size` (`build`).
 
@@ -128,20 +128,20 @@ def build(
     size: tuple[int, int] = (640, 480),
     **options: Any,
 ) -> TaskEnv | TaskVectorEnv:
-    """Builds the environment of a task, with a camera where it is to be drawn.
+    """Builds the environment of a task, with a camera if it is to be rendered.
 
     Args:
-        num_envs: of a vectorised environment; None: one alone.
-        task: what is simulated.
-        data: what it reads besides its state.
-        walker: what is drawn.
-        poses: of a state of one environment to qpos [nq]; with a ghost, followed by the ghost's.
+        num_envs: number of vectorised environments; None: a single environment.
+        task: the simulated task.
+        data: data that the task reads besides its state.
+        walker: the walker to draw.
+        poses: function of one environment's state; returns qpos [nq], with a ghost followed by the ghost's.
         with_ghost: draw a second, translucent body.
-        arena: draw it in place of the floor.
+        arena: arena to draw in place of the floor.
         render_mode: None or "rgb_array".
         view: "side", "top" or "front".
         size: width and height of a picture, pixels.
-        options: `observation`, as of `TaskEnv`.
+        options: `observation`, see `TaskEnv`.
 
     Raises:
         UserError: an option is unknown, or nothing can draw here.
@@ -159,7 +159,7 @@ def build(
 
 
 class SceneCamera:
-    """Draws a walker as our videos do, by a camera that follows it; see `compat.gymnasium_env.Camera`."""
+    """Draws a walker as in our videos, with a camera that follows it; see `compat.gymnasium_env.Camera`."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class SceneCamera:
         self._free = self._path = None
 
     def picture(self, state: Any) -> np.ndarray:
-        """Returns a picture, uint8 [height, width, 3]; the direction stays that of the first one."""
+        """Returns a picture, uint8 [height, width, 3]; the camera keeps the first picture's direction."""
         qpos = np.asarray(self._poses(state), np.float64)
         if self._free is None:
             backend = importlib.import_module(f"mujoco.{choose_backend()}")
@@ -189,7 +189,7 @@ class SceneCamera:
             self._context.make_current()
             self._drawer = Drawer(self._scene, *self._size)
             self._free = weakref.finalize(self, _free, self._context, self._drawer)
-            self._free.atexit = False  # it would come after the libraries that free it have left
+            self._free.atexit = False  # otherwise it would run after its libraries are unloaded
             atexit.register(self._free)
         path = self._path_of(qpos[None])
         self._path = path if self._path is None else replace(self._path, lookat=path.lookat)
@@ -197,7 +197,7 @@ class SceneCamera:
         return self._drawer.draw(qpos, self._path, 0).copy()
 
     def close(self) -> None:
-        """Frees what it draws with."""
+        """Frees the renderer."""
         if self._free is not None:
             self._free()
             self._free = None
@@ -215,7 +215,7 @@ def _register(name: str, builder: str, **kwargs: Any) -> None:
 
 
 def camel(name: str) -> str:
-    """Returns the name of a goal as ids have it: GoToTarget of go_to_target."""
+    """Returns a goal's name as in ids: GoToTarget for go_to_target."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 

@@ -1,4 +1,4 @@
-"""Choosing between arrays by a mask of their leading axes."""
+"""Selects between arrays by a mask of their leading axes."""
 
 from typing import TypeVar
 
@@ -9,17 +9,16 @@ Tree = TypeVar("Tree")
 
 
 def widened(mask: jax.Array, x: jax.Array) -> jax.Array:
-    """`mask` [...] with as many further axes of 1 as `x` [..., *] has more, to broadcast against it."""
+    """Returns `mask` [...] with trailing axes of 1, to broadcast against `x` [..., *]."""
     return mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
 
 
 def where(mask: jax.Array, new: Tree, old: Tree) -> Tree:
-    """`new` where `mask` is true, `old` elsewhere, for two trees of arrays.
+    """Returns `new` where `mask` is true and `old` elsewhere, for two trees of arrays.
 
     Args:
         mask: [...] bool, such as one flag per environment.
-        new: arrays [..., *]; one that is the very object that `old` has may be of any shape, since there
-            is nothing to choose.
+        new: arrays [..., *]; an array that is the same object in `old` may have any shape.
         old: likewise.
     """
 

@@ -1,7 +1,7 @@
-"""Unit quaternions (w, x, y, z), as MuJoCo stores them, of NumPy or JAX arrays.
+"""Computes with unit quaternions (w, x, y, z), as MuJoCo stores them, in NumPy or JAX arrays.
 
-All functions broadcast over leading axes. They compute with JAX if one of their arrays is JAX's, else with
-NumPy in the precision of the arrays.
+All functions broadcast over leading axes. They use JAX if one of their arguments is a JAX array, else NumPy
+in the precision of the arrays.
 """
 
 from typing import Any, TypeVar
@@ -18,13 +18,13 @@ _SMALL_ANGLE = 1e-6  # radians; below it the chord is the arc to the last bit
 
 
 def _arrays(*arrays: Any) -> tuple[Any, ...]:
-    """The library to compute with, then the arrays as its own."""
+    """Returns the library (JAX or NumPy), then the arrays converted to it."""
     xp = jnp if any(isinstance(array, jax.Array) for array in arrays) else np
     return xp, *map(xp.asarray, arrays)
 
 
 def multiply(a: Array, b: Array) -> Array:
-    """Hamilton product a * b of [..., 4] quaternions."""
+    """Returns the Hamilton product a * b of [..., 4] quaternions."""
     xp, a, b = _arrays(a, b)
     aw, ax, ay, az = xp.moveaxis(a, -1, 0)
     bw, bx, by, bz = xp.moveaxis(b, -1, 0)
@@ -40,7 +40,7 @@ def multiply(a: Array, b: Array) -> Array:
 
 
 def conjugate(q: Array) -> Array:
-    """The inverse of a unit quaternion [..., 4]."""
+    """Returns the inverse of a unit quaternion [..., 4]."""
     xp, q = _arrays(q)
     return q * xp.asarray([1.0, -1.0, -1.0, -1.0], q.dtype)
 
@@ -60,12 +60,12 @@ def rotate(vector: Array, q: Array) -> Array:
 
 
 def into_frame(vector_w: Array, q: Array) -> Array:
-    """World vectors [..., 3] in the frame of orientations [..., 4]."""
+    """Rotates world vectors [..., 3] into the frame of orientations [..., 4]."""
     return rotate(vector_w, conjugate(q))
 
 
 def points_in_frame(origin_w: np.ndarray, q: np.ndarray, points_w: np.ndarray) -> np.ndarray:
-    """World points [frame, point, 3] seen from frames at `origin_w` [frame, 3], `q` [frame, 4]."""
+    """Transforms world points [frame, point, 3] into frames at `origin_w` [frame, 3], `q` [frame, 4]."""
     # component by component, [point, frame]: many small matrix products would take ten times as long
     x, y, z = points_w.T - origin_w.T[:, None]
     qw, qx, qy, qz = q.T
@@ -80,7 +80,7 @@ def points_in_frame(origin_w: np.ndarray, q: np.ndarray, points_w: np.ndarray) -
 
 
 def matrix(q: Array) -> Array:
-    """Rotation matrices [..., 3, 3] of [..., 4] quaternions: `matrix(q) @ v` is `rotate(v, q)`."""
+    """Returns rotation matrices [..., 3, 3] of quaternions [..., 4]: `matrix(q) @ v` is `rotate(v, q)`."""
     xp, q = _arrays(q)
     w, x, y, z = xp.moveaxis(q, -1, 0)
     elements = [
@@ -92,7 +92,7 @@ def matrix(q: Array) -> Array:
 
 
 def matrix_quaternion(matrix: Array) -> Array:
-    """One of the two unit quaternions [..., 4] of rotation matrices [..., 3, 3].
+    """Returns one of the two unit quaternions [..., 4] of rotation matrices [..., 3, 3].
 
     Each row of the symmetric 4 q q^T is q up to a factor; the row with the largest diagonal entry is well
     conditioned (Shepperd 1978, "Quaternion from rotation matrix").
@@ -111,7 +111,7 @@ def matrix_quaternion(matrix: Array) -> Array:
 
 
 def rotation_vector(q: Array) -> Array:
-    """Axis times angle [..., 3] of unit quaternions [..., 4], the shorter way round, radians."""
+    """Returns axis times angle [..., 3] of unit quaternions [..., 4], the shorter way round, radians."""
     xp, q = _arrays(q)
     q = xp.where(q[..., :1] < 0, -q, q)
     real, imaginary = q[..., :1], q[..., 1:]
@@ -123,12 +123,12 @@ def rotation_vector(q: Array) -> Array:
 
 
 def rotation_between(a: Array, b: Array) -> Array:
-    """The rotation vector [..., 3] in a's frame that turns `a` into `b`, unit [..., 4]; shortest."""
+    """Returns the shortest rotation vector [..., 3], in a's frame, that turns `a` into `b`, unit [..., 4]."""
     return rotation_vector(multiply(conjugate(a), b))
 
 
 def half_angle(a: Array, b: Array) -> Array:
-    """Half the rotation angle between [..., 4] quaternions, radians in [0, pi/2]; q and -q agree.
+    """Returns half the rotation angle between quaternions [..., 4], radians in [0, pi/2]; q and -q agree.
 
     dm_control's bounded quaternion distance (`locomotion/tasks/reference_pose/rewards.py`), which
     track-mjx uses. The squared cosine keeps its float32 noise: 1e-7 in it is 2e-4 rad near zero.
@@ -141,7 +141,7 @@ def half_angle(a: Array, b: Array) -> Array:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Orientations on the shorter arc from `a` to `b` (Shoemake, 1985, great-arc interpolation).
+    """Interpolates on the shorter arc from `a` to `b` (Shoemake, 1985, great-arc interpolation).
 
     `a` and `b` [..., 4] are unit, the sign of `b` does not matter; `fraction` [...] is 0 at `a`, 1 at
     `b`. Returns [..., 4], unit, with the sign of `a` near it.
@@ -160,10 +160,10 @@ def slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
 
 
 def unit_quaternions(q: np.ndarray) -> tuple[np.ndarray, int]:
-    """Quaternions [..., 4] of norm 1, and how many had another.
+    """Normalises quaternions [..., 4] and counts those that were not unit.
 
-    Returns float64, as stored where unit to 1e-5, NaN where the norm is below 1e-3 or not finite, and
-    the number of those that were normalised.
+    Returns float64: as stored if unit to 1e-5, NaN if the norm is below 1e-3 or not finite; and the number
+    of normalised quaternions.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.linalg.norm(q, axis=-1)
@@ -176,9 +176,9 @@ def unit_quaternions(q: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def continuous_signs(q: np.ndarray) -> np.ndarray:
-    """The same orientations [frame, 4] with the sign that is nearer to the frame before.
+    """Returns the same orientations [frame, 4], each with the sign nearer to the previous frame's.
 
-    The first good frame keeps its sign; frames with NaN stay as they are and are stepped over.
+    The first good frame keeps its sign; frames with NaN stay as they are and are skipped.
     """
     result = np.array(q, np.float64)
     good = np.flatnonzero(np.isfinite(result).all(axis=-1))

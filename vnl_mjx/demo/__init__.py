@@ -1,4 +1,4 @@
-"""The embedded teachers and clips; the first is used where the user gives none. See MODEL_CARD.md."""
+"""Locates the bundled teachers and clips; the first ones are the defaults. See MODEL_CARD.md."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""Makes the bundled teacher and clips anew from those of before, by commands of `vnl-mjx` that it prints.
+"""Remakes the bundled teacher and clips from the previous ones, with commands of `vnl-mjx` that it prints.
 
     python -m vnl_mjx.demo.make [--work runs/demo] [--steps N,N,N]
 
-The clips are what sits and looks up in those of before, and motion made anew. The teacher of before learns to
-follow them; what it then does, where it follows to the end, are the bundled clips. It is trained on those
-with pushes, at last with a rate that falls. Steps whose output is there are passed over, so that a stopped
-run goes on.
+The clips combine sitting and looking up from the previous clips with newly made motion. The previous
+teacher learns to track them, and its successful rollouts become the bundled clips. It is then trained on
+those with pushes, at last with a falling learning rate. Steps whose output exists are skipped, so a stopped
+run resumes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from vnl_mjx.walkers.walker import build_walker
 
 STEPS = (1_500_000, 1_200_000, 800_000)
 
-# Of the clips of before, what does not come from made motion, or only by a way that this file does not go.
+# Previous clips that do not come from made motion, or that this file cannot remake.
 KEPT = ("clip_*", "look_up*")
 BENDS = {"bend_left": "0.5", "bend_right": "-0.5"}  # rad/s, at 0.13 m/s
 # Made motion that begins in the neutral pose, from which a student's prior is judged.
@@ -39,7 +39,7 @@ FROM_NEUTRAL = ("stand", "stand_again", "start_walk", "start_stop")
 NEUTRAL_S, BLEND_S = 0.4, 0.8  # seconds in it, and from it into the motion
 # Of the behaviour of each, other clips are trained on.
 HELD_OUT = ("clip_2", "stand_again", "walk_medium", "start_stop", "trot_to_walk", "*walk_1")
-# Tail and jaw as in the clips: the tracked joints and bodies of track-mjx say next to nothing of them.
+# Tracks tail and jaw, which track-mjx's tracked joints and bodies hardly cover.
 REWARD = {
     "tail": {
         "function": "body_tracking",
@@ -57,7 +57,7 @@ TASK = (
     # as Hydra writes a mapping
     "task.reward.terms=" + json.dumps(REWARD).replace('"', ""),
 )
-# A teacher that can walk: narrow exploration from the start, no guide, and small steps, of which few are
+# For a teacher that can walk: narrow exploration from the start, no guide, and small updates with little
 # noise.
 FINE_TUNING = (
     "ppo.num_envs=256",
@@ -77,7 +77,7 @@ PUSHES = ("sampling.push_interval_s=2", "sampling.push_speed=0.1")
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--teacher", type=Path, default=DEMO_TEACHER, help="of before")
     parser.add_argument("--clips", type=Path, default=DEMO_CLIPS, help="of before")
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def make_motion(before: Path, work: Path) -> Path:
-    """What is kept of the clips of before and made motion, in one file."""
+    """Writes the kept previous clips and the made motion into one file."""
     parts = []
     for pattern in KEPT:
         parts.append(work / f"{pattern.rstrip('_*')}.h5")
@@ -108,7 +108,7 @@ def make_motion(before: Path, work: Path) -> Path:
     neutral, clips = work / "neutral.h5", work / "made.h5"
     once(suite, "gait", suite, "--suite", "--seconds", "5.5")
     names = read_clips(suite, build_walker(WalkerConfig())).names
-    # followed without rising, it would be called what it does not show
+    # a rearing clip tracked without rising would have a wrong label
     chosen = [str(clip) for clip, name in enumerate(names) if not name.startswith("rear")]
     once(gait, "clips", "select", suite, gait, "--clips", ",".join(chosen))
     if not neutral.exists():
@@ -123,7 +123,7 @@ def make_motion(before: Path, work: Path) -> Path:
 
 
 def from_neutral(gait: Path, work: Path) -> list[Path]:
-    """Files of made motion that begins in the neutral pose and goes over into a clip of `gait`."""
+    """Makes files of motion that starts in the neutral pose and blends into a clip of `gait`."""
     walker = build_walker(WalkerConfig())
     clips, made = read_clips(gait, walker), []
     rate = clips.rate_hz
@@ -145,7 +145,7 @@ def from_neutral(gait: Path, work: Path) -> list[Path]:
 
 
 def train(run_dir: Path, start: Path, clips: Path, num_steps: str, *settings: str) -> Path:
-    """Fine-tunes a teacher on clips, gone on with where it was stopped, and returns the new one."""
+    """Fine-tunes a teacher on clips, resuming a stopped run, and returns the new teacher."""
     files, steps = f"clips=['{clips}']", f"ppo.num_steps={num_steps}"
     given = (f"run_dir={run_dir}", files, steps, f"init_from={start}")
     run("train-teacher", *given, *TASK, *FINE_TUNING, *settings)
@@ -153,13 +153,13 @@ def train(run_dir: Path, start: Path, clips: Path, num_steps: str, *settings: st
 
 
 def bundle(teacher: Path, clips: Path) -> None:
-    """Replaces what is bundled: the policy without what only training needs, and its clips."""
+    """Replaces the bundled policy, without its training state, and the bundled clips."""
     bundle_policy(teacher, DEMO_TEACHER)
     shutil.copyfile(clips, DEMO_CLIPS)
 
 
 def bundle_policy(teacher: Path, output: Path) -> None:
-    """Replaces a bundled policy, without its state of training."""
+    """Replaces a bundled policy, without its training state."""
     shutil.rmtree(output, ignore_errors=True)
     loaded = load_teacher(teacher)
     config = copy.deepcopy(loaded.raw_config)
@@ -176,13 +176,13 @@ def bundle_policy(teacher: Path, output: Path) -> None:
 
 
 def once(output: Path, *words: str | Path) -> None:
-    """Runs a command unless its output is there."""
+    """Runs a command unless its output exists."""
     if not output.exists():
         run(*words)
 
 
 def run(*words: str | Path) -> None:
-    """Runs a command of `vnl-mjx`; a failure ends the whole."""
+    """Runs a command of `vnl-mjx`; a failure ends the script."""
     arguments = [str(word) for word in words]
     print("$ vnl-mjx " + shlex.join(arguments), flush=True)
     if status := vnl_mjx(arguments):

@@ -1,8 +1,8 @@
-"""Makes the bundled student and the bundled policy of the joystick, by commands of `vnl-mjx` that it prints.
+"""Makes the bundled student and joystick policy, with commands of `vnl-mjx` that it prints.
 
     python -m vnl_mjx.demo.make_student [--work runs/primitives]
 
-A stopped run goes on.
+A stopped run resumes.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from vnl_mjx.utils.vae_checkpointing import resolve_checkpoint
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, default=Path("runs/primitives"))
     work = parser.parse_args().work
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def bundle(run_dir: Path, folder: Path, items: tuple[str, ...]) -> None:
-    """Copies the newest checkpoint of a run, of its items those that are used."""
+    """Copies the used items of a run's newest checkpoint."""
     checkpoint = resolve_checkpoint(run_dir / CHECKPOINT_FOLDER)
     shutil.rmtree(folder, ignore_errors=True)
     for item in ("metadata", *items):

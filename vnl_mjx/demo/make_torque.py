@@ -1,9 +1,9 @@
-"""Makes the bundled teacher of torque actuators from the other one, by commands of `vnl-mjx` that it prints.
+"""Makes the bundled torque teacher from the other teacher, with commands of `vnl-mjx` that it prints.
 
     python -m vnl_mjx.demo.make_torque [--work runs/torque] [--steps N,N,N]
 
-It begins as the bundled teacher and imitates it: what position actuators would do under that, as torques.
-Then it is fine-tuned, at last with a rate that falls. A stopped run goes on.
+It starts as the bundled teacher and imitates, as torques, what position actuators would do under that
+teacher. Then it is fine-tuned, at last with a falling learning rate. A stopped run resumes.
 """
 
 import argparse
@@ -17,7 +17,7 @@ TORQUES = ("task.walker.torque_actuators=true", "task.initial_activation=zero")
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, default=Path("runs/torque"))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)), help="of each stage")

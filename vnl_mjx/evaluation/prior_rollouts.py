@@ -84,7 +84,7 @@ def prior_modes(fixed_std: float = 0.37, correlation_s: float = 0.2) -> dict[str
 def mode_policy(
     mode: PriorMode, loaded: LoadedStudent, num_episodes: int, control_hz: float
 ) -> PriorPolicy:
-    """Returns the policy of a mode for `num_envs` episodes at once."""
+    """Returns the policy of a mode for `num_episodes` episodes at once."""
     return prior_policy(
         loaded.params,
         loaded.teacher,

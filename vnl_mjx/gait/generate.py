@@ -1,4 +1,4 @@
-"""Made motion: kinematic walking, trotting, standing and rearing of the rodent. Synthetic, no physics."""
+"""Makes synthetic motion without physics: walking, trotting, standing and rearing of the rodent."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ _STYLE_SCALE = 0.9  # rescale factor of the walker that the default style is for
 
 @dataclass(frozen=True)
 class GaitMotion:
-    """A made motion. It is synthetic: `made_by` says so, and should be shown wherever it is."""
+    """Holds a made motion. It is synthetic: show `made_by` wherever you show the motion."""
 
     config: GaitConfig  # what it was made from
     qpos: np.ndarray  # float64 [frame, nq]
@@ -46,14 +46,14 @@ def make_gait(walker: Walker, config: GaitConfig) -> GaitMotion:
     """Makes one motion of dm_control's rodent; the same configuration gives the same motion.
 
     Raises:
-        UserError: if a value of the configuration is out of range, or the walker is no rodent.
+        UserError: a value of the configuration is out of range, or the walker is no rodent.
     """
     config.check()
     return _Maker(walker, config).make()
 
 
 class _Maker:
-    """The parts of one motion; every random draw is taken here, in a fixed order."""
+    """Builds the parts of one motion; takes every random draw here, in a fixed order."""
 
     def __init__(self, walker: Walker, config: GaitConfig):
         rng = np.random.default_rng(config.seed)
@@ -66,7 +66,7 @@ class _Maker:
         self.builder = TrunkBuilder(walker, self.style.trunk, self.angles)
         first_phase = min(size, 1.0) * rng.uniform()
         self.path = make_path(config, self.builder.length, first_phase, self.style.frequency)
-        # Frames before and after, cut off at the end, so that those kept are smooth to their ends.
+        # Adds frames before and after, which are cut off later, so that the motion is smooth to its ends.
         frames, spare = round(config.seconds * config.rate_hz), round(_SPARE * config.rate_hz)
         self.time = np.arange(-spare, frames + spare) / config.rate_hz
         self.kept = slice(spare, spare + frames)
@@ -115,7 +115,7 @@ class _Maker:
         return paw_motion(falls, paw, self.time, self.walker.floor_height + limb.tread_radius)
 
     def _gaze(self, rng: np.random.Generator, size: float) -> np.ndarray:
-        """Where the head looks [frame, 2]: about more when the animal stands, up when it rears."""
+        """Returns the direction of gaze [frame, 2]: it wanders more in standing, and points up in rearing."""
         still = 1 - smooth_step(self.path.at(self.path.pace, self.time) / 0.1)
         sizes = np.stack([0.10 + 0.25 * still, 0.04 + 0.08 * still], axis=1)
         gaze = size * sizes * wander(rng, self.time, 0.1, 0.6, 2)
@@ -125,7 +125,7 @@ class _Maker:
         return gaze
 
     def _pose(self, trunk: Trunk) -> np.ndarray:
-        """Everything below a given trunk, by inverse kinematics: qpos [frame, nq]."""
+        """Solves limbs, neck and tail for a given trunk by inverse kinematics: qpos [frame, nq]."""
         root = FreeRoot
         qpos = np.zeros((len(self.time), self.walker.nq))
         qpos[:, root.position] = trunk.root.position

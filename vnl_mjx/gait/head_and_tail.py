@@ -1,4 +1,4 @@
-"""Motion of the neck and the tail, whose ends are steered in the world rather than on the trunk."""
+"""Poses the neck and the tail, whose tips are steered in the world rather than relative to the trunk."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ _LOOK_AHEAD = 0.25  # seconds that the head's heading is ahead of the trunk's in
 def neck_problem(
     walker: Walker, angles: np.ndarray, torso: Pose, path: Path, time: np.ndarray, gaze: np.ndarray
 ) -> Problem:
-    """The neck keeps the head level and turned where the path goes.
+    """Returns the problem of a neck that keeps the head level and turned along the path.
 
-    `angles` [joint] are the walker's posture; `gaze` [frame, 2] is how far the head is turned to the left
-    of that, and down, radians.
+    `angles` [joint] are the walker's posture; `gaze` [frame, 2] is the head's further turn to the left, and
+    down, radians.
     """
     chain = Chain(walker.model, "torso", "skull")
     heading = path.at(path.heading, time + _LOOK_AHEAD) + 0.5 * path.at(path.bend, time)
@@ -36,10 +36,10 @@ def tail_problem(
     style: GaitStyle,
     irregular: np.ndarray,
 ) -> Problem:
-    """The tail is carried above the floor and sways against the pelvis.
+    """Returns the problem of a tail that is carried above the floor and sways against the pelvis.
 
-    It bends with the turns of the path and sways with its phase. `irregular` [frame, 2] are radians to
-    the left that its first and second half are bent besides.
+    The tail bends with the path's turns and sways with its phase. `irregular` [frame, 2] adds bends of its
+    first and second half, radians to the left.
     """
     pace = path.at(path.pace, time)
     chain = tail_chain(walker)

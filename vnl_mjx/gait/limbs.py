@@ -1,4 +1,4 @@
-"""The rodent's four limbs: their chains, how their paws move in the world, and their angles."""
+"""Models the rodent's four limbs: their chains, the motion of their paws, and their angles."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -28,7 +28,7 @@ _RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slow
 
 
 class PawMotion(NamedTuple):
-    """Where a paw's planted point should be, and how the digits should be turned."""
+    """Holds targets of a paw: the position of its planted point and the rotation of its digits."""
 
     position: np.ndarray  # [frame, 3] metres, world
     rotation: np.ndarray  # [frame, 3, 3]
@@ -38,7 +38,7 @@ class PawMotion(NamedTuple):
 
 
 class PawStyle(NamedTuple):
-    """How a paw rolls over and swings; angles in radians, positive with the digits' tips down."""
+    """Defines how a paw rolls over and swings; angles in radians, positive with the digits' tips down."""
 
     clearance: float  # metres that the planted point rises in swing
     touchdown: float  # pitch at the two ends of a stance
@@ -52,7 +52,7 @@ class PawStyle(NamedTuple):
 
 @dataclass(frozen=True)
 class Limb:
-    """One limb."""
+    """Describes one limb."""
 
     name: str  # "hind_L", "hind_R", "fore_L" or "fore_R"
     side: int  # 1 left, -1 right
@@ -67,7 +67,7 @@ class Limb:
 
 
 def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
-    """The limbs hind_L, hind_R, fore_L, fore_R of dm_control's rodent; UserError for another model."""
+    """Returns the limbs hind_L, hind_R, fore_L, fore_R of dm_control's rodent; UserError for others."""
     try:
         return tuple(_limb(walker, kind, side) for kind in ("hind", "fore") for side in ("L", "R"))
     except (KeyError, ValueError) as error:
@@ -79,7 +79,7 @@ def rodent_limbs(walker: Walker) -> tuple[Limb, ...]:
 
 
 def limb_problem(limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray) -> Problem:
-    """A limb whose paw moves as given.
+    """Returns the problem of a limb whose paw moves as given.
 
     `base` is the torso (forelimbs) or the pelvis (hindlimbs), `angles` [joint] or [frame, joint] the
     posture to stay near, radians.
@@ -98,7 +98,7 @@ def limb_problem(limb: Limb, base: Pose, motion: PawMotion, angles: np.ndarray) 
 
 
 def paw_motion(footfalls: Footfalls, style: PawStyle, time: np.ndarray, height: float) -> PawMotion:
-    """Motion of one paw at `time` [frame]; `height` is the planted point's z in stance, metres, world."""
+    """Returns the motion of a paw at `time` [frame]; `height` is the planted point's world z in stance, m."""
     row, standing, swung = footfalls.locate(time)
     after = np.minimum(row + 1, len(footfalls.start) - 1)
     share = _travelled(swung)
@@ -115,7 +115,7 @@ def paw_motion(footfalls: Footfalls, style: PawStyle, time: np.ndarray, height: 
 
 
 def _travelled(swung: np.ndarray) -> np.ndarray:
-    """Share of the way at each share of the swing: speed rises and falls as raised cosines do."""
+    """Returns the share of the way at each share of the swing; speed rises and falls as raised cosines."""
     early = np.minimum(swung, _RAMP)
     late = np.maximum(swung - (1 - _RAMP), 0.0)
 
@@ -127,7 +127,7 @@ def _travelled(swung: np.ndarray) -> np.ndarray:
 
 
 def _pitch(footfalls: Footfalls, style: PawStyle, time: np.ndarray) -> np.ndarray:
-    """Pitch of the digits [frame]: flat in stance, then over the tips, swung through, put down."""
+    """Returns the pitch of the digits [frame]: flat in stance, then over the tips, swung, put down."""
     start, end = footfalls.start, footfalls.end
     duration = end - start
     swing = start[1:] - end[:-1]
@@ -166,7 +166,7 @@ def _limb(walker: Walker, kind: str, side: str) -> Limb:
 
 
 def _above_floor(walker: Walker, chain: Chain) -> FloorTask:
-    """The spheres of all geoms of a chain: ends of capsules, middles of ellipsoids (thinnest way)."""
+    """Returns spheres for all geoms of a chain: ends of capsules, centres of ellipsoids (smallest axis)."""
     model = walker.model
     bodies, centers, heights = [], [], []
     for place, name in enumerate(chain.bodies):

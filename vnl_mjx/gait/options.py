@@ -1,4 +1,4 @@
-"""Made motion from a command line: its options, the motions they ask for, and a varied set of them."""
+"""Defines the command line's options for made motion, and a varied set of motions."""
 
 import argparse
 from dataclasses import replace
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs_from(options: argparse.Namespace) -> dict[str, GaitConfig]:
-    """Configurations by clip name that the options ask for; UserError if one cannot be read."""
+    """Returns configurations by clip name for the options; UserError if an option cannot be read."""
     if options.clips < 1:
         raise UserError(f"--clips: expected 1 or more, found {options.clips}")
     numbers = range(options.seed, options.seed + options.clips)
@@ -83,7 +83,7 @@ def _profile(text: str) -> tuple[tuple[float, float, float], ...]:
 
 
 def gait_suite(seed: int = 0, seconds: float = 5.0, rate_hz: float = 50.0) -> dict[str, GaitConfig]:
-    """Configurations by clip name, each with a seed of its own from the set's; at least 4 `seconds`."""
+    """Returns configurations by clip name, each with its own seed, of at least 4 `seconds`."""
     middle = 0.5 * seconds
     configs = {
         "walk_slow": GaitConfig(speed=0.10),

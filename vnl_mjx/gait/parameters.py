@@ -1,4 +1,4 @@
-"""Facts of rat locomotion as functions of speed. docs/gait.md lists what is read and what is assumed.
+"""Gives facts of rat locomotion as functions of speed. docs/gait.md lists sources and assumptions.
 
 Sources, by the names used below:
     Górska 1999: Górska, Zmysłowski, Majczyński, "Overground locomotion in intact rats: interlimb
@@ -37,35 +37,35 @@ FASTEST_TURN = 2.5  # rad/s; beyond, the model's limbs do not reach
 
 
 def stride_frequency(speed: np.ndarray) -> np.ndarray:
-    """Strides per second at a speed in m/s (an array of any shape).
+    """Returns the strides per second at a speed in m/s (an array of any shape).
 
-    The power law from about 0.1 m/s on; below, it levels off at `LOWEST_FREQUENCY`.
+    It follows the power law from about 0.1 m/s on; below, it levels off at `LOWEST_FREQUENCY`.
     """
     power_law = (np.maximum(speed, 1e-6) / _SLOW_SPEED) ** _EXPONENT / _SLOW_CYCLE
     return np.sqrt(power_law**2 + LOWEST_FREQUENCY**2 * np.exp(-((speed / 0.07) ** 2)))
 
 
 def duty_factor(frequency: np.ndarray) -> np.ndarray:
-    """Fraction of the cycle that a foot is on the floor, at a stride frequency in Hz."""
+    """Returns the fraction of the cycle that a foot is on the floor, at a stride frequency in Hz."""
     return 1 - SWING_SECONDS * frequency
 
 
 def forelimb_lag(speed: np.ndarray) -> np.ndarray:
-    """Fraction of a cycle by which a forelimb follows the hindlimb of its side."""
+    """Returns the fraction of a cycle by which a forelimb follows the hindlimb of its side."""
     return _SLOW_LAG + (_TROT_LAG - _SLOW_LAG) * trotting(speed)
 
 
 def trotting(speed: np.ndarray) -> np.ndarray:
-    """0 in a slow walk, 1 in a trot, smooth in between."""
+    """Returns 0 in a slow walk, 1 in a trot, and smooth values in between."""
     return smooth_step((speed - _WALK_UNTIL) / (_TROT_FROM - _WALK_UNTIL))
 
 
 def wander(
     rng: np.random.Generator, time: np.ndarray, low_hz: float, high_hz: float, columns: int
 ) -> np.ndarray:
-    """Smooth irregular curves [frame, columns] around 0 with a standard deviation of about 1.
+    """Draws smooth irregular curves [frame, columns] around 0 with a standard deviation of about 1.
 
-    Each is the sum of five sinusoids of a band; three draws are taken for each, whatever the frames.
+    Each curve is the sum of five sinusoids of a band; it takes three draws, whatever the number of frames.
     """
     frequency = rng.uniform(low_hz, high_hz, (5, columns))
     phase = rng.uniform(0, 2 * np.pi, (5, columns))

@@ -1,4 +1,4 @@
-"""Which foot is on the floor when, and where: footfalls from phases, footholds from the path."""
+"""Plans when and where feet stand: footfalls from phases, footholds from the path."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _ORDER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Foothold:
-    """Where a limb stands, relative to the trunk, in the middle of its stance."""
+    """Describes the place of a foot relative to the trunk in the middle of its stance."""
 
     ahead: float  # metres ahead of the root
     aside: float  # metres to the limb's own side
@@ -27,7 +27,7 @@ class Foothold:
 
 @dataclass(frozen=True)
 class Footfalls:
-    """The stances of one limb, in order; between two of them it swings."""
+    """Holds the stances of one limb, in order; the limb swings between two of them."""
 
     start: np.ndarray  # [stance] seconds
     end: np.ndarray  # likewise
@@ -35,9 +35,10 @@ class Footfalls:
     yaw: np.ndarray  # [stance] of the paw, world
 
     def locate(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where in the step cycle the limb is, [frame] each.
+        """Locates the limb in its step cycle, [frame] each.
 
-        Row of the stance that it is in or swings from, whether it stands, how much of the swing is over.
+        Returns the row of the current or last stance, whether the limb stands, and the completed share of
+        the swing.
         """
         row = np.clip(np.searchsorted(self.start, time, side="right") - 1, 0, len(self.start) - 1)
         after = np.minimum(row + 1, len(self.start) - 1)
@@ -47,13 +48,13 @@ class Footfalls:
 
 
 def limb_phase(path: Path, is_fore: bool, side: int, is_trot: bool) -> np.ndarray:
-    """Phase [sample] of a limb in strides; it touches down at whole numbers."""
+    """Returns the phase [sample] of a limb in strides; it touches down at whole numbers."""
     lag = 0.0 if side > 0 else 0.5
     if not is_fore:
         return path.phase - lag
     if is_trot:
         return path.phase - lag - 0.5
-    # However abruptly the speed changes, the limbs take half a second to change their order.
+    # The limbs take half a second to change their order, however abruptly the speed changes.
     step = path.time[1] - path.time[0]
     pace = gaussian_filter1d(path.pace, _ORDER_SECONDS / step, mode="nearest")
     return path.phase - lag - parameters.forelimb_lag(pace)
@@ -62,10 +63,10 @@ def limb_phase(path: Path, is_fore: bool, side: int, is_trot: bool) -> np.ndarra
 def footfalls(
     path: Path, phase: np.ndarray, foothold: Foothold, side: int, scatter: np.ndarray
 ) -> Footfalls:
-    """Footfalls of one limb, whose phase is [sample], along a path that begins before the motion.
+    """Returns the footfalls of a limb with phase [sample], along a path that starts before the motion.
 
-    `side` is 1 on the left, -1 on the right; `scatter` [step, 2] are metres that successive footholds
-    are off by, used cyclically.
+    `side` is 1 on the left, -1 on the right; `scatter` [step, 2] are offsets of successive footholds,
+    metres, used cyclically.
     """
     numbers = np.arange(np.ceil(phase[0]), np.floor(phase[-1]) + 1)
     touchdown = np.interp(numbers, phase, path.time)
@@ -97,7 +98,7 @@ def footfalls(
 def _halfway(
     path: Path, foothold: Foothold, side: int, start: np.ndarray, end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Place [stance, 2] and yaw [stance] for stances between two times."""
+    """Returns place [stance, 2] and yaw [stance] for stances between two times."""
     position, yaw = neutral(path, foothold, side, start)
     later_position, later_yaw = neutral(path, foothold, side, end)
     # The model's limbs turn outwards much less than inwards: forepaws are put down as far inwards as
@@ -111,7 +112,7 @@ def _halfway(
 def neutral(
     path: Path, foothold: Foothold, side: int, time: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Place [time, 2] and yaw [time] of a foothold below a trunk that bends along its path."""
+    """Returns place [time, 2] and yaw [time] of a foothold below a trunk that bends along its path."""
     heading, bend = path.at(path.heading, time), path.at(path.bend, time)
     girdle_heading = heading + (0.5 if foothold.ahead > 0 else -0.5) * bend
     forward = np.stack([np.cos(girdle_heading), np.sin(girdle_heading)], axis=-1)

@@ -1,12 +1,12 @@
-"""The posture that made motion is anchored to: median joint angles of the real clips, made symmetric."""
+"""Gives the base posture of made motion: median joint angles of the real clips, made symmetric."""
 
 import numpy as np
 
 from vnl_mjx.walkers.walker import Walker
 
 # Radians, of shared/data/reference/rodent_mocap_4x250.h5 (1000 frames of a rat that sits, looks about
-# and turns on the spot); left and right averaged, lateral joints zero. Joints that the markers of
-# that recording do not reach (tail, digits, jaw) are left out: they were never moved from zero.
+# and turns on the spot); left and right averaged, lateral joints zero. Joints without markers in that
+# recording (tail, digits, jaw) are left out, because the fit left them at zero.
 REAL_POSTURE = {
     "vertebra_1_extend": -0.475,
     "vertebra_4_extend": 0.078,
@@ -27,16 +27,16 @@ REAL_POSTURE = {
     "elbow": 0.199,
     "wrist": 0.158,
 }
-# What no marker reached: at 0 the mouth is open, here it is shut (its range ends at -0.297).
+# A joint without markers: at 0 the mouth is open, here it is shut (its range ends at -0.297).
 UNMEASURED_POSTURE = {"mandible": -0.28}
 
 
 def posture(walker: Walker) -> np.ndarray:
-    """Angles [joint] of both tables for the walker's joints, radians; 0 where they have none."""
+    """Returns angles [joint] of both tables for the walker's joints, radians; 0 for other joints."""
     angles = REAL_POSTURE | UNMEASURED_POSTURE
     return np.array([angles.get(unsided(name), 0.0) for name in walker.joint_names])
 
 
 def unsided(name: str) -> str:
-    """A joint's name without its side: hip_L_extend -> hip_extend, knee_L -> knee."""
+    """Returns a joint's name without its side: hip_L_extend -> hip_extend, knee_L -> knee."""
     return "_".join(part for part in name.split("_") if part not in ("L", "R"))

@@ -1,4 +1,4 @@
-"""What a made motion should do: speed and heading rate over time, and the path that follows."""
+"""Defines speed and heading rate of a made motion over time, and computes its path."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _TURN_RADIUS = 0.045  # metres from the trunk's middle to the feet: a turn on th
 
 @dataclass(frozen=True)
 class GaitConfig:
-    """One made motion."""
+    """Configures one made motion."""
 
     # "walk" steps in the order that rats of that speed step in (a trot from 0.42 m/s); "trot"
     # moves diagonal limbs together at any speed; "stand" and "rear" stay in place
@@ -95,7 +95,7 @@ class GaitConfig:
             )
 
     def knots(self) -> np.ndarray:
-        """(time, speed, turn, sideways) [knot, 4] that the motion goes through."""
+        """Returns the motion's knots [knot, 4]: time, speed, turn, sideways speed."""
         rest = (0.0, 0.0, 0.0)
         if self.behaviour in ("stand", "rear"):
             return np.array([(0.0, *rest)])
@@ -110,7 +110,7 @@ class GaitConfig:
 
 @dataclass(frozen=True)
 class Path:
-    """Where the root goes, on a time grid that begins before frame 0 and ends after the last."""
+    """Holds the root's path on a time grid that starts before frame 0 and ends after the last."""
 
     time: np.ndarray  # [sample] seconds
     position: np.ndarray  # [sample, 2] metres
@@ -124,7 +124,7 @@ class Path:
     phase: np.ndarray  # [sample] of the left hindlimb, strides
 
     def at(self, values: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """One of the path's fields, interpolated linearly at `time`."""
+        """Interpolates one of the path's fields linearly at `time`."""
         if values.ndim == 1:
             return np.interp(time, self.time, values)
         return np.stack([np.interp(time, self.time, column) for column in values.T], axis=-1)
@@ -133,10 +133,10 @@ class Path:
 def make_path(
     config: GaitConfig, trunk_length: float, first_phase: float, frequency: float
 ) -> Path:
-    """Follows the configuration's speeds and heading rates.
+    """Integrates the configuration's speeds and heading rates.
 
-    `trunk_length` is in metres between shoulders and hips, `first_phase` that of the left hindlimb at
-    time 0, in strides, `frequency` a factor on the stride frequency of the literature.
+    `trunk_length` is the distance between shoulders and hips, metres; `first_phase` is the phase of the
+    left hindlimb at time 0, strides; `frequency` is a factor on the stride frequency of the literature.
     """
     knots = config.knots()
     time = np.arange(-_MARGIN, config.seconds + _MARGIN + _STEP / 2, _STEP)
@@ -171,7 +171,7 @@ def make_path(
 
 
 def _between_knots(time: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Speed, heading rate and sideways speed [3, sample]; between knots they change as `smooth_step`."""
+    """Returns speed, heading rate and sideways speed [3, sample]; `smooth_step` joins the knots."""
     row = np.clip(np.searchsorted(knots[:, 0], time, side="right") - 1, 0, len(knots) - 1)
     after = np.minimum(row + 1, len(knots) - 1)
     span = np.maximum(knots[after, 0] - knots[row, 0], 1e-9)

@@ -1,4 +1,4 @@
-"""Rearing: the weight goes back over the hindfeet, the trunk rises, the forepaws hang, and back."""
+"""Plans rearing: the weight shifts over the hindfeet, the trunk rises, the forepaws hang, and all return."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ _RELEASE = 0.35  # seconds in which a forepaw leaves the floor for the chest
 
 @dataclass(frozen=True)
 class Rearing:
-    """How far a rearing is on, at each frame."""
+    """Holds the progress of a rearing at each frame."""
 
     leaning: np.ndarray  # [frame] 0 to 1, share of the weight's way back
     raised: np.ndarray  # [frame] 0 to 1, share of the trunk's rise
@@ -30,9 +30,10 @@ class Rearing:
 def schedule(
     time: np.ndarray, seconds: float, pitch: float, rng: np.random.Generator, variation: float
 ) -> Rearing:
-    """When the animal goes up and comes down again in so many seconds; the hips are not moved back yet.
+    """Schedules the rise and the return of a rearing; the hips are not moved back yet.
 
-    `pitch` of the chest when fully raised is in radians, the times vary by `variation`, 1 usual.
+    `pitch` is that of the fully raised chest, radians; `variation` scales the variation of the times, 1 is
+    usual.
     """
     scale = seconds / 5.0
     draws = variation * rng.uniform(-1, 1, 4)
@@ -57,10 +58,10 @@ def schedule(
 def over_the_feet(
     rearing: Rearing, center_of_mass: np.ndarray, toes: np.ndarray, heading: np.ndarray
 ) -> Rearing:
-    """The rearing with the hips so far back that the centre of mass gets over the hindfeet.
+    """Returns the rearing with the hips moved back, so that the centre of mass is over the hindfeet.
 
-    `center_of_mass` [frame, 3] is with the hips not moved back, `toes` [frame, 3] the middle of the
-    hindfeet's planted points, `heading` [frame] in radians.
+    `center_of_mass` [frame, 3] is for hips not moved back; `toes` [frame, 3] is the middle of the
+    hindfeet's planted points; `heading` [frame] is in radians.
     """
     ahead = (center_of_mass - toes)[:, :2]
     along = ahead[:, 0] * np.cos(heading) + ahead[:, 1] * np.sin(heading)
@@ -68,7 +69,7 @@ def over_the_feet(
 
 
 def hanging_paw(limb: Limb, torso: Pose, planted: PawMotion, rearing: Rearing) -> PawMotion:
-    """A forepaw that leaves its place on the floor for the chest, and comes back to it."""
+    """Returns the motion of a forepaw that leaves the floor for the chest, and returns to its place."""
     hanging = np.tile(hanging_angles(limb), (len(torso.position), 1))
     held = limb.chain.forward(torso, hanging).poses[-1]
     away = rearing.released[:, None]
@@ -81,6 +82,6 @@ def hanging_paw(limb: Limb, torso: Pose, planted: PawMotion, rearing: Rearing) -
 
 
 def hanging_angles(limb: Limb) -> np.ndarray:
-    """Angles [joint] of a forelimb that hangs before the chest."""
+    """Returns angles [joint] of a forelimb that hangs before the chest."""
     angles = [HANGING.get(name, 0.0) for name in limb.joints]
     return np.clip(angles, limb.chain.lower, limb.chain.upper)

@@ -1,6 +1,6 @@
-"""How the rodent moves: sizes (metres, radians) that are not functions of speed, and their variation.
+"""Defines gait parameters (metres, radians) that do not depend on speed, and their variation.
 
-docs/gait.md says which are published, read off the real clips, or chosen by eye and the limbs' reach.
+docs/gait.md says which are published, measured on real clips, or chosen by eye and the limbs' reach.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ _FORE_PAW = PawStyle(
 
 @dataclass(frozen=True)
 class TrunkStyle:
-    """Carriage and oscillations of the trunk."""
+    """Defines carriage and oscillations of the trunk."""
 
     hip_height: float = 0.051  # of the hip and shoulder joints above the floor
     shoulder_height: float = 0.055  # likewise
@@ -38,7 +38,7 @@ class TrunkStyle:
 
 @dataclass(frozen=True)
 class GaitStyle:
-    """Everything that makes one animal's gait its own."""
+    """Defines everything that is particular to one animal's gait."""
 
     trunk: TrunkStyle = field(default_factory=TrunkStyle)  # carriage and oscillations
     hind: Foothold = _HIND  # where the limbs stand
@@ -53,7 +53,7 @@ class GaitStyle:
 
 
 def scaled(style: GaitStyle, size: float) -> GaitStyle:
-    """The same style for an animal whose lengths are `size` times those of the default walker."""
+    """Returns the style for an animal whose lengths are `size` times those of the default walker."""
 
     def foothold(of: Foothold) -> Foothold:
         return replace(of, ahead=size * of.ahead, aside=size * of.aside)
@@ -78,9 +78,9 @@ def scaled(style: GaitStyle, size: float) -> GaitStyle:
 
 
 def varied(style: GaitStyle, rng: np.random.Generator, size: float) -> GaitStyle:
-    """Another animal's style, or the same one's on another day; size 0 gives `style` itself, 1 is usual.
+    """Draws the style of another animal or day; size 0 gives `style` itself, 1 is usual.
 
-    As many random draws are taken whatever the size.
+    The number of random draws does not depend on the size.
     """
     draws = iter(size * rng.uniform(-1, 1, 16))
 

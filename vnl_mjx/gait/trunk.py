@@ -1,4 +1,4 @@
-"""Motion of the trunk: the root's pose and the spine's angles, frame by frame."""
+"""Computes the motion of the trunk: the root's pose and the spine's angles, frame by frame."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ _RUNNING_BOB = 0.8
 
 
 class Trunk(NamedTuple):
-    """The trunk's motion."""
+    """Holds the trunk's motion."""
 
     root: Pose  # pose of the free root joint
     torso: Pose  # poses of these bodies
@@ -27,7 +27,7 @@ class Trunk(NamedTuple):
 
 
 class TrunkBuilder:
-    """Makes the trunk's motion of one walker in one style."""
+    """Computes the trunk's motion for one walker in one style."""
 
     def __init__(self, walker: Walker, style: TrunkStyle, angles: np.ndarray):
         """Prepares for one rodent; `angles` [joint] are its posture, radians."""
@@ -44,7 +44,7 @@ class TrunkBuilder:
 
     @property
     def length(self) -> float:
-        """Metres from shoulders to hips when the spine is straight."""
+        """The distance from shoulders to hips when the spine is straight, metres."""
         still = Pose(self._torso[None], np.eye(3)[None])
         pelvis = self.spine.forward(still, np.zeros((1, len(self._names)))).poses[-1]
         return float(self._shoulders[0] - self._hip_point(pelvis)[0, 0])
@@ -52,7 +52,7 @@ class TrunkBuilder:
     def walking(
         self, path: Path, time: np.ndarray, rng: np.random.Generator, variation: float
     ) -> Trunk:
-        """The trunk at `time` [frame] of an animal that follows a path, or stands where the path does.
+        """Returns the trunk at `time` [frame] of an animal that follows a path, or stands where it stops.
 
         `variation` is the size of the irregular part, 1 usual.
         """
@@ -87,7 +87,7 @@ class TrunkBuilder:
         return self._assemble(Pose(np.column_stack([place, height + rise]), rotation), spine)
 
     def rearing(self, standing: Trunk, path: Path, time: np.ndarray, rearing: Rearing) -> Trunk:
-        """The standing trunk, raised about the hips in the path's heading."""
+        """Returns the standing trunk, raised about the hips in the path's heading."""
         raised = rearing.raised
         lateral = np.zeros(len(time))
         spine = standing.spine + self._spine(lateral, _REARING_EXTENSION * raised) - self._posture
@@ -106,7 +106,7 @@ class TrunkBuilder:
         return self._assemble(Pose(standing.root.position + shift, rotation), spine)
 
     def _spine(self, lateral: np.ndarray, extension: np.ndarray) -> np.ndarray:
-        """Spine angles [frame, joint]: posture, plus a share of bend and extension per joint."""
+        """Returns spine angles [frame, joint]: posture, plus a share of bend and extension per joint."""
         angles = np.tile(self._posture, (len(lateral), 1))
         for kind, total in (("bend", lateral), ("extend", extension)):
             columns = [i for i, name in enumerate(self._names) if name.endswith(kind)]
@@ -114,7 +114,7 @@ class TrunkBuilder:
         return np.clip(angles, self.spine.lower, self.spine.upper)
 
     def _level(self, spine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pitch and height of the root [frame] that give hips and shoulders the style's heights."""
+        """Returns pitch and height of the root [frame] that give hips and shoulders the style's heights."""
         style, frames = self._style, len(spine)
         level = Pose(np.tile(self._torso, (frames, 1)), np.tile(np.eye(3), (frames, 1, 1)))
         hips = self._hip_point(self.spine.forward(level, spine).poses[-1])
@@ -126,7 +126,7 @@ class TrunkBuilder:
         return pitch, style.hip_height + self._floor - hip_height
 
     def _hip_point(self, pelvis: Pose) -> np.ndarray:
-        """Middle between the hip joints [frame, 3], world."""
+        """Returns the middle between the hip joints [frame, 3], world."""
         return pelvis.position + pelvis.rotation @ self._hips
 
     def _assemble(self, root: Pose, spine: np.ndarray) -> Trunk:

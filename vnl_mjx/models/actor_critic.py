@@ -1,4 +1,4 @@
-"""A stochastic intention policy and a value network, as pure functions of their parameters."""
+"""Defines a stochastic intention policy and a value network as pure functions of their parameters."""
 
 from typing import Any, cast
 
@@ -22,14 +22,14 @@ FIRST_OUTPUT_SCALE = 0.01
 
 @flax.struct.dataclass
 class ActorCriticParams:
-    """Variables of the two networks, {"params": ...} each, as track-mjx nests them."""
+    """Holds the variables of the two networks, {"params": ...} each, as track-mjx nests them."""
 
     policy: Any
     value: Any
 
 
 class ActorCritic:
-    """Observations are normalised, [..., observation], reference before proprioception."""
+    """Applies both networks to normalised observations [..., observation]; the reference comes first."""
 
     def __init__(
         self, policy: IntentionConfig, value: ValueConfig, initial_action_std: float | None = None
@@ -39,15 +39,15 @@ class ActorCritic:
         Args:
             policy: sizes of the policy.
             value: sizes of the value network.
-            initial_action_std: standard deviation, before tanh, that a fresh policy explores with,
-                about actions near 0; None for what fresh weights give, about 0.7 and 1.
+            initial_action_std: standard deviation of a fresh policy's exploration, before tanh, around
+                actions near 0; None: as fresh weights give it, about 0.7, around actions of size about 1.
         """
         self.policy_config, self.value_config = policy, value
         self._initial_action_std = initial_action_std
         self._policy, self._value = IntentionNetwork(policy), ValueNetwork(value)
 
     def init(self, key: jax.Array) -> ActorCriticParams:
-        """Fresh parameters."""
+        """Returns fresh parameters."""
         policy_key, value_key = jax.random.split(key)
         obs = jnp.zeros((1, self.policy_config.observation_size))
         policy = self._policy.init(policy_key, obs, self.initial_memory((1,)))
@@ -56,7 +56,7 @@ class ActorCritic:
         return ActorCriticParams(policy, self._value.init(value_key, obs))
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
-        """Memory at the start of an episode; () for a feed-forward policy."""
+        """Returns the memory at the start of an episode; () for a feed-forward policy."""
         return self.policy_config.initial_memory(batch_shape)
 
     def act(
@@ -66,7 +66,7 @@ class ActorCritic:
         memory: Memory = (),
         noise: jax.Array | None = None,
     ) -> IntentionOutput:
-        """One step of the policy at the latent mean + std * `noise` [..., latent] (none: the mean)."""
+        """Runs one step of the policy at the latent mean + std * `noise` [..., latent] (none: the mean)."""
         output = self._policy.apply(params.policy, obs, memory, noise=noise)
         return cast(IntentionOutput, output)
 
@@ -78,14 +78,14 @@ class ActorCritic:
         starts: jax.Array,
         noise: jax.Array,
     ) -> IntentionOutput:
-        """The policy over a segment, as it acted.
+        """Runs the policy over a segment, as it acted.
 
         Args:
             params: of both networks.
             obs: [time, env, observation].
             memory: [env, ...] before the first step.
-            starts: [time, env] bool, the first step of an episode, before which memory is forgotten.
-            noise: [time, env, latent] standard normal, that the latents were drawn with.
+            starts: [time, env] bool, the first step of an episode, which resets the memory.
+            noise: [time, env, latent] standard normal noise of the latents.
         """
         if not self.policy_config.is_recurrent:
             output = self.act(params, as_batch(obs), (), as_batch(noise))
@@ -101,7 +101,7 @@ class ActorCritic:
         return output
 
     def value(self, params: ActorCriticParams, obs: jax.Array) -> jax.Array:
-        """Expected return [...]."""
+        """Returns the expected return [...]."""
         if obs.ndim == 3:  # [time, env, observation]
             value = self._value.apply(params.value, as_batch(obs))
             return as_segment(cast(jax.Array, value), obs[..., 0])

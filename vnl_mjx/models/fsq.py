@@ -1,7 +1,7 @@
-"""A discrete latent: finite scalar quantisation with a learned categorical prior.
+"""Defines a discrete latent: finite scalar quantisation with a learned categorical prior.
 
-Each dimension is one of a few numbers evenly spaced in [-1, 1] (Mentzer et al. 2023, "Finite scalar
-quantization: VQ-VAE made simple"). `kl` is the nats that the prior needs to name the code.
+Each dimension takes one of a few values, evenly spaced in [-1, 1] (Mentzer et al. 2023, "Finite scalar
+quantization: VQ-VAE made simple"). `kl` is the prior's code length in nats.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ import jax.numpy as jnp
 
 @flax.struct.dataclass
 class Categorical:
-    """The prior.
+    """Defines the prior.
 
     Attributes:
-        logits: [..., latent_dim, levels] of the levels of each dimension.
+        logits: [..., latent_dim, levels] logits of the levels of each dimension.
     """
 
     logits: jax.Array
@@ -41,18 +41,18 @@ class Categorical:
 
 @flax.struct.dataclass
 class Code:
-    """The posterior: all its probability is at one code.
+    """Defines the posterior, a point mass at one code.
 
     Attributes:
-        bounded: [..., latent_dim] in (-1, 1), rounded to the nearest number where it is read.
-        levels: static; how many numbers there are.
+        bounded: [..., latent_dim] in (-1, 1), rounded to the nearest level when read.
+        levels: static; number of levels.
     """
 
     bounded: jax.Array
     levels: int = flax.struct.field(pytree_node=False)
 
     def mode(self) -> jax.Array:
-        """See `Latent.mode`; rounded forward, as if not rounded backward."""
+        """See `Latent.mode`; rounded in the forward pass, with a straight-through gradient."""
         rounded = to_latent(self.level(), self.levels)
         return self.bounded + jax.lax.stop_gradient(rounded - self.bounded)
 
@@ -61,11 +61,11 @@ class Code:
         return self.mode()
 
     def level(self) -> jax.Array:
-        """Returns which of the numbers each dimension is, [..., latent_dim] int32."""
+        """Returns the level of each dimension, [..., latent_dim] int32."""
         return jnp.round((self.bounded + 1) * (self.levels - 1) / 2).astype(jnp.int32)
 
     def kl(self, prior: Categorical) -> jax.Array:
-        """See `Latent.kl`; of a point mass, minus the log-probability of the code."""
+        """See `Latent.kl`; for a point mass, minus the log-probability of the code."""
         log_prob = jax.nn.log_softmax(prior.logits)
         return -jnp.take_along_axis(log_prob, self.level()[..., None], axis=-1)[..., 0]
 
@@ -75,7 +75,7 @@ class Code:
 
 
 class FsqFamily:
-    """Posterior and prior, each one dense layer of the features."""
+    """Builds posterior and prior, each from one dense layer of the features."""
 
     def __init__(self, config: Any):
         """Takes latent_dim and fsq_levels of a `VaeConfig`."""
@@ -92,5 +92,5 @@ class FsqFamily:
 
 
 def to_latent(level: jax.Array, levels: int) -> jax.Array:
-    """Returns the numbers in [-1, 1] of `level` [..., latent_dim], 0 ... levels - 1."""
+    """Returns the values in [-1, 1] of `level` [..., latent_dim], 0 ... levels - 1."""
     return 2.0 * level / (levels - 1) - 1.0

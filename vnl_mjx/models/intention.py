@@ -1,4 +1,4 @@
-"""The intention network: an encoder of the reference, a latent, a decoder with proprioception.
+"""Defines the intention network: an encoder of the reference, a latent, a decoder with proprioception.
 
 Order of layers, names of parameters and arithmetic are those of track-mjx, so its parameters fit
 (`agent/mlp_ppo/intention_network.py`, `agent/lstm_ppo/intention_network.py`,
@@ -19,7 +19,7 @@ from vnl_mjx.models.layers import ACTIVATIONS, dense, hidden_layers
 MIN_ACTION_STD = 1e-3
 MIN_OBSERVATION_STD = 1e-6
 
-# Of each layer what Flax carries: (cell, hidden) of an LSTM, else the hidden state.
+# Flax's carry of each layer: (cell, hidden) for an LSTM, else the hidden state.
 Memory = tuple[Any, ...]
 Cell = Literal["lstm", "gru", "simple"]
 CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
@@ -28,7 +28,7 @@ SQUASHES = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 @dataclass(frozen=True)
 class IntentionConfig:
-    """Sizes of an intention network.
+    """Holds the sizes of an intention network.
 
     Attributes:
         reference_size: leading entries of the observation, which the encoder reads.
@@ -36,12 +36,12 @@ class IntentionConfig:
         activation: a key of `ACTIVATIONS`.
         memory_sizes: widths of a recurrent decoder's layers. It has no other hidden layers:
             `decoder_hidden_sizes` is then ignored, as upstream ignores it. Empty: feed-forward.
-        cell: of the recurrent layers.
-        observation_clip: standard deviations at which normalised observations are clipped; None: not at
-            all, as in track-mjx.
-        encoder_reads_body: the encoder reads the whole observation, as that of track-mjx's students.
-        squash: what bounds the actions, "tanh" to (-1, 1) or "sigmoid" to (0, 1).
-        logvar_range: to which the posterior's log-variance is clipped; None: not at all.
+        cell: cell of the recurrent layers.
+        observation_clip: standard deviations at which normalised observations are clipped; None: never, as
+            in track-mjx.
+        encoder_reads_body: the encoder reads the whole observation, as in track-mjx's students.
+        squash: bounds the actions: "tanh" to (-1, 1), "sigmoid" to (0, 1).
+        logvar_range: range to which the posterior's log-variance is clipped; None: no clipping.
     """
 
     reference_size: int
@@ -74,31 +74,31 @@ class IntentionConfig:
 
     @property
     def decoder_name(self) -> str:
-        """Of the decoder's parameters, under "params"."""
+        """The name of the decoder's parameters, under "params"."""
         return f"{self.cell}_decoder" if self.is_recurrent else "decoder"
 
     @property
     def last_layer_name(self) -> str:
-        """Of the decoder's last layer, in the decoder's parameters."""
+        """The name of the decoder's last layer, in the decoder's parameters."""
         number = len(self.decoder_hidden_sizes)
         return f"{self.cell}_projection" if self.is_recurrent else f"hidden_{number}"
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
-        """Memory at the start of an episode, zeros [*batch_shape, size] for each layer; () without one."""
+        """Returns the memory at the start of an episode, zeros [*batch_shape, size] per layer; () without."""
         zeros = (jnp.zeros((*batch_shape, size)) for size in self.memory_sizes)
         return tuple((layer, layer) if self.cell == "lstm" else layer for layer in zeros)
 
 
 @struct.dataclass
 class IntentionOutput:
-    """What one application of the network gives.
+    """Holds the output of the network.
 
     Attributes:
         logits: [..., 2 * action] location, then raw scale, of the action before the squash.
-        latent: [..., latent] what was decoded.
-        latent_mean: [..., latent] of the posterior.
-        latent_logvar: [..., latent] of the posterior.
-        memory: the next one.
+        latent: [..., latent] the decoded latent.
+        latent_mean: [..., latent] mean of the posterior.
+        latent_logvar: [..., latent] log-variance of the posterior.
+        memory: the next memory.
     """
 
     logits: jax.Array
@@ -110,7 +110,7 @@ class IntentionOutput:
 
 @struct.dataclass
 class PolicyOutput(IntentionOutput):
-    """The network's output and the action.
+    """Holds the network's output and the action.
 
     Attributes:
         action: [..., action] in (-1, 1), or (0, 1) of a sigmoid.
@@ -120,7 +120,7 @@ class PolicyOutput(IntentionOutput):
 
 
 class Encoder(nn.Module):
-    """What it reads, normalised [..., size], to posterior mean and log variance [..., latent]."""
+    """Maps its normalised input [..., size] to posterior mean and log-variance [..., latent]."""
 
     config: IntentionConfig
 
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent and normalised proprioception [..., latent + proprioception] to logits."""
+    """Maps latent and normalised proprioception [..., latent + proprioception] to logits."""
 
     config: IntentionConfig
 
@@ -150,7 +150,7 @@ class Decoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """As `Decoder`, through stacked recurrent cells and one projection."""
+    """Decodes like `Decoder`, through stacked recurrent cells and one projection."""
 
     config: IntentionConfig
 
@@ -168,7 +168,7 @@ class RecurrentDecoder(nn.Module):
 
 
 class IntentionNetwork(nn.Module):
-    """Encoder, latent, decoder. The decoder is recurrent where the config says so."""
+    """Combines encoder, latent and decoder; the decoder is recurrent if the config says so."""
 
     config: IntentionConfig
 
@@ -181,14 +181,14 @@ class IntentionNetwork(nn.Module):
     def encode(
         self, reference: jax.Array, proprioception: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Mean and log-variance [..., latent] of the posterior, of a normalised observation's parts."""
+        """Returns mean and log-variance [..., latent] of the posterior, from normalised parts."""
         parts = [reference, proprioception] if self.config.encoder_reads_body else [reference]
         return self.encoder(jnp.concatenate(parts, axis=-1))
 
     def decode(
         self, latent: jax.Array, proprioception: jax.Array, memory: Memory = ()
     ) -> tuple[jax.Array, Memory]:
-        """Logits [..., 2 * action] and next memory, of a latent and normalised proprioception."""
+        """Returns logits [..., 2 * action] and next memory, from a latent and normalised proprioception."""
         decoder = getattr(self, self.config.decoder_name)
         return decoder(jnp.concatenate([latent, proprioception], axis=-1), memory)
 
@@ -206,9 +206,9 @@ class IntentionNetwork(nn.Module):
         Args:
             obs: [..., observation], normalised.
             memory: as `IntentionConfig.initial_memory` gives it, with the batch shape of `obs`.
-            key: draws the latent from the posterior. Without it the latent is the posterior mean;
-                a recurrent network decodes the mean in either case, as upstream does.
-            noise: [..., latent] standard normal, in place of what `key` would draw.
+            key: draws the latent from the posterior. Without a key the latent is the posterior mean; a
+                recurrent network decodes the mean in either case, as upstream does.
+            noise: [..., latent] standard normal, in place of `key`.
             latent: [..., latent] to decode instead.
         """
         self._check(obs, memory)
@@ -233,7 +233,7 @@ class IntentionNetwork(nn.Module):
 
 
 def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation [..., action] of the action before it is squashed.
+    """Returns mean and standard deviation [..., action] of the action before it is squashed.
 
     The scale is that of brax's `NormalTanhDistribution`: softplus, then a floor is added.
     """
@@ -242,21 +242,21 @@ def action_distribution(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def raw_scale(std: float) -> float:
-    """Returns what `action_distribution` makes a standard deviation of, more than `MIN_ACTION_STD`."""
+    """Inverts `action_distribution`: returns the raw scale of a deviation above `MIN_ACTION_STD`."""
     return float(np.log(np.expm1(std - MIN_ACTION_STD)))
 
 
 def normalized(obs: jax.Array, mean: jax.Array, std: jax.Array, clip: float | None) -> jax.Array:
-    """Returns (obs - mean) / std [..., observation], within +-`clip` standard deviations if it is given."""
+    """Returns (obs - mean) / std [..., observation], clipped to +-`clip` if given."""
     scaled = (obs - mean) / jnp.maximum(std, MIN_OBSERVATION_STD)
     return scaled if clip is None else jnp.clip(scaled, -clip, clip)
 
 
 @struct.dataclass
 class FrozenPolicy:
-    """A trained intention network with its own observation statistics, as one pytree.
+    """Holds a trained intention network with its observation statistics, as one pytree.
 
-    No gradient leaves it: neither to its parameters, nor to the observation.
+    No gradient flows to its parameters or to the observation.
 
     Attributes:
         params: variables of `IntentionNetwork`, {"params": ...}.
@@ -275,7 +275,7 @@ class FrozenPolicy:
         return self.config.initial_memory(batch_shape)
 
     def normalize(self, values: jax.Array, part: str = "observation") -> jax.Array:
-        """Returns what the network reads of a raw observation [..., observation], or of a part of it.
+        """Normalises a raw observation [..., observation], or a part of it, for the network.
 
         Args:
             values: [..., size].
@@ -291,7 +291,7 @@ class FrozenPolicy:
         return jax.lax.stop_gradient(normalized(values, mean, std, clip))
 
     def split(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Reference [..., reference] and proprioception [..., proprioception] of an observation."""
+        """Splits an observation into reference [..., reference] and proprioception [..., proprioception]."""
         size = self.config.reference_size
         return obs[..., :size], obs[..., size:]
 
@@ -303,16 +303,16 @@ class FrozenPolicy:
         key: jax.Array | None = None,
         latent: jax.Array | None = None,
     ) -> PolicyOutput:
-        """One step of the policy.
+        """Runs one step of the policy.
 
         Args:
             obs: [..., observation], raw, reference before proprioception.
             memory: of the previous step, or `initial_memory(obs.shape[:-1])`.
-            key: draws the latent (unless it is given) and the action. Without it both are modes.
-            latent: [..., latent] to decode instead of the encoder's.
+            key: draws the latent (unless given) and the action. Without a key both are modes.
+            latent: [..., latent] latent to decode instead of the encoder's.
         """
         latent_key, action_key = (None, None) if key is None else jax.random.split(key)
-        # Full float32 products: a GPU's default would move the actions by about 1e-3.
+        # Full float32 products, because a GPU's default precision changes the actions by about 1e-3.
         with jax.default_matmul_precision("highest"):
             applied = IntentionNetwork(self.config).apply(
                 self.params, self.normalize(obs), memory, key=latent_key, latent=latent

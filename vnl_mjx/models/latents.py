@@ -1,7 +1,7 @@
-"""Latent distributions of a student: what its posterior and its prior are.
+"""Defines the latent distributions of a student: types of posterior and prior.
 
-A latent type is a family, which builds distributions inside of a network, and those distributions. The
-diagonal Gaussian is one, `fsq` has another; `vae_config.latent` names a user's own by its path
+A latent type consists of a family, which builds distributions inside a network, and the distributions. This
+module has the diagonal Gaussian, and `fsq` another; `vae_config.latent` names a user's own by its path
 ("my_lab.latents:Laplace").
 """
 
@@ -19,7 +19,7 @@ from vnl_mjx.models.fsq import FsqFamily
 
 
 class Latent(Protocol):
-    """A distribution over latents, a pytree of [..., *] arrays."""
+    """Defines a distribution over latents, a pytree of [..., *] arrays."""
 
     def sample(self, key: jax.Array) -> jax.Array:
         """Draws a latent [..., latent_dim], through which gradients flow."""
@@ -41,22 +41,22 @@ class Latent(Protocol):
 class LatentFamily(Protocol):
     """Builds posterior and prior from a network's features.
 
-    Both methods run inside of a compact Flax method, so they may call `nn.Dense(..., name=...)`. The
+    Both methods run inside a compact Flax method, so they may call `nn.Dense(..., name=...)`. The
     constructor takes the `VaeConfig`.
     """
 
     def posterior(self, features: jax.Array) -> Latent:
-        """Returns q(z | context, reference) of features [..., features]."""
+        """Returns q(z | context, reference) from features [..., features]."""
         ...
 
     def prior(self, features: jax.Array) -> Latent:
-        """Returns p(z | context) of features [..., features]."""
+        """Returns p(z | context) from features [..., features]."""
         ...
 
 
 @flax.struct.dataclass
 class Gaussian:
-    """A diagonal Gaussian.
+    """Defines a diagonal Gaussian.
 
     Attributes:
         mean: [..., latent_dim].
@@ -87,7 +87,7 @@ class Gaussian:
 
 
 class GaussianFamily:
-    """Mean and clamped log-variance, each one dense layer of the features."""
+    """Builds Gaussians: mean and clamped log-variance, each from one dense layer of the features."""
 
     def __init__(self, config: Any):
         """Takes latent_dim, logvar_min and logvar_max of a `VaeConfig`."""

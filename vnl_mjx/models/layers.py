@@ -1,4 +1,4 @@
-"""Layers as track-mjx orders and names them, for its teachers and their value network."""
+"""Defines layers with track-mjx's order and names, for teachers and their value network."""
 
 from collections.abc import Callable
 
@@ -16,18 +16,18 @@ LAYER_NORM_EPSILON = 1e-6
 
 
 def dense(size: int, name: str) -> nn.Dense:
-    """A dense layer with brax's initialisation."""
+    """Returns a dense layer with brax's initialisation."""
     return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform(), name=name)
 
 
 def hidden_layers(
     activation: str, sizes: tuple[int, ...], x: jax.Array, layer_norm: bool = True
 ) -> jax.Array:
-    """Dense, activation, LayerNorm, for each size. To be called inside a compact method."""
+    """Applies dense, activation and LayerNorm for each size; call it inside a compact method."""
     for i, size in enumerate(sizes):
         x = ACTIVATIONS[activation](dense(size, f"hidden_{i}")(x))
         if layer_norm:
-            # The variance in two passes: the fast one cancels digits in float32.
+            # Two-pass variance, because the fast one cancels digits in float32.
             norm = nn.LayerNorm(
                 epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=f"LayerNorm_{i}"
             )
@@ -36,14 +36,14 @@ def hidden_layers(
 
 
 def as_batch(x: jax.Array) -> jax.Array:
-    """Returns [time, env, *] as [env * time, *]: on a CPU, XLA multiplies those in half the time.
+    """Returns [time, env, *] as [env * time, *], which XLA multiplies in half the time on a CPU.
 
-    Environment by environment, so that what is split over devices by environment stays where it is.
+    The order is environment by environment, so arrays split over devices by environment stay in place.
     """
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
 def as_segment(x: jax.Array, like: jax.Array) -> jax.Array:
-    """Returns [env * time, *] of `as_batch` as [time, env, *], as `like` [time, env] has them."""
+    """Inverts `as_batch`: returns [env * time, *] as [time, env, *], with the sizes of `like` [time, env]."""
     num_steps, num_envs = like.shape
     return x.reshape(num_envs, num_steps, *x.shape[1:]).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""A trained student for use: raw observations in, latents and actions out."""
+"""Wraps a trained student: takes raw observations, returns latents and actions."""
 
 from typing import Any
 
@@ -12,16 +12,17 @@ from vnl_mjx.models.vae import StudentVAE
 
 @flax.struct.dataclass
 class Student:
-    """A trained student, as one pytree: it may be an argument of a compiled function.
+    """Holds a trained student as one pytree, which may be an argument of a compiled function.
 
-    Proprioception [..., proprioception_size] and reference [..., reference_size] are raw, as an environment's
-    `observe` gives them; they are normalised here by the teacher's frozen statistics. Any leading axes.
+    Proprioception [..., proprioception_size] and reference [..., reference_size] are raw, as from an
+    environment's `observe`, with any leading axes; the student normalises them with the teacher's frozen
+    statistics.
 
-    `memory` is that of a recurrent student (`initial_memory`, then `remember` once per control step); None:
-    as at the start of an episode. Leave it out for a feed-forward student.
+    `memory` is for recurrent students (`initial_memory`, then `remember` once per control step); None is
+    the start of an episode. Leave it out for a feed-forward student.
 
     Attributes:
-        params: of the networks.
+        params: parameters of the networks.
         teacher: the policy that the student was distilled from.
         networks: static; the networks as functions of parameters and normalised observations.
     """
@@ -41,7 +42,7 @@ class Student:
         return PrimitiveDecoder(self)
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Any:
-        """Returns the memory at the start of an episode; () of a feed-forward student."""
+        """Returns the memory at the start of an episode; () for a feed-forward student."""
         return self.networks.initial_memory(batch_shape)
 
     def remember(self, proprioception: jax.Array, memory: Any = None) -> Any:
@@ -78,7 +79,7 @@ class Student:
 
 @flax.struct.dataclass
 class PrimitiveDecoder:
-    """The decoder of a student: the reusable motor primitives."""
+    """Holds the decoder of a student: the reusable motor primitives."""
 
     student: Student
 

@@ -1,4 +1,4 @@
-"""The networks of a student: what reads the body, encoder, prior and decoder."""
+"""Defines the networks of a student: context of the body, encoder, prior and decoder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,9 +25,9 @@ _TEACHERS = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "acti
 
 @dataclass(frozen=True, kw_only=True)
 class VaeConfig(VaeSection):
-    """Sizes of a student: what a user sets, and those of what it reads and does."""
+    """Holds the sizes of a student: the user's settings, and the sizes of observation and action."""
 
-    # known here, whatever the user left to the teacher
+    # set here, even if the user left them to the teacher
     latent_dim: int = field()
     encoder_hidden_sizes: tuple[int, ...] = field()
     decoder_hidden_sizes: tuple[int, ...] = field()
@@ -38,13 +38,13 @@ class VaeConfig(VaeSection):
 
     @classmethod
     def of_teacher(cls, section: VaeSection, teacher: IntentionConfig, **sizes: int) -> "VaeConfig":
-        """Returns a student of `teacher`, whose sizes `section` leaves open; `sizes` are of the task."""
+        """Returns a student whose open sizes in `section` come from `teacher`; `sizes` are the task's."""
         given = {name: value for name, value in asdict(section).items() if value is not None}
         open_ = {name: getattr(teacher, name) for name in _TEACHERS if name not in given}
         return cls(**given, **open_, **sizes)
 
     def begins_as(self, teacher: IntentionConfig) -> bool:
-        """Whether encoder and decoder can begin as the teacher's, and are to."""
+        """Returns whether encoder and decoder can, and should, start as the teacher's."""
         is_like = all(
             getattr(self, name) == getattr(teacher, name) for name in (*_TEACHERS, *_TASKS)
         )
@@ -59,7 +59,7 @@ class VaeConfig(VaeSection):
 
 
 class _MLP(nn.Module):
-    """Dense -> activation -> LayerNorm for each hidden size, as the teacher's own layers are ordered."""
+    """Applies dense -> activation -> LayerNorm for each hidden size, in the teacher's order."""
 
     sizes: tuple[int, ...]
     activation: str
@@ -76,7 +76,7 @@ class _MLP(nn.Module):
 
 
 class _LatentNetwork(nn.Module):
-    """An MLP whose last features give a distribution over latents."""
+    """Applies an MLP and a family's layer, which gives a distribution over latents."""
 
     config: VaeConfig
     sizes: tuple[int, ...]
@@ -90,10 +90,10 @@ class _LatentNetwork(nn.Module):
 
 
 class StudentModule(nn.Module):
-    """The networks of a student. A subclass may add a memory: `context` and `initial_memory`."""
+    """Combines the networks of a student. A subclass may add a memory: `context` and `initial_memory`."""
 
     config: VaeConfig
-    frozen_parts = ()  # names of parameters that no gradient reaches
+    frozen_parts = ()  # names of frozen parameters
 
     def setup(self) -> None:
         """Names the parts."""
@@ -136,10 +136,10 @@ class StudentModule(nn.Module):
 
 
 def as_students(teacher: FrozenPolicy, student: Any) -> Any:
-    """Returns a student's parameters with encoder and decoder of the teacher, whose sizes they have.
+    """Returns a student's parameters with the teacher's encoder and decoder, whose sizes must agree.
 
-    What the student's encoder reads and the teacher's does not, the proprioception, has weights of zero; so
-    at the posterior's mean the student does what the teacher does.
+    Proprioception, which only the student's encoder reads, gets zero weights, so at the posterior's mean
+    the student acts like the teacher.
     """
     parts = teacher.params["params"]
     encoder, decoder = dict(parts["encoder"]), dict(parts["decoder"])
@@ -159,20 +159,20 @@ def as_students(teacher: FrozenPolicy, student: Any) -> Any:
 
 
 def trunk_of(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Layers in track-mjx's names under those of a student's."""
+    """Renames layers from track-mjx's names to a student's."""
     return {name.replace("LayerNorm", "norm"): layer for name, layer in layers.items()}
 
 
 def _trunk(layers: Mapping[str, Any], first_kernel: jax.Array) -> dict[str, Any]:
-    """Layers of a teacher under the names of `_MLP`, with another kernel at their beginning."""
+    """Renames a teacher's layers to those of `_MLP`, with another first kernel."""
     renamed = trunk_of(layers)
     return renamed | {"hidden_0": {**renamed["hidden_0"], "kernel": first_kernel}}
 
 
 class FrozenTeacherModule(StudentModule):
-    """The teacher's own encoder and decoder, frozen, and a prior over its latent (track-mjx's SCAMPER).
+    """Combines the teacher's frozen encoder and decoder with a prior over its latent (track-mjx's SCAMPER).
 
-    Its log-variances are the teacher's, not clamped; the prior's are.
+    The teacher's log-variances are not clamped; the prior's are.
     """
 
     teacher: IntentionConfig | None = None

@@ -1,4 +1,4 @@
-"""The student: a conditional VAE over actions.
+"""Defines the student, a conditional VAE over actions.
 
 encoder q(z | proprioception, reference), prior p(z | proprioception), decoder a(proprioception, z).
 The learned prior and the decoder are the reusable motor primitives: `prior -> sample -> decode`
@@ -29,14 +29,14 @@ from vnl_mjx.models.student_networks import (
 
 @flax.struct.dataclass
 class VaeOutput:
-    """One full pass.
+    """Holds the outputs of one full pass.
 
     Attributes:
         posterior: q(z | context, reference).
         prior: p(z | context).
-        latent: [..., latent_dim] that was decoded.
-        action: [..., action_size] that it decodes to.
-        memory: after the step; of the last step, where a segment was passed.
+        latent: [..., latent_dim] the decoded latent.
+        action: [..., action_size] its action.
+        memory: memory after the step, or after the last step of a segment.
     """
 
     posterior: Any
@@ -47,11 +47,11 @@ class VaeOutput:
 
 
 class StudentVAE:
-    """Pure functions of the student's parameters. Observations are normalised by the teacher's statistics.
+    """Defines pure functions of the student's parameters, on observations normalised by the teacher.
 
     Shapes, with any leading axes: proprioception [..., proprioception_size], reference
     [..., reference_size], latent [..., latent_dim], action [..., action_size] in [-1, 1]. The context is
-    what the networks read of the body: the proprioception, or what a recurrent student makes of it.
+    the networks' input from the body: the proprioception, or a recurrent student's encoding of it.
     """
 
     def __init__(self, config: VaeConfig, teacher: IntentionConfig | None = None):
@@ -59,10 +59,10 @@ class StudentVAE:
 
         Args:
             config: sizes and names.
-            teacher: whose networks `config.network` "teacher" takes over, and with them the latent's size.
+            teacher: teacher whose networks, and so the latent's size, `config.network` "teacher" takes over.
 
         Raises:
-            UserError: the network or the latent that is named does not exist, or the teacher is recurrent.
+            UserError: the named network or latent does not exist, or the teacher is recurrent.
         """
         if config.activation not in ACTIVATIONS:
             raise ValueError(f"{config.activation=} is not one of {sorted(ACTIVATIONS)}")
@@ -87,7 +87,7 @@ class StudentVAE:
         self._module = kind(config)
 
     def init(self, key: jax.Array, teacher: Any = None) -> Any:
-        """Returns fresh parameters; the teacher's parts are the `FrozenPolicy`'s, where it is given."""
+        """Returns fresh parameters; a given `FrozenPolicy` supplies the teacher's parts."""
         proprioception = jnp.zeros((1, self.config.proprioception_size))
         reference = jnp.zeros((1, self.config.reference_size))
         memory = self.initial_memory((1,))
@@ -110,7 +110,7 @@ class StudentVAE:
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether the prior is a `Gaussian`, so that noise of another width can be drawn around its mean."""
+        """Whether the prior is a `Gaussian`, so that noise of any width can be drawn around its mean."""
 
         def prior() -> Any:
             proprioception = jnp.zeros((1, self.config.proprioception_size))
@@ -147,9 +147,9 @@ class StudentVAE:
         memory: Any = (),
         from_prior: jax.Array | None = None,
     ) -> VaeOutput:
-        """Makes one step at a latent drawn from the posterior with `key`, or at its mode without.
+        """Runs one step at a latent drawn from the posterior with `key`, or at its mode without a key.
 
-        Where `from_prior`, [...] bool, is true, the latent is the prior's.
+        Where `from_prior`, [...] bool, is true, the latent comes from the prior.
         """
         context, memory = self.context(params, proprioception, memory)
         return self._finish(params, context, reference, key, memory, from_prior)
@@ -163,15 +163,15 @@ class StudentVAE:
         memory: Any,
         starts: jax.Array,
     ) -> VaeOutput:
-        """Passes a segment in the order of time.
+        """Runs a segment in the order of time.
 
         Args:
-            params: the student's.
+            params: the student's parameters.
             proprioception: [time, env, proprioception_size].
             reference: [time, env, reference_size].
             key: draws the latents.
             memory: [env, ...] before the first step.
-            starts: [time, env] bool, the first step of an episode, before which memory is forgotten.
+            starts: [time, env] bool, the first step of an episode, which resets the memory.
         """
         if self.is_recurrent:
 

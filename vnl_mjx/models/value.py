@@ -1,4 +1,4 @@
-"""The value network: a perceptron of the whole normalised observation.
+"""Defines the value network, a perceptron of the whole normalised observation.
 
 Parameters are named as brax's `make_value_network` names them, which track-mjx uses
 (`agent/mlp_ppo/ppo_networks.py`).
@@ -14,7 +14,7 @@ from vnl_mjx.models.layers import ACTIVATIONS, dense, hidden_layers
 
 @dataclass(frozen=True)
 class ValueConfig:
-    """Sizes of a value network.
+    """Holds the sizes of a value network.
 
     Attributes:
         observation_size: of the flat observation.
@@ -34,7 +34,7 @@ class ValueConfig:
 
 
 class ValueNetwork(nn.Module):
-    """Normalised observation [..., observation] to expected return [...]."""
+    """Maps a normalised observation [..., observation] to the expected return [...]."""
 
     config: ValueConfig
 

@@ -1,4 +1,4 @@
-"""The back end by its configured name."""
+"""Builds the back end by its configured name."""
 
 from importlib.util import find_spec
 
@@ -22,16 +22,16 @@ def make_physics(
     naconmax_per_env: int | None = None,
     njmax: int | None = None,
 ) -> Physics:
-    """Builds the back end `backend`: "mujoco" (C), "mjx" (MJX-JAX) or "warp" (MuJoCo Warp).
+    """Builds a back end: "mujoco" (C), "mjx" (MJX-JAX) or "warp" (MuJoCo Warp).
 
     Args:
         model: the walker's compiled model; a configured copy is used.
         config: solver, time step and substeps.
         backend: one of `BACKENDS`.
-        num_threads: of "mujoco", 0 for all cores.
-        variants: of `model` (`physics.randomization.draw_variants`); each simulation runs on one of them.
-        naconmax_per_env: of "warp", see `physics.warp.WarpPhysics`.
-        njmax: of "warp", likewise.
+        num_threads: threads of "mujoco", 0 for all cores.
+        variants: variants of `model` (`physics.randomization.draw_variants`); each simulation runs on one.
+        naconmax_per_env: for "warp", see `physics.warp.WarpPhysics`.
+        njmax: for "warp", likewise.
 
     Raises:
         UserError: no such back end, one that is not installed, or a model that it cannot simulate.
@@ -52,9 +52,9 @@ def make_physics(
 
 
 def resolve_backend(backend: str) -> str:
-    """`backend`, and for "auto" what is fastest here: "mujoco" where JAX computes on the CPU.
+    """Returns `backend`; for "auto", the fastest one here: "mujoco" if JAX computes on the CPU.
 
-    On a GPU that is "warp" where it is installed, else "mjx", and on any other device "mjx".
+    On a GPU that is "warp" if installed, else "mjx"; on any other device it is "mjx".
     """
     if backend != "auto":
         return backend

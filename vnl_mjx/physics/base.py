@@ -1,7 +1,7 @@
-"""What every physics back end gives a task: one small state, a reset and a control step.
+"""Defines the interface of physics back ends: one small state, a reset and a control step.
 
-State in, state out: a back end keeps nothing between calls, so a checkpoint of `PhysicsState` holds the
-whole simulation, and every function can be scanned over and mapped (`jax.vmap`).
+A back end keeps nothing between calls, so a checkpoint of `PhysicsState` holds the whole simulation, and
+every function can be scanned and mapped (`jax.vmap`).
 """
 
 from typing import Protocol
@@ -14,7 +14,7 @@ import mujoco
 from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.errors import UserError
 
-# Of `PhysicsState` and MuJoCo's data alike: what a step starts from, and what it derives.
+# Fields of both `PhysicsState` and MuJoCo's data: the start of a step, and its derived quantities.
 STATE_FIELDS = ("qpos", "qvel", "act", "qacc_warmstart")
 DERIVED_FIELDS = ("xpos", "xmat", "qfrc_actuator", "sensordata")
 
@@ -29,9 +29,9 @@ _SOLVERS = {
 
 @flax.struct.dataclass
 class PhysicsState:
-    """One simulation, float32. After a step the derived fields are one physics substep older than `qpos`.
+    """Holds one simulation, float32. After a step, derived fields are one physics substep older than `qpos`.
 
-    That lag is `mj_step`'s and `mjx.step`'s own, and what track-mjx teachers were trained on.
+    `mj_step` and `mjx.step` have that lag, and track-mjx teachers were trained with it.
 
     Attributes:
         qpos: [nq] generalised position (m, unit quaternion, rad).
@@ -45,10 +45,10 @@ class PhysicsState:
         sensordata: [nsensordata] sensor values, zeros unless `PhysicsConfig.sensors` (derived).
         diverged: [] bool, the last call met NaN, Inf or a value beyond `MAX_VALUE`; every other field
             but `overflowed` and `variant` is then zero.
-        overflowed: [] bool, the last call met more contacts or constraint rows than the back end has room
+        overflowed: [] bool, the last call had more contacts or constraint rows than the back end has room
             for, and left some out.
-        variant: [] int32, which of the back end's variants of the model this simulation runs on; None
-            where it has none, so that the state is then what it was before there were variants.
+        variant: [] int32, index of the model variant of this simulation; None if the back end has no model
+            variants, which keeps older checkpoints loadable.
     """
 
     qpos: jax.Array
@@ -66,12 +66,12 @@ class PhysicsState:
 
 
 class Physics(Protocol):
-    """A back end. Methods take and return one simulation; `vmap` them for many.
+    """Defines a back end. Methods take and return one simulation; `vmap` them for many.
 
     Attributes:
         model: the configured nominal model.
-        config: what it was configured with.
-        num_variants: of the model, 0 where every simulation runs on the nominal one.
+        config: its configuration.
+        num_variants: number of model variants, 0 if every simulation runs on the nominal model.
     """
 
     model: mujoco.MjModel
@@ -79,7 +79,7 @@ class Physics(Protocol):
     num_variants: int
 
     def zeros(self) -> PhysicsState:
-        """A state of zeros, for shapes and as the other branch of a masked reset."""
+        """Returns a state of zeros, for shapes and as the other branch of a masked reset."""
         ...
 
     def reset(
@@ -90,14 +90,14 @@ class Physics(Protocol):
         variant: jax.Array | None = None,
         act: jax.Array | None = None,
     ) -> PhysicsState:
-        """Starts a simulation; every derived field is that of the given position, velocity, activation.
+        """Starts a simulation; derives all fields from the given position, velocity and activation.
 
         Args:
             qpos: [nq] position.
             qvel: [nv] velocity.
-            where: [] bool, whether this simulation is wanted. Where it is false the result is
-                meaningless, and a back end that can leaves the work undone.
-            variant: [] int32 below `num_variants`; None where that is 0.
+            where: [] bool, whether this simulation is wanted. Where false, the result is meaningless, and a
+                back end may skip the work.
+            variant: [] int32 below `num_variants`; None if that is 0.
             act: [na] actuator activations, zeros if None.
         """
         ...
@@ -110,8 +110,8 @@ class Physics(Protocol):
 def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjModel:
     """Returns a copy of `model` with the solver and time step of `config`.
 
-    `mj_step` would silently put a diverged simulation back to `qpos0`; the copy has that switched off, so
-    that a divergence is seen as one.
+    `mj_step` would silently reset a diverged simulation to `qpos0`; the copy switches that off, so that a
+    divergence is detected.
     """
     if config.solver.lower() not in _SOLVERS:
         raise UserError(
@@ -130,7 +130,7 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
 
 
 def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
-    """Adds the substeps to `time` one by one in float32, which decides upstream's frame index.
+    """Adds the substeps to `time` one by one in float32, because rounding decides upstream's frame index.
 
     Without the barrier XLA folds the sum into one addition, which rounds differently.
     """
@@ -140,14 +140,14 @@ def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:
 
 
 def contain(state: PhysicsState) -> PhysicsState:
-    """Zeroes a diverged simulation, so that nothing that reads it meets NaN."""
+    """Zeroes a diverged simulation, so that no reader meets NaN."""
     return jax.tree.map(lambda x: jnp.where(state.diverged, jnp.zeros_like(x), x), state).replace(
         diverged=state.diverged, overflowed=state.overflowed, variant=state.variant
     )
 
 
 def checked_variant(variant: jax.Array | None, num_variants: int) -> jax.Array | None:
-    """`variant` as int32; raises ValueError where one is missing or there are none to choose from."""
+    """Returns `variant` as int32; raises ValueError if it is missing, or if there are no variants."""
     if (variant is None) != (num_variants == 0):
         raise ValueError(f"{num_variants=} of the back end does not go with {variant=}")
     return None if variant is None else jnp.int32(variant)

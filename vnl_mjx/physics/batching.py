@@ -1,4 +1,4 @@
-"""Functions of many simulations, called like every other back end's: on one, and `vmap`ped for many."""
+"""Lets functions of many simulations be called like those of one, and `vmap`ped for many."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 def batched(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a function of one simulation from `function` of any number of them.
 
-    However deep the result is `vmap`ped, also not at all, `function` is traced once with all simulations
-    of the call, so it may size by their number what they share.
+    At any depth of `vmap`, including none, `function` is traced once with all simulations of the call, so
+    it can size shared resources by their number.
 
     Args:
         function: takes and returns pytrees of arrays [simulation, ...].

@@ -1,6 +1,6 @@
-"""How many contacts and constraint rows a simulation can have, by its model, and had, by its poses.
+"""Counts contacts and constraint rows: the maximum of a model, and the counts in given poses.
 
-MuJoCo Warp allocates for a number of each that it is told beforehand (`physics.warp`).
+MuJoCo Warp needs both numbers in advance (`physics.warp`).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 from vnl_mjx.errors import UserError
 
 _GEOM, _EQUALITY = mujoco.mjtGeom, mujoco.mjtEq
-# Most contact points of a pair of geoms in MuJoCo Warp 3.17 (`collision_primitive_core.py`): any pair
-# with a sphere has one. Of pairs not named here those of boxes have the most.
+# Largest number of contact points per pair of geoms in MuJoCo Warp 3.17 (`collision_primitive_core.py`).
+# Any pair with a sphere has one; pairs that are not listed have at most those of boxes.
 _MANY_POINTS = 8
 _POINTS = {
     (_GEOM.mjGEOM_PLANE, _GEOM.mjGEOM_ELLIPSOID): 1,
@@ -32,7 +32,7 @@ _EQUALITY_ROWS = {
 
 @dataclass(frozen=True)
 class ContactCounts:
-    """Of one simulation, or of several.
+    """Holds the counts of one or of several simulations.
 
     Attributes:
         contacts: contact points.
@@ -44,10 +44,10 @@ class ContactCounts:
 
 
 def largest_possible(model: mujoco.MjModel) -> ContactCounts:
-    """What no pose of `model` exceeds: each pair of geoms that may touch does, and each limit is met.
+    """Returns upper bounds over all poses of `model`: all pairs that may touch do, at all joint limits.
 
     Raises:
-        UserError: constraints whose rows are not known here (height fields, flexes).
+        UserError: the model has constraints without a known number of rows (height fields, flexes).
     """
     contacts, rows = 0, _rows_without_contacts(model)
     for geom_1, geom_2, dimensions in _touching(model):
@@ -58,7 +58,7 @@ def largest_possible(model: mujoco.MjModel) -> ContactCounts:
 
 
 def counted(model: mujoco.MjModel, qpos: np.ndarray) -> ContactCounts:
-    """What each of the poses `qpos` [pose, nq] has by MuJoCo C, int [pose]."""
+    """Returns the counts of MuJoCo C for each pose in `qpos` [pose, nq], int [pose]."""
     data = mujoco.MjData(model)
     contacts, rows = np.zeros((2, len(qpos)), int)
     for i, pose in enumerate(qpos):
@@ -69,7 +69,7 @@ def counted(model: mujoco.MjModel, qpos: np.ndarray) -> ContactCounts:
 
 
 def _touching(model: mujoco.MjModel) -> list[tuple[int, int, int]]:
-    """Pairs of geoms that MuJoCo's filters let touch, with the contact's dimensions."""
+    """Yields pairs of geoms that may collide under MuJoCo's filters, with the contact's dimension."""
     body, type_bits, other_bits = model.geom_bodyid, model.geom_contype, model.geom_conaffinity
     welded = model.body_weldid
     parent = welded[model.body_parentid[welded]]

@@ -1,7 +1,7 @@
-"""Where bodies are, for all of them at once: MJX's kinematics with less than a tenth to compile.
+"""Computes poses of all bodies at once: MJX's kinematics with less than a tenth of its code to compile.
 
-`mjx.kinematics` writes out every level of the tree, which the rodent's tail makes deep: three quarters
-of its step, and XLA on a CPU fuses them into functions that take LLVM minutes.
+`mjx.kinematics` unrolls every level of the tree, which the rodent's tail makes deep. These levels are three
+quarters of the step, and XLA on a CPU fuses them into functions that take LLVM minutes.
 """
 
 import jax
@@ -17,16 +17,16 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0)
 
 
 class KinematicTree:
-    """The position stage of a model without mocap bodies, in place of `mjx.kinematics`.
+    """Computes the position stage of a model without mocap bodies, in place of `mjx.kinematics`.
 
-    Every body and every joint is a frame within another: a body's in that of its parent's last joint, a
-    joint's in that of the joint before it, or of its body. Each round composes all frames with the ones
-    that they are given in, so the chain that a frame is given by doubles in length, and 2^k levels take
-    k rounds (pointer jumping: Hillis and Steele, Data parallel algorithms, 1986).
+    Every body and every joint is a frame relative to another one: a body to its parent's last joint, a
+    joint to the previous joint or to its body. Each round composes all frames with their reference frames,
+    which doubles the length of the composed chains, so 2^k levels take k rounds (pointer jumping: Hillis
+    and Steele, Data parallel algorithms, 1986).
     """
 
     def __init__(self, model: mujoco.MjModel):
-        """Looks up what is within what.
+        """Looks up the reference frame of each frame.
 
         Raises:
             ValueError: the model has mocap bodies.
@@ -45,11 +45,11 @@ class KinematicTree:
             ancestors = ancestors[ancestors]
 
     def __call__(self, model: Model, data: Data) -> Data:
-        """`data` with everything that `mjx.kinematics` computes from its `qpos`.
+        """Returns `data` with everything that `mjx.kinematics` computes from `qpos`.
 
         Args:
-            model: the same model, perhaps with other positions of bodies, joints, geoms and sites.
-            data: of one simulation.
+            model: the same model; positions of bodies, joints, geoms and sites may differ.
+            data: data of one simulation.
         """
         host = self._model
         qpos = self._normalized(data.qpos)
@@ -83,18 +83,18 @@ class KinematicTree:
         )
 
     def _addresses(self, kind: int, start: int, width: int) -> np.ndarray:
-        """Rows of qpos, [joint of this kind, width]."""
+        """Returns rows of qpos, [joint of this kind, width]."""
         return self._model.jnt_qposadr[self._joints[kind]][:, None] + start + np.arange(width)
 
     def _normalized(self, qpos: jax.Array) -> jax.Array:
         addresses = np.concatenate([self._addresses(_FREE, 3, 4), self._addresses(_BALL, 0, 4)])
         quat = qpos[addresses]
         norm = jnp.linalg.norm(quat, axis=-1, keepdims=True)
-        # A diverged simulation has zeros there, which stay.
+        # A diverged simulation has zero quaternions, which stay zero.
         return qpos.at[addresses].set(quat / jnp.where(norm == 0.0, 1.0, norm))
 
     def _joint_frames(self, model: Model, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What each joint does to the frame that it is in: position [njnt, 3], quaternion [njnt, 4]."""
+        """Returns each joint's frame relative to its reference: position [njnt, 3], quaternion [njnt, 4]."""
         ball, slide, hinge = (self._joints[kind] for kind in (_BALL, _SLIDE, _HINGE))
         slid = (qpos - model.qpos0)[self._addresses(_SLIDE, 0, 1)]
         half = 0.5 * (qpos - model.qpos0)[self._addresses(_HINGE, 0, 1)]
@@ -120,7 +120,7 @@ class KinematicTree:
         return jnp.concatenate(pos)[self._order], jnp.concatenate(quat)[self._order]
 
     def _compose(self, model: Model, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """World position and quaternion of every frame, bodies first."""
+        """Returns world position and quaternion of every frame, bodies first."""
         joint_pos, joint_quat = self._joint_frames(model, qpos)
         world_pos, world_quat = jnp.zeros((1, 3)), jnp.array([_IDENTITY])
         pos = jnp.concatenate([world_pos, model.body_pos[1:], joint_pos])
@@ -132,9 +132,9 @@ class KinematicTree:
 
 
 def _frames(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
-    """What frame each one is within [nbody + njnt], and the last of each body [nbody].
+    """Returns the reference of each frame [nbody + njnt], and the last frame of each body [nbody].
 
-    A free joint says where its body is in the world, so it is within that.
+    A free joint gives its body's world pose, so its reference is the world.
     """
     within = np.zeros(model.nbody + model.njnt, np.int64)
     last = np.arange(model.nbody)

@@ -1,4 +1,4 @@
-"""MJX-JAX behind the same interface as the MuJoCo C back end: the simulation as JAX arithmetic."""
+"""Simulates with MJX-JAX, behind the same interface as the MuJoCo C back end."""
 
 import functools
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from vnl_mjx.physics.randomization import ModelVariants, differing_fields
 
 
 def own_device():
-    """The device to put arrays on: left to itself, MJX takes the first one of all processes."""
+    """Returns the device for arrays; by default MJX takes the first device of all processes."""
     return jax.local_devices()[0]
 
 
 class MjxPhysics:
-    """The MJX-JAX back end. See `physics.base.Physics` for the interface.
+    """Implements the MJX-JAX back end. See `physics.base.Physics` for the interface.
 
-    `physics.warp` runs MuJoCo Warp by the same functions on the same state.
+    `physics.warp` runs MuJoCo Warp through the same functions on the same state.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MjxPhysics:
         return self._in_fresh_data(self._step)(state, jnp.float32(ctrl))
 
     def _in_fresh_data(self, function: Callable[..., PhysicsState]) -> Callable[..., PhysicsState]:
-        """`function` of one simulation's data and further arguments, as one of the latter alone."""
+        """Calls `function` with fresh data of one simulation and the further arguments."""
         return functools.partial(function, self._make_data())
 
     def _reset(
@@ -100,8 +100,8 @@ class MjxPhysics:
     def _stack_variants(
         self, model: mujoco.MjModel, variants: ModelVariants
     ) -> dict[str, jax.Array]:
-        # What MJX keeps on the host is structure; of it variants differ in `geom_sameframe` and its like
-        # at most, shortcuts that MJX does not take.
+        # MJX keeps structure on the host. Variants differ there at most in `geom_sameframe` and similar
+        # shortcuts, which MJX does not use.
         fields = {field.name: getattr(self._mjx_model, field.name) for field in mjx.Model.fields()}
         fields = {name: base for name, base in fields.items() if isinstance(base, jax.Array)}
         return {
@@ -118,7 +118,7 @@ class MjxPhysics:
     def _put_model(self) -> mjx.Model:
         model = mjx.put_model(self.model, own_device(), impl="jax")
         stages = MjxStages(self.model)
-        # What a state has besides positions and velocities, and one physics step.
+        # Functions for a state's fields besides positions and velocities, and for one physics step.
         self._observe, self._substep = stages.observe, stages.step
         return model
 
@@ -132,7 +132,7 @@ class MjxPhysics:
     def _state(self, data: mjx.Data, variant: jax.Array | None) -> PhysicsState:
         names = (*STATE_FIELDS, *DERIVED_FIELDS)
         fields = {name: getattr(data, name).astype(jnp.float32) for name in names}
-        # A control that is NaN may be clamped to a number, so what came of it does not tell.
+        # A NaN control may be clamped to a number, so it is checked itself.
         checked = (*fields.values(), data.ctrl)
         finite = [jnp.all(jnp.abs(value) < MAX_VALUE) for value in checked]
         return PhysicsState(

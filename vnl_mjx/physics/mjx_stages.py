@@ -1,4 +1,4 @@
-"""What `mjx.forward` and `mjx.step` do, stage by stage, with far less to compile and no deadlock."""
+"""Runs the stages of `mjx.forward` and `mjx.step` with far less code to compile and no deadlock."""
 
 import contextlib
 import io
@@ -19,16 +19,16 @@ _INTEGRATORS = {
 
 
 class MjxStages:
-    """The stages of MJX-JAX for one model; in the order of `mujoco/mjx/_src/forward.py`."""
+    """Runs the stages of MJX-JAX for one model, in the order of `mujoco/mjx/_src/forward.py`."""
 
     def __init__(self, model: mujoco.MjModel):
-        """Looks up what the model's kinematics and integrator are."""
+        """Looks up the model's kinematics and integrator."""
         self._kinematics = mjx.kinematics if model.nmocap else KinematicTree(model)
         self._integrate = _INTEGRATORS[mujoco.mjtIntegrator(model.opt.integrator)]
         self._has_sensors = not model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_SENSOR
 
     def observe(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        """`mjx.forward` as far as actuator forces, or all of it where there are sensors to read."""
+        """Runs `mjx.forward` up to actuator forces, or all of it if sensors are read."""
         if self._has_sensors:
             return self.forward(model, data)
         for stage in (
@@ -43,7 +43,7 @@ class MjxStages:
         return data
 
     def forward(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        """`mjx.forward`."""
+        """Does what `mjx.forward` does."""
         for stage in (
             self._kinematics,
             mjx.com_pos,
@@ -67,7 +67,7 @@ class MjxStages:
         return mjx.sensor_acc(model, mjx.solve(model, data))
 
     def step(self, model: mjx.Model, data: mjx.Data) -> mjx.Data:
-        """`mjx.step`."""
+        """Does what `mjx.step` does."""
         data = self.forward(model, data)
         # The integrator factorises this matrix once more, and could do so at the same time as `forward`.
         # On a CPU each of JAX's batched factorisations waits for threads of the pool that it runs in: two

@@ -1,7 +1,7 @@
-"""MuJoCo C on a thread pool (`mujoco.batch`), as a pure function inside `jit`, `vmap` and `scan`.
+"""Runs MuJoCo C on a thread pool (`mujoco.batch`) as a pure function inside `jit`, `vmap` and `scan`.
 
 Each call carries the whole state of its simulations in and out through `jax.pure_callback`. Results are
-bit-identical at any thread count and batch size, because every simulation is one row of its own.
+bit-identical at any thread count and batch size, because every simulation is a separate row.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _MAX_BATCHES = 3
 
 
 class MujocoBatchPhysics:
-    """The CPU back end. See `physics.base.Physics` for the interface."""
+    """Implements the CPU back end. See `physics.base.Physics` for the interface."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class MujocoBatchPhysics:
         results["diverged"] = jax.ShapeDtypeStruct((), jnp.bool_)
         return jax.pure_callback(function, results, *args, vmap_method="broadcast_all")
 
-    # What follows runs in XLA's callback threads: NumPy only, never JAX.
+    # The code below runs in XLA's callback threads: NumPy only, never JAX.
 
     def _reset_rows(self, values, variant, where) -> dict[str, np.ndarray]:
         where = np.asarray(where)
@@ -134,7 +134,7 @@ class MujocoBatchPhysics:
 
     @contextlib.contextmanager
     def _rows(self, num_rows: int, variant) -> Iterator["SimulationRows"]:
-        """The batch of at least one row, on the models of `variant` from now on."""
+        """Returns a batch of at least one row, and sets its models to those of `variant`."""
         num_rows = max(num_rows, 1)
         # Several devices may call at once, and a Batch serves one thread at a time.
         with self._lock:
@@ -161,11 +161,11 @@ def _state(
 
 
 class SimulationRows:
-    """A `mujoco.batch.Batch` with its live arrays.
+    """Wraps a `mujoco.batch.Batch` and its live arrays.
 
     Attributes:
         batch: the simulations.
-        arrays: by name, [num_rows, ...]: the state, the control and what is derived; live.
+        arrays: live arrays by name, [num_rows, ...]: state, control and derived fields.
     """
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int):
@@ -175,12 +175,12 @@ class SimulationRows:
         self.arrays = {name: self.batch.bind(name) for name in (*inputs, *DERIVED_FIELDS)}
 
     def write(self, name: str, ids, value) -> None:
-        """Sets an array's rows `ids`, whatever shape each has."""
+        """Sets the rows `ids` of an array, in any shape."""
         array = self.arrays[name]
         array[ids] = np.reshape(value, array[ids].shape) if np.ndim(value) else value
 
     def run(self, function: Callable[[], None]) -> np.ndarray:
-        """Runs a batch call quietly; returns which of all rows MuJoCo found bad, [num_rows] bool."""
+        """Runs a batch call without output; returns which rows MuJoCo found bad, [num_rows] bool."""
         bad = np.zeros(self.batch.nsim, bool)
         self.batch.warning[...] = 0
         handler = mujoco.get_mju_user_warning()

@@ -1,4 +1,4 @@
-"""Variants of a body for domain randomisation: models compiled once on the host, the same for every back end.
+"""Draws variants of a body for domain randomisation: models compiled once, for every back end.
 
 A simulation says which variant it runs on (`PhysicsState.variant`), so results stay a pure function of the
 state, and a stored state resumes on the very same body.
@@ -17,11 +17,11 @@ _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 @dataclass(frozen=True, eq=False)
 class ModelVariants:
-    """Models of one layout that differ in numbers only.
+    """Holds models of one layout that differ in numbers only.
 
     Attributes:
         models: [variant] with all constants that MuJoCo derives (`mj_setConst`) up to date.
-        parameters: what was drawn, [variant, ...] by the names of `DomainRandomizationConfig`.
+        parameters: drawn values, [variant, ...], by the names of `DomainRandomizationConfig`.
     """
 
     models: tuple[mujoco.MjModel, ...]
@@ -31,19 +31,18 @@ class ModelVariants:
 def draw_variants(
     model: mujoco.MjModel, root_body: int, config: DomainRandomizationConfig
 ) -> ModelVariants | None:
-    """Draws `config.num_variants` bodies; None where nothing varies.
+    """Draws `config.num_variants` bodies; returns None if nothing varies.
 
-    Variant k is the same whatever the number of variants, and a range changes nothing that another
-    range draws.
+    Variant k does not depend on the number of variants, and no range affects the draws of another.
 
     Args:
-        model: the nominal model, which is left as it is.
+        model: the nominal model, which does not change.
         root_body: id of the body whose mass and centre of mass move.
         config: the ranges.
 
     Raises:
-        UserError: a bad range, a body that would have no mass, or a model that MuJoCo compiled for a
-            centre of mass that stays in place.
+        UserError: a bad range, a body that would lose its mass, or a model compiled for a fixed centre of
+            mass.
     """
     config.validate()
     if not config.ranges():
@@ -56,7 +55,7 @@ def draw_variants(
 def differing_fields(
     model: mujoco.MjModel, variants: ModelVariants, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Those of the model fields `names` that are not the same in all models, stacked [variant, ...]."""
+    """Returns the model fields among `names` that differ between models, stacked [variant, ...]."""
     stacked = {}
     for name in names:
         values = [np.asarray(getattr(variant, name)) for variant in variants.models]
@@ -92,7 +91,7 @@ def _varied(
 ) -> mujoco.MjModel:
     varied = model.__copy__()
     friction = parameters.get("friction", 1.0)
-    # Of two geoms in contact the larger friction counts, so scaling all of them scales every contact.
+    # A contact uses the larger friction of its two geoms, so scaling all geoms scales every contact.
     varied.geom_friction[:, 0] *= friction
     varied.pair_friction[:, :2] *= friction
     varied.dof_frictionloss[:] *= parameters.get("joint_friction", 1.0)
@@ -127,5 +126,5 @@ def _scale_masses(
 
 
 def _scalar_joint_rows(model: mujoco.MjModel) -> np.ndarray:
-    """Rows of qpos that are the angle of a hinge or the position of a slide."""
+    """Returns the rows of qpos that hold the angle of a hinge or the position of a slide."""
     return model.jnt_qposadr[np.isin(model.jnt_type, [int(kind) for kind in _SCALAR_JOINTS])]

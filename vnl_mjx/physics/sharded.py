@@ -1,4 +1,4 @@
-"""Any back end on several devices: each simulates the environments that it holds."""
+"""Runs any back end on several devices; each simulates its own environments."""
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ from vnl_mjx.physics.base import Physics, PhysicsState
 
 
 class ShardedPhysics:
-    """A back end of which each device of a mesh runs its share. See `physics.base.Physics`.
+    """Runs a back end's share on each device of a mesh. See `physics.base.Physics`.
 
-    A callback into C and a call into Warp are closed to the compiler: it cannot split them.
+    The compiler cannot split callbacks into C and calls into Warp.
 
     Attributes:
         of_one_device: the back end itself, for batches that lie on one device.
@@ -30,7 +30,7 @@ class ShardedPhysics:
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds in the callbacks of all devices, of a back end that has some."""
+        """The seconds in the callbacks of all devices, for a back end with callbacks."""
         return getattr(self.of_one_device, "busy_seconds", 0.0)
 
     def reset(

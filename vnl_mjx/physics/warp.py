@@ -1,8 +1,8 @@
-"""MuJoCo Warp behind the same interface, by way of MJX: its kernels on a GPU, or slowly on the CPU.
+"""Runs MuJoCo Warp behind the same interface, through MJX: on a GPU, or slowly on the CPU.
 
-All simulations of a call share one pool of contacts, which is sized by their number while the call is
-traced. On a GPU its kernels append contacts and constraint rows in the order in which they come, so two
-runs of one program differ in their last bits there; on the CPU they do not.
+All simulations of a call share one pool of contacts, whose size is set while the call is traced. GPU
+kernels append contacts and constraint rows in order of arrival, so two runs of one program differ in their
+last bits; on the CPU they are equal.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ from vnl_mjx.versions import how_to_install
 
 
 class WarpPhysics(MjxPhysics):
-    """The MuJoCo Warp back end. See `physics.base.Physics` for the interface.
+    """Implements the MuJoCo Warp back end. See `physics.base.Physics` for the interface.
 
     Attributes:
-        sizes: what there is room for: contacts on average over the simulations of a call, and rows in
-            each. A simulation that met more says so in `PhysicsState.overflowed`.
+        sizes: room for contacts, on average over the simulations of a call, and for rows in each. A
+            simulation that needed more sets `PhysicsState.overflowed`.
     """
 
     def __init__(
@@ -46,16 +46,15 @@ class WarpPhysics(MjxPhysics):
             model: the walker's compiled model.
             config: solver, time step and substeps.
             variants: of `model`; each simulation runs on one of them.
-            naconmax_per_env: contacts per simulation that there is room for, None for as many as the
-                model can have.
-            njmax: constraint rows of one simulation, likewise.
+            naconmax_per_env: room for contacts per simulation; None for the model's maximum.
+            njmax: room for constraint rows of one simulation, likewise.
 
         Raises:
-            UserError: Warp is not installed, or the model has what it cannot simulate.
+            UserError: Warp is not installed, or cannot simulate the model.
         """
         self._warp = _installed_warp()
         most = largest_possible(model) if None in (naconmax_per_env, njmax) else ContactCounts(0, 0)
-        # Arrays of no length are none that Warp expects.
+        # Warp expects no empty arrays.
         self.room = ContactCounts(
             max(1, most.contacts if naconmax_per_env is None else naconmax_per_env),
             max(1, most.rows if njmax is None else njmax),
@@ -63,7 +62,7 @@ class WarpPhysics(MjxPhysics):
         super().__init__(model, config, variants)
 
     def _in_fresh_data(self, function: Callable[..., PhysicsState]) -> Callable[..., PhysicsState]:
-        """With room for the contacts of all simulations of the call, which share it."""
+        """Calls a function with fresh data, with room for the contacts of all simulations of the call."""
 
         def rows(*args: Any) -> PhysicsState:
             num = len(jax.tree.leaves(args)[0])
@@ -83,20 +82,20 @@ class WarpPhysics(MjxPhysics):
             model, own_device(), impl="warp", naconmax=1, njmax=self.room.rows
         )
         self._observe, self._substep = mjx.forward, mjx.step
-        # Its kernels would print, among the rest that CG's few iterations are not enough.
+        # Its kernels would print warnings, for example that CG's few iterations are not enough.
         options = put.opt._impl.replace(warn_overflow=0)
         return put.replace(opt=put.opt.replace(_impl=options))
 
     def _model_for_warp(self) -> mujoco.MjModel:
         model = self.model.__copy__()
-        # It never puts a simulation back by itself, and refuses to be told so.
+        # Warp never resets a simulation by itself, and refuses the flag that switches this off.
         model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-        # It has no dense constraint Jacobian of more than 60 degrees of freedom.
+        # Warp has no dense constraint Jacobian beyond 60 degrees of freedom.
         model.opt.jacobian = mujoco.mjtJacobian.mjJAC_AUTO
         return model
 
     def _make_data(self, num: int = 1) -> mjx.Data:
-        """One simulation's data, with room for the contacts of `num`."""
+        """Returns one simulation's data, with room for the contacts of `num`."""
         room = num * self.room.contacts
         data = self._data._impl
         contacts = {
@@ -108,7 +107,7 @@ class WarpPhysics(MjxPhysics):
 
     def _overflowed(self, data: mjx.Data) -> jax.Array:
         kinds = self._warp.OverflowType
-        # With a few iterations a solver stops before it has converged, as it is meant to.
+        # With few iterations the solver stops before convergence, which is intended.
         meant = kinds.ITERATIONS | kinds.LS_ITERATIONS
         return (data._impl.overflow & int(kinds.ALL & ~meant)) != 0
 
@@ -123,6 +122,6 @@ def _installed_warp():
             f"run {how_to_install('warp')}, or choose mjx"
         ) from error
     if warp.config.log_level == warp.LOG_INFO:
-        # Its default, by which it reports every kernel that it loads.
+        # Restores Warp's default, which reports every kernel that it loads.
         warp.config.log_level = warp.LOG_WARNING
     return mujoco_warp

@@ -1,10 +1,10 @@
-"""Colours of the report: the same for a policy in every picture and in every video."""
+"""Defines the colours of the report: one per policy in all pictures and videos."""
 
 from collections.abc import Sequence
 
-# The report's page exchanges these four for those of its own theme, so a picture uses no other greys.
+# The report's page replaces these four by its theme's colours, so pictures use no other greys.
 INK, MUTED, GRID, PAPER = "#1b1f23", "#6b7480", "#d5d9de", "#fffffe"
-# Okabe and Ito's palette, which the colour-blind tell apart (Color Universal Design, 2008).
+# Okabe and Ito's palette for the colour-blind (Color Universal Design, 2008).
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, YELLOW)
@@ -20,9 +20,9 @@ _OTHERS = ((ORANGE, "v"), (PURPLE, "P"), (SKY, "X"), (YELLOW, "<"))
 
 
 def policy_style(name: str, names: Sequence[str] = ()) -> dict[str, str]:
-    """Colour and marker of a policy, the same in every picture of a report.
+    """Returns colour and marker of a policy, the same in every picture of a report.
 
-    `names` are all policies of the report, by which those that are not in `_POLICIES` are told apart.
+    `names` lists all policies of the report; it decides the colours of those not in `_POLICIES`.
     """
     others = [other for other in names if other not in _POLICIES]
     rank = others.index(name) if name in others else 0

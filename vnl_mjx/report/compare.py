@@ -1,4 +1,4 @@
-"""Several evaluations side by side, with intervals of what they differ by."""
+"""Compares several evaluations side by side, with intervals of their differences."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,12 +34,12 @@ from vnl_mjx.report.verdicts import MET, MISSED, Tile, tiles
 
 COMPARISON_FILE = "comparison.html"
 _PICTURES = ("reward_per_step", "survival", "root_error_mm", "mpjpe_root_relative_mm")
-# What differs between any two evaluations and says nothing.
+# Entries that differ between any two evaluations and carry no information.
 _ALWAYS_DIFFERENT = {"seconds", "params_sha256", "command", "checkpoint"}
 
 
 class Difference(NamedTuple):
-    """What a run has more than the first on their common clips; better is None where that is not known."""
+    """Holds the difference of a run from the first on common clips; `better` is None if unknown."""
 
     interval: Interval
     num_clips: int
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 def differences(first: Document, other: Document) -> dict[str, Difference]:
-    """Each metric's difference on common clips, the other's minus the first's."""
+    """Computes each metric's difference on common clips, the other's minus the first's."""
     clips = common_clips(first, other)
     own, others = _values_by_clip(first), _values_by_clip(other)
     found = {}
@@ -73,13 +73,13 @@ def _values_by_clip(document: Document) -> Mapping[str, Mapping[str, float | Non
 
 
 def common_clips(first: Document, other: Document) -> list[str]:
-    """Names of the clips that both were evaluated on."""
+    """Returns the names of the clips that both were evaluated on."""
     others = _values_by_clip(other)
     return [clip for clip in _values_by_clip(first) if clip in others]
 
 
 def compare_html(documents: Mapping[str, Document]) -> str:
-    """Text of a page that compares two or more evaluations, by their names, with the first.
+    """Returns a page that compares two or more evaluations, by name, with the first.
 
     Raises:
         UserError: a document is not of this schema, there is only one, or no clip is common.
@@ -108,7 +108,7 @@ def compare_html(documents: Mapping[str, Document]) -> str:
 
 
 def write_comparison(folder: Path, documents: Mapping[str, Document]) -> Path:
-    """Writes `comparison.html` into a folder, made where it is missing; see `compare_html`."""
+    """Writes `comparison.html` into a folder, which it creates if missing; see `compare_html`."""
     write_together(folder, {COMPARISON_FILE: compare_html(documents).encode()})
     return folder / COMPARISON_FILE
 
@@ -205,7 +205,7 @@ def _warnings(documents: Mapping[str, Document]) -> list[str]:
 
 
 def _made_table(documents: Mapping[str, Document]) -> Table:
-    """What the evaluations were made with, what differs first."""
+    """Returns the table of versions, hashes and settings, with differing rows first."""
     found = [
         dict(_leaves({**document["made"], "settings": document["settings"]}))
         for document in documents.values()

@@ -1,4 +1,4 @@
-"""`metrics.json`: what an evaluation found, in a form that stays; and its tables as CSV."""
+"""Defines `metrics.json`, the stable record of an evaluation, and its tables as CSV."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def assemble(**sections: Any) -> dict[str, Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON values of nested mappings, sequences, NumPy values and paths; None for NaN."""
+    """Converts nested mappings, sequences, NumPy values and paths to plain JSON values; NaN to None."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -59,10 +59,10 @@ def jsonable(value: Any) -> Any:
 
 
 def validate(document: Any, source: str = METRICS_FILE) -> None:
-    """Checks that a document, read from `source`, is one of an evaluation and of this schema.
+    """Checks that a document, read from `source`, is an evaluation of this schema.
 
     Raises:
-        UserError: it is not; names the first field that is wrong.
+        UserError: the document is not; names the first wrong field.
     """
 
     def check(holds: bool, field: str, expected: str, found: Any) -> None:
@@ -122,7 +122,7 @@ def _validate_set(
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Reads `metrics.json`, or that of a report's folder.
+    """Reads a `metrics.json`, given by its path or its report folder.
 
     Raises:
         UserError: it is missing, no JSON, or not of this schema.
@@ -146,7 +146,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def document_files(document: Mapping[str, Any]) -> dict[str, bytes]:
-    """The document and its tables: contents by the name of the file."""
+    """Returns the document and its tables: contents by file name."""
     return {
         METRICS_FILE: (json.dumps(document, indent=1, allow_nan=False) + "\n").encode(),
         "figures.csv": _csv(_figure_rows(document)),
@@ -197,14 +197,14 @@ def _actuator_rows(document: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 
 def main_policy(document: Document) -> str:
-    """Who is judged: the student, else the first that is not the teacher."""
+    """Returns the policy under evaluation: the student, else the first that is not the teacher."""
     policies = list(document["policies"])
     others = [name for name in policies if name != "teacher"] or policies
     return "student" if "student" in policies else (others or ["student"])[0]
 
 
 def main_acting(document: Document) -> str:
-    """How those act whose figures stand first: deterministically where that was evaluated."""
+    """Returns the main way of acting: deterministic, if that was evaluated."""
     actings = [acting for played in document["policies"].values() for acting in played]
     return "deterministic" if "deterministic" in actings or not actings else actings[0]
 
@@ -212,20 +212,20 @@ def main_acting(document: Document) -> str:
 def metrics_of(
     document: Document, policy: str, which: str = "all", acting: str | None = None
 ) -> Mapping[str, Any]:
-    """Figures of a policy on a set of clips; empty where it was not evaluated."""
+    """Returns the metrics of a policy on a set of clips; empty if not evaluated."""
     return set_of(document, policy, which, acting).get("figures", {})
 
 
 def set_of(
     document: Document, policy: str, which: str = "all", acting: str | None = None
 ) -> Mapping[str, Any]:
-    """What a policy did on a set of clips: number of clips and of episodes, and figures; or nothing."""
+    """Returns numbers of clips and episodes, and metrics, of a policy on a set of clips; or nothing."""
     played = document["policies"].get(policy, {}).get(acting or main_acting(document), {})
     return played.get("sets", {}).get(which, {})
 
 
 def metric_label(document: Document, name: str) -> str:
-    """A metric's name with its unit, for a heading or an axis."""
+    """Returns a metric's name with its unit, for a heading or an axis."""
     known = document["metrics"].get(name, {})
     label, unit = known.get("label") or name.replace("_", " "), known.get("unit") or ""
     return Metric(label, unit, None, "").heading

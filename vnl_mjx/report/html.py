@@ -1,4 +1,4 @@
-"""The report: one page that needs no network and no other file, and the files beside it."""
+"""Writes the report: one page that needs no network and no other file, and the files beside it."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from vnl_mjx.report.sections import picture_files, sections
 from vnl_mjx.report.verdicts import tiles, verdict_line
 
 REPORT_FILE = "report.html"
-# Mail and code hosts take files of this size; base64 in the page counts in full.
+# Mail and code hosts accept files of this size; base64 counts in full.
 MOST_BYTES = 24_000_000
 NO_VIDEOS = "No videos were made."
 
@@ -31,10 +31,10 @@ def write_report(
     videos: Mapping[str, Path] | None = None,
     **more: Any,
 ) -> Path:
-    """Writes `report.html`, `metrics.json`, the CSVs and the pictures: all or none; returns the page's path.
+    """Writes `report.html`, `metrics.json`, CSVs and pictures, all or none; returns the page's path.
 
-    Pictures and videos are by "SECTION/NAME", sections being those of `report.sections`; videos are mp4s,
-    best in `folder`, which is made where it is missing. For more see `report_html`.
+    Keys of pictures and videos are "SECTION/NAME", with sections of `report.sections`. Videos are mp4
+    files, best in `folder`, which is created if missing. See also `report_html`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -50,7 +50,7 @@ def write_report(
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files by their path inside a folder; none replaces an old one until all are written.
+    """Writes files by their path inside a folder; replaces old files only after all are written.
 
     Raises:
         UserError: the folder or a file cannot be written.
@@ -79,9 +79,9 @@ def report_html(
 ) -> str:
     """Returns the text of the page; see `write_report`.
 
-    `missing` says by section ("videos", "latent", "prior" ...) what could not be made and what to do;
-    `config` is the text of the run's configuration. Videos that would make the page larger than
-    `most_bytes` are linked, relative to `folder`.
+    `missing` says, by section ("videos", "latent", "prior" ...), what could not be made and what to do;
+    `config` is the text of the run's configuration. Videos that would make the page exceed `most_bytes` are
+    linked, relative to `folder`.
     """
     videos, missing, deciding = videos or {}, missing or {}, tiles(document)
     shown = {name: _linked_video(name, path, folder) for name, path in videos.items()}
@@ -111,7 +111,7 @@ def report_html(
 
 
 def environment() -> jinja2.Environment:
-    """The templates of the report; everything that they are given is escaped."""
+    """Returns the templates of the report, which escape all their inputs."""
     loaded = jinja2.Environment(
         loader=jinja2.PackageLoader("vnl_mjx.report", "templates"),
         autoescape=True,

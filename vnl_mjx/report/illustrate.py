@@ -1,4 +1,4 @@
-"""The pictures of a report, by the section that they stand in."""
+"""Draws the pictures of a report, by section."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from vnl_mjx.walkers.walker import Walker
 Figures = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
 
 _SUCCESS_POINTS = 61
-_SUCCESS_SHARE = 0.99  # of the greatest errors of the episodes that the axis holds
+_SUCCESS_SHARE = 0.99  # share of the episodes' greatest errors that the axis shows
 _NUM_PATHS = 3
 _NUM_JOINTS = 4
 _SIDE = re.compile(
@@ -44,10 +44,10 @@ _SIDE = re.compile(
 
 @dataclass(frozen=True)
 class Illustrator:
-    """Draws what was found of one evaluation.
+    """Draws the results of one evaluation.
 
-    `document` has "policies" and "differences", `figures` are [episode] by policy, way of acting and metric;
-    of the ways of acting, `how` is drawn.
+    `document` has "policies" and "differences"; `figures` has values [episode] by policy, way of acting and
+    metric; `how` is the way of acting to draw.
     """
 
     document: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Illustrator:
     def motion(
         self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
     ) -> dict[str, Picture]:
-        """Paths, joints and gait along the clips that go farthest, each from its first frame."""
+        """Draws paths, joints and gait along the clips that go farthest, each from its first frame."""
         shown = {name: rollouts[name][self.how] for name in self.figures}
         hz = next(iter(shown.values())).control_hz
 
@@ -102,7 +102,7 @@ class Illustrator:
         return drawn
 
     def reward(self) -> dict[str, Picture]:
-        """Reward, its ratio and terms, survival and success; without survival where all is the same."""
+        """Draws reward, its ratio and terms, survival and success; leaves out survival if all are equal."""
         drawn = {
             "reward/fraction": self._by_clip("reward_fraction"),
             "reward/terms": self._terms(),
@@ -123,7 +123,7 @@ class Illustrator:
     def errors(
         self, rollouts: Rollouts, clips: ReferenceClips, walker: Walker
     ) -> dict[str, Picture]:
-        """Errors by clip, and along the episodes."""
+        """Draws errors by clip, and along the episodes."""
         computer = FeatureComputer(walker)
         along = {
             name: all_step_errors(rollouts[name][self.how], clips, computer)
@@ -143,7 +143,7 @@ class Illustrator:
     def action(
         self, groups: Mapping[str, Sequence[int]], names: Sequence[str]
     ) -> dict[str, Picture]:
-        """Action errors by part of the body, and R2 by actuator."""
+        """Draws action errors by part of the body, and R2 by actuator."""
         found = self.document["action"]
         states = {"student's states": "on_student_states", "teacher's states": "on_teacher_states"}
 
@@ -192,7 +192,7 @@ class Illustrator:
         return found
 
     def _terms(self) -> Picture:
-        """Terms of the reward, less the teacher's: they differ by little. Without a teacher, as they are."""
+        """Draws the reward's terms minus the teacher's, which are close; without a teacher, as they are."""
         rows = {
             pair.partition(" vs ")[0]: ways[self.how]["all"]
             for pair, ways in self.document["differences"].items()
@@ -219,7 +219,7 @@ class Illustrator:
         return errors.by_name(values, shown, label, sort=False, caption=caption, zero=True)
 
     def _success(self) -> dict[str, Picture]:
-        """Success against the root's error; nothing of a root that does not move."""
+        """Draws success against the root's error; nothing for a root that does not move."""
         farthest = {
             policy: np.where(
                 ways[self.how]["survival"] > 0, ways[self.how]["root_error_max_mm"], np.inf
@@ -242,7 +242,7 @@ class Illustrator:
 
 
 def with_n(pictures: Mapping[str, Picture], num: str) -> dict[str, Picture]:
-    """The pictures with the number of what is drawn, such as "12 episodes", at the end of each caption."""
+    """Adds a number, such as "12 episodes", to the end of each caption."""
     return {
         name: replace(picture, caption=f"{picture.caption} n = {num}.")
         for name, picture in pictures.items()
@@ -250,7 +250,7 @@ def with_n(pictures: Mapping[str, Picture], num: str) -> dict[str, Picture]:
 
 
 def _most_moved(joints: np.ndarray, walker: Walker) -> list[int]:
-    """Rows of the hinges that move most in `joints` [frame, joint], of a pair one alone, as in the body."""
+    """Returns the hinges that move most in `joints` [frame, joint], one of each pair, in body order."""
     is_hinge = walker.model.jnt_type[walker.layout.joint_ids] == mujoco.mjtJoint.mjJNT_HINGE
     stems: dict[str, int] = {}
     for row in np.argsort(-joints.std(axis=0), kind="stable").tolist():
@@ -260,7 +260,7 @@ def _most_moved(joints: np.ndarray, walker: Walker) -> list[int]:
 
 
 def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Picture]:
-    """The latent space of a student; none where no step is valid."""
+    """Draws the latent space of a student; nothing if no step is valid."""
     statistics, points = found.statistics, found.points
     if not statistics:
         return {}
@@ -298,7 +298,7 @@ def latent_pictures(found: LatentResults, clips: ReferenceClips) -> dict[str, Pi
 
 
 def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
-    """Survival of prior rollouts, and how they move beside the data."""
+    """Draws survival of prior rollouts, and their motion beside the data."""
     drawn = {}
     for start in STARTS:
         found_curves = {mode: found.survival_curve(mode, start) for mode in found.rollouts}
@@ -321,5 +321,5 @@ def prior_pictures(found: PriorEvaluation) -> dict[str, Picture]:
 
 
 def _column(rows: Mapping[str, Mapping[str, float | None]], name: str) -> np.ndarray:
-    """One figure of every row, NaN for None."""
+    """Returns one value of every row, NaN for None."""
     return np.array([row.get(name) for row in rows.values()], np.float64)

@@ -1,4 +1,4 @@
-"""Pictures and videos inside a page, which then needs no other file."""
+"""Embeds pictures and videos in a page, which then needs no other file."""
 
 import base64
 import re
@@ -12,7 +12,7 @@ from vnl_mjx.report.colors import BLUE, GRID, INK, MUTED, PAPER
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.rendering.encoding import ffmpeg_exe
 
-# The page's own colours, which change with the reader's theme.
+# The page's colours, which change with the reader's theme.
 _THEMED = {
     INK.lower(): "var(--ink)",
     MUTED.lower(): "var(--muted)",
@@ -29,12 +29,12 @@ _SIZE = re.compile(r'<svg\b[^>]*?viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"[^>]*>
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """A `data:` address of bytes; `kind` is their MIME type."""
+    """Returns a `data:` address of bytes; `kind` is their MIME type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def inline_picture(picture: Picture, prefix: str) -> Markup:
-    """The element that shows a picture: its SVG, whose ids begin with `prefix`, or its PNG if smaller."""
+    """Returns the element of a picture: its SVG, with ids that start with `prefix`, or its smaller PNG."""
     svg = inline_svg(picture.svg, prefix, picture.alt)
     if len(svg) <= len(picture.png) * 4 // 3:
         return svg
@@ -43,9 +43,9 @@ def inline_picture(picture: Picture, prefix: str) -> Markup:
 
 
 def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
-    """An SVG element for a page that holds many, in the colours of the page's theme.
+    """Returns an SVG element for a page with several, in the colours of the page's theme.
 
-    `svg` is the text of a file that Matplotlib wrote in `pictures.style`, whose ids begin with `prefix` then.
+    `svg` is the text of a file that Matplotlib wrote in `pictures.style`; its ids get the prefix `prefix`.
     """
     found = _SVG.search(svg)
     if found is None:
@@ -67,7 +67,7 @@ def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
 
 
 def poster(video: Path) -> bytes | None:
-    """A typical picture of a video's first seconds as JPEG; None where ffmpeg cannot read it."""
+    """Returns a typical picture of a video's first seconds as JPEG; None if ffmpeg cannot read it."""
     try:
         command = [ffmpeg_exe(), "-loglevel", "error", "-i", str(video)]
         command += ["-vf", f"thumbnail=n={_POSTER_FRAMES}", "-frames:v", "1"]

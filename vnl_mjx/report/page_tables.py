@@ -1,4 +1,4 @@
-"""Tables of the report's page, made of the document of an evaluation."""
+"""Builds the tables of the report's page from the document of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ _BASELINES_NOTE = (
 _CLIP_METRICS = ("survival", "reward_per_step", "root_error_mm", "mpjpe_root_relative_mm")
 _ERRORS = {"mse": "MSE", "mae": "MAE", "r2": "R²"}
 _LATENT_METRICS = tuple(name for name, known in METRICS.items() if known.group == "latent")
-# Paths in `document["latent"]`, as `evaluation.latent.statistics` makes it.
+# Paths in `document["latent"]`, which `evaluation.latent.statistics` makes.
 _LATENT_NUMBERS = {
     "latent dimensions": ("latent_dim",),
     **{METRICS[name].heading: (name,) for name in _LATENT_METRICS},
@@ -54,7 +54,7 @@ _MOTION = {
 
 
 def main_table(documents: Mapping[str, Document]) -> Table:
-    """What each policy and each baseline reaches, a row each; of one or more evaluations."""
+    """Returns a row for each policy and baseline of one or more evaluations."""
     shown, rows, notes = next(iter(documents.values())), [], []
     for run, document in documents.items():
         parts = {policy: set_of(document, policy) for policy in document["policies"]}
@@ -74,7 +74,7 @@ def main_table(documents: Mapping[str, Document]) -> Table:
 
 
 def metric_tables(document: Document, acting: str) -> dict[str, Table]:
-    """A table for each group of metrics: rows of metrics, columns of policies and sets of clips."""
+    """Returns a table for each group of metrics: rows of metrics, columns of policies and sets of clips."""
     columns = [
         (policy, which)
         for policy, played in document["policies"].items()
@@ -94,7 +94,7 @@ def metric_tables(document: Document, acting: str) -> dict[str, Table]:
 def grouped_tables(
     rows: Mapping[str, list[Cell]], labels: Mapping[str, str], heads: Sequence[str], note: str
 ) -> dict[str, Table]:
-    """Returns a table for each of `EPISODE_GROUPS`, of `rows` of cells that hold a number other than 0."""
+    """Returns a table for each of `EPISODE_GROUPS`, from the `rows` with a cell that is not 0."""
     tables = {}
     for group in EPISODE_GROUPS:
         own = [
@@ -115,14 +115,14 @@ def grouped_tables(
 
 
 def _sets(played: Mapping[str, Any]) -> list[str]:
-    """Sets to show: train and held out where both are there, else all."""
+    """Returns the sets to show: train and held out if both exist, else all."""
     sets = list(played.get("sets", {}))
     apart = [name for name in ("train", "held_out") if name in sets]
     return apart if len(apart) == 2 else [name for name in sets if name == "all"] or sets
 
 
 def clips_table(document: Document) -> Table:
-    """The clips and what the policies reached on each."""
+    """Returns a table of the clips, with the policies' metrics on each."""
     acting = main_acting(document)
     policies = document["policies"]
     shown = [name for name in _CLIP_METRICS if name in document["metrics"]]
@@ -147,7 +147,7 @@ def clips_table(document: Document) -> Table:
 
 
 def action_tables(document: Document) -> list[Table]:
-    """Errors of the student's action by part of the body, and by actuator."""
+    """Returns tables of the student's action errors by part of the body, and by actuator."""
     states = {"on_student_states": "student's states", "on_teacher_states": "teacher's states"}
     tables = []
     for part, title in (("per_group", "By part of the body"), ("per_actuator", "By actuator")):
@@ -166,7 +166,7 @@ def action_tables(document: Document) -> list[Table]:
 
 
 def latent_tables(document: Document) -> list[Table]:
-    """Figures of the latent space, probes of it, and what changed latents make the body do."""
+    """Returns tables of latent metrics, probes, interpolations and traversals."""
     latent = document["latent"]
     found = [
         _figures_table(latent),
@@ -193,7 +193,7 @@ def _figures_table(latent: Mapping[str, Any]) -> Table | None:
 
 
 def _probe_table(probe: Mapping[str, Any]) -> Table | None:
-    """What a linear readout finds in the latent, beside what it finds in the body alone."""
+    """Returns a table of linear probes of the latent, beside those of the body alone."""
     behaviour, speed = probe.get("behaviour") or {}, probe.get("speed") or {}
     accuracy, r2 = behaviour.get("balanced_accuracy") or {}, speed.get("r2") or {}
     names = [name for name in _FEATURES if name in accuracy or name in r2]
@@ -233,7 +233,7 @@ def _played_table(title: str, played: Mapping[str, Any], inputs: Mapping[str, st
 
 
 def prior_table(document: Document) -> Table | None:
-    """A row for each way to draw latents and each start, and one for each policy that follows the clips."""
+    """Returns a row for each prior mode and start, and for each policy that follows the clips."""
     parts = [(m, s, f) for m, starts in document["prior"].items() for s, f in starts.items()]
     if not parts:
         return None
@@ -257,7 +257,7 @@ def prior_table(document: Document) -> Table | None:
 
 
 def behaviour_table(document: Document) -> Table | None:
-    """The farthest feature of motion by behaviour: rows of labels, columns of who moves."""
+    """Returns the farthest motion feature by behaviour: rows of labels, columns of policies and modes."""
     columns = {
         who.replace("_", " "): starts["clips"].get("by_behaviour") or {}
         for who, starts in document["prior"].items()
@@ -286,7 +286,7 @@ def _farthest_cell(figures: Mapping[str, Any]) -> Cell:
 
 
 def _inside(figures: Any, path: Sequence[str]) -> Any:
-    """The number at a path; None where there is none."""
+    """Returns the number at a path; None if there is none."""
     for key in path:
         figures = figures.get(key) if isinstance(figures, Mapping) else None
     return figures

@@ -1,4 +1,4 @@
-"""Curves: errors along an episode, success against the threshold; and what the prior alone does."""
+"""Draws curves: errors along an episode, success against the threshold, and prior rollouts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,9 +33,9 @@ _BINS = 40
 
 
 def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -> Picture:
-    """An error [time, episode] along the episodes: median and quartiles over those that still go on.
+    """Draws an error [time, episode] along the episodes: median and quartiles over running episodes.
 
-    It is NaN where the episode has ended; `label` has its unit.
+    The error is NaN after an episode's end; `label` has its unit.
     """
     caption = (
         f"{upper_first(quantity(label))} against time in the episode: median, and the quartiles as "
@@ -62,7 +62,7 @@ def over_time(values: Mapping[str, np.ndarray], control_hz: float, label: str) -
 
 
 def success_curve(thresholds: np.ndarray, shares: Mapping[str, Estimates], label: str) -> Picture:
-    """Share of episodes [threshold] that never exceed a threshold, which has the unit in `label`."""
+    """Draws the share of episodes [threshold] that never exceed a threshold, in the unit of `label`."""
     what = quantity(label)
     caption = (
         f"Success: share of episodes that reach the end of the clip and in which the {what} stays "
@@ -89,9 +89,9 @@ def survival_curves(
     start: str,
     target: tuple[float, float] | None = None,
 ) -> Picture:
-    """Share [time] of prior rollouts still up, for each way to draw the latent.
+    """Draws the share [time] of prior rollouts still up, for each mode.
 
-    `start` is where they began, for instance "clip states"; `target`, seconds and share, is marked.
+    `start` describes their start, for instance "clip states"; `target`, seconds and share, is marked.
     """
     caption = (
         f"Prior rollouts from {start}: share of episodes still up. The latent is the prior's mean, "
@@ -114,9 +114,9 @@ def survival_curves(
 
 
 def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: str) -> Picture:
-    """Histograms of a quantity in prior rollouts, by mode, and in the data.
+    """Draws histograms of a quantity in prior rollouts, by mode, and in the data.
 
-    NaN is left out; the outermost bins hold what is beyond them.
+    NaN is left out; the outermost bins include values beyond them.
     """
     data = data[np.isfinite(data)]
     finite = {mode: value[np.isfinite(value)] for mode, value in rollouts.items()}
@@ -147,7 +147,7 @@ def against_data(rollouts: Mapping[str, np.ndarray], data: np.ndarray, label: st
 def draw_band(
     axis: Axes, x: np.ndarray, spread: Estimates, color: str, label: str, linestyle: Any = "-"
 ) -> None:
-    """A curve with its interval, where it has one; of many points as many as one sees."""
+    """Draws a curve with its interval, if any; thins it to a visible number of points."""
     rows = np.unique(
         np.linspace(0, len(x) - 1, min(len(x), _MOST_CURVE_POINTS)).round().astype(int)
     )
@@ -161,7 +161,7 @@ def draw_band(
 
 
 def _quartiles(values: np.ndarray) -> np.ndarray:
-    """Quartiles [3, time] over episodes, up to where too few go on."""
+    """Returns quartiles [3, time] over episodes, up to the time when too few still run."""
     enough = np.isfinite(values).sum(axis=1) >= min(_FEWEST_EPISODES, values.shape[1])
     stop = len(enough) if enough.all() else int(np.argmin(enough))
     return np.nanquantile(values[:stop], (0.25, 0.5, 0.75), axis=1)

@@ -1,4 +1,4 @@
-"""Figures of policies by clip, reward term, actuator or part of the body: dots with intervals."""
+"""Draws metrics of policies by clip, reward term, actuator or part of the body: dots with intervals."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,7 +28,7 @@ def by_clip(
     sets: Sequence[str] | None = None,
     target: float | None = None,
 ) -> Picture:
-    """A metric of every clip, [clip] of each policy, clips of different `sets` apart; see `by_name`."""
+    """Draws a metric of every clip, [clip] for each policy, grouped by `sets`; see `by_name`."""
     caption = f"{upper_first(quantity(label))} of each clip, mean over its episodes."
     return by_name(
         values, clips, label, groups=sets, target=target, caption=caption, of_what="clips"
@@ -48,13 +48,12 @@ def by_name(
     of_what: str = "actuators",
     zero: bool = False,
 ) -> Picture:
-    """A row for each name, a dot for each policy; of many names the distribution over them.
+    """Draws a row for each name with a dot for each policy; for many names, their distribution.
 
-    Values are [name] of each policy (or kind of states), `label` has their unit. Rows of one of the `groups`
-    [name] stand together under its title, sorted by the first policy's value, highest at the top, or as
-    given. A word on the intervals is added to the caption where there are any. What lies beyond the `bounds`
-    of the axis is drawn at its edge as an arrow. `of_what` is the plural of what the names are of; `zero`
-    draws a line there, of differences.
+    Values are [name] for each policy (or kind of states), and `label` has their unit. Rows of one of the
+    `groups` [name] appear under its title, sorted by the first policy's value, highest at the top, or as
+    given. The caption mentions intervals, if any. Values beyond the `bounds` of the axis appear as arrows
+    at its edge. `of_what` is the plural noun for the names; `zero` draws a line at 0, for differences.
     """
     if len(names) > MAX_NAMED_ROWS:
         bounded = {name: np.clip(spread.value, *bounds) for name, spread in values.items()}
@@ -89,7 +88,7 @@ def by_name(
 def distribution(
     values: Mapping[str, np.ndarray], label: str, of_what: str, target: float | None = None
 ) -> Picture:
-    """Share of `of_what`, such as "clips", at or below each value, [any] of each policy without NaN."""
+    """Draws the share of `of_what`, such as "clips", at or below each value, [any] per policy, no NaN."""
     finite = {name: np.sort(value[np.isfinite(value)]) for name, value in values.items()}
     num = max((len(value) for value in finite.values()), default=0)
     caption = (
@@ -116,7 +115,7 @@ def distribution(
 
 
 def _ordered_rows(first: np.ndarray, groups: Sequence[str] | None, sort: bool) -> list[int | str]:
-    """Indices of rows from top to bottom; a group's title stands before its rows."""
+    """Returns indices of rows from top to bottom; a group's title precedes its rows."""
     rank = np.argsort(-np.nan_to_num(first, nan=-np.inf), kind="stable")
     order: list[int] = rank.tolist() if sort else list(range(len(first)))
     if groups is None or len(set(groups)) < 2:

@@ -1,4 +1,4 @@
-"""The latent space: where states lie in it, what each dimension carries, how fast it changes."""
+"""Draws the latent space: positions of states, KL by dimension, autocorrelation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,7 @@ _FLOOR_NATS = 1e-4
 def latent_by_group(
     points: np.ndarray, groups: Sequence[str], axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means [state, 2] in two dimensions, coloured by clip or label, `groups` [state].
+    """Draws posterior means [state, 2] in two dimensions, coloured by clip or label, `groups` [state].
 
     `axes` are names of the two dimensions, for instance "PC 1 (31 %)"; `what` is "clip" or "behaviour".
     """
@@ -51,10 +51,12 @@ def latent_by_group(
 def latent_by_value(
     points: np.ndarray, values: np.ndarray, axes: Sequence[str], what: str, method: str = "PCA"
 ) -> Picture:
-    """Posterior means [state, 2], coloured by a number [state]; `what` says which, with its unit."""
+    """Draws posterior means [state, 2], coloured by a number [state]; `what` is its name with unit."""
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states by {quantity(what)}."
-    low, high = np.nanquantile(values, (0.02, 0.98))  # a few outliers take no colour from the rest
+    low, high = np.nanquantile(
+        values, (0.02, 0.98)
+    )  # so that a few outliers do not use up the colours
     with sheet(2.7, caption, alt) as drawn:
         axis = drawn.axis
         cloud = _scatter(axis, points, c=values, cmap=SEQUENTIAL, vmin=low, vmax=high)
@@ -65,7 +67,7 @@ def latent_by_value(
 
 
 def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
-    """KL of posterior and prior [dim], nats, sorted; above `threshold` a dimension counts as active."""
+    """Draws the KL [dim] of posterior and prior, nats, sorted; above `threshold` a dimension is active."""
     ordered = np.maximum(np.sort(kl)[::-1], _FLOOR_NATS)
     num_active = int(np.sum(kl > threshold))
     caption = (
@@ -90,7 +92,7 @@ def kl_per_dimension(kl: np.ndarray, threshold: float) -> Picture:
 def autocorrelation(
     lags_s: np.ndarray, correlation: Estimates, time_constant_s: float | None = None
 ) -> Picture:
-    """Autocorrelation [lag] of the posterior mean with its quartiles over dimensions, against the lag."""
+    """Draws the autocorrelation [lag] of the posterior mean with quartiles over dimensions."""
     caption = "Autocorrelation of the posterior mean, averaged over latent dimensions."
     if correlation.low is not None:
         caption += " Band: quartiles over dimensions."
@@ -113,7 +115,7 @@ def autocorrelation(
 def aggregate_posterior(
     posterior: Mapping[str, np.ndarray], prior: Mapping[str, np.ndarray]
 ) -> Picture:
-    """Mean and deviation, `mean` and `std` [dim], over all visited states, of posterior and prior."""
+    """Draws `mean` and `std` [dim] of posterior and prior over all visited states."""
     order = np.argsort(-posterior["std"])[:_MOST_DIMENSIONS]
     left_out = len(posterior["std"]) - len(order)
     caption = (

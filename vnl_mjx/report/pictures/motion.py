@@ -1,4 +1,4 @@
-"""How the body moves along a clip: its path from above, its joints, and when its feet stand."""
+"""Draws the body's motion along a clip: path from above, joints, and stance of the feet."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ Walked = Mapping[str, np.ndarray]  # by policy, or "reference"
 
 
 def paths_from_above(clips: Mapping[str, Walked]) -> Picture:
-    """Paths [frame, 2] of the root on the floor, m, a row for each clip, all to the same scale.
+    """Draws paths [frame, 2] of the root on the floor, m, a row for each clip, at one scale.
 
     Each row is turned so that the reference goes to the right.
     """
@@ -49,7 +49,7 @@ def paths_from_above(clips: Mapping[str, Walked]) -> Picture:
 
 
 def joint_traces(clip: str, angles: Walked, names: Sequence[str], control_hz: float) -> Picture:
-    """Angles [frame, joint] of some joints along one clip, rad, drawn in degrees."""
+    """Draws angles [frame, joint] of some joints along one clip; input in rad, axis in degrees."""
     caption = (
         f"Joint angles along {clip}, one episode of each: the joints that move most, of a pair one."
     )
@@ -76,7 +76,7 @@ def joint_traces(clip: str, angles: Walked, names: Sequence[str], control_hz: fl
 
 
 def gait_diagram(clip: str, contacts: Walked, feet: Sequence[str], control_hz: float) -> Picture:
-    """When feet [frame, foot] stand on the floor along one clip: a bar from touch-down to lift-off."""
+    """Draws when feet [frame, foot] stand along one clip: a bar from touch-down to lift-off."""
     caption = f"Gait along {clip}, one episode of each: bars while a foot stands on the floor."
     stands = (f"{who} {100 * own.mean():.0f} %" for who, own in contacts.items())
     height = _ROOM_INCHES + _FOOT_INCHES * len(feet)
@@ -99,7 +99,7 @@ def gait_diagram(clip: str, contacts: Walked, feet: Sequence[str], control_hz: f
 
 
 def _turned(paths: Walked, who: str) -> np.ndarray:
-    """A path [frame, 2] from where the reference begins, along its way, cm."""
+    """Returns a path [frame, 2] relative to the reference's start and direction, cm."""
     reference = paths["reference"]
     x, y = reference[-1] - reference[0]
     length = np.hypot(x, y)
@@ -108,7 +108,7 @@ def _turned(paths: Walked, who: str) -> np.ndarray:
 
 
 def _spans(stands: np.ndarray) -> np.ndarray:
-    """First frame and number of frames [bar, 2] of each time that a foot stands, of bool [frame]."""
+    """Returns first frame and number of frames [bar, 2] of each stance, from bool [frame]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], stands, [False]]).astype(np.int8)))
     return np.stack([edges[::2], edges[1::2] - edges[::2]], axis=1)
 

@@ -1,4 +1,4 @@
-"""One picture of what was kept of recordings, what was cut, and why."""
+"""Draws one picture of what was kept of recordings, what was cut, and why."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from vnl_mjx.config.preprocessing import QualityLimits
 from vnl_mjx.report.colors import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
 _KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
-# Without the blue of what was kept; then again, hatched.
+# Colours other than the blue of kept stretches; then the same, hatched.
 _COLORS = (ORANGE, VERMILLION, PURPLE, GREEN, SKY, YELLOW, "#555555")
 _HATCHES = ("", "////", "xxxx", "....")
 _MAX_ROWS = 30  # of the timeline; more takes are laid end to end
@@ -61,7 +61,7 @@ def save_quality_plot(
 
 
 class _Take(NamedTuple):
-    """What became of one take, times in seconds of the recording."""
+    """Holds what became of one take, with times in seconds of the recording."""
 
     name: str
     start_s: float
@@ -70,7 +70,7 @@ class _Take(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Takes on one line of the timeline, each with the time at which it is drawn."""
+    """Holds the takes on one line of the timeline, each with the time at which it is drawn."""
 
     label: str
     takes: Sequence[tuple[float, _Take]]
@@ -88,12 +88,12 @@ def _takes(pieces: Sequence[Piece]) -> list[_Take]:
 
 
 def _category(piece: Piece) -> str:
-    """The part of its first reason that is the same for many clips: before the colon."""
+    """Returns the category of a piece's first reason: the text before the colon."""
     return KEPT if piece.status == KEPT else piece.reasons[0].partition(":")[0]
 
 
 def _pack(takes: Sequence[_Take]) -> list[_Row]:
-    """One line for each take; where there are many, so many on each line as are needed."""
+    """Puts each take on its own line; with many takes, several on each line."""
     per_row = -(-len(takes) // _MAX_ROWS)
     rows = []
     for first in range(0, len(takes), per_row):
@@ -151,7 +151,7 @@ def _draw_timeline(axis: Axes, rows: Sequence[_Row], takes: Sequence[_Take]) -> 
 
 
 def _seconds_by_reason(takes: Sequence[_Take]) -> dict[str, float]:
-    """Seconds of each reason; time in several stretches counts once, as kept where it is."""
+    """Returns the seconds of each reason; time in several stretches counts once, as kept if any is."""
     seconds: dict[str, float] = {}
     for take in takes:
         edges = np.unique([edge for p in take.pieces for edge in (p.start_s, p.stop_s)])

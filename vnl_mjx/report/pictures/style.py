@@ -1,4 +1,4 @@
-"""How pictures look, in papers and in the report: colours, sizes, and the files of each."""
+"""Defines the style of pictures in papers and in the report: colours, sizes and file formats."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ COLUMN_INCHES = 3.5  # one column of most journals, and of the report on a phone
 PNG_DPI = 220
 _PDF_METADATA = ("CreationDate", "Creator", "Producer")
 
-# Verdana is as wide: an SVG's text keeps its place where the first is not installed.
+# Verdana has the same width, so an SVG's text keeps its place if the first font is missing.
 _SVG_FONTS = "'DejaVu Sans', Verdana, sans-serif"
 _STYLE = {
     "axes.axisbelow": True,
@@ -57,7 +57,7 @@ _STYLE = {
     "ytick.color": INK,
     "ytick.labelsize": 7.5,
 }
-# Viridis without its ends, which are lost on a black and on a white page.
+# Viridis without its ends, which are invisible on a black or a white page.
 SEQUENTIAL = LinearSegmentedColormap.from_list(
     "vnl", matplotlib.colormaps["viridis"](np.linspace(0.2, 0.92, 16))
 )
@@ -65,7 +65,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture: text of the SVG file, bytes of PNG and PDF, a caption, and what one sees in words."""
+    """Holds a picture: text of the SVG file, bytes of PNG and PDF, a caption, and a description."""
 
     svg: str
     png: bytes
@@ -76,7 +76,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Values, NaN where there is nothing to draw, with their 95 % intervals, if any: arrays of one shape."""
+    """Holds values, NaN for nothing to draw, and their 95 % intervals, if any: arrays of one shape."""
 
     value: np.ndarray
     low: np.ndarray | None = None
@@ -84,7 +84,7 @@ class Estimates:
 
 
 class Sheet:
-    """A figure being drawn on `axes` inside the block of `sheet`; the picture is there after it."""
+    """Holds a figure that is drawn on `axes` in the block of `sheet`, and its picture afterwards."""
 
     picture: Picture
 
@@ -97,7 +97,7 @@ class Sheet:
 def sheet(
     height: float, caption: str, alt: str, rows: int = 1, columns: int = 1
 ) -> Iterator[Sheet]:
-    """A figure, drawn and written within this style alone.
+    """Opens a figure that is drawn and written in this style.
 
     `height` is in inches; each of the axes is as wide as a column of a paper.
     """
@@ -111,7 +111,7 @@ def sheet(
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once for all files
         svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
-        # Nothing of today or of this machine: the same picture is the same file.
+        # No date and no machine, so the same picture gives the same file.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
         figure.savefig(pdf, format="pdf", metadata=dict.fromkeys(_PDF_METADATA))
@@ -120,14 +120,14 @@ def sheet(
 
 
 def group_colors(groups: Sequence[str]) -> Mapping[str, str]:
-    """Colours of the groups, most frequent first; beyond the palette all are grey."""
+    """Returns colours of the groups, most frequent first; beyond the palette all are grey."""
     counts = Counter(groups)
     ordered = sorted(counts, key=lambda group: (-counts[group], group))
     return {group: PALETTE[i] if i < len(PALETTE) else MUTED for i, group in enumerate(ordered)}
 
 
 def logarithmic(axis: Axes) -> None:
-    """Makes the y axis of something drawn logarithmic; its ticks are plain numbers, not formulas."""
+    """Makes the y axis logarithmic, with plain numbers as ticks, not formulas."""
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     subs = (1.0, 2.0, 5.0) if high < 100.0 * low else (1.0,)
@@ -137,7 +137,7 @@ def logarithmic(axis: Axes) -> None:
 
 
 def legend_above(axis: Axes, columns: int | None = None, **options: Any) -> None:
-    """A legend over the axes, where it hides no data; `columns` None for as many as fit."""
+    """Draws a legend above the axes, where it hides no data; `columns` None: as many as fit."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         axis.legend(
@@ -154,17 +154,17 @@ def legend_above(axis: Axes, columns: int | None = None, **options: Any) -> None
 
 
 def quantity(label: str) -> str:
-    """A label without its unit, for a sentence: "MPJPE, global, mm" is "MPJPE, global"."""
+    """Returns a label without its unit, for a sentence: "MPJPE, global" for "MPJPE, global, mm"."""
     return label.rpartition(", ")[0] or label
 
 
 def upper_first(text: str) -> str:
-    """A sentence's beginning; names such as MPJPE stay."""
+    """Capitalises the start of a sentence; names such as MPJPE stay."""
     return text[:1].upper() + text[1:]
 
 
 def short(name: str, most: int = 24) -> str:
-    """A name cut in its middle, whose ends tell clips apart."""
+    """Shortens a name in its middle, because the ends tell clips apart."""
     if len(name) <= most:
         return name
     head = (most - 1) // 2

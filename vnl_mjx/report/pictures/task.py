@@ -1,4 +1,4 @@
-"""Pictures of a task: what is measured, over the time of an episode."""
+"""Draws a task's measures over the time of an episode."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _NORMAL_95 = 1.96
 def measures_over_time(
     measures: Mapping[str, np.ndarray], alive: np.ndarray, control_hz: float
 ) -> Picture:
-    """Mean of each measure [time, episode] over the episodes that are `alive` then, with 95 % intervals."""
+    """Draws the mean of each measure [time, episode] over `alive` episodes, with 95 % intervals."""
     seconds, count = (1 + np.arange(len(alive))) / control_hz, alive.sum(axis=1)
     caption = "Means over the episodes that have not ended. Bands: 95 % intervals."
     alt = f"Means over time of {', '.join(name.replace('_', ' ') for name in measures)}."

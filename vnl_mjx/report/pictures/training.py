@@ -1,4 +1,4 @@
-"""Training curves of a run: the picture in its folder, and those of the report."""
+"""Draws training curves of a run, for its folder and for the report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def draw_curves(metrics_file: Path, folder: Path, curves: Sequence[str]) -> None
 
 
 def training_pictures(rows: Rows) -> dict[str, Picture]:
-    """Returns a picture of each curve of a run's `metrics.jsonl`; none of fewer than two rows."""
+    """Returns a picture of each curve of a run's `metrics.jsonl`; none for fewer than two rows."""
     pictures = {}
     for name in _REPORT_CURVES:
         steps, values = _points(rows, name)
@@ -87,7 +87,7 @@ def _draw(axis: Axes, rows: Rows, name: str) -> None:
 
 
 def _points(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns environment steps and values [point] of a metric, of many points as many as one sees."""
+    """Returns environment steps and values [point] of a metric, thinned to a visible number."""
     points = [(row["env_steps"], row[name]) for row in rows if row.get(name) is not None]
     thin = points[:: -(-len(points) // _MOST_POINTS) or 1]
     if points and thin[-1] != points[-1]:
