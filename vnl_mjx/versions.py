@@ -1,4 +1,4 @@
-"""Versions of installed software, for what a file records about itself; how to install what is missing."""
+"""Returns versions of installed software for records, and instructions for missing extras."""
 
 import importlib.metadata
 import platform
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Version of Python and of each package by its name; "not installed" where it is not."""
+    """Returns the versions of Python and each package by name; "not installed" for missing ones."""
     found = {"python": platform.python_version()}
     for name in packages:
         try:
@@ -18,7 +18,7 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def how_to_install(extra: str) -> str:
-    """Returns what installs an extra of this package, in a clone and elsewhere; other extras stay."""
+    """Returns the commands that install an extra of this package, in a clone and elsewhere."""
     wanted = re.compile(rf"""(.+?)\s*;\s*extra\s*==\s*['"]{extra}['"]""")
     try:
         known = map(wanted.fullmatch, importlib.metadata.requires("vnl-mjx") or ())

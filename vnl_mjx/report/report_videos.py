@@ -1,4 +1,4 @@
-"""What the videos of a report show."""
+"""Defines the videos of a report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,10 +29,10 @@ def clip_videos(
     scores: np.ndarray,
     config: VideoSection,
 ) -> NamedVideos:
-    """Some clips from their first frame: the policies that followed them, and the clip, one below the other.
+    """Shows some clips from their first frame, with the policies that tracked them, one below the other.
 
-    The first episodes of each rollout are those of the clips in order; of these `scores` [clip] choose the
-    best, the worst, and what is between.
+    The first episodes of each rollout follow the clips in order; `scores` [clip] select the best, the worst
+    and those between.
     """
     for words, clip in ranked(scores, config.num_clips):
         look = {"pane_size": (config.width, config.height), "fps": config.fps}
@@ -41,7 +41,7 @@ def clip_videos(
 
 
 def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
-    """Episodes of the prior from frames of the clips, best at the learned deviation."""
+    """Shows episodes of the prior from frames of the clips, preferably at the learned deviation."""
     shown = PRIOR_MODE if PRIOR_MODE in prior.rollouts else next(iter(prior.rollouts))
     rollout = prior.rollouts[shown]["clips"]
     names = [prior.clips.names[clip] for clip in rollout.episodes.clip[:_GRID]]
@@ -50,7 +50,7 @@ def prior_videos(prior: PriorEvaluation, config: VideoSection) -> NamedVideos:
 
 
 def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
-    """Latents between those of two clips, and dimensions moved one by one."""
+    """Shows latents between those of two clips, and traversals of single dimensions."""
     if (found := latent.interpolation) is not None:
         names = [f"{100 * (1 - w):.0f} : {100 * w:.0f}" for w in found.inputs["weights"]]
         title = f"latents from {found.inputs['first']} to {found.inputs['second']}"
@@ -63,9 +63,9 @@ def latent_videos(latent: LatentResults, config: VideoSection) -> NamedVideos:
 
 
 def ranked(scores: np.ndarray, num: int) -> list[tuple[str, int]]:
-    """`num` rows of `scores` [row], evenly from the best to the worst, each with what it is called.
+    """Selects `num` rows of `scores` [row], evenly from best to worst, each with a label.
 
-    One alone is the median; rows without a score are the worst.
+    A single row is the median; rows without a score are the worst.
     """
     order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
     last = len(order) - 1
@@ -85,7 +85,7 @@ def _all(
     title: str,
     tint: str = policy_color("student"),
 ) -> SideBySide:
-    """As many of the episodes as there are names, in small panes; by default the student's decoder acts."""
+    """Shows as many episodes as there are names, in small panes; by default the student's decoder acts."""
     width, height = (2 * round(_SMALL * size / 2) for size in (config.width, config.height))  # even
     return grid(
         rollout,

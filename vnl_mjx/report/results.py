@@ -1,4 +1,4 @@
-"""What an evaluation measures, part by part, from the rollouts on."""
+"""Computes the results of an evaluation from its rollouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from vnl_mjx.evaluation.prior_rollouts import PriorEvaluator
 from vnl_mjx.evaluation.rollout import Rollout
 
 _TRAVERSAL_SECONDS = 4.0
-_MOST_EMBEDDED = 6000  # neighbouring states hardly differ, and more points only cover one another
+_MOST_EMBEDDED = 6000  # neighbouring states hardly differ, and more points would only overlap
 _NOT_GAUSSIAN = (
     "Left out, for the latent is not Gaussian: standard deviations, the aggregate posterior, interpolation "
     "and traversal."
@@ -41,10 +41,10 @@ Rollouts = Mapping[str, Mapping[str, Rollout]]
 
 @dataclass(frozen=True)
 class LatentResults:
-    """The latent space of a student.
+    """Holds results on the latent space of a student.
 
-    `statistics` is the section "latent" of `metrics.json`, empty where no step is valid; the embeddings are
-    of `points`; `missing` says what could not be made.
+    `statistics` is the section "latent" of `metrics.json`, empty if no step is valid; the embeddings are of
+    `points`; `missing` says what could not be made.
     """
 
     statistics: dict[str, Any]
@@ -61,10 +61,10 @@ def measure_latent(
     prior: PriorEvaluator,
     config: LatentSection,
 ) -> LatentResults:
-    """Statistics, embeddings, probes, and what comes of latents that are made up.
+    """Computes statistics, embeddings, probes, interpolations and traversals.
 
-    `rollout` is of the student on `clips`, at the posterior's mean where that was played; the player of
-    `prior`, that knows when a body has fallen, is used.
+    `rollout` is of the student on `clips`, at the posterior's mean if that was run. Constructed latents run
+    in the runner of `prior`, which detects falls.
     """
     statistics = seen_latent_statistics(rollout)
     points = latent_points(rollout, clips).thinned(_MOST_EMBEDDED)

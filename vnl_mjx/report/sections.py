@@ -1,4 +1,4 @@
-"""The sections of the report: which tables and pictures stand where, and what is said of them."""
+"""Arranges the sections of the report: their tables, pictures and texts."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ from vnl_mjx.report.page_tables import (
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.table_cells import Table
 
-# Key, title, and what a reader has to know. Pictures are put into sections by these keys.
+# Key, title and introduction. Pictures go into sections by these keys.
 _SECTIONS = {
     "data": (
         "Data",
@@ -39,9 +39,9 @@ _SECTIONS = {
     "prior": ("Prior rollouts", "The prior alone drives the decoder, without a clip."),
     "training": ("Training", "Curves from the run's metrics.jsonl."),
 }
-SUMMARY = "summary"  # what stands before all sections; pictures and videos are put there, too
+SUMMARY = "summary"  # comes before all sections; pictures and videos may go there, too
 NOT_MEASURED = "This evaluation did not measure this."
-# Groups of metrics that stand under reward; the others under errors.
+# Groups of metrics in the section on reward; the others go to errors.
 _REWARD_GROUPS = ("reward", "success")
 
 
@@ -51,11 +51,12 @@ def sections(
     missing: Mapping[str, str],
     videos: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Returns all sections in order, for the template; the first is the summary.
+    """Returns all sections in order, for the template; the summary comes first.
 
-    Beside pictures, tables are folded.
+    Tables beside pictures are folded.
 
-    Pictures and videos are named "SECTION/NAME"; `missing` says by section what could not be made and why.
+    Names of pictures and videos are "SECTION/NAME"; `missing` says, by section, what could not be made and
+    why.
 
     Raises:
         ValueError: a picture or a video names no section.
@@ -85,7 +86,7 @@ def sections(
 
 
 def _by_section(items: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What is named "SECTION/NAME", by section."""
+    """Groups items named "SECTION/NAME" by section."""
     found: dict[str, list[Any]] = {}
     for name, item in items.items():
         key = name.partition("/")[0]
@@ -96,7 +97,7 @@ def _by_section(items: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def picture_files(name: str) -> dict[str, str]:
-    """Paths of a picture's files in the report's folder, by their kind."""
+    """Returns the paths of a picture's files in the report's folder, by kind."""
     return {kind: f"pictures/{name}.{kind}" for kind in ("svg", "png", "pdf")}
 
 

@@ -1,4 +1,4 @@
-"""Cells and tables of the report's page, and numbers as a person reads them."""
+"""Defines cells and tables of the report's page, and formats numbers for readers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +9,10 @@ NOTHING = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table.
+    """Holds one cell of a table.
 
-    `sort` is what the column is sorted by, None last; `detail` stands under the text, smaller; `tone` is
-    "good" or "bad", for the colour, "words" of a sentence, or ""; a header names its row.
+    `sort` is the column's sort key, None last; `detail` appears under the text, smaller; `tone` is "good"
+    or "bad" for the colour, "words" for a sentence, or ""; a header names its row.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows have their cells in the order of `columns`; a click opens a folded one."""
+    """Holds a table with cells in the order of `columns`; a click opens a folded table."""
 
     title: str
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number to read: `digits` significant ones, without an exponent where that is short."""
+    """Formats a number with `digits` significant digits, without an exponent if that is short."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return NOTHING
     if isinstance(value, bool | int) or value == 0:
@@ -46,29 +46,29 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 to read, not broken before the sign."""
+    """Formats a share of 1 in percent, with a non-breaking space."""
     shown = f"{100 * share:.1f}".removesuffix(".0")
     return f"{shown}\N{NO-BREAK SPACE}%"
 
 
 def interval(figure: Mapping[str, float | None], shown: Callable[[float], str] = number) -> str:
-    """The interval of a figure to read, empty where there is none."""
+    """Formats the interval of a value; empty if there is none."""
     low, high = figure.get("low"), figure.get("high")
     return "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
 
 
 def name_cell(text: str) -> Cell:
-    """The cell that names a row."""
+    """Returns the cell that names a row."""
     return Cell(text, text.lower(), header=True)
 
 
 def number_cell(value: float | None) -> Cell:
-    """A cell with a number."""
+    """Returns a cell with a number."""
     return Cell(number(value), value)
 
 
 def metric_cell(figure: Mapping[str, float | None] | None) -> Cell:
-    """A cell with a mean and its interval."""
+    """Returns a cell with a mean and its interval."""
     if not figure or figure.get("mean") is None:
         return Cell(NOTHING)
     return Cell(number(figure["mean"]), figure["mean"], interval(figure))

@@ -1,4 +1,4 @@
-"""The tiles at the top of the report: the figures that decide, each against its target."""
+"""Builds the tiles at the top of the report: the main metrics with their targets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,31 +13,31 @@ from vnl_mjx.training.alarms import ACTIVE_UNITS_ALARM
 
 MET, MISSED, UNDECIDED, UNMEASURED = "met", "missed", "no target", "not measured"
 NOT_JUDGED = "not judged"
-# Environment steps from which on a run is judged by what it misses: the best recipe needs about as many.
+# Environment steps from which on a run can miss a target: the best recipe needs about as many.
 JUDGED_STEPS = 50_000
 TARGET_REWARD_RATIO = 0.97
 TARGET_ACTION_R2 = 0.9
-# A student that begins as its teacher meets the targets above untrained, 5 nats a dimension from any prior.
-# Half a nat is one standard deviation between two equally wide Gaussians.
+# A student that starts as its teacher meets the targets above untrained, with 5 nats per dimension between
+# posterior and prior. Half a nat is one standard deviation between two equally wide Gaussians.
 MOST_NATS_PER_DIMENSION = 0.5
-# The prior stays up and moves as the clips do: each feature of motion is no farther from theirs than so many
-# times the distance between two halves of the clips. A policy that does nothing stays up, and fails by this.
+# The prior must stay up and move like the clips: each motion feature is at most this many times the
+# distance between two halves of the clips away. A policy that does nothing stays up but fails this.
 TARGET_PRIOR_SURVIVAL = 0.95
 MOTION_LIMIT = 2.0
 PRIOR_SECONDS = 10.0
-# Of the prior rollouts the headline is the one that a controller would reuse.
+# The headline is the prior mode that a controller would reuse.
 PRIOR_MODE = "learned"
-# A student is as good as its teacher within this much of a share of episodes, or of an error.
+# Margins within which a student is as good as its teacher: share of episodes, and factor of an error.
 _SURVIVAL_MARGIN = 0.02
 _ERROR_FACTOR = 1.25
-# What the prior is held against in its tile; the report's table of prior rollouts has more.
+# Baselines in the prior's tile; the report's table of prior rollouts has more.
 _BESIDE_PRIOR = {"zero_action": "no action at all", "teacher": "the teacher on the clips"}
 START_WORDS = {"clips": "clip states", "neutral": "the neutral pose"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One deciding figure as it is read, with its target and one of the verdicts above."""
+    """Holds one main metric as text, with its target and one of the verdicts above."""
 
     label: str
     value: str
@@ -47,7 +47,7 @@ class Tile:
 
 
 def tiles(document: Document) -> list[Tile]:
-    """The tiles of a report, in order."""
+    """Returns the tiles of a report, in order."""
     makers = (_reward_ratio, _survival, _root_error, _action, _latent, _prior)
     made = document["made"]
     shown, steps = [make(document) for make in makers], made.get("env_steps")
@@ -70,7 +70,7 @@ def tiles(document: Document) -> list[Tile]:
 
 
 def verdict_line(shown: list[Tile]) -> str:
-    """One sentence: how many targets are met, and which are not."""
+    """Returns one sentence: how many targets are met, and which are not."""
     by = {v: [t for t in shown if t.verdict == v] for v in (MET, MISSED, NOT_JUDGED)}
     num_judged = len(by[MET]) + len(by[MISSED])
     said = "no target could be judged"
@@ -168,7 +168,7 @@ _BESIDE_TEACHER = (_reward_ratio, _survival, _root_error, _action)
 
 
 def _farthest(figures: Mapping[str, Any]) -> str:
-    """The feature of motion that is farthest from the clips', in words; empty where none was measured."""
+    """Returns the motion feature farthest from the clips, in words; empty if none was measured."""
     worst = worst_feature(figures)
     return f"{worst[0].replace('_', ' ')} {number(worst[1], 2)} times off" if worst else ""
 
@@ -182,7 +182,7 @@ def _tile(
     least: float | None = None,
     most: float | None = None,
 ) -> Tile:
-    """A tile of `value`, as `shown` says it, that should be at least, or at most, so much."""
+    """Returns the tile of a `value`, shown as `shown`, with a lower or an upper bound."""
     if value is None:
         return Tile(label, NOTHING, "", target, UNMEASURED)
     if least is None and most is None:
@@ -194,7 +194,7 @@ def _tile(
 def _student_and_teacher(
     document: Document, metric: str
 ) -> tuple[Mapping[str, float | None], float | None]:
-    """What was found of the student, and the teacher's mean."""
+    """Returns the student's results and the teacher's mean."""
     own = metrics_of(document, main_policy(document)).get(metric) or {}
     return own, (metrics_of(document, "teacher").get(metric) or {}).get("mean")
 

@@ -1,4 +1,4 @@
-"""From a task's configuration to the task: physics of its body, or of the bodies that it asks for."""
+"""Builds a task from its configuration, with the physics of its body or its variants."""
 
 from dataclasses import replace
 
@@ -20,17 +20,17 @@ def build_task(
     mesh: Mesh | None = None,
     **sizes: int | None,
 ) -> ImitationTask:
-    """The imitation task of `walker`, whose episodes draw their bodies as `config.randomization` says.
+    """Builds the imitation task of `walker`; `config.randomization` says which bodies episodes draw.
 
     Args:
-        config: of the task.
+        config: configuration of the task.
         walker: the nominal body, built from `config.walker`.
         backend: see `physics.backends.make_physics`.
-        mesh: of the devices whose environments it serves; None: one.
-        sizes: of the back end: `num_threads`, `naconmax_per_env` and `njmax`, see there.
+        mesh: mesh of the devices that hold the environments; None: one device.
+        sizes: sizes of the back end: `num_threads`, `naconmax_per_env` and `njmax`, see there.
 
     Raises:
-        UserError: a back end that does not exist, or ranges that no body can have.
+        UserError: the back end does not exist, or the ranges are impossible.
     """
     variants = draw_variants(walker.model, walker.root_body, config.randomization)
     physics = make_physics(walker.model, config.physics, backend, variants=variants, **sizes)
@@ -40,12 +40,12 @@ def build_task(
 
 
 def for_one_device(task: ImitationTask) -> ImitationTask:
-    """The same task, for batches that lie on one device."""
+    """Returns the same task for batches on one device."""
     if not isinstance(task.physics, ShardedPhysics):
         return task
     return ImitationTask(task.config, task.walker, task.physics.of_one_device)
 
 
 def on_nominal_body(config: ImitationConfig) -> ImitationConfig:
-    """The same task without domain randomisation: every episode on the walker as it is."""
+    """Returns the same task without domain randomisation, on the nominal walker."""
     return replace(config, randomization=DomainRandomizationConfig())

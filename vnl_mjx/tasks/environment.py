@@ -1,7 +1,7 @@
-"""The interface between tasks and what runs policies in them: many environments, stepped together.
+"""Defines the interface between tasks and rollouts: many environments, stepped together.
 
-An environment is pure: state in, state out, every function can be jitted and scanned over. Implement
-`Environment` directly, or write a `Task` of one environment and let `VectorEnvironment` batch it.
+Environments are pure functions of their state, which can be jitted and scanned. Implement `Environment`
+directly, or write a `Task` of one environment and let `VectorEnvironment` batch it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from vnl_mjx.physics.base import PhysicsState
 
 @flax.struct.dataclass
 class Observation:
-    """Named parts of an observation.
+    """Holds the named parts of an observation.
 
     Attributes:
         parts: [..., size] float each.
@@ -42,7 +42,7 @@ class Observation:
 
 @flax.struct.dataclass
 class StepOutcome:
-    """What one control step gave, [num_envs] each ([] in a task of one environment).
+    """Holds the outcome of one control step, [num_envs] each ([] in a task of one environment).
 
     Attributes:
         reward: float, the sum of `terms`; 0 where the step is not valid.
@@ -52,7 +52,7 @@ class StepOutcome:
         terminated: bool, any failure.
         truncated: bool, the episode ended without a failure (end of the clip, time limit).
         overflowed: bool, the simulation left contacts out (`PhysicsState.overflowed`).
-        num_steps: int32, control steps made: 1, but for an action that is repeated.
+        num_steps: int32, control steps made: 1, or more for a repeated action.
     """
 
     reward: jax.Array
@@ -75,14 +75,14 @@ class StepOutcome:
     ) -> "StepOutcome":
         """Builds the outcome of one control step in one environment.
 
-        A simulation that diverged earns and measures nothing, and fails by "nan" alone: its zeroed state
-        has no meaning, and that it lies below every height limit is no fall.
+        A diverged simulation has no reward and no measures, and fails by "nan" alone: its zeroed state is
+        meaningless, and lies below every height limit without a fall.
 
         Args:
-            physics: after the step.
+            physics: simulation after the step.
             terms: named, weighted, signed reward terms.
             failures: named failure flags besides "nan".
-            truncated: the episode is over; does not count where it failed.
+            truncated: the episode is over; ignored if it failed.
             distances: named distances to the reference.
         """
         terms, distances = jax.tree.map(
@@ -114,7 +114,7 @@ class StepOutcome:
 
 
 class Sized(Protocol):
-    """What a policy is sized for."""
+    """Gives the sizes of a policy's inputs and outputs."""
 
     @property
     def observation_sizes(self) -> Mapping[str, int]:
@@ -123,15 +123,15 @@ class Sized(Protocol):
 
     @property
     def action_size(self) -> int:
-        """Of an action in (-1, 1)."""
+        """The size of an action in (-1, 1)."""
         ...
 
 
 class Environment(Sized, Protocol):
-    """Batched environments: arrays of a state that belong to one environment have a leading [num_envs].
+    """Defines batched environments: per-environment arrays of a state have a leading [num_envs].
 
-    `data` is what the task reads besides its state, such as reference clips: an argument, so that it is no
-    constant of a compiled function. A task that follows nothing takes ().
+    `data` holds what the task reads besides its state, such as reference clips. It is an argument, so that
+    it is no constant of a compiled function; a task without data takes ().
     """
 
     def reset(self, key: jax.Array, num_envs: int, data: Any, /) -> Any:
@@ -139,11 +139,11 @@ class Environment(Sized, Protocol):
         ...
 
     def observe(self, state: Any, data: Any, /) -> Observation:
-        """Returns what a policy sees, parts of [num_envs, size]."""
+        """Returns the policy's observation, parts of [num_envs, size]."""
         ...
 
     def step(self, state: Any, action: jax.Array, data: Any, /) -> tuple[Any, StepOutcome]:
-        """Makes one control step with `action` [num_envs, action_size]; resets nothing."""
+        """Makes one control step with `action` [num_envs, action_size], without resets."""
         ...
 
     def reset_finished(self, state: Any, outcome: StepOutcome, data: Any, /) -> Any:
@@ -152,17 +152,17 @@ class Environment(Sized, Protocol):
 
 
 class Task(Sized, Protocol):
-    """One environment; the same functions as of `Environment` without the leading axis.
+    """Defines one environment; has the functions of `Environment` without the leading axis.
 
-    Its state has a field `key` [2] uint32: the environment's own random key, which resets draw from.
+    Its state has a field `key` [2] uint32, the environment's own random key for resets.
     """
 
     def reset(self, key: jax.Array, data: Any, where: jax.Array | bool = True, /) -> Any:
-        """Starts an episode; where `where` [] is false the result is not used, and may cost nothing."""
+        """Starts an episode; if `where` [] is false, the result is not used and the work may be skipped."""
         ...
 
     def observe(self, state: Any, data: Any, /) -> Observation:
-        """Returns what a policy sees, parts of [size]."""
+        """Returns the policy's observation, parts of [size]."""
         ...
 
     def step(self, state: Any, action: jax.Array, data: Any, /) -> tuple[Any, StepOutcome]:
@@ -171,7 +171,7 @@ class Task(Sized, Protocol):
 
 
 class VectorEnvironment:
-    """Many environments of a `Task`, as `Environment`."""
+    """Batches environments of a `Task` as an `Environment`."""
 
     def __init__(self, task: Task):
         """Takes the task."""
@@ -197,9 +197,9 @@ class VectorEnvironment:
 
 
 class RepeatedAction:
-    """An environment whose every action lasts several control steps, or fewer where the episode ends.
+    """Repeats every action for several control steps, or fewer if the episode ends.
 
-    Of the outcome, reward, terms and distances are summed over the steps made; flags are those of the last.
+    The outcome sums reward, terms and distances over the steps made; its flags are those of the last step.
     """
 
     def __init__(self, env: Environment, times: int):

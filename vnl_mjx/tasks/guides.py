@@ -1,4 +1,4 @@
-"""Guides: actions that a policy learns from at first, weighted by `PpoSection.guidance`."""
+"""Defines guides: actions that a policy imitates early in training, weighted by `PpoSection.guidance`."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,12 @@ POSE_GAIN = 1.0  # of the distance that is left, on top of the control that hold
 AHEAD = 3  # frames, of the target: actuators lag
 MAX_ACTION = 0.95  # what a tanh reaches without effort
 
-# Of one environment and the clips: an action [nu].
+# Function of one environment and the clips; returns an action [nu].
 Guide = Callable[[ImitationState, ReferenceClips], jax.Array]
 
 
 class BatchedGuide:
-    """A guide of the environments of a training."""
+    """Batches a guide over the environments of a training."""
 
     def __init__(self, guide: Guide):
         """Takes the guide of one environment."""
@@ -37,14 +37,14 @@ class BatchedGuide:
 
 
 class PoseGuide:
-    """Position control of all actuators towards a reference frame ahead.
+    """Controls the positions of all actuators towards a reference frame ahead.
 
-    It knows of no balance and no contact, so it is a poor policy; but a network that starts from it starts
+    It ignores balance and contacts, so it is a poor policy; but a network that imitates it first starts
     upright.
     """
 
     def __init__(self, task: ImitationTask, model: mujoco.MjModel):
-        """Takes the task, and its body with position actuators; raises as `PoseControl` does."""
+        """Takes the task, and its body with position actuators; raises like `PoseControl`."""
         self._task, self._control = task, PoseControl(model)
 
     def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
@@ -55,10 +55,10 @@ class PoseGuide:
 
 
 class PolicyGuide:
-    """What another policy would do, at its mode."""
+    """Returns another policy's action at its mode."""
 
     def __init__(self, task: ImitationTask, policy: FrozenPolicy):
-        """Takes the task that both act in, and the policy.
+        """Takes the common task and the policy.
 
         Raises:
             UserError: the policy has a memory.
@@ -73,26 +73,26 @@ class PolicyGuide:
 
 
 class TorqueGuide:
-    """The torques that come nearest to what position actuators would do under another guide.
+    """Returns the torques nearest to those of position actuators under another guide.
 
-    The body with position actuators is simulated for one control step from the same state, in which they
-    pull as hard as the torques do. Returned is the control whose force, after the actuators' own lag, is
-    nearest to theirs over the substeps (least squares). Fixed gains in place of the simulation would be too
-    high or too low: within a control step such an actuator brings a free limb to rest, yet carries the body
-    on a standing one.
+    The body with position actuators is simulated for one control step from the same state, with equal
+    initial forces. The result is the control whose force, after the actuators' own lag, is nearest to
+    theirs over the substeps (least squares). Fixed gains in place of the simulation would be too high or
+    too low: within a control step such an actuator brings a free limb to rest, yet carries the body on a
+    standing one.
     """
 
     def __init__(self, guide: Guide, task: ImitationTask, servo: Physics):
         """Takes a guide of position control, the task with torques, and a body that the guide controls.
 
         Args:
-            guide: of position control.
-            task: whose body has torque actuators.
+            guide: guide of position control.
+            task: task whose body has torque actuators.
             servo: simulates the same body with position actuators, one substep at a time.
 
         Raises:
-            UserError: an actuator of the task has other dynamics than none or a filter of first order, or
-                one of `servo` has no stiffness.
+            UserError: an actuator of the task has dynamics other than a first-order filter, or one of
+                `servo` has no stiffness.
         """
         model, own = task.physics.model, servo.model
         self._guide, self._servo, self._layout = guide, servo, task.walker.layout
@@ -124,7 +124,7 @@ class TorqueGuide:
 
 
 def _lag(model: mujoco.MjModel, num_substeps: int) -> np.ndarray:
-    """Share of an activation that is left in each substep of a control step, [substep, nu]."""
+    """Returns the share of an activation that is left in each substep of a control step, [substep, nu]."""
     share = np.zeros((num_substeps, model.nu))
     for actuator, kind in enumerate(model.actuator_dyntype):
         decay = model.opt.timestep / max(model.actuator_dynprm[actuator, 0], mujoco.mjMINVAL)

@@ -1,9 +1,9 @@
-"""The imitation task: follow a reference clip in physics, as track-mjx defines it for its teachers.
+"""Defines the imitation task: follow a reference clip in physics, as in track-mjx.
 
-All methods are pure functions of one environment's state; `vmap` them for many. Where this task departs
-from upstream on purpose: a finished environment starts at a freshly drawn clip and frame (upstream
-returns to a cached first state and keeps the action window), and the end of a clip or of the time
-limit is a truncation, not a failure.
+All methods are pure functions of one environment's state; `vmap` them for many. Two differences from
+upstream are intended: a finished environment starts at a newly drawn clip and frame (upstream returns to a
+cached first state and keeps the action window), and the end of a clip or of the time limit is a truncation,
+not a failure.
 """
 
 from fractions import Fraction
@@ -30,17 +30,17 @@ from vnl_mjx.walkers.walker import Walker
 
 @flax.struct.dataclass
 class ImitationState:
-    """One environment.
+    """Holds the state of one environment.
 
     Attributes:
         physics: the simulation.
         clip: [] int32, index into the clips.
-        start_frame: [] int32, frame of the clip at which the episode began.
+        start_frame: [] int32, frame of the clip at which the episode started.
         num_steps: [] int32, control steps since the reset.
         previous_action: [nu] control of the last step, zeros after a reset.
         action_window: [window, nu] last controls, oldest first, zeros before the episode.
         key: [2] uint32, this environment's random key.
-        previous_qpos: [nq] pose one control step ago; None where no term of the observation reads it.
+        previous_qpos: [nq] pose one control step ago; None if no term of the observation reads it.
     """
 
     physics: PhysicsState
@@ -54,19 +54,19 @@ class ImitationState:
 
 
 class ImitationTask:
-    """Reset, step and observation of one environment on one physics back end.
+    """Implements reset, step and observation of one environment on one physics back end.
 
     Attributes:
-        layout: sizes of what a policy sees.
-        proprioception: `ObservationFunctions.proprioception`: what a policy sees of its own body; no clip is
-            read, so that other tasks may use it.
+        layout: sizes of the observation.
+        proprioception: `ObservationFunctions.proprioception`, which reads no clip, so that other tasks can
+            use it.
     """
 
     def __init__(self, config: ImitationConfig, walker: Walker, physics: Physics):
-        """Looks every name up once. `physics` simulates `walker`'s model.
+        """Looks up every name once. `physics` simulates `walker`'s model.
 
         Raises:
-            ValueError: `physics` has no variants where `config.randomization` asks for some, or has some.
+            ValueError: `physics` has another number of variants than `config.randomization` asks for.
         """
         wanted = config.randomization.num_variants if config.randomization.ranges() else 0
         if physics.num_variants != wanted:
@@ -80,7 +80,7 @@ class ImitationTask:
         self._failures = termination_terms(config.termination)
         self.action_size = physics.model.nu
         self._pose_control = None
-        # Of the actuators that have an activation; those of a body may have none.
+        # Of the actuators with an activation; a body's actuators may have none.
         self._activated = np.flatnonzero(physics.model.actuator_actnum)
         if config.initial_activation == "pose" and len(self._activated):
             self._pose_control = PoseControl(physics.model)
@@ -92,7 +92,7 @@ class ImitationTask:
         self._action_window = max(
             config.reward.num_actions_read, self._observations.num_actions_read
         )
-        # In whole numbers, so that no rounding decides the frame of a step.
+        # As integers, so that no rounding decides the frame of a step.
         self._frames_per_steps = (
             Fraction(config.mocap_hz * config.physics.control_timestep)
             .limit_denominator(1000)
@@ -104,11 +104,11 @@ class ImitationTask:
 
     @property
     def frames_needed(self) -> int:
-        """Frames that a clip must have: the first, one step and the frames ahead."""
+        """The number of frames that a clip must have: the first, one step and the frames ahead."""
         return self.config.traj_length + 2
 
     def check_clips(self, clips: ReferenceClips) -> None:
-        """Refuses clips that this task cannot run on.
+        """Raises UserError for clips that this task cannot run on.
 
         Raises:
             UserError: a clip is shorter than `frames_needed`, or the frame rate differs.
@@ -131,10 +131,10 @@ class ImitationTask:
 
         Args:
             key: this environment's key.
-            clips: what to draw from.
+            clips: clips to draw from.
             where: as in `Physics.reset`.
-            cumulative_weights: [clip] running sum of the clips' probabilities, up to a factor; uniform
-                without.
+            cumulative_weights: [clip] cumulative sum of the clips' probabilities, up to a factor; None:
+                uniform.
         """
         key, clip_key, frame_key, noise_key = jax.random.split(key, 4)
         if cumulative_weights is None:
@@ -159,7 +159,7 @@ class ImitationTask:
     ) -> ImitationState:
         """Starts at a given clip and frame, at rest or moving (`initial_velocity`), with uniform noise.
 
-        Where the back end has variants of the body, it is one of them, drawn from `noise_key` too.
+        If the back end has variants of the body, `noise_key` also draws the variant.
         """
         variant = None
         if self.physics.num_variants:
@@ -190,7 +190,7 @@ class ImitationTask:
         )
 
     def frame(self, state: ImitationState) -> jax.Array:
-        """The reference frame that the environment is at, [] int32.
+        """Returns the environment's current reference frame, [] int32.
 
         The float32 floor of upstream (`_get_cur_frame`) falls one frame behind on most later steps of an
         episode, depending on the start frame. Its teachers were trained with it (`quirks.frame_lags`).
@@ -204,7 +204,7 @@ class ImitationTask:
         return jnp.floor(elapsed + state.start_frame).astype(jnp.int32)
 
     def observe(self, state: ImitationState, clips: ReferenceClips) -> Observation:
-        """What a policy sees in `state`."""
+        """Returns the policy's observation in `state`."""
         actions = state.action_window if self._observations.num_actions_read else None
         return self._observations.observe(
             state.physics, clips, state.clip, self.frame(state), state.previous_qpos, actions
@@ -232,7 +232,7 @@ class ImitationTask:
         previous_action: jax.Array,
         clips: ReferenceClips,
     ) -> StepOutcome:
-        """Reward, failures and truncation of the environment `moved`, which `action` led to."""
+        """Computes reward, failures and truncation of the environment `moved`, after `action`."""
         frame = self.frame(moved)
         physics, walker = moved.physics, self.walker
         if self.config.quirks.ctrl_diff_is_zero:
@@ -264,5 +264,5 @@ class ImitationTask:
     def reset_where(
         self, done: jax.Array, state: ImitationState, clips: ReferenceClips
     ) -> ImitationState:
-        """Resets the environment if `done` [] bool; only those that are done pay for it on the CPU."""
+        """Resets the environment if `done` [] bool; on the CPU, only finished environments cost time."""
         return masking.where(done, self.reset(state.key, clips, done), state)

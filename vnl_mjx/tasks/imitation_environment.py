@@ -1,4 +1,4 @@
-"""The imitation task as a batched `Environment` to train in: which clips episodes start in, and pushes."""
+"""Batches the imitation task for training, with sampling of clips by failure rate, and pushes."""
 
 import flax.struct
 import jax
@@ -10,12 +10,12 @@ from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironmen
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.walkers.layout import FreeRoot
 
-_PUSHES = 1  # of an environment's key, the stream that pushes are drawn from
+_PUSHES = 1  # stream of an environment's key for pushes
 
 
 @flax.struct.dataclass
 class ImitationEnvironmentState:
-    """Environments and what is known of the clips.
+    """Holds environments and the clips' failure rates.
 
     Attributes:
         imitation: [num_envs] environments.
@@ -27,7 +27,7 @@ class ImitationEnvironmentState:
 
 
 class ImitationEnvironment(VectorEnvironment):
-    """Many environments of an `ImitationTask`; clips that fail more often are drawn more often."""
+    """Batches an `ImitationTask`; draws clips that fail more often more often."""
 
     task: ImitationTask
 
@@ -45,10 +45,10 @@ class ImitationEnvironment(VectorEnvironment):
             task: one environment's functions.
             failure_weighting: share of the starts that are drawn in proportion to the clips' failure
                 rates; the rest is uniform, so that no clip is forgotten.
-            failure_memory: factor by which one more episode of a clip fades what was known of it.
+            failure_memory: decay of a clip's failure rate with each further episode.
             push_interval_s: mean seconds between pushes, which come at random times; None: none. A body
                 without a free root is not pushed.
-            push_speed: most that a push changes the root's velocity along x and y, m/s.
+            push_speed: largest change of the root's velocity along x and y by a push, m/s.
         """
         super().__init__(task)
         self._push_speed, self._push_chance = push_speed, 0.0
@@ -80,10 +80,10 @@ class ImitationEnvironment(VectorEnvironment):
     def reset_finished(
         self, state: ImitationEnvironmentState, outcome: StepOutcome, data: ReferenceClips
     ) -> ImitationEnvironmentState:
-        """Notes how the finished episodes went and restarts them."""
+        """Updates failure rates with the finished episodes and restarts them."""
         rate = self._updated_rate(state, outcome)
         state = state.replace(failure_rate=rate)
-        # Once for all environments: of many clips, the draw in each would cost more than the physics.
+        # Once for all environments: with many clips, a sum per environment would cost more than the physics.
         upto = jnp.cumsum(self.clip_weights(state)) if self._failure_weighting else None
         reset = jax.vmap(lambda k, d: self.task.reset(k, data, d, upto))
         fresh = reset(state.imitation.key, outcome.done)
@@ -97,7 +97,7 @@ class ImitationEnvironment(VectorEnvironment):
         return share * proportional + (1.0 - share) / rate.shape[0]
 
     def _pushed(self, state: ImitationState) -> ImitationState:
-        """Now and then, one environment with another velocity of the root."""
+        """Changes the root's velocity of one environment at random times."""
         key = jax.random.fold_in(jax.random.fold_in(state.key, _PUSHES), state.num_steps)
         when_key, push_key = jax.random.split(key)
         push = self._push_speed * jax.random.uniform(push_key, (2,), minval=-1.0)
@@ -107,7 +107,7 @@ class ImitationEnvironment(VectorEnvironment):
         return state.replace(physics=state.physics.replace(qvel=qvel))
 
     def _updated_rate(self, state: ImitationEnvironmentState, outcome: StepOutcome) -> jax.Array:
-        """Returns the failure rate after the episodes that `outcome` ended, as if they had ended in turn."""
+        """Returns failure rates after the episodes that `outcome` ended, as if they had ended in turn."""
         rate = state.failure_rate
         per_clip = jnp.zeros((2, *rate.shape)).at[:, state.imitation.clip]
         counts = jnp.stack([outcome.done, outcome.terminated])

@@ -1,4 +1,4 @@
-"""What a policy sees: the reference ahead, relative to the body, and proprioception.
+"""Computes observations: the reference ahead, relative to the body, and proprioception.
 
 Both are lists of terms by name (`ImitationConfig.reference` and `.proprioception`); `config/imitation.py` has
 those of track-mjx's generations, dm_control and vnl-playground. `docs/observations.md` describes every term.
@@ -31,7 +31,7 @@ _ACTIONS_READ = {"last_action": 1, "previous_action": 2}
 
 @dataclass(frozen=True)
 class ObservationLayout:
-    """Names and sizes of the parts, in order: the contract between a task and a policy."""
+    """Holds names and sizes of the parts, in order: the contract between a task and a policy."""
 
     reference: tuple[tuple[str, int], ...]
     proprioception: tuple[tuple[str, int], ...]
@@ -47,7 +47,7 @@ class ObservationLayout:
         return sum(size for _, size in self.proprioception)
 
     def slices(self) -> dict[str, tuple[int, int]]:
-        """Start and stop of each named part in the flat observation."""
+        """Returns start and stop of each named part in the flat observation."""
         result, start = {}, 0
         for name, size in (*self.reference, *self.proprioception):
             result[name] = (start, start + size)
@@ -56,11 +56,11 @@ class ObservationLayout:
 
 
 class ObservationFunctions:
-    """The observation of one task: its terms, looked up by name once.
+    """Computes the observation of one task; looks up its terms by name once.
 
     Attributes:
-        needs_previous: a term may read the pose of one control step ago.
-        num_actions_read: how many of the last controls the terms may read.
+        needs_previous: whether a term may read the pose of one control step ago.
+        num_actions_read: number of past controls that the terms may read.
     """
 
     def __init__(self, config: ImitationConfig, walker: Walker, model: mujoco.MjModel):
@@ -76,7 +76,7 @@ class ObservationFunctions:
         self._reference = find_terms("reference", config.reference, REFERENCE_TERMS | upstream)
         self._proprioception = find_terms("proprioception", own, BODY_TERMS)
         self.control_timestep = config.physics.control_timestep
-        is_own = any(map(is_path, (*config.reference, *own)))  # which may read anything
+        is_own = any(map(is_path, (*config.reference, *own)))  # a user's term may read anything
         self.needs_previous = is_own or not CONTROL_TERMS.keys().isdisjoint(own)
         self.num_actions_read = max((_ACTIONS_READ.get(name, 0) for name in own), default=0)
         if is_own:
@@ -112,13 +112,13 @@ class ObservationFunctions:
         previous_qpos: jax.Array | None = None,
         actions: jax.Array | None = None,
     ) -> Observation:
-        """Observes one simulation that is at `frame` of `clip`; NaN and Inf are cleaned as upstream does.
+        """Observes one simulation at `frame` of `clip`; replaces NaN and Inf as upstream does.
 
         Args:
-            state: of the simulation.
-            clips: that it follows.
+            state: state of the simulation.
+            clips: clips that it follows.
             clip: [] index of the clip.
-            frame: [] of the clip.
+            frame: [] frame of the clip.
             previous_qpos: [nq] pose one control step ago, and after a reset the pose now. Only needed
                 where `needs_previous`.
             actions: [at least `num_actions_read`, nu] last controls, oldest first, zeros before the
@@ -140,7 +140,7 @@ class ObservationFunctions:
         previous_qpos: jax.Array | None = None,
         actions: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns the proprioception [size] without reading a clip; arguments as of `observe`."""
+        """Returns the proprioception [size] without reading a clip; see `observe` for arguments."""
         return self._flat(self._proprioception, self._seen(state, previous_qpos, actions), None)
 
     def _flat(

@@ -1,9 +1,9 @@
-"""Motion that physics allows, found by sampling controls around a reference: no policy, no training.
+"""Finds physically feasible motion by sampling controls around a reference, without a policy.
 
-Many simulations follow the reference in short windows, each with its own random offset of the control; those
-that are nearest to it go on. Source: Liu, Yin, van de Panne, Shao, Xu 2010, "Sampling-based contact-rich
-motion control". What is followed drifts along with the simulation, slowly, so that a motion that is a little
-slower than its reference is not torn from its feet.
+Many simulations follow the reference in short windows, each with its own random offset of the control, and
+the nearest continue. Source: Liu, Yin, van de Panne, Shao, Xu 2010, "Sampling-based contact-rich motion
+control". The reference drifts slowly with the simulation, so that a motion that lags a little is not pulled
+off its feet.
 """
 
 from dataclasses import dataclass
@@ -32,18 +32,18 @@ _FALLEN_ANGLE, _FALLEN_HEIGHT = np.deg2rad(60.0), 0.03  # rad and m from the ref
 
 @dataclass(frozen=True)
 class PlannerOptions:
-    """How controls are sampled.
+    """Defines how controls are sampled.
 
     Attributes:
-        num_samples: simulations.
-        num_kept: of them that go on after a window.
-        window: control steps.
+        num_samples: number of simulations.
+        num_kept: number of simulations that continue after a window.
+        window: control steps of a window.
         spread: standard deviation of a new offset of the control.
-        memory: share of its offset that a simulation hands on to the next window.
-        look_ahead: frames that the pose which is aimed at lies ahead, for actuators that lag.
-        pose_gain: of the distance to that pose, on top of the control that holds it.
-        drift_rate: at which the reference's place follows the simulation's, 1/s.
-        num_threads: of the simulations; 0: every core.
+        memory: share of its offset that a simulation keeps in the next window.
+        look_ahead: frames by which the target pose lies ahead, because actuators lag.
+        pose_gain: gain on the distance to that pose, added to the control that holds it.
+        drift_rate: rate at which the reference's place follows the simulation's, 1/s.
+        num_threads: threads of the simulations; 0: every core.
     """
 
     num_samples: int = 256
@@ -58,12 +58,12 @@ class PlannerOptions:
 
 
 class Plan(NamedTuple):
-    """A motion of the simulation along one clip.
+    """Holds a simulated motion along one clip.
 
     Attributes:
-        qpos: float64 [frame, nq], from the clip's first frame on, at its rate; up to the fall, if it fell.
-        ctrl: float64 [frame - 1, nu], that led to each next frame.
-        fell: the body left the reference's posture (60 degrees, 3 cm of height).
+        qpos: float64 [frame, nq], from the clip's first frame on, at its rate; ends with a fall.
+        ctrl: float64 [frame - 1, nu], control from each frame to the next.
+        fell: whether the body left the reference's posture (60 degrees, 3 cm of height).
     """
 
     qpos: np.ndarray
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
 
 
 class _Beam(NamedTuple):
-    """The simulations that go on, [kept, ...] each."""
+    """Holds the continuing simulations, [kept, ...] each."""
 
     state: dict[str, np.ndarray]
     offset: np.ndarray
@@ -84,10 +84,10 @@ class Planner:
     """Plans motions of one walker with a free root and position actuators, on MuJoCo C."""
 
     def __init__(self, walker: Walker, config: ImitationConfig, options: PlannerOptions):
-        """Takes the task whose physics and reward weights count.
+        """Takes the task with the physics and the reward weights.
 
         Raises:
-            UserError: no simulation is asked for, or the walker has no free root or no position actuators.
+            UserError: the number of samples is 0, or the walker has no free root or no position actuators.
         """
         if options.num_samples < 1:
             raise UserError(f"plan: expected 1 sample or more, found {options.num_samples}")
@@ -138,19 +138,21 @@ class Planner:
         return _Beam(state, np.zeros((1, self._model.nu)), np.zeros((1, 2)), np.zeros(1))
 
     def start_activation(self, qpos: np.ndarray) -> np.ndarray:
-        """Activations [na] of actuators that hold the pose `qpos` [nq], as a plan begins."""
+        """Returns activations [na] of actuators that hold the pose `qpos` [nq], for the start of a plan."""
         return np.clip(self._holding(qpos[None])[0], -1.0, 1.0)[self._activated]
 
     def _advance(
         self, beam: _Beam, reference: "_Reference", steps: range, rng: np.random.Generator
     ) -> tuple[_Beam, np.ndarray, np.ndarray, np.ndarray]:
-        """The beam after one window, and of what goes on the parents and what it did."""
+        """Returns the beam after one window, with the parents and motions of its simulations."""
         options, arrays, count = self.options, self._rows.arrays, self.options.num_samples
         num_parents = len(beam.cost)
         parents = np.arange(count) % num_parents
         offset = options.memory * beam.offset[parents]
         offset += options.spread * rng.normal(size=offset.shape)
-        offset[:num_parents] = options.memory * beam.offset  # each parent's own, without noise
+        offset[:num_parents] = (
+            options.memory * beam.offset
+        )  # one sample of each parent without noise
         for name in STATE_FIELDS:
             self._rows.write(name, slice(None), beam.state[name][parents])
         drift, cost, visited = beam.drift[parents].copy(), np.zeros(count), []
@@ -170,7 +172,7 @@ class Planner:
         return beam, parents[best], qpos, ctrl
 
     def _towards(self, reference: "_Reference", step: int) -> np.ndarray:
-        """Controls [sample, nu] towards the pose ahead."""
+        """Returns controls [sample, nu] towards the pose ahead."""
         last = len(reference.qpos) - 1
         joints = self._walker.layout.joint_qpos
         ahead = min(step + 1 + self.options.look_ahead, last)
@@ -179,7 +181,7 @@ class Planner:
         return reference.holding[ahead] + self.options.pose_gain * closer
 
     def _holding(self, qpos: np.ndarray) -> np.ndarray:
-        """Controls [frame, nu] that hold poses and carry what weight the actuators can (least squares)."""
+        """Returns controls [frame, nu] that hold poses and carry the weight as well as possible."""
         model, joints = self._model, self._walker.layout.joint_qvel
         data, weight = mujoco.MjData(model), []
         for pose in qpos:
@@ -192,11 +194,11 @@ class Planner:
         return self._offset + self._stiffness * lengths + force / gain
 
     def _strayed(self, reference: "_Reference", step: int) -> np.ndarray:
-        """Of the root along x and y from the reference [sample, 2], m."""
+        """Returns the root's offset along x and y from the reference [sample, 2], m."""
         return self._rows.arrays["qpos"][:, :2] - reference.qpos[step + 1, :2]
 
     def _cost(self, reference: "_Reference", frame: int, drift: np.ndarray) -> np.ndarray:
-        """Minus the logarithms of the task's tracking terms, weighted, [sample]."""
+        """Returns minus the weighted logarithms of the task's tracking terms, [sample]."""
         reward, arrays, walker = self._reward, self._rows.arrays, self._walker
         qpos, qvel, wanted = arrays["qpos"], arrays["qvel"], reference.qpos[frame]
         moved = np.pad(drift, ((0, 0), (0, 1)))
@@ -223,7 +225,7 @@ class Planner:
         )
 
     def _traced(self, reference: "_Reference", history: list) -> Plan:
-        """The best of what is left at the end, back to the beginning."""
+        """Traces the best final simulation back to the start."""
         row, qpos, ctrl = 0, [], []
         for parents, positions, controls in reversed(history):
             qpos.append(positions[:, row])
@@ -235,14 +237,14 @@ class Planner:
 
 
 def _fallen(qpos: np.ndarray, wanted: np.ndarray) -> bool:
-    """Whether the root of any frame is far from the reference's height or orientation."""
+    """Returns whether the root of any frame is far from the reference's height or orientation."""
     aligned = np.abs((qpos * wanted)[:, FreeRoot.quaternion].sum(axis=1)).clip(0.0, 1.0)
     too_far = np.abs(qpos - wanted)[:, 2] > _FALLEN_HEIGHT
     return bool((too_far | (2.0 * np.arccos(aligned) > _FALLEN_ANGLE)).any())
 
 
 class _Reference:
-    """One clip's frames in float64."""
+    """Holds one clip's frames in float64."""
 
     def __init__(self, clips: ReferenceClips, rows: slice):
         self.holding = np.empty(0)  # [frame, nu], see `Planner`

@@ -1,4 +1,4 @@
-"""Policies: what acts in an environment. All of them are pytrees, the same to every rollout."""
+"""Defines policies, which act in environments; all are pytrees with one interface."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -13,11 +13,11 @@ from vnl_mjx.tasks.environment import Observation
 
 
 class Acted(NamedTuple):
-    """What a policy did in one step of all environments.
+    """Holds a policy's output in one step of all environments.
 
     Attributes:
         action: [num_envs, action_size] in [-1, 1].
-        memory: for its next step.
+        memory: memory for its next step.
         extra: a pytree of [num_envs, ...] arrays that a rollout may record.
     """
 
@@ -27,7 +27,7 @@ class Acted(NamedTuple):
 
 
 class Policy(Protocol):
-    """What acts: a pytree, so that other parameters of the same sizes compile nothing."""
+    """Defines a policy: a pytree, so that other parameters of equal sizes need no compilation."""
 
     def initial_memory(self, num_envs: int) -> Any:
         """Returns the memory at the start of an episode: arrays of [num_envs, ...], or ()."""
@@ -40,12 +40,12 @@ class Policy(Protocol):
 
 @flax.struct.dataclass
 class TeacherPolicy:
-    """A teacher.
+    """Acts as a teacher.
 
     Attributes:
         policy: its network and observation statistics.
-        sampled: static; draw latents and actions, else act at the modes.
-        offset: [num_envs, latent] added to the latent mean, which is decoded then; None: nothing.
+        sampled: static; draw latents and actions, otherwise act at the modes.
+        offset: [num_envs, latent] added to the latent mean, which is then decoded; None: no offset.
     """
 
     policy: FrozenPolicy
@@ -68,11 +68,11 @@ class TeacherPolicy:
 
 @flax.struct.dataclass
 class PriorRecord:
-    """What the prior said of a visited state and what was decoded, [..., num_envs, latent] each.
+    """Records the prior and the decoded latent of a visited state, [..., num_envs, latent] each.
 
     Attributes:
-        latent: that was decoded.
-        prior: of the student in this state, a `Latent`.
+        latent: the decoded latent.
+        prior: the student's prior in this state, a `Latent`.
     """
 
     latent: jax.Array
@@ -81,7 +81,7 @@ class PriorRecord:
 
 @flax.struct.dataclass
 class PriorMemory:
-    """Noise of the last step.
+    """Holds the noise of the last step.
 
     Attributes:
         noise: [num_envs, latent] standard normal.
@@ -98,19 +98,19 @@ class PriorMemory:
 class PriorPolicy:
     """Decodes latents around the prior mean: mean_scale * mean + std * noise + offset.
 
-    Of a prior that is not Gaussian: a sample (at `std_scale` 0 the mode) + offset.
+    With a prior that is not Gaussian: a sample (the mode at `std_scale` 0) + offset.
 
-    Every number is traced: whatever they are, it is one compiled program. `prior_policy` fills them in.
+    Every number is traced, so all values share one compiled program. `prior_policy` fills them in.
 
     Attributes:
         params: the student's.
-        teacher: its statistics normalise what is seen.
+        teacher: its statistics normalise the observations.
         std_scale: [] factor of the learned standard deviation; 0 acts at the mean.
-        fixed_std: [] standard deviation of every dimension in its place; NaN for the learned one.
-        correlation: [] in [0, 1) of a dimension's noise between two control steps. Noise that is drawn
-            anew in each step is jitter rather than an intention.
-        mean_scale: [] factor of the prior mean; 0 draws latents that know nothing of the body.
-        action_scale: [] factor of the action; 0 does nothing, whatever the latent.
+        fixed_std: [] fixed standard deviation of every dimension; NaN for the learned one.
+        correlation: [] in [0, 1), correlation of a dimension's noise between two control steps. Independent
+            noise in each step is jitter rather than an intention.
+        mean_scale: [] factor of the prior mean; 0 draws latents independent of the body.
+        action_scale: [] factor of the action; 0 does nothing for any latent.
         offset: [num_envs, latent] added to each latent.
         student: static; the student's functions.
     """
@@ -166,7 +166,7 @@ def prior_policy(
     action_scale: float = 1.0,
     offset: jax.Array | None = None,
 ) -> PriorPolicy:
-    """Returns a `PriorPolicy`; `fixed_std` None: the learned, `offset` [num_envs, latent] None: zero."""
+    """Returns a `PriorPolicy`; `fixed_std` None: the learned one; `offset` [num_envs, latent] None: 0."""
     if not 0.0 <= correlation < 1.0:
         raise ValueError(f"{correlation=} must be in [0, 1)")
     if (fixed_std is not None or correlation) and not student.is_gaussian:
@@ -189,11 +189,11 @@ def prior_policy(
 
 @flax.struct.dataclass
 class LatentPolicy:
-    """Decodes given latents, one after another; the last one for as long as it is asked.
+    """Decodes given latents one after another, and then repeats the last one.
 
     Attributes:
         params: the student's.
-        teacher: its statistics normalise what is seen.
+        teacher: its statistics normalise the observations.
         latents: [time, num_envs, latent], one per control step.
         student: static; the student's functions.
     """
@@ -228,7 +228,7 @@ class LatentPolicy:
 def _context(
     policy: PriorPolicy | LatentPolicy, observation: Observation, memory: Any
 ) -> tuple[jax.Array, Any]:
-    """Returns what the student's networks read of the body, and its next memory."""
+    """Returns the context that the student's networks read, and the next memory."""
     teacher = policy.teacher
     proprioception = teacher.split(teacher.normalize(observation.flat()))[1]
     return policy.student.context(policy.params, proprioception, memory)

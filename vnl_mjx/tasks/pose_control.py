@@ -1,4 +1,4 @@
-"""The control that holds a pose: for starts with taut actuators, and for a guide of the first training."""
+"""Computes the control that holds a pose, for starts with taut actuators and for guides."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from vnl_mjx.errors import UserError
 
 
 class PoseControl:
-    """Position control by affine actuators.
+    """Computes position control by affine actuators.
 
     An actuator with gain g and bias b0 + b1 * length rests at length l under control
     -(b0 + b1 * l) / g (MuJoCo documentation, "Computation", "Actuation model").
@@ -24,7 +24,7 @@ class PoseControl:
         """Looks up how joints move the actuators.
 
         Raises:
-            UserError: an actuator has no stiffness, so that no control holds a length.
+            UserError: an actuator has no stiffness, so no control holds a length.
         """
         stiffness, gain = -model.actuator_biasprm[:, 1], model.actuator_gainprm[:, 0]
         if not np.all(stiffness > 0):
@@ -38,12 +38,12 @@ class PoseControl:
         self.offset = jnp.float32(-model.actuator_biasprm[:, 0] / gain)
 
     def hold(self, joints: jax.Array) -> jax.Array:
-        """The control [nu] at which the actuators rest in the pose `joints` [num_joints], unbounded."""
+        """Returns the unbounded control [nu] that holds the actuators in the pose `joints` [num_joints]."""
         return self.offset + self.stiffness * (self.transmission @ joints)
 
 
 def actuator_transmission(model: mujoco.MjModel) -> np.ndarray:
-    """[nu, num_joints]: actuator length per joint angle, for transmissions that are linear in it."""
+    """Returns actuator length per joint angle [nu, num_joints], for linear transmissions."""
     data = mujoco.MjData(model)
     first = 7 if model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE else 0
     joints = np.eye(model.nq - first)

@@ -1,6 +1,6 @@
-"""A student and its frozen teacher as one policy: one of them acts, the teacher labels what is visited.
+"""Combines a student and its frozen teacher in one policy: one acts, and the teacher labels each state.
 
-Any frozen policy serves as the teacher: what is used of it is `initial_memory`, `normalize`, `split`, `act`.
+Any frozen policy with `initial_memory`, `normalize`, `split` and `act` can be the teacher.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.policies import Acted
 
-# Observations this many standard deviations from the teacher's mean are rare where the layout is right.
+# Observations this many standard deviations from the teacher's mean are rare if the layout is right.
 FAR_SIGMA = 10.0
-# Entries whose standard deviation is at the floor never varied: their distance says nothing.
+# Entries whose standard deviation is at the floor never varied, so their distance is meaningless.
 _FLOOR_STD = 1e-5
 
 
 @flax.struct.dataclass
 class LabelledSteps:
-    """Visited states as student and teacher see them, [..., num_envs] each.
+    """Holds visited states as student and teacher see them, [..., num_envs] each.
 
     Attributes:
         reference: [.., reference_size], normalised by the teacher's frozen statistics.
@@ -37,13 +37,13 @@ class LabelledSteps:
 
 @flax.struct.dataclass
 class Visited(LabelledSteps):
-    """Visited states and what the student makes of them.
+    """Holds visited states and the student's outputs.
 
     Attributes:
-        student_action: [.., nu] at the latent that the student acts with.
-        posterior: of the student.
-        prior: of the student.
-        far_share: share of the observation beyond `FAR_SIGMA` of the teacher's statistics.
+        student_action: [.., nu] at the student's latent.
+        posterior: the student's posterior.
+        prior: the student's prior.
+        far_share: share of the observation's entries beyond `FAR_SIGMA` of the teacher's statistics.
     """
 
     student_action: jax.Array
@@ -54,16 +54,16 @@ class Visited(LabelledSteps):
 
 @flax.struct.dataclass
 class StudentPolicy:
-    """A student and the teacher that labels what it visits; either of the two acts.
+    """Combines a student with the teacher that labels its states; either of the two acts.
 
     Attributes:
-        params: the student's.
-        teacher: whose statistics normalise what both see.
+        params: the student's parameters.
+        teacher: the teacher, whose statistics normalise the observations of both.
         teacher_acts: [] or [num_envs] bool; traced, so that rollouts of either are one program.
         student: static; the student's functions.
         sampled: static; the student draws its latent.
         teacher_sampled: static; the teacher draws its action where it acts.
-        prior_acts: [num_envs] bool, where the student acts by its prior unless the teacher does; None: none.
+        prior_acts: [num_envs] bool, the student acts by its prior unless the teacher acts; None: nowhere.
     """
 
     params: Any

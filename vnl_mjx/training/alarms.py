@@ -1,4 +1,4 @@
-"""Known troubles of a training, one row each: what in a row of metrics tells of it, and what to change."""
+"""Defines known problems of a training: the rule on a row of metrics, and what to change."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -7,19 +7,17 @@ ACTION_MSE_ALARM = 0.05
 KL_ALARM = 0.05  # nats, summed over the latent
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
-POLICY_KL_ALARM = (
-    0.5  # nats, summed over actuators, where no more is aimed at ("target_kl" of the row)
-)
+POLICY_KL_ALARM = 0.5  # nats, summed over actuators, unless the row's "target_kl" is higher
 ACTION_STD_ALARM = 0.01
 EXPLAINED_VARIANCE_ALARM = 0.1
 
 
 class Alarm(NamedTuple):
-    """A known trouble that was found.
+    """Reports a known problem.
 
     Attributes:
-        what: its name for a person.
-        found: what tells of it, with the numbers.
+        what: name of the problem for a person.
+        found: evidence, with numbers.
         change: what to do, with the keys of the configuration.
     """
 
@@ -28,12 +26,12 @@ class Alarm(NamedTuple):
     change: str
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Returns one line for a log."""
         return f"{self.found}: {self.change}"
 
 
 class Rule(NamedTuple):
-    """When an `Alarm` is raised; `found` has metrics of the row by name in braces."""
+    """Defines when to raise an `Alarm`; `found` has metrics of the row by name in braces."""
 
     name: str
     condition: Callable[[Mapping[str, float]], bool]
@@ -130,7 +128,7 @@ def raised(rules: Iterable[Rule], metrics: Mapping[str, float]) -> dict[str, Ala
 
     Args:
         rules: `STUDENT_RULES`, `TEACHER_RULES` or `LATENT_RULES`.
-        metrics: one row and "steps", environment steps of its interval; of a student "latent_dim" too.
+        metrics: one row, with "steps", environment steps of its interval; for a student also "latent_dim".
     """
     return {
         rule.name: Alarm(rule.what, rule.found.format_map(metrics), rule.change)

@@ -1,4 +1,4 @@
-"""The parts of brax that PPO is built from: its estimator, its distribution, its running statistics."""
+"""Provides the parts of brax that PPO uses: advantage estimator, distribution, running statistics."""
 
 import contextlib
 import io
@@ -20,19 +20,19 @@ __all__ = ["NormalTanhDistribution", "compute_gae"]
 
 
 def fresh_normalizer(size: int) -> Any:
-    """Statistics of brax of no observation yet: mean 0 and standard deviation 1, [size] each."""
+    """Returns brax's statistics before any observation: mean 0 and standard deviation 1, [size] each."""
     return running_statistics.init_state(jnp.zeros(size)).replace(
         count=jnp.float32(0.0), std_eps=jnp.float32(0.0)
     )
 
 
 def normalize(normalizer: Any, obs: jax.Array, clip: float | None = None) -> jax.Array:
-    """Returns what the networks read of a raw observation [..., observation], as `FrozenPolicy.normalize`."""
+    """Normalises a raw observation [..., observation] like `FrozenPolicy.normalize`."""
     return normalized(obs, normalizer.mean, normalizer.std, clip)
 
 
 def updated_normalizer(normalizer: Any, segment: Segment) -> Any:
-    """The statistics with the valid steps of `segment` in them; as they were where it has none."""
+    """Updates the statistics with the valid steps of `segment`; leaves them unchanged without any."""
     valid = segment.valid
     updated = running_statistics.update(
         normalizer,
@@ -40,5 +40,5 @@ def updated_normalizer(normalizer: Any, segment: Segment) -> Any:
         weights=valid.astype(jnp.float32),
         std_min_value=MIN_OBSERVATION_STD,
     )
-    # Without a step ever, brax divides 0 by 0.
+    # Without any step, brax would divide 0 by 0.
     return jax.tree.map(lambda new, old: jnp.where(jnp.any(valid), new, old), updated, normalizer)

@@ -1,12 +1,11 @@
-"""Cloning before PPO: a policy of a task learns at first what the student does along its own clips.
+"""Clones a task's policy from the student before PPO.
 
-The expert is the student itself: it follows that part of a clip which does what the goal asks for
-(`motion_matching`), and what it decodes, put as an action of the task, is what the policy is regressed on.
-A body does not do all that the clip does, so the policy is not told what was asked for, but what came of it:
-the goal that the body turned out to act for (Ghosh et al. 2021, "Learning to reach goals via iterated
-supervised learning").
-In rounds, as Ross et al. 2011 ("A reduction of imitation learning and structured prediction to no-regret
-online learning") do it: from the second on, the expert begins where the policy so far has brought the body.
+The expert is the student itself. It follows the part of a clip that fits the goal (`motion_matching`), and
+the policy is regressed on its decoded control, expressed as an action of the task. Because the body does
+not track the clip exactly, the policy sees the goal that the motion achieved, not the requested one (Ghosh
+et al. 2021, "Learning to reach goals via iterated supervised learning"). Training proceeds in rounds (Ross
+et al. 2011, "A reduction of imitation learning and structured prediction to no-regret online learning"):
+from the second round on, the expert starts where the policy has led the body.
 """
 
 from collections.abc import Callable
@@ -37,7 +36,7 @@ _HARDEST = 0.97  # of an action that is learnt from: tanh would need ever larger
 
 
 class Demonstrations(NamedTuple):
-    """Rows of what the expert did.
+    """Holds observations and actions of the expert.
 
     Attributes:
         observation: [row, observation] of the task, flat.
@@ -60,7 +59,7 @@ def cloned(
 ) -> tuple[TrainState, float]:
     """Returns the state with a cloned policy, and the share of the expert's actions that it explains.
 
-    The statistics of the observation become those of what was shown, unless they are to stay.
+    The observation's statistics become those of the demonstrations, unless `statistics_stay`.
 
     Raises:
         UserError: the clips are shorter than a part, or the body falls in each.
@@ -93,7 +92,7 @@ def cloned(
 def clone(
     trainer: Ppo, state: TrainState, shown: Demonstrations, config: CloningSection, seed: int
 ) -> tuple[TrainState, float]:
-    """Returns the state with the policy regressed on what was shown, and the share of it that it explains."""
+    """Returns the state with the policy regressed on demonstrations, and the share that it explains."""
     rows, model = jnp.asarray(shown.observation, jnp.float32), trainer.model
     inputs = normalize(state.extra, rows, model.policy_config.observation_clip)
     targets = jnp.clip(jnp.asarray(shown.action), -_HARDEST, _HARDEST)
@@ -124,7 +123,7 @@ def clone(
 
 
 def _statistics(statistics: Any, observation: np.ndarray) -> Any:
-    """The statistics of rows [row, observation]."""
+    """Returns the statistics of rows [row, observation]."""
     rows = observation.astype(np.float32)
     mean, std = rows.mean(axis=0), rows.std(axis=0) + 1e-3
     return statistics.replace(
@@ -145,11 +144,10 @@ def _demonstrate(
     policy: FrozenPolicy | None,
     key: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Observations and actions of the expert, and whether the body stands, [body, part, time, ...] each.
+    """Returns the expert's observations and actions, and whether the body stands, [body, part, time, ...].
 
-    A part begins with the policy, if any, which acts for `num_steps` steps from where it was after those of
-    the part before. From there the expert goes on in a copy, for as long. Without a policy it goes on
-    from itself.
+    In each part, the policy, if any, first acts for `num_steps` steps from its last state. The expert then
+    continues in a copy for as many steps. Without a policy, the expert continues from its own last state.
     """
 
     def lead(carry: Any, _: Any) -> tuple[Any, None]:
@@ -189,9 +187,9 @@ def _follow(
     start: tuple[DownstreamState, jax.Array],
     key: jax.Array,
 ) -> tuple[Any, tuple[jax.Array, jax.Array, jax.Array]]:
-    """The expert from a state, if that stands: where it ends, and observations, actions, whether it stands.
+    """Runs the expert from a standing state; returns its last state, observations, actions and standing.
 
-    To the student the body seems to be where the clip is, again and again, so that it is led at any speed.
+    The student repeatedly sees the body moved to the clip's place, so that it can follow at any speed.
     """
     low_level, clips, imitation = data.low_level, data.starts, task.imitation
     root, dt = task.walker.root, task.control_timestep

@@ -11,13 +11,13 @@ import jax
 
 @dataclass(frozen=True)
 class CompileCost:
-    """What compiling one function of a trainer took, and what memory it needs on each device.
+    """Holds the compile time and the memory per device of one function of a trainer.
 
     Attributes:
-        seconds: tracing and compiling; next to nothing where the compiled program was in JAX's cache.
-        argument_bytes: what it reads: state and data, or what was visited.
-        output_bytes: what it gives, without what it writes over its arguments.
-        temporary_bytes: what it needs besides while it runs.
+        seconds: time of tracing and compiling; short if the compiled program was in JAX's cache.
+        argument_bytes: memory of its arguments: state and data, or the visited steps.
+        output_bytes: memory of its results, without those that reuse its arguments.
+        temporary_bytes: further memory while it runs.
     """
 
     seconds: float
@@ -27,15 +27,15 @@ class CompileCost:
 
     @property
     def total_bytes(self) -> int:
-        """All that is held while it runs."""
+        """The total memory while it runs."""
         return self.argument_bytes + self.output_bytes + self.temporary_bytes
 
 
 class CompiledFunction:
-    """A function of a state, which it consumes; compiled at its first call, or ahead of it."""
+    """Compiles a function that consumes its state, at its first call or earlier."""
 
     def __init__(self, function: Callable[..., Any], in_shardings: Any, out_shardings: Any):
-        """Takes the function and how its arguments and results lie on the devices."""
+        """Takes the function and the shardings of its arguments and results."""
         self._jitted = jax.jit(
             function, in_shardings=in_shardings, out_shardings=out_shardings, donate_argnums=0
         )
@@ -43,7 +43,7 @@ class CompiledFunction:
         self._seconds = 0.0
 
     def compile_in(self, pool: Executor, *shapes: Any) -> Any:
-        """Begins to compile for arguments of these shapes; the shapes of what it will return."""
+        """Starts compiling for arguments of these shapes; returns the shapes of the results."""
         started = time.perf_counter()
         lowered = self._jitted.lower(*shapes)
         self._seconds = time.perf_counter() - started
@@ -52,7 +52,7 @@ class CompiledFunction:
 
     @property
     def program(self) -> CompileCost | None:
-        """What compiling took; None before it is done."""
+        """The cost of compiling; None before it is done."""
         if self._compiled is None or not self._compiled.done():
             return None
         memory = self._compiled.result().memory_analysis()
@@ -64,17 +64,17 @@ class CompiledFunction:
         )
 
     def text(self) -> str:
-        """The optimised program as XLA prints it, once it is compiled.
+        """Waits for the compilation and returns the optimised program as XLA prints it.
 
         Raises:
-            ValueError: nobody has begun to compile it.
+            ValueError: compilation was never started.
         """
         if self._compiled is None:
             raise ValueError("nobody has begun to compile it")
         return self._compiled.result().as_text()
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function returns, once it is there."""
+        """Calls the function, after waiting for its compilation."""
         if self._compiled is None:
             self._compiled = Future()
             self._compiled.set_result(self._compile(self._jitted.lower(*arguments)))

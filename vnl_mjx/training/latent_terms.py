@@ -1,6 +1,6 @@
-"""Terms that shape a latent besides its KL to the learned prior: of arrays, and of a student.
+"""Defines loss terms of the latent besides the KL to the learned prior.
 
-A student's term is a function of its `VaeOutput` and the segment, [time, env], that `loss_terms` names.
+A student's term, which `loss_terms` names, is a function of its `VaeOutput` and the segment, [time, env].
 """
 
 import jax
@@ -16,7 +16,7 @@ SMOOTHNESS_COEFFICIENT = 0.99  # PULSE's, likewise
 
 
 def latent_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
-    """KL(N(mean, exp(logvar)) || N(0, 1)) of each latent dimension, [..., latent], nats."""
+    """Returns KL(N(mean, exp(logvar)) || N(0, 1)) of each latent dimension, [..., latent], nats."""
     zeros = jnp.zeros_like(mean)
     return gaussians.kl_divergence(mean, logvar, zeros, zeros)
 
@@ -24,12 +24,12 @@ def latent_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
 def latent_ar1_kl(
     mean: jax.Array, logvar: jax.Array, starts: jax.Array, coefficient: float = AR1_COEFFICIENT
 ) -> jax.Array:
-    """KL of each latent dimension to N(c * previous mean, 1 - c^2); N(0, 1) where none precedes.
+    """Returns each latent dimension's KL to N(c * previous mean, 1 - c^2), or N(0, 1) at a start.
 
     Args:
         mean: [time, env, latent].
         logvar: [time, env, latent].
-        starts: [time, env] bool, the first step of an episode; the first row always counts as one.
+        starts: [time, env] bool, the first step of an episode; the first row always counts as a start.
         coefficient: c.
 
     Returns:
@@ -43,15 +43,14 @@ def latent_ar1_kl(
 
 
 def standard_kl(output: VaeOutput, segment: Segment) -> jax.Array:
-    """KL(posterior || N(0, I)), summed over the latent: [time, env], nats."""
+    """Returns KL(posterior || N(0, I)), summed over the latent: [time, env], nats."""
     return jnp.sum(latent_kl(output.posterior.mean, output.posterior.logvar), axis=-1)
 
 
 def ar1_kl(output: VaeOutput, segment: Segment, coefficient: float = AR1_COEFFICIENT) -> jax.Array:
-    """KL(posterior || N(c * previous mean, 1 - c^2)), summed over the latent: [time, env], nats.
+    """Returns KL(posterior || N(c * previous mean, 1 - c^2)), summed over the latent: [time, env], nats.
 
-    The KL is to N(0, I) at the start of an episode, and left out (0) where the step before is another
-    segment's.
+    The KL is to N(0, I) at the start of an episode, and 0 if the previous step is in another segment.
     """
     posterior = output.posterior
     kl = latent_ar1_kl(posterior.mean, posterior.logvar, segment.starts, coefficient)
@@ -61,7 +60,7 @@ def ar1_kl(output: VaeOutput, segment: Segment, coefficient: float = AR1_COEFFIC
 def smoothness(
     output: VaeOutput, segment: Segment, coefficient: float = SMOOTHNESS_COEFFICIENT
 ) -> jax.Array:
-    """Norm of the posterior's mode minus c times the one before, [time, env]; 0 where none precedes.
+    """Returns the norm of the posterior's mode minus c times the previous one, [time, env]; 0 at a start.
 
     PULSE (`phc/learning/amp_agent.py`) and track-mjx (`agent/mlp_distill`) have this term.
     """
@@ -76,5 +75,5 @@ GAUSSIAN_TERMS = ("standard_kl", "ar1_kl")  # read mean and log-variance
 
 
 def _follows(segment: Segment) -> jax.Array:
-    """Whether the step before is of the same episode and in the segment, [time, env] bool."""
+    """Returns whether the previous step is of the same episode and segment, [time, env] bool."""
     return ~segment.starts.at[0].set(True)

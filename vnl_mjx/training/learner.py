@@ -1,4 +1,4 @@
-"""Epochs of gradient steps over minibatches of segments, for any loss made of named terms."""
+"""Runs epochs of gradient steps over minibatches of segments, for any loss of named terms."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,21 +12,21 @@ from vnl_mjx.training.optimizers import ActorCriticAdam, Adam, Averaged
 from vnl_mjx.training.schedules import Controlled, Schedule
 from vnl_mjx.training.segments import Segment, num_groups, take_segments
 
-# Of parameters, a segment and a key: named terms, not reduced: [time, env], or [time, env, ...] and []
-# for what is only logged.
+# Function of parameters, a segment and a key; returns named, unreduced terms: [time, env], or [time, env,
+# ...] and [] for terms that are only logged.
 LossFunction = Callable[[Any, Segment, jax.Array], Mapping[str, jax.Array]]
 
 
 @flax.struct.dataclass
 class LearningStatistics:
-    """Means over the minibatches of one update.
+    """Holds means over the minibatches of one update.
 
     Attributes:
-        loss: mean of every named term over steps, not weighted, and "total", the objective.
-        weights: of the terms that are part of the objective, in force.
+        loss: unweighted mean of every named term over steps, and "total", the objective.
+        weights: weights in force of the terms in the objective.
         grad_norm: [] global norm before clipping.
         skipped: [] share of minibatches whose gradient was not finite and was not applied.
-        learning_rate: [] in force.
+        learning_rate: [] learning rate in force.
     """
 
     loss: dict[str, jax.Array]
@@ -37,7 +37,7 @@ class LearningStatistics:
 
 
 class Learner:
-    """Learns from what a rollout visited."""
+    """Learns from the steps of a rollout."""
 
     def __init__(
         self,
@@ -52,18 +52,18 @@ class Learner:
         held_weights: Mapping[str, Controlled] | None = None,
         first_step: int = 0,
     ):
-        """Takes what does not change with training.
+        """Takes the constants of training.
 
         Args:
-            weights: of the terms of the loss that are part of the objective; the others are only logged.
-            optimizer: makes the gradient steps.
-            learning_rate: of each of them.
+            weights: weights of the terms in the objective; other terms are only logged.
+            optimizer: the optimiser.
+            learning_rate: learning rate of each gradient step.
             num_envs: environments of a rollout.
-            unroll_length: steps of each.
+            unroll_length: steps of each environment.
             segment_length: consecutive steps that stay together; divides `unroll_length`.
-            minibatch_size: segments per gradient step; divides their number.
-            num_epochs: passes over each rollout, every time in another order.
-            held_weights: of terms whose weight is controlled, in place of its schedule.
+            minibatch_size: segments per gradient step; divides the number of segments.
+            num_epochs: passes over each rollout, each in a new order.
+            held_weights: controlled weights of terms, in place of their schedules.
             first_step: environment steps before which the learning rate is 0 and does not adapt.
 
         Raises:
@@ -96,13 +96,13 @@ class Learner:
 
         Args:
             loss_fn: the loss.
-            params: what is learnt.
+            params: the learnt parameters.
             opt_state: the optimiser's state.
-            rate: [] learning rate of the update before.
-            visited: as `take_segments` reads it.
-            env_steps: [] so far.
+            rate: [] learning rate of the previous update.
+            visited: visited steps, in the form of `take_segments`.
+            env_steps: [] environment steps so far.
             key: one random key.
-            held: [] controlled weights of the update before.
+            held: [] controlled weights of the previous update.
 
         Returns:
             Parameters, the optimiser's state, the learning rate, the controlled weights and means over the
@@ -150,12 +150,12 @@ def reduced(
     """Returns the mean of every term over the valid steps, and their weighted sum as "total".
 
     Args:
-        terms: of a `LossFunction`.
-        segment: that they are of.
-        weights: [] of the terms that are part of the total.
+        terms: result of a `LossFunction`.
+        segment: segment of the terms.
+        weights: [] weights of the terms in the total.
 
     Raises:
-        ValueError: one of these is not [time, env].
+        ValueError: one of these terms is not [time, env].
     """
     expected = segment.valid.shape
     for name in weights:
@@ -170,12 +170,13 @@ def reduced(
 
 
 def if_finite(grads: Any, stepped: Any, learnt: Any) -> tuple[Any, jax.Array, jax.Array]:
-    """Returns `stepped` if the gradient that led there is finite, else `learnt` as it was.
+    """Returns `stepped` if its gradient is finite, otherwise `learnt` unchanged.
 
-    A gradient that is not finite is counted and left out; the optimiser's state never holds it.
+    A gradient that is not finite is counted and skipped, and never enters the optimiser's state.
 
     Returns:
-        What is learnt, the gradient's global norm [] and whether it was left out [] float, 1 or 0.
+        The parameters and optimiser's state, the gradient's global norm [], and 1 if it was skipped, else
+        0, [] float.
     """
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(grad_norm)

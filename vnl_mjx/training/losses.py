@@ -1,4 +1,4 @@
-"""The student's loss by named terms. Every term is [time, env]; the learner weights and reduces them."""
+"""Computes the student's loss by named terms, [time, env] each; the learner weights and reduces them."""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -17,10 +17,10 @@ from vnl_mjx.tasks.vae_distillation import LabelledSteps
 from vnl_mjx.training.schedules import Schedule, schedule
 from vnl_mjx.training.segments import Segment
 
-# Of the output of the network and the segment: [time, env].
+# Function of the network's output and the segment; returns [time, env].
 LossTerm = Callable[[Any, Segment], jax.Array]
 
-# Post-tanh actions beyond this count as this, where they are compared before tanh: 7.25.
+# Post-tanh actions are clipped to this before they are compared before tanh, at 7.25.
 LARGEST_ACTION = 1.0 - 1e-6
 
 
@@ -32,15 +32,15 @@ def distillation_loss(
 ) -> Callable[[Any, Segment, jax.Array], dict[str, jax.Array]]:
     """Returns the loss function of a VAE student.
 
-    Its terms are the sections' (`action_distance`, `latent_cost`) by their names, and `extra_terms`. Whatever
-    these are, "action_mse" is the squared error of the post-tanh action, mean over actuators, and "kl" is
-    KL(posterior || prior) summed over latent dimensions, nats.
+    Its terms are those of the sections (`action_distance`, `latent_cost`) by their names, and
+    `extra_terms`. In any case "action_mse" is the squared error of the post-tanh action, mean over
+    actuators, and "kl" is KL(posterior || prior) summed over latent dimensions, nats.
 
     Args:
         student: the student's functions.
         extra_terms: further terms, of the `VaeOutput` and the segment.
-        action_loss: what the action's term is; None: "action_mse".
-        kl_loss: what the KL's term is; None: "kl".
+        action_loss: definition of the action's term; None: "action_mse".
+        kl_loss: definition of the KL's term; None: "kl".
     """
     action_loss, kl_loss = action_loss or ActionLossSection(), kl_loss or KlLossSection()
 
@@ -82,10 +82,10 @@ def action_distance(action: jax.Array, target: jax.Array, section: ActionLossSec
 def latent_cost(
     posterior: Latent, prior: Latent, segment: Segment, section: KlLossSection
 ) -> jax.Array:
-    """Returns KL(posterior || prior) as it costs, summed over the latent: [time, env], nats.
+    """Returns the cost of KL(posterior || prior), summed over the latent: [time, env], nats.
 
-    The gradient is shared out as in Hafner et al. 2021 ("Mastering Atari with discrete world models",
-    KL balancing). A dimension is free while its mean over the segment is below `section.free_nats`
+    Posterior and prior share the gradient as in Hafner et al. 2021 ("Mastering Atari with discrete world
+    models", KL balancing). A dimension is free while its mean over the segment is below `section.free_nats`
     (Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", free bits).
     """
     kl = posterior.kl(prior)
@@ -115,11 +115,11 @@ def further_terms(
     """Returns the functions and the weights of the loss terms that a configuration names.
 
     Args:
-        sections: by name.
-        key: of the configuration, for messages.
+        sections: sections of the terms by name.
+        key: key of the configuration, for messages.
         taken: names of the loss's own terms.
         num_steps: environment steps of the run.
-        built_in: functions that need no path, by name.
+        built_in: built-in functions by name.
 
     Raises:
         UserError: a function cannot be found, or a name is one of `taken`.

@@ -1,4 +1,4 @@
-"""From the statistics of several updates to the numbers of one log row. NumPy, on the host."""
+"""Computes one log row from the statistics of several updates, in NumPy on the host."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,12 @@ from vnl_mjx.training.learner import LearningStatistics
 from vnl_mjx.training.rollout import RolloutStatistics
 from vnl_mjx.training.trainer import Update
 
-# A latent dimension is used where it costs more than this, nats (Sønderby et al. 2016, "Ladder variational
-# autoencoders"): only what the prior does not tell already counts.
+# A latent dimension is active if its KL exceeds this, nats (Sønderby et al. 2016, "Ladder variational
+# autoencoders"); the KL counts only what the prior does not predict.
 ACTIVE_UNIT_KL = 0.01
-# Or where the posterior mean varies more than this (Burda et al. 2016, "Importance weighted autoencoders",
-# section 5.2). Made for a fixed prior: a posterior that follows a learned one varies and may say nothing.
+# A dimension varies if the variance of its posterior mean exceeds this (Burda et al. 2016, "Importance
+# weighted autoencoders", section 5.2). This measure is for a fixed prior: a posterior that follows a
+# learned prior varies without information.
 ACTIVE_UNIT_VARIANCE = 0.01
 
 
@@ -28,7 +29,7 @@ def interval_metrics(
     Args:
         updates: the interval's updates, at least one.
         groups: named actuator indices.
-        steps_per_update: environment steps of each.
+        steps_per_update: environment steps of each update.
     """
     rollout, learnt, seconds = taken_together(updates)
     abs_error = learnt.loss["action_abs_error"]
@@ -46,8 +47,8 @@ def ppo_metrics(updates: Sequence[Update], reward: RewardConfig) -> dict[str, fl
 
     Args:
         updates: the interval's updates, at least one.
-        reward: of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over the
-            greatest that it can be.
+        reward: reward of the task; `rollout/reward_fraction` is the mean sum of its imitation terms over
+            its maximum.
     """
     rollout, learnt, seconds = taken_together(updates)
     imitation = sum(rollout.terms[name] for name in imitation_terms(reward))
@@ -72,7 +73,7 @@ def task_metrics(updates: Sequence[Update]) -> dict[str, float]:
 
 
 def learning_metrics(learnt: LearningStatistics) -> dict[str, Any]:
-    """Returns the loss and its terms that are one number each, their weights, and how the steps went."""
+    """Returns the loss and its scalar terms, their weights, and statistics of the gradient steps."""
     return {
         **{f"loss/{name}": value for name, value in learnt.loss.items() if np.ndim(value) == 0},
         **{f"loss/{name}_weight": value for name, value in learnt.weights.items()},
@@ -85,7 +86,7 @@ def learning_metrics(learnt: LearningStatistics) -> dict[str, Any]:
 def taken_together(
     updates: Sequence[Update],
 ) -> tuple[RolloutStatistics, LearningStatistics, dict[str, float]]:
-    """Of several updates, at least one: sums of the rollouts, means of the learning, seconds; NumPy."""
+    """Combines one or more updates: sums of the rollouts, means of the learning, seconds; NumPy."""
     rollouts, learning = jax.device_get(
         ([update.rollout for update in updates], [update.learning for update in updates])
     )
@@ -96,7 +97,7 @@ def taken_together(
 
 
 def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
-    """Means per control step and per episode, and counts of failures, of the sums of a rollout."""
+    """Returns means per control step and per episode, and counts of failures, from a rollout's sums."""
     steps, episodes = max(rollout.num_steps, 1), max(rollout.episodes, 1)
     return {
         "rollout/reward_per_step": rollout.reward / steps,
@@ -125,7 +126,7 @@ def latent_metrics(loss: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timing_metrics(seconds: Mapping[str, float], env_steps: int) -> dict[str, float]:
-    """Environment steps per second and the shares of wall time; "policy_and_task" is the rollout's rest."""
+    """Returns environment steps per second and shares of wall time; "policy_and_task" is the remainder."""
     total = seconds["rollout"] + seconds["update"]
     return {
         "time/env_steps_per_second": env_steps / total,

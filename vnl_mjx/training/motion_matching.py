@@ -1,8 +1,8 @@
-"""Which part of a clip does what a goal asks for: a student that follows it is an expert for the task.
+"""Finds the part of a clip that fits a goal; a student that follows it is an expert for the task.
 
-Motion matching (Clavet 2016, "Motion matching and the road to next-gen animation"): of all frames of the
-clips that is taken from which on the clip does the most similar to what is asked, in a pose like the present
-one.
+This is motion matching (Clavet 2016, "Motion matching and the road to next-gen animation"): among all
+frames of the clips it selects the one whose continuation is most similar to the goal and whose pose is most
+similar to the current one.
 """
 
 import flax.struct
@@ -23,12 +23,12 @@ _POSE_WEIGHT = 0.3  # of the pose beside the goal, each in standard deviations o
 
 @flax.struct.dataclass
 class MatchedClips:
-    """Where each part of the clips begins, and what it does: [part, ...].
+    """Holds start and achieved goal of each part of the clips: [part, ...].
 
     Attributes:
         clip: int32.
         frame: int32, its first.
-        goal: what is observed of the goal that the part turns out to be right for.
+        goal: observation of the goal that the part achieves.
         joints: pose at its first frame, rad.
         goal_std: [goal] over the parts.
         joints_std: [joint] over the parts.
@@ -47,10 +47,10 @@ class MatchedClips:
     ) -> "MatchedClips":
         """Reads all parts of the clips from which `num_needed` frames follow.
 
-        What a part does is read `num_ahead` frames later. Clips that are shorter are left out.
+        A part's goal is read `num_ahead` frames later. Shorter clips are left out.
 
         Raises:
-            UserError: none is long enough.
+            UserError: no clip is long enough.
         """
         last = jnp.asarray(clips.lengths) - num_needed
         starts = [(i, f) for i, n in enumerate(last.tolist()) for f in range(n)]
@@ -76,9 +76,9 @@ class MatchedClips:
     def nearest(
         self, task: DownstreamTask, state: DownstreamState, times: jax.Array | float = 1.0
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns clip [] and frame [] of the part that fits goal and pose of an environment best.
+        """Returns clip [] and frame [] of the part that best fits goal and pose of an environment.
 
-        The goal counts as so many `times` as far from the parts' mean as it is.
+        The goal's distance from the parts' mean is multiplied by `times` first.
         """
         asked = task.goal.observe(task.motion(state), state.goal)
         mean = self.goal.mean(axis=0)
@@ -91,13 +91,13 @@ class MatchedClips:
 
 
 def in_hindsight(goal: Goal, motions: Motion, num_ahead: int) -> jax.Array:
-    """Returns what a policy sees of the goal that a body turned out to act for, [time - num_ahead, size].
+    """Returns the observation of the goal that a body achieved, [time - num_ahead, size].
 
     Args:
-        goal: the task's.
-        motions: [time, ...] of the body, a control step each.
-        num_ahead: steps after which is seen what came of an action. Paces are averaged over the second half
-            of them.
+        goal: the task's goal.
+        motions: [time, ...] motion of the body at each control step.
+        num_ahead: steps after which an action's result is read. Speeds are averaged over the second half of
+            them.
     """
 
     def later(paces: jax.Array) -> jax.Array:
@@ -113,12 +113,12 @@ def in_hindsight(goal: Goal, motions: Motion, num_ahead: int) -> jax.Array:
 
 @flax.struct.dataclass
 class Anchor:
-    """A way along the floor and a turn about the vertical: what puts a body where a frame of a clip is.
+    """Holds a shift along the floor and a turn about the vertical that move a body to a clip's frame.
 
     Attributes:
         turn: [4] unit quaternion.
-        center: [3] what is turned about, m.
-        aim: [3] where that goes, m.
+        center: [3] centre of the turn, m.
+        aim: [3] place to which the centre moves, m.
     """
 
     turn: jax.Array
@@ -127,7 +127,7 @@ class Anchor:
 
     @classmethod
     def of(cls, physics: PhysicsState, place: ReferenceFrames, body: int) -> "Anchor":
-        """Returns the one that puts a body where that of `place` is, facing as that does."""
+        """Returns the anchor that moves a body to the place and heading of `place`."""
         x, y = Frame.of(physics, body).heading
         to_x, to_y, _ = quaternions.rotate(jnp.array([1.0, 0.0, 0.0]), place.body_quaternions[body])
         half = jnp.arctan2(x * to_y - y * to_x, x * to_x + y * to_y) / 2
@@ -136,13 +136,13 @@ class Anchor:
         return cls(turn, center, aim)
 
     def pose(self, qpos: jax.Array, root: FreeRoot) -> jax.Array:
-        """Returns a pose [nq] there."""
+        """Returns the moved pose [nq]."""
         position = self._place(qpos[root.position])
         turned = quaternions.multiply(self.turn, qpos[root.quaternion])
         return qpos.at[root.position].set(position).at[root.quaternion].set(turned)
 
     def physics(self, physics: PhysicsState, root: FreeRoot) -> PhysicsState:
-        """Returns a simulation there, for observations: it is not to be gone on with."""
+        """Returns the moved simulation, for observations only; do not step it."""
         velocity = quaternions.rotate(physics.qvel[root.velocity], self.turn)
         return physics.replace(
             qpos=self.pose(physics.qpos, root),
@@ -156,7 +156,7 @@ class Anchor:
 
 
 def _motions(task: DownstreamTask, frames: ReferenceFrames) -> Motion:
-    """Motions of frames [time], at their own speeds."""
+    """Returns motions of frames [time], with their own speeds."""
 
     def motion(frame: ReferenceFrames) -> Motion:
         rotations = quaternions.matrix(frame.body_quaternions)

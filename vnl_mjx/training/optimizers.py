@@ -1,4 +1,4 @@
-"""Optimisers of what is learnt: Adam with a clipped gradient, at a rate that comes with each step."""
+"""Defines optimisers: Adam with a clipped gradient, at a learning rate that each step receives."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from vnl_mjx.models.actor_critic import ActorCriticParams
 
 
 class Adam:
-    """Adam; the gradient is clipped to a global norm. Pure functions of its state."""
+    """Implements Adam with a gradient clipped to a global norm, as pure functions of its state."""
 
     def __init__(self, max_grad_norm: float):
         """Takes the largest global norm of a gradient."""
@@ -30,12 +30,12 @@ class Adam:
 
 @flax.struct.dataclass
 class AveragedState:
-    """State of an `Averaged` optimiser.
+    """Holds the state of an `Averaged` optimiser.
 
     Attributes:
-        inner: of the optimiser that makes the steps.
-        average: of the parameters.
-        num_steps: [] int32.
+        inner: state of the optimiser that makes the steps.
+        average: average of the parameters.
+        num_steps: [] int32, number of gradient steps.
     """
 
     inner: Any
@@ -44,10 +44,10 @@ class AveragedState:
 
 
 class Averaged:
-    """An optimiser that also keeps the exponential moving average of what is learnt.
+    """Adds an exponential moving average of the parameters to an optimiser.
 
-    The first steps count less, so that the start is soon forgotten: after n steps the decay is at most
-    (1 + n) / (10 + n) (Tensorflow's ExponentialMovingAverage).
+    The decay starts small, so that the initial parameters soon lose weight: after n steps it is at most (1
+    + n) / (10 + n) (Tensorflow's ExponentialMovingAverage).
     """
 
     def __init__(self, optimizer: Adam, decay: float):
@@ -71,7 +71,7 @@ class Averaged:
 
 
 class ActorCriticAdam:
-    """Adam for each of two networks, which share nothing: neither gradient norm nor step size."""
+    """Applies Adam to two networks separately, without a common gradient norm or step size."""
 
     def __init__(self, max_grad_norm: float, value_rate: float):
         """Takes the largest norm of each gradient and the value network's rate."""

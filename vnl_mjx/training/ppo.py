@@ -1,4 +1,4 @@
-"""PPO with the intention network: a rollout, then epochs of minibatches over it."""
+"""Trains the intention network by PPO: a rollout, then epochs of minibatches over it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,16 +32,16 @@ from vnl_mjx.training.trainer import Trainer, TrainState
 
 TRACK_MJX_STEPS_PER_COUNT = 1000  # it counts thousands of environment steps
 
-# Of the state of the environments and the task's data: an action [num_envs, action_size] to learn from.
+# Function of the environments' state and the task's data; returns an action [num_envs, action_size].
 Guide = Callable[[Any, Any], jax.Array]
 
 
 @flax.struct.dataclass
 class ExploringPolicy:
-    """The policy as it explores: latents and actions are drawn.
+    """Draws latents and actions, for exploration.
 
     Attributes:
-        params: of the networks.
+        params: parameters of the networks.
         normalizer: running statistics of the observation.
         model: static; the networks' functions.
     """
@@ -75,7 +75,7 @@ class ExploringPolicy:
 
 
 class Ppo(Trainer):
-    """The trainer. `TrainState.extra` holds brax's running statistics of the observation."""
+    """Implements the trainer. `TrainState.extra` holds brax's running statistics of the observation."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Ppo(Trainer):
         """Builds the optimiser; nothing is compiled yet.
 
         Args:
-            env: whose observations `model` was sized for.
+            env: environments; their observations fit `model`.
             model: policy and value network.
-            data: what the environment reads: the training clips, or ().
+            data: data of the environment: the training clips, or ().
             config: validated settings.
-            mesh: of the devices to train on (`devices`); None: one.
-            guide: an action to learn from at first, weighted by `config.guidance`.
+            mesh: mesh of the devices to train on (`devices`); None: one device.
+            guide: gives actions to imitate early in training, weighted by `config.guidance`.
 
         Raises:
             UserError: a function of `config.loss_terms` cannot be found.
@@ -131,7 +131,7 @@ class Ppo(Trainer):
         super().__init__(env, data, learner, config.steps_per_update, mesh)
 
     def frozen_policy(self, state: TrainState) -> FrozenPolicy:
-        """Returns the policy as it stands; its arrays are `state`'s own."""
+        """Returns the current policy, which shares the arrays of `state`."""
         statistics = state.extra
         return FrozenPolicy(
             state.params.policy, statistics.mean, statistics.std, self.model.policy_config
@@ -157,7 +157,7 @@ class Ppo(Trainer):
         )
 
     def _guided(self, step: Step, data: Any, env_steps: jax.Array) -> jax.Array | None:
-        """What the guide would do; where it does not count, what the policy does, which costs nothing."""
+        """Returns the guide's action; without guidance, the policy's own action, which has no cost."""
         guide = self._guide
         if guide is None:
             return None
@@ -185,17 +185,18 @@ class Ppo(Trainer):
         )
 
     def learnt(self, extra: Any, visited: Segment) -> Any:
-        """Returns the statistics with the visited observations in them.
+        """Returns the statistics updated with the visited observations.
 
-        After learning, so that the policy is judged with the statistics that it acted with.
+        This happens after learning, so that the loss uses the statistics with which the policy acted.
         """
         return updated_normalizer(extra, visited)
 
     def track_mjx_state(self, state: TrainState) -> dict[str, Any]:
-        """Returns `state` as track-mjx stores it (`agent/mlp_ppo/ppo.py`, `TrainingState`).
+        """Returns `state` in the form of track-mjx (`agent/mlp_ppo/ppo.py`, `TrainingState`).
 
-        The optimiser's state has the structure of optax's `chain(clip_by_global_norm, adam)` over policy and
-        value network together; ours keeps them apart, but Adam's moments are the same per parameter.
+        Its optimiser state has the structure of optax's `chain(clip_by_global_norm, adam)` over policy and
+        value network together. Ours keeps the networks apart, but Adam's moments per parameter are the
+        same.
         """
         both = ("policy", "value")
         moments = {

@@ -1,11 +1,11 @@
-"""The PPO objective of an intention policy, by named terms.
+"""Computes the PPO objective of an intention policy, by named terms.
 
 Formulas: track-mjx `agent/mlp_ppo/losses.py`, which extends brax's PPO by KL terms of the latent.
 Departures: the latent is decoded with the noise that it was drawn with, so that the probability ratio
-starts at 1 (upstream draws anew); the autoregressive prior begins anew with each episode; KL is summed over
-latent dimensions (upstream means), as in a distillation; no mean is taken over steps that are not valid.
-Such a step still counts for those before it in its episode: their returns and advantages contain its value
-and, where finite, its reward, as those of any step that failed.
+starts at 1 (upstream draws anew); the autoregressive prior restarts with each episode; KL is summed over
+latent dimensions (upstream averages), as in a distillation; means leave out invalid steps. Returns and
+advantages of earlier steps in the episode still contain an invalid step's value and, if finite, its reward,
+like those of any failed step.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,18 +26,18 @@ from vnl_mjx.training.segments import Segment
 
 @flax.struct.dataclass
 class ActedSteps:
-    """Control steps of a rollout, [time, env, ...].
+    """Holds control steps of a rollout, [time, env, ...].
 
     Attributes:
         observation: [.., observation] raw, before the step.
-        latent_noise: [.., latent] standard normal, that the latent was drawn with.
+        latent_noise: [.., latent] standard normal noise of the latent.
         raw_action: [.., action] before tanh.
         logits: [.., 2 * action] of the policy that acted.
         log_prob: log density of the action under it.
         reward: float.
         terminated: bool, the step failed.
         truncated: bool, the episode ended without a failure.
-        guide: [.., action] what the task's guide would have done; None without one.
+        guide: [.., action] action of the task's guide; None without one.
     """
 
     observation: jax.Array
@@ -60,7 +60,7 @@ def ppo_loss(
     config: PpoSection,
     extra_terms: Mapping[str, LossTerm] | None = None,
 ) -> dict[str, jax.Array]:
-    """Returns the terms of the objective and what tells how they came about.
+    """Returns the terms of the objective, and diagnostics.
 
     Terms, [time, env]: "policy" (clipped surrogate, negative), "value" (squared error), "negative_entropy"
     (nats, summed over actuators), "latent_kl" (to N(0, I)) and "latent_ar1_kl" (to the autoregressive
@@ -70,10 +70,10 @@ def ppo_loss(
     that acted and this one, before tanh), "clip_fraction", "explained_variance" [], "action_std".
 
     Args:
-        params: of `model`.
+        params: parameters of `model`.
         model: policy and value network.
         segment: [time, env]; `last` is the observation after the last step, raw.
-        normalize: raw observations to what the networks read.
+        normalize: function that normalises raw observations.
         key: draws the sample that the entropy is estimated with.
         config: the constant settings.
         extra_terms: further terms, of the `IntentionOutput` and the segment.
@@ -132,7 +132,7 @@ def ppo_loss(
 
 
 def policy_kl(old_logits: jax.Array, new_logits: jax.Array) -> jax.Array:
-    """KL(old || new) of the actions before tanh, summed over actuators: [...], nats."""
+    """Returns KL(old || new) of the actions before tanh, summed over actuators: [...], nats."""
     (old_mean, old_std), (new_mean, new_std) = map(action_distribution, (old_logits, new_logits))
     kl = gaussians.kl_divergence(old_mean, 2 * jnp.log(old_std), new_mean, 2 * jnp.log(new_std))
     return jnp.sum(kl, axis=-1)

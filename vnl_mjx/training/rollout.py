@@ -1,4 +1,4 @@
-"""A policy in an environment: the one loop that training, evaluation and viewing run."""
+"""Runs a policy in an environment: the common loop of training, evaluation and viewing."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,14 +14,14 @@ from vnl_mjx.tasks.policies import Acted, Policy
 
 @flax.struct.dataclass
 class RolloutState:
-    """What a rollout goes on from, [num_envs] each.
+    """Holds the state from which a rollout continues, [num_envs] each.
 
     Attributes:
         environments: the environment's state.
-        memory: the policy's, before the next observation.
+        memory: the policy's memory, before the next observation.
         starts: bool, the next step is the first of its episode.
-        alive: bool, the episode goes on; always, where finished environments are reset.
-        episode_reward: summed since the reset.
+        alive: bool, the episode is running; always true if finished environments are reset.
+        episode_reward: reward since the reset.
         episode_steps: int32 control steps since the reset.
     """
 
@@ -34,17 +34,17 @@ class RolloutState:
 
 
 class Step(NamedTuple):
-    """One step of all environments, as it is handed to what records it.
+    """Holds one step of all environments, for the recording function.
 
     Attributes:
-        before: state of the environments.
+        before: state of the environments before the step.
         observation: of `before`.
-        memory: the policy's, before the observation.
+        memory: the policy's memory, before the observation.
         starts: [num_envs] bool, the first step of an episode.
         alive: [num_envs] bool, the episode had not ended before this step.
-        acted: what the policy did.
-        outcome: what it led to.
-        after: state of the environments, before any reset.
+        acted: the policy's output.
+        outcome: outcome of the step.
+        after: state of the environments after the step, before any reset.
     """
 
     before: Any
@@ -59,7 +59,7 @@ class Step(NamedTuple):
 
 @flax.struct.dataclass
 class RolloutStatistics:
-    """Sums over a rollout's [time, num_envs] steps; divide by `num_steps` for means.
+    """Holds sums over a rollout's [time, num_envs] steps; divide by `num_steps` for means.
 
     Attributes:
         num_steps: [] control steps summed over environments.
@@ -67,8 +67,8 @@ class RolloutStatistics:
         terms: named sums of reward terms.
         distances: named sums of distances to the reference (`StepOutcome.distances`).
         failures: named counts of failure flags ("nan" counts diverged simulations).
-        episodes: [] episodes that ended, `survived` of which without a failure.
-        survived: [] see `episodes`.
+        episodes: [] number of episodes that ended.
+        survived: [] number of these without a failure.
         episode_reward: [] sum over the ended episodes.
         episode_steps: [] sum over the ended episodes.
         overflowed: [] steps in which the simulation left contacts out.
@@ -112,16 +112,16 @@ def rollout(
 
     Args:
         env: the environments.
-        policy: what acts.
-        state: where the environments stand, [num_envs].
-        data: what the environment reads besides its state.
+        policy: the policy.
+        state: current state, [num_envs].
+        data: data that the environment reads besides its state.
         key: one random key.
         num_steps: actions, static.
-        record: picks what is kept of each step; what it does not read is not computed.
-        reset: restart the environments whose episode ended; else they go on, and `alive` is false.
+        record: selects what to keep of each step; unread values are not computed.
+        reset: restart environments whose episode ended; otherwise they continue with `alive` false.
 
     Returns:
-        Where the environments stand afterwards, what was recorded [num_steps, num_envs, ...], and sums.
+        The next state, the records [num_steps, num_envs, ...], and the sums.
     """
     num_envs = state.starts.shape[0]
 

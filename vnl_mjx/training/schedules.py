@@ -1,4 +1,4 @@
-"""Values that change with training. The argument is always environment steps."""
+"""Defines values that change with training, as functions of environment steps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from vnl_mjx.config.schedules import ScheduleSection
 
 Schedule = Callable[[jax.Array], jax.Array]
 
-# How an adaptive rate reacts: beyond twice or below half the target it changes by half (as the penalty
+# Reaction of an adaptive rate: beyond twice or below half the target it changes by half (like the penalty
 # in Schulman et al. 2017, "Proximal Policy Optimization Algorithms", section 4).
 KL_TOLERANCE, RATE_FACTOR = 2.0, 1.5
-# How a weight that holds a KL reacts to each minibatch on the wrong side of the target.
+# Reaction of a weight that holds a KL, for each minibatch on the wrong side of the target.
 KL_WEIGHT_FACTOR = 1.02
 
 
 def constant(value: float) -> Schedule:
-    """Returns the schedule of one value throughout."""
+    """Returns a constant schedule."""
     return lambda env_steps: jnp.full_like(env_steps, value, jnp.float32)
 
 
@@ -43,15 +43,15 @@ def schedule(section: ScheduleSection, num_steps: int) -> Schedule:
 
 @dataclass(frozen=True)
 class Control:
-    """Multiplies a number, minibatch by minibatch, so that a mean of the loss stays at a target.
+    """Scales a number after each minibatch, so that a mean of the loss stays at a target.
 
     Attributes:
         measured: name of that mean.
-        target: of it.
+        target: target of that mean.
         tolerance: factor from the target within which the number stays as it is.
-        factor: of the number where the mean is too large; where it is too small, the number is divided by it.
-        lowest: bound of the number.
-        highest: bound of the number.
+        factor: factor of the number if the mean is too large, and its divisor if the mean is too small.
+        lowest: lower bound of the number.
+        highest: upper bound of the number.
     """
 
     measured: str
@@ -73,15 +73,15 @@ class Control:
 
 
 class Controlled:
-    """A number that follows a schedule, or that begins at the schedule's value and is controlled."""
+    """Defines a number that follows a schedule, or starts at its value and is controlled."""
 
     def __init__(self, section: ScheduleSection, num_steps: int, control: Control | None = None):
-        """Takes the schedule in a run of `num_steps` and, where the number is controlled, how."""
+        """Takes the schedule in a run of `num_steps`, and the control, if any."""
         self.initial = section.value
         self._schedule, self._control = schedule(section, num_steps), control
 
     def at(self, env_steps: jax.Array, number: jax.Array) -> jax.Array:
-        """Returns the number [] at the start of an update, given the one of the update before."""
+        """Returns the number [] at the start of an update, given that of the previous update."""
         return number if self._control else self._schedule(env_steps)
 
     def adapted(self, number: jax.Array, means: Mapping[str, jax.Array]) -> jax.Array:
@@ -90,12 +90,12 @@ class Controlled:
 
 
 class LearningRate(Controlled):
-    """A learning rate; it may adapt to how far an update moves the policy, "policy_kl" nats."""
+    """Defines a learning rate, which may adapt to the change of the policy by an update, "policy_kl" nats."""
 
     def __init__(
         self, section: ScheduleSection, num_steps: int, adaptive: AdaptiveRateSection | None = None
     ):
-        """Takes the schedule and, where the rate adapts, how; it then starts at the schedule's value."""
+        """Takes the schedule, and the adaptation, if any, which starts at the schedule's value."""
         control = None
         if adaptive is not None and adaptive.target_kl is not None:
             bounds = adaptive.lowest, adaptive.highest
@@ -105,7 +105,7 @@ class LearningRate(Controlled):
 
 
 def held_kl_weight(weight: ScheduleSection, num_steps: int, section: KlLossSection) -> Controlled:
-    """Returns the weight of "kl" that holds it at `section.target`, which is given."""
+    """Returns the weight of "kl" that holds it at `section.target`, which must not be null."""
     assert section.target is not None
     bounds = section.lowest_weight, section.highest_weight
     control = Control("kl", section.target, 1.0, KL_WEIGHT_FACTOR, *bounds)

@@ -1,4 +1,4 @@
-"""What a rollout leaves to learn from: steps in the order of time, cut into segments and minibatches."""
+"""Cuts the steps of a rollout, in the order of time, into segments and minibatches."""
 
 import math
 from typing import Any
@@ -9,20 +9,20 @@ import jax.numpy as jnp
 
 from vnl_mjx import masking
 
-# At most so many groups of environments are shuffled apart, and on so many devices one can train.
+# Largest number of separately shuffled groups of environments, and so of devices.
 MAX_GROUPS = 64
 
 
 @flax.struct.dataclass
 class Segment:
-    """Consecutive control steps of some environments.
+    """Holds consecutive control steps of some environments.
 
     Attributes:
-        steps: what was recorded, arrays of [time, env, ...].
+        steps: recorded arrays of [time, env, ...].
         starts: [time, env] bool, the first step of an episode.
         valid: [time, env] bool, steps to learn from.
         memory: [env, ...] the policy's memory before the first step; () without one.
-        last: [env, ...] what follows the last step, such as an observation; () where nothing is needed.
+        last: [env, ...] value after the last step, such as an observation; () if not needed.
     """
 
     steps: Any
@@ -32,15 +32,15 @@ class Segment:
     last: Any = ()
 
     def mean(self, x: jax.Array) -> jax.Array:
-        """Means `x` [time, env, ...] over valid steps; what is not finite elsewhere is not read."""
+        """Averages `x` [time, env, ...] over valid steps; ignores non-finite values elsewhere."""
         valid = self.valid
         total = jnp.sum(jnp.where(masking.widened(valid, x), x, 0.0), axis=(0, 1))
         return total / jnp.maximum(jnp.sum(valid), 1)
 
     def contained(self) -> "Segment":
-        """Returns the segment with 0 for what is not finite in steps that are not valid.
+        """Returns the segment with non-finite values in invalid steps replaced by 0.
 
-        A mask in the loss is too late: its zero gradient times NaN is NaN.
+        A mask in the loss would be too late, because its zero gradient times NaN is NaN.
         """
 
         def contain(valid: jax.Array, x: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ class Segment:
 
 
 def take_segments(visited: Segment, rows: jax.Array, length: int) -> Segment:
-    """Picks segments of a rollout, numbered within each group of consecutive environments.
+    """Selects segments of a rollout, numbered within each group of consecutive environments.
 
     Args:
         visited: [time, env, ...]; `memory` and `last` are [time / length, env, ...], one per segment.
@@ -71,7 +71,7 @@ def take_segments(visited: Segment, rows: jax.Array, length: int) -> Segment:
     def per_segment(x: jax.Array) -> jax.Array:
         grouped = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
         n = grouped.shape[2]
-        # Indexed as it lies: to sort it by group first costs more than all else here.
+        # Indexed in place, because sorting by group first costs more than all else here.
         taken = jax.vmap(lambda g, r: g[r // n, r % n], in_axes=(1, 0))(grouped, rows)
         return taken.reshape(-1, *x.shape[2:])
 
@@ -93,7 +93,7 @@ def take_segments(visited: Segment, rows: jax.Array, length: int) -> Segment:
 
 
 def take_environments(x: jax.Array, rows: jax.Array) -> jax.Array:
-    """Picks whole environments [time, groups * k, ...] of `x` [time, env, ...] by `rows` [groups, k]."""
+    """Selects whole environments [time, groups * k, ...] of `x` [time, env, ...] by `rows` [groups, k]."""
     groups = rows.shape[0]
     grouped = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
     take = jax.vmap(lambda g, r: jnp.take(g, r, axis=1), in_axes=(1, 0), out_axes=1)
@@ -101,11 +101,11 @@ def take_environments(x: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def num_groups(num_envs: int, minibatch_rows: int) -> int:
-    """Returns into how many groups to shuffle rows of `num_envs` environments for such minibatches.
+    """Returns the number of groups in which to shuffle `num_envs` environments for minibatches.
 
-    A device that holds whole groups finds its share of every minibatch in its own memory: gradients are
-    all that devices exchange. The number depends on no device, so that any number of them that divides
-    it learns from the same minibatches.
+    A device that holds whole groups has its share of every minibatch in its own memory, so devices exchange
+    only gradients. The number does not depend on the devices, so any number of devices that divides it
+    learns from the same minibatches.
     """
     common = math.gcd(num_envs, minibatch_rows)
     return max(n for n in range(1, min(common, MAX_GROUPS) + 1) if common % n == 0)

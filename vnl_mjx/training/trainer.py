@@ -1,6 +1,6 @@
-"""What every training is made of: a rollout, learning from what it visited, and again.
+"""Implements the loop of every training: a rollout, learning from its steps, and so on.
 
-A trainer holds no state of its own: state in, state out, so a saved state resumes exactly.
+A trainer has no internal state, so a saved state resumes exactly.
 """
 
 import time
@@ -27,14 +27,14 @@ from vnl_mjx.training.segments import Segment
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that a run continues from.
+    """Holds everything from which a run resumes.
 
     Attributes:
-        params: what is learnt.
+        params: the learnt parameters.
         opt_state: the optimiser's state.
-        learning_rate: [] in force.
-        held_weights: [] those of the loss's terms that a controller moves; {} without one.
-        extra: what else changes with training, such as statistics of the observation; () for nothing.
+        learning_rate: [] learning rate in force.
+        held_weights: [] controlled weights of the loss's terms; {} without a controller.
+        extra: other values that change with training, such as statistics of the observation; or ().
         rollout: the environments and the policy's memory in them.
         key: [2] uint32 random key.
         num_updates: [] int32 updates done; environment steps are a multiple of it.
@@ -52,7 +52,7 @@ class TrainState:
 
 @flax.struct.dataclass
 class Update:
-    """Statistics of one update (on the device) and where its wall-clock seconds went (host).
+    """Holds statistics of one update (on the device) and its wall-clock seconds (on the host).
 
     Attributes:
         rollout: sums over the rollout.
@@ -66,7 +66,7 @@ class Update:
 
 
 class Trainer(ABC):
-    """Compiles and repeats rollout and learning; a subclass says what acts, what is kept and the loss."""
+    """Compiles and repeats rollout and learning; a subclass defines policy, records and loss."""
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class Trainer(ABC):
 
         Args:
             env: batched environments.
-            data: arrays that training reads besides its state; an argument of the compiled functions,
-                so that they are no constants of them.
-            learner: makes the gradient steps; its environments are spread evenly over the devices.
+            data: arrays that training reads besides its state; compiled functions take them as an argument
+                and not as constants.
+            learner: makes the gradient steps; devices share its environments evenly.
             steps_per_update: environment steps of one rollout.
-            mesh: of the devices to train on; None: one.
+            mesh: mesh of the devices to train on; None: one device.
 
         Raises:
             UserError: the environments cannot be spread evenly.
@@ -101,7 +101,7 @@ class Trainer(ABC):
         self._key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
         self._init = jax.jit(self.initial_state)
 
-    # What a subclass says, in pure functions.
+    # Pure functions that a subclass defines.
 
     @abstractmethod
     def initial_params(self, key: jax.Array, data: Any) -> tuple[Any, Any]:
@@ -109,39 +109,39 @@ class Trainer(ABC):
 
     @abstractmethod
     def policy(self, params: Any, extra: Any, data: Any, env_steps: jax.Array) -> Policy:
-        """Returns what acts in a rollout."""
+        """Returns the policy of a rollout."""
 
     @abstractmethod
     def record(self, step: Step, data: Any, env_steps: jax.Array) -> Any:
-        """Returns what is kept of a step to learn from, [num_envs, ...]; `env_steps` [] as of `policy`."""
+        """Returns the record of a step for learning, [num_envs, ...]; `env_steps` [] as in `policy`."""
 
     @abstractmethod
     def loss(self, extra: Any) -> LossFunction:
         """Returns the loss of an update."""
 
-    # What a subclass may change.
+    # Functions that a subclass may override.
 
     def env_data(self, data: Any) -> Any:
         """Returns the part of `data` that the environment reads."""
         return data
 
     def memory(self, step: Step) -> Any:
-        """Returns the part of the policy's memory that is learnt from."""
+        """Returns the part of the policy's memory that learning needs."""
         return step.memory
 
     def valid(self, step: Step) -> jax.Array:
-        """Returns in which environments the step is learnt from, [num_envs] bool."""
+        """Returns whether to learn from each environment's step, [num_envs] bool."""
         return jnp.ones_like(step.starts)
 
     def last(self, state: RolloutState, data: Any) -> Any:
-        """Returns what is needed of the state after the last step, [num_envs, ...]."""
+        """Returns the needed part of the state after the last step, [num_envs, ...]."""
         return ()
 
     def learnt(self, extra: Any, visited: Segment) -> Any:
         """Returns `extra` after an update."""
         return extra
 
-    # What is the same for all.
+    # Functions of all trainers.
 
     def initial_state(self, key: jax.Array, data: Any) -> TrainState:
         """Returns fresh parameters and environments."""
@@ -166,7 +166,7 @@ class Trainer(ABC):
     def rollout(
         self, state: TrainState, data: Any, key: jax.Array
     ) -> tuple[TrainState, Segment, RolloutStatistics]:
-        """Moves the environments; the state, what was visited [time, num_envs, ...] and sums."""
+        """Steps the environments; returns state, visited steps [time, num_envs, ...] and sums."""
         env_steps = self.scheduled_steps(state)
         policy = self.policy(state.params, state.extra, data, env_steps)
         env_data, length = self.env_data(data), self.learner.segment_length
@@ -186,7 +186,7 @@ class Trainer(ABC):
     def learn(
         self, state: TrainState, visited: Segment, key: jax.Array
     ) -> tuple[TrainState, LearningStatistics]:
-        """Learns from what `rollout` visited."""
+        """Learns from the steps that `rollout` visited."""
         params, opt_state, rate, held, statistics = self.learner.learn(
             self.loss(state.extra),
             state.params,
@@ -208,7 +208,7 @@ class Trainer(ABC):
 
     @cached_property
     def placement(self) -> TrainState:
-        """How a state lies on the devices: one sharding per array."""
+        """Returns how a state lies on the devices: one sharding per array."""
         state = self._init.eval_shape(self._key, self.data)
         whole = jax.tree.map(lambda _: devices.replicated(self.mesh), state)
         split = devices.by_environment(state.rollout, self.mesh, self.num_envs)
@@ -227,17 +227,17 @@ class Trainer(ABC):
         }
 
     def init(self, seed: int) -> TrainState:
-        """Fresh parameters and environments."""
+        """Returns fresh parameters and environments."""
         return self.place(self._init(jax.random.PRNGKey(seed), self.data))
 
     def place(self, state: TrainState) -> TrainState:
-        """`state` where it belongs: a restored one comes from the host, or from other devices."""
+        """Places `state` on its devices, for example a restored one from the host or other devices."""
         return jax.device_put(state, self.placement)
 
     def start_compiling(self) -> None:
         """Compiles both functions in the background, while the caller does something else."""
         state = self._init.eval_shape(self._key, self.data)
-        # One thread: the caller compiles too, and each compilation takes some 200 MB.
+        # One thread, because the caller compiles too, and each compilation takes some 200 MB.
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
         rollout, learn = self.programs.values()
         _, visited, _ = rollout.compile_in(pool, state, self.data, self._key)
@@ -245,15 +245,15 @@ class Trainer(ABC):
         pool.shutdown(wait=False)
 
     def env_steps(self, state: TrainState) -> int:
-        """Control steps so far, summed over environments."""
+        """Returns the control steps so far, summed over environments."""
         return int(state.num_updates) * self.steps_per_update
 
     def scheduled_steps(self, state: TrainState) -> jax.Array:
-        """As `env_steps`, [] float32 inside of compiled functions: what schedules go by."""
+        """Returns `env_steps` as [] float32, for schedules inside compiled functions."""
         return state.num_updates.astype(jnp.float32) * self.steps_per_update
 
     def update(self, state: TrainState) -> tuple[TrainState, Update]:
-        """One rollout and its minibatches. `state` is consumed (its buffers are donated)."""
+        """Runs one rollout and its minibatches. Consumes `state` (its buffers are donated)."""
         key, rollout_key, learn_key = jax.random.split(state.key, 3)
         physics_before = self._physics_seconds()
         started = time.perf_counter()
@@ -292,6 +292,6 @@ class Trainer(ABC):
         return state
 
     def _physics_seconds(self) -> float:
-        # Only the C back end can tell: its work is done in a callback.
+        # Only the C back end can measure this, because it works in a callback.
         task = getattr(self.env, "task", None)
         return getattr(getattr(task, "physics", None), "busy_seconds", 0.0)

@@ -1,4 +1,4 @@
-"""Online distillation of a frozen teacher into a VAE student.
+"""Distils a frozen teacher into a VAE student, online.
 
 One update is a rollout (the student acts, the teacher labels) and some epochs of minibatches over it.
 """
@@ -26,7 +26,7 @@ from vnl_mjx.training.trainer import Trainer, TrainState
 
 
 class VaeDistillation(Trainer):
-    """The trainer. Its teacher is an input of every function and under `stop_gradient`."""
+    """Implements the trainer. The teacher is an input of every function, under `stop_gradient`."""
 
     def __init__(
         self,
@@ -40,16 +40,16 @@ class VaeDistillation(Trainer):
         """Builds the optimiser; nothing is compiled yet.
 
         Args:
-            env: the teacher's task, whose observations `student` was sized for.
+            env: the teacher's task; its observations fit `student`.
             student: the student's functions.
             teacher: the frozen policy.
             clips: training clips only.
             config: validated training settings.
-            mesh: of the devices to train on (`devices`); None: one.
+            mesh: mesh of the devices to train on (`devices`); None: one device.
 
         Raises:
-            UserError: a function of `config.loss_terms` cannot be found, or is not one of this latent; or a
-                KL weight that is to be moved begins out of its bounds.
+            UserError: a function of `config.loss_terms` cannot be found, or does not fit this latent; or a
+                controlled KL weight starts outside its bounds.
         """
         steps = config.steps_per_update
         if steps % config.batch_size or config.batch_size % config.segment_length:
@@ -90,7 +90,7 @@ class VaeDistillation(Trainer):
         self.teacher, self.clips = self.data
 
     def learnt_student(self, state: TrainState) -> Any:
-        """Returns the student's parameters that are evaluated and saved: their average, where one is kept."""
+        """Returns the student's parameters to evaluate and save: their average, if one is kept."""
         is_averaged = isinstance(state.opt_state, AveragedState)
         return state.opt_state.average if is_averaged else state.params
 
@@ -111,7 +111,7 @@ class VaeDistillation(Trainer):
         data: tuple[FrozenPolicy, ReferenceClips],
         env_steps: jax.Array,
     ) -> StudentPolicy:
-        """Returns the student; in shares of the environments the teacher acts, or the student's prior."""
+        """Returns the student's policy; the teacher, or the student's prior, acts in some environments."""
         num_envs = self.config.num_envs
         row = jnp.arange(num_envs)
         teacher_acts = row < self._teacher_fraction(env_steps) * num_envs
@@ -132,7 +132,7 @@ class VaeDistillation(Trainer):
         )
 
     def memory(self, step: Step) -> Any:
-        """See `Trainer`; the teacher's part is not learnt from."""
+        """See `Trainer`; leaves out the teacher's memory."""
         return step.memory[1]
 
     def loss(self, extra: Any) -> LossFunction:

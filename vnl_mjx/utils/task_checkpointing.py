@@ -1,7 +1,7 @@
-"""Checkpoints of a training in the latent space of a student, and policies read from them.
+"""Writes checkpoints of a training in a student's latent space, and reads policies from them.
 
-A checkpoint holds what one of a student does (`vae_checkpointing`), for the student below the task, and
-`policy`, that of the task.
+A checkpoint holds the items of a student's checkpoint (`vae_checkpointing`), for the low level, and
+`policy`, the task's policy.
 """
 
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ from vnl_mjx.utils.vae_checkpointing import (
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """A policy of a task, read for use.
+    """Holds a policy of a task, read for use.
 
     Attributes:
-        policy: of goal and proprioception.
+        policy: policy, which reads goal and proprioception.
         low_level: the student below it; its metadata are those of the task's run.
     """
 
@@ -39,7 +39,7 @@ class LoadedTask:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the run recorded."""
+        """The metadata of the run."""
         return self.low_level.metadata
 
 
@@ -51,7 +51,7 @@ def open_task_checkpointer(run_dir: Path, keep_last: int, keep_best: int) -> Run
 
 
 def task_items(policy: FrozenPolicy, low_level: LoadedStudent) -> dict[str, Any]:
-    """Returns what a checkpoint stores besides the training state, as `load_task` reads it."""
+    """Returns the items of a checkpoint besides the training state, for `load_task`."""
     return {POLICY: policy_item(policy), **student_items(low_level.params, low_level.teacher)}
 
 
@@ -59,7 +59,7 @@ def load_task(path: Path | str, step: int | None = None) -> LoadedTask:
     """Reads the policy of a run folder, its `checkpoints` or a checkpoint, by default the newest.
 
     Raises:
-        UserError: not a checkpoint of a task, a damaged one, or one of a newer format.
+        UserError: the path holds no checkpoint of a task, a damaged one, or one of a newer format.
     """
     folder = resolve_checkpoint(path, step)
     metadata = read_metadata(folder, (POLICY, "config", "identity"))

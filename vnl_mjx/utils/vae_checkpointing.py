@@ -1,6 +1,6 @@
-"""Checkpoints of a distillation run, and students read from them.
+"""Writes checkpoints of a distillation run, and reads students from them.
 
-Besides what `checkpoints.run` describes, a checkpoint holds `student`, the student's parameters alone, and
+Besides the items of `checkpoints.run`, a checkpoint holds `student`, the student's parameters alone, and
 `teacher`, the frozen policy.
 """
 
@@ -27,16 +27,17 @@ _REQUIRED_METADATA = ("teacher_network", "vae")
 
 @dataclass(frozen=True)
 class LoadedStudent:
-    """A student read for use, not for resuming.
+    """Holds a student read for use, not for resuming.
 
     Attributes:
-        student: its functions.
+        student: functions of the student.
         params: its parameters (NumPy).
         teacher: the frozen policy that it was distilled from, whose statistics normalise its observations.
-        metadata: what the run recorded (see `vnl_mjx.commands.train.run_folder`).
-        env_steps: environment steps of the checkpoint; None where they are not known.
+        metadata: metadata of the run (see `vnl_mjx.commands.train.run_folder`).
+        env_steps: environment steps of the checkpoint; None if unknown.
         path: the checkpoint's folder.
-        is_own_teacher: its teacher is not with it, and `teacher` is its own encoder and decoder.
+        is_own_teacher: the checkpoint holds no teacher, and `teacher` is the student's own encoder and
+            decoder.
     """
 
     student: StudentVAE
@@ -49,7 +50,7 @@ class LoadedStudent:
 
     @property
     def sha256(self) -> str:
-        """Of its own parameters and its teacher's."""
+        """The hash of its own parameters and its teacher's."""
         return tree_sha256(student_items(self.params, self.teacher))
 
     def for_use(self) -> Student:
@@ -59,7 +60,7 @@ class LoadedStudent:
 
     @property
     def at_steps(self) -> str:
-        """Says how long it was trained, to stand after a name; empty where that is not known."""
+        """The environment steps of its training as text after a name; empty if unknown."""
         return "" if self.env_steps is None else f" at {self.env_steps:,} environment steps"
 
 
@@ -69,12 +70,12 @@ def open_vae_checkpointer(run_dir: Path, keep_last: int = 3, keep_best: int = 1)
 
 
 def student_items(params: Any, teacher: FrozenPolicy) -> dict[str, Any]:
-    """Returns what a checkpoint stores besides the training state, as `load_student` reads it."""
+    """Returns the items of a checkpoint besides the training state, for `load_student`."""
     return {"student": params, "teacher": policy_item(teacher)}
 
 
 def policy_item(policy: FrozenPolicy) -> dict[str, Any]:
-    """Returns the arrays of a policy, as they are stored."""
+    """Returns the arrays of a policy, as stored."""
     return {"params": policy.params, "obs_mean": policy.obs_mean, "obs_std": policy.obs_std}
 
 
@@ -86,7 +87,7 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     """Finds one checkpoint, by default the newest, from a run folder, its `checkpoints` or a checkpoint.
 
     Raises:
-        UserError: nothing is there, or not that step.
+        UserError: the path holds no checkpoint, or not that step.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -108,11 +109,11 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
 def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """Reads a student, its teacher and the run's metadata; see `resolve_checkpoint` for `path`.
 
-    A student of track-mjx (`DistillNetwork_<step>`, `PriorNetwork_<step>`) has no teacher with it: its own
-    encoder and decoder stand for one.
+    A student of track-mjx (`DistillNetwork_<step>`, `PriorNetwork_<step>`) comes without a teacher: its own
+    encoder and decoder take that place.
 
     Raises:
-        UserError: not a checkpoint of a student, a damaged one, or one of a newer format.
+        UserError: the path holds no checkpoint of a student, a damaged one, or one of a newer format.
     """
     if stored_kind(Path(path).expanduser()) in (DISTILLED, WITH_PRIOR):
         return _upstream_student(Path(path).expanduser(), step)
@@ -125,7 +126,7 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
 
 
 def read_student(folder: Path) -> LoadedStudent:
-    """Reads the student of one checkpoint, of a distillation or of a task; raises as `load_student` does."""
+    """Reads the student of one checkpoint, of a distillation or of a task; raises like `load_student`."""
     metadata = read_metadata(folder, _REQUIRED_METADATA)
     network = from_dict(
         IntentionConfig, _with_memory_sizes(metadata["teacher_network"]), f"{folder}: "
@@ -165,7 +166,7 @@ def _upstream_student(path: Path, step: int | None) -> LoadedStudent:
 
 
 def _with_memory_sizes(network: dict[str, Any]) -> dict[str, Any]:
-    """The layers of a recurrent decoder, as an older version counted them, by their widths."""
+    """Replaces an older version's number of recurrent layers by their widths."""
     if "lstm_num_layers" not in network:
         return network
     kept = {name: value for name, value in network.items() if not name.startswith("lstm_")}

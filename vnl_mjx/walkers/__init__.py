@@ -1,1 +1,1 @@
-"""Walkers: the bodies that imitate, as compiled MuJoCo models with named rows."""
+"""Builds walkers: the simulated bodies, as compiled MuJoCo models with named rows."""

@@ -1,4 +1,4 @@
-"""Kinematics of a serial chain of bodies, all frames of a motion at once, in float64 (for `Problem`)."""
+"""Computes kinematics of a serial chain of bodies, for all frames at once, in float64 (for `Problem`)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from vnl_mjx.quaternions import matrix
 
 
 class Pose(NamedTuple):
-    """Pose of one body."""
+    """Holds the pose of one body."""
 
     position: np.ndarray  # [frame, 3] metres, world
     rotation: np.ndarray  # [frame, 3, 3], body frame to world
 
 
 class ChainState(NamedTuple):
-    """Poses along a chain and what its Jacobians need."""
+    """Holds poses along a chain, and the joint axes for its Jacobians."""
 
     poses: list[Pose]  # one per body of the chain, base excluded
     anchors: np.ndarray  # [frame, joint, 3], a point on each joint's axis, world
@@ -27,7 +27,7 @@ class ChainState(NamedTuple):
 
 @dataclass(frozen=True)
 class _Link:
-    """One body of a chain: where it sits on its parent, and its joints as (column, axis, anchor)."""
+    """Describes one body of a chain: its pose on its parent, and its joints as (column, axis, anchor)."""
 
     offset: np.ndarray
     rotation: np.ndarray
@@ -35,7 +35,7 @@ class _Link:
 
 
 class Chain:
-    """The bodies below `base` down to `tip`, with hinge joints only.
+    """Models the bodies below `base` down to `tip`, with hinge joints only.
 
     Attributes:
         bodies: names, base excluded.
@@ -67,11 +67,11 @@ class Chain:
         self._joint_body = np.array([path.index(model.jnt_bodyid[joint]) for joint in joints])
 
     def body(self, name: str) -> int:
-        """Place of a body in `bodies`."""
+        """Returns the place of a body in `bodies`."""
         return self.bodies.index(name)
 
     def forward(self, base: Pose, angles: np.ndarray) -> ChainState:
-        """Poses for `angles` [frame, joint] on a base that moves as given."""
+        """Returns poses for `angles` [frame, joint] on a base that moves as given."""
         position, rotation = base
         anchors = np.empty((len(angles), len(self.columns), 3))
         axes = np.empty_like(anchors)
@@ -89,12 +89,12 @@ class Chain:
 
 
 def point(pose: Pose, local: np.ndarray) -> np.ndarray:
-    """World position [frame, 3] of a point [3] that is fixed in a body."""
+    """Returns the world position [frame, 3] of a point [3] that is fixed in a body."""
     return pose.position + pose.rotation @ local
 
 
 def axis_rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Rotations [frame, 3, 3] by `angle` [frame] about a unit axis [3] (Rodrigues' formula)."""
+    """Returns rotations [frame, 3, 3] by `angle` [frame] about a unit axis [3] (Rodrigues' formula)."""
     x, y, z = axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
@@ -102,7 +102,7 @@ def axis_rotation(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def euler_rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """Rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
+    """Returns rotations [frame, 3, 3]: roll about x, then pitch about y, then yaw about z (fixed axes).
 
     Positive pitch is about +y, so it turns the x axis downwards.
     """

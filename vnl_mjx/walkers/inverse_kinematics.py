@@ -1,4 +1,4 @@
-"""Inverse kinematics of one chain for all frames at once: damped least squares within joint limits.
+"""Solves inverse kinematics of a chain for all frames at once: damped least squares in joint limits.
 
 Levenberg-Marquardt (Marquardt 1963, "An algorithm for least-squares estimation of nonlinear parameters")
 with the joints that sit at a limit and would be pushed through it held (projected Newton: Bertsekas 1982,
@@ -26,7 +26,7 @@ _SMOOTH_CONVERGED = 1e-5  # radians
 
 @dataclass(frozen=True)
 class PointTask:
-    """A point of a body that should be somewhere."""
+    """Defines a target position for a point of a body."""
 
     body: int  # place in the chain's bodies
     local: np.ndarray  # [3] the point in the body's frame
@@ -34,7 +34,7 @@ class PointTask:
     weight: np.ndarray  # [3] or [frame, 3], per world axis, 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted error [frame, 3] and its Jacobian [frame, 3, joint]."""
+        """Returns the weighted error [frame, 3] and its Jacobian [frame, 3, joint]."""
         where = point(state.poses[self.body], self.local)
         jacobian = np.cross(state.axes, where[:, None] - state.anchors)
         jacobian = jacobian * _moves(state, self.body)[:, None]
@@ -44,7 +44,7 @@ class PointTask:
 
 @dataclass(frozen=True)
 class OrientationTask:
-    """An orientation that a body should have."""
+    """Defines a target orientation of a body."""
 
     body: int  # place in the chain's bodies
     target: np.ndarray  # [frame, 3, 3], body frame to world
@@ -52,7 +52,7 @@ class OrientationTask:
     weight: np.ndarray
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted error [frame, 3] and its Jacobian [frame, 3, joint], to first order."""
+        """Returns the weighted error [frame, 3] and its first-order Jacobian [frame, 3, joint]."""
         to_target = np.swapaxes(self.target, 1, 2)
         error = rotation_vector(matrix_quaternion(to_target @ state.poses[self.body].rotation))
         axes = state.axes * _moves(state, self.body)[:, None]
@@ -62,7 +62,7 @@ class OrientationTask:
 
 @dataclass(frozen=True)
 class FloorTask:
-    """Spheres of the chain that should not sink into the floor; above it they are free."""
+    """Keeps spheres of the chain from sinking into the floor; above it they are free."""
 
     bodies: tuple[int, ...]  # place of each sphere's body in the chain's bodies
     centers: np.ndarray  # [sphere, 3] in the bodies' frames
@@ -70,7 +70,7 @@ class FloorTask:
     weight: float  # 1/m
 
     def linearise(self, state: ChainState) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted error [frame, sphere] and its Jacobian [frame, sphere, joint]."""
+        """Returns the weighted error [frame, sphere] and its Jacobian [frame, sphere, joint]."""
         errors, rows = [], []
         for body, center, height in zip(self.bodies, self.centers, self.heights.T, strict=True):
             where = point(state.poses[body], center)
@@ -87,7 +87,7 @@ Task = PointTask | OrientationTask | FloorTask
 
 @dataclass(frozen=True)
 class Problem:
-    """What a chain's joint angles [frame, joint] should fulfil; solutions are within the limits."""
+    """Defines and solves for a chain's joint angles [frame, joint], within their limits."""
 
     chain: Chain  # what is solved for
     base: Pose  # pose of the body that the chain hangs on
@@ -96,7 +96,7 @@ class Problem:
     posture_weight: np.ndarray | float  # 1/rad, one number or one per joint
 
     def linearise(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
+        """Returns half the squared weighted error [frame], its gradient, and the Gauss-Newton Hessian."""
         state = self.chain.forward(self.base, angles)
         parts = [task.linearise(state) for task in self.tasks]
         error = np.concatenate([part[0] for part in parts], axis=1)
@@ -109,16 +109,16 @@ class Problem:
         return cost, gradient, transposed @ jacobian + np.diag(weight)
 
     def clipped(self, angles: np.ndarray) -> np.ndarray:
-        """The angles within the joints' limits."""
+        """Clips the angles to the joints' limits."""
         return np.clip(angles, self.chain.lower, self.chain.upper)
 
     def free(self, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Bool [frame, joint]: not at a limit that the descent pushes against."""
+        """Returns bool [frame, joint]: the joint is not at a limit that the descent pushes against."""
         low = (angles <= self.chain.lower) & (gradient > 0)
         return ~(low | ((angles >= self.chain.upper) & (gradient < 0)))
 
     def solve(self, iterations: int = 60) -> np.ndarray:
-        """The angles of each frame by itself."""
+        """Solves for the angles of each frame separately."""
         shape = len(self.base.position), len(self.chain.columns)
         angles = self.clipped(np.broadcast_to(self.posture, shape))
         damping = np.full(shape[0], 1e-2)
@@ -140,7 +140,7 @@ class Problem:
         return angles
 
     def solve_smooth(self, smoothness: float, iterations: int = 40) -> np.ndarray:
-        """The angles of all frames, from those of each frame, so that they also change smoothly.
+        """Solves for smooth angles of all frames, starting from those of separate frames.
 
         `smoothness` is the weight of the second difference of the angles, 1/rad.
         """
@@ -175,7 +175,7 @@ class Problem:
 def _step(
     gradient: np.ndarray, hessian: np.ndarray, free: np.ndarray, damping: np.ndarray
 ) -> np.ndarray:
-    """Damped Newton step [frame, joint]; joints that are not `free` stay where they are."""
+    """Returns the damped Newton step [frame, joint]; joints that are not `free` stay."""
     system = hessian * free[:, :, None] * free[:, None, :]
     diagonal = np.einsum("fii->fi", system)
     diagonal += damping[:, None] * (1.0 + diagonal) + ~free
@@ -185,12 +185,12 @@ def _step(
 
 
 def _moves(state: ChainState, body: int) -> np.ndarray:
-    """1 for the joints above `body`, which move it, 0 for those below it: [joint]."""
+    """Returns 1 for joints above `body`, which move it, and 0 for those below it: [joint]."""
     return (state.joint_body <= body).astype(float)
 
 
 def _second_difference_bands(frames: int) -> np.ndarray:
-    """Lower bands [3, frame] of D^T D, where D takes second differences."""
+    """Returns the lower bands [3, frame] of D^T D, where D takes second differences."""
     bands = np.zeros((3, frames))
     for column, size in enumerate((1.0, -2.0, 1.0)):
         bands[0, column : frames - 2 + column] += size**2
@@ -201,7 +201,7 @@ def _second_difference_bands(frames: int) -> np.ndarray:
 
 
 def _banded_product(bands: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """The symmetric matrix that `bands` [3, frame] are of, times angles [frame, joint]."""
+    """Multiplies the symmetric matrix with `bands` [3, frame] by angles [frame, joint]."""
     product = bands[0][:, None] * angles
     for offset in (1, 2):
         band = bands[offset, :-offset, None]
@@ -213,7 +213,7 @@ def _banded_product(bands: np.ndarray, angles: np.ndarray) -> np.ndarray:
 def _smooth_step(
     gradient: np.ndarray, hessian: np.ndarray, bands: np.ndarray, free: np.ndarray, damping: float
 ) -> np.ndarray:
-    """Damped Gauss-Newton step [frame, joint]; joints that are not `free` stay where they are."""
+    """Returns the damped Gauss-Newton step [frame, joint]; joints that are not `free` stay."""
     frames, joints = gradient.shape
     matrix = np.zeros((2 * joints + 1, frames, joints))  # lower bands, column (frame, joint)
     for offset in range(joints):

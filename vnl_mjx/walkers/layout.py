@@ -1,14 +1,14 @@
-"""Where a walker's root and joints stand in qpos and qvel.
+"""Defines the columns of a walker's root and joints in qpos and qvel.
 
-The free root joint, where a walker has one, is the model's first joint; every other joint is a
-hinge or a slide, one number in qpos and one in qvel.
+A free root joint, if any, is the model's first joint; every other joint is a hinge or a slide, with one
+number in qpos and one in qvel.
 """
 
 from dataclasses import dataclass
 
 
 class FreeRoot:
-    """Columns of a free root joint."""
+    """Holds the columns of a free root joint."""
 
     position = slice(0, 3)  # of qpos, in the world, metres
     quaternion = slice(3, 7)  # of qpos, in the world, unit, w x y z
@@ -21,7 +21,7 @@ _FREE_ROOT = FreeRoot()
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of qpos and qvel. Hashable, so it can be a static part of a pytree."""
+    """Holds the columns of qpos and qvel. Hashable, so it can be a static part of a pytree."""
 
     num_joints: int  # joints besides the root joint
     free_root: bool = True  # whether a free joint moves the root

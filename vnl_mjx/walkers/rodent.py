@@ -1,7 +1,7 @@
-"""The rodent of track-mjx, built from the rodent.xml that dm_control ships.
+"""Builds the rodent of track-mjx from the rodent.xml that dm_control ships.
 
-The numbers below are what distinguishes track-mjx's `environment/walker/assets/rodent/rodent.xml`
-from dm_control's `locomotion/walkers/assets/rodent.xml`.
+The numbers below are the differences between track-mjx's `environment/walker/assets/rodent/rodent.xml` and
+dm_control's `locomotion/walkers/assets/rodent.xml`.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ def rodent_xml_path() -> Path:
     """Returns the rodent.xml of the installed dm_control, without importing dm_control.
 
     Raises:
-        UserError: if dm_control is not installed or has no such file.
+        UserError: dm_control is not installed or has no such file.
     """
     package = importlib.util.find_spec("dm_control")
     for folder in (package and package.submodule_search_locations) or ():
@@ -56,19 +56,19 @@ def rodent_spec(touch_sensors: bool = False) -> mujoco.MjSpec:
 
 
 def placed_joints() -> frozenset[str]:
-    """Joints whose position stands in their own element, not in a default class.
+    """Returns the joints whose position is given in their own element, not in a default class.
 
-    These are what dm_control's `locomotion/walkers/rescale.py` moves: it reads elements only.
+    dm_control's `locomotion/walkers/rescale.py` moves only these, because it reads elements only.
     """
     joints = ElementTree.parse(rodent_xml_path()).getroot().iterfind("worldbody//joint[@pos]")
     return frozenset(joint.attrib["name"] for joint in joints)
 
 
 def _rodent_xml() -> str:
-    """Returns dm_control's XML with the torso inside a body "walker" and one camera more.
+    """Returns dm_control's XML with the torso inside a body "walker" and one more camera.
 
-    A spec cannot move a body under another one: attaching copies it, and with an empty prefix
-    MuJoCo warns through its log file. A spec appends cameras, and this one comes first.
+    This edits XML because a spec cannot move a body under another one: attaching copies it, and with an
+    empty prefix MuJoCo warns in its log file. A spec also appends cameras, and this one must come first.
     """
     root = ElementTree.parse(rodent_xml_path()).getroot()
     world, torso = root.find("worldbody"), root.find("worldbody/body[@name='torso']")

@@ -1,4 +1,4 @@
-"""Edits of a walker's MjSpec, before it is compiled, that follow from its configuration."""
+"""Edits a walker's MjSpec by its configuration, before it is compiled."""
 
 from collections.abc import Collection
 
@@ -23,11 +23,11 @@ def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
 def use_torque_actuators(spec: mujoco.MjSpec) -> None:
     """Makes every actuator a pure gain: force = upper force limit * activation.
 
-    An actuator with neither bias nor force range is one already and stays as it is. Source:
+    An actuator with neither bias nor force range is a pure gain already and stays as it is. Source:
     track-mjx, `environment/walker/rodent.py`, `_build_spec`.
 
     Raises:
-        UserError: if an actuator with a bias has no upper force limit to use as its gain.
+        UserError: an actuator with a bias has no upper force limit to use as its gain.
     """
     for actuator in spec.actuators:
         max_force = float(actuator.forcerange[1])

@@ -1,4 +1,4 @@
-"""A walker: a compiled MuJoCo model and the rows of the joints and bodies that a task reads."""
+"""Builds a walker: a compiled MuJoCo model and the rows of joints and bodies that tasks read."""
 
 import contextlib
 import difflib
@@ -19,16 +19,18 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
-_FINGERPRINT_DIGITS = 9  # significant; more would tell compilers of MuJoCo apart, not walkers
+_FINGERPRINT_DIGITS = (
+    9  # significant digits; more would distinguish compilers of MuJoCo, not walkers
+)
 _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A compiled walker.
+    """Holds a compiled walker.
 
     Attributes:
-        config: what it was built from.
+        config: its configuration.
         model: compiled; the solver options are those of the source.
         layout: columns of qpos and qvel; `root`, `nq` and `nv` are its own.
         joint_names: every joint but the free root joint, in the order of `layout.joint_qpos`.

@@ -1,6 +1,6 @@
-"""A motion in the browser: a page with play, speed and a slider of frames, through viser.
+"""Shows a motion in the browser: a page with play, speed and a slider of frames, through viser.
 
-viser draws; mjviser turns MuJoCo's geoms into its meshes. Both come with the extra `viewer`.
+viser draws, and mjviser turns MuJoCo's geoms into meshes. Both come with the extra `viewer`.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 
 
 def check_installed() -> None:
-    """Raises UserError where viser or mjviser is missing."""
+    """Raises UserError if viser or mjviser is missing."""
     missing = [name for name in ("viser", "mjviser") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
@@ -44,9 +44,9 @@ def serve_page(
     port: int,
     seconds: float | None = None,
 ) -> int:
-    """Keeps a page of this machine going until Ctrl-C, or for so many seconds; returns the exit status.
+    """Serves a page on this machine until Ctrl-C, or for some seconds; returns the exit status.
 
-    `open_page` builds it on a `viser.ViserServer`, and gives what goes on by so much time of the spectator.
+    `open_page` builds the page on a `viser.ViserServer` and returns a function that advances it by real time.
 
     Raises:
         UserError: the extra `viewer` is not installed, or the port is taken.
@@ -55,7 +55,7 @@ def serve_page(
     import viser
 
     check_port(port)
-    # A browser may open a connection and not use it, which is logged as an error.
+    # viser logs an error if a browser opens a connection and does not use it.
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
     try:
@@ -68,14 +68,14 @@ def serve_page(
             advance(now - last)
             last = now
     except KeyboardInterrupt:
-        pass  # the way to leave it
+        pass  # the user leaves the page this way
     finally:
         server.stop()
     return 0
 
 
 class MotionPage:
-    """The scene and the controls of one page; `frame` of the motion is shown, of two the earlier."""
+    """Holds the scene and the controls of one page; shows `frame` of the motion, rounded down."""
 
     def __init__(
         self, server: Any, scene: Scene, qpos: np.ndarray, rate_hz: float, title: str, note: str
@@ -93,7 +93,7 @@ class MotionPage:
         self.show(0)
 
     def advance(self, seconds: float) -> None:
-        """Goes on by so much time of the spectator, from the end back to the beginning."""
+        """Advances by some seconds of real time; loops at the end."""
         if not self.playing:
             return
         self._time = (self._time + seconds * float(self._speed.value)) % (
@@ -139,15 +139,15 @@ class MotionPage:
 
 
 def add_head(gui: Any, title: str, scene: Scene, note: str = "") -> Any:
-    """Writes what is shown above a page's controls; returns an empty text below it."""
-    gui.configure_theme(show_logo=False, show_share_button=False)  # that would publish the page
+    """Writes a title above a page's controls; returns an empty text below it."""
+    gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would publish the page
     apart = squares(scene) if scene.is_flat else f"lines {metric(SQUARES * scene.square)} apart"
     gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, apart]))}")
     return gui.add_markdown("")
 
 
 def check_port(port: int) -> None:
-    """Refuses a port that is taken; viser would take another one in silence."""
+    """Raises UserError for a taken port; viser would silently take another one."""
     with contextlib.closing(socket.socket()) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -157,7 +157,7 @@ def check_port(port: int) -> None:
 
 
 def place_camera(server: Any, path: CameraPath) -> None:
-    """Puts the page's camera where `path` has its own; what is followed lies at the origin."""
+    """Places the page's camera like that of `path`; the followed point lies at the origin."""
     azimuth, elevation = math.radians(path.azimuth), math.radians(VIEWS["side"][1])
     direction = np.array(
         [

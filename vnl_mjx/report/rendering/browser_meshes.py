@@ -1,4 +1,4 @@
-"""What a page of the browser shows of a scene: geoms, skins and floor, as viser's meshes."""
+"""Converts a scene's geoms, skins and floor to viser's meshes, for a page of the browser."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,12 +21,12 @@ _BONES_PER_VERTEX = 4  # that the page's renderer takes into account
 
 
 class WalkerMesh:
-    """One walker on a page; `data` is of the pose that is shown, with its kinematics."""
+    """Shows one walker on a page; `data` holds the shown pose and its kinematics."""
 
     def __init__(
         self, server: Any, model: mujoco.MjModel, name: str = "walker", is_ghost: bool = False
     ):
-        """Sends what does not change; names of walkers differ, and a ghost is translucent."""
+        """Sends the constant parts; names of walkers must differ, and a ghost is translucent."""
         self._server, self._model, self.data = server, model, mujoco.MjData(model)
         look = {"color": _rgb(GHOST_RGBA), "opacity": GHOST_RGBA[3]} if is_ghost else {}
         self._bodies = _add_bodies(server, model, name, look)
@@ -34,7 +34,7 @@ class WalkerMesh:
         self._skins = [_add_skin(server, model, skin, name, look) for skin in skins]
 
     def pose(self, qpos: np.ndarray) -> None:
-        """Takes a pose [nq], which `show` sends."""
+        """Stores a pose [nq] for `show`."""
         self.data.qpos[:] = qpos
         mujoco.mj_kinematics(self._model, self.data)
 
@@ -57,7 +57,7 @@ class WalkerMesh:
 def _add_bodies(
     server: Any, model: mujoco.MjModel, name: str, look: Mapping[str, Any]
 ) -> list[tuple[int, Any]]:
-    """Meshes of the geoms that are shown, one for each body and colour, with the bodies' ids."""
+    """Adds meshes of the shown geoms, one for each body and colour; returns them with body ids."""
     from mjviser.conversions import merge_geoms
 
     groups: dict[tuple[int, tuple[float, ...]], list[int]] = {}
@@ -65,7 +65,7 @@ def _add_bodies(
         rgba, material = model.geom_rgba[geom], model.geom_matid[geom]
         if material >= 0 and np.allclose(rgba, MATERIAL_RGBA):
             rgba = model.mat_rgba[material]
-        is_ground = model.geom_bodyid[geom] == 0  # an arena, which a ghost has not
+        is_ground = model.geom_bodyid[geom] == 0  # the arena, which ghosts do not draw
         if rgba[3] > 0 and model.geom(geom).name != FLOOR_NAME and not (look and is_ground):
             groups.setdefault((int(model.geom_bodyid[geom]), tuple(rgba)), []).append(int(geom))
     handles = []
@@ -81,7 +81,7 @@ def _add_bodies(
 def _add_skin(
     server: Any, model: mujoco.MjModel, skin: int, name: str, look: Mapping[str, Any]
 ) -> tuple[np.ndarray, Any]:
-    """One skin, and the bodies [bone] that move it."""
+    """Adds one skin; returns it with the bodies [bone] that move it."""
     first, count = model.skin_vertadr[skin], model.skin_vertnum[skin]
     bones = model.skin_boneadr[skin] + np.arange(model.skin_bonenum[skin])
     weights = np.zeros((count, len(bones)))
@@ -113,10 +113,10 @@ def _rgb(rgba: Sequence[float]) -> tuple[int, ...]:
 
 
 class Marks:
-    """Spheres at places of the world."""
+    """Shows spheres at places of the world."""
 
     def __init__(self, server: Any, reach: float):
-        """Takes how far the walker reaches, m."""
+        """Takes the walker's reach, m."""
         self._server, self._radius = server, MARK_SHARE * reach
         self._spheres: list[Any] = []
 
@@ -132,8 +132,8 @@ class Marks:
 
 
 def add_floor(server: Any, scene: Scene) -> Any:
-    """A grid of the scene's squares, or lines on its arena, and the light; its origin is on the floor."""
-    server.scene.configure_environment_map(None)  # it would be fetched from elsewhere
+    """Adds a grid of squares, or lines on the arena, and the light; its origin is on the floor."""
+    server.scene.configure_environment_map(None)  # otherwise viser would fetch it from the network
     server.scene.configure_default_lights()
     server.scene.add_light_ambient("/ambient", intensity=1.5)
     if not scene.is_flat:

@@ -1,4 +1,4 @@
-"""Cameras that follow a walker smoothly."""
+"""Defines cameras that follow a walker smoothly."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from vnl_mjx.quaternions import matrix
 from vnl_mjx.report.rendering.scene import FOV_DEG, Scene, center_and_reach
 from vnl_mjx.walkers.layout import Layout
 
-# View to its direction from the walker's mean heading and its elevation, degrees; a little from the
-# front, so that limbs of the far side are seen as well.
+# Direction of each view relative to the walker's mean heading, and elevation, degrees; slightly from the
+# front, so that limbs of the far side are visible.
 VIEWS = {"side": (105.0, -14.0), "top": (90.0, -90.0), "front": (165.0, -14.0)}
 
 _SMOOTHING_S = 0.25
@@ -24,7 +24,7 @@ _FILLED = 0.92  # of the picture's half height
 
 @dataclass(frozen=True, eq=False)
 class CameraPath:
-    """One camera over a motion; the walker it follows stays near the middle of its picture.
+    """Holds one camera over a motion; the followed walker stays near the middle of the picture.
 
     Attributes:
         lookat: [frame, 3], the point in the middle of the picture, world, metres.
@@ -39,7 +39,7 @@ class CameraPath:
     elevation: float
 
     def place(self, camera: mujoco.MjvCamera, frame: int) -> None:
-        """Moves a free camera to where this one is at `frame`."""
+        """Moves a free camera to this camera's place at `frame`."""
         camera.type = mujoco.mjtCamera.mjCAMERA_FREE
         camera.lookat = self.lookat[frame]
         camera.distance, camera.azimuth = self.distance, self.azimuth
@@ -49,10 +49,10 @@ class CameraPath:
 def camera_path(
     scene: Scene, qpos: np.ndarray, rate_hz: float, view: str = "side", aspect: float = 1.0
 ) -> CameraPath:
-    """A camera that follows the first walker of the scene, qpos [frame, nq]; `view` is out of `VIEWS`.
+    """Returns a camera that follows the first walker of the scene, qpos [frame, nq]; `view` is in `VIEWS`.
 
-    Its direction is fixed over a motion, so that a turn is seen as one; `aspect` is the width of its
-    picture over its height.
+    Its direction is fixed over a motion, so that turns are visible; `aspect` is width over height of the
+    picture.
     """
     if view not in VIEWS:
         raise ValueError(f"{view=} must be out of {', '.join(VIEWS)}")
@@ -71,19 +71,19 @@ def camera_path(
 
 
 def smooth(values: np.ndarray, rate_hz: float, seconds: float) -> np.ndarray:
-    """Low-passed `values` [frame, ...], by a Gaussian of sigma `seconds`; steady motion stays as it is."""
+    """Filters `values` [frame, ...] with a Gaussian of sigma `seconds`; steady motion stays as it is."""
     sigma = seconds * rate_hz
     margin = min(math.ceil(4 * sigma), len(values) - 1)
     if margin < 1:
         return np.array(values)
     widths = [(margin, margin)] + [(0, 0)] * (values.ndim - 1)
-    # beyond an end, the motion goes on as it was on the other side of it
+    # extends the motion beyond each end by point reflection
     extended = np.pad(values, widths, mode="reflect", reflect_type="odd")
     return gaussian_filter1d(extended, sigma, axis=0, mode="nearest")[margin:-margin]
 
 
 def mean_heading_deg(qpos: np.ndarray, layout: Layout) -> float:
-    """Mean direction on the floor of the root's x axis over qpos [frame, nq], degrees."""
+    """Returns the mean horizontal direction of the root's x axis over qpos [frame, nq], degrees."""
     _, quaternion = root_pose(qpos, layout)
     forward = matrix(quaternion)[:, :, 0].mean(axis=0)
     return math.degrees(math.atan2(forward[1], forward[0]))

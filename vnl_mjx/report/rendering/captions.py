@@ -1,4 +1,4 @@
-"""Words on pictures, and pictures put together."""
+"""Writes text on pictures, and combines pictures."""
 
 import functools
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ def write_caption(
     alarm: bool = False,
     color: str = "",
 ) -> np.ndarray:
-    """A copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
+    """Returns a copy of `picture`, uint8 [height, width, 3], with a strip of text along an edge.
 
-    Text that does not fit is set smaller, then cut: first the left one, for the right one says what
-    has to be known, as that a motion is synthetic. The letters are `share` times smaller than the picture;
-    an alarm is what must not be missed; `color` is the left text's, in place of grey.
+    Text that does not fit is set smaller, then cut. The left text is cut first, because the right one must
+    stay readable, for example that a motion is synthetic. The letters are `share` times smaller than the
+    picture; `alarm` is for text that must not be missed; `color` replaces the left text's grey.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
@@ -56,7 +56,7 @@ def write_caption(
 
 
 def tiled(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """One picture of several, uint8 [height, width, 3] of one size: row by row, white lines between."""
+    """Combines pictures of one size, uint8 [height, width, 3], row by row with white lines between."""
     high, wide = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     whole = np.full((rows * high, columns * wide, 3), 255, np.uint8)
@@ -73,9 +73,9 @@ def tiled(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], note: str, width: int
 ) -> Image.Image:
-    """Pictures, uint8 [height, width, 3] of one size, in two columns (four where they are high).
+    """Arranges pictures of one size, uint8 [height, width, 3], in two columns (four if they are high).
 
-    Each has its caption, with the note at the right; `width` is of the sheet, pixels.
+    Each picture has its caption, with the note at the right; `width` is that of the sheet, pixels.
     """
     high, wide = pictures[0].shape[:2]
     columns = min(len(pictures), 2 if wide > high else 4)
@@ -92,9 +92,10 @@ def contact_sheet(
 def picture_rows(
     rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], times: Sequence[str], width: int
 ) -> Image.Image:
-    """One row of pictures, uint8 [height, width, 3], for each motion; a column is of one time.
+    """Arranges pictures, uint8 [height, width, 3], in a row for each motion and a column for each time.
 
-    Names are written on the first picture of a row, times above the columns; `width` is of the sheet, pixels.
+    Names appear on the first picture of a row, and times above the columns; `width` is that of the sheet,
+    pixels.
     """
     high, wide = rows[0][0].shape[:2]
     cell_width = (width + _GAP) // len(times) - _GAP
@@ -114,7 +115,7 @@ def picture_rows(
 
 
 def time_and_speed(qpos: np.ndarray, times: np.ndarray, rate_hz: float, scene: Scene) -> list[str]:
-    """Time, s, and horizontal speed of the root at each frame of the first walker's qpos [frame, nq]."""
+    """Returns texts of time, s, and the root's horizontal speed at each frame of qpos [frame, nq]."""
     position, _ = root_pose(qpos, scene.layout)
     position = smooth(position[:, :2], rate_hz, _SPEED_SMOOTHING_S)
     if len(position) > 1:
@@ -129,14 +130,14 @@ def time_and_speed(qpos: np.ndarray, times: np.ndarray, rate_hz: float, scene: S
 
 
 def metric(length: float) -> str:
-    """A length in metres as a person would say it."""
+    """Returns a length in metres as a person would say it."""
     if length >= 1.0:
         return f"{length:g} m"
     return f"{100 * length:g} cm" if length >= 0.01 else f"{1000 * length:g} mm"
 
 
 def squares(scene: Scene) -> str:
-    """What gives a picture its scale."""
+    """Returns the text that gives a picture its scale."""
     return f"floor squares {metric(scene.square)}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a scene: one pose seen by one camera."""
+"""Draws pictures of a scene: one pose from one camera."""
 
 import contextlib
 import math
@@ -21,7 +21,7 @@ _TINT = 0.6  # of a tinted walker's colours
 
 
 class Drawer:
-    """Draws one scene into pictures of one size; made by `open_drawer`."""
+    """Draws one scene in pictures of one size; `open_drawer` makes it."""
 
     def __init__(self, scene: Scene, width: int, height: int):
         """Needs a current GL context of at least this size, pixels."""
@@ -29,7 +29,7 @@ class Drawer:
         model = scene.model
         floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MATERIAL, FLOOR_NAME)
         is_own = (model.geom_bodyid > 0) & (model.geom_group != GHOST_GROUP)
-        # Views of the colours of the walker's, rows that `draw` tints, and what they are without.
+        # Views of the walker's colours, whose rows `draw` tints, and the colours without tint.
         self._colors = [
             (model.mat_rgba, np.arange(model.nmat) != floor, model.mat_rgba.copy()),
             (model.geom_rgba, is_own & (model.geom_matid < 0), model.geom_rgba.copy()),
@@ -54,10 +54,10 @@ class Drawer:
         marks: np.ndarray = NO_MARKS,
         tint: str = "",
     ) -> np.ndarray:
-        """One picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames.
+        """Draws a picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames.
 
-        `marks` [mark, 3] are places of the world at which a sphere is shown; NaN: none. `tint` is the colour,
-        "#0072B2", towards which the first walker's are drawn; empty: they stay.
+        `marks` [mark, 3] are world positions of spheres; NaN: none. `tint` is a colour such as "#0072B2"
+        that tints the first walker; empty: no tint.
         """
         model, data = self._scene.model, self._data
         data.qpos[:] = qpos
@@ -95,7 +95,7 @@ class Drawer:
             visible.ngeom += 1
 
     def _place_lights(self, path: CameraPath, frame: int) -> None:
-        """Turns the lights with a camera, and keeps the shadow's source near the walker."""
+        """Turns the lights with the camera, and keeps the shadow's source near the walker."""
         turn = math.radians(path.azimuth - _LIT_AZIMUTH_DEG)
         cosine, sine = math.cos(turn), math.sin(turn)
         turned = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
@@ -105,13 +105,13 @@ class Drawer:
         self._data.light_xpos[:] = path.lookat[frame] - away * direction
 
     def close(self) -> None:
-        """Frees what lies in the GL context, which must be current still."""
+        """Frees the resources in the GL context, which must still be current."""
         self._context.free()
 
 
 @contextlib.contextmanager
 def open_drawer(scene: Scene, width: int, height: int, backend: str) -> Iterator[Drawer]:
-    """A `Drawer` for pictures of this size, with a GL context of its own, until the block ends."""
+    """Yields a `Drawer` for pictures of this size, with its own GL context, until the block ends."""
     with (
         gl_context(backend, width, height),
         contextlib.closing(Drawer(scene, width, height)) as drawer,

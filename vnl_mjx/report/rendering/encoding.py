@@ -1,4 +1,4 @@
-"""Videos and pictures on disk, which appear complete or not at all."""
+"""Writes videos and pictures to disk, complete or not at all."""
 
 import contextlib
 import math
@@ -30,13 +30,14 @@ ENCODINGS = {
 def video_writer(
     path: str | os.PathLike[str], size: tuple[int, int], fps: float
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Gives a function that appends one picture, uint8 [height, width, 3], to a new video.
+    """Yields a function that appends one picture, uint8 [height, width, 3], to a new video.
 
-    The ending of `path` says of what kind (`ENCODINGS`; any other: mp4). The video replaces `path` when the
-    block ends without an error, and leaves nothing otherwise. `size`, width and height in pixels, is even.
+    The ending of `path` selects the format (`ENCODINGS`; any other: mp4). The video replaces `path` when
+    the block ends without an error; otherwise no file is left. `size`, width and height in pixels, must be
+    even.
 
     Raises:
-        UserError: no ffmpeg here, or it cannot write the file.
+        UserError: there is no ffmpeg, or it cannot write the file.
     """
     with replacing(path) as partial, tempfile.TemporaryFile() as messages:
         # raw pictures in from the pipe
@@ -45,7 +46,7 @@ def video_writer(
         encode = ENCODINGS.get(Path(path).suffix.lower(), ENCODINGS[".mp4"])
         arguments = f"-y -v error {read} -an {encode}".split()
         command = [ffmpeg_exe(), *arguments, str(partial)]
-        # a session of its own: Ctrl-C is for this process, which then stops ffmpeg
+        # a separate session, so that Ctrl-C reaches only this process, which then stops ffmpeg
         ffmpeg = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
         )
@@ -67,7 +68,7 @@ def video_writer(
 
         try:
             yield write
-            with contextlib.suppress(BrokenPipeError):  # what is left is seen by its exit status
+            with contextlib.suppress(BrokenPipeError):  # its exit status reports other failures
                 pipe.close()
             if ffmpeg.wait() != 0:
                 raise failed()
@@ -79,14 +80,14 @@ def video_writer(
 
 
 def default_fps(rate_hz: float, speed: float) -> float:
-    """Frames per second of a video that shows whole steps of the motion's frames where it can."""
+    """Returns the frame rate of a video; it steps through whole frames of the motion if possible."""
     shown = rate_hz * speed
     shown /= max(1, math.ceil(shown / MAX_FPS))
     return shown * max(1, math.ceil(MIN_FPS / shown))
 
 
 def ffmpeg_exe() -> str:
-    """Path of the ffmpeg that imageio-ffmpeg carries, or of the machine's.
+    """Returns the path of imageio-ffmpeg's ffmpeg, or of the machine's.
 
     Raises:
         UserError: there is none.

@@ -1,4 +1,4 @@
-"""A body that moves live in the browser: its scene, time, camera, and what every such page has to press."""
+"""Shows a live simulation in the browser: scene, time, camera, and the common controls of such pages."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -22,11 +22,11 @@ _SPEED_OVER_S = 0.5
 
 
 class EpisodePage(ABC):
-    """One page; a subclass says what acts, and calls `_heed` once it is ready.
+    """Holds one page; a subclass defines the actors, and calls `_heed` once it is ready.
 
     Attributes:
-        num_episodes: that were begun.
-        num_steps: of this episode.
+        num_episodes: number of started episodes.
+        num_steps: control steps of this episode.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EpisodePage(ABC):
     ):
         """Builds the page on a `viser.ViserServer`; the scene has no ghosts.
 
-        `names` are who can act, `clips` those that can be followed; the first of each is chosen, or `clip`.
+        `names` are the actors and `clips` the clips to follow; the first of each is selected, or `clip`.
         """
         self._server, self._scene, self._control_hz = server, scene, control_hz
         self._walker, self._floor = WalkerMesh(server, scene.model), add_floor(server, scene)
@@ -54,26 +54,26 @@ class EpisodePage(ABC):
 
     @abstractmethod
     def _start(self) -> LiveStep:
-        """Begins an episode."""
+        """Starts an episode."""
 
     @abstractmethod
     def _act(self) -> LiveStep:
-        """Goes on by one control step."""
+        """Makes one control step."""
 
     @abstractmethod
     def _change(self) -> None:
-        """Is called when somebody else acts."""
+        """Reacts to a change of the actor."""
 
     def _asked(self) -> tuple[Any, ...]:
-        """Returns that of the controls which, when it changes, begins an episode."""
+        """Returns the control values whose change starts an episode."""
         return self._again_count, self._clip and self._clip.value
 
     def _words(self) -> list[str]:
-        """Returns more to be said of the last step."""
+        """Returns further text on the last step."""
         return []
 
     def advance(self, seconds: float) -> None:
-        """Goes on by so much time of the spectator."""
+        """Advances by some seconds of real time."""
         self._heed()
         if self._pause.value:
             return
@@ -94,9 +94,9 @@ class EpisodePage(ABC):
         self._show(seconds)
 
     def _heed(self) -> None:
-        """Does what was asked for since the last time."""
+        """Handles the requests since the last call."""
         if self._who.value != self._shown_who:
-            # kept, for another thread may change the control's value at any time
+            # copied, because another thread may change the control's value at any time
             self._shown_who = self._who.value
             self._change()
         if (asked := self._asked()) != self._begun:
@@ -115,7 +115,7 @@ class EpisodePage(ABC):
         self._show(0.0)
 
     def _center(self, qpos: np.ndarray) -> np.ndarray:
-        """Centre of mass [3] of the walker in a pose, which it takes."""
+        """Puts the walker into a pose and returns its centre of mass [3]."""
         self._walker.pose(qpos)
         mujoco.mj_comPos(self._scene.model, self._walker.data)
         return self._walker.data.subtree_com[top_body(self._scene.model)].copy()

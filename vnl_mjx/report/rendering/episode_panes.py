@@ -1,4 +1,4 @@
-"""Played episodes as the panes of a video."""
+"""Turns episodes into the panes of a video."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -24,11 +24,11 @@ def following(
     without_reward: Collection[str] = (),
     **more: Any,
 ) -> SideBySide:
-    """The same episode of several policies, beside each other and beside the clip.
+    """Shows the same episode of several policies, beside each other and beside the clip.
 
     All of `rollouts` are of the same `Episodes`; each of `views` is a row of panes. The clip gets a pane of
     its own (`beside`), or is a translucent copy in the others (`ghosts`). Policies `without_reward` follow
-    nothing. For more see `SideBySide`.
+    no clip. See also `SideBySide`.
     """
     first = next(iter(rollouts.values()))
     clip, start = int(first.episodes.clip[episode]), int(first.episodes.start_frame[episode])
@@ -64,9 +64,9 @@ def grid(
     tint: str = "",
     **more: Any,
 ) -> SideBySide:
-    """Several episodes of one policy that follows nothing, each seen from where suits it.
+    """Shows several episodes of one policy that follows no clip, each from its own direction.
 
-    `names` stand above the panes; at most `num_steps` control steps are shown; see `SideBySide`.
+    `names` appear above the panes; at most `num_steps` control steps are shown; see `SideBySide`.
     """
     panes = (
         episode_pane(name, rollout, episode, num_steps=num_steps, with_reward=False)
@@ -90,7 +90,7 @@ def episode_pane(
     num_steps: int | None = None,
     with_reward: bool = True,
 ) -> Pane:
-    """One episode of a rollout up to its end, or for so many control steps; see `Pane`."""
+    """Shows one episode of a rollout up to its end, or for some control steps; see `Pane`."""
     qpos, steps = rollout.qpos_of(episode), rollout.steps
     failed = (steps.terminated & steps.alive)[:, episode].any()
     seconds = steps.alive[:, episode].sum() / rollout.control_hz
@@ -109,7 +109,7 @@ def episode_pane(
 def reference_qpos(
     clips: ReferenceClips, clip: int, start_frame: int, rate_hz: float, num_frames: int
 ) -> np.ndarray:
-    """Poses [num_frames, nq] of a clip from a frame on, at another rate; its last pose stays."""
+    """Returns poses [num_frames, nq] of a clip from a frame on, at another rate; the last pose repeats."""
     first, length = int(clips.starts[clip]), int(clips.lengths[clip])
     part = np.asarray(clips.qpos(), np.float64)[first + start_frame : first + length]
     poses = resample(part, clips.layout, clips.rate_hz, rate_hz)

@@ -1,7 +1,7 @@
-"""Which way of drawing works on this machine, and an OpenGL context made that way.
+"""Finds a GL back end that works on this machine, and makes OpenGL contexts with it.
 
-MuJoCo chooses its GL back end from `MUJOCO_GL` while it is imported. Here the choice is made when
-something is to be drawn, and nothing is changed for the rest of the process.
+MuJoCo chooses its GL back end from `MUJOCO_GL` during import. This module chooses when something is to be
+drawn, without effect on the rest of the process.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ if sys.platform == "linux":
 else:
     GL_BACKENDS = ("cgl", "glfw") if sys.platform == "darwin" else ("glfw",)
 
-# What MuJoCo takes `MUJOCO_GL` for, besides a back end (its `rendering/classic/gl_context.py`).
+# Values of `MUJOCO_GL` that are no back end (MuJoCo's `rendering/classic/gl_context.py`).
 _OFF = ("disable", "disabled", "off", "false", "0")
 _ANY = ("", "enable", "enabled", "on", "true", "1", "glx", "wgl")
 
@@ -40,10 +40,10 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 
 
 def probe(code: str, **environment: str) -> tuple[bool, str]:
-    """Runs Python source, which may crash or hang, in a process of its own, with variables added.
+    """Runs Python source, which may crash or hang, in a separate process with added variables.
 
     Returns:
-        Whether it worked, and its last line of output or what went wrong.
+        Whether it succeeded, and its last line of output or the failure.
     """
     try:
         done = subprocess.run(
@@ -64,12 +64,12 @@ def probe(code: str, **environment: str) -> tuple[bool, str]:
 
 
 def probe_gl(backend: str) -> tuple[bool, str]:
-    """Draws one small frame with a GL back end in a process of its own; see `probe`."""
+    """Draws one small frame with a GL back end in a separate process; see `probe`."""
     return probe(GL_PROBE, MUJOCO_GL=backend)
 
 
 def requested_backends() -> tuple[str, ...]:
-    """The GL back ends that may be used, in order of preference, as `MUJOCO_GL` allows.
+    """Returns the GL back ends that `MUJOCO_GL` allows, in order of preference.
 
     Raises:
         UserError: `MUJOCO_GL` is not a back end of this system, or turns drawing off.
@@ -86,17 +86,17 @@ def requested_backends() -> tuple[str, ...]:
 
 
 def choose_backend() -> str:
-    """The GL back end to draw with: the first one allowed that works, tried once per process.
+    """Returns the first allowed GL back end that works; tries once per process.
 
     Raises:
-        UserError: none works, or `MUJOCO_GL` asks for what is not there.
+        UserError: none works, or `MUJOCO_GL` names a missing back end.
     """
     return first_that_works(requested_backends())
 
 
 @functools.cache
 def first_that_works(backends: tuple[str, ...]) -> str:
-    """Returns the first of `backends` that can draw here; raises UserError if none can."""
+    """Returns the first of `backends` that works here; raises UserError if none does."""
     failures = []
     for backend in backends:
         works, output = probe_gl(backend)
@@ -109,11 +109,11 @@ def first_that_works(backends: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def gl_context(backend: str, width: int, height: int) -> Iterator[None]:
-    """Makes an off-screen GL context of a `choose_backend` current until the block ends; sizes in pixels."""
+    """Makes an off-screen GL context of `choose_backend` current in the block; sizes in pixels."""
     context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
     try:
         context.make_current()
         yield
     finally:
-        # at interpreter exit the libraries that free it may be gone already
+        # at interpreter exit its libraries may be unloaded already
         context.free()

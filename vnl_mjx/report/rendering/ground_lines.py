@@ -1,4 +1,4 @@
-"""Lines on the ground of an arena, by which its shape and the motion over it are seen."""
+"""Computes lines on the ground of an arena, which show its shape and the motion over it."""
 
 import mujoco
 import numpy as np
@@ -37,7 +37,7 @@ def ground_lines(scene: Scene) -> np.ndarray:
 
 
 def _height(model: mujoco.MjModel, data: mujoco.MjData, place: np.ndarray, top: float) -> float:
-    """Height of what lies below a place [2]; NaN: nothing."""
+    """Returns the height of the ground at a place [2]; NaN beside the ground."""
     start, down = np.array([*place, top + 1.0]), np.array([0.0, 0.0, -1.0])
     distance = mujoco.mj_ray(model, data, start, down, None, True, -1, None)
     found = start[2] - distance

@@ -1,4 +1,4 @@
-"""Policies that can be viewed, with a latent that is moved by hand, and an episode that goes step by step."""
+"""Runs viewable policies, whose latent can be moved by hand, in episodes that go step by step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ _ACTIVITY_S = 1.5
 
 @flax.struct.dataclass
 class SteeredStudent:
-    """A student that decodes its posterior mean and an offset [episode, latent]; `extra` is the mean."""
+    """Decodes a student's posterior mean plus an offset [episode, latent]; `extra` is the mean."""
 
     params: Any
     teacher: FrozenPolicy
@@ -48,14 +48,14 @@ class SteeredStudent:
 
 @dataclass(frozen=True)
 class ViewedPolicy:
-    """A policy to view.
+    """Holds a policy to view.
 
     Attributes:
-        latent_dim: of what it decodes.
-        actor_fn: of an offset [episode, latent] to the latent, and of how much noise there is, where 1
-            is as much as was learnt; those who follow have none.
-        ending: when an episode is over; None: as the task says.
-        follows: a clip; else it starts from one and goes where it likes.
+        latent_dim: size of the decoded latent.
+        actor_fn: function of an offset [episode, latent] of the latent and of the noise scale (1: as
+            learnt; policies that follow a clip have no noise).
+        ending: function that ends an episode; None: the task's.
+        follows: whether it follows a clip; otherwise it only starts from one.
     """
 
     latent_dim: int
@@ -64,12 +64,12 @@ class ViewedPolicy:
     follows: bool = True
 
     def actor(self, num_episodes: int = 1, noise: float = 1.0) -> Policy:
-        """As it acts by itself."""
+        """The policy without offset."""
         return self.actor_fn(jnp.zeros((num_episodes, self.latent_dim)), noise)
 
 
 def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
-    """A teacher."""
+    """Returns a teacher to view."""
     return ViewedPolicy(
         policy.config.latent_dim, lambda offset, noise: TeacherPolicy(policy, offset=offset), None
     )
@@ -78,7 +78,7 @@ def viewed_teacher(policy: FrozenPolicy) -> ViewedPolicy:
 def viewed_student_policies(
     task: ImitationTask, clips: ReferenceClips, loaded: LoadedStudent
 ) -> dict[str, ViewedPolicy]:
-    """A student, its teacher, and the student's prior, which falls as `clips` say what standing is."""
+    """Returns a student, its teacher, and its prior, whose falls are judged by `clips`."""
     params, teacher, student = loaded.params, loaded.teacher, loaded.student
     size = student.config.latent_dim
     control_hz = 1.0 / task.config.physics.control_timestep
@@ -106,11 +106,11 @@ def viewed_student_policies(
 
 @dataclass(frozen=True)
 class LiveStep:
-    """What a control step led to: poses [nq] of simulation and reference, and whether it ended the episode.
+    """Holds the result of a control step: poses [nq] of simulation and reference, and the end.
 
-    `reference_qpos` is of the frame that the reward read, the clip's last once it is over, and None where
-    nothing is followed; `extra` is what the policy gave of the step, [1, ...] each (`Acted.extra`). Of a
-    task `marks` are places [mark, 3] to be shown, NaN for none, and `measures` say how well it is done.
+    `reference_qpos` is the frame that the reward read, the clip's last frame after its end, and None if no
+    clip is followed. `extra` holds further outputs of the policy, [1, ...] each (`Acted.extra`). For a
+    task, `marks` are places [mark, 3] to show, NaN for none, and `measures` are the goal's.
     """
 
     qpos: np.ndarray
@@ -123,15 +123,15 @@ class LiveStep:
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def alone(self) -> "LiveStep":
-        """Returns it without a reference, as of those who follow nothing."""
+        """Returns the step without its reference."""
         return replace(self, reference_qpos=None)
 
 
 class LiveEpisode:
-    """One environment of a task; the policy, with one episode, may change from step to step."""
+    """Runs one environment of a task; the policy may change from step to step."""
 
     def __init__(self, task: ImitationTask, clips: ReferenceClips, seed: int = 0):
-        """Compiles nothing yet: that comes with the first step of each kind of actor.
+        """Compiles nothing yet; the first step of each kind of actor compiles.
 
         Raises:
             UserError: a clip is too short, or of another rate than the task's.
@@ -147,7 +147,7 @@ class LiveEpisode:
         self._policy: ViewedPolicy | None = None
 
     def start(self, clip: int, start_frame: int = 0) -> LiveStep:
-        """Begins at a frame of a clip."""
+        """Starts at a frame of a clip."""
         self._key, key = jax.random.split(self._key)
         where = np.array([clip], np.int32), np.array([start_frame], np.int32)
         self._environments = self._runner(None).start(self._clips, Episodes(*where, key[None]))
@@ -156,8 +156,8 @@ class LiveEpisode:
         return LiveStep(qpos, self._reference(start_frame), 0.0, False, False)
 
     def step(self, policy: ViewedPolicy, actor: Policy) -> LiveStep:
-        """Goes on by one control step; `actor` is one of `policy`, whose ending counts."""
-        if self._policy is not policy:  # whose memory begins here
+        """Makes one control step; `actor` comes from `policy`, whose ending counts."""
+        if self._policy is not policy:  # whose memory starts here
             self._policy = policy
             self._state = begin(self._environments, actor, 1)
         self._key, key = jax.random.split(self._key)
@@ -185,7 +185,7 @@ class LiveEpisode:
 
 
 def latent_activity(episode: LiveEpisode, policy: ViewedPolicy) -> np.ndarray:
-    """Standard deviation [latent] of the mean that a policy decodes, over parts of some clips."""
+    """Returns the standard deviation [latent] of a policy's decoded mean over parts of some clips."""
     actor, means = policy.actor(noise=0.0), []
     for clip in range(min(episode.num_clips, _ACTIVITY_CLIPS)):
         episode.start(clip)

@@ -1,4 +1,4 @@
-"""A policy in the browser: who acts, on which clip, and how its latent is moved, while it goes on."""
+"""Shows a live policy in the browser, with choice of policy and clip, and sliders for its latent."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _MIN_RANGE = 0.1
 
 
 class LivePage(EpisodePage):
-    """The scene and the controls of one page; who acts may change within an episode."""
+    """Holds the scene and the controls of one page; the policy may change within an episode."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class LivePage(EpisodePage):
         clip: int = 0,
         start_frame: int = 0,
     ):
-        """Builds the page on a `viser.ViserServer` and begins at a frame of a clip; the scene has no ghosts.
+        """Builds the page on a `viser.ViserServer` and starts at a frame of a clip; the scene has no ghosts.
 
-        `policies` are who can act, the first of them first; `activity` has, by the same names, the standard
+        `policies` are the actors, and the first one starts; `activity` has, by the same names, the standard
         deviation of each latent dimension, [latent].
         """
         self._episode, self._clips, self._policies = episode, clips, policies
@@ -68,7 +68,7 @@ class LivePage(EpisodePage):
         return float(self._noise.value) if self._noise is not None else 0.0
 
     def _change(self) -> None:
-        """Adds sliders of the most active dimensions of who acts."""
+        """Adds sliders for the actor's most active latent dimensions."""
         if self._folder is not None:
             self._folder.remove()
         gui, self._sliders, self._noise = self._server.gui, {}, None

@@ -1,4 +1,4 @@
-"""An episode of a task that goes step by step, and who can act on its page."""
+"""Runs an episode of a task step by step, and defines the actors of its page."""
 
 from typing import Any, Protocol
 
@@ -14,27 +14,27 @@ from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
 
 class Actor(Protocol):
-    """Who acts on a page.
+    """Defines an actor on a page.
 
     Attributes:
-        obeys: a command is its goal.
-        begins_in_clip: an episode begins in a clip that is given.
+        obeys: whether a command is its goal.
+        begins_in_clip: whether an episode starts in a given clip.
     """
 
     obeys: bool
     begins_in_clip: bool
 
     def start(self, clip: int) -> LiveStep:
-        """Begins an episode; `clip` counts if `begins_in_clip`."""
+        """Starts an episode; `clip` counts if `begins_in_clip`."""
         ...
 
     def step(self, command: np.ndarray) -> LiveStep:
-        """Goes on by one control step; `command` [size] counts if `obeys`."""
+        """Makes one control step; `command` [size] counts if `obeys`."""
         ...
 
 
 class TaskActor:
-    """A policy that does its task, in one environment; a step is one compiled call."""
+    """Runs a policy in its task, in one environment; a step is one compiled call."""
 
     begins_in_clip = False
 
@@ -49,11 +49,11 @@ class TaskActor:
         """Compiles nothing yet.
 
         Args:
-            task: what is done.
-            data: what it reads.
-            policy: what acts.
-            seed: of starts and goals.
-            obeys: the goal is the command, an array; else as the task draws it.
+            task: the task.
+            data: data that the task reads.
+            policy: the policy.
+            seed: seed of starts and goals.
+            obeys: the goal is the command, an array; otherwise the task draws it.
         """
         self.obeys, env = obeys, VectorEnvironment(task)
         self._policy, self._data, self._key = policy, data, jax.random.key(seed)
@@ -80,7 +80,7 @@ class TaskActor:
         self._advance = jax.jit(advance)
 
     def start(self, clip: int = 0) -> LiveStep:
-        """See `Actor`; it begins where the task says."""
+        """See `Actor`; the task draws the start."""
         self._key, key = jax.random.split(self._key)
         self._state = self._reset(self._policy, self._data, key)
         qpos = np.asarray(self._state.environments.physics.qpos)[0]
@@ -98,12 +98,12 @@ class TaskActor:
 
 
 class ClipActor:
-    """A student on a clip, or its prior from the clip's first frame on."""
+    """Runs a student on a clip, or its prior from the clip's first frame on."""
 
     obeys, begins_in_clip = False, True
 
     def __init__(self, episode: LiveEpisode, policy: ViewedPolicy):
-        """Takes an episode and what acts in it."""
+        """Takes an episode and the policy."""
         self._episode, self._policy, self._actor = episode, policy, policy.actor()
 
     def start(self, clip: int) -> LiveStep:

@@ -1,7 +1,7 @@
-"""A walker's model made ready to be drawn: its skin, a floor with squares, light and a sky.
+"""Builds a scene for drawing a walker: its skin, a floor with squares, light and a sky.
 
-The physics of a walker is never touched: a scene is compiled from a specification of its own, with
-the same bodies and joints, where nothing collides.
+The walker's own model does not change: a scene is compiled from a separate specification with the same
+bodies and joints, in which nothing collides.
 """
 
 import math
@@ -38,16 +38,16 @@ _SQUARES_PER_REACH = 4  # about so many floor squares from the walker's middle t
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What is drawn.
+    """Holds a scene.
 
     Attributes:
-        model: the walker first, then its ghost; nothing collides. Its qpos is theirs in a row.
-        layout: of one walker's qpos.
+        model: the walker, then its ghost; nothing collides. Its qpos concatenates theirs.
+        layout: layout of one walker's qpos.
         has_ghost: whether there is a second walker, translucent.
         reach: from the walker's centre of mass to its farthest tip in its resting pose, metres.
         square: edge of a floor square, metres.
         floor_height: z of the floor, metres.
-        is_flat: it has a floor without end; else an arena.
+        is_flat: whether it has an infinite floor; otherwise it has an arena.
     """
 
     model: mujoco.MjModel
@@ -68,9 +68,9 @@ def build_scene(
     max_height: int = 2160,
     quick: bool = False,
 ) -> Scene:
-    """Compiles the scene of one walker, with a translucent copy of it if asked.
+    """Compiles the scene of one walker, on request with a translucent copy.
 
-    An arena lies in place of the floor. No picture of it is larger than the sizes, pixels; `quick`, with
+    An arena replaces the floor. Pictures cannot be larger than the given sizes, pixels. `quick`, with
     jagged edges and coarse shadows, is about three times as fast on a CPU.
     """
     at_rest = mujoco.MjData(walker.model)
@@ -102,7 +102,7 @@ def build_scene(
 def center_and_reach(
     model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Puts the first walker into a pose [nq]; returns its centre of mass [3] and how far it reaches, m."""
+    """Puts the first walker into a pose [nq]; returns its centre of mass [3] and its reach, m."""
     data.qpos[: len(qpos)] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
@@ -113,18 +113,18 @@ def center_and_reach(
 
 
 def top_body(model: mujoco.MjModel) -> int:
-    """Returns the body below the world that holds the first joint, with all that hangs on it."""
+    """Returns the child of the world whose subtree holds the first joint."""
     return int(model.body_rootid[model.jnt_bodyid[0]])
 
 
 def round_length(length: float) -> float:
-    """The length nearest to `length` out of 1, 2 and 5 times a power of ten."""
+    """Rounds a length to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(length))
     return min((factor * power for factor in (1, 2, 5, 10)), key=lambda x: abs(x - length))
 
 
 def _bare_spec(config: WalkerConfig) -> mujoco.MjSpec:
-    """The walker's specification without floor, lights, cameras and collisions."""
+    """Returns the walker's specification without floor, lights, cameras and collisions."""
     is_rodent = config.source == RODENT_SOURCE
     spec = rodent.rodent_spec() if is_rodent else mujoco.MjSpec.from_file(config.source)
     spec_edits.scale_walker(spec, config.rescale_factor)
@@ -134,7 +134,7 @@ def _bare_spec(config: WalkerConfig) -> mujoco.MjSpec:
         spec.delete(unused)
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 0
-        if is_rodent:  # its skin is shown in their place
+        if is_rodent:  # the skin replaces them
             geom.group = HIDDEN_GROUP
     return spec
 
@@ -149,7 +149,7 @@ def _add_ghost(spec: mujoco.MjSpec, config: WalkerConfig) -> None:
 
 
 def _add_rodent_skins(spec: mujoco.MjSpec, scale: float, with_ghost: bool, material: str) -> None:
-    """Gives the rodent and its ghost the skin of dm_control's, scaled as their bodies are."""
+    """Gives the rodent and its ghost dm_control's skin, at the scale of their bodies."""
     source = mujoco.MjSpec.from_file(str(rodent.rodent_xml_path())).compile()
     first, count = source.skin_bonevertadr, source.skin_bonevertnum
     bones = [slice(a, a + n) for a, n in zip(first, count, strict=True)]
@@ -194,7 +194,7 @@ def _add_ground(spec: mujoco.MjSpec, height: float, square: float, arena: Arena 
 
 
 def _add_light(spec: mujoco.MjSpec) -> None:
-    """A sun with a shadow, a weak light from the other side, and a pale sky that fades into haze."""
+    """Adds a sun with a shadow, a weak light from the other side, and a pale sky with haze."""
     black = (0.0, 0.0, 0.0)
     for name, direction, has_shadow, diffuse, specular in (
         ("scene_sun", (-0.3, 0.35, -1.0), True, (0.36, 0.36, 0.34), (0.1, 0.1, 0.1)),

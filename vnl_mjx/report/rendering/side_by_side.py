@@ -1,6 +1,6 @@
-"""Videos of one motion or of several: resampled to the video's rate, drawn, captioned, encoded as H.264.
+"""Renders one or several motions as a video: resamples, draws, captions and encodes them (H.264).
 
-Names stand above the panes; a motion that ends before the others stands still.
+Names appear above the panes; a motion that ends before the others stands still.
 """
 
 import math
@@ -46,7 +46,7 @@ _NEAREST = 0.6  # of the distance that `camera_path` takes, where a pane is wide
 
 @dataclass(frozen=True)
 class Video:
-    """A video that was written, and the GL back end that drew it."""
+    """Describes a written video and the GL back end that drew it."""
 
     path: Path
     num_frames: int
@@ -57,17 +57,17 @@ class Video:
 
 @dataclass(frozen=True, eq=False)
 class Pane:
-    """One motion of a video.
+    """Holds one motion of a video.
 
     Attributes:
-        name: of what moves, above the picture; empty: nothing is written there.
-        qpos: [frame, nq]; where it is shorter than another pane's, its last pose stays, faded.
-        ghost_qpos: [frame, nq] of a translucent copy, or None; it stays too.
+        name: name above the picture; empty: no name.
+        qpos: [frame, nq]; if it is shorter than another pane's, its last pose stays, faded.
+        ghost_qpos: [frame, nq] of a translucent copy, or None; its last pose stays too.
         marks: [frame, mark, 3] places at which spheres are shown, world, m; NaN: none.
-        view: out of `cameras.VIEWS`.
-        texts: one per frame, beside the name.
-        end: in their place once the motion has ended before the others.
-        tint: of the body and its name, such as "#0072B2"; empty: the body's own colours.
+        view: one of `cameras.VIEWS`.
+        texts: texts beside the name, one per frame.
+        end: text in their place after the motion has ended before the others.
+        tint: colour of the body and its name, such as "#0072B2"; empty: the body's own colours.
     """
 
     name: str
@@ -80,28 +80,28 @@ class Pane:
     tint: str = ""
 
     def marks_at(self, row: int) -> np.ndarray:
-        """Returns the places [mark, 3] that are marked in one of its frames, or in its last."""
+        """Returns the marked places [mark, 3] in a frame; after the end, those in the last frame."""
         return NO_MARKS if self.marks is None else self.marks[min(row, len(self.marks) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
 class SideBySide:
-    """A video of several motions that began at the same time.
+    """Describes a video of several motions that start at the same time.
 
     Attributes:
-        panes: row by row.
-        rate_hz: of their frames.
-        title: below them, before the time.
-        note: at the right end, as that the motion is synthetic.
-        columns: of panes; None for all in one row.
-        pane_size: width and height, pixels, even.
-        fps: of the video.
+        panes: the panes, row by row.
+        rate_hz: frame rate of the motions.
+        title: text below the panes, before the time.
+        note: text at the right end, for example that the motion is synthetic.
+        columns: number of columns of panes; None for a single row.
+        pane_size: width and height of a pane, pixels, even.
+        fps: frame rate of the video.
         speed: 1 is true speed, 0.5 slow motion.
-        first_time: in the caption, seconds.
-        one_direction: all cameras look as suits the first pane; else each as suits its own.
-        show_speed: of the first pane's root, after the time.
+        first_time: first time in the caption, seconds.
+        one_direction: all cameras take the direction for the first pane; otherwise each has its own.
+        show_speed: show the speed of the first pane's root after the time.
         quick: see `scene.build_scene`.
-        arena: in place of the floor.
+        arena: arena in place of the floor.
     """
 
     panes: tuple[Pane, ...]
@@ -126,11 +126,11 @@ class SideBySide:
 
     @property
     def num_columns(self) -> int:
-        """Of panes."""
+        """The number of columns of panes."""
         return self.columns or len(self.panes)
 
     def row(self, frame: int) -> int:
-        """Returns the frame of the motions that a frame of the video shows, of two the earlier."""
+        """Returns the frame of the motions that a frame of the video shows, rounded down."""
         return math.floor(frame * self.speed / self.fps * self.rate_hz + 1e-6)
 
 
@@ -146,9 +146,9 @@ def one_motion(
     speed: float = 1.0,
     **more: Any,
 ) -> SideBySide:
-    """Returns one motion qpos [frame, nq] in one or more views: side by side if wide, else in a column.
+    """Describes a video of one motion, qpos [frame, nq], in one or more views, in a row if wide.
 
-    `size` is that of the whole picture; fps None is `default_fps`. See `Pane` and `SideBySide`.
+    `size` is that of the whole picture; with fps None, `default_fps` applies. See `Pane` and `SideBySide`.
     """
     columns = len(views) if size[0] >= size[1] else 1
     return SideBySide(
@@ -174,12 +174,12 @@ def render_side_by_side(
 ) -> Video:
     """Draws the motions of a walker into a video, which appears complete or not at all.
 
-    The ending of `output` says of what kind it is (`encoding.ENCODINGS`). `sheet` is a PNG of eight
-    pictures to write as well; of named panes, eight of each in a row. `progress` is called with the number of
-    frames drawn and of all.
+    The ending of `output` selects the format (`encoding.ENCODINGS`). `sheet` is the path of a PNG of eight
+    pictures, or, for named panes, of a row of eight pictures each. `progress` is called with the numbers of
+    drawn and of all frames.
 
     Raises:
-        UserError: nothing can draw here, or a file cannot be written.
+        UserError: nothing can render here, or a file cannot be written.
     """
     _check(walker, motions)
     backend = choose_backend()
@@ -230,21 +230,21 @@ def render_side_by_side(
             write(labels.write(pictures, frame))
             if progress is not None:
                 progress(frame + 1, num_frames)
-        if sheet is not None:  # before the video is there: both or none
+        if sheet is not None:  # written before the video appears: both files or none
             with replacing(sheet) as partial:
                 labels.sheet(kept).save(partial, format="png")
     return Video(Path(output), num_frames, motions.fps, num_frames / motions.fps, backend)
 
 
 def _held(values: np.ndarray, num_frames: int) -> np.ndarray:
-    """[frame, ...] made so long, the last one repeated."""
+    """Extends [frame, ...] to a length by repeating the last frame."""
     return values[np.minimum(np.arange(num_frames), len(values) - 1)]
 
 
 def cameras(
     scene: Scene, motions: SideBySide, moving: Sequence[np.ndarray], num_frames: int
 ) -> list[CameraPath]:
-    """Returns one camera for each pane: it follows its own walker, all from the same distance."""
+    """Returns a camera for each pane, which follows its walker; all have the same distance."""
     rate_hz, aspect = motions.fps / motions.speed, motions.pane_size[0] / motions.pane_size[1]
     heading, paths = mean_heading_deg(moving[0], scene.layout), []
     for pane, qpos in zip(motions.panes, moving, strict=True):
@@ -263,7 +263,7 @@ def cameras(
 
 
 def _room_for_marks(pane: Pane, path: CameraPath, distance: float, aspect: float) -> float:
-    """Returns how much farther away than `distance` a camera from above is, to see all that is marked."""
+    """Returns the factor on `distance` with which a camera from above sees all marks."""
     if pane.view != "top" or pane.marks is None or not np.isfinite(pane.marks).any():
         return 1.0
     rows = np.linspace(0, len(path.lookat) - 1, len(pane.marks)).astype(int)
@@ -273,7 +273,7 @@ def _room_for_marks(pane: Pane, path: CameraPath, distance: float, aspect: float
 
 
 class _Labels:
-    """What is written on the pictures of `motions`, whose panes move as `moving`."""
+    """Writes text on the pictures of `motions`, whose panes move as `moving`."""
 
     def __init__(self, motions: SideBySide, scene: Scene, moving: Sequence[np.ndarray]):
         self._motions, self._lengths = motions, [len(qpos) for qpos in moving]
@@ -287,7 +287,7 @@ class _Labels:
         self._clocks = time_and_speed(moving[0], times, shown_hz, scene)
 
     def write(self, pictures: Sequence[np.ndarray], frame: int) -> np.ndarray:
-        """Returns the picture of one frame, of those of its panes, with all its words."""
+        """Returns the picture of one frame from those of its panes, with all text."""
         written = list(pictures)
         for rank, pane in enumerate(self._motions.panes):
             over = self._is_over(rank, frame)
@@ -299,7 +299,7 @@ class _Labels:
         return write_caption(whole, self._left(frame), self._right, share=self._strip_share)
 
     def sheet(self, kept: Mapping[int, list[np.ndarray]]) -> Image.Image:
-        """Returns each pane's pictures by frame in a row; of panes without a name, whole pictures."""
+        """Returns a sheet with a row of pictures for each pane; without names, of whole pictures."""
         if not self._named:
             wholes = [tiled(pictures, self._motions.num_columns) for pictures in kept.values()]
             captions = [self._left(frame) for frame in kept]
@@ -309,7 +309,7 @@ class _Labels:
         return picture_rows(rows, names, [self._time(frame) for frame in kept], SHEET_WIDTH)
 
     def faded(self, picture: np.ndarray, rank: int, frame: int) -> np.ndarray:
-        """Returns the picture of a pane, paler once its motion is over."""
+        """Returns the picture of a pane, paler after its motion's end."""
         if not self._is_over(rank, frame):
             return picture
         return (picture * (1.0 - _FADED) + 255.0 * _FADED).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A played episode of a task as a motion that can be drawn: with its arena and what its goal marks."""
+"""Turns an episode of a task into a motion to draw, with its arena and the goal's marks."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from vnl_mjx.tasks.downstream.task import DownstreamTask
 def task_motion(
     played: TaskEpisodes, task: DownstreamTask, seconds: float | None = None, **look: Any
 ) -> SideBySide:
-    """Returns the first episode, at most so many seconds of it; `look` is as of `one_motion`."""
+    """Returns the first episode, up to some seconds; `look` has the options of `one_motion`."""
     frames = None if seconds is None else round(seconds * played.control_hz)
     qpos, marks = played.qpos_of(0)[:frames], played.marks[played.alive[:, 0], 0]
     return one_motion(

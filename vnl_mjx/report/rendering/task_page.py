@@ -1,4 +1,4 @@
-"""A policy that does a task, in the browser: driven by sliders and arrow keys, and recorded."""
+"""Shows a task's policy in the browser, driven by sliders and arrow keys, and records it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from vnl_mjx.report.rendering.live import LiveStep
 from vnl_mjx.report.rendering.live_task import Actor
 from vnl_mjx.report.rendering.scene import Scene
 
-# Arrow keys turn viser's camera and move the slider that was touched last. This runs in the browser, where
-# such a key reaches nothing but the commands that the page registered for it.
+# By default, arrow keys turn viser's camera and move the last slider. This script runs in the browser and
+# passes such keys only to the page's own commands.
 _KEYS_FOR_COMMANDS = """<img hidden src="data:," onerror="
     if (window.vnlArrows) return;
     window.vnlArrows = true;
@@ -32,14 +32,14 @@ _UNITS = {"_m_per_s": " m/s", "_rad_per_s": " rad/s", "_m": " m"}
 
 @dataclass(frozen=True)
 class Control:
-    """One number of a command.
+    """Describes one number of a command.
 
     Attributes:
-        name: with its unit.
-        low: the least.
-        high: the greatest.
-        step: of the slider; a press of a key changes it by twice as much.
-        keys: that lower and raise it, out of viser's names.
+        name: name with its unit.
+        low: smallest value.
+        high: greatest value.
+        step: step of the slider; a key press changes the number by twice that.
+        keys: keys that lower and raise it, by viser's names.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Control:
 
 
 class TaskPage(EpisodePage):
-    """The scene and the controls of one page; another actor begins anew."""
+    """Holds the scene and the controls of one page; a new actor starts a new episode."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class TaskPage(EpisodePage):
         clips: Sequence[str] = (),
         save: Callable[[np.ndarray, str], str] | None = None,
     ):
-        """Builds the page on a `viser.ViserServer` and begins; the scene has no ghosts.
+        """Builds the page on a `viser.ViserServer` and starts; the scene has no ghosts.
 
         Args:
             server: a `viser.ViserServer`.
-            scene: without ghosts.
-            control_hz: of the actors.
-            actors: who can act, the first of them first.
-            title: of the page.
-            controls: of the command.
-            clips: names of those that an actor can follow.
-            save: stores poses [frame, nq] that an actor of this name went through, and says where;
-                None: there is no recording.
+            scene: scene without ghosts.
+            control_hz: control rate of the actors.
+            actors: the actors; the first one starts.
+            title: title of the page.
+            controls: controls of the command.
+            clips: names of the clips to follow.
+            save: function that stores poses [frame, nq] of the named actor and returns a text with their
+                path; None: no recording.
         """
         self._actors, self._save, self._controls = actors, save, controls
         self._recorded: list[np.ndarray] | None = None
@@ -88,11 +88,11 @@ class TaskPage(EpisodePage):
         self._heed()
 
     def command(self) -> np.ndarray:
-        """Returns what is commanded, [size]."""
+        """Returns the command, [size]."""
         return np.array([slider.value for slider in self._sliders], np.float32)
 
     def store_recording(self) -> str:
-        """Stores what is being recorded, if anything is; returns where."""
+        """Stores the current recording, if any; returns a text with its path."""
         recorded, self._recorded = self._recorded or [], None
         if self._save is None or len(recorded) < 2:
             return ""
@@ -136,7 +136,7 @@ class TaskPage(EpisodePage):
             self._end_recording()
 
     def _end_recording(self) -> None:
-        """Stores what was recorded, which ends where an episode does, and says where."""
+        """Ends the recording at an episode's end, stores it and shows its path."""
         if self._recorded is not None:
             self._wants_recording = False
             self._record.label = "Record"

@@ -1,4 +1,4 @@
-"""Videos that other processes draw, at the lowest priority, while this one goes on."""
+"""Draws videos in other processes at the lowest priority, in the background."""
 
 import contextlib
 import functools
@@ -25,19 +25,19 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class VideoQueue:
-    """Draws one video after another; nothing that fails there fails here.
+    """Draws one video after another; failures there do not fail this process.
 
-    As a context manager it stops what is not drawn yet when the block is left, also by Ctrl-C: no process
-    and no part of a file stays behind. What draws ends with this process, however that ends.
+    As a context manager it cancels unfinished videos when the block is left, also by Ctrl-C, and leaves no
+    process and no partial file. The drawing processes end with this process in any case.
     """
 
     def __init__(self, walker: WalkerConfig, num_processes: int = 1):
-        """Starts a process, which first looks for a way to draw; `walker` moves in all videos.
+        """Starts a process, which first finds a GL back end; all videos show `walker`.
 
-        More are started, up to `num_processes`, once videos wait.
+        More processes start, up to `num_processes`, when videos wait.
         """
         context = multiprocessing.get_context("spawn")
-        # The worker never gets anything from this pipe: its end closes with this process, or in `stop`.
+        # Nothing is sent through this pipe; its end closes with this process, or in `stop`.
         parent_end, self._open_end = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(num_processes, context, _begin, (parent_end,))
         self._walker = walker
@@ -51,7 +51,7 @@ class VideoQueue:
         self.stop()
 
     def add(self, name: str, motions: SideBySide, path: Path) -> None:
-        """Asks for one more mp4, with a name unlike the others'."""
+        """Queues one more mp4, with a new name."""
         if name in self._jobs:
             raise ValueError(f"{name=} is asked for already")
         try:
@@ -63,18 +63,18 @@ class VideoQueue:
 
     @property
     def is_done(self) -> bool:
-        """Whether all that was asked for is drawn, or has failed."""
+        """Whether all queued videos are drawn, or have failed."""
         return all(job.done() for _, job in self._jobs.values())
 
     def finish(
         self, progress: Callable[[int, int], None] | None = None, timeout_s: float | None = None
     ) -> tuple[dict[str, Path], list[str]]:
-        """Waits for all videos, and gives up the rest after so many seconds.
+        """Waits for all videos, and gives up the rest after a time limit.
 
-        `progress` is called with the number of videos done and of all.
+        `progress` is called with the numbers of finished and of all videos.
 
         Returns:
-            The mp4s by name, as they were asked for, and a sentence for each reason why one is missing.
+            The mp4 files by name, in their order, and a sentence for each reason why some are missing.
         """
         jobs = [job for _, job in self._jobs.values()]
         with contextlib.suppress(TimeoutError):
@@ -93,7 +93,7 @@ class VideoQueue:
             except BrokenProcessPool:
                 missing[name] = "a process that draws was killed or has crashed"
             except UserError as error:
-                if str(error) not in errors:  # a machine that cannot draw is told of once
+                if str(error) not in errors:  # reports only once that a machine cannot draw
                     errors.append(str(error))
             except Exception as error:
                 errors.append(f"{path.name}: {type(error).__name__}: {first_line(error)}")
@@ -104,18 +104,18 @@ class VideoQueue:
         return drawn, errors
 
     def stop(self) -> None:
-        """Ends the processes, drawn or not, and removes what they left."""
+        """Ends the processes, finished or not, and removes their partial files."""
         self._open_end.close()
         self._pool.shutdown(cancel_futures=True)
 
 
 def _begin(parent_end: Connection) -> None:
-    """Makes the process ready to be ended, and silent."""
+    """Prepares a process to be ended, and silences it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, args=(parent_end,), daemon=True).start()
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)  # drivers and encoders have much to say
+    os.dup2(nothing, 1)  # drivers and encoders print a lot
     os.dup2(nothing, 2)
 
 
@@ -124,7 +124,7 @@ def _end_with_parent(parent_end: Connection) -> None:
         parent_end.recv()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_STOP_TIMEOUT_S)
-    os._exit(1)  # a driver hangs
+    os._exit(1)  # in case a driver hangs
 
 
 def _prepare(config: WalkerConfig) -> None:
@@ -133,9 +133,9 @@ def _prepare(config: WalkerConfig) -> None:
 
 @functools.cache
 def _walker(config: WalkerConfig) -> Walker | UserError:
-    """The walker, or why this machine cannot draw it; tried once, and before the priority is lowered.
+    """Returns the walker, or why this machine cannot draw it; tried once, before the priority is lowered.
 
-    On a busy machine a trial at the lowest priority would not answer in time.
+    On a busy machine, a trial at the lowest priority would time out.
     """
     try:
         choose_backend()
@@ -153,5 +153,5 @@ def _draw(config: WalkerConfig, motions: SideBySide, path: Path) -> None:
         if isinstance(walker, UserError):
             raise walker
         render_side_by_side(walker, motions, path)
-    except SystemExit as error:  # the pool would go on
+    except SystemExit as error:  # otherwise the pool would continue
         os._exit(int(str(error.code)))

@@ -1,1 +1,1 @@
-"""Tasks without clips, whose action is a latent of a frozen student: motor primitives in use."""
+"""Defines tasks without clips, whose action is a latent of a frozen student: motor primitives in use."""

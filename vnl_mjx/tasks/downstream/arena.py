@@ -1,4 +1,4 @@
-"""Arenas: what a body moves on in place of a flat floor, and physics of a body in one."""
+"""Defines arenas, the ground in place of a flat floor, and builds physics in an arena."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from vnl_mjx.physics.mujoco_batch import MujocoBatchPhysics
 from vnl_mjx.physics.sharded import ShardedPhysics
 from vnl_mjx.walkers.walker import Walker, walker_spec
 
-# Of the floor's geom: how it collides and looks.
+# Properties of the floor's geom: collision and appearance.
 _SURFACE = (
     *("contype", "conaffinity", "condim", "priority", "friction", "solmix", "solref", "solimp"),
     *("margin", "gap", "material", "rgba"),
@@ -23,12 +23,13 @@ _WARP_ROOM = 4  # contacts of a paw with several pieces of ground, of one with a
 
 
 class Arena(ABC):
-    """Ground of one shape for all episodes; it replaces the planes of the body's model.
+    """Defines ground of one shape for all episodes, which replaces the planes of the body's model.
 
     Attributes:
-        start: x and y in the world at which the root body starts, m. The ground is as high there as the
-            floor was, so that the pose of a clip stands on it.
-        heading: direction that it faces at the start, rad from the world's x axis; None: as in the clip.
+        start: x and y in the world at which the root body starts, m. The ground there has the height of the
+            floor, so that the pose of a clip stands on it.
+        heading: direction that the body faces at the start, rad from the world's x axis; None: as in the
+            clip.
     """
 
     start: tuple[float, float] = (0.0, 0.0)
@@ -42,20 +43,21 @@ class Arena(ABC):
 
         Args:
             spec: of the body.
-            add_geom: adds a geom to the world, as of `MjsBody`, that collides and looks as the floor did.
+            add_geom: function like that of `MjsBody`, which adds a geom to the world with the floor's
+                collision and appearance.
             height: z of the floor in the world, m.
         """
 
     def ground(self, place: jax.Array) -> jax.Array:
-        """Returns the height [] of the ground at x and y, [2], over that at the start, m."""
+        """Returns the height [] of the ground at x and y, [2], relative to that at the start, m."""
         return jnp.zeros(())
 
 
 def in_arena(walker: Walker, arena: Arena) -> Walker:
-    """Returns the walker with a model that stands in an arena; bodies and joints keep their rows.
+    """Returns the walker with a model in an arena; bodies and joints keep their rows.
 
     Raises:
-        UserError: its model has no floor plane to put the arena in place of, or does not compile.
+        UserError: its model has no floor plane that the arena can replace, or does not compile.
     """
     source = walker.config.source
     spec = walker_spec(walker.config)
@@ -81,8 +83,8 @@ def in_arena(walker: Walker, arena: Arena) -> Walker:
 def physics_like(physics: Physics, model: mujoco.MjModel) -> Physics:
     """Returns the back end of `physics`, with its options, on another model.
 
-    MuJoCo C and Warp know height fields and boxes with every kind of geom; MJX-JAX does not with ellipsoids,
-    which the rodent's hands are.
+    MuJoCo C and Warp collide height fields and boxes with every kind of geom; MJX-JAX lacks collisions with
+    ellipsoids, such as the rodent's hands.
 
     Raises:
         UserError: the back end cannot simulate the model, or runs on several devices.

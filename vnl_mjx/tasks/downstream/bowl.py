@@ -1,9 +1,9 @@
-"""The task "bowl": get out of a bowl of hilly ground.
+"""Defines the task "bowl": get out of a bowl of hilly ground.
 
 The ground is that of vnl-playground's "bowl escape", Perlin noise on a Gaussian bowl with a flat place in
-the middle, but of 32 samples along an edge in place of 128. MuJoCo lets the triangles of a height field
-collide one by one, and a paw that sinks in near an edge of one is pushed sideways: on a flat field of 128
-samples 6 of 16 rodents fell within 5 s, on one of 32 a single one, on the floor none. One ground per seed
+the middle, but with 32 samples along an edge in place of 128. MuJoCo collides the triangles of a height
+field one by one, and pushes a paw that sinks in near a triangle's edge sideways: on a flat field of 128
+samples 6 of 16 rodents fell within 5 s, on one of 32 samples one, on the floor none. One ground per seed
 serves all episodes.
 """
 
@@ -21,7 +21,7 @@ from vnl_mjx.tasks.downstream.goal import Goal, Motion
 
 
 class BowlGround(Arena):
-    """A square height field with a bowl around its middle, where the body starts.
+    """Defines a square height field with a bowl around its middle, where the body starts.
 
     Attributes:
         seed: of the hills.
@@ -38,7 +38,7 @@ class BowlGround(Arena):
 
     @cached_property
     def heights(self) -> np.ndarray:
-        """float32 [row, column] along y and x, 0 where it is lowest and 1 where it is highest."""
+        """Returns heights, float32 [row, column] along y and x, scaled to 0 ... 1."""
         line = np.linspace(-1.0, 1.0, self.ROWS)
         radius = np.hypot(*np.meshgrid(line, line))
         noise = perlin(self.ROWS, self.HILLS, np.random.default_rng(self.seed))
@@ -70,7 +70,7 @@ class BowlGround(Arena):
         )
 
     def ground(self, place: jax.Array) -> jax.Array:
-        """See `Arena`; of the two triangles of a cell, as MuJoCo cuts it."""
+        """See `Arena`; interpolates in the two triangles of a cell, as MuJoCo cuts it."""
         spot = jnp.clip((place / self.HALF_M + 1.0) * 0.5, 0.0, 1.0) * (self.ROWS - 1)
         cell = jnp.minimum(spot.astype(int), self.ROWS - 2)
         (right, up), (column, row) = spot - cell, cell
@@ -83,7 +83,7 @@ class BowlGround(Arena):
 
     @property
     def _middle(self) -> float:
-        """Height of the flat place over the lowest, m."""
+        """Returns the height of the flat place over the lowest point, m."""
         half = self.ROWS // 2
         return self.RISE_M * float(self.heights[half, half])
 
@@ -105,7 +105,7 @@ class Bowl(Goal):
         return jnp.zeros(2)
 
     def hindsight(self, now: Motion, later: Motion) -> jax.Array:
-        """See `Goal`; the body goes away from what is behind it."""
+        """See `Goal`; the middle is behind the body, which moves away from it."""
         return now.onward(later, -2.0)[:2]
 
     def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
-"""The task "follow_target": keep the head at a point that wanders about.
+"""Defines the task "follow_target": keep the head at a point that wanders about.
 
-As in vnl-playground's task of this name the point is near where the head was at the start. There it is a
-random walk, smoothed in advance; here it glides from one drawn place to the next.
+As in vnl-playground's task of this name, the point stays near the head's initial position. There the point
+is a random walk, smoothed in advance; here it glides from one random place to the next.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from vnl_mjx.tasks.downstream.goal import Frame, Goal, Motion
 
 
 class Wandering(NamedTuple):
-    """A point on its way.
+    """Holds a moving point.
 
     Attributes:
-        place: [3] where it is, in the world, m; this and the two below.
-        pull: [3] what it glides to.
-        aim: [3] what `pull` glides to.
-        home: where the head was at the start, with the axes of the root body then.
+        place: [3] its place in the world, m; so are the two below.
+        pull: [3] point to which it glides.
+        aim: [3] point to which `pull` glides.
+        home: the head's initial position, with the root body's initial axes.
     """
 
     place: jax.Array
@@ -40,7 +40,7 @@ class FollowTarget(Goal):
     GLIDE_S, STAY_S = 0.3, 1.0
 
     def draw(self, key: jax.Array, motion: Motion) -> Wandering:
-        """See `Goal`; it begins at the head."""
+        """See `Goal`; the point starts at the head."""
         home = Frame(motion.bodies["head"].position, motion.root.rotation)
         return Wandering(home.position, home.position, self._place(key, home, motion), home)
 
@@ -56,7 +56,7 @@ class FollowTarget(Goal):
         )
 
     def hindsight(self, now: Motion, later: Motion) -> Wandering:
-        """See `Goal`; the point is where the head came to be."""
+        """See `Goal`; the point is the head's later position."""
         head = later.bodies["head"]
         return Wandering(head.position, head.position, head.position, now.root)
 
@@ -65,7 +65,7 @@ class FollowTarget(Goal):
         return motion.root.sees(goal.place)
 
     def terms(self, motion: Motion, goal: Wandering) -> dict[str, jax.Array]:
-        """See `Goal`; narrower than upstream's, by which standing still earns nearly all."""
+        """See `Goal`; narrower than upstream's, where standing still earns nearly the whole reward."""
         return {"closeness": jnp.exp(-self._distance(motion, goal) / 0.05)}
 
     def measures(self, motion: Motion, goal: Wandering) -> dict[str, jax.Array]:

@@ -1,9 +1,9 @@
-"""The task "forage": eat the treats that lie around, led by their scent.
+"""Defines the task "forage": eat the treats that lie around, guided by their scent.
 
-The treats and what counts as eaten are those of vnl-playground's "arena forage", but that the height of the
-head does not matter; walking towards the scent is paid as well. The scent of a treat falls by e each
-`SCENT_M`, where vnl-playground's is a Gaussian of 0.5 m: five of these cancel in the middle, where a body
-then stays. Treats are no bodies of the simulation, so each episode draws its own.
+The treats and the rule of eating are those of vnl-playground's "arena forage", except that the head's
+height does not matter; walking towards the scent is rewarded as well. A treat's scent falls by a factor of
+e every `SCENT_M`. vnl-playground's scent is a Gaussian of 0.5 m; five of these cancel in the middle, where
+a body then stays. Treats are not bodies of the simulation, so each episode draws its own.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from vnl_mjx.tasks.downstream.goal import Goal, Motion, unit
 
 
 class Treats(NamedTuple):
-    """What lies around.
+    """Holds the treats.
 
     Attributes:
         places: [treat, 3] in the world, m.
@@ -54,7 +54,7 @@ class Forage(Goal):
         return goal._replace(is_left=goal.is_left & ~eats, num_eaten=jnp.sum(eats, dtype=float))
 
     def hindsight(self, now: Motion, later: Motion) -> Treats:
-        """See `Goal`; a single treat is left, where the body would be if it went on as it did."""
+        """See `Goal`; a single treat is left, at the place that the body would reach by continuing."""
         places = jnp.tile(now.onward(later), (self.NUM_TREATS, 1))
         return Treats(places, jnp.arange(self.NUM_TREATS) == 0, jnp.float32(0))
 
@@ -73,7 +73,7 @@ class Forage(Goal):
         }
 
     def measures(self, motion: Motion, goal: Treats) -> dict[str, jax.Array]:
-        """See `Goal`; how far the nearest treat is that is left."""
+        """See `Goal`; includes the distance of the nearest remaining treat."""
         nearest = jnp.min(jnp.where(goal.is_left, self._distances(motion, goal), jnp.inf))
         return {
             "distance_m": jnp.where(goal.is_left.any(), nearest, 0.0),
@@ -89,17 +89,17 @@ class Forage(Goal):
         return jnp.where(goal.is_left[:, None], goal.places, jnp.nan)
 
     def _offsets(self, motion: Motion, goal: Treats) -> jax.Array:
-        """[treat, 2] from the head to each treat, along the floor."""
+        """Returns horizontal offsets [treat, 2] from the head to each treat."""
         return goal.places[:, :2] - motion.bodies["head"].position[:2]
 
     def _distances(self, motion: Motion, goal: Treats) -> jax.Array:
         return jnp.linalg.norm(self._offsets(motion, goal), axis=-1)
 
     def _scent(self, motion: Motion, goal: Treats) -> tuple[jax.Array, jax.Array]:
-        """Of all that is left: logarithm of the scent at the head [], and the way to it [2] in the world.
+        """Returns the log scent of the remaining treats at the head [], and its direction [2] in the world.
 
-        The way is the mean direction to the treats, each weighted by its share of the scent: of length 1 to
-        a single one, 0 if nothing is left.
+        The direction is the mean of the directions to the treats, weighted by their shares of the scent: it
+            has length 1 for a single treat, and 0 if none is left.
         """
         distances = self._distances(motion, goal)
         strengths = jnp.where(goal.is_left, -distances / self.SCENT_M, -self.NOTHING)

@@ -1,7 +1,7 @@
-"""The task "gaps": run along a row of platforms and cross the gaps between them.
+"""Defines the task "gaps": run along a row of platforms and cross the gaps between them.
 
-Platforms, terms and what is seen are those of vnl-playground's task of this name. One row of platforms per
-seed serves all episodes, since the ground is part of a simulation's model.
+Platforms, reward terms and observation are those of vnl-playground's task of this name. One row of
+platforms per seed serves all episodes, because the ground is part of the simulation's model.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from vnl_mjx.tasks.downstream.goal import Goal, Motion
 
 
 class Platforms(Arena):
-    """A long platform and shorter ones behind it, in a row along x; the body faces along it.
+    """Defines a long platform and shorter ones behind it, in a row along x, which the body faces.
 
     Attributes:
-        gap_starts: float32 [gap], x at which each begins, m.
-        gap_ends: float32 [gap], likewise.
+        gap_starts: float32 [gap], x of each gap's start, m.
+        gap_ends: float32 [gap], x of each gap's end, m.
     """
 
     heading = 0.0
@@ -51,13 +51,13 @@ class Platforms(Arena):
 
 
 class Crossed(NamedTuple):
-    """How far the body has come.
+    """Holds the body's progress.
 
     Attributes:
-        num: [] int32, gaps that it is behind of.
-        num_new: [] float, of them in this control step.
+        num: [] int32, number of crossed gaps.
+        num_new: [] float, number crossed in this control step.
         farthest: [] greatest x of the root body, m.
-        gained: [] m by which this control step took it farther than ever.
+        gained: [] m by which this control step increased `farthest`.
     """
 
     num: jax.Array
@@ -126,7 +126,7 @@ class Gaps(Goal):
         return goal.num >= self.platforms.NUM_GAPS
 
     def _ahead(self, x: jax.Array) -> jax.Array:
-        """[gap, 3] of the next gaps: distance to, length of, and length of the platform behind it, m."""
+        """Returns distance, length, and length of the platform behind, of the next gaps [gap, 3], m."""
         arena, more = self.platforms, (0, self.NUM_SEEN)
         starts = jnp.asarray(np.pad(arena.gap_starts, more, constant_values=np.inf))
         lengths = jnp.asarray(np.pad(arena.gap_ends - arena.gap_starts, more))

@@ -1,6 +1,7 @@
-"""The task "go_to_target": walk to a place ahead, once, in time.
+"""Defines the task "go_to_target": walk to a place ahead within a time limit.
 
-The place is drawn as in vnl-playground's task of this name, ahead of the body; the approach is paid as well.
+The place is drawn as in vnl-playground's task of this name, ahead of the body; the approach is rewarded as
+well.
 """
 
 import jax
@@ -24,7 +25,7 @@ class GoToTarget(Goal):
         return motion.root.beside(ahead, left)
 
     def hindsight(self, now: Motion, later: Motion) -> jax.Array:
-        """See `Goal`; a place at which the body would be if it went on as it did."""
+        """See `Goal`; a place that the body would reach by continuing."""
         return now.onward(later)
 
     def observe(self, motion: Motion, goal: jax.Array) -> jax.Array:
@@ -32,7 +33,7 @@ class GoToTarget(Goal):
         return motion.root.sees(goal)
 
     def terms(self, motion: Motion, goal: jax.Array) -> dict[str, jax.Array]:
-        """See `Goal`; each step that has not reached it costs, or a body would stay beside the place."""
+        """See `Goal`; steps before arrival cost, otherwise a body would stay beside the place."""
         near = jnp.exp(-self._distance(motion, goal) / (2.0 * self.REACHED_M))
         return {
             "closeness": near - 1.0,

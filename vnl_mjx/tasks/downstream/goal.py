@@ -1,4 +1,4 @@
-"""What is to be done in a task: the base class of goals, and what they read of the body."""
+"""Defines the base class of goals, and the state of the body that goals read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from vnl_mjx.tasks.terms.state import TermState
 
 @flax.struct.dataclass
 class Frame:
-    """Where a body is.
+    """Holds the pose of a body.
 
     Attributes:
         position: [3] in the world, m.
-        rotation: [3, 3] its axes in the world, in columns: the first forward, the last up.
+        rotation: [3, 3] its axes in the world as columns: first forward, last up.
     """
 
     position: jax.Array
@@ -32,7 +32,7 @@ class Frame:
 
     @property
     def heading(self) -> jax.Array:
-        """[2] unit vector along the floor that it faces."""
+        """The horizontal unit vector [2] in which the body faces."""
         return unit(self.rotation[:2, 0])
 
     def sees(self, point_w: jax.Array) -> jax.Array:
@@ -41,7 +41,7 @@ class Frame:
         return jnp.matmul(offset, self.rotation, precision=jax.lax.Precision.HIGHEST)
 
     def beside(self, forward: jax.Array, left: jax.Array) -> jax.Array:
-        """Returns the point [3] of the world so many metres along the heading and left of it, as high."""
+        """Returns the world point [3] some metres along the heading and to its left, at the same height."""
         x, y = self.heading
         offset = jnp.stack([forward * x - left * y, forward * y + left * x, jnp.float32(0)])
         return self.position + offset
@@ -49,16 +49,16 @@ class Frame:
 
 @flax.struct.dataclass
 class Motion:
-    """What goals read of the body.
+    """Holds the state of the body that goals read.
 
     Attributes:
-        root: of the root body.
-        forward: [] m/s along its heading; this and the two below are averaged over a stride (`AVERAGED_S`).
+        root: frame of the root body.
+        forward: [] m/s along its heading; this and the next two are averaged over a stride (`AVERAGED_S`).
         sideways: [] m/s to the left of it.
         turning: [] rad/s about the vertical, positive to the left.
-        bodies: of those that `Goal.bodies` names.
+        bodies: frames of the bodies that `Goal.bodies` names.
         ground: [] z of the ground below the root body, m.
-        seen: everything else.
+        seen: all other state.
         step_s: static; seconds of a control step.
     """
 
@@ -73,48 +73,49 @@ class Motion:
 
     @property
     def position(self) -> jax.Array:
-        """[3] of the root body in the world, m."""
+        """The root body's position [3] in the world, m."""
         return self.root.position
 
     @property
     def heading(self) -> jax.Array:
-        """[2] unit vector along the floor that the root body faces."""
+        """The horizontal unit vector [2] in which the root body faces."""
         return self.root.heading
 
     @property
     def velocity(self) -> jax.Array:
-        """[2] along the floor of the world, m/s, averaged."""
+        """The averaged horizontal velocity [2] in the world, m/s."""
         x, y = self.heading
         return jnp.stack(
             [self.forward * x - self.sideways * y, self.forward * y + self.sideways * x]
         )
 
     def onward(self, later: "Motion", times: float = 2.0) -> jax.Array:
-        """Returns where [3] the body would be if it went on as until `later`, so many times as long."""
+        """Returns the place [3] of the body if it repeated its motion until `later` some times."""
         return self.position + times * (later.position - self.position)
 
     def approach(self, place: jax.Array) -> jax.Array:
-        """Returns at what speed [] the body gets nearer to a place [2 or 3] along the floor, m/s."""
+        """Returns the horizontal speed [] at which the body approaches a place [2 or 3], m/s."""
         return jnp.dot(self.velocity, unit(place[:2] - self.position[:2]))
 
 
 class Goal(ABC):
-    """What is to be done. Functions are of one environment; `goal` is whatever `draw` returns.
+    """Defines a goal. Its functions are for one environment, and `goal` is the result of `draw`.
 
-    In a control step the body moves, `advance` makes the goal its next one, and `terms`, `measures` and
-    `finished` read that. A reset draws it anew, so nothing of an episode lasts into the next.
+    In a control step the body moves, `advance` updates the goal, and `terms`, `measures` and `finished`
+    read the updated goal. A reset draws a new goal, so nothing carries over between episodes.
 
     Attributes:
-        name: for messages and commands.
-        observation_size: of what `observe` returns, at least 1.
+        name: name in messages and commands.
+        observation_size: size of the result of `observe`, at least 1.
         episode_s: seconds of an episode.
         redraw_s: seconds after which another goal is drawn in an episode; None: never.
-        bodies: names of bodies of the model, by what the goal calls them in `Motion.bodies`.
-        events: those of `measures` that happen at a moment: 1 in the control step in which they do (or how
-            often), else 0. Their sum over an episode is a count; of all others the mean over steps counts.
-        lowest_m: the root body lower than this over the ground is a fall.
-        tilt_deg: its z axis farther than this from the vertical is one too.
-        arena: in place of the flat floor; None: the floor.
+        bodies: names of bodies in the model, by the goal's names for them in `Motion.bodies`.
+        events: those of `measures` that are momentary: 1 (or their number) in the control step in which
+            they happen, else 0. They are summed over an episode; all other measures are averaged over
+            steps.
+        lowest_m: the body has fallen if the root body is lower than this over the ground.
+        tilt_deg: the body has fallen if the root body's z axis is farther than this from the vertical.
+        arena: arena in place of the flat floor; None: the floor.
     """
 
     name: str
@@ -128,43 +129,43 @@ class Goal(ABC):
     arena: Arena | None = None
 
     def draw(self, key: jax.Array, motion: Motion) -> Any:
-        """Draws a goal, a pytree, for a body that is where `motion` says."""
+        """Draws a goal, a pytree, for a body in the state `motion`."""
         return ()
 
     def advance(self, motion: Motion, goal: Any, key: jax.Array) -> Any:
-        """Returns the goal after a control step that ended as `motion` says."""
+        """Returns the goal after a control step that ended in the state `motion`."""
         return goal
 
     @abstractmethod
     def observe(self, motion: Motion, goal: Any) -> jax.Array:
-        """Returns what the policy sees of it, [observation_size]."""
+        """Returns the policy's observation of the goal, [observation_size]."""
 
     @abstractmethod
     def terms(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
         """Returns named, weighted, signed terms of the reward."""
 
     def measures(self, motion: Motion, goal: Any) -> dict[str, jax.Array]:
-        """Returns how well it is done, in units that people understand."""
+        """Returns measures of success, in units that people understand."""
         return {}
 
     def finished(self, motion: Motion, goal: Any) -> jax.Array:
-        """[] bool. Whether all is done: the episode ends, not as a failure."""
+        """Returns, [] bool, whether the goal is reached: the episode ends without a failure."""
         return jnp.bool_(False)
 
     def hindsight(self, now: Motion, later: Motion) -> Any:
-        """Returns the goal that the motion from `now` to `later` is right for; None: there is none."""
+        """Returns the goal that the motion from `now` to `later` serves; None: there is none."""
         return None
 
     @classmethod
     def has_hindsight(cls) -> bool:
-        """Whether the goal says what a motion is right for, without which nothing can be cloned."""
+        """Whether the goal defines `hindsight`, without which it cannot be cloned."""
         return cls.hindsight is not Goal.hindsight
 
     def marks(self, goal: Any) -> jax.Array:
-        """Returns places [mark, 3] of the world to be shown in pictures, m; NaN: not to be shown."""
+        """Returns places [mark, 3] of the world to show in pictures, m; NaN: not shown."""
         return jnp.zeros((0, 3))
 
 
 def unit(vector: jax.Array) -> jax.Array:
-    """Returns a vector [size] of length 1, or 0 where it is 0."""
+    """Scales a vector [size] to length 1; leaves 0 as it is."""
     return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-6)

@@ -1,4 +1,4 @@
-"""The goals of this package by name."""
+"""Makes the goals of this package by name."""
 
 import difflib
 
@@ -15,7 +15,7 @@ from vnl_mjx.tasks.downstream.rearing import Rearing
 from vnl_mjx.tasks.downstream.velocity import Velocity
 from vnl_mjx.tasks.downstream.walk_and_rear import WalkAndRear
 
-# Each is made without arguments.
+# Each takes no arguments.
 GOALS: dict[str, type[Goal]] = {
     goal.name: goal
     for goal in (
@@ -26,14 +26,14 @@ GOALS: dict[str, type[Goal]] = {
 
 
 def make_goal(name: str, key: str) -> Goal:
-    """Returns a goal of ours by its name, or one of a user's own by its path.
+    """Makes a goal of ours by its name, or a user's own by its path.
 
     Args:
-        name: one of `GOALS`, or as for `extensions.load_object` a class or function that makes one.
-        key: of the configuration, for messages.
+        name: one of `GOALS`, or a path (`extensions.load_object`) of a class or function that makes a goal.
+        key: key of the configuration, for messages.
 
     Raises:
-        UserError: there is none, or what is there does not make a goal.
+        UserError: there is no such goal, or the object does not make a goal.
     """
     if is_path(name):
         return _own_goal(name, key)
@@ -48,7 +48,7 @@ def make_goal(name: str, key: str) -> Goal:
 def _own_goal(name: str, key: str) -> Goal:
     try:
         goal = load_object(name, key)()
-    except TypeError as error:  # a method is missing, or there are arguments to give
+    except TypeError as error:  # a method is missing, or arguments are required
         raise UserError(f"{key}: cannot make a goal from {name!r}: {first_line(error)}") from error
     if not isinstance(goal, Goal):
         raise UserError(f"{key}: expected {name!r} to make a Goal, found {type(goal).__name__}")

@@ -1,4 +1,4 @@
-"""The task "joystick": follow a commanded speed and turning rate.
+"""Defines the task "joystick": follow a commanded speed and turning rate.
 
 Commands follow vnl-playground's (`tasks/rodent/joystick.py`). Speed is that of the root along its heading,
 and turning is about the vertical, where upstream reads the head's gyroscope.
@@ -33,7 +33,7 @@ class Joystick(Goal):
         return jnp.append(goal, jnp.stack([motion.forward, motion.turning]))
 
     def terms(self, motion: Motion, goal: jax.Array) -> dict[str, jax.Array]:
-        """See `Goal`; errors count in absolute value, so that far away there is a slope too."""
+        """See `Goal`; uses absolute errors, so that the reward has a slope far from the target."""
         return {
             "speed": jnp.exp(-jnp.abs(motion.forward - goal[0]) / 0.12),
             "turn": 1.5 * jnp.exp(-jnp.abs(motion.turning - goal[1]) / 0.4),

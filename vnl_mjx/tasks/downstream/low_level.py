@@ -1,4 +1,4 @@
-"""The frozen student below a task: from an action in its latent space to controls."""
+"""Turns actions in a student's latent space into controls, with the frozen student below a task."""
 
 from typing import Literal
 
@@ -12,26 +12,26 @@ from vnl_mjx.models.student import Student
 
 Mode = Literal["prior_decoder", "decoder_only", "scratch"]
 Residual = Literal["sigma_ball", "tanh", "none"]
-# Deviations of the prior that one dimension of a residual reaches, before the ball bounds all of them.
+# Range of one dimension of a residual, in deviations of the prior, before the ball bounds all of them.
 SIGMAS = 2.0
-_RARE = 0.1  # share of the frames, on either side
-SATURATED = 1.0 - 1e-6  # of an action that is taken for one without bounds
+_RARE = 0.1  # share of the frames left out on either side
+SATURATED = 1.0 - 1e-6  # largest action, so that its tanh can be inverted
 
 
 @flax.struct.dataclass
 class LowLevel:
-    """A student, frozen, and how actions become its latents.
+    """Holds a frozen student, and the map from actions to its latents.
 
     Attributes:
-        student: not a byte of it changes.
-        mode: static; "prior_decoder": the action moves the latent from the prior's mean; "decoder_only": it
-            is the latent; "scratch": it is the control, and the student does nothing (what a student is
-            worth).
-        residual: static; of "prior_decoder": "sigma_ball", within `radius` of the prior's own deviations;
-            "tanh", by at most 1; "none", by any amount.
-        lowest: [proprioception] bounds of what the student reads; None: it reads what there is.
-        highest: likewise.
-        radius: static; 95 % of the draws of a standard normal of the latent's size are within it.
+        student: the frozen student.
+        mode: static; "prior_decoder": the action moves the latent from the prior's mean; "decoder_only":
+            the action is the latent; "scratch": the action is the control, without the student (a
+            baseline).
+        residual: static; bound of the move in "prior_decoder": "sigma_ball", within `radius` deviations of
+            the prior; "tanh", at most 1; "none", unbounded.
+        lowest: [proprioception] lower bounds of the student's input; None: no bounds.
+        highest: upper bounds, likewise.
+        radius: static; contains 95 % of the draws of a standard normal of the latent's size.
     """
 
     student: Student
@@ -45,10 +45,10 @@ class LowLevel:
     def of(
         cls, student: Student, mode: Mode = "prior_decoder", residual: Residual = "sigma_ball"
     ) -> "LowLevel":
-        """Returns a low level with the radius of its latent's size.
+        """Returns a low level with the radius for its latent's size.
 
         Raises:
-            UserError: the student's prior is no Gaussian, and the mode is another than "scratch".
+            UserError: the student's prior is not Gaussian, and the mode is not "scratch".
         """
         if mode != "scratch" and not student.networks.is_gaussian:
             raise UserError(
@@ -57,15 +57,15 @@ class LowLevel:
         return cls(student, mode, residual, float(chi(student.latent_dim).ppf(0.95)))
 
     def within(self, joints: jax.Array, columns: slice) -> "LowLevel":
-        """Returns the low level that reads joint angles as if they were among those of clips.
+        """Returns the low level with joint angles clipped to the range of the clips.
 
-        A student knows episodes of some seconds. Joints that no reward holds, such as a tail's, creep on for
-        longer: the bundled one stops walking after 8 s, when its tail has left what it knows, and
-        walks on with these bounds.
+        A student is trained in episodes of some seconds. In longer ones, joints without a reward, such as
+        the tail's, creep away: the bundled student stops walking after 8 s, when its tail has left the
+        training range, and keeps walking with these bounds.
 
         Args:
-            joints: [frame, joint] of the clips, rad; all but the lowest and the highest `_RARE` are known.
-            columns: of the proprioception, where the student reads them.
+            joints: [frame, joint] angles of the clips, rad; the lowest and the highest `_RARE` are left out.
+            columns: their columns in the proprioception.
         """
         size = self.student.teacher.config.proprioception_size
         low, high = jnp.quantile(joints, jnp.array([_RARE, 1.0 - _RARE]), axis=0)
@@ -75,18 +75,18 @@ class LowLevel:
         )
 
     def reads(self, body: jax.Array) -> jax.Array:
-        """Returns a proprioception [..., proprioception] within the bounds."""
+        """Clips a proprioception [..., proprioception] to the bounds."""
         return body if self.lowest is None else jnp.clip(body, self.lowest, self.highest)
 
     def control(self, body: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns controls, and how far their latent is from the prior's mean in its deviations.
+        """Returns controls, and the distance of their latent from the prior's mean, in its deviations.
 
         Args:
-            body: [..., proprioception] raw, as the student's teacher sees it.
-            action: [..., latent] in (-1, 1); of "scratch" [..., nu].
+            body: [..., proprioception] raw.
+            action: [..., latent] in (-1, 1); for "scratch" [..., nu].
 
         Returns:
-            Controls [..., nu] in [-1, 1] and a distance [...], which is 0 of "scratch".
+            Controls [..., nu] in [-1, 1] and the distance [...], 0 for "scratch".
         """
         if self.mode == "scratch":
             return action, jnp.zeros(action.shape[:-1])
@@ -103,9 +103,9 @@ class LowLevel:
         return self.student.decode(body, latent), distance
 
     def action(self, body: jax.Array, latent: jax.Array) -> jax.Array:
-        """Returns the action [..., latent] in (-1, 1) whose latent is `latent`, or nearest to it.
+        """Returns the action [..., latent] in (-1, 1) that gives `latent`, or the nearest latent.
 
-        Of "scratch", that whose control the latent decodes to.
+        For "scratch", returns the action that gives the decoded control.
         """
         if self.mode == "scratch":
             return self.student.decode(body, latent)
@@ -119,7 +119,7 @@ class LowLevel:
         return jnp.tanh(latent - mean)
 
     def _prior(self, body: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and standard deviation [..., latent] of the prior."""
+        """Returns mean and standard deviation [..., latent] of the prior."""
         parameters = self.student.prior(body).parameters()
         return parameters["mean"], parameters["std"]
 

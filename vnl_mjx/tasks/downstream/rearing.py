@@ -1,7 +1,7 @@
-"""The task "rearing": lift the head high above the trunk and hold it there, again and again.
+"""Defines the task "rearing": lift the head high above the trunk and hold it there, again and again.
 
-What counts as rearing is vnl-playground's; the ways up and down are paid as well, and for
-the whole 50, not 500.
+The criterion of rearing is vnl-playground's. The ways up and down are rewarded as well, and a whole rear
+earns 50, not 500.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from vnl_mjx.tasks.downstream.goal import Goal, Motion
 
 
 class Rear(NamedTuple):
-    """How far a rear has come.
+    """Holds the progress of a rear.
 
     Attributes:
         held_s: [] seconds that the head has been up without a break.
@@ -28,7 +28,7 @@ class Rear(NamedTuple):
 
 
 class Rearing(Goal):
-    """Hold the head `UP_M` above the root body for `HOLD_S`; after it was below `DOWN_M` it counts again."""
+    """Hold the head `UP_M` above the root body for `HOLD_S`; going below `DOWN_M` rearms it."""
 
     name, observation_size, episode_s, events = "rearing", 3, 10.0, ("rears",)
     bodies: Mapping[str, str] = {"head": "skull"}
@@ -52,7 +52,7 @@ class Rearing(Goal):
         return jnp.stack([self._over(motion), goal.held_s, 1.0 * goal.is_armed])
 
     def terms(self, motion: Motion, goal: Rear) -> dict[str, jax.Array]:
-        """See `Goal`; after a rear the way down is paid. A rear is worth more than staying just below."""
+        """See `Goal`; rewards the way down after a rear. A rear earns more than staying just below."""
         share = jnp.clip(self._over(motion) / self.UP_M, 0.0, 1.0)
         return {
             "height": jnp.where(goal.is_armed, share, 1.0 - share),

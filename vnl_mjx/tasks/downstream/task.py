@@ -1,4 +1,4 @@
-"""One task in the latent space of a student, of which a goal says what is to be done."""
+"""Defines a task in the latent space of a student, with a goal."""
 
 from typing import Any
 
@@ -21,22 +21,22 @@ from vnl_mjx.tasks.terms.state import term_state
 from vnl_mjx.tasks.terms.terminations import fallen
 from vnl_mjx.walkers.walker import Walker
 
-# Measures of where the latent is, beside those of the goal: how far from the prior's mean in the prior's
-# deviations, and whether that is beyond 95 % of the prior.
+# Measures of the latent, besides those of the goal: its distance from the prior's mean in the prior's
+# deviations, and whether that exceeds 95 % of the prior.
 LATENT_MEASURES = DISTANCE, BEYOND = "latent_distance", "beyond_prior"
-# Of each of two running averages, one of the other. Within a stride the body speeds up, slows down and swings
-# from side to side (a walking rat's trunk by 2 rad/s, three times a second): less than a twentieth is left.
+# Time constant of two running averages in series. They leave less than a twentieth of the changes of speed
+# and the sway within a stride (2 rad/s of a walking rat's trunk, three times a second).
 AVERAGED_S = 0.25
 
 
 @flax.struct.dataclass
 class DownstreamState:
-    """One environment.
+    """Holds the state of one environment.
 
     Attributes:
         physics: the simulation.
-        goal: of the episode, or of this part of it.
-        controls: [2, nu] the last two, oldest first.
+        goal: current goal.
+        controls: [2, nu] last two controls, oldest first.
         previous_qpos: [nq] pose one control step ago.
         pace: [2, 3] running averages of `Motion.forward`, `sideways` and `turning`, and of these averages.
         num_steps: [] int32 since the reset.
@@ -54,7 +54,7 @@ class DownstreamState:
 
 @flax.struct.dataclass
 class DownstreamData:
-    """What a task reads besides its state: the low level, and clips in whose frames episodes begin."""
+    """Holds a task's data besides its state: the low level, and clips in whose frames episodes start."""
 
     low_level: LowLevel
     starts: ReferenceClips
@@ -63,7 +63,7 @@ class DownstreamData:
     def of(
         cls, low_level: LowLevel, clips: ReferenceClips, imitation: ImitationTask
     ) -> "DownstreamData":
-        """Returns what a task reads, with a low level that knows the joint angles of the clips alone."""
+        """Returns a task's data; clips the low level's joint angles to the range of the clips."""
         layout = imitation.layout
         found = layout.slices().get("joint_angles")
         if found is not None:
@@ -73,17 +73,17 @@ class DownstreamData:
 
 
 class DownstreamTask:
-    """A `Task` whose data is a `DownstreamData`.
+    """Implements a `Task` whose data is a `DownstreamData`.
 
-    An episode begins in a drawn frame of a clip, moving as the clip does there: a low level that was trained
-    on them can go on from each. In an arena the frame is moved to where the arena starts.
+    An episode starts at a random frame of a clip, with the clip's velocities, from which a low level
+    trained on the clips can continue. In an arena the frame is moved to the arena's start.
 
     Attributes:
-        goal: what is to be done.
+        goal: the goal.
         imitation: the low level's task.
-        walker: the body; in an arena its model stands in it.
-        physics: of that model.
-        bodies: rows of the bodies that the goal names, by what it calls them.
+        walker: the body; in an arena its model includes the arena.
+        physics: back end of that model.
+        bodies: rows of the goal's bodies, by the goal's names.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class DownstreamTask:
         low_level: LowLevel,
         episode_s: float | None = None,
     ):
-        """Takes a goal and what the low level was trained in.
+        """Takes a goal and the task of the low level.
 
         Args:
-            goal: what is to be done.
+            goal: the goal.
             imitation: the low level's task: its body, physics, control period and proprioception.
-            low_level: for its sizes.
+            low_level: the low level, for its sizes.
             episode_s: seconds of an episode; None: the goal's.
 
         Raises:
@@ -155,7 +155,7 @@ class DownstreamTask:
         return self.started(physics, key)
 
     def started(self, physics: PhysicsState, key: jax.Array) -> DownstreamState:
-        """Returns an environment at the start of an episode, of a simulation that is anywhere."""
+        """Returns an environment at the start of an episode, from any state of the simulation."""
         key, goal_key = jax.random.split(key)
         state = DownstreamState(
             physics=physics,
@@ -203,14 +203,14 @@ class DownstreamTask:
         return moved.replace(goal=goal, key=key), outcome
 
     def fell(self, motion: Motion) -> jax.Array:
-        """[] bool. Whether the body fell, as the goal says."""
+        """Returns, [] bool, whether the body fell by the goal's limits."""
         lowest, tilt = motion.ground + self.goal.lowest_m, self.goal.tilt_deg
         return fallen(motion.seen, None, self.walker, lowest=lowest, tilt_deg=tilt)
 
     def moved(
         self, state: DownstreamState, physics: PhysicsState, control: jax.Array
     ) -> DownstreamState:
-        """Returns the environment after a control step that `control` [nu] led to, its goal as it was."""
+        """Returns the environment after a control step with `control` [nu], with an unchanged goal."""
         moved = state.replace(
             physics=physics,
             previous_qpos=state.physics.qpos,
@@ -231,7 +231,7 @@ class DownstreamTask:
         return low_level.reads(self.imitation.proprioception(physics, previous, state.controls))
 
     def motion(self, state: DownstreamState) -> Motion:
-        """Returns what goals read of the body."""
+        """Returns the state of the body that goals read."""
         physics, (forward, sideways, turning) = state.physics, state.pace[1]
         root = Frame.of(physics, self.walker.root_body)
         ground = jnp.float32(self.walker.floor_height)
@@ -257,7 +257,7 @@ class DownstreamTask:
         )
 
     def _at_start(self, first: ReferenceFrames) -> ReferenceFrames:
-        """Moves and turns a frame about the vertical, so that its root body is where the arena starts."""
+        """Moves a frame, and turns it about the vertical, to the start of the arena."""
         arena, root = self.goal.arena, self.walker.root_body
         if arena is None:
             return first
@@ -275,13 +275,13 @@ class DownstreamTask:
         )
 
     def _averaged(self, state: DownstreamState) -> jax.Array:
-        """The running averages, with the motion of the last control step in them."""
+        """Updates the running averages with the motion of the last control step."""
         share = min(self.control_timestep / AVERAGED_S, 1.0)
         once = state.pace[0] + share * (self._pace(state) - state.pace[0])
         return jnp.stack([once, state.pace[1] + share * (once - state.pace[1])])
 
     def _pace(self, state: DownstreamState) -> jax.Array:
-        """[3] Forward and sideways speed, and turning rate, now."""
+        """Returns current forward and sideways speed, and turning rate [3]."""
         physics = state.physics
         x, y = Frame.of(physics, self.walker.root_body).heading
         velocity = physics.qvel[self._root.velocity]

@@ -1,4 +1,4 @@
-"""The task "velocity": run straight ahead at one speed.
+"""Defines the task "velocity": run straight ahead at one speed.
 
 Terms follow vnl-playground's "maintain velocity", which asks for 0.5 m/s and reads the head's gyroscope.
 Speeds here are averages over a stride, and turning is that of the root.

@@ -1,7 +1,7 @@
-"""The task "walk_and_rear": walk half a metre and hold the head at a raised point there.
+"""Defines the task "walk_and_rear": walk half a metre and hold the head at a raised point there.
 
-Where the point is and what counts as held is vnl-playground's; the approach is paid as well, and less for the
-whole than its 500.
+The point and the criterion of holding are vnl-playground's. The approach is rewarded as well, and success
+earns less than upstream's 500.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from vnl_mjx.tasks.downstream.goal import Goal, Motion
 
 
 class Raised(NamedTuple):
-    """A point for the head.
+    """Holds a target point of the head.
 
     Attributes:
         place: [3] in the world, m.
@@ -32,7 +32,7 @@ class WalkAndRear(Goal):
     bodies: Mapping[str, str] = {"head": "skull"}
     tilt_deg = 100.0
     AHEAD_M, HEIGHT_M, HOLD_S = 0.5, 0.1, 1.0
-    BESIDE_M, ABOVE_M = 0.05, 0.02  # so near is there, along the floor and in height
+    BESIDE_M, ABOVE_M = 0.05, 0.02  # tolerance along the floor and in height
 
     def draw(self, key: jax.Array, motion: Motion) -> Raised:
         """See `Goal`."""
@@ -47,7 +47,7 @@ class WalkAndRear(Goal):
         return goal._replace(held_s=jnp.where(is_there, goal.held_s + motion.step_s, 0.0))
 
     def hindsight(self, now: Motion, later: Motion) -> Raised:
-        """See `Goal`; where the body would be if it went on as it did, as high as the head came."""
+        """See `Goal`; the place that the body would reach by continuing, at the head's height."""
         return Raised(now.onward(later).at[2].set(later.bodies["head"].position[2]), jnp.float32(0))
 
     def observe(self, motion: Motion, goal: Raised) -> jax.Array:
@@ -55,7 +55,7 @@ class WalkAndRear(Goal):
         return jnp.append(motion.root.sees(goal.place), goal.held_s)
 
     def terms(self, motion: Motion, goal: Raised) -> dict[str, jax.Array]:
-        """See `Goal`; the end is worth more than staying beside the point."""
+        """See `Goal`; success earns more than staying beside the point."""
         near = jnp.maximum(1.0 - self._distance(motion, goal) / self.AHEAD_M, 0.0)
         return {
             "closeness": near,

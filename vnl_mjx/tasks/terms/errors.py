@@ -1,4 +1,4 @@
-"""How far a simulation is from its reference, computed once for rewards, terminations and metrics."""
+"""Computes tracking errors once for rewards, terminations and metrics."""
 
 import flax.struct
 import jax
@@ -19,7 +19,7 @@ from vnl_mjx.walkers.walker import Walker
 
 @flax.struct.dataclass
 class TrackingErrors:
-    """How far one simulation is from its reference frame: actual minus reference.
+    """Holds the errors of one simulation from its reference frame: actual minus reference.
 
     Attributes:
         root_position_w: [3] world frame, m.
@@ -32,7 +32,7 @@ class TrackingErrors:
         body_rotations: [tracked bodies, 3] rotation vector from each body to its reference, rad.
         end_effectors_w: [end effectors, 3] world frame, m.
         appendages_b: [appendages, 3] each in its own root body's frame, m.
-        track_mjx_bodies_w: `bodies_w` of the rows that a track-mjx generation read.
+        track_mjx_bodies_w: `bodies_w` for the rows of a track-mjx generation.
         track_mjx_end_effectors_w: `end_effectors_w`, likewise.
     """
 
@@ -56,10 +56,10 @@ def tracking_errors(
     """Compares one simulation with one reference frame (`ReferenceClips.at`).
 
     Args:
-        state: of the simulation.
-        frame: of the reference.
-        walker: whose body both are.
-        quirks: which rows the track-mjx generation of the teacher read.
+        state: state of the simulation.
+        frame: reference frame.
+        walker: walker of both.
+        quirks: row shifts of the teacher's track-mjx generation.
     """
 
     def track_mjx_positions(rows: np.ndarray) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The reward as a sum of named, weighted terms: a family's and the user's own.
+"""Computes the reward as a sum of named, weighted terms: a family's and the user's own.
 
 Every tracking term has the form weight * exp(-k * squared error). Formulas: track-mjx
 `environment/task/reward.py`, vnl-playground `tasks/rodent/imitation.py`, dm_control
@@ -150,11 +150,11 @@ WeightedTerm = tuple[float, Term]
 def reward_terms(
     config: RewardConfig, termination: TerminationConfig
 ) -> Callable[[TermState, Any, Walker], dict[str, jax.Array]]:
-    """Returns the function of all weighted, signed terms, [] each; the reward is their sum.
+    """Returns a function that computes all weighted, signed terms, [] each; the reward is their sum.
 
     Args:
         config: family, weights and scales, and the user's own terms.
-        termination: whose `mimic` section the term `termination` of the family "mimic" is measured in.
+        termination: its `mimic` section scales the term `termination` of the family "mimic".
 
     Raises:
         UserError: a term of `config.terms` is unknown, cannot be imported or has the name of a family's term.
@@ -258,12 +258,12 @@ def _mimic(section: MimicReward, limits: MimicTermination) -> dict[str, Weighted
 
 
 def imitation_terms(config: RewardConfig) -> tuple[str, ...]:
-    """Names of the terms that reward imitation and have a weight; costs and bonuses are not among them."""
+    """Returns the names of weighted terms that reward imitation, without costs and bonuses."""
     return tuple(name for name, weight in _imitation_weights(config).items() if weight > 0)
 
 
 def imitation_reward_maximum(config: RewardConfig) -> float:
-    """The greatest value that the sum of `imitation_terms` can have: all errors are zero."""
+    """Returns the maximum of the sum of `imitation_terms`, with all errors zero."""
     return sum(max(weight, 0.0) for weight in _imitation_weights(config).values())
 
 

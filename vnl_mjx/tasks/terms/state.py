@@ -1,4 +1,4 @@
-"""What terms read: one simulation, its actions and, where it follows a clip, how far off it is."""
+"""Defines the input of terms: one simulation, its actions and, if it follows a clip, its errors."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 class BodyPose(NamedTuple):
-    """Where the root and the joints are.
+    """Holds the pose of root and joints.
 
     Attributes:
         root_position: [3] in the world, metres.
@@ -33,11 +33,11 @@ class BodyPose(NamedTuple):
 
 @flax.struct.dataclass
 class TermState:
-    """One simulation as terms read it.
+    """Holds one simulation in the form that terms read.
 
     Attributes:
         physics: the simulation.
-        pose: of the root and the joints now. Of a walker without a free root, the root is its root body.
+        pose: current pose of root and joints. Without a free root, the root is the walker's root body.
         root_velocity: [3] in the world, m/s; zero without a free root.
         root_angular_velocity: [3] in the root's own frame, rad/s; zero without a free root.
         joint_velocities: [num_joints] rad/s, or m/s of a slide.
@@ -47,7 +47,7 @@ class TermState:
         actions: [window, nu] the last controls, oldest first, zeros before the episode.
         errors: `TrackingErrors` to the reference frame now; None in observations and in a task that
             follows nothing.
-        distances: named distances that built-in terminations bound; empty where `errors` is None.
+        distances: named distances that built-in terminations bound; empty if `errors` is None.
         control_timestep: static; seconds per control step.
     """
 
@@ -66,7 +66,7 @@ class TermState:
 
     @property
     def root_height(self) -> jax.Array:
-        """Height [] of the root, in the world, metres."""
+        """The height [] of the root in the world, metres."""
         return self.pose.root_position[2]
 
 
@@ -84,11 +84,11 @@ def term_state(
     actions: jax.Array | None = None,
     root_lags: bool = False,
 ) -> TermState:
-    """Returns what terms read of a simulation; what is not given is as after a reset.
+    """Returns the input of terms; arguments that are not given take their values after a reset.
 
     Args:
         physics: the simulation.
-        walker: whose body it is.
+        walker: the walker.
         control_timestep: seconds per control step.
         previous_qpos: [nq] pose one control step ago.
         action: [nu] control of the last step.
@@ -123,16 +123,16 @@ def _pose(
         return BodyPose(qpos[root.position], qpos[root.quaternion], joints)
     body = int(walker.model.jnt_bodyid[0]) if root else walker.root_body
     quaternion = matrix_quaternion(physics.xmat[body])
-    if root:  # of q and -q the one that MuJoCo has
+    if root:  # chooses between q and -q like MuJoCo
         quaternion *= jnp.where(jnp.dot(quaternion, qpos[root.quaternion]) < 0, -1.0, 1.0)
     return BodyPose(physics.xpos[body], quaternion, joints)
 
 
 def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[str, Term]:
-    """Returns the terms of these names or paths, in their order.
+    """Finds terms by their names or paths, in their order.
 
     Args:
-        key: of the configuration, for messages.
+        key: key of the configuration, for messages.
         names: as configured.
         known: the built-in terms.
 
@@ -153,12 +153,12 @@ def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[s
 
 
 def shifted_rows(rows: np.ndarray, shift: int, num_rows: int) -> np.ndarray:
-    """Rows as an upstream generation read them (`config.imitation.UpstreamQuirks`), clamped as JAX does."""
+    """Shifts rows as an upstream generation did (`config.imitation.UpstreamQuirks`), clamped like JAX."""
     return np.minimum(rows + shift, num_rows - 1)
 
 
 def frames_ahead(walker: Walker, num_frames: int) -> ReferenceFrames:
-    """Shapes of `num_frames` reference frames of `walker`, without values."""
+    """Returns the shapes of `num_frames` reference frames of `walker`, without values."""
     joints, bodies = len(walker.joint_names), len(walker.body_names)
     sizes = {
         "quaternion": (4,),
@@ -178,18 +178,18 @@ def frames_ahead(walker: Walker, num_frames: int) -> ReferenceFrames:
 
 
 def into_body(vector_w: jax.Array, body: int, state: PhysicsState) -> jax.Array:
-    """World vectors [..., 3] in the frame of a body."""
-    # a GPU would otherwise be free to multiply with 10 bits of mantissa
+    """Rotates world vectors [..., 3] into the frame of a body."""
+    # otherwise a GPU may multiply with 10 bits of mantissa
     return jnp.matmul(vector_w, state.xmat[body], precision=jax.lax.Precision.HIGHEST)
 
 
 def bodies_in_root_frame(bodies: np.ndarray, root: int, state: PhysicsState) -> jax.Array:
-    """Positions [body, 3] of bodies relative to the root body, in its frame, metres."""
+    """Returns positions [body, 3] of bodies relative to the root body, in its frame, metres."""
     return into_body(state.xpos[bodies] - state.xpos[root], root, state)
 
 
 def center_of_mass_w(state: PhysicsState, walker: Walker) -> jax.Array:
-    """The walker's centre of mass [3] in the world, metres."""
+    """Returns the walker's centre of mass [3] in the world, metres."""
     highest = jax.lax.Precision.HIGHEST
     offsets_w = jnp.einsum("bij,bj->bi", state.xmat, walker.mass_centers, precision=highest)
     return jnp.sum(walker.mass_share[:, None] * (state.xpos + offsets_w), axis=0)

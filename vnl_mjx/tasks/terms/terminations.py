@@ -1,4 +1,4 @@
-"""When an episode fails (terminated) as opposed to merely ending (truncated, see `tasks.imitation`)."""
+"""Defines when an episode fails (terminated); other ends are truncations, see `tasks.imitation`."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from vnl_mjx.walkers.walker import Walker
 
 
 def distances(errors: TrackingErrors, config: TerminationConfig) -> dict[str, jax.Array]:
-    """The distances that the thresholds of `config.family` bound, [] each, under upstream's names.
+    """Returns the distances that `config.family` bounds, [] each, under upstream's names.
 
     "track_mjx": squared, m^2 and rad^2. "vnl_playground": m, degrees of half the angle, rad. "mimic": mixed,
     see `termination_error`.
@@ -38,7 +38,7 @@ def distances(errors: TrackingErrors, config: TerminationConfig) -> dict[str, ja
 
 
 def termination_error(errors: TrackingErrors, config: MimicTermination) -> jax.Array:
-    """dm_control's mean absolute error [] of joints (rad) and bodies (m), half of each.
+    """Returns dm_control's mean absolute error [] of joints (rad) and bodies (m), half of each.
 
     Source: `locomotion/tasks/reference_pose/tracking.py`, `_compute_termination_error`, without props.
     """
