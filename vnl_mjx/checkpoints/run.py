@@ -167,7 +167,7 @@ class RunCheckpointer:
         """Blocks until the last save is on disk.
 
         Raises:
-            UserError: it could not be written.
+            UserError: the checkpoint could not be written.
         """
         with writing(self.folder):
             self._manager.wait_until_finished()
@@ -217,7 +217,7 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
     """Returns the metadata of the checkpoint `folder`.
 
     Raises:
-        UserError: it is damaged, lacks one of the keys `required`, or is of a newer format.
+        UserError: the metadata are damaged, lack one of the keys `required`, or are of a newer format.
     """
     try:
         document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))

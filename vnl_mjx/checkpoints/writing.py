@@ -73,7 +73,7 @@ class NoManager:
         return ()
 
     def save(self, *arguments: Any, **options: Any) -> None:
-        """Does nothing: the first process saves; so do the methods below."""
+        """Does nothing, because the first process saves; the same holds for the methods below."""
 
     delete = wait_until_finished = close = save
 

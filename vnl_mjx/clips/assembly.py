@@ -98,12 +98,12 @@ class _Assembly:
         )
 
     def _read(self, array: FrameArray) -> np.ndarray:
-        """The frames of the chosen takes."""
+        """Reads the frames of the chosen takes."""
         with np.errstate(over="ignore"):  # becomes infinity, which is reported with its place
             return np.concatenate([np.array(array[rows], np.float32) for rows in self._rows])
 
     def _stored(self) -> dict[str, np.ndarray]:
-        """Further features that the file holds, where their rows are the walker's."""
+        """Reads further features of the file if their rows match the walker's."""
         recording, walker = self.recording, self.walker
         rows = {
             "end_effectors": walker.end_effectors,
@@ -122,7 +122,7 @@ class _Assembly:
         return found
 
     def _velocities(self, qpos: np.ndarray, order: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Stored velocities, or finite differences where there are none or they cannot be right."""
+        """Returns stored velocities, or finite differences if they are missing or implausible."""
         expected = finite_difference_qvel(qpos, self.layout, self.lengths, self.rate_hz)
         if self.recording.stored_qvel is None:
             self.notes.append("velocities by finite differences")
@@ -151,7 +151,7 @@ class _Assembly:
         return split_qvel(expected, self.layout)
 
     def _bodies(self, qpos: np.ndarray, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Body poses and centre of mass in the walker's rows; by kinematics what the file lacks."""
+        """Returns body poses and centre of mass in the walker's rows; computes what the file lacks."""
         recording, walker = self.recording, self.walker
         stored = {
             "body_positions": (recording.stored_xpos, 3),

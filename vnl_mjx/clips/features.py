@@ -136,7 +136,7 @@ def root_features(
 
 
 def _speeds(before: np.ndarray, after: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Speeds [frame, point] of points [frame, point, 3] that moved in so many seconds [frame]."""
+    """Returns speeds [frame, point] from movements [frame, point, 3] and their durations [frame], s."""
     moved = after - before
     squared = moved[..., 0] ** 2 + moved[..., 1] ** 2 + moved[..., 2] ** 2
     return np.sqrt(squared) / seconds[:, None]

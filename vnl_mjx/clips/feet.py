@@ -149,5 +149,5 @@ class FloorHistogram:
 def _up_in_body(
     w: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The world's z axis in the frames of orientations [...]: the third row of the matrix."""
+    """Returns the world's z axis in the frames of orientations [...]: the third row of the matrix."""
     return 2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z

@@ -24,7 +24,7 @@ from vnl_mjx.walkers.walker import Walker
 FORMAT = "vnl_mjx.clips"
 FORMAT_VERSION = 2
 _ALL_FEATURES_VERSION = 1  # of a file that lacks no feature
-POSES = POSE  # what every file holds
+POSES = POSE  # features in every file
 QUALITY_PREFIX = "quality_"
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
@@ -253,7 +253,7 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
     """Opens a clip file of our own format.
 
     Raises:
-        UserError: it is missing, of another format, damaged or of a newer version.
+        UserError: the file is missing, of another format, damaged or of a newer version.
     """
     try:
         with h5py.File(path, "r") as file:

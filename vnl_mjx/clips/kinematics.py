@@ -49,7 +49,7 @@ class Kinematics:
         return poses
 
     def empty(self, num_frames: int) -> BodyPoses:
-        """Arrays for so many frames, not filled."""
+        """Allocates arrays for a number of frames."""
         shape = (num_frames, self.model.nbody)
         return BodyPoses(
             np.empty((*shape, 3), np.float32),

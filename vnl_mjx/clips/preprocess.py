@@ -200,7 +200,7 @@ class Preprocessor:
         return shift
 
     def _groups(self, own: RecordingReport, take: ConditionedTake) -> Iterator[list[Stretch]]:
-        """Clips to compute together; notes what is in no clip."""
+        """Yields groups of clips to compute together; records stretches that are in no clip."""
         section, rate = self.options.segmentation_config, take.rate_out
 
         def frames(seconds: float | None) -> int | None:

@@ -157,7 +157,7 @@ def marker_errors(
 
 
 def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
-    """How far joints [frame, joint] are beyond their ranges, and in how many frames."""
+    """Measures how far joints [frame, joint] are beyond their ranges, and in how many frames."""
     model, own = walker.model, walker.layout.joint_ids
     low, high = model.jnt_range[own].T
     beyond = np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
@@ -173,7 +173,7 @@ def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
 def _below_floor(
     walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray, feet: FootHeights
 ) -> dict[str, Any]:
-    """How deep feet, and any body's origin, are below the floor in the good frames."""
+    """Measures how deep feet, and any body's origin, are below the floor in the good frames."""
     positions = features["body_positions"][good]
     model = walker.model
     solid = np.flatnonzero((model.body_weldid != 0) & (model.body_geomnum > 0))
@@ -192,7 +192,7 @@ def _below_floor(
 
 
 def _speeds(walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray) -> dict[str, Any]:
-    """The largest velocities of root and joints in the good frames."""
+    """Measures the largest velocities of root and joints in the good frames."""
     joint, name = _largest(np.abs(features["joints_velocity"][good]), walker.joint_names)
     linear, angular = (
         np.linalg.norm(features[which][good], axis=1).max(initial=0.0)
@@ -209,7 +209,7 @@ def _speeds(walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray
 def _changes(
     walker: Walker, pose: Mapping[str, np.ndarray], good: np.ndarray, rate_hz: float
 ) -> dict[str, Any]:
-    """How far root and joints move from each frame to the next, where both are good."""
+    """Measures how far root and joints move from each frame to the next, if both are good."""
     pairs = np.flatnonzero(good[1:] & good[:-1])
     before = {name: values[pairs] for name, values in pose.items()}
     after = {name: values[pairs + 1] for name, values in pose.items()}
@@ -231,7 +231,7 @@ def _changes(
 
 
 def _largest(values: np.ndarray, names: Sequence[str]) -> tuple[float, str]:
-    """The largest of [frame, name] values and its name; 0 where there are none."""
+    """Returns the largest of [frame, name] values and its name; 0 if there are none."""
     if not values.size:
         return 0.0, ""
     column = int(np.argmax(values.max(axis=0)))

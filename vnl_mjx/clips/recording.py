@@ -60,17 +60,17 @@ class Recording:
     qpos: FrameArray
     qpos_name: str = "qpos"  # what the file calls it
     rate_hz: float | None = None  # frames per second; None where the file does not say
-    # what files of this kind, whose angles are then radians, are at where they do not say;
-    # None: there is no telling.
+    # default rate of this kind of file, whose angles are then radians; None: there is
+    # no default, and the unit of angles is unknown.
     usual_rate_hz: float | None = None
     # int [take]; frames that belong together without a break, in file order; their sum is the
     # number of frames
     take_lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     take_names: tuple[str, ...] = ()  # one per take
-    # of the joint columns (without a root: of every column); None where the file does not say
+    # names of the joint columns (without a root: of all columns); None if the file does not say
     joint_names: tuple[str, ...] | None = None
-    # False for a body that is fixed to the world, so that no root columns stand in qpos; None
-    # until only the number of columns can tell
+    # False for a body that is fixed to the world, without root columns in qpos; None
+    # while this is unknown and the number of columns decides
     has_root: bool | None = None
     # [frame, keypoint, 3], recorded marker positions in the world, metres
     keypoints: FrameArray | None = None
@@ -81,11 +81,11 @@ class Recording:
     keypoint_offsets: np.ndarray | None = None
     # [frame, keypoint, 3], fitted marker positions in the world, metres
     marker_sites: FrameArray | None = None
-    scale: float | None = None  # of the model that it was fitted with, where the file says
+    scale: float | None = None  # scale of the fitted model, if the file says
     notes: tuple[str, ...] = ()  # what was assumed, for tables
-    # None for recorded motion; else how the motion was made (synthetic).
+    # How synthetic motion was made; None for recorded motion.
     made_by: str | None = None
-    # of the rows of stored_xpos and stored_xquat, where the file says
+    # names of the rows of stored_xpos and stored_xquat, if the file says
     body_names: tuple[str, ...] | None = None
     # [frame, body, 3], body positions that the file holds, metres, world
     stored_xpos: FrameArray | None = None
@@ -93,12 +93,12 @@ class Recording:
     stored_xquat: FrameArray | None = None
     # [frame, nv], velocities that the file holds, as MuJoCo's qvel
     stored_qvel: FrameArray | None = None
-    trust_velocities: bool = True  # velocities that disagree with the poses are kept (and noted)
+    trust_velocities: bool = True  # keep (and note) velocities that disagree with the poses
     # [frame, ...] by name, further features of `ReferenceFrames` that the file holds
     features: Mapping[str, FrameArray] = field(default_factory=dict)
-    # names of the rows of such features, where they have names
+    # names of the rows of such features, if any
     feature_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # of a feature, what the file calls it, for messages
+    # a feature's name in the file, for messages
     datasets: Mapping[str, str] = field(default_factory=dict)
     info: tuple[ClipInfo, ...] = ()  # one per take, or none
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)  # measures [take] by name

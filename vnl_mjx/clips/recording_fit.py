@@ -38,7 +38,7 @@ def match_bodies(
 
 
 def _stored_names(recording: Recording, walker: Walker, num_rows: int) -> tuple[str, ...] | None:
-    """Names of the rows of body poses; of rows without names those of as many bodies, else None."""
+    """Returns the names of body poses' rows; without names, the walker's if the number agrees, else None."""
     bodies = walker.body_names
     fitting = (bodies, tuple(name for name in bodies if name != _FLOOR))
     same = next((names for names in fitting if len(names) == num_rows), None)

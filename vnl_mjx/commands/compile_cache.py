@@ -25,7 +25,7 @@ def make_folder(folder: Path) -> None:
     """Creates the folder, readable by this user alone because it holds code that will run.
 
     Raises:
-        OSError: it cannot be made, or not be written to.
+        OSError: the folder cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryFile(dir=folder):

@@ -162,7 +162,7 @@ class StoredStudent:
         """Builds a task with this student as its low level, and the data that the task reads.
 
         Args:
-            goal: what is to be done.
+            goal: the goal.
             mode: meaning of an action, see `LowLevel`; "fine_tuned" counts as "scratch" here.
             residual: bounds of the action, see `LowLevel`.
             episode_s: seconds of an episode; None: the goal's.

@@ -104,7 +104,7 @@ class BraxTaskEnv:
         return self._state_type(info=info, **fields, **{self._state_field: start})
 
     def step(self, state: Any, action: jax.Array) -> Any:
-        """One control step with `action` [action_size] in (-1, 1)."""
+        """Makes one control step with `action` [action_size] in (-1, 1)."""
         after, outcome = self.task.step(getattr(state, self._state_field), action, self.data)
         truncated, metrics, info = outcome.truncated, _metrics(outcome), {}
         if self.auto_reset:

@@ -17,7 +17,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.models.student_networks import trunk_of
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 
-_UNLIMITED = 1e6  # of a log-variance that is not clipped
+_UNLIMITED = 1e6  # bound of a log-variance without clipping
 
 
 def as_student(loaded: LoadedTeacher) -> tuple[StudentVAE, dict[str, Any]]:

@@ -46,5 +46,5 @@ class SolverSection:
     ls_iterations: int | None = number(None, ge=1)
 
     def changes(self) -> dict[str, Any]:
-        """The keys that are not null, by their names in `config.imitation.PhysicsConfig`."""
+        """Returns the keys that are not null, by their names in `config.imitation.PhysicsConfig`."""
         return {name: value for name, value in asdict(self).items() if value is not None}

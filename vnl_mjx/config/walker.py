@@ -91,7 +91,7 @@ def read_body(path: str | Path) -> WalkerConfig:
         path: of the file; paths in it are relative to its folder.
 
     Raises:
-        UserError: it is missing or no YAML, has an unknown key or lacks a needed one.
+        UserError: the file is missing or no YAML, has an unknown key or lacks a required one.
     """
     path = Path(path)
     given = _read(path)
@@ -129,7 +129,7 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Keys of a body's file, as YAML gives them; actuator groups as lists."""
+    """Reads the keys of a body's file as in YAML; actuator groups become lists."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

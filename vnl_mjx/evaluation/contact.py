@@ -46,7 +46,7 @@ class FootSlip:
         return float(pooled.mean()) if len(pooled) else float("nan")
 
     def _lowest(self, poses: BodyPoses, geom: FootGeom) -> tuple[np.ndarray, np.ndarray]:
-        """Height [frame] of a geom's lowest point, and how far along the floor it goes [frame - 1]."""
+        """Returns the height [frame] of a geom's lowest point, and its horizontal movement [frame - 1]."""
         position = poses.positions[:, geom.body].astype(float)
         rotation = matrix(poses.quaternions[:, geom.body].astype(float))
         up = rotation[:, 2]  # in the body's frame

@@ -20,12 +20,15 @@ from vnl_mjx.walkers.walker import Walker
 
 # Speeds are those of chords of this duration, as if smoothed by a box of that width.
 CHORD_SECONDS = 0.1
-_BINS = 50  # of a histogram, over the range of the data
+_BINS = 50  # bins of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
-_MAX_TRAJECTORIES = 64  # that are compared pair by pair
-_MIN_COMMON_SECONDS = 0.5  # of a pair
-_RESAMPLES, _GRID = 500, 129  # of the interval of a distance, and points of its distributions
-_HALVINGS = 8  # of the data, drawn, whose distances are averaged
+_MAX_TRAJECTORIES = 64  # largest number that is compared pair by pair
+_MIN_COMMON_SECONDS = 0.5  # shortest common time of a pair
+_RESAMPLES, _GRID = (
+    500,
+    129,
+)  # resamples for the interval of a distance, and grid points of its distributions
+_HALVINGS = 8  # random halvings of the data whose distances are averaged
 # What motions are compared by: key of `compare_motions`, and the field of `Motions` that it is of.
 MOTION_FEATURES = {
     "speed": "speed",

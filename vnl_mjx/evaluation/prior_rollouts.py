@@ -56,7 +56,7 @@ class PriorMode:
     action_scale: float = 1.0
 
     def correlation(self, control_hz: float) -> float:
-        """The correlation of the noise between two control steps."""
+        """Returns the correlation of the noise between two control steps."""
         return math.exp(-1.0 / (self.correlation_s * control_hz)) if self.correlation_s else 0.0
 
     @property

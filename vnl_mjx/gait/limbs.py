@@ -24,7 +24,7 @@ _TURNED = np.array([4.0, 6.0, 30.0])  # 1/rad of roll, pitch and yaw in stance
 _LEAST_TURNED = 0.15  # of that in mid-swing
 _POSTURE = 0.5  # 1/rad
 _DIGITS = {"toe": 5.0, "finger": 0.8}  # 1/rad; the toes stay in line with the foot
-_RAMP = 0.2  # of a swing's time in which a paw gets up to speed, and again slows down
+_RAMP = 0.2  # shares of a swing in which a paw speeds up, and slows down
 
 
 class PawMotion(NamedTuple):

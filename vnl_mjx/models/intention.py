@@ -271,7 +271,7 @@ class FrozenPolicy:
     config: IntentionConfig = struct.field(pytree_node=False)
 
     def initial_memory(self, batch_shape: tuple[int, ...] = ()) -> Memory:
-        """Memory at the start of an episode; () for a feed-forward policy."""
+        """Returns the memory at the start of an episode; () for a feed-forward policy."""
         return self.config.initial_memory(batch_shape)
 
     def normalize(self, values: jax.Array, part: str = "observation") -> jax.Array:

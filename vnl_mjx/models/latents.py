@@ -107,7 +107,7 @@ def build_family(config: Any) -> LatentFamily:
     """Returns the latent family that `config.latent` of a `VaeConfig` names.
 
     Raises:
-        UserError: there is none of that name or path.
+        UserError: there is no family of that name or path.
     """
     if is_path(config.latent):
         return load_object(config.latent, "vae_config.latent")(config)

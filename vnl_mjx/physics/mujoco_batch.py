@@ -219,4 +219,4 @@ class SimulationRows:
 
 
 def _ignore_warning(message: str) -> None:
-    """The counts in `Batch.warning` say what the message would."""
+    """Ignores a warning's message, because `Batch.warning` counts warnings."""

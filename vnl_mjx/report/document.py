@@ -125,7 +125,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """Reads a `metrics.json`, given by its path or its report folder.
 
     Raises:
-        UserError: it is missing, no JSON, or not of this schema.
+        UserError: the file is missing, no JSON, or not of this schema.
     """
     path = path / METRICS_FILE if path.is_dir() else path
     try:

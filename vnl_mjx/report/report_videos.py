@@ -17,7 +17,7 @@ from vnl_mjx.report.verdicts import PRIOR_MODE
 
 _GRID = 8  # episodes of the prior
 _COLUMNS = 2
-_SMALL = 0.5  # of a pane's edge, where there are many
+_SMALL = 0.5  # share of a pane's edge, if there are many panes
 _GRID_SECONDS = 5.0
 
 NamedVideos = Iterator[tuple[str, SideBySide]]  # by SECTION/NAME, as pictures are

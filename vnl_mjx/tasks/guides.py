@@ -15,9 +15,9 @@ from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironmentState
 from vnl_mjx.tasks.pose_control import PoseControl, actuator_transmission
 
-POSE_GAIN = 1.0  # of the distance that is left, on top of the control that holds the target
+POSE_GAIN = 1.0  # gain on the remaining distance, added to the control that holds the target
 AHEAD = 3  # frames, of the target: actuators lag
-MAX_ACTION = 0.95  # what a tanh reaches without effort
+MAX_ACTION = 0.95  # a tanh reaches this easily
 
 # Function of one environment and the clips; returns an action [nu].
 Guide = Callable[[ImitationState, ReferenceClips], jax.Array]

@@ -21,12 +21,12 @@ from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 
-_VELOCITY_SCALE = 5.0  # of the squared error of the root's velocity, s^2/m^2
-_BODY_SCALE = 6.0  # of every body's, 1/m^2: what no term of the reward reaches, such as the tail
-_FLOOR_SCALE = 200.0  # of every body's squared depth below a margin above the floor, 1/m^2
+_VELOCITY_SCALE = 5.0  # weight of the squared error of the root's velocity, s^2/m^2
+_BODY_SCALE = 6.0  # weight of every body's squared error, 1/m^2; also holds the tail
+_FLOOR_SCALE = 200.0  # weight of every body's squared depth below a margin above the floor, 1/m^2
 _FLOOR_MARGIN = 0.005  # m
-_OFFSET_SCALE = 0.005  # of the squared offset of the control
-_FORGETTING = 0.9  # of a window's cost, in each window after it
+_OFFSET_SCALE = 0.005  # weight of the squared offset of the control
+_FORGETTING = 0.9  # factor of a window's cost in each later window
 _FALLEN_ANGLE, _FALLEN_HEIGHT = np.deg2rad(60.0), 0.03  # rad and m from the reference
 
 

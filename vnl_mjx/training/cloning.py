@@ -32,7 +32,7 @@ _AHEAD = 0.5  # share of a part after which what came of an action is seen
 _MORE = 1.5  # times as far from the mean a goal is asked for at most: a body lags behind what it follows
 _STEPS_BETWEEN = 10  # control steps after which the body is moved to where the clip is
 _REDRAWN = 0.3  # share of the parts that begin with another goal
-_HARDEST = 0.97  # of an action that is learnt from: tanh would need ever larger weights for more
+_HARDEST = 0.97  # largest action to imitate; larger ones would need ever larger weights before tanh
 
 
 class Demonstrations(NamedTuple):

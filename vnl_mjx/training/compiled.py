@@ -64,7 +64,7 @@ class CompiledFunction:
         )
 
     def text(self) -> str:
-        """Waits for the compilation and returns the optimised program as XLA prints it.
+        """Returns the optimised program as XLA prints it, after waiting for its compilation.
 
         Raises:
             ValueError: compilation was never started.
@@ -74,7 +74,7 @@ class CompiledFunction:
         return self._compiled.result().as_text()
 
     def __call__(self, *arguments: Any) -> Any:
-        """Calls the function, after waiting for its compilation."""
+        """Compiles the function if necessary, calls it and waits for its results."""
         if self._compiled is None:
             self._compiled = Future()
             self._compiled.set_result(self._compile(self._jitted.lower(*arguments)))

@@ -18,7 +18,9 @@ from vnl_mjx.tasks.downstream.task import DownstreamState, DownstreamTask
 from vnl_mjx.walkers.layout import FreeRoot
 
 PACES = ("forward", "sideways", "turning")  # of a `Motion`
-_POSE_WEIGHT = 0.3  # of the pose beside the goal, each in standard deviations over all frames
+_POSE_WEIGHT = (
+    0.3  # weight of the pose relative to the goal, both in standard deviations over all frames
+)
 
 
 @flax.struct.dataclass

@@ -80,7 +80,7 @@ def policy_item(policy: FrozenPolicy) -> dict[str, Any]:
 
 
 POLICY = "policy"
-ITEMS = ("student", POLICY)  # that a checkpoint has, of a student or of a task
+ITEMS = ("student", POLICY)  # items of a student's or a task's checkpoint
 
 
 def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:

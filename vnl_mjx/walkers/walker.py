@@ -259,7 +259,7 @@ def _layout(model: mujoco.MjModel, source: str) -> Layout:
 
 
 def _floor_height(model: mujoco.MjModel) -> float:
-    """Height of the first plane that is fixed to the world and lies flat, at qpos0."""
+    """Returns the height of the first plane that is fixed to the world and lies flat, at qpos0."""
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     for geom in range(model.ngeom):

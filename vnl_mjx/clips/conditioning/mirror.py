@@ -17,10 +17,12 @@ from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 _MAX_MISMATCH_M = 1e-3
-_MAX_AXIS_MISMATCH = 0.02  # of unit vectors: about a degree
+_MAX_AXIS_MISMATCH = 0.02  # difference of unit vectors, about a degree
 _MAX_RANGE_MISMATCH = 0.01  # radians, or metres of a slide joint
 _MAX_MASS_MISMATCH = 0.02  # share
-_SAME_FRAME = 1e-3  # of unit quaternions: frames so alike are taken as each other's mirror image
+_SAME_FRAME = (
+    1e-3  # difference of unit quaternions below which frames are mirror images of each other
+)
 
 # y -> -y of vectors; of axes of rotation and of the imaginary part of quaternions
 REFLECT = np.array([1.0, -1.0, 1.0])
@@ -138,7 +140,7 @@ class Mirror:
         return np.array([places[int(self.bodies[body])] for body in bodies], int)
 
     def _frame_corrections(self, data: mujoco.MjData) -> np.ndarray:
-        """[nbody, 4]: from the partner's reflected frame to each body's own frame."""
+        """Returns the rotation from the partner's reflected frame to each body's own frame [nbody, 4]."""
         reflected = data.xquat[self.bodies] * _REFLECT_ROTATION
         turns = multiply(conjugate(reflected), data.xquat)
         turns *= np.where(turns[:, :1] < 0.0, -1.0, 1.0)
@@ -213,7 +215,7 @@ def _reference_pose(model: mujoco.MjModel, layout: Layout, partner: np.ndarray) 
 
 
 def _turn(quaternion: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Products with [..., 4] frames; where all are the identity, exactly the same numbers."""
+    """Multiplies by frames [..., 4]; if all are the identity, returns exactly the same numbers."""
     if np.all(frame[..., 0] == 1.0):
         return quaternion
     return multiply(quaternion, frame)

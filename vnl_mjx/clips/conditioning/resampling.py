@@ -71,7 +71,7 @@ def resample_flags(flags: np.ndarray, rate_in: float, rate_out: float) -> np.nda
 
 
 def _places(num_in: int, rate_in: float, rate_out: float) -> tuple[np.ndarray, np.ndarray]:
-    """Input frame at or before each output frame, and the fraction of a frame after it."""
+    """Returns the input frame at or before each output frame, and the fraction of a frame after it."""
     if not (rate_in > 0 and rate_out > 0 and np.isfinite(rate_in / rate_out)):
         raise ValueError(f"{rate_in=} and {rate_out=} must be positive and finite")
     frames_out = np.arange(num_resampled(num_in, rate_in, rate_out))

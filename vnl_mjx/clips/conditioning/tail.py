@@ -20,9 +20,9 @@ _MOVING = {8 / 30: 0.033, 16 / 30: 0.026, 23 / 30: 0.024, 1.0: 0.024}
 _STILL = {8 / 30: 0.026, 16 / 30: 0.019, 23 / 30: 0.017, 1.0: 0.017}
 _LIFT = 150.0  # weight of the heights, 1/m
 _TO_THE_SIDE, _UP = 8.0, 1.0  # weights of the posture, 1/rad; sideways it stays as it is
-_SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0  # of the second difference, 1/rad
+_SMOOTHNESS, _SMOOTHNESS_HZ = 10.0, 50.0  # weight of the second difference, 1/rad
 MOVING_SPEED = 0.12  # m/s, from which on the tail is held as a moving animal's
-_SMOOTHING_S = 0.2  # over which a recording's speed is taken
+_SMOOTHING_S = 0.2  # time over which a recording's speed is measured
 _BLOCK_FRAMES, _OVERLAP = 1000, 50  # overlapping, so that no border shows
 
 
@@ -109,7 +109,7 @@ class UnmarkedParts:
             joints[start:stop, self._chain.columns] = angles[start - first : stop - first]
 
     def _carried(self, qpos: np.ndarray, recorded: np.ndarray, rate_hz: float) -> np.ndarray:
-        """Angles [frame, joint] of the carried tail; `recorded` are those that it had."""
+        """Returns angles [frame, joint] of the carried tail; `recorded` are its recorded angles."""
         poses, row = self._kinematics(qpos), self._base
         base = Pose(poses.positions[:, row].astype(float), matrix(poses.quaternions[:, row]))
         steps = np.linalg.norm(np.diff(base.position[:, :2], axis=0), axis=1)

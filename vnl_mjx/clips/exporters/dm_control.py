@@ -31,8 +31,8 @@ from vnl_mjx.walkers.walker import Walker
 _UNTRACKED_BODIES = re.compile(r"vertebra|hand|toe")
 _RAT_END_EFFECTORS = ("lower_arm_R", "lower_arm_L", "foot_R", "foot_L")
 _RAT_APPENDAGES = (*_RAT_END_EFFECTORS, "skull")
-_PREFIX = "walker/"  # that dm_control gives the names of an attached walker
-_UNSPECIFIED_MODEL = 0  # of `mocap_pb2.Walker.Model`, which knows humanoids only
+_PREFIX = "walker/"  # dm_control's prefix of names of an attached walker
+_UNSPECIFIED_MODEL = 0  # value of `mocap_pb2.Walker.Model`, which has humanoids only
 
 
 def export_dm_control(
@@ -110,7 +110,7 @@ def dm_control_rat(walker: Walker) -> Walker:
 
 
 def _tracking_bodies(body: Walker) -> list[int]:
-    """The root body and what hangs on it, in model order, less what dm_control's Rat leaves out."""
+    """Returns the root body and its descendants in model order, without those that dm_control's Rat omits."""
     inside = {body.root_body}
     for row in range(body.root_body + 1, body.model.nbody):  # parents come first
         if int(body.model.body_parentid[row]) in inside:
@@ -128,7 +128,7 @@ def clip_identifiers(names: Sequence[str]) -> tuple[str, ...]:
 def _features(
     clips: ReferenceClips, rows: slice, body: Walker, scale: float, kinematics: Kinematics
 ) -> dict[str, np.ndarray]:
-    """The fields of `mocap_pb2.WalkerPose`, [frame, ...] float64; `scale` is that of lengths."""
+    """Returns the fields of `mocap_pb2.WalkerPose`, [frame, ...] float64; `scale` multiplies lengths."""
 
     def of_clip(name: str) -> np.ndarray:
         return np.asarray(getattr(clips, name)[rows], np.float64)

@@ -71,7 +71,7 @@ def _without_floor(body_names: Sequence[str]) -> list[int]:
 
 
 def _config(clips: ReferenceClips, walker: Walker, length: int) -> str:
-    """The keys of stac-mjx's configuration that its readers use, as YAML."""
+    """Returns the keys of stac-mjx's configuration that its readers use, as YAML."""
     rate = float(clips.rate_hz)
     config: dict[str, dict[str, object]] = {
         "model": {
@@ -89,7 +89,7 @@ def _config(clips: ReferenceClips, walker: Walker, length: int) -> str:
 
 
 def _snippet(name: str, clip: int) -> str:
-    """A clip's name as that of a snippet file, such as "Walk_12.p"."""
+    """Turns a clip's name into that of a snippet file, such as "Walk_12.p"."""
     name = re.sub(r"[/\\]+", "_", name)
     if not _BEHAVIOUR.search(name):
         name = f"{name}_{clip}" if name[-1:].isalpha() else f"{name}_clip_{clip}"

@@ -21,7 +21,7 @@ _LAYOUT = "NWB"
 _POSES = re.compile(r"qpos|joint[ _]?(angles?|positions?)", re.IGNORECASE)
 _TIMES = ("timestamps", "time", "times", "start_time")
 _DEGREES = re.compile(r"deg(rees?)?|°", re.IGNORECASE)
-_REGULAR = 1e-3  # of the sampling interval
+_REGULAR = 1e-3  # tolerance, as a share of the sampling interval
 
 
 def open_nwb(path: str, options: SourceOptions) -> Recording:

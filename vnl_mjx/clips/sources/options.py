@@ -10,7 +10,7 @@ from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Record
 from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.errors import UserError
 
-USUAL_RATE_HZ = 50.0  # what track-mjx and vnl-playground assume of every clip file
+USUAL_RATE_HZ = 50.0  # track-mjx and vnl-playground assume this rate for every clip file
 _MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
 ANGLE_UNITS = ("radians", "degrees")
 

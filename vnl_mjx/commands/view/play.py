@@ -40,7 +40,7 @@ CONTROLS = (
         ("arrowright", "arrowleft"),
     ),
 )
-_ENDLESS_S = 1e7  # of an episode
+_ENDLESS_S = 1e7  # length of an episode
 
 
 def run(options: Namespace) -> int:

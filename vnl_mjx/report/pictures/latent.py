@@ -19,7 +19,7 @@ from vnl_mjx.report.pictures.style import (
     short,
 )
 
-_MOST_DIMENSIONS = 40  # of the aggregate posterior, most active first
+_MOST_DIMENSIONS = 40  # shown dimensions of the aggregate posterior, most active first
 _MOST_NAMED = 7
 _FLOOR_NATS = 1e-4
 

@@ -19,8 +19,8 @@ _KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
 # Colours other than the blue of kept stretches; then the same, hatched.
 _COLORS = (ORANGE, VERMILLION, PURPLE, GREEN, SKY, YELLOW, "#555555")
 _HATCHES = ("", "////", "xxxx", "....")
-_MAX_ROWS = 30  # of the timeline; more takes are laid end to end
-_MAX_SPANS = 150  # of one reason on a line, that are told apart by a white edge
+_MAX_ROWS = 30  # rows of the timeline; with more takes, they are laid end to end
+_MAX_SPANS = 150  # spans of one reason on a line that get a white edge between them
 _MAX_NAMED = 16  # clips with a name under their bars
 _MAX_NAME = 28  # characters
 # Of `ClipQuality`, what the bars show.

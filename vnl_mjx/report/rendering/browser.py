@@ -23,8 +23,8 @@ from vnl_mjx.report.rendering.scene import Scene
 from vnl_mjx.versions import how_to_install
 
 HOST = "127.0.0.1"  # the page has no password
-_MAX_FPS = 30.0  # that poses are sent at
-_LET_OTHERS_S = 0.002  # at least, for the thread that sends them
+_MAX_FPS = 30.0  # largest rate of sent poses
+_LET_OTHERS_S = 0.002  # shortest pause for the thread that sends them
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
 
 

@@ -17,7 +17,7 @@ from vnl_mjx.report.rendering.scene import (
 )
 
 _SHOWN_GROUPS = 3  # geom groups 0, 1 and 2, as MuJoCo's own viewer
-_BONES_PER_VERTEX = 4  # that the page's renderer takes into account
+_BONES_PER_VERTEX = 4  # number that the page's renderer uses
 
 
 class WalkerMesh:

@@ -18,8 +18,8 @@ VIEWS = {"side": (105.0, -14.0), "top": (90.0, -90.0), "front": (165.0, -14.0)}
 
 _SMOOTHING_S = 0.25
 _HEIGHT_SMOOTHING_S = 1.0
-_MAX_POSES = 64  # that are looked at to find how far away the camera must be
-_FILLED = 0.92  # of the picture's half height
+_MAX_POSES = 64  # poses that decide the camera's distance
+_FILLED = 0.92  # share of the picture's half height to fill
 
 
 @dataclass(frozen=True, eq=False)

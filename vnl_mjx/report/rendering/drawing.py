@@ -14,10 +14,10 @@ from vnl_mjx.report.rendering.scene import FLOOR_NAME, GHOST_GROUP, MARK_RGBA, M
 
 NO_MARKS = np.zeros((0, 3))
 _MAX_GEOMS = 2000
-_SUN_DISTANCE = 3.0  # of the light that casts the shadow, in reaches of the walker
+_SUN_DISTANCE = 3.0  # distance of the light that casts the shadow, in reaches of the walker
 _SHADOW_DISTANCE = 8.0  # reaches; from farther away a picture ends beyond the shadow's map
-_LIT_AZIMUTH_DEG = 105.0  # of the camera that the scene's lights are meant for
-_TINT = 0.6  # of a tinted walker's colours
+_LIT_AZIMUTH_DEG = 105.0  # azimuth of the camera for which the scene's lights are placed
+_TINT = 0.6  # share of the tint in a tinted walker's colours
 
 
 class Drawer:

@@ -16,7 +16,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
 
 MAX_FPS = 60
-MIN_FPS = 20  # below it motion is seen as single pictures
+MIN_FPS = 20  # below this rate, motion looks like single pictures
 # What ffmpeg is told, by a file's ending. The mp4 is what every player takes: H.264 in 4:2:0, index first.
 ENCODINGS = {
     ".mp4": "-c:v libx264 -pix_fmt yuv420p -crf 20 -preset veryfast -movflags +faststart -f mp4",
@@ -90,7 +90,7 @@ def ffmpeg_exe() -> str:
     """Returns the path of imageio-ffmpeg's ffmpeg, or of the machine's.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no ffmpeg.
     """
     try:
         return imageio_ffmpeg.get_ffmpeg_exe()

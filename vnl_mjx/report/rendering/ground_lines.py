@@ -5,8 +5,8 @@ import numpy as np
 
 from vnl_mjx.report.rendering.scene import Scene
 
-SQUARES = 5  # of the floor, between two lines
-_LIFT = 0.05  # of a square, by which lines lie over the ground
+SQUARES = 5  # floor squares between two lines
+_LIFT = 0.05  # height of lines over the ground, as a share of a square
 _OUT_OF_THE_WAY_M = 1e3
 
 

@@ -12,7 +12,7 @@ from vnl_mjx.report.rendering.live import LiveEpisode, LiveStep, ViewedPolicy
 from vnl_mjx.report.rendering.scene import Scene
 
 NUM_SLIDERS = 8
-_RANGE_STD = 3.0  # of a slider, in standard deviations of its dimension
+_RANGE_STD = 3.0  # range of a slider, in standard deviations of its dimension
 _MIN_RANGE = 0.1
 
 

@@ -19,13 +19,13 @@ from vnl_mjx.walkers.walker import Walker
 
 FOV_DEG = 30.0  # vertical
 FLOOR_NAME = "scene_floor"
-HIDDEN_GROUP = 4  # of geoms; MuJoCo shows 0, 1 and 2
-GHOST_GROUP = 3  # of what is seen of the ghost, so that a pane can leave it out
+HIDDEN_GROUP = 4  # group of hidden geoms; MuJoCo shows 0, 1 and 2
+GHOST_GROUP = 3  # group of the ghost's visible geoms, so that a pane can hide it
 
 GHOST_PREFIX = "ghost/"  # of the names of its bodies, geoms and skin
 GHOST_RGBA = (0.11, 0.12, 0.14, 0.35)  # of the reference's colour
 
-MARK_RGBA = (0.89, 0.38, 0.13, 1.0)  # of what a goal marks
+MARK_RGBA = (0.89, 0.38, 0.13, 1.0)  # colour of a goal's marks
 MARK_SHARE = 0.08  # radius of such a sphere over the walker's reach
 # MuJoCo's own: a geom shows another one in place of its material.
 MATERIAL_RGBA = (0.5, 0.5, 0.5, 1.0)
@@ -33,7 +33,9 @@ _FUR_RGBA = (0.60, 0.54, 0.48, 1.0)
 _FLOOR_RGB = ((0.86, 0.87, 0.88), (0.80, 0.82, 0.84))
 _SKY_RGB = ((0.90, 0.94, 0.97), (0.80, 0.82, 0.83))
 _HAZE_RGBA = (0.80, 0.82, 0.83, 1.0)
-_SQUARES_PER_REACH = 4  # about so many floor squares from the walker's middle to its farthest tip
+_SQUARES_PER_REACH = (
+    4  # approximate number of floor squares from the walker's middle to its farthest tip
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,15 +33,15 @@ from vnl_mjx.walkers.walker import Walker
 
 SHEET_WIDTH = 1280
 _SHEET_PICTURES = 8
-_PANE_SHARE = 20  # of a pane's edge that its letters are high
-_STRIP_SHARE = 24  # of a pane's edge, those of the strip below all
-_BARE_STRIP_SHARE = 30  # of the whole picture, where no names stand above the panes
-_FADED = 0.45  # of the picture of a motion that has ended is white
-_HOLD_S = 1.0  # at least, of the video, for what is said of a motion's end
-_MAX_ZOOM = 1.25  # a camera stands so much farther away than the nearest, at most
-_FARTHEST = 5.0  # of the same, from above where marks are far
-_MARKS_FILL = 1.1  # half of a picture over how far its marks are from the middle
-_NEAREST = 0.6  # of the distance that `camera_path` takes, where a pane is wide enough
+_PANE_SHARE = 20  # a pane's edge over the height of its letters
+_STRIP_SHARE = 24  # a pane's edge over the height of letters in the strip below
+_BARE_STRIP_SHARE = 30  # the same for the whole picture, if panes have no names
+_FADED = 0.45  # share of white in the picture of a motion that has ended
+_HOLD_S = 1.0  # shortest time in the video for the text on a motion's end
+_MAX_ZOOM = 1.25  # largest ratio of the cameras' distances
+_FARTHEST = 5.0  # largest ratio for a camera from above with far marks
+_MARKS_FILL = 1.1  # half of a picture over the marks' distance from the middle
+_NEAREST = 0.6  # share of the distance of `camera_path`, if a pane is wide enough
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,14 @@ def termination_error(errors: TrackingErrors, config: MimicTermination) -> jax.A
 def beyond(
     state: TermState, reference: Any, walker: Walker, *, distance: str, limit: float
 ) -> jax.Array:
-    """[] bool. Whether one of `TermState.distances` is above `limit`."""
+    """Returns, [] bool, whether one of `TermState.distances` is above `limit`."""
     return state.distances[distance] > limit
 
 
 def height_outside(
     state: TermState, reference: Any, walker: Walker, *, low: float, high: float
 ) -> jax.Array:
-    """[] bool. Whether the root body is below `low` or above `high`, metres."""
+    """Returns, [] bool, whether the root body is below `low` or above `high`, metres."""
     height = state.physics.xpos[walker.root_body, 2]
     return (height < low) | (height > high)
 
@@ -64,7 +64,7 @@ def height_outside(
 def fallen(
     state: TermState, reference: Any, walker: Walker, *, lowest: float, tilt_deg: float = 90.0
 ) -> jax.Array:
-    """[] bool. Whether the root body is below `lowest` metres, or its z axis is tilted beyond `tilt_deg`."""
+    """Returns, [] bool, whether the root is below `lowest` metres, or its z axis tilts beyond `tilt_deg`."""
     upright = state.physics.xmat[walker.root_body, 2, 2]
     return (state.physics.xpos[walker.root_body, 2] < lowest) | (
         upright < jnp.cos(jnp.deg2rad(tilt_deg))
