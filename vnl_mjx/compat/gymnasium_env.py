@@ -142,9 +142,7 @@ class TaskVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    _camera: Camera | None = (
-        None  # older versions of Gymnasium close environments that were never built
-    )
+    _camera: Camera | None = None  # older Gymnasiums close environments that were never built
 
     def __init__(
         self,

@@ -9,9 +9,7 @@ from vnl_mjx.evaluation.protocol import STUDENT, TEACHER
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.walkers.walker import Walker
 
-_LEAST_VARIANCE = (
-    1e-12  # below this variance, an action never changed and there is nothing to explain
-)
+_LEAST_VARIANCE = 1e-12  # below this, an action never changed: there is nothing to explain
 
 
 def action_errors(

@@ -24,10 +24,8 @@ _BINS = 50  # bins of a histogram, over the range of the data
 _MAX_SAMPLES = 20_000  # frames of each side that distances of distributions are made of
 _MAX_TRAJECTORIES = 64  # largest number that is compared pair by pair
 _MIN_COMMON_SECONDS = 0.5  # shortest common time of a pair
-_RESAMPLES, _GRID = (
-    500,
-    129,
-)  # resamples for the interval of a distance, and grid points of its distributions
+# resamples for the interval of a distance, and grid points of its distributions
+_RESAMPLES, _GRID = 500, 129
 _HALVINGS = 8  # random halvings of the data whose distances are averaged
 # What motions are compared by: key of `compare_motions`, and the field of `Motions` that it is of.
 MOTION_FEATURES = {

@@ -150,9 +150,7 @@ class Planner:
         parents = np.arange(count) % num_parents
         offset = options.memory * beam.offset[parents]
         offset += options.spread * rng.normal(size=offset.shape)
-        offset[:num_parents] = (
-            options.memory * beam.offset
-        )  # one sample of each parent without noise
+        offset[:num_parents] = options.memory * beam.offset  # one sample per parent without noise
         for name in STATE_FIELDS:
             self._rows.write(name, slice(None), beam.state[name][parents])
         drift, cost, visited = beam.drift[parents].copy(), np.zeros(count), []

@@ -18,9 +18,8 @@ from vnl_mjx.tasks.downstream.task import DownstreamState, DownstreamTask
 from vnl_mjx.walkers.layout import FreeRoot
 
 PACES = ("forward", "sideways", "turning")  # of a `Motion`
-_POSE_WEIGHT = (
-    0.3  # weight of the pose relative to the goal, both in standard deviations over all frames
-)
+# weight of the pose relative to the goal, both in standard deviations over all frames
+_POSE_WEIGHT = 0.3
 
 
 @flax.struct.dataclass

@@ -19,9 +19,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.walkers import rodent, spec_edits
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
-_FINGERPRINT_DIGITS = (
-    9  # significant digits; more would distinguish compilers of MuJoCo, not walkers
-)
+_FINGERPRINT_DIGITS = 9  # significant; more would distinguish builds of MuJoCo, not walkers
 _SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 

@@ -20,9 +20,8 @@ _MAX_MISMATCH_M = 1e-3
 _MAX_AXIS_MISMATCH = 0.02  # difference of unit vectors, about a degree
 _MAX_RANGE_MISMATCH = 0.01  # radians, or metres of a slide joint
 _MAX_MASS_MISMATCH = 0.02  # share
-_SAME_FRAME = (
-    1e-3  # difference of unit quaternions below which frames are mirror images of each other
-)
+# difference of unit quaternions below which frames are mirror images
+_SAME_FRAME = 1e-3
 
 # y -> -y of vectors; of axes of rotation and of the imaginary part of quaternions
 REFLECT = np.array([1.0, -1.0, 1.0])

@@ -36,9 +36,7 @@ class CompileProgress:
             self._say("compiling")
         else:
             self._live.start()
-        self._programs = (
-            self._trainer.programs
-        )  # tracing is needed to know which programs there are
+        self._programs = self._trainer.programs  # traces, to know which programs there are
         self._thread.start()
         return self
 

@@ -33,9 +33,7 @@ _FUR_RGBA = (0.60, 0.54, 0.48, 1.0)
 _FLOOR_RGB = ((0.86, 0.87, 0.88), (0.80, 0.82, 0.84))
 _SKY_RGB = ((0.90, 0.94, 0.97), (0.80, 0.82, 0.83))
 _HAZE_RGBA = (0.80, 0.82, 0.83, 1.0)
-_SQUARES_PER_REACH = (
-    4  # approximate number of floor squares from the walker's middle to its farthest tip
-)
+_SQUARES_PER_REACH = 4  # approximate floor squares from the walker's middle to its farthest tip
 
 
 @dataclass(frozen=True, eq=False)
