@@ -1,11 +1,23 @@
 import importlib.util
+import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import mujoco
 import numpy as np
 import pytest
 
+from vnl_mjx.cli import main
+from vnl_mjx.clips.file import write_clip_file
+from vnl_mjx.clips.hdf5 import append_clips
+from vnl_mjx.commands.data.bodies import body_of_file
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.body_files import keep_body, kept_path
+from vnl_mjx.walkers.walker import build_walker
 
 DM_CONTROL = Path(importlib.util.find_spec("dm_control").submodule_search_locations[0])
 WALKERS = DM_CONTROL / "locomotion" / "walkers" / "assets"
@@ -46,3 +58,53 @@ def test_a_kept_body_needs_nothing_of_where_it_came_from(tmp_path):
     assert copy == tmp_path / "run" / "body" / "animal" / "animal.xml"
     parts.joinpath("leg.xml").unlink()
     assert mujoco.MjModel.from_xml_path(str(copy)).body("leg").id == 1
+
+
+@pytest.fixture
+def own_clips(tmp_path, monkeypatch, toy_walker, toy_clips):
+    """Clips of the toy walker, whose MJCF is gone; and the cache of nobody."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    mjcf = lab / "animal.xml"
+    shutil.copyfile(toy_walker.config.source, mjcf)
+    config = replace(toy_walker.config, source=str(mjcf))
+    metadata = {"options": {"walker_config": to_dict(BodySection.of(config))}}
+    path = tmp_path / "clips.h5"
+    with write_clip_file(path, build_walker(config), toy_clips.rate_hz, metadata) as writer:
+        append_clips(writer, toy_clips)
+    shutil.rmtree(lab)
+    return path
+
+
+def test_commands_on_a_clip_file_know_its_body(own_clips, tmp_path, toy_walker, capsys):
+    walker = body_of_file(own_clips)
+    assert walker.joint_names == toy_walker.joint_names
+    assert tmp_path / "cache" in Path(walker.config.source).parents
+    assert (
+        main(["clips", "split", str(own_clips), str(tmp_path / "parts.h5"), "--seconds=0.1"]) == 0
+    )
+    assert body_of_file(tmp_path / "parts.h5").fingerprint() == walker.fingerprint()
+
+
+def test_an_unwritable_cache_is_done_without(own_clips, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert body_of_file(own_clips).nq == 11
+
+
+def test_a_body_that_would_be_written_elsewhere_is_refused(own_clips, tmp_path):
+    with h5py.File(own_clips, "r+") as file:
+        content = file["body/animal.xml"][()]
+        group = file["body"].create_group("..").create_group("..")
+        group.create_dataset("evil.xml", data=content)
+    with pytest.raises(
+        UserError, match=r"names the file '\.\./\.\./evil\.xml'.*give the body with --mjcf"
+    ):
+        body_of_file(own_clips)
+    assert not list(tmp_path.rglob("evil.xml"))
+    with h5py.File(own_clips, "r+") as file:
+        del file["body"].attrs["mjcf"]
+    with pytest.raises(UserError, match="damaged"):
+        body_of_file(own_clips)
