@@ -37,9 +37,8 @@ _SUCCESS_POINTS = 61
 _SUCCESS_SHARE = 0.99  # of the greatest errors of the episodes that the axis holds
 _NUM_PATHS = 3
 _NUM_JOINTS = 4
-_SIDE = re.compile(
-    r"(?i)(?:^|_)(?:l|r|left|right)(?=_|$)"
-)  # what tells a joint from its mirror image
+# What tells a joint from its mirror image.
+_SIDE = re.compile(r"(?i)(?:^|_)(?:l|r|left|right)(?=_|$)")
 
 
 @dataclass(frozen=True)
