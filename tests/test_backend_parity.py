@@ -113,6 +113,7 @@ def test_a_reset_with_activations(toy_walker, toy_poses, name):
             np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6, err_msg=field)
 
 
+@pytest.mark.slow
 def test_a_step_whose_solver_converges(toy_walker, toy_start, converged):
     """Measured: 1e-7, 3e-6 (of 21), 1e-8, 2e-7."""
     ours = jax.vmap(make_physics(toy_walker.model, CONVERGED).step)(*toy_start)
@@ -130,6 +131,7 @@ def test_time_is_the_float32_sum_of_the_substeps(toy_start, converged):
     np.testing.assert_array_equal(times, np.tile(expected, (len(ctrl), 1)).T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_step_of_track_mjx(toy_walker, toy_start, name):
     """Measured: MJX-JAX 3e-4, 2e-2 (of 21), 1e-5, 4e-4; Warp 6e-4, 9e-3, 2e-5, 9e-4."""

@@ -191,20 +191,18 @@ def test_evaluating_what_is_no_student(capsys, finished, toy_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_moved_run_is_evaluated_with_the_files_given(
-    capsys, finished, toy_run, toy_config, tmp_path
-):
+def test_a_moved_run_is_evaluated_with_the_clips_given(capsys, finished, toy_run, tmp_path):
+    """Its body came with it."""
     folder, _ = toy_run
     run_dir, _ = finished
     moved = tmp_path / "elsewhere" / "moved"
     shutil.copytree(run_dir, moved)
-    assert "walker_config.mjcf_path" in refused(capsys, "eval", f"checkpoint_path={moved}")
-    body = f"walker_config.mjcf_path={toy_config.source}"
-    line = refused(capsys, "eval", f"checkpoint_path={moved}", body)
-    assert "give clips=FILE" in line
-    data = f"teacher_config.reference_data_path={folder / 'clips.h5'}"
-    assert main(["eval", str(moved), body, data, *QUICK_EVAL]) == 0
+    assert "give clips=FILE" in refused(capsys, "eval", f"checkpoint_path={moved}")
+    data = f"clips={folder / 'clips.h5'}"
+    assert main(["eval", str(moved), data, *QUICK_EVAL]) == 0
     assert (moved / "report" / "report.html").stat().st_size > 100_000
+    shutil.rmtree(moved / "body")
+    assert "walker_config.mjcf_path" in refused(capsys, "eval", str(moved), data)
 
 
 @pytest.mark.slow
@@ -220,12 +218,13 @@ def test_a_walker_of_ones_own(capsys, finished, toy_run, toy_config, tmp_path):
     key = "walker_config.mjcf_path"
     assert main(["distill", f"run_dir={tmp_path / 'own'}", *short, f"{key}={copy}"]) == 0
     document = json.loads((tmp_path / "own" / "config.json").read_text())
-    assert document["walker_source"] == "../copy.xml"
+    assert document["walker_source"] == "body/copy.xml"  # the run's own copy
     assert main(["eval", str(tmp_path / "own"), *QUICK_EVAL]) == 0
     capsys.readouterr()
     line = refused(capsys, "distill", f"run_dir={run_dir}", *overrides, f"{key}={heavier}")
     assert "walker_sha256" in line
     copy.unlink()
+    shutil.rmtree(tmp_path / "own" / "body")
     line = refused(capsys, "eval", f"checkpoint_path={tmp_path / 'own'}")
     assert "walker_config.mjcf_path" in line
 

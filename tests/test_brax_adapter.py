@@ -286,6 +286,7 @@ def test_it_has_the_interface_of_playground(task, toy_clips, brax):
     assert states.obs["reference"].shape == (4, 2, *env.observation_size["reference"])
 
 
+@pytest.mark.slow
 def test_any_task_will_do(task, toy_clips, brax):
     """One in the latent space of a student: other parts, other actions, another state."""
     low_level = LowLevel.of(Student(*untrained_student(task)))

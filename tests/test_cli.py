@@ -159,7 +159,10 @@ def test_a_command_that_is_nearly_right_is_named(capsys):
     assert "did you mean distill" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["foo", "osmesa", "off"])
+@pytest.mark.parametrize(
+    "value",
+    ["foo", *(pytest.param(value, marks=pytest.mark.slow) for value in ("osmesa", "off"))],
+)
 def test_what_draws_nothing_needs_no_drawing(tmp_path, value):
     """TRIALS T1, T2: a notebook's Matplotlib, and a MUJOCO_GL that this machine may not serve."""
     program = "import sys; from vnl_mjx.cli import main; sys.exit(main(sys.argv[1:]))"

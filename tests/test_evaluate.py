@@ -167,6 +167,7 @@ def test_a_prior_that_is_not_drawn_as_learned_is_not_judged(report):
     assert tiles(document)[-1].verdict == UNMEASURED
 
 
+@pytest.mark.slow
 def test_a_recurrent_teacher(toy_config, toy_walker, toy_clips):
     """It remembers where it acts and where it labels; the prior reads its statistics alone."""
     config = toy_task(toy_config)

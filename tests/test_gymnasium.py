@@ -216,6 +216,7 @@ except Exception as error:
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.render
 def test_pictures_of_two_at_once(distilled, backend):
     run, size = distilled[0] / "run", (96, 64)

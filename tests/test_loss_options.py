@@ -83,6 +83,7 @@ def test_a_controller_holds_the_kl_at_its_target(toy, first):
     assert (weights <= section.highest_weight).all()
 
 
+@pytest.mark.slow
 def test_a_held_weight_goes_on_where_it_was(toy):
     trainer = trainer_of(toy, kl_loss=KlLossSection("mean", target=0.5))
     state, _ = updates(trainer, trainer.init(0), 2)
@@ -108,6 +109,7 @@ def frozen(toy):
     return trainer_of(toy, student, kl_weight=ScheduleSection(1.0), **changes)
 
 
+@pytest.mark.slow
 def test_only_the_prior_is_learnt_and_the_teacher_changes_by_not_one_byte(toy, frozen):
     _, teacher, *_ = toy
     state = frozen.init(0)
@@ -180,6 +182,7 @@ def test_a_student_of_another_kind_begins_fresh(toy, changes):
     assert_identical(*(StudentVAE(config, teacher.config).init(key, t) for t in (None, teacher)))
 
 
+@pytest.mark.slow
 def test_a_student_begins_as_its_teacher_and_learns_all_of_it(toy):
     _, teacher, mlp, _ = toy
     student = StudentVAE(VaeConfig.of_teacher(VaeSection(), teacher.config, **task_sizes(mlp)))
@@ -236,6 +239,7 @@ def test_a_quantised_latent_is_one_of_its_levels_and_costs_the_nats_to_name_it(t
     np.testing.assert_array_equal(straight_through(posterior.bounded), 1.0)
 
 
+@pytest.mark.slow
 def test_a_quantised_latent_learns_and_takes_no_term_of_a_gaussian(toy):
     student = student_of(toy, latent="fsq")
     smooth = {"smoothness": LossTermSection()}

@@ -92,6 +92,7 @@ def values_and_modes(
     return np.asarray(value)[:num_states], np.tanh(location)[:num_states]
 
 
+@pytest.mark.slow
 def test_the_value_of_a_constant_reward(trainer):
     problem = probes.constant_reward(NUM_ENVS)
     state, updates = solved(trainer, problem)
@@ -205,6 +206,7 @@ def test_the_learning_rate_is_linear_in_environment_steps(trainer):
     np.testing.assert_allclose(rates, [5e-3, 5e-3 - step, 5e-3 - 2 * step], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
     _, updates = solved(recurrent, probes.remembered_action(NUM_ENVS), 12)
     rates = np.array([learning.learning_rate for _, learning in updates])
@@ -212,6 +214,7 @@ def test_the_adaptive_learning_rate_follows_the_policy_kl(recurrent):
     assert ((1e-5 <= rates) & (rates <= 1.0001e-2)).all()
 
 
+@pytest.mark.slow
 def test_the_value_network_may_learn_alone_at_first():
     config = replace(CONFIG, value_only_steps=2 * CONFIG.steps_per_update)
     held = trainer_of(

@@ -108,6 +108,7 @@ def test_a_teachers_checkpoint_keeps_the_family(task):
     assert translate(document, "checkpoint").task == task
 
 
+@pytest.mark.slow
 def test_the_last_control_can_be_seen(toy_walker, toy_clips):
     proprioception = ("last_action", "previous_action")
     config = replace(VNL_PLAYGROUND_TASK, walker=toy_walker.config, proprioception=proprioception)

@@ -267,6 +267,7 @@ def test_held_out_clips_are_asked_for_where_a_file_marks_none(rodent, tmp_path, 
     assert "mark them with vnl-mjx clips hold-out" in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.render
 def test_command_films_each_clip_with_its_reference(toy_config, toy_walker, tmp_path, backend):
     write_toy_run(tmp_path, toy_config)

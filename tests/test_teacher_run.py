@@ -330,12 +330,6 @@ def test_what_is_printed_at_the_end_is_of_the_clips_that_were_trained_on(clips):
     assert config.teacher_config.reference_data_path == file
     if merging:
         assert [str(path) for path in parse(merging[0]).inputs] == [*clips]
-    *_, evaluation, distillation = next_commands(
-        Path("runs/x/teacher"), clips, Path("runs/x"), "my bodies/arm.xml"
-    )
-    assert parse(shlex.split(evaluation)[2:]).mjcf == "my bodies/arm.xml"
-    config = load_distillation_config(shlex.split(distillation)[-1:])
-    assert config.walker_config.mjcf_path == "my bodies/arm.xml"
 
 
 def test_half_a_pair_is_said(tmp_path):

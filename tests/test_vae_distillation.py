@@ -58,6 +58,7 @@ def test_loss_falls_and_the_teacher_does_not_change_by_a_byte(toy, trainer):
     assert trainer.env_steps(state) == 40 * 128
 
 
+@pytest.mark.slow
 def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(toy, trainer):
     decay = ScheduleSection(1e-6, start=1e-3, start_step=128, end_step=384)
     falling = trainer_of(toy, learning_rate=decay)
@@ -76,6 +77,7 @@ def test_the_learning_rate_falls_by_environment_steps_and_scales_what_is_learnt(
     assert moved[3] < 0.01 * moved[0]
 
 
+@pytest.mark.slow
 def test_the_average_is_kept_beside_what_is_learnt(toy):
     """By hand, with its growing decay; it is what is saved, and not what goes on learning."""
     averaged = trainer_of(toy, averaging=0.5)
@@ -95,6 +97,7 @@ def test_the_average_is_kept_beside_what_is_learnt(toy):
     )
 
 
+@pytest.mark.slow
 def test_gradient_of_the_loss_does_not_reach_the_teacher(toy):
     env, teacher, student, clips = toy
     key = jax.random.PRNGKey(0)
@@ -127,6 +130,7 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(trainer):
     assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, runs[1:]), strict=True))
 
 
+@pytest.mark.slow
 def test_background_compilation_gives_the_same_update(toy, trainer):
     compiled = trainer_of(toy)
     compiled.start_compiling()

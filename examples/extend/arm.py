@@ -43,8 +43,8 @@ if __name__ == "__main__":
     for command in (
         ("preprocess", motion, clips, body, "segmentation_config.clip_s=1", "--overwrite"),
         ("train-teacher", *own, f"run_dir={teacher}", *TEACHER.split()),
-        ("eval-teacher", learnt, "--clips", clips, "--mjcf", BODY),
-        ("distill", learnt, clips, f"run_dir={folder / 'student'}", body, *STUDENT.split()),
+        ("eval-teacher", learnt, "--clips", clips),
+        ("distill", learnt, clips, f"run_dir={folder / 'student'}", *STUDENT.split()),
         ("eval", folder / "student", *REPORT.split()),
     ):
         print("$ vnl-mjx", *command, flush=True)

@@ -16,6 +16,8 @@ import numpy as np
 
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
+from vnl_mjx.clips.stored_body import held_body, write_body
+from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
 from vnl_mjx.versions import installed_versions
@@ -157,9 +159,9 @@ def write_clip_file(
 ) -> Iterator[ClipWriter]:
     """Opens a writer; the complete file appears when the block ends, or no file does.
 
-    The block may add to `metadata`, which is JSON-able; the writer adds the walker's fingerprint and
-    software versions. The file holds `features`; with `POSES` alone it is small, and readers compute the
-    rest.
+    The block may add to `metadata`, which is JSON-able; the writer adds the walker's fingerprint, software
+    versions, and the files of another body than the rodent. The file holds `features`; with `POSES` alone it
+    is small, and readers compute the rest.
 
     Raises:
         UserError: the file cannot be written, or the block wrote no clip.
@@ -171,6 +173,8 @@ def write_clip_file(
             raise UserError(f"{path}: not written, no clip is left to write")
         versions = installed_versions(_RECORDED_PACKAGES)
         writer.finish({**metadata, "walker": walker.fingerprint(), "versions": versions})
+        if walker.config.source != RODENT_SOURCE:
+            write_body(file, walker.config.source)
 
 
 class ClipFile:
@@ -227,6 +231,10 @@ class ClipFile:
     def num_clips(self) -> int:
         """Number of clips."""
         return len(self.names)
+
+    def body(self) -> dict[str, bytes]:
+        """Returns the files of the body by their place, the MJCF first; none for the rodent."""
+        return held_body(self._file)
 
     def feature(self, clip: int, name: str) -> np.ndarray:
         """Returns a feature of one clip, float32 [frame, ...]."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from vnl_mjx.clips.file import (
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS
+from vnl_mjx.clips.stored_body import unpack_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker
 
@@ -94,6 +96,13 @@ def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     with open_clip_file(path) as file:
         return file.metadata
+
+
+def stored_body(path: str | os.PathLike[str]) -> Path | None:
+    """Unpacks the body that a clip file holds, and returns its MJCF; None where it holds none."""
+    with open_clip_file(path) as file:
+        files = file.body()
+    return unpack_body(files, str(path)) if files else None
 
 
 def append_clips(

@@ -30,7 +30,7 @@ from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.recording_fit import compare_stored_poses
 from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.config.preprocessing import BodySection, PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker
@@ -73,7 +73,7 @@ class Preprocessor:
             sources = list(self._open(paths, opened))
             self.report.recordings += [own for _, own in sources]
             self.report.rate_hz = rate = self._common_rate()
-            metadata: dict[str, Any] = {"options": _recorded_options(self.options)}
+            metadata: dict[str, Any] = {"options": _recorded_options(self.options, self.walker)}
             compression = None if self.options.output_config.compression == "none" else "gzip"
             with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
                 for recording, own in sources:
@@ -322,9 +322,9 @@ def source_names(paths: Sequence[str | Path]) -> list[str]:
     ]
 
 
-def _recorded_options(options: PreprocessConfig) -> dict[str, Any]:
-    """Returns the options without this machine's paths: of the body's MJCF, the file name alone."""
+def _recorded_options(options: PreprocessConfig, walker: Walker) -> dict[str, Any]:
+    """Returns the options without this machine's paths; of another body, with its YAML file's keys."""
     recorded = to_dict(options)
-    if mjcf := options.walker_config.mjcf_path:
-        recorded["walker_config"]["mjcf_path"] = Path(mjcf).name
+    if options.walker_config.mjcf_path:
+        recorded["walker_config"] = to_dict(BodySection.of(walker.config))
     return recorded

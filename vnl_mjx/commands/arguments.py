@@ -174,7 +174,7 @@ def _eval_task(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_count, default=1, metavar="N", help="seed of starts and goals (default: 1)")
     clips = "clips in whose frames episodes start (default: the run's)"
     add("--clips", type=Path, metavar="FILE", help=clips)
-    add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
+    add("--mjcf", metavar="FILE", help="the run's MJCF or body file, if it has moved")
     where = "folder for metrics, pictures and video (default: RUN/report)"
     add("--output", type=Path, metavar="FOLDER", help=where)
     add("--no-video", action="store_true", help="write metrics and pictures, but no video")
@@ -205,7 +205,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("clips", type=Path, metavar="CLIPS.h5", help="reference clips to follow")
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
-    add("--mjcf", metavar="FILE", help="MJCF file, if the body is not the rodent")
+    add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
     tried = "simulations to sample side by side (default: 256)"
     add("--samples", type=_count, default=256, metavar="N", help=tried)
     again = "search up to N times, each with the next seed, while the body falls (default: 3)"
@@ -319,7 +319,7 @@ def _play(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="clips for the student to follow (default: the run's)",
     )
-    add("--mjcf", metavar="FILE", help="MJCF or body file, where the run's has moved")
+    add("--mjcf", metavar="FILE", help="the run's MJCF or body file, if it has moved")
 
 
 def _add_overwrite(parser: argparse.ArgumentParser, what: str = "file") -> None:
@@ -329,7 +329,7 @@ def _add_overwrite(parser: argparse.ArgumentParser, what: str = "file") -> None:
 def _add_body(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the body, for files that do not record theirs."""
     add = parser.add_argument
-    add("--mjcf", metavar="FILE", help="MJCF file, if the body is not the rodent")
+    add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
     add("--scale", type=_positive, help="uniform scale of the body")
     add("--root-body", metavar="NAME", help="body of the egocentric frame")
 

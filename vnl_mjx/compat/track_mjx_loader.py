@@ -7,7 +7,7 @@ The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointin
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from vnl_mjx.checkpoints.arrays import tree_sha256
 from vnl_mjx.compat.track_mjx_config import Translation, translate
 from vnl_mjx.compat.track_mjx_network import KINDS, TEACHER
 from vnl_mjx.compat.track_mjx_policy import read_policy
-from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 
@@ -93,7 +93,7 @@ def load_teacher(
         )
     return LoadedTeacher(
         policy=policy,
-        task=translation.task,
+        task=_with_kept_body(translation.task, folder.parent),
         step=step,
         raw_config=raw,
         warnings=tuple(notes),
@@ -105,6 +105,14 @@ def load_teacher(
         prior=stored.prior,
         statistics=statistics,
     )
+
+
+def _with_kept_body(task: ImitationConfig, folder: Path) -> ImitationConfig:
+    """Returns the task with the copy of its body that `train-teacher` put near the checkpoints, if any."""
+    source = folder / task.walker.source
+    if task.walker.source == RODENT_SOURCE or not source.is_file():
+        return task
+    return replace(task, walker=replace(task.walker, source=str(source.resolve())))
 
 
 def stored_kind(path: Path) -> str | None:

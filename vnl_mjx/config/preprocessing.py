@@ -4,10 +4,12 @@ Times are in seconds of the recording; lengths in metres. Options that change th
 and the report says what they changed.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal, Self
 
 from vnl_mjx.config.validation import check_bounds, number
+from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.errors import UserError
 
 
@@ -52,6 +54,15 @@ class BodySection:
     end_effector_names: tuple[str, ...] = ()
     appendage_names: tuple[str, ...] = ()
     foot_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: WalkerConfig) -> Self:
+        """Returns what describes a walker in a clip file: its MJCF by name, without the folder."""
+        own = config.source != RODENT_SOURCE
+        values = {
+            key.name: getattr(config, key.name) for key in fields(cls) if key.name != "mjcf_path"
+        }
+        return cls(mjcf_path=Path(config.source).name if own else None, **values)
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,8 @@ _SUCCESS_POINTS = 61
 _SUCCESS_SHARE = 0.99  # share of the episodes' greatest errors that the axis shows
 _NUM_PATHS = 3
 _NUM_JOINTS = 4
-_SIDE = re.compile(
-    r"(?i)(?:^|_)(?:l|r|left|right)(?=_|$)"
-)  # what tells a joint from its mirror image
+# What tells a joint from its mirror image.
+_SIDE = re.compile(r"(?i)(?:^|_)(?:l|r|left|right)(?=_|$)")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.clips.hdf5 import stored_metadata
+from vnl_mjx.clips.hdf5 import stored_body, stored_metadata
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.config.preprocessing import BodySection
@@ -33,13 +33,6 @@ def walker_config(section: BodySection) -> WalkerConfig:
     return replace(body, **{name: value for name, value in given.items() if value})
 
 
-def body_section(config: WalkerConfig) -> BodySection:
-    """Returns the record from which `body_of_file` rebuilds the body; file names have no folder."""
-    own = config.source != RODENT_SOURCE
-    values = {name: getattr(config, name) for name in _KEYS}
-    return BodySection(mjcf_path=Path(config.source).name if own else None, **values)
-
-
 def build_body(section: BodySection) -> Walker:
     """Builds the walker; raises UserError if that fails."""
     return build_walker(walker_config(section))
@@ -57,9 +50,11 @@ def body_of_file(
     if path.is_file() and (stored := _stored_section(stored_metadata(path))):
         section = from_dict(BodySection, stored, f"{path}: ")
         if section.mjcf_path and mjcf is None:
-            raise UserError(
-                f"{path}: its body was built from {section.mjcf_path!r}; give that file with --mjcf"
-            )
+            if (kept := stored_body(path)) is None:
+                raise UserError(
+                    f"{path}: its body was built from {section.mjcf_path!r}; give that file with --mjcf"
+                )
+            section = replace(section, mjcf_path=str(kept))
     given = {"mjcf_path": mjcf, "rescale_factor": scale, "root_body": root_body}
     return build_body(replace(section, **{k: v for k, v in given.items() if v is not None}))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from vnl_mjx.clips.container import check_clips_cover
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.data.bodies import body_of_file, body_section
+from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.data.rollout_clips import (
     check_made,
     report_simulated,
@@ -19,6 +19,7 @@ from vnl_mjx.commands.data.rollout_clips import (
 )
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.tasks.planner import Planner, PlannerOptions
 from vnl_mjx.walkers.walker import build_walker
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         names = ("samples", "attempts", "seconds", "settle", "seed")
         options = {name: getattr(args, name) for name in names}
         metadata = {
-            "options": {"walker_config": to_dict(body_section(body))},
+            "options": {"walker_config": to_dict(BodySection.of(body))},
             "plan": {
                 **options,
                 "clips": source.name,

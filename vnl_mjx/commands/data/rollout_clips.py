@@ -17,11 +17,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
 from vnl_mjx.commands.console import frame_progress, print_table, warn
-from vnl_mjx.commands.data.bodies import body_section
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher
 from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.episode_metrics import episode_metrics
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             name: getattr(args, name) for name in ("seconds", "settle", "seed", "drift", "attempts")
         }
         metadata = {
-            "options": {"walker_config": to_dict(body_section(experiment.walker.config))},
+            "options": {"walker_config": to_dict(BodySection.of(experiment.walker.config))},
             "rollout": {
                 **options,
                 "teacher": made_by,

@@ -19,6 +19,7 @@ from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
+from vnl_mjx.walkers.body_files import kept_path
 
 METRICS_FILE = "metrics.jsonl"
 _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -73,19 +74,20 @@ def run_metadata(
 ) -> dict[str, Any]:
     """Returns what a run and each of its checkpoints record; JSON-able and without absolute paths.
 
-    Keys: `config` (without paths and task), `identity`, `walker`, `actuator_names`, `walker_source` (relative
-    to the run folder, null for the bundled one), `reference_name`, `clip_names`, `runtime` (see
+    Keys: `config` (without paths and task), `identity`, `walker`, `actuator_names`, `walker_source` (the
+    run's own copy of the body, null for the bundled one), `reference_name`, `clip_names`, `runtime` (see
     `describe_runtime`), `versions`, and after the first update `compiled` (`CompileProgress.figures`).
     """
     sections = {k: v for k, v in to_dict(config).items() if k not in _NOT_RECORDED}
     sections["reference_config"].pop("paths", None)
-    body = experiment.walker.config.source
+    source = experiment.walker.config.source
+    body = None if source == RODENT_SOURCE else str(kept_path(source, run_dir))
     document = {
         "config": sections,
         "identity": {**identity, **experiment.identity()},
         "walker": experiment.walker.fingerprint(),
         "actuator_names": experiment.walker.actuator_names,
-        "walker_source": relative_source(None if body == RODENT_SOURCE else body, run_dir),
+        "walker_source": relative_source(body, run_dir),
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
         "runtime": describe_runtime(config.physics_config),

@@ -86,7 +86,7 @@ class TaskTraining:
         rows = ppo.num_envs // ppo.num_minibatches
         mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
         self.trainer = Ppo(env, self.model, self.data, ppo, mesh)
-        experiment = Experiment(
+        self.experiment = experiment = Experiment(
             walker=stored.task.walker,
             env=ImitationEnvironment(stored.task),
             evaluation_task=stored.task,

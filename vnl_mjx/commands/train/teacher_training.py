@@ -47,6 +47,7 @@ from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
+from vnl_mjx.walkers.body_files import kept_path
 
 # Environment steps in which a new value network learns alone, while the trained policy stays.
 VALUE_ONLY_STEPS = 200_000
@@ -117,8 +118,8 @@ class TeacherTraining:
         """Returns the configuration that the teacher is stored with, in track-mjx's keys."""
         ppo, task, clips = self.config.ppo, self.config.task, self.experiment.clips
         if task.walker.source != RODENT_SOURCE:  # a checkpoint names no folder of this machine
-            file = Path(task.walker.source).name
-            task = replace(task, walker=replace(task.walker, source=file))
+            file = Path("..") / kept_path(task.walker.source, Path())
+            task = replace(task, walker=replace(task.walker, source=file.as_posix()))
         longest = int(clips.lengths.max())
         return track_mjx_config(
             task,
@@ -235,12 +236,7 @@ class TeacherTraining:
         return (
             f"teacher: {teacher.resolve() / f'{STEP_PREFIX}_{env_steps}'}",
             f"metrics and pictures: {run_dir / 'eval'}, {run_dir / 'plots'}",
-            *next_commands(
-                teacher,
-                self.config.reference_config.paths,
-                run_dir,
-                self.config.task.walker.source,
-            ),
+            *next_commands(teacher, self.config.reference_config.paths, run_dir),
         )
 
     def _task_rows(self) -> dict[str, str]:
@@ -288,10 +284,8 @@ class TeacherTraining:
         return found
 
 
-def next_commands(
-    teacher: Path, clips: Sequence[str], run_dir: Path, body: str = RODENT_SOURCE
-) -> list[str]:
-    """Returns the commands to run next, with the clips and the body of the training."""
+def next_commands(teacher: Path, clips: Sequence[str], run_dir: Path) -> list[str]:
+    """Returns the commands to run next, on the clips of the training."""
     lines, evaluation = [], ["vnl-mjx", "eval-teacher", str(teacher)]
     distillation = ["vnl-mjx", "distill", str(teacher)]
     if files := [str(path) for path in matching(clips)]:
@@ -302,7 +296,4 @@ def next_commands(
             lines.append(f"one file of all clips: {shlex.join(merging)}")
         evaluation += ["--clips", file]
         distillation.append(file)
-    if body != RODENT_SOURCE:
-        evaluation += ["--mjcf", body]
-        distillation.append(f"walker_config.mjcf_path={body}")
     return [*lines, f"evaluate: {shlex.join(evaluation)}", f"distil: {shlex.join(distillation)}"]

@@ -20,6 +20,7 @@ from vnl_mjx.commands.train.loggers import Loggers
 from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
 from vnl_mjx.commands.train.task_training import TaskTraining
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
+from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.training import TrainingConfig
@@ -27,6 +28,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import TrainState, Update
 from vnl_mjx.versions import how_to_install
+from vnl_mjx.walkers.body_files import keep_body
 
 
 def train(config: TrainingConfig) -> int:
@@ -117,6 +119,9 @@ class TrainingRun:
             if resume == "always":
                 raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
             if self._leads:
+                source = self.training.experiment.walker.config.source
+                if source != RODENT_SOURCE:
+                    keep_body(source, self.run_dir)
                 write_json(self.run_dir / "config.json", self.metadata)
             return
         if resume == "never":

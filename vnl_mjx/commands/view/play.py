@@ -12,12 +12,12 @@ from rich.console import Console
 
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.commands.console import frame_progress, warn
-from vnl_mjx.commands.data.bodies import body_section
 from vnl_mjx.commands.data.rollout_clips import SimulatedClip, write_simulated
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import StoredTask, find_stored, load_stored_task
 from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.demo import DEMO_JOYSTICK
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.browser import check_installed, check_port, serve_page
@@ -122,7 +122,7 @@ class Recordings:
         info = ClipInfo(source=output.name, label=who, made_by=made_by)
         clip = SimulatedClip(output.stem, np.asarray(qpos, np.float32), info)
         metadata = {
-            "options": {"walker_config": to_dict(body_section(walker.config))},
+            "options": {"walker_config": to_dict(BodySection.of(walker.config))},
             "play": {"who": who, "policy": shown.name},
         }
         write_simulated(output, walker, rate_hz, [clip], metadata, compact=False)

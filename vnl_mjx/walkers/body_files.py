@@ -1,0 +1,59 @@
+"""Finds and copies the files of a body: its MJCF, and the files that it reads.
+
+Runs and clip files keep copies, so they can be moved.
+"""
+
+import os
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+BODY_FOLDER = "body"
+_FILE_KEYS = ("file", "fileright", "fileleft", "fileup", "filedown", "filefront", "fileback")
+_FOLDER_KEYS = ("assetdir", "meshdir", "texturedir")
+
+
+def body_files(mjcf: str | Path) -> dict[str, Path]:
+    """Finds the MJCF and every file that it, or one that it includes, names.
+
+    MuJoCo looks for files in the folder of the MJCF, or in those that its `compiler` names.
+
+    Returns:
+        Absolute paths by place relative to the folder that holds all of them; the MJCF is the first.
+    """
+    main = Path(os.path.abspath(Path(mjcf).expanduser()))
+    found, trees = [main], [ElementTree.parse(main).getroot()]
+    for tree in trees:  # grows by included files
+        for include in (*tree.iter("include"), *tree.iter("model")):
+            path = _joined(main.parent, include.get("file", ""))
+            if path.is_file() and path not in found:
+                found.append(path)
+                trees.append(ElementTree.parse(path).getroot())
+    compilers = [compiler for tree in trees for compiler in tree.iter("compiler")]
+    named = ["", *(compiler.get(key, "") for compiler in compilers for key in _FOLDER_KEYS)]
+    folders = dict.fromkeys(_joined(main.parent, name) for name in named)
+    for tree in trees:
+        for element in tree.iter():
+            for file in filter(None, map(element.get, _FILE_KEYS)):
+                found += (path for folder in folders if (path := _joined(folder, file)).is_file())
+    top = os.path.commonpath([path.parent for path in found])
+    return {path.relative_to(top).as_posix(): path for path in found}
+
+
+def kept_path(mjcf: str | Path, folder: Path) -> Path:
+    """Returns where `keep_body` puts the MJCF in a folder."""
+    return folder / BODY_FOLDER / next(iter(body_files(mjcf)))
+
+
+def keep_body(mjcf: str | Path, folder: Path) -> None:
+    """Copies a body's files into `BODY_FOLDER` of a folder; keeps existing files."""
+    for place, path in body_files(mjcf).items():
+        copy = folder / BODY_FOLDER / place
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
+def _joined(folder: Path, name: str) -> Path:
+    """Joins paths without following links: a file has its place where it is named."""
+    return Path(os.path.normpath(folder / name))
