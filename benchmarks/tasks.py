@@ -142,7 +142,9 @@ def draw(goal: str, runs: Mapping[str, Sequence[Path]], path: Path) -> None:
     measures = [
         n for n in read(next(iter(runs.values()))[0])["measures"] if f"rollout/{n}" in known
     ]
+    events = [name for name in measures if name in GOALS[goal].events]
     panels = {f"rollout/{name}": name.replace("_", " ") for name in measures}
+    panels |= {f"rollout/{name}": f"{panels[f'rollout/{name}']} per step" for name in events}
     panels["episode/survival"] = "episodes without a fall"
     caption = "While training, exploring. Means over seeds; bands: Student's 95 % intervals."
     with sheet(2.2, caption, goal, columns=len(panels)) as drawn:
