@@ -63,7 +63,7 @@ def test_the_page_shows_the_runs_and_warns(first, tmp_path):
     page = write_comparison(tmp_path / "out", {"base": first, NASTY: other})
     text = page.read_text()
     assert "+5.00 worse" in text
-    assert "another file of clips" in text and "another seed" in text
+    assert "another file of clips" in text and "different seeds" in text
     assert "differs" in text
     assert text.count("<script>") == 1
     assert "http://" not in text.replace("http://www.w3.org/1999/xlink", "")

@@ -193,11 +193,11 @@ def _warnings(documents: Mapping[str, Document]) -> list[str]:
                 "may not be the same."
             )
         alike = {
-            "seed": document["made"].get("seed") == reference["made"].get("seed"),
+            "seeds": document["made"].get("seed") == reference["made"].get("seed"),
             "settings": document["settings"] == reference["settings"],
         }
         warnings += [
-            f"{name} and {first} were evaluated with another {key}: starts may not be the same."
+            f"{name} and {first} have different {key}: their starts may not be the same."
             for key, same in alike.items()
             if not same
         ]
