@@ -94,9 +94,13 @@ def test_what_is_wrong_is_said_in_one_line(capsys, distilled, tmp_path):
 
 
 def test_a_moved_run_says_what_it_misses(capsys, distilled, toy_config, tmp_path):
+    """Its body came with it; of a run of before, the body is asked for first."""
     moved = tmp_path / "far" / "away" / "run"
     shutil.copytree(distilled[0] / "run", moved)
-    words = ["train-task", "joystick", f"low_level={moved}", f"run_dir={tmp_path / 'run'}"]
+    words = ["train-task", "joystick", f"student={moved}", f"run_dir={tmp_path / 'run'}"]
+    assert main(words) == 2
+    assert "give clips=FILE, or --clips FILE" in capsys.readouterr().err
+    shutil.rmtree(moved / "body")
     assert main(words) == 2
     assert "give walker_config.mjcf_path=FILE, or --mjcf FILE" in capsys.readouterr().err
     assert main([*words, f"walker_config.mjcf_path={toy_config.source}"]) == 2
