@@ -70,7 +70,7 @@ def main() -> None:
         found = {}
         for name, num_clips in {"many": args.clips, "few": FEW}.items():
             write(file, TeacherTraining(given), num_clips, args.clips * args.frames)
-            overrides = [*given, f"clips=[{file}]"]
+            overrides = [*given, f"reference_config.paths=[{file}]"]
             found[name] = TeacherTraining(overrides, args.envs).open()
             if name == "many":
                 real = rollout(found[name].trainer, found[name].training.initial_state())

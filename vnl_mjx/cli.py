@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(argv)
         with _own_drawing():
             status = args.command(args)
-        if hasattr(args, "overrides") and (hint := shorter(args.name, args.overrides)):
+        hint = shorter(args.name, args.overrides) if hasattr(args, "overrides") else None
+        if hint and _leads():
             print("vnl-mjx:", hint, file=sys.stderr)
         return status
     except UserError as error:
@@ -68,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_STATUS
+
+
+def _leads() -> bool:
+    """Whether this process prints: the first one of a run of several, which has imported JAX."""
+    jax = sys.modules.get("jax")
+    return jax is None or jax.process_index() == 0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
