@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leads() -> bool:
-    """Whether this process prints: the first one of a run of several, which has imported JAX."""
-    jax = sys.modules.get("jax")
-    return jax is None or jax.process_index() == 0
+    """Returns whether this process prints; only a training, whose module is loaded then, may have several."""
+    processes = sys.modules.get("vnl_mjx.commands.train.processes")
+    return processes is None or processes.is_first()
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -54,9 +54,8 @@ def _module(name: str) -> Any:
         if not file.is_file():
             raise FileNotFoundError(f"no file {file}")
         loaded = next((m for m in sys.modules.values() if _is_from(m, file)), None)
-        if (
-            loaded is not None
-        ):  # already imported by name: reuse it, so that its classes are the same
+        if loaded is not None:
+            # already imported by name: reuse it, so that its classes are the same
             return loaded
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None and spec.loader is not None

@@ -17,7 +17,6 @@ import numpy as np
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
 from vnl_mjx.clips.stored_body import held_body, write_body
-from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
 from vnl_mjx.versions import installed_versions
@@ -173,8 +172,7 @@ def write_clip_file(
             raise UserError(f"{path}: not written, no clip is left to write")
         versions = installed_versions(_RECORDED_PACKAGES)
         writer.finish({**metadata, "walker": walker.fingerprint(), "versions": versions})
-        if walker.config.source != RODENT_SOURCE:
-            write_body(file, walker.config.source)
+        write_body(file, walker.config.source)
 
 
 class ClipFile:

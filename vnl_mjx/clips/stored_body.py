@@ -23,7 +23,8 @@ def write_body(file: h5py.File, mjcf: str) -> None:
         content = np.frombuffer(path.read_bytes(), np.uint8)
         options = {"compression": "gzip", "shuffle": False} if len(content) else {}
         file.create_dataset(f"{BODY_FOLDER}/{place}", data=content, track_times=False, **options)
-    file[BODY_FOLDER].attrs["mjcf"] = np.bytes_(next(iter(files)))
+    if files:
+        file[BODY_FOLDER].attrs["mjcf"] = np.bytes_(next(iter(files)))
 
 
 def held_body(file: h5py.File) -> dict[str, bytes]:

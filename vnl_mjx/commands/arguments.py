@@ -1,10 +1,10 @@
 """Arguments of every command, without its configuration. Imports little, so that help is quick."""
 
 import argparse
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vnl_mjx.commands import argument_types
 from vnl_mjx.config.presets import presets, summary
 from vnl_mjx.config.renamed import GRAMMARS, MEANINGS
 
@@ -47,14 +47,19 @@ def _clips(parser: argparse.ArgumentParser) -> None:
         return sub.add_argument
 
     split = add("split", "cut every clip into parts of equal length")
-    split("--seconds", type=_positive, required=True, help="length of a part")
+    split("--seconds", type=argument_types.positive, required=True, help="length of a part")
     split(
         "--min-seconds",
-        type=_positive,
+        type=argument_types.positive,
         help="keep a shorter last part if it has at least this length",
     )
     select = add("select", "keep some clips")
-    select("--clips", type=_indices, metavar="0,4-7", help="keep the clips with these numbers")
+    select(
+        "--clips",
+        type=argument_types.indices,
+        metavar="0,4-7",
+        help="keep the clips with these numbers",
+    )
     select("--names", metavar="PATTERN", help="keep the clips of this name, like 'walk*'")
     select("--labels", metavar="PATTERN", help="keep the clips of this behaviour, like 'trot*'")
     marked = "keep the clips with or without a held-out mark (default: all)"
@@ -67,7 +72,7 @@ def _clips(parser: argparse.ArgumentParser) -> None:
     which = operations.choices["hold-out"].add_mutually_exclusive_group(required=True).add_argument
     which(
         "--fraction",
-        type=_fraction,
+        type=argument_types.fraction,
         help="hold out this share of the clips or recordings, drawn with --seed",
     )
     which(
@@ -146,7 +151,7 @@ def _eval_teacher(parser: argparse.ArgumentParser) -> None:
         option = {"dest": "which", "action": "store_const", "const": name, "default": "all"}
         which(f"--{name}", **option, help=words)
     more = "add N episodes that start at random frames (default: 0)"
-    add("--episodes", type=_count, default=0, metavar="N", help=more)
+    add("--episodes", type=argument_types.count, default=0, metavar="N", help=more)
     add("--sampled", action="store_true", help="sample the actions; default: act at the mode")
     bodies = "simulate the randomised bodies of its training; default: the nominal body"
     add("--randomized", action="store_true", help=bodies)
@@ -165,13 +170,24 @@ def _eval_task(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--episodes",
-        type=_count,
+        type=argument_types.count,
         default=64,
         metavar="N",
         help="episodes of each policy (default: 64)",
     )
-    add("--seconds", type=_positive, metavar="S", help="length of an episode (default: the task's)")
-    add("--seed", type=_count, default=1, metavar="N", help="seed of starts and goals (default: 1)")
+    add(
+        "--seconds",
+        type=argument_types.positive,
+        metavar="S",
+        help="length of an episode (default: the task's)",
+    )
+    add(
+        "--seed",
+        type=argument_types.count,
+        default=1,
+        metavar="N",
+        help="seed of starts and goals (default: 1)",
+    )
     clips = "clips in whose frames episodes start (default: the run's)"
     add("--clips", type=Path, metavar="FILE", help=clips)
     add("--mjcf", metavar="FILE", help="the run's MJCF or body file, if it has moved")
@@ -193,11 +209,11 @@ def _rollout(parser: argparse.ArgumentParser) -> None:
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
     _add_teacher(parser)
     drift = "end an attempt when the root is farther than this from the clip (default: the teacher's limit)"
-    add("--drift", type=_positive, metavar="M", help=drift)
+    add("--drift", type=argument_types.positive, metavar="M", help=drift)
     attempts = (
         "play each clip N times and keep the motion that the teacher tracks best (default: 1)"
     )
-    add("--attempts", type=_count, default=1, metavar="N", help=attempts)
+    add("--attempts", type=argument_types.count, default=1, metavar="N", help=attempts)
     _add_simulated(parser)
 
 
@@ -207,19 +223,31 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     add("output", type=Path, metavar="OUT.h5", help="clip file to write")
     add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
     tried = "simulations to sample side by side (default: 256)"
-    add("--samples", type=_count, default=256, metavar="N", help=tried)
+    add("--samples", type=argument_types.count, default=256, metavar="N", help=tried)
     again = "search up to N times, each with the next seed, while the body falls (default: 3)"
-    add("--attempts", type=_count, default=3, metavar="N", help=again)
-    add("--seed", type=_count, default=0, metavar="N", help="seed of the first search (default: 0)")
+    add("--attempts", type=argument_types.count, default=3, metavar="N", help=again)
+    add(
+        "--seed",
+        type=argument_types.count,
+        default=0,
+        metavar="N",
+        help="seed of the first search (default: 0)",
+    )
     _add_simulated(parser)
 
 
 def _add_simulated(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say how much of a simulation becomes a clip."""
     add = parser.add_argument
-    add("--seconds", type=_positive, default=5.0, metavar="S", help="longest new clip (default: 5)")
+    add(
+        "--seconds",
+        type=argument_types.positive,
+        default=5.0,
+        metavar="S",
+        help="longest new clip (default: 5)",
+    )
     settle = "leave out the first seconds (default: 0.2)"
-    add("--settle", type=_not_negative, default=0.2, metavar="S", help=settle)
+    add("--settle", type=argument_types.not_negative, default=0.2, metavar="S", help=settle)
     add("--compact", action="store_true", help=_COMPACT_HELP)
     _add_overwrite(parser, "OUT.h5")
 
@@ -288,18 +316,32 @@ def _view(parser: argparse.ArgumentParser) -> None:
         "metavar": "V,V",
         "help": "views to show, of side, top and front (default: side,top)",
     }
-    add("--views", type=_names, **sides)
+    add("--views", type=argument_types.names, **sides)
     size = {"default": (960, 480), "metavar": "WxH", "help": "pixels (default: 960x480)"}
-    add("--size", type=_size, **size)
-    add("--fps", type=_positive, help="frame rate of the video (default: from the clip's rate)")
-    add("--speed", type=_positive, default=1.0, help="speed of playback; 0.5 is slow motion")
+    add("--size", type=argument_types.size, **size)
+    add(
+        "--fps",
+        type=argument_types.positive,
+        help="frame rate of the video (default: from the clip's rate)",
+    )
+    add(
+        "--speed",
+        type=argument_types.positive,
+        default=1.0,
+        help="speed of playback; 0.5 is slow motion",
+    )
     add("--start", type=float, default=0.0, metavar="S", help="skip the first seconds")
-    add("--seconds", type=_positive, metavar="S", help="seconds to show (default: all)")
+    add(
+        "--seconds",
+        type=argument_types.positive,
+        metavar="S",
+        help="seconds to show (default: all)",
+    )
     add("--browser", action="store_true", help="serve a page for the browser instead of a video")
     add("--port", type=int, default=8080, help="port of the page (default: 8080)")
     policy = parser.add_argument_group("of a policy").add_argument
     who = "policies to show, of student, teacher, prior, reference (default: all but prior)"
-    policy("--who", type=_names, metavar="W,W", help=who)
+    policy("--who", type=argument_types.names, metavar="W,W", help=who)
     policy("--clips", type=Path, metavar="FILE", help="clips to follow (default: the run's)")
     policy("--ghost", action="store_true", help="also show the reference as a translucent copy")
     _add_body(parser)
@@ -330,7 +372,7 @@ def _add_body(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the body, for files that do not record theirs."""
     add = parser.add_argument
     add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
-    add("--scale", type=_positive, help="uniform scale of the body")
+    add("--scale", type=argument_types.positive, help="uniform scale of the body")
     add("--root-body", metavar="NAME", help="body of the egocentric frame")
 
 
@@ -340,57 +382,7 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
     add("--clips", type=Path, metavar="FILE", help="reference clips (default: the bundled ones)")
     add("--mjcf", metavar="FILE", help="MJCF file of a body to use in place of the teacher's")
     noise = "seed of the noise at the start (default: 0)"
-    add("--seed", type=_count, default=0, metavar="N", help=noise)
-
-
-def _indices(text: str) -> tuple[int, ...]:
-    """Returns the numbers that a text such as "0,4-7" lists."""
-    found: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            found += range(int(first), int(last if dash else first) + 1)
-    except ValueError:
-        found = []
-    if not found or min(found) < 0:
-        raise argparse.ArgumentTypeError(f"expected clips like 0,4-7, found {text!r}")
-    return tuple(found)
-
-
-def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
-    with contextlib.suppress(ValueError):
-        if fits(value := float(text)):
-            return value
-    raise argparse.ArgumentTypeError(f"expected a number {expected}, found {text!r}")
-
-
-def _positive(text: str) -> float:
-    return _number(text, lambda value: 0.0 < value < float("inf"), "above 0")
-
-
-def _fraction(text: str) -> float:
-    return _number(text, lambda value: 0.0 <= value < 1.0, "from 0 to below 1")
-
-
-def _not_negative(text: str) -> float:
-    return 0.0 if text.strip() in ("0", "0.0") else _positive(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
-    return int(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected pixels like 960x480, found {text!r}")
-    return int(width), int(height)
+    add("--seed", type=argument_types.count, default=0, metavar="N", help=noise)
 
 
 # What adds the arguments of a command besides its configuration.

@@ -70,7 +70,7 @@ def _typed(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
     if isinstance(value, str):
-        return repr(value) if re.search(r"[,\[\]{}'\"]", value) else value
+        return _quoted(value) if re.search(r"[,\[\]{}'\"]", value) else value
     return json.dumps(value)
 
 
@@ -132,9 +132,8 @@ def _load(
         given = " ".join(overrides)
         raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
     config = from_dict(cls, cast(dict[str, Any], composed))
-    if isinstance(
-        config, TeacherTrainingConfig
-    ):  # so a checkpoint holds the contents of its body's file
+    if isinstance(config, TeacherTrainingConfig):
+        # so that a checkpoint holds the contents of its body's file
         walker = resolved(config.task.walker)
         config = replace(config, task=replace(config.task, walker=walker))
     config = _fitted(config, named)
@@ -199,7 +198,8 @@ def _in_full(
     command: str, overrides: Sequence[str], paths: Sequence[str], keys: dict[str, Any]
 ) -> list[str]:
     """Returns the overrides, and those for the paths, with full keys."""
-    grammar, places = GRAMMARS[command], GRAMMARS[command].places
+    grammar = GRAMMARS[command]
+    places = grammar.places
     if key := next((path for path in paths if "." in path and path in keys), None):
         raise UserError(f"{key}: expected key=value, for example {key}=...")
     if len(paths) > len(places) and not grammar.takes_several:
@@ -207,17 +207,24 @@ def _in_full(
             f"{command}: expected {grammar.paths} and settings as key=value, found {len(paths)} paths: "
             f"{', '.join(paths)}"
         )
-    given = [(name.upper(), " ", _quoted(path)) for name, path in zip(places, paths, strict=False)]
-    if len(paths) > len(places):
-        rest = paths[len(places) - 1 :]
-        given[-1] = (places[-1].upper(), " ", f"[{','.join(map(_quoted, rest))}]")
-    given += [text.lstrip("+").partition("=") for text in overrides]
-    full, said = [], {}
-    for name, joint, value in given:
-        key = grammar.keys.get(name.lower() if joint == " " else name, name)
+    values = [_quoted(path) for path in paths]
+    if len(values) > len(places):  # the last place takes the rest
+        last = len(places) - 1
+        values[last:] = [f"[{','.join(values[last:])}]"]
+    given = [
+        (f"{name.upper()} ", grammar.keys[name], value)
+        for name, value in zip(places, values, strict=False)
+    ]
+    full = [f"{key}={value}" for _, key, value in given]
+    for text in overrides:
+        name, joint, value = text.lstrip("+").partition("=")
+        key = grammar.keys.get(name, name)
+        given.append((f"{name}{joint}", key, value))
         full.append(f"{key}={value}" if joint else name)
+    said: dict[str, dict[str, str]] = {}
+    for spelling, key, value in given:
         if key in grammar.keys.values():  # of repeats with one spelling, the last wins
-            said.setdefault(key, {})[f"{name}{joint}"] = value
+            said.setdefault(key, {})[spelling] = value
     for key, values in said.items():
         parts = [_parts(value) if _is_texts(keys[key]) else [value] for value in values.values()]
         if len({tuple(part.strip("'\"") for part in one) for one in parts}) > 1:

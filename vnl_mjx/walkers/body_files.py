@@ -8,6 +8,8 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from vnl_mjx.config.imitation import RODENT_SOURCE
+
 BODY_FOLDER = "body"
 _FILE_KEYS = ("file", "fileright", "fileleft", "fileup", "filedown", "filefront", "fileback")
 _FOLDER_KEYS = ("assetdir", "meshdir", "texturedir")
@@ -19,8 +21,11 @@ def body_files(mjcf: str | Path) -> dict[str, Path]:
     MuJoCo looks for files in the folder of the MJCF, or in those that its `compiler` names.
 
     Returns:
-        Absolute paths by place relative to the folder that holds all of them; the MJCF is the first.
+        Absolute paths by place relative to the folder that holds all of them; the MJCF is the first. None of
+        the rodent, which dm_control brings.
     """
+    if mjcf == RODENT_SOURCE:
+        return {}
     main = Path(os.path.abspath(Path(mjcf).expanduser()))
     found, trees = [main], [ElementTree.parse(main).getroot()]
     for tree in trees:  # grows by included files
@@ -40,9 +45,10 @@ def body_files(mjcf: str | Path) -> dict[str, Path]:
     return {path.relative_to(top).as_posix(): path for path in found}
 
 
-def kept_path(mjcf: str | Path, folder: Path) -> Path:
-    """Returns where `keep_body` puts the MJCF in a folder."""
-    return folder / BODY_FOLDER / next(iter(body_files(mjcf)))
+def kept_path(mjcf: str | Path, folder: Path) -> Path | None:
+    """Returns where `keep_body` puts the MJCF in a folder; None for the rodent."""
+    places = list(body_files(mjcf))
+    return folder / BODY_FOLDER / places[0] if places else None
 
 
 def keep_body(mjcf: str | Path, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Builds the walker that a command's configuration describes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,6 @@ from vnl_mjx.config.walker import is_body_file, read_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import Walker, build_walker
 
-# Of a section and of a walker, besides where its MJCF is.
-_KEYS = [item.name for item in fields(BodySection) if item.name != "mjcf_path"]
-
 
 def walker_config(section: BodySection) -> WalkerConfig:
     """Returns the walker's configuration; tracked joints and bodies are the rodent's, none for others.
@@ -22,7 +19,7 @@ def walker_config(section: BodySection) -> WalkerConfig:
     If `mjcf_path` is a body's YAML file, it gives what the section leaves at its default.
     """
     source, default = section.mjcf_path, BodySection()
-    given = {name: getattr(section, name) for name in _KEYS}
+    given = {name: value for name, value in vars(section).items() if name != "mjcf_path"}
     if source and is_body_file(source):
         given = {name: v for name, v in given.items() if v != getattr(default, name)}
         return replace(read_body(source), **given, torque_actuators=False)

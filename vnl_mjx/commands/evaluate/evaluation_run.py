@@ -48,7 +48,6 @@ from vnl_mjx.files import file_name
 from vnl_mjx.report import illustrate
 from vnl_mjx.report.document import assemble
 from vnl_mjx.report.html import write_report
-from vnl_mjx.report.illustrate import with_n
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.pictures.training import training_pictures
 from vnl_mjx.report.rendering.video_queue import VideoQueue
@@ -234,25 +233,25 @@ class EvaluationRun:
         steps = len(self.latent.points.clip)
         drawn = {
             **illustrator.motion(self.rollouts, self.clips, self.walker),
-            **with_n(
+            **illustrate.with_n(
                 illustrator.reward()
                 | illustrator.errors(self.rollouts, self.clips, self.walker)
                 | illustrator.action(self.groups, self.walker.actuator_names),
                 f"{num_episodes} episodes of {num_clips} clips",
             ),
-            **with_n(
+            **illustrate.with_n(
                 illustrate.latent_pictures(self.latent, self.clips),
                 f"{steps:,} states in {num_episodes} episodes of {num_clips} clips",
             ),
         }
         if self.prior is not None:
             each = f"{self.config.prior_config.num_episodes} rollouts of each kind"
-            drawn |= with_n(illustrate.prior_pictures(self.prior), each)
+            drawn |= illustrate.with_n(illustrate.prior_pictures(self.prior), each)
         rows = read_metrics(self.stored.run_dir)
         training = {
             f"training/{k.replace('/', '_')}": v for k, v in training_pictures(rows).items()
         }
-        return drawn | with_n(training, f"{len(rows)} rows of one run")
+        return drawn | illustrate.with_n(training, f"{len(rows)} rows of one run")
 
 
 def _load_evaluated(config: EvaluationConfig) -> StoredStudent:

@@ -77,9 +77,8 @@ def find_launch(environ: Mapping[str, str]) -> Launch | None:
     """Returns the launch by Slurm, Open MPI or variables set by hand; None for a single process."""
     if COUNT_VARIABLE in environ or INDEX_VARIABLE in environ:
         names, here = (COUNT_VARIABLE, INDEX_VARIABLE), 1
-    elif (
-        "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ
-    ):  # started by srun, not by sbatch alone
+    elif "SLURM_STEP_ID" in environ and "SLURM_PROCID" in environ:
+        # srun started this process, not sbatch alone
         names = ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID")
         here = _most_on_a_node(environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
     elif "OMPI_COMM_WORLD_SIZE" in environ:

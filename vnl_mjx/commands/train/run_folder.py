@@ -13,7 +13,7 @@ from vnl_mjx.commands.runtime import describe_runtime
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.config.conversion import from_dict, to_dict
-from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
+from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
@@ -58,7 +58,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def relative_source(path: str | None, run_dir: Path) -> str | None:
+def relative_source(path: str | Path | None, run_dir: Path) -> str | None:
     """Returns a path relative to the run folder, as a checkpoint may record it; None for a bundled file."""
     if path is None:
         return None
@@ -80,8 +80,7 @@ def run_metadata(
     """
     sections = {k: v for k, v in to_dict(config).items() if k not in _NOT_RECORDED}
     sections["reference_config"].pop("paths", None)
-    source = experiment.walker.config.source
-    body = None if source == RODENT_SOURCE else str(kept_path(source, run_dir))
+    body = kept_path(experiment.walker.config.source, run_dir)
     document = {
         "config": sections,
         "identity": {**identity, **experiment.identity()},

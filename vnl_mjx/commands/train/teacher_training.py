@@ -30,7 +30,6 @@ from vnl_mjx.compat.track_mjx_writer import (
     open_teacher_checkpointer,
     track_mjx_config,
 )
-from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.evaluation.metrics import LOGGED, log_row, metric
 from vnl_mjx.evaluation.protocol import (
@@ -117,9 +116,9 @@ class TeacherTraining:
     def track_mjx_config(self) -> dict[str, Any]:
         """Returns the configuration that the teacher is stored with, in track-mjx's keys."""
         ppo, task, clips = self.config.ppo, self.config.task, self.experiment.clips
-        if task.walker.source != RODENT_SOURCE:  # a checkpoint names no folder of this machine
-            file = Path("..") / kept_path(task.walker.source, Path())
-            task = replace(task, walker=replace(task.walker, source=file.as_posix()))
+        if kept := kept_path(task.walker.source, Path("..")):
+            # a checkpoint names no folder of this machine
+            task = replace(task, walker=replace(task.walker, source=kept.as_posix()))
         longest = int(clips.lengths.max())
         return track_mjx_config(
             task,

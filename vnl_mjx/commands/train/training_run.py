@@ -20,7 +20,6 @@ from vnl_mjx.commands.train.loggers import Loggers
 from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
 from vnl_mjx.commands.train.task_training import TaskTraining
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
-from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.training import TrainingConfig
@@ -119,9 +118,7 @@ class TrainingRun:
             if resume == "always":
                 raise UserError(f"run_dir: {self.run_dir} holds no checkpoint to resume from")
             if self._leads:
-                source = self.training.experiment.walker.config.source
-                if source != RODENT_SOURCE:
-                    keep_body(source, self.run_dir)
+                keep_body(self.training.experiment.walker.config.source, self.run_dir)
                 write_json(self.run_dir / "config.json", self.metadata)
             return
         if resume == "never":

@@ -54,9 +54,8 @@ def latent_by_value(
     """Draws posterior means [state, 2], coloured by a number [state]; `what` is its name with unit."""
     caption = f"{method} of the posterior means of visited states, by {quantity(what)}."
     alt = f"{method} scatter of {len(points)} latent states by {quantity(what)}."
-    low, high = np.nanquantile(
-        values, (0.02, 0.98)
-    )  # so that a few outliers do not use up the colours
+    # quantiles, so that a few outliers do not use up the colours
+    low, high = np.nanquantile(values, (0.02, 0.98))
     with sheet(2.7, caption, alt) as drawn:
         axis = drawn.axis
         cloud = _scatter(axis, points, c=values, cmap=SEQUENTIAL, vmin=low, vmax=high)
