@@ -94,7 +94,7 @@ def test_a_simulation_on_the_reference_has_no_error(task, clip):
     assert rollout.steps.frame.max() >= LENGTH - 1 - task.config.traj_length
     ideal = 2 * (LENGTH - 1 - task.config.traj_length)
     assert ideal <= figures["episode_seconds"] * rollout.control_hz <= ideal + 2
-    assert [row["met"] for row in judge(evaluation)] == [True] * 4
+    assert [row["met"] for row in judge(evaluation, task.walker)] == [True] * 4
 
 
 def test_one_frame_late_is_measured_as_one_frame(task, clip):
@@ -126,7 +126,7 @@ def test_nothing_counts_after_a_failure(task, clip):
     assert figures["completed_fraction"] == pytest.approx(
         figures["reward_fraction"] * steps / possible
     )
-    assert not judge(evaluation)[0]["met"]
+    assert not judge(evaluation, task.walker)[0]["met"]
 
 
 def test_a_diverged_step_is_counted_and_leaves_no_trace_in_the_errors(task, clip):
@@ -159,7 +159,7 @@ def test_each_clip_from_its_first_frame_then_from_drawn_ones(task, toy_clips, mo
     assert set(summary["clips"]) == set(toy_clips.names)
     assert [row["start_frame"] for row in summary["episodes"]] == episodes.start_frame.tolist()
     assert summary["all"]["speed_ratio"] is None  # they stand
-    assert judge(summary)[3]["met"] is None
+    assert judge(summary, task.walker)[3]["met"] is None
     assert set(log_row(first["all"])) >= {
         "eval/survival",
         "eval/reward_fraction",
@@ -221,10 +221,10 @@ def test_clips_that_are_too_short_are_refused(task, toy_walker):
         played(task, untrained_policy(task), short)
 
 
-def test_targets_are_judged_by_the_worst_clip_for_speed():
+def test_targets_are_judged_by_the_worst_clip_for_speed(rodent):
     figures = {"survival": 0.98, "reward_fraction": 0.93, "root_error_mm": 4.0}
     clips = {"a": {"speed_ratio": 1.04}, "b": {"speed_ratio": 0.90}, "c": {"speed_ratio": None}}
-    rows = judge({"all": figures, "clips": clips})
+    rows = judge({"all": figures, "clips": clips}, rodent)
     assert [row["met"] for row in rows] == [False, True, True, False]
     assert rows[3]["found"] == "-10.0% (b)"
 

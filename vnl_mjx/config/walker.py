@@ -65,6 +65,8 @@ class WalkerConfig:
         add_floor: add a plane at `floor_height` (null: 0), which touches every geom that can collide.
         servo_hz: null keeps the file's actuators. A number replaces them by position servos on the tracked
             joints, with this natural frequency (`walkers/servos.py`).
+        servo_ranges: angles, rad or m, that controls of -1 and 1 ask for, by joint; of other joints, the ends
+            of their ranges.
         normalize_controls: let every control run from -1 to 1 over the range that the file gives it.
         touch_sensors: keep those of the rodent's palms and soles, which track-mjx deletes and
             vnl-playground does not.
@@ -89,6 +91,7 @@ class WalkerConfig:
     root_joint: Literal["as_in_file", "free", "fixed"] = "as_in_file"
     add_floor: bool = False
     servo_hz: float | None = field(default=None, metadata={"bounds": {"gt": 0}})
+    servo_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     normalize_controls: bool = False
     touch_sensors: bool = False
     task: dict[str, Any] = field(default_factory=dict)

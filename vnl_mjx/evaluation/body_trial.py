@@ -4,21 +4,21 @@ Everything runs in MuJoCo C on one simulation, as the CPU back end does.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 
-from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.base import configure_model
+from vnl_mjx.physics.mujoco_batch import without_warnings
 from vnl_mjx.tasks.pose_control import actuator_transmission
 from vnl_mjx.walkers.walker import Walker
 
-CONTROL_S = 0.02
+LONGEST_S = 0.005  # of a physics step
 # Numbers of physics steps in a control step, from the longest step to the shortest.
-SUBSTEPS = (4, 5, 8, 10, 20, 40, 80, 100, 200, 400)
+SUBSTEPS = (1, 2, 4, 5, 8, 10, 20, 40, 80, 100, 200, 400)
 _SHAKEN = 0.5  # amplitude of random controls in the stress test, of -1 to 1
 _DROP_SHARE = 0.1  # height of the fall, of the body's length
 _TOO_FAST = 60.0  # body lengths per pendulum time: nothing that is stable moves at this speed
@@ -30,8 +30,10 @@ class Trial:
     """Holds what the trial of a body found.
 
     Attributes:
-        substeps: physics steps per control step of `CONTROL_S` that stay stable; None: none of `SUBSTEPS`.
-        held_rad: mean distance of a joint from the held resting pose after a second, rad or m.
+        control_s: seconds of a control step.
+        substeps: physics steps per control step that stay stable; None: none of `SUBSTEPS`.
+        held_rad: mean distance of a joint from the held pose after a second, rad or m. The pose is the
+            resting one, or one of the motion.
         limits_rad: greatest excess of the motion over a joint's range, rad or m; None without a motion.
         limits_joint: the joint of that excess.
         below_floor: greatest depth of a body's origin below the floor in the motion; None likewise.
@@ -43,6 +45,7 @@ class Trial:
         saturated_servo: that servo.
     """
 
+    control_s: float
     substeps: int | None
     held_rad: float = math.nan
     limits_rad: float | None = None
@@ -55,31 +58,45 @@ class Trial:
 
 
 def try_body(
-    walker: Walker, physics: PhysicsConfig, length: float, motion: np.ndarray | None, rate_hz: float
+    walker: Walker,
+    config: ImitationConfig,
+    length: float,
+    motion: np.ndarray | None,
+    rate_hz: float,
 ) -> Trial:
-    """Looks for the longest stable time step, holds the resting pose, and follows a motion.
+    """Looks for the longest stable time step, holds a pose, and follows a motion.
 
     Args:
         walker: the body.
-        physics: solver and its iterations; its time step is not used.
+        config: rate of control, solver and its iterations; its time step is not used.
         length: of the body.
         motion: poses [frame, nq]; None: no motion.
         rate_hz: frames per second of the motion.
     """
-    hold = _Hold(walker.model)
-    substeps = next((n for n in SUBSTEPS if _is_stable(walker, physics, n, length, hold)), None)
+    hold, control_s = _Hold(walker.model), 1.0 / config.mocap_hz
+    rest = walker.model.qpos0 if motion is None else motion[len(motion) // 2]
+    tried = [n for n in SUBSTEPS if control_s / n < 1.001 * LONGEST_S]
+
+    def stepped(substeps: int) -> mujoco.MjModel:
+        step = replace(config.physics, timestep=control_s / substeps, num_substeps=substeps)
+        return configure_model(walker.model, step)
+
+    with without_warnings():
+        substeps = next(
+            (n for n in tried if _is_stable(walker, stepped(n), n, length, hold, rest)), None
+        )
     if substeps is None:
-        return Trial(None)
-    model = _stepped(walker.model, physics, substeps)
-    held = _held(walker, model, substeps, hold)
+        return Trial(control_s, None)
+    model = stepped(substeps)
+    held = _held(walker, model, hold, rest)
     if motion is None:
-        return Trial(substeps, held)
+        return Trial(control_s, substeps, held)
     excess, joint = _beyond_limits(walker, motion)
     below = _below_floor(walker, motion)
     followed, drift, saturated, servo = _followed(
         walker, model, substeps, hold, motion, rate_hz, length
     )
-    return Trial(substeps, held, excess, joint, below, followed, drift, saturated, servo)
+    return Trial(control_s, substeps, held, excess, joint, below, followed, drift, saturated, servo)
 
 
 class _Hold:
@@ -98,14 +115,9 @@ class _Hold:
         return np.clip(self._offset + self._slope @ joints, -1.0, 1.0)
 
 
-def _stepped(model: mujoco.MjModel, physics: PhysicsConfig, substeps: int) -> mujoco.MjModel:
-    named = {name: getattr(physics, name) for name in ("solver", "iterations", "ls_iterations")}
-    return configure_model(model, PhysicsConfig(CONTROL_S / substeps, substeps, **named))
-
-
-def _standing(walker: Walker, raised: float) -> np.ndarray:
-    """Returns the resting pose, with a free root's lowest collision point over the floor."""
-    model, qpos = walker.model, walker.model.qpos0.copy()
+def _standing(walker: Walker, pose: np.ndarray, raised: float) -> np.ndarray:
+    """Returns a pose [nq] with a free root's lowest collision point over the floor."""
+    model, qpos = walker.model, pose.copy()
     if walker.root is not None:
         data = mujoco.MjData(model)
         data.qpos[:] = qpos
@@ -120,12 +132,16 @@ def _standing(walker: Walker, raised: float) -> np.ndarray:
 
 
 def _is_stable(
-    walker: Walker, physics: PhysicsConfig, substeps: int, length: float, hold: _Hold
+    walker: Walker,
+    model: mujoco.MjModel,
+    substeps: int,
+    length: float,
+    hold: _Hold,
+    pose: np.ndarray,
 ) -> bool:
-    """Drops the body and shakes it by random controls around its resting pose; no state may run away."""
-    model = _stepped(walker.model, physics, substeps)
+    """Drops the body and shakes it by random controls around a pose; no state may run away."""
     data, rng = mujoco.MjData(model), np.random.default_rng(0)
-    data.qpos[:] = _standing(walker, _DROP_SHARE * length)
+    data.qpos[:] = _standing(walker, pose, _DROP_SHARE * length)
     joints = walker.layout.joint_qpos
     rest = hold(data.qpos[joints])
     gravity = float(np.linalg.norm(model.opt.gravity)) or 9.81
@@ -134,7 +150,8 @@ def _is_stable(
     low, high = np.where(
         model.actuator_ctrllimited[:, None], model.actuator_ctrlrange, (-1.0, 1.0)
     ).T
-    for _ in range(round(max(10.0 * pendulum, 0.5) / CONTROL_S)):
+    control_s = model.opt.timestep * substeps
+    for _ in range(round(max(10.0 * pendulum, 0.5) / control_s)):
         data.ctrl[:] = np.clip(rest + rng.uniform(-_SHAKEN, _SHAKEN, model.nu), low, high)
         mujoco.mj_step(model, data, substeps)
         moved = np.linalg.norm(data.cvel[1:, 3:], axis=1)
@@ -143,12 +160,12 @@ def _is_stable(
     return True
 
 
-def _held(walker: Walker, model: mujoco.MjModel, substeps: int, hold: _Hold) -> float:
+def _held(walker: Walker, model: mujoco.MjModel, hold: _Hold, pose: np.ndarray) -> float:
     data, joints = mujoco.MjData(model), walker.layout.joint_qpos
-    data.qpos[:] = _standing(walker, 0.0)
+    data.qpos[:] = _standing(walker, pose, 0.0)
     rest = data.qpos[joints].copy()
     data.ctrl[:] = hold(rest)
-    mujoco.mj_step(model, data, substeps * round(1.0 / CONTROL_S))
+    mujoco.mj_step(model, data, round(1.0 / model.opt.timestep))
     return float(np.abs(data.qpos[joints] - rest).mean())
 
 
@@ -165,6 +182,8 @@ def _beyond_limits(walker: Walker, motion: np.ndarray) -> tuple[float, str]:
 def _below_floor(walker: Walker, motion: np.ndarray) -> float:
     model, data, deepest = walker.model, mujoco.MjData(walker.model), 0.0
     moving = model.body_weldid != 0
+    if not np.any(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
+        return 0.0
     for pose in motion[:: max(len(motion) // 200, 1)]:
         data.qpos[:] = pose
         mujoco.mj_kinematics(model, data)
@@ -183,7 +202,8 @@ def _followed(
 ) -> tuple[float, float, float | None, str]:
     """Follows parts of the motion by asking for its pose; see `Trial` for what is returned."""
     data, joints = mujoco.MjData(model), walker.layout.joint_qpos
-    steps = round(_PART_S / CONTROL_S)
+    control_s = model.opt.timestep * substeps
+    steps = round(_PART_S / control_s)
     ahead = round(_PART_S * rate_hz)
     last = len(motion) - 2 - ahead
     if last < 0:
@@ -199,7 +219,7 @@ def _followed(
         mujoco.mj_differentiatePos(model, velocity, 1.0 / rate_hz, motion[start], motion[start + 1])
         data.qvel[:] = velocity
         for step in range(steps):
-            frame = start + (step + 1) * CONTROL_S * rate_hz
+            frame = start + (step + 1) * control_s * rate_hz
             target = motion[min(round(frame), len(motion) - 1)]
             data.ctrl[:] = hold(target[joints])
             mujoco.mj_step(model, data, substeps)
@@ -216,17 +236,17 @@ def _followed(
     return float(np.mean(errors)), max(drifts, default=0.0), saturated, servo
 
 
-def hindrances(trial: Trial, kinds: Sequence[str] = ()) -> list[str]:
+def hindrances(trial: Trial) -> list[str]:
     """Says in words what would keep the body from tracking."""
     if trial.substeps is None:
-        shortest = CONTROL_S / SUBSTEPS[-1]
+        shortest = trial.control_s / SUBSTEPS[-1]
         return [
             f"no time step down to {shortest:g} s is stable; look at masses, gains and contacts"
         ]
     found = []
     if trial.held_rad > 0.2:
         found.append(
-            f"the servos hold the resting pose to {trial.held_rad:.2g} rad only; raise servo_hz, or the "
+            f"the servos hold a pose to {trial.held_rad:.2g} rad only; raise servo_hz, or the "
             "actuators are too weak"
         )
     if (trial.limits_rad or 0.0) > 0.1:

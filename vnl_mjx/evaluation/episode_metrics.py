@@ -48,6 +48,7 @@ def episode_metrics(
             | imitation_metrics(block, reward_config)
             | {"speed_ratio": speed_ratio(went)}
             | error_metrics(errors)
+            | length_metrics(errors, length, walker)
             | smoothness_metrics(block, clips, simulated, reference, went)
             | contact_agreement(simulated.contacts[1:], followed.contacts, block.valid)
             | {"foot_slip_mm_per_s": foot_slip.of_rollout(block)}
@@ -103,6 +104,18 @@ def error_metrics(errors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: episode_mean(error) for name, error in errors.items()} | {
         to: episode_max(errors[name]) for name, to in greatest.items() if name in errors
     }
+
+
+def length_metrics(
+    errors: dict[str, np.ndarray], length: float, walker: Walker
+) -> dict[str, np.ndarray]:
+    """Returns errors over the body's length, [episode] each; NaN of a root that is fixed.
+
+    They compare bodies of any size, and models in any unit of length.
+    """
+    root = errors["root_error_mm"] if walker.root else np.full_like(errors["root_error_mm"], np.nan)
+    shares = {"root_error_share": root, "end_effector_error_share": errors["end_effector_error_mm"]}
+    return {name: 1e-3 * episode_mean(error) / length for name, error in shares.items()}
 
 
 def reward_ratio_by_clip(

@@ -149,6 +149,12 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, str, str | None]]] = {
             for name, label in MPJPE.items()
         },
         "end_effector_error_mm": ("end-effector error, root-relative", "mm", "lower"),
+        "root_error_share": ("root position error, of the body's length", "share", "lower"),
+        "end_effector_error_share": (
+            "end-effector error, root-relative, of the body's length",
+            "share",
+            "lower",
+        ),
         "velocity_error_m_per_s": ("velocity error of the bodies", "m/s", "lower"),
         "acceleration_error_m_per_s2": ("acceleration error of the bodies", "m/s²", "lower"),
     },

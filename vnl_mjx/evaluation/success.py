@@ -26,14 +26,14 @@ def body_length(walker: Walker) -> float:
     """Returns the body's length in the model's default pose, metres; 0.13 for the rodent.
 
     It is measured from the head's joint to the base of the tail; without those bodies, it is the greatest
-    distance between two tracked bodies.
+    distance between two tracked bodies, or, if none is tracked, between any two.
     """
     data = mujoco.MjData(walker.model)
     mujoco.mj_kinematics(walker.model, data)
     bodies = walker.tracked_bodies
     if {_HEAD, _TAIL_BASE} <= set(walker.body_names):
         bodies = [walker.body_names.index(name) for name in (_HEAD, _TAIL_BASE)]
-    points = data.xpos[bodies]
+    points = data.xpos[bodies if len(bodies) else slice(1, None)]
     return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
 
 

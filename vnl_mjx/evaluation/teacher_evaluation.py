@@ -7,6 +7,7 @@ import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.rewards import RewardConfig
+from vnl_mjx.config.walker import RODENT_SOURCE
 from vnl_mjx.evaluation.episode_metrics import episode_metrics
 from vnl_mjx.evaluation.metrics import metric
 from vnl_mjx.evaluation.per_episode import means
@@ -17,7 +18,14 @@ from vnl_mjx.walkers.walker import Walker
 _TARGETS = (
     ("survival to the clip's end >= 99 %", "survival", 0.99, "{:.1%}"),
     ("imitation reward >= 0.9 of its maximum", "reward_fraction", 0.9, "{:.3f}"),
-    ("root position error <= 5 mm", "root_error_mm", 5.0, "{:.1f} mm"),
+)
+_RODENT = ("root position error <= 5 mm", "root_error_mm", 5.0, "{:.1f} mm")
+_FREE = ("root position error <= 5 % of the body's length", "root_error_share", 0.05, "{:.1%}")
+_FIXED = (
+    "end-effector error <= 5 % of the body's length",
+    "end_effector_error_share",
+    0.05,
+    "{:.1%}",
 )
 _MAX_SPEED_DEVIATION = 0.05
 
@@ -50,14 +58,17 @@ def evaluate_tracking(
     }
 
 
-def judge(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns each target with its result from `evaluate_tracking`, JSON-able.
+def judge(summary: Mapping[str, Any], walker: Walker) -> list[dict[str, Any]]:
+    """Returns each target with its result from `evaluate_tracking` of a walker, JSON-able.
 
     `target` and `found` are for a person; `met` is None if no clip moves.
     """
     pooled = summary["all"]
+    place = _FIXED if walker.root is None else _FREE
+    if walker.config.source == RODENT_SOURCE:
+        place = _RODENT
     rows = []
-    for target, name, bound, text in _TARGETS:
+    for target, name, bound, text in (*_TARGETS, place):
         value = pooled[name]  # None: every simulation diverged at once
         found = "not measured" if value is None else text.format(value)
         met = value is not None and metric(name).reaches(value, bound)

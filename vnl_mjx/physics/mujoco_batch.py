@@ -183,15 +183,11 @@ class SimulationRows:
         """Runs a batch call without output; returns which rows MuJoCo found bad, [num_rows] bool."""
         bad = np.zeros(self.batch.nsim, bool)
         self.batch.warning[...] = 0
-        handler = mujoco.get_mju_user_warning()
-        # Else MuJoCo prints every warning and writes MUJOCO_LOG.TXT into the working folder.
-        mujoco.set_mju_user_warning(_ignore_warning)
-        try:
-            function()
-        except mujoco.batch.SimulationError as error:
-            bad[error.ids] = True
-        finally:
-            mujoco.set_mju_user_warning(handler)
+        with without_warnings():
+            try:
+                function()
+            except mujoco.batch.SimulationError as error:
+                bad[error.ids] = True
         return bad | (self.batch.warning[:, _FATAL_WARNINGS, 1] > 0).any(axis=1)
 
     def read(
@@ -218,5 +214,16 @@ class SimulationRows:
         return result
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps MuJoCo from printing every warning, and from writing MUJOCO_LOG.TXT into the working folder."""
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_ignore_warning)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(handler)
+
+
 def _ignore_warning(message: str) -> None:
-    """Ignores a warning's message, because `Batch.warning` counts warnings."""
+    """Ignores a warning's message; who steps a simulation counts warnings or looks at its state."""

@@ -9,12 +9,13 @@ import numpy as np
 
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers.scaling import scaled_task, servo_frequency
-from vnl_mjx.walkers.walker import body_spec
+from vnl_mjx.walkers.scaling import control_rate, scaled_task, servo_frequency
+from vnl_mjx.walkers.walker import body_spec, compiled
 
 # Shares of the body's length, of the height above its lowest point below which an end is a foot, and of the
 # extent of a part that counts as one end (a hand, not its fingers).
 FOOT_SHARE, END_SHARE = 0.12, 0.12
+_MARGIN_SHARE, _MARGIN_RAD = 0.25, 0.3  # of servos' ranges beyond a motion's
 _POSES, _STANDS = 100, 0.1  # poses looked at, and the share of them in which a foot stands
 _FREE = mujoco.mjtJoint.mjJNT_FREE
 
@@ -37,7 +38,10 @@ class Proposal:
 
 
 def propose(
-    source: str, root_joint: str = "as_in_file", poses: np.ndarray | None = None
+    source: str,
+    root_joint: str = "as_in_file",
+    poses: np.ndarray | None = None,
+    rate_hz: float | None = None,
 ) -> Proposal:
     """Reads an MJCF and proposes the keys of its body's file. A body with a free root stands on a floor.
 
@@ -45,19 +49,21 @@ def propose(
         source: path of the MJCF.
         root_joint: "free", "fixed" or "as_in_file".
         poses: a motion [frame, nq], which tells feet and floor; None: the model's resting pose does.
+        rate_hz: frames per second of the motion.
 
     Raises:
         UserError: the MJCF cannot be read, has no joints, or others than hinges, slides and a free one.
     """
     nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
     bare = WalkerConfig(source=source, **nothing)
-    model = body_spec(bare).compile()
+    model = compiled(body_spec(bare), source)
     _check_joints(model, source)
     tree = _Tree(model)
     root, was_free = tree.root, tree.is_free
     name = lambda body: model.body(body).name  # noqa: E731
     if root_joint != "as_in_file":
-        model = body_spec(replace(bare, root_body=name(root), root_joint=root_joint)).compile()
+        named = replace(bare, root_body=name(root), root_joint=root_joint)
+        model = compiled(body_spec(named), source)
         tree = _Tree(model, root)
     is_free = has_floor = tree.is_free
     data = _at_rest(model)
@@ -74,7 +80,7 @@ def propose(
     keys: dict[str, Any] = {
         "root_body": name(root),
         "joint_names": [model.joint(j).name for j in joints],
-        "body_names": [name(b) for b in moving if model.body_dofnum[b] or b == root],
+        "body_names": [name(b) for b in moving if model.body_dofnum[b] or b in {root, *ends}],
         "end_effector_names": [name(end) for end in ends],
         "foot_names": [name(end) for end in feet],
     }
@@ -86,10 +92,18 @@ def propose(
     hz = servo_frequency(length, gravity)
     if set(kinds) != {"position"}:
         keys["servo_hz"] = float(f"{hz:.2g}")
+        if poses is not None:
+            keys["servo_ranges"] = _servo_ranges(model, joints, poses)
     elif not np.all(model.actuator_ctrlrange == (-1.0, 1.0)):
         keys["normalize_controls"] = True
+    rate = control_rate(length, gravity, rate_hz)
     keys["task"] = scaled_task(
-        length=length, weight=weight, gravity=gravity, num_joints=len(joints), is_free=is_free
+        length=length,
+        weight=weight,
+        gravity=gravity,
+        num_joints=len(joints),
+        is_free=is_free,
+        rate_hz=rate,
     )
     unlimited = [model.joint(j).name for j in joints if not model.jnt_limited[j]]
     mirrored = len(feet) % 2 == 0
@@ -102,6 +116,7 @@ def propose(
         "actuators": ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none",
         "length": f"{length:.3g} m",
         "mass": f"{weight / gravity:.3g} kg under gravity {gravity:.4g} m/s^2",
+        "control": f"{rate:g} steps per second",
         "floor": "in the file" if has_plane else "added" if has_floor else "none",
     }
     checks = []
@@ -110,7 +125,7 @@ def propose(
             "the file has no free joint, so the root is fixed to the world; give --root free if the body "
             "moves about"
         )
-    if unlimited:
+    if unlimited and poses is None:
         checks.append(
             f"joints without a range: {', '.join(unlimited[:6])}; their servos reach +-180 degrees"
         )
@@ -228,6 +243,20 @@ def _feet(
     ground = float(np.median(heights.min(axis=1)))
     stands = (heights - ground < near).mean(axis=0) >= _STANDS
     return [end for end, is_foot in zip(ends, stands, strict=True) if is_foot], ground
+
+
+def _servo_ranges(
+    model: mujoco.MjModel, joints: Sequence[int], poses: np.ndarray
+) -> dict[str, list[float]]:
+    """Returns the angles that a motion reaches, with a margin, which servos need to push, by joint."""
+    found = {}
+    for joint in joints:
+        angles = poses[:, model.jnt_qposadr[joint]]
+        low, high = float(angles.min()), float(angles.max())
+        hinge = model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE
+        margin = max(_MARGIN_SHARE * (high - low), _MARGIN_RAD if hinge else 1e-6)
+        found[model.joint(joint).name] = [round(low - margin, 4), round(high + margin, 4)]
+    return found
 
 
 def _half_height(model: mujoco.MjModel, data: mujoco.MjData, own: np.ndarray) -> np.ndarray:

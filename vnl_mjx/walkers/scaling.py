@@ -14,6 +14,7 @@ RODENT_LENGTH_M, RODENT_WEIGHT_N, RODENT_JOINTS, GRAVITY = 0.13, 2.6, 33, 9.81
 _SERVO_PER_PENDULUM = (
     7.0  # natural frequency of a servo over that of a pendulum of the body's length
 )
+_CONTROL_HZ = (50.0, 100.0, 200.0, 400.0)
 _DIGITS = 3
 
 
@@ -22,8 +23,22 @@ def servo_frequency(length: float, gravity: float) -> float:
     return _SERVO_PER_PENDULUM * math.sqrt(gravity / length) / (2.0 * math.pi)
 
 
+def control_rate(length: float, gravity: float, recorded: float | None) -> float:
+    """Returns control steps per second: our rodent's, or more for a smaller body recorded so.
+
+    Args:
+        length: of the body, in the model's unit.
+        gravity: of the model, in its unit.
+        recorded: frames per second of a motion; None: unknown.
+    """
+    rats = math.sqrt(RODENT_LENGTH_M / GRAVITY)
+    wanted = _CONTROL_HZ[0] * rats / math.sqrt(length / gravity)
+    known = min(wanted, recorded or _CONTROL_HZ[0])
+    return max((rate for rate in _CONTROL_HZ if rate <= known), default=_CONTROL_HZ[0])
+
+
 def scaled_task(
-    *, length: float, weight: float, gravity: float, num_joints: int, is_free: bool
+    *, length: float, weight: float, gravity: float, num_joints: int, is_free: bool, rate_hz: float
 ) -> dict[str, Any]:
     """Returns settings of `ImitationConfig` for a body, scaled from those of our rodent's teachers.
 
@@ -33,6 +48,7 @@ def scaled_task(
         gravity: of the model, in its units.
         num_joints: tracked joints.
         is_free: whether the root is free.
+        rate_hz: control steps, and frames of the clips, per second.
     """
     ours = own_task()
     reward, termination = ours.reward, ours.termination
@@ -41,6 +57,7 @@ def scaled_task(
     rats = RODENT_WEIGHT_N * math.sqrt(GRAVITY * RODENT_LENGTH_M)
     joints = num_joints / RODENT_JOINTS
     scaled: dict[str, Any] = {
+        "mocap_hz": rate_hz,
         "physics": {"solver": "newton", "iterations": 10, "ls_iterations": 10},
         "reward": _reward(reward, longer, power / rats, joints),
         "termination": _termination(termination, longer, joints),

@@ -10,6 +10,7 @@ from collections.abc import Collection
 import mujoco
 import numpy as np
 
+from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 
 DAMPING_RATIO = 0.5
@@ -17,10 +18,10 @@ _UNLIMITED_RAD = math.pi  # range of the control of a hinge without limits
 _LEGS_AT_WORK = 2.0  # that share the body's weight
 
 
-def use_servos(
-    spec: mujoco.MjSpec, hz: float, joints: Collection[str], feet: Collection[str]
-) -> None:
-    """Replaces all actuators by position servos on `joints`, with controls from -1 to 1 over their ranges.
+def use_servos(spec: mujoco.MjSpec, model: mujoco.MjModel, config: WalkerConfig) -> None:
+    """Replaces all actuators by position servos with controls from -1 to 1.
+
+    A servo moves each tracked joint that an actuator moved; without any actuator, each tracked joint.
 
     The stiffness is the inertia that the joint moves, times the squared natural frequency, and what bears
     the weight beyond the joint per radian; on a limb with a foot also a share of the body's weight at the
@@ -30,25 +31,25 @@ def use_servos(
 
     Args:
         spec: the body, edited in place.
-        hz: natural frequency, Hz.
-        joints: names of the joints that get a servo.
-        feet: names of the bodies that stand on the floor.
+        model: `spec`, compiled.
+        config: of the body: natural frequency, ranges, tracked joints, feet.
 
     Raises:
-        UserError: a slide joint among `joints` has no range.
+        UserError: a slide joint that gets a servo has no range.
     """
-    model = spec.compile()
+    driven = _driven(model) & set(config.joint_names) or set(config.joint_names)
     strength = _strength(model)
-    omega = 2.0 * math.pi * hz
-    stiffness = dict(zip(_names(model), _stiffness(model, omega, feet), strict=True))
+    omega = 2.0 * math.pi * (config.servo_hz or 0.0)
+    stiffness = dict(zip(_names(model), _stiffness(model, omega, config.foot_names), strict=True))
     owned = {sensor for sensor in spec.sensors if sensor.objtype == mujoco.mjtObj.mjOBJ_ACTUATOR}
     for unused in [*owned, *spec.actuators, *spec.keys]:
         spec.delete(unused)
     for joint in spec.joints:
-        if joint.name not in joints:
+        if joint.name not in driven:
             continue
         row = model.joint(joint.name).id
-        middle, half = _range(model, row)
+        low, high = config.servo_ranges.get(joint.name) or _range(model, row)
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
         gain = stiffness[joint.name]
         servo = spec.add_actuator(
             name=joint.name,
@@ -65,6 +66,19 @@ def use_servos(
             servo.forcelimited, servo.forcerange = True, (-limit, limit)
         damping = max(2.0 * DAMPING_RATIO * gain / omega, float(np.ravel(joint.damping)[0]))
         joint.damping[0] = damping
+
+
+def _driven(model: mujoco.MjModel) -> set[str]:
+    """Returns the names of the joints that an actuator moves, directly or by a tendon or a muscle."""
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    moment = np.zeros((model.nu, model.nv))
+    for row in range(model.nu):  # sparse rows
+        start, num = data.moment_rowadr[row], data.moment_rownnz[row]
+        columns = data.moment_colind[start : start + num]
+        moment[row, columns] = data.actuator_moment.ravel()[start : start + num]
+    moved = np.flatnonzero(np.any(moment != 0, axis=0))
+    return {model.joint(int(model.dof_jntid[dof])).name for dof in moved}
 
 
 def _names(model: mujoco.MjModel) -> list[str]:
@@ -119,7 +133,7 @@ def _strength(model: mujoco.MjModel) -> dict[int, float]:
     for joint in np.flatnonzero(model.jnt_actfrclimited):
         found[int(joint)] = float(model.jnt_actfrcrange[joint].max())
     for row in range(model.nu):
-        if model.actuator_trntype[row] not in (mujoco.mjtTrn.mjTRN_JOINT,):
+        if model.actuator_trntype[row] != mujoco.mjtTrn.mjTRN_JOINT:
             continue
         gear, limit = abs(float(model.actuator_gear[row, 0])), 0.0
         if model.actuator_forcelimited[row]:
@@ -133,13 +147,14 @@ def _strength(model: mujoco.MjModel) -> dict[int, float]:
 
 
 def _range(model: mujoco.MjModel, joint: int) -> tuple[float, float]:
-    """Returns the middle and the half width of a joint's range, rad or m."""
+    """Returns the ends of a joint's range, rad or m."""
     if model.jnt_limited[joint]:
         low, high = model.jnt_range[joint]
-        return 0.5 * float(low + high), 0.5 * float(high - low)
+        return float(low), float(high)
     if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
         raise UserError(
             f"walker.servo_hz: expected a range of the slide joint {model.joint(joint).name!r}, found none; "
             "give it one in the MJCF"
         )
-    return float(model.qpos0[model.jnt_qposadr[joint]]), _UNLIMITED_RAD
+    middle = float(model.qpos0[model.jnt_qposadr[joint]])
+    return middle - _UNLIMITED_RAD, middle + _UNLIMITED_RAD

@@ -162,8 +162,8 @@ def walker_spec(config: WalkerConfig) -> mujoco.MjSpec:
         spec_edits.use_torque_actuators(spec)
     _rescale(spec, config)
     if config.servo_hz is not None:
-        with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
-            servos.use_servos(spec, config.servo_hz, config.joint_names, config.foot_names)
+        model = compiled(spec, source)
+        servos.use_servos(spec, model, config)
     if config.normalize_controls:
         spec_edits.normalize_controls(spec)
     return spec
@@ -189,6 +189,12 @@ def body_spec(config: WalkerConfig) -> mujoco.MjSpec:
     return spec
 
 
+def compiled(spec: mujoco.MjSpec, source: str) -> mujoco.MjModel:
+    """Compiles a specification; raises UserError, which names `source`, if MuJoCo refuses it."""
+    with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
+        return spec.compile()
+
+
 def build_walker(config: WalkerConfig) -> Walker:
     """Builds the walker that a configuration, or the body's file that it names, describes.
 
@@ -197,9 +203,7 @@ def build_walker(config: WalkerConfig) -> Walker:
             hinges and slides, or lacks a joint or body that the configuration names.
     """
     config = resolved(config)
-    spec = walker_spec(config)
-    with _mujoco_errors(f"MuJoCo cannot compile the model of {config.source!r}"):
-        model = spec.compile()
+    model = compiled(walker_spec(config), config.source)
 
     layout = _layout(model, config.source)
     all_joints = tuple(model.joint(i).name for i in range(model.njnt))
@@ -294,8 +298,15 @@ def _rows(key: str, names: Sequence[str], known: Sequence[str], source: str) -> 
         if name not in row_of:
             nearest = difflib.get_close_matches(name, [n for n in known if n], n=1, cutoff=0.0)
             hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
+            if tuple(names) == _rodents_names(key):
+                hint = f"; the names are the rodent's: make this body's own file (vnl-mjx body {source})"
             raise UserError(f"walker.{key}: found {name!r}, which is not in model {source!r}{hint}")
     return np.array([row_of[name] for name in names], dtype=np.int32)
+
+
+def _rodents_names(key: str) -> tuple[str, ...]:
+    value = getattr(rodent_body(), key)
+    return (value,) if isinstance(value, str) else value
 
 
 def _rounded(values: Any) -> Any:

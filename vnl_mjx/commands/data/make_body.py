@@ -18,7 +18,7 @@ from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.walker import PACKAGE_PREFIX, is_body_file, package_path, read_body
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.body_trial import CONTROL_S, Trial, hindrances, try_body
+from vnl_mjx.evaluation.body_trial import Trial, hindrances, try_body
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.skeleton import skeleton
 from vnl_mjx.walkers.proposal import Proposal, propose
@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     walker = build_walker(read_body(output))
     if args.motion is not None:
         motion, rate = _read_motion(args.motion, walker)
-        proposal = propose(source, root or "as_in_file", poses=motion)
+        proposal = propose(source, root or "as_in_file", motion, rate)
         _write(output, args.mjcf, proposal)
         walker = build_walker(read_body(output))
-    physics = from_dict(ImitationConfig, proposal.keys["task"], "task.").physics
-    trial = try_body(walker, physics, proposal.length, motion, rate)
+    config = from_dict(ImitationConfig, proposal.keys["task"], "task.")
+    trial = try_body(walker, config, proposal.length, motion, rate)
     if trial.substeps is not None:
         proposal.keys["task"]["physics"] |= {
-            "timestep": CONTROL_S / trial.substeps,
+            "timestep": trial.control_s / trial.substeps,
             "num_substeps": trial.substeps,
         }
         _write(output, args.mjcf, proposal)
@@ -127,16 +127,16 @@ def _read_motion(path: Path, walker: Walker) -> tuple[np.ndarray, float]:
 def _trial_rows(trial: Trial) -> dict[str, str]:
     if trial.substeps is None:
         return {"time step": "none is stable"}
-    step = CONTROL_S / trial.substeps
+    step = trial.control_s / trial.substeps
     rows: dict[str, Any] = {
-        "time step": f"{step:g} s, {trial.substeps} in a control step of {CONTROL_S:g} s",
-        "resting pose held": f"to {trial.held_rad:.2g} rad",
+        "time step": f"{step:g} s, {trial.substeps} in a control step of {trial.control_s:g} s",
+        "pose held": f"to {trial.held_rad:.2g} rad",
         "motion beyond ranges": trial.limits_rad
         and f"{trial.limits_rad:.2g} rad at most ({trial.limits_joint})",
         "motion below the floor": trial.below_floor and f"{trial.below_floor:.2g} at most",
         "pose control": trial.followed_rad
         and f"{trial.followed_rad:.2g} rad from the motion; root {trial.drift:.2g} body lengths in 0.5 s",
-        "servos at their limit": trial.saturated
-        and f"{trial.saturated:.0%} ({trial.saturated_servo})",
+        "servos at their limit": trial.saturated is not None
+        and f"in {trial.saturated:.0%} of the steps ({trial.saturated_servo})",
     }
     return {name: text for name, text in rows.items() if text}

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +13,10 @@ from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessRepor
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
-from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits
+from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits, ResamplingSection
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
+from vnl_mjx.walkers.walker import Walker
 
 
 def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
@@ -23,6 +24,7 @@ def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
     check_output(output, inputs, config.output_config.overwrite)
     console = Console()
     walker = build_body(config.walker_config)
+    config = _at_rate_of(walker, config)
     with terminate_cleanly(), frame_progress(console) as progress:
         report = Preprocessor(walker, config, progress).run(inputs, output)
     _print(console, report)
@@ -30,6 +32,14 @@ def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
     if config.output_config.report:
         _write_report(console, report, config.quality_config, output)
     return 0
+
+
+def _at_rate_of(walker: Walker, config: PreprocessConfig) -> PreprocessConfig:
+    """Returns the configuration with the body's frame rate, if it has one and the user gave none."""
+    rate, section = walker.config.task.get("mocap_hz"), config.resampling_config
+    if rate is None or section.rate_hz != ResamplingSection().rate_hz:
+        return config
+    return replace(config, resampling_config=replace(section, rate_hz=float(rate)))
 
 
 def _print(console: Console, report: PreprocessReport) -> None:

@@ -34,6 +34,7 @@ _COLUMNS = {
     "root_error_max_mm": ("max", "{:.1f}"),
     "root_angle_deg": ("deg", "{:.1f}"),
     "joint_error_rad": ("rad", "{:.3f}"),
+    "end_effector_error_share": ("ends", "{:.1%}"),
     "speed_ratio": ("speed", "{:.0%}"),
     "foot_slip_mm_per_s": ("slip", "{:.0f}"),
 }
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             lambda _, done, total: progress("playing", done, total),
         )
     summary = evaluate_tracking(rollout, clips, task.walker, task.config.reward)
-    judged = judge(summary)
+    judged = judge(summary, task.walker)
     console.print(_table(summary))
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
     if args.json is not None:
