@@ -131,7 +131,8 @@ def test_mistakes_get_one_line_and_leave_nothing(recording, clips, capsys, tmp_p
     with h5py.File(clips, "r+") as file:  # as before clip files kept their body
         del file["body"]
     assert "--mjcf" in refusal(capsys, "clips", "split", clips, new, "--seconds", "0.5")
-    assert {p.name for p in tmp_path.iterdir()} == before
+    report = {"new.quality.json", "new.quality.png"}  # says why no clip was kept
+    assert {p.name for p in tmp_path.iterdir()} == before | report
 
 
 def test_split_and_merge_are_inverse(clips, toy_walker, tmp_path):

@@ -145,13 +145,14 @@ def test_gaps_are_filled_or_cut_and_every_frame_is_accounted_for(toy_walker, tmp
 
 def test_clips_beyond_a_limit_are_cut_with_the_reason(toy_walker, tmp_path):
     qpos = motion(toy_walker, 150)
-    qpos[60, 0] += 0.3
+    qpos[50:100, 9] = 3.0
     source = save(tmp_path / "day.npz", qpos)
-    report = run(toy_walker, [source], tmp_path / "clips.h5", segmentation={"clip_s": 1.0})
+    sections = {"segmentation": {"clip_s": 1.0}, "quality": {"jump_joint_rad": None}}
+    report = run(toy_walker, [source], tmp_path / "clips.h5", **sections)
     statuses = {round(p.start_s): (p.status, p.reasons) for p in report.pieces}
     assert statuses[0] == (KEPT, ())
     assert statuses[1][0] == CUT
-    assert any("jump" in reason for reason in statuses[1][1])
+    assert any("joint limit" in reason for reason in statuses[1][1])
     assert read_clips(tmp_path / "clips.h5", toy_walker).num_clips == 2
     json.dumps(asdict(report))  # the report is JSON-able
 
@@ -185,6 +186,7 @@ def test_what_was_done_is_said(toy_walker, tmp_path):
     sections = {
         "resampling": {"rate_hz": 100.0, "interpolation": "linear"},
         "conditioning": {"mirror": True, "align_floor": True},
+        "velocity": {"max_qvel": 20.0},
         "quality": {"jump_joint_rad": None, "clamped_share": None},
     }
     report = run(toy_walker, [source], tmp_path / "clips.h5", **sections)

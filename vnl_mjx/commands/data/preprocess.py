@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from vnl_mjx.clips.preprocess import Preprocessor
-from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessReport
+from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, NothingKept, PreprocessReport
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
-from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits
+from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
 
@@ -24,11 +24,15 @@ def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
     console = Console()
     walker = build_body(config.walker_config)
     with terminate_cleanly(), frame_progress(console) as progress:
-        report = Preprocessor(walker, config, progress).run(inputs, output)
+        preprocessor = Preprocessor(walker, config, progress)
+        try:
+            report = preprocessor.run(inputs, output)
+        except NothingKept:
+            _write_report(console, preprocessor, output)
+            raise
     _print(console, report)
     console.print(f"clips: {output}", soft_wrap=True)
-    if config.output_config.report:
-        _write_report(console, report, config.quality_config, output)
+    _write_report(console, preprocessor, output)
     return 0
 
 
@@ -65,14 +69,16 @@ def _print(console: Console, report: PreprocessReport) -> None:
     )
 
 
-def _write_report(
-    console: Console, report: PreprocessReport, limits: QualityLimits, output: Path
-) -> None:
+def _write_report(console: Console, preprocessor: Preprocessor, output: Path) -> None:
+    """Writes the account of every frame and its picture beside the output, if the options ask for them."""
+    report, options = preprocessor.report, preprocessor.options
+    if not options.output_config.report or not report.pieces:
+        return
     base = output.with_suffix("")
     account = base.with_name(base.name + ".quality.json")
     picture = base.with_name(base.name + ".quality.png")
     with replacing(account) as partial:
         partial.write_text(json.dumps(asdict(report), indent=1))
     with replacing(picture) as partial:
-        save_quality_plot(partial, report.pieces, limits)
+        save_quality_plot(partial, report.pieces, options.quality_config)
     console.print(f"quality: {account}, {picture.name}", soft_wrap=True)
