@@ -1,6 +1,6 @@
 """Measures a body, and scales limits that were found for rats to its size and frame rate."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import mujoco
@@ -20,6 +20,7 @@ Section = TypeVar("Section", ContactSection, QualityLimits, VelocitySection)
 
 RAT_LENGTH_M = 0.13
 _RAT_RATE_HZ = 50.0
+_GRAVITY = 9.81
 _HEAD, _TAIL_BASE = "skull", "vertebra_C1"  # of the rodent
 
 
@@ -40,25 +41,51 @@ def body_length(walker: Walker) -> float:
     return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
 
 
-def size_ratio(walker: Walker) -> float:
-    """Returns the body's length as a multiple of the rat's; 1 for the rodent at any scale."""
-    length = RAT_LENGTH_M if walker.config.source == RODENT_SOURCE else body_length(walker)
-    return length / RAT_LENGTH_M if length > 0.0 else 1.0
+@dataclass(frozen=True)
+class Ratios:
+    """Compares a body with a rat.
+
+    Attributes:
+        length: of the body, in rats.
+        gravity: of the model, in 9.81 m/s^2; 1000 for a model in millimetres.
+    """
+
+    length: float = 1.0
+    gravity: float = 1.0
+
+    @property
+    def speed(self) -> float:
+        """Ratio of speeds at the same Froude number, speed^2 / (gravity length)."""
+        return (self.gravity * self.length) ** 0.5
+
+    @property
+    def angular_speed(self) -> float:
+        """Ratio of angular speeds at the same Froude number."""
+        return (self.gravity / self.length) ** 0.5
 
 
-def scaled(section: Section, ratio: float, rate_hz: float = _RAT_RATE_HZ) -> Section:
+def ratios(walker: Walker) -> Ratios:
+    """Returns how a walker compares with a rat; the rodent is one at any scale."""
+    if walker.config.source == RODENT_SOURCE:
+        return Ratios()
+    length = body_length(walker) / RAT_LENGTH_M
+    gravity = float(np.linalg.norm(walker.model.opt.gravity)) / _GRAVITY
+    return Ratios(length or 1.0, gravity or 1.0)
+
+
+def scaled(section: Section, body: Ratios, rate_hz: float = _RAT_RATE_HZ) -> Section:
     """Returns a section whose automatic values are numbers for a body and a frame rate.
 
-    With `ratio` = the body's length / the rat's, lengths grow with the ratio and speeds with its square
-    root (equal Froude numbers: animals of different size that move alike). Angular speeds grow with the
-    square root of 1 / ratio, but never fall below the rat's, as large bodies are not slower at their
-    joints. Movements between two frames belong to 50 Hz: at lower rates they are larger in proportion, at
-    higher ones the same (the limits of speed are then the stricter ones).
+    Lengths grow with the body's length, speeds as those of animals that move alike at another size (equal
+    Froude numbers). Angular speeds of small bodies grow so too, but those of large ones do not fall below
+    the rat's, as large bodies are not slower at their joints. Movements between two frames belong to 50 Hz:
+    at lower rates they are larger in proportion, at higher ones the same (the limits of speed are then the
+    stricter ones).
     """
     slow = max(_RAT_RATE_HZ / rate_hz, 1.0)
-    spin = max(ratio**-0.5, 1.0)
-    factors = {"length": ratio, "speed": ratio**0.5, "angular": spin}
-    factors |= {"step": ratio**0.5 * slow, "turn": spin * slow}
+    spin = max(body.angular_speed, 1.0)
+    factors = {"length": body.length, "speed": body.speed, "angular": spin}
+    factors |= {"step": body.speed * slow, "turn": spin * slow}
     values = {}
     for item in fields(section):
         if getattr(section, item.name) == AUTO:
@@ -70,7 +97,7 @@ def scaled(section: Section, ratio: float, rate_hz: float = _RAT_RATE_HZ) -> Sec
 
 def for_body(section: Section, walker: Walker, rate_hz: float = _RAT_RATE_HZ) -> Section:
     """Returns a section whose automatic values are numbers for a walker, see `scaled`."""
-    return scaled(section, size_ratio(walker), rate_hz)
+    return scaled(section, ratios(walker), rate_hz)
 
 
 def options_for_body(options: PreprocessConfig, walker: Walker, rate_hz: float) -> PreprocessConfig:
