@@ -73,16 +73,24 @@ def ratios(walker: Walker) -> Ratios:
     return Ratios(length or 1.0, gravity or 1.0)
 
 
+def steps_at(rate_hz: float) -> float:
+    """Returns the factor of limits on movements between two frames, which belong to 50 Hz, at another rate.
+
+    At lower rates the movements are larger in proportion; at higher ones the limits stay, as noise does not
+    shrink with the time between frames, and the limits of speed are the stricter ones.
+    """
+    return max(_RAT_RATE_HZ / rate_hz, 1.0)
+
+
 def scaled(section: Section, body: Ratios, rate_hz: float = _RAT_RATE_HZ) -> Section:
     """Returns a section whose automatic values are numbers for a body and a frame rate.
 
     Lengths grow with the body's length, speeds as those of animals that move alike at another size (equal
     Froude numbers). Angular speeds of small bodies grow so too, but those of large ones do not fall below
-    the rat's, as large bodies are not slower at their joints. Movements between two frames belong to 50 Hz:
-    at lower rates they are larger in proportion, at higher ones the same (the limits of speed are then the
-    stricter ones).
+    the rat's, as large bodies are not slower at their joints. Movements between two frames also depend on
+    the rate, see `steps_at`.
     """
-    slow = max(_RAT_RATE_HZ / rate_hz, 1.0)
+    slow = steps_at(rate_hz)
     spin = max(body.angular_speed, 1.0)
     factors = {"length": body.length, "speed": body.speed, "angular": spin}
     factors |= {"step": body.speed * slow, "turn": spin * slow}

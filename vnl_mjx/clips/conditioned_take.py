@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vnl_mjx.clips.body_size import steps_at
 from vnl_mjx.clips.columns import difference_qvel, neighbours, seconds_between
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
@@ -82,9 +83,8 @@ class ConditionedTake:
         max_gap = round(options.conditioning_config.max_gap_s * rate_in)
         qpos, filled, missing = fill_gaps(qpos, layout, max_gap)
         rates = rate_in, self.rate_out
-        # at a lower rate a body moves farther between two frames
-        slower = max(self.rate_out / rate_in, 1.0)
-        jumped = jumps(walker, qpos, options.quality_config, slower)
+        factor = steps_at(rate_in) / steps_at(self.rate_out)  # limits are of the clips' rate
+        jumped = jumps(walker, qpos, options.quality_config, factor)
         qpos[list(jumped)] = np.nan
         missing[list(jumped)] = True
         self.valid = ~resample_flags(missing, *rates)
