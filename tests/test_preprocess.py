@@ -383,6 +383,30 @@ def test_one_bad_frame_is_cut_out_and_the_rest_is_kept(toy_walker, tmp_path, rat
     assert sum(p.frames for p in cut) <= 3 * 4
 
 
+def test_a_few_bad_frames_are_cut_out_of_long_clips(toy_walker, tmp_path):
+    qpos = motion(toy_walker, 300)
+    qpos[120:123, 9] += 1.3  # beyond the joint's range, without a jump
+    qpos[200:204, 2] -= 0.02
+    source = save(tmp_path / "day.npz", qpos)
+    sections = {"quality": {"penetration_mm": 5.0}}
+    report = run(toy_walker, [source], tmp_path / "clips.h5", **sections)
+    kept = [(round(p.start_s * 50), p.frames) for p in report.pieces if p.status == KEPT]
+    assert kept == [(0, 120), (123, 77), (204, 96)]
+    cut = [p for p in report.pieces if p.status == CUT]
+    assert [(round(p.start_s * 50), p.frames) for p in cut] == [(120, 3), (200, 4)]
+    assert [p.reasons[0].partition(":")[0] for p in cut] == ["joint limit", "below the floor"]
+    clips = read_clips(tmp_path / "clips.h5", toy_walker)
+    stored = qpos.astype(np.float32)[np.r_[0:120, 123:200, 204:300]]
+    np.testing.assert_array_equal(clips.qpos(), stored)
+    lengths = np.array([120, 77, 96])
+    expected = finite_difference_qvel(stored, toy_walker.layout, lengths, RATE_HZ)
+    np.testing.assert_allclose(clips.qvel(), expected, atol=1e-5)  # not across the cuts
+    (tmp_path / "clips.h5").unlink()
+    sections["segmentation"] = {"clip_s": 2.0}
+    report = run(toy_walker, [source], tmp_path / "clips.h5", **sections)
+    assert [p.status for p in report.pieces] == [KEPT, CUT, CUT]
+
+
 def test_all_reasons_are_said_when_nothing_is_kept(toy_walker, tmp_path):
     low, late = motion(toy_walker, 100), motion(toy_walker, 60, 1)
     low[:, 2] -= 5.0

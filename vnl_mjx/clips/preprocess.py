@@ -27,9 +27,10 @@ from vnl_mjx.clips.preprocess_report import (
     Piece,
     PreprocessReport,
     RecordingReport,
+    changes_made,
     why_nothing,
 )
-from vnl_mjx.clips.quality import ClipQuality, assess, verdict
+from vnl_mjx.clips.quality import ClipQuality, assess, frames_beyond, verdict
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.recording_fit import compare_stored_poses
 from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
@@ -38,6 +39,8 @@ from vnl_mjx.config.preprocessing import BodySection, PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker
+
+_MOST_BAD = 0.2  # share of a clip's frames around which it is cut, rather than left out whole
 
 Progress = Callable[[str, int, int], None]
 
@@ -174,42 +177,83 @@ class Preprocessor:
         done = 0
         for take in takes:
             for clips in self._groups(own, take):
-                whole = take.around(clips[0].start, clips[-1].stop)
-                qpos = take.qpos[whole]
-                qvel, clamped = take.velocities(qpos)
-                features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
-                for clip in clips:
-                    rows = slice(clip.start - whole.start, clip.stop - whole.start)
-                    part = {name: values[rows] for name, values in features.items()}
-                    self._keep_or_cut(writer, own, take, clip, part, clamped[rows])
+                self._add_clips(writer, own, take, clips)
                 at = done + round(clips[-1].stop * take.rate_in / take.rate_out)
                 self.progress(own.name, min(at, recording.num_frames), recording.num_frames)
             done += take.num_in
             self.progress(own.name, done, recording.num_frames)
-        notes += self._changes(own)
+        notes += changes_made(self.options, own, self.report.rate_hz)
 
-    def _changes(self, own: RecordingReport) -> list[str]:
-        """Returns what was done to the motion, in words."""
-        options, changes = self.options, []
-        if self.report.rate_hz != own.rate_hz:
-            kind = options.resampling_config.interpolation
-            changes.append(f"resampled to {self.report.rate_hz:g} Hz ({kind})")
-        if window := options.conditioning_config.smoothing_window_s:
-            changes.append(f"poses smoothed over {window:g} s")
-        if window := options.velocity_config.smoothing_window_s:
-            changes.append(f"velocities smoothed over {window:g} s")
-        if own.filled_frames:
-            changes.append(f"{own.filled_frames} frames filled over gaps")
-        if own.clamped_velocities:
-            limit = options.velocity_config.max_qvel
-            changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
-        if options.conditioning_config.tail == "carried":
-            changes.append("tail carried above the floor")
-        if held := options.conditioning_config.joint_angles:
-            changes.append(f"{', '.join(held)} held at an angle")
-        if options.conditioning_config.mirror:
-            changes.append("mirrored copies added")
-        return changes
+    def _add_clips(
+        self,
+        writer: ClipWriter,
+        own: RecordingReport,
+        take: ConditionedTake,
+        clips: Sequence[Stretch],
+        *,
+        split: bool = True,
+    ) -> None:
+        """Computes and keeps or cuts clips of one valid stretch; `split` cuts around their bad frames."""
+        whole = take.around(clips[0].start, clips[-1].stop)
+        qpos = take.qpos[whole]
+        qvel, clamped = take.velocities(qpos)
+        features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
+        for clip in clips:
+            rows = slice(clip.start - whole.start, clip.stop - whole.start)
+            part = {name: values[rows] for name, values in features.items()}
+            filled = take.filled[clip.start : clip.stop]
+            quality = assess(
+                self.walker,
+                part,
+                take.rate_out,
+                marker_errors=take.marker_errors(self.walker, clip, part, own.floor_shift_m),
+                filled=filled,
+                clamped=clamped[rows],
+                feet=self._floor,
+            )
+            reasons = verdict(quality, self.options.quality_config)
+            if reasons and split and (parts := self._around_bad(own, take, clip, part, reasons)):
+                for one in parts:
+                    self._add_clips(writer, own, take, [one], split=False)
+                continue
+            own.filled_frames += int(filled.sum())
+            own.clamped_velocities += int(clamped[rows].sum())
+            if reasons:
+                self._note(own, take, clip, CUT, reasons, quality=quality)
+            else:
+                self._keep(writer, own, take, clip, part, quality)
+
+    def _around_bad(
+        self,
+        own: RecordingReport,
+        take: ConditionedTake,
+        clip: Stretch,
+        features: dict[str, np.ndarray],
+        reasons: tuple[str, ...],
+    ) -> list[Stretch]:
+        """Returns the parts of a clip of variable length between a few bad frames; notes the other frames.
+
+        Returns [] for clips of fixed length, and where most of the clip or no single frame is bad.
+        """
+        section = self.options.segmentation_config
+        limits = self.options.quality_config
+        bad = frames_beyond(self.walker, features, limits, self._floor)
+        least = max(round(section.min_s * take.rate_out), 1)
+        found = [Stretch(clip.start + a, clip.start + b) for a, b in stretches(~bad)]
+        parts = [part for part in found if part.stop - part.start >= least]
+        if section.clip_s is not None or not 0.0 < bad.mean() <= _MOST_BAD or not parts:
+            return []
+        take.valid[clip.start : clip.stop][bad] = False
+        for start, stop in stretches(bad):
+            own_features = {name: values[start:stop] for name, values in features.items()}
+            quality = assess(self.walker, own_features, take.rate_out, feet=self._floor)
+            part = Stretch(clip.start + start, clip.start + stop)
+            self._note(own, take, part, CUT, verdict(quality, limits) or reasons)
+        for part in found:
+            if (frames := part.stop - part.start) < least:
+                text = f"short stretch: {frames} frames, a clip needs {least}"
+                self._note(own, take, part, LEFT_OUT, (text,))
+        return parts
 
     def _lift(self, takes: list[ConditionedTake]) -> float:
         """Lifts the feet to the floor; returns the metres added to z."""
@@ -261,30 +305,16 @@ class Preprocessor:
         if group:
             yield group
 
-    def _keep_or_cut(
+    def _keep(
         self,
         writer: ClipWriter,
         own: RecordingReport,
         take: ConditionedTake,
         clip: Stretch,
         features: dict[str, np.ndarray],
-        clamped: np.ndarray,
+        quality: ClipQuality,
     ) -> None:
-        filled = take.filled[clip.start : clip.stop]
-        own.filled_frames += int(filled.sum())
-        own.clamped_velocities += int(clamped.sum())
-        quality = assess(
-            self.walker,
-            features,
-            take.rate_out,
-            marker_errors=take.marker_errors(self.walker, clip, features, own.floor_shift_m),
-            filled=filled,
-            clamped=clamped,
-            feet=self._floor,
-        )
-        if reasons := verdict(quality, self.options.quality_config):
-            self._note(own, take, clip, CUT, reasons, quality=quality)
-            return
+        """Writes a clip, and its mirrored copy if that is wanted."""
         name = self._unique(take, clip)
         piece = self._note(own, take, clip, KEPT, (), name, quality)
         info = ClipInfo(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from vnl_mjx.clips.quality import ClipQuality, reason, where_found
-from vnl_mjx.config.preprocessing import QualityLimits
+from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits
 from vnl_mjx.errors import UserError
 
 KEPT, CUT, LEFT_OUT = "kept", "cut", "left out"
@@ -73,6 +73,30 @@ class PreprocessReport:
     num_clips: int = 0  # in the file, with mirrored ones
     num_frames: int = 0  # in the file, with mirrored ones
     rate_hz: float = 0.0  # of the clips
+
+
+def changes_made(options: PreprocessConfig, own: RecordingReport, rate_hz: float) -> list[str]:
+    """Returns what was done to the motion of one recording, in words; `rate_hz` is the clips'."""
+    changes = []
+    if rate_hz != own.rate_hz:
+        kind = options.resampling_config.interpolation
+        changes.append(f"resampled to {rate_hz:g} Hz ({kind})")
+    if window := options.conditioning_config.smoothing_window_s:
+        changes.append(f"poses smoothed over {window:g} s")
+    if window := options.velocity_config.smoothing_window_s:
+        changes.append(f"velocities smoothed over {window:g} s")
+    if own.filled_frames:
+        changes.append(f"{own.filled_frames} frames filled over gaps")
+    if own.clamped_velocities:
+        limit = options.velocity_config.max_qvel
+        changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
+    if options.conditioning_config.tail == "carried":
+        changes.append("tail carried above the floor")
+    if held := options.conditioning_config.joint_angles:
+        changes.append(f"{', '.join(held)} held at an angle")
+    if options.conditioning_config.mirror:
+        changes.append("mirrored copies added")
+    return changes
 
 
 def why_nothing(pieces: Sequence[Piece], limits: QualityLimits) -> str:

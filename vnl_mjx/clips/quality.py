@@ -169,9 +169,7 @@ def marker_errors(
 
 def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
     """Measures how far joints [frame, joint] are beyond their ranges, and in how many frames."""
-    model, own = walker.model, walker.layout.joint_ids
-    low, high = model.jnt_range[own].T
-    beyond = np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
+    beyond = _beyond_ranges(walker, joints)
     worst, name = _largest(beyond, walker.joint_names)
     share = float(np.mean((beyond > _JOINT_TOLERANCE_RAD).any(axis=1))) if len(beyond) else 0.0
     return {
@@ -179,6 +177,38 @@ def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
         "joint_limit_joint": name if worst > _ROUND_OFF_RAD else "",
         "joint_limit_share": share,
     }
+
+
+def _beyond_ranges(walker: Walker, joints: np.ndarray) -> np.ndarray:
+    """Returns how far joints [frame, joint] are beyond their ranges; at most 0 inside."""
+    model, own = walker.model, walker.layout.joint_ids
+    low, high = model.jnt_range[own].T
+    return np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
+
+
+def frames_beyond(
+    walker: Walker, features: Mapping[str, np.ndarray], limits: QualityLimits, lowest: FootHeights
+) -> np.ndarray:
+    """Flags the frames [frame] of a clip without gaps that are beyond limits on single frames.
+
+    These are the limits on joint angles, depth below the floor and speeds; those on shares of the frames and
+    on markers are of whole clips.
+    """
+    positions, quaternions = features["body_positions"], features["body_quaternions"]
+    measures = {
+        "joint_limit_rad": _beyond_ranges(walker, features["joints"]),
+        "joint_speed": np.abs(features["joints_velocity"]),
+        "speed": np.linalg.norm(features["velocity"], axis=1, keepdims=True),
+        "angular_speed": np.linalg.norm(features["angular_velocity"], axis=1, keepdims=True),
+    }
+    if lowest.feet:
+        measures["penetration_mm"] = -1000.0 * lowest(positions, quaternions)
+    beyond = np.zeros(len(positions), bool)
+    for name, values in measures.items():
+        limit = getattr(limits, name)
+        if limit is not None and values.size:
+            beyond |= values.max(axis=1) > limit
+    return beyond
 
 
 def _below_floor(
