@@ -16,7 +16,7 @@ from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
 from vnl_mjx.clips.sources.options import SourceOptions, completed, rate_of_times
 from vnl_mjx.errors import UserError, first_line
 
-SUFFIXES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv")
 _DELIMITERS = ",;\t"
 _ROOT = r"(?:(?:free|floating|root|base|pelvis|torso|trunk)[ _.]?)?(?:joint[ _.]?)?"
 _POSITION = re.compile(

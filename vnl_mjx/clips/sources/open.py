@@ -9,7 +9,7 @@ from vnl_mjx.clips.file import is_clip_file
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import arrays
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS, open_all_clips, open_own_clips
-from vnl_mjx.clips.sources.csv_table import SUFFIXES, open_csv
+from vnl_mjx.clips.sources.csv_table import TABLES, open_csv
 from vnl_mjx.clips.sources.dm_control import is_dm_control, open_dm_control
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
 from vnl_mjx.clips.sources.nwb import open_nwb
@@ -23,6 +23,7 @@ READABLE = (
 )
 
 _PICKLES = (".p", ".pkl", ".pickle")
+SUFFIXES = (".h5", ".hdf5", ".npz", ".npy", ".mat", ".nwb", *TABLES, *_PICKLES)
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -64,7 +65,7 @@ def open_recording(path: str | os.PathLike[str], options: SourceOptions | None =
             f"{path}: is a pointer of Git LFS, not the file itself; run `git lfs pull` in its "
             "repository"
         )
-    if suffix in SUFFIXES:
+    if suffix in TABLES:
         return open_csv(name, options)
     if head.startswith(b"\x80") or suffix in _PICKLES:
         return open_stac_pickle(name, options)

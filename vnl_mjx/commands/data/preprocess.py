@@ -1,5 +1,6 @@
 """`vnl-mjx preprocess`: turns recordings into one file of reference clips, and accounts for every frame."""
 
+import glob
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,16 +11,19 @@ from rich.console import Console
 
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, NothingKept, PreprocessReport
+from vnl_mjx.clips.sources import READABLE, SUFFIXES
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import PreprocessConfig
+from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
 
 
 def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
-    """Preprocesses `inputs` into `output` and returns the exit status."""
+    """Preprocesses `inputs` (files, folders or quoted patterns) into `output`; returns the exit status."""
+    inputs = _files(inputs, output)
     check_output(output, inputs, config.output_config.overwrite)
     console = Console()
     walker = build_body(config.walker_config)
@@ -34,6 +38,24 @@ def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
     console.print(f"clips: {output}", soft_wrap=True)
     _write_report(console, preprocessor, output)
     return 0
+
+
+def _files(inputs: Sequence[Path], output: Path) -> list[Path]:
+    """Returns the recordings that inputs name: those in a folder, or that fit a pattern such as `*.npz`."""
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in SUFFIXES]
+        elif glob.has_magic(str(path)) and not path.exists():
+            found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
+        else:
+            files.append(path)
+            continue
+        found = [one for one in found if one.is_file() and one.resolve() != output.resolve()]
+        if not found:
+            raise UserError(f"{path}: no recording there; give files of {READABLE}")
+        files += found
+    return files
 
 
 def _print(console: Console, report: PreprocessReport) -> None:
