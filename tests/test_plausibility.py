@@ -7,6 +7,7 @@ import pytest
 
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
+from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.preprocessing import PreprocessConfig
@@ -116,6 +117,48 @@ def test_a_supposed_order_needs_the_poses_consent(toy_walker, tmp_path, qpos):
     straight[:, 3:7] = [0.0, 0.0, 0.0, 1.0]
     message = refusal(toy_walker, tmp_path, straight, csv=True)
     assert "is not clear" in message and "source_config.quaternion_order=xyzw" in message
+
+
+def test_parts_of_an_unknown_order(toy_walker, tmp_path, qpos):
+    """`root_quat` may be of either order, so the poses have to tell."""
+    straight = qpos.copy()
+    straight[:, 3:7] = [0.0, 0.0, 0.0, 1.0]
+    for poses, what in ((qpos, "agrees"), (as_xyzw(qpos), "xyzw it is"), (straight, "not clear")):
+        parts = {"root_pos": poses[:, :3], "root_quat": poses[:, 3:7], "joint_pos": poses[:, 7:]}
+        np.savez(tmp_path / "take.npz", fps=50, **parts)
+        run = Preprocessor(toy_walker, PreprocessConfig())
+        if what == "agrees":
+            report = run.run([tmp_path / "take.npz"], tmp_path / "clips.h5")
+            assert "quaternion_order=wxyz agrees" in " ".join(report.recordings[0].notes)
+        else:
+            with pytest.raises(UserError, match=what):
+                run.run([tmp_path / "take.npz"], tmp_path / "other.h5")
+
+
+def test_a_body_that_may_face_backwards_is_noted(toy_walker, tmp_path, qpos):
+    qpos[:, 3:7] = [0.0, 0.0, 0.0, 1.0]
+    notes, _ = preprocess(toy_walker, tmp_path, qpos)
+    assert "as upright with quaternion_order=xyzw, facing backwards" in notes
+
+
+def test_nameless_joints_in_another_order_are_found(toy_walker, tmp_path, qpos):
+    """mjlab's and Isaac Lab's files have no names, but the positions of all bodies."""
+    phase = 2 * np.pi * np.arange(150)[:, None] / 50.0
+    qpos[:, 7:] = 0.7 * np.sin(phase + np.arange(4))
+    poses = Kinematics(toy_walker.model)(qpos)
+    rows = slice(2, None)  # without world and floor
+    bodies = {"body_pos_w": poses.positions[:, rows], "body_quat_w": poses.quaternions[:, rows]}
+    names = [name for name in toy_walker.body_names[2:]]
+    for order, is_kept in (([0, 1, 2, 3], True), ([0, 2, 1, 3], False)):
+        path = tmp_path / f"{is_kept}.npz"
+        np.savez(path, fps=50, joint_pos=qpos[:, 7:][:, order], body_names=names, **bodies)
+        run = Preprocessor(toy_walker, PreprocessConfig())
+        if is_kept:
+            report = run.run([path], tmp_path / "clips.h5")
+            assert "its body positions are the walker's" in report.recordings[0].notes
+        else:
+            with pytest.raises(UserError, match="its joints have no names, and in the walker's"):
+                run.run([path], tmp_path / "other.h5")
 
 
 def test_the_conventions_of_a_layout_are_not_options(toy_walker, shared_data):

@@ -59,7 +59,9 @@ def check_conventions(
     notes: list[str] = []
     stored = recording.as_stored
     if good.any() and walker.layout.root and recording.has_root and stored is not None:
-        root = np.array([stored[int(row)][:ROOT_COLUMNS] for row in rows[good]], np.float64)
+        root = qpos[good, :ROOT_COLUMNS]
+        if stored is not recording.qpos:
+            root = np.array([stored[int(row)][:ROOT_COLUMNS] for row in rows[good]], np.float64)
         sample = _Sample(walker, kinematics, root, np.deg2rad(joints) if problems else joints)
         found, notes = _root_problems(recording, sample, applied)
         problems += found
@@ -138,11 +140,22 @@ def _root_problems(
                 f"of the frames with source_config.quaternion_order={applied.quaternion_order} and in "
                 f"{_percent(other)} with {turned.quaternion_order}; give one of them"
             )
+    elif "quaternion_order" in open_names and _is_ambiguous(sample, applied):
+        notes.append(
+            f"the body is as upright with quaternion_order={_other('quaternion_order', applied)}, facing "
+            "backwards"
+        )
     elif share < 1.0 - _MOSTLY and _has_options(recording):
         notes.append(f"the body is upright in {_percent(share)} of the frames only")
     if not best and "length_unit" not in recording.settled:
         problems += _height_problems(sample, applied)
     return problems, notes
+
+
+def _is_ambiguous(sample: _Sample, applied: Conventions) -> bool:
+    """Returns whether the body is upright in either order of quaternions."""
+    turned = replace(applied, quaternion_order=_other("quaternion_order", applied))
+    return min(sample.upright(applied), sample.upright(turned)) >= _MOSTLY
 
 
 def _better(sample: _Sample, applied: Conventions, names: set[str]) -> dict[Conventions, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
-from vnl_mjx.clips.sources.options import SourceOptions, completed, rate_of_times
+from vnl_mjx.clips.sources.options import SourceOptions, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 
 TABLES = (".csv", ".tsv")
@@ -90,7 +90,7 @@ def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     if columns:
         found.conventions = {"quaternion_order": "wxyz"}  # by name
     if ("time", "") in place:
-        found.rate_hz = rate_of_times(path, "time", table[:, place["time", ""]])
+        set_rate_of_times(found, "time", table[:, place["time", ""]])
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed, rate_of_times
+from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.versions import how_to_install
 
@@ -77,7 +77,7 @@ def _from_series(path: str, series: Any) -> Recording:
     if series.rate is not None:
         found.rate_hz = checked_rate(series.rate, f"{path}: rate of {series.name!r}")
     elif series.timestamps is not None:
-        found.rate_hz = rate_of_times(path, series.name, np.asarray(series.timestamps[:]))
+        set_rate_of_times(found, series.name, np.asarray(series.timestamps[:]))
     return found
 
 
@@ -93,7 +93,8 @@ def _from_table(path: str, table: Any) -> Recording:
         )
     qpos = np.stack(list(columns.values()), axis=1)
     found = Recording(path, _LAYOUT, qpos, qpos_name=table.name, joint_names=tuple(columns))
-    found.rate_hz = None if times is None else rate_of_times(path, table.name, times)
+    if times is not None:
+        set_rate_of_times(found, table.name, times)
     return found
 
 

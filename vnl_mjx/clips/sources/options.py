@@ -12,7 +12,9 @@ from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.errors import UserError
 
 USUAL_RATE_HZ = 50.0  # track-mjx and vnl-playground assume this rate for every clip file
-_REGULAR = 1e-3  # tolerance of time stamps, as a share of the sampling interval
+# share of the sampling interval by which time stamps differ from a constant rate's: of round-off, and
+# at most, so that no frame is missing
+_REGULAR, _MOST_JITTER = 1e-3, 0.25
 _MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
 _CONVENTIONS = {name: get_args(kind) for name, kind in get_type_hints(Conventions).items()}
 _WORDS = {
@@ -82,23 +84,34 @@ def checked_rate(value: Any, place: str) -> float:
     return rate
 
 
-def rate_of_times(path: str, name: str, times: np.ndarray) -> float:
-    """Returns the frames per second of regular time stamps, which are in seconds."""
-    steps = np.diff(times.astype(np.float64))
+def set_rate_of_times(found: Recording, name: str, times: np.ndarray) -> None:
+    """Sets the rate of a recording from time stamps in seconds; notes their jitter.
+
+    Raises:
+        UserError: a stamp is so far from its place at a constant rate that frames may be missing.
+    """
+    times = np.asarray(times, np.float64)
+    steps = np.diff(times)
     step = float(np.median(steps)) if len(steps) else np.nan
     if not (np.isfinite(step) and step > 0):
         raise UserError(
-            f"{path}: timestamps of {name!r} do not increase; correct them, or give an array "
+            f"{found.path}: timestamps of {name!r} do not increase; correct them, or give an array "
             "without them and source_config.rate_hz"
         )
-    worst = int(np.argmax(np.abs(steps - step)))
-    if not np.abs(steps[worst] - step) <= _REGULAR * step:
+    # over the whole recording, as single steps carry round-off
+    whole = float(times[-1] - times[0]) / len(steps)
+    jitter = float(np.abs(times - times[0] - whole * np.arange(len(times))).max())
+    if not jitter <= _MOST_JITTER * step:
+        worst = int(np.argmax(np.abs(steps - step)))
         raise UserError(
-            f"{path}: timestamps of {name!r} are not regular: {steps[worst]:.6g} s after frame "
+            f"{found.path}: timestamps of {name!r} are not regular: {steps[worst]:.6g} s after frame "
             f"{worst}, {step:.6g} s elsewhere; resample the poses to one rate first"
         )
-    # over the whole recording, as single steps carry round-off
-    return float(len(steps) / (times[-1] - times[0]))
+    found.rate_hz = 1.0 / whole
+    if jitter > _REGULAR * step:
+        found.notes += (
+            f"timestamps jitter by up to {1000 * jitter:.2g} ms: {found.rate_hz:.6g} Hz taken",
+        )
 
 
 def _complete_joints(recording: Recording, options: SourceOptions) -> None:

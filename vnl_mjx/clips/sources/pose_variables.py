@@ -103,8 +103,8 @@ def _root_and_joints(path: str, layout: str, variables: Mapping[str, Variable]) 
         has_root=True,
         notes=notes,
     )
-    if quaternion in _XYZW:
-        found.supposed = {"quaternion_order": "xyzw"}
+    if quaternion:  # its name does not say the order
+        found.supposed = {"quaternion_order": "xyzw" if quaternion in _XYZW else "wxyz"}
     if bodies:
         found.conventions = {"quaternion_order": "wxyz", "length_unit": "m", "up_axis": "z"}
         found.stored_xpos, found.stored_xquat = (variables[name].read() for name in bodies)
