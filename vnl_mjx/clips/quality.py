@@ -27,7 +27,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "marker_max_mm": ("marker error", "mm at most", ""),
     "joint_limit_rad": ("joint limit", "rad beyond", "joint_limit_joint"),
     "joint_limit_share": ("joint limit", "of the frames beyond", "joint_limit_joint"),
-    "penetration_mm": ("below the floor", "mm (feet)", ""),
+    "penetration_mm": ("below the floor", "mm (lowest point)", ""),
     "body_below_floor_mm": ("below the floor", "mm", "lowest_body"),
     "speed": ("speed", "m/s of the root", ""),
     "angular_speed": ("speed", "rad/s of the root", ""),
