@@ -148,6 +148,7 @@ def build_parser(wanted: str) -> _Parser:
             ARGUMENTS[name](sub)
 
     add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
+    add("body", _module("data.make_body"), "make a body's file from its MJCF, and try the body")
     add("clips", _module("data.edit_clips"), "edit and export clip files")
     add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")
     add("plan", _module("data.plan_clips"), "make physically feasible clips, without a policy")
@@ -217,7 +218,13 @@ def _distill(args: argparse.Namespace) -> int:
 
 
 def _train_teacher(args: argparse.Namespace) -> int:
-    return _train(_configure(args, "load_teacher_config", preset=args.preset))
+    return _train(_configure(args, "load_teacher_config", preset=args.preset, body_of=_body_of))
+
+
+def _body_of(paths: Sequence[str]) -> str | None:
+    from vnl_mjx.commands.data.bodies import body_of_clips
+
+    return body_of_clips(paths)
 
 
 def _train_task(args: argparse.Namespace) -> int:

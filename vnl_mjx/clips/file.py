@@ -172,7 +172,7 @@ def write_clip_file(
             raise UserError(f"{path}: not written, no clip is left to write")
         versions = installed_versions(_RECORDED_PACKAGES)
         writer.finish({**metadata, "walker": walker.fingerprint(), "versions": versions})
-        write_body(file, walker.config.source)
+        write_body(file, walker.config)
 
 
 class ClipFile:
@@ -231,7 +231,7 @@ class ClipFile:
         return len(self.names)
 
     def body(self) -> dict[str, bytes]:
-        """Returns the files of the body by their place, the MJCF first; none for the rodent."""
+        """Returns the files of the body by their place, see `held_body`; none for the rodent."""
         return held_body(self._file)
 
     def feature(self, clip: int, name: str) -> np.ndarray:

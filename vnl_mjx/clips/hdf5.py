@@ -99,7 +99,7 @@ def stored_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def stored_body(path: str | os.PathLike[str]) -> Path | None:
-    """Unpacks the body that a clip file holds, and returns its MJCF; None where it holds none."""
+    """Unpacks the body that a clip file holds; returns its YAML file or MJCF, or None."""
     with open_clip_file(path) as file:
         files = file.body()
     return unpack_body(files, str(path)) if files else None

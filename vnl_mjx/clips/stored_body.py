@@ -10,42 +10,61 @@ from typing import cast
 import h5py
 import numpy as np
 import platformdirs
+import yaml
 
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
 from vnl_mjx.walkers.body_files import BODY_FOLDER, body_files
 
+_MAIN = "mjcf"  # attribute of the group: the place of the file to build the body from
+_YAML = "vnl_mjx_body.yaml"
 
-def write_body(file: h5py.File, mjcf: str) -> None:
-    """Stores an MJCF and what it reads in an HDF5 file, each as its bytes."""
-    files = body_files(mjcf)
-    for place, path in files.items():
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-        options = {"compression": "gzip", "shuffle": False} if len(content) else {}
-        file.create_dataset(f"{BODY_FOLDER}/{place}", data=content, track_times=False, **options)
-    if files:
-        file[BODY_FOLDER].attrs["mjcf"] = np.bytes_(next(iter(files)))
+
+def write_body(file: h5py.File, config: WalkerConfig) -> None:
+    """Stores a body in an HDF5 file: its MJCF, what that reads, and its keys as a YAML file.
+
+    Nothing is stored of the rodent, and no YAML file of a body without tracked joints, from which no task
+    could be made.
+    """
+    held = {place: path.read_bytes() for place, path in body_files(config.source).items()}
+    if not held:
+        return
+    main = next(iter(held))
+    if config.joint_names:
+        keys = to_dict(config) | {"source": main}
+        main = _YAML
+        held[main] = yaml.safe_dump(keys, sort_keys=False).encode()
+    for place, content in held.items():
+        options = {"compression": "gzip", "shuffle": False} if content else {}
+        data = np.frombuffer(content, np.uint8)
+        file.create_dataset(f"{BODY_FOLDER}/{place}", data=data, track_times=False, **options)
+    file[BODY_FOLDER].attrs[_MAIN] = np.bytes_(main)
 
 
 def held_body(file: h5py.File) -> dict[str, bytes]:
-    """Reads the files of the body by their place, the MJCF first; none where the HDF5 file holds no body."""
+    """Reads the files of the body by their place; none where the HDF5 file holds no body.
+
+    The first is the body's YAML file, or, where there is none, the MJCF.
+    """
     if BODY_FOLDER not in file:
         return {}
     group, files = cast(h5py.Group, file[BODY_FOLDER]), {}
     group.visititems(lambda place, item: files.update(_content(place, item)))
-    mjcf = bytes(cast(np.bytes_, group.attrs["mjcf"])).decode()
-    return {mjcf: files.pop(mjcf), **files}
+    main = bytes(cast(np.bytes_, group.attrs[_MAIN])).decode()
+    return {main: files.pop(main), **files}
 
 
 def unpack_body(files: Mapping[str, bytes], source: str) -> Path:
     """Writes the files of a body into the user's cache, where they are not yet there.
 
     Args:
-        files: contents by place, the MJCF first.
+        files: contents by place.
         source: the file that held them, for messages.
 
     Returns:
-        The path of the MJCF.
+        The path of the first of them.
 
     Raises:
         UserError: a place lies outside of the folder that all of them are in.

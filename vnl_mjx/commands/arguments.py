@@ -33,6 +33,20 @@ def _preprocess(parser: argparse.ArgumentParser) -> None:
     _add_overwrite(parser)
 
 
+def _body(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("mjcf", metavar="MJCF", help="MJCF file, or package:NAME/PATH in an installed package")
+    where = "the body's YAML file to write (default: the MJCF's name, in this folder)"
+    add("output", type=Path, nargs="?", metavar="OUT", help=where)
+    motion = (
+        "recording or clips of the body, which tell feet, floor and root, and are tried in physics"
+    )
+    add("--motion", type=Path, metavar="FILE", help=motion)
+    root = "whether the root moves freely (default: as in the motion, else as in the MJCF)"
+    add("--root", choices=("free", "fixed"), help=root)
+    _add_overwrite(parser)
+
+
 def _clips(parser: argparse.ArgumentParser) -> None:
     operations = parser.add_subparsers(title="operations", metavar="OPERATION", required=True)
 
@@ -388,6 +402,7 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
 # What adds the arguments of a command besides its configuration.
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "preprocess": _preprocess,
+    "body": _body,
     "clips": _clips,
     "gait": _gait,
     "compare": _compare,

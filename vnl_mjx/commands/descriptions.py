@@ -14,6 +14,19 @@ examples:
   vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.yaml
   vnl-mjx preprocess --show-config
 """,
+    "body": """\
+Bring up a body of your own: write its YAML file, draw it, and try it in physics.
+
+The command reads the MJCF, finds root, joints, end effectors and feet, and scales the settings of the task
+to the body's length, weight and number of joints. Then it looks for the longest stable time step, holds the
+resting pose, and with --motion follows the motion by pose control. It says what would hinder a training.
+
+examples:
+  vnl-mjx body robot.xml
+  vnl-mjx body robot.xml robot.yaml --motion walk.csv
+  vnl-mjx body package:dm_control/locomotion/walkers/assets/fruitfly_v2/fruitfly.xml fly.yaml
+  vnl-mjx body torso.xml --root free
+""",
     "clips": """\
 Cut, choose, join, mirror, mark and export clip files. Any file that can be trained on can be read.
 

@@ -5,7 +5,7 @@ No other module below the command line uses Hydra and OmegaConf; both are import
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.validation import nearest_divisor
-from vnl_mjx.config.walker import resolved
+from vnl_mjx.config.walker import RODENT_SOURCE, is_body_file, package_path, read_body, resolved
 from vnl_mjx.errors import UserError
 
 T = TypeVar(
@@ -39,6 +39,7 @@ T = TypeVar(
     TaskTrainingConfig,
     TeacherTrainingConfig,
 )
+_SOURCE = "task.walker.source"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # One text of a list, quoted if it has a comma.
 _PART = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]+)\s*(?:,|$)""")
@@ -107,16 +108,22 @@ def _load(
     keys, short = known_keys(cls), GRAMMARS[command].keys
     overrides = _in_full(command, overrides, paths, keys)
     parsed = [_checked_override(text, keys, short) for text in overrides]
-    # Hydra merges in this order: all defaults, our file (which may omit rarely changed keys), the user's
-    # file, the overrides.
+    # Hydra merges in this order: all defaults, our file (which may omit rarely changed keys), what the
+    # body's file says of the task, the user's file, the overrides.
     store = ConfigStore.instance()
     store.store(name=f"_{name}_schema", node=to_dict(cls()))
     layers, named = (
         [f"_{name}_schema", name],
         {text.lstrip("+").partition("=")[0] for text in overrides},
     )
-    for i, file in enumerate(file for file in (preset_file, config_file) if file is not None):
-        given = _file_in_full(_read_file(Path(file)), keys, short, f"{file}: ")
+    files = {
+        str(file): _file_in_full(_read_file(Path(file)), keys, short, f"{file}: ")
+        for file in (preset_file, config_file)
+        if file is not None
+    }
+    if cls is TeacherTrainingConfig and (body := _body_file(overrides, files.values())):
+        files = {body: {"task": read_body(body).task}, **files}
+    for i, (file, given) in enumerate(files.items()):
         from_dict(cls, given, f"{file}: ", short)
         given = _expanded(cls, given)
         sections = {name: own for name, own in given.items() if isinstance(own, dict)}
@@ -139,6 +146,15 @@ def _load(
     config = _fitted(config, named)
     config.validate()
     return config
+
+
+def _body_file(overrides: Sequence[str], files: Iterable[Mapping[str, Any]]) -> str | None:
+    """Returns the YAML file of the body that the user's settings name; None if they name none."""
+    sources = [file.get("task", {}).get("walker", {}).get("source") for file in files]
+    sources += [text.partition("=")[2] for text in overrides if text.startswith(f"{_SOURCE}=")]
+    source = next((source for source in reversed(sources) if source), RODENT_SOURCE)
+    path = package_path(source.strip("'\""))
+    return path if is_body_file(path) else None
 
 
 def _fitted(config: T, named: Collection[str]) -> T:
@@ -184,14 +200,20 @@ def load_teacher_config(
     config_file: Path | str | None = None,
     preset: str = "cpu",
     paths: Sequence[str] = (),
+    body_of: Callable[[Sequence[str]], str | None] = lambda _: None,
 ) -> TeacherTrainingConfig:
     """Composes and validates the configuration of a teacher's training, see `_load`.
 
-    `config_file` overrides the settings of `preset` (`presets("train-teacher")`, or "cpu").
+    `config_file` overrides the settings of `preset` (`presets("train-teacher")`, or "cpu"). If the user names
+    no body, `body_of` may find its YAML file from the paths of the clips.
     """
     file = None if preset == "cpu" else presets("train-teacher")[preset]
     ours = TeacherTrainingConfig, "train-teacher", "teacher_ppo"
-    return _load(*ours, overrides, config_file, file, paths)
+    config = _load(*ours, overrides, config_file, file, paths)
+    if config.task.walker.source == RODENT_SOURCE and (found := config.reference_config.paths):
+        if body := body_of(found):
+            return _load(*ours, [*overrides, f"{_SOURCE}={body}"], config_file, file, paths)
+    return config
 
 
 def _in_full(

@@ -1,9 +1,10 @@
 """Defines the configuration of a walker, and reads the files that describe bodies.
 
-A body is a YAML file with the keys of `WalkerConfig`: `walkers/bodies/rodent.yaml` is the rodent's, and
-users keep theirs anywhere.
+A body is a YAML file with the keys of `WalkerConfig`. `walkers/bodies` has the files of this package; users
+keep theirs anywhere.
 """
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -17,6 +18,8 @@ from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.errors import UserError, first_line
 
 RODENT_SOURCE = "rodent"
+PACKAGE_PREFIX = "package:"
+_BODIES = files("vnl_mjx") / "walkers" / "bodies"
 _SUFFIXES = (".yaml", ".yml")
 _REQUIRED = ("source", "root_body", "joint_names", "body_names")
 # Keys that a body's file may omit; `WalkerConfig` without a file defaults to the rodent.
@@ -36,8 +39,9 @@ class WalkerConfig:
     """A walker: where its MJCF comes from, what is tracked on it, and how it is edited.
 
     Attributes:
-        source: "rodent" for the one built from dm_control's XML, the path of an MJCF file, or the
-            path of a body's YAML file (see `resolved`).
+        source: "rodent" for the one built from dm_control's XML, the name of another body of this package
+            (`shipped_bodies`), the path of an MJCF file, the path of a body's YAML file (see `resolved`), or
+            "package:" and a path inside an installed Python package.
         root_body: body whose height, orientation and frame the task reads.
         joint_names: joints whose angles the reference observation compares.
         body_names: bodies whose positions the reference observation compares.
@@ -57,8 +61,15 @@ class WalkerConfig:
         tail: body that the tail hangs on, and the tail's last body; empty: the rodent's if the model has
             them.
         floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
+        root_joint: "free" gives the root's topmost body a free joint, "fixed" takes it away.
+        add_floor: add a plane at `floor_height` (null: 0), which touches every geom that can collide.
+        servo_hz: null keeps the file's actuators. A number replaces them by position servos on the tracked
+            joints, with this natural frequency (`walkers/servos.py`).
+        normalize_controls: let every control run from -1 to 1 over the range that the file gives it.
         touch_sensors: keep those of the rodent's palms and soles, which track-mjx deletes and
             vnl-playground does not.
+        task: settings of the imitation task (`ImitationConfig`) that suit the body, from its YAML file. They
+            replace defaults when a teacher is trained.
     """
 
     source: str = RODENT_SOURCE
@@ -75,13 +86,23 @@ class WalkerConfig:
     mirror_pairs: tuple[tuple[str, str], ...] = ()
     tail: tuple[str, ...] = ()
     floor_height: float | None = None
+    root_joint: Literal["as_in_file", "free", "fixed"] = "as_in_file"
+    add_floor: bool = False
+    servo_hz: float | None = field(default=None, metadata={"bounds": {"gt": 0}})
+    normalize_controls: bool = False
     touch_sensors: bool = False
+    task: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
 def rodent_body() -> WalkerConfig:
     """Returns the rodent as its file in this package describes it."""
-    return read_body(str(files("vnl_mjx") / "walkers" / "bodies" / "rodent.yaml"))
+    return read_body(str(_BODIES / "rodent.yaml"))
+
+
+def shipped_bodies() -> tuple[str, ...]:
+    """Returns the names of the bodies of this package."""
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in _BODIES.iterdir()))
 
 
 def read_body(path: str | Path) -> WalkerConfig:
@@ -97,13 +118,36 @@ def read_body(path: str | Path) -> WalkerConfig:
     given = _read(path)
     source = str(given["source"])
     if source != RODENT_SOURCE:
-        given["source"] = str(path.resolve().parent / source)
+        given["source"] = str(path.resolve().parent / package_path(source))
     return from_dict(WalkerConfig, _DEFAULTS | given, f"{path}: ")
 
 
 def is_body_file(source: str) -> bool:
     """Returns whether `source` is the path of a body's YAML file, and not of an MJCF file."""
     return source.endswith(_SUFFIXES)
+
+
+def package_path(source: str) -> str:
+    """Returns the path of what a user names: a body of this package, "package:NAME/PATH", or a path as it is.
+
+    Raises:
+        UserError: the package is not installed, or has no such file.
+    """
+    if source != RODENT_SOURCE and source in shipped_bodies():
+        return str(_BODIES / f"{source}.yaml")
+    if not source.startswith(PACKAGE_PREFIX):
+        return source
+    name, _, place = source.removeprefix(PACKAGE_PREFIX).partition("/")
+    package = importlib.util.find_spec(name) if name.isidentifier() else None
+    folders = [Path(folder) for folder in (package and package.submodule_search_locations) or ()]
+    found = next((folder / place for folder in folders if (folder / place).is_file()), None)
+    if found is None:
+        what = f"no file {place!r} in it" if folders else "no such package"
+        raise UserError(
+            f"walker.source: expected {PACKAGE_PREFIX}NAME/PATH of an installed package, found {source!r}, "
+            f"{what}; " + (f"check the path under {folders[0]}" if folders else f"install {name}")
+        )
+    return str(found)
 
 
 def resolved(config: WalkerConfig) -> WalkerConfig:
@@ -115,15 +159,16 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
     Raises:
         UserError: as `read_body`.
     """
-    if not is_body_file(config.source):
-        return config
-    body, default = read_body(config.source), WalkerConfig()
+    source = package_path(config.source)
+    if not is_body_file(source):
+        return replace(config, source=source)
+    body, default = read_body(source), WalkerConfig()
     kept = {
         key.name
         for key in fields(config)
         if getattr(config, key.name) != getattr(default, key.name)
     }
-    if "torque_actuators" not in _read(Path(config.source)):
+    if "torque_actuators" not in _read(Path(source)):
         kept.add("torque_actuators")
     return replace(body, **{name: getattr(config, name) for name in kept - {"source"}})
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from vnl_mjx.errors import UserError
 
+_EVERY_GEOM = 2**31 - 1  # bits of all contact types
+
 
 def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
     """Returns the one body that a free joint moves in the world, or None; UserError for several."""
@@ -18,6 +20,62 @@ def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
             f"{spec.modelname!r}, found {named}; leave <freejoint/> on the walker's root only"
         )
     return bodies[0] if bodies else None
+
+
+def set_root_joint(spec: mujoco.MjSpec, root_body: str, kind: str) -> None:
+    """Gives the topmost body that holds `root_body` a free joint ("free"), or takes it away ("fixed").
+
+    Keyframes go, because their qpos has other columns.
+
+    Raises:
+        UserError: the model has no such body.
+    """
+    found = free_body(spec)
+    if (found is not None) == (kind == "free"):
+        return
+    for key in list(spec.keys):
+        spec.delete(key)
+    if found is not None:
+        spec.delete(next(j for j in found.joints if j.type == mujoco.mjtJoint.mjJNT_FREE))
+        return
+    body = spec.body(root_body)
+    if body is None:
+        raise UserError(f"walker.root_body: found {root_body!r}, which is not in the model")
+    while body.parent is not spec.worldbody and body.parent.name != "world":
+        body = body.parent
+    body.add_freejoint(name="root" if all(j.name != "root" for j in spec.joints) else "free_root")
+
+
+def add_floor(spec: mujoco.MjSpec, height: float) -> None:
+    """Adds a plane at a height, m, which touches every geom that can collide."""
+    spec.worldbody.add_geom(
+        name="floor" if spec.geom("floor") is None else "added_floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        pos=(0.0, 0.0, height),
+        size=(0.0, 0.0, 1.0),
+        contype=1,
+        conaffinity=_EVERY_GEOM,
+    )
+
+
+def normalize_controls(spec: mujoco.MjSpec) -> None:
+    """Lets controls of linear actuators with a range run from -1 to 1 over it.
+
+    Muscles and actuators that integrate their control keep theirs.
+    """
+    linear = (mujoco.mjtDyn.mjDYN_NONE, mujoco.mjtDyn.mjDYN_FILTER, mujoco.mjtDyn.mjDYN_FILTEREXACT)
+    for actuator in spec.actuators:
+        low, high = map(float, actuator.ctrlrange)
+        if actuator.dyntype not in linear or not low < high or (low, high) == (-1.0, 1.0):
+            continue
+        if actuator.gaintype != mujoco.mjtGain.mjGAIN_FIXED:
+            continue
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
+        if middle and actuator.biastype == mujoco.mjtBias.mjBIAS_NONE:
+            actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
+        actuator.biasprm[0] += actuator.gainprm[0] * middle
+        actuator.gainprm[0] *= half
+        actuator.ctrlrange = (-1.0, 1.0)
 
 
 def use_torque_actuators(spec: mujoco.MjSpec) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers import rodent, spec_edits
+from vnl_mjx.walkers import rodent, servos, spec_edits
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
 _FINGERPRINT_DIGITS = 9  # significant; more would distinguish builds of MuJoCo, not walkers
@@ -151,6 +151,31 @@ def walker_spec(config: WalkerConfig) -> mujoco.MjSpec:
             f"walker.source: expected {RODENT_SOURCE!r} or the path of an MJCF or body file, found "
             f"no file {source!r}; check the path"
         )
+    spec = body_spec(config)
+    if config.add_floor:
+        spec_edits.add_floor(spec, config.floor_height or 0.0)
+    if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
+        raise UserError(
+            f"walker.rescale_factor: expected a number above 0, found {config.rescale_factor}"
+        )
+    if config.torque_actuators:
+        spec_edits.use_torque_actuators(spec)
+    _rescale(spec, config)
+    if config.servo_hz is not None:
+        with _mujoco_errors(f"MuJoCo cannot compile the model of {source!r}"):
+            servos.use_servos(spec, config.servo_hz, config.joint_names, config.foot_names)
+    if config.normalize_controls:
+        spec_edits.normalize_controls(spec)
+    return spec
+
+
+def body_spec(config: WalkerConfig) -> mujoco.MjSpec:
+    """Returns the bodies and joints of a resolved configuration, as its file has them otherwise.
+
+    Raises:
+        UserError: as `walker_spec`.
+    """
+    source = config.source
     with _mujoco_errors(f"expected MJCF in {source!r}, MuJoCo cannot parse"):
         is_rodent = source == RODENT_SOURCE
         spec = (
@@ -159,13 +184,8 @@ def walker_spec(config: WalkerConfig) -> mujoco.MjSpec:
             else mujoco.MjSpec.from_file(source)
         )
     spec_edits.free_body(spec)  # fails early if there are several
-    if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
-        raise UserError(
-            f"walker.rescale_factor: expected a number above 0, found {config.rescale_factor}"
-        )
-    if config.torque_actuators:
-        spec_edits.use_torque_actuators(spec)
-    _rescale(spec, config)
+    if config.root_joint != "as_in_file":
+        spec_edits.set_root_joint(spec, config.root_body, config.root_joint)
     return spec
 
 

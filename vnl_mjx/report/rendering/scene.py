@@ -15,7 +15,7 @@ from vnl_mjx.config.imitation import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.tasks.downstream.arena import Arena
 from vnl_mjx.walkers import rodent, spec_edits
 from vnl_mjx.walkers.layout import Layout
-from vnl_mjx.walkers.walker import Walker
+from vnl_mjx.walkers.walker import Walker, body_spec
 
 FOV_DEG = 30.0  # vertical
 FLOOR_NAME = "scene_floor"
@@ -126,7 +126,7 @@ def round_length(length: float) -> float:
 def _bare_spec(config: WalkerConfig) -> mujoco.MjSpec:
     """Returns the walker's specification without floor, lights, cameras and collisions."""
     is_rodent = config.source == RODENT_SOURCE
-    spec = rodent.rodent_spec() if is_rodent else mujoco.MjSpec.from_file(config.source)
+    spec = body_spec(config)
     spec_edits.scale_walker(spec, config.rescale_factor)
     planes = [geom for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]
     sky = [t for t in spec.textures if t.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX]

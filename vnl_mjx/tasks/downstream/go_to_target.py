@@ -14,6 +14,7 @@ class GoToTarget(Goal):
     """Bring the root body within `REACHED_M` of a place 0.1 to 0.8 m ahead; then all is done."""
 
     name, observation_size, episode_s, events = "go_to_target", 3, 6.0, ("reached",)
+    fall_cost = 70.0  # more than all steps of an episode cost, discounted
     AHEAD_M, BESIDE_M, REACHED_M = (0.1, 0.8), 0.15, 0.05
 
     def draw(self, key: jax.Array, motion: Motion) -> jax.Array:
@@ -33,7 +34,7 @@ class GoToTarget(Goal):
         return motion.root.sees(goal)
 
     def terms(self, motion: Motion, goal: jax.Array) -> dict[str, jax.Array]:
-        """See `Goal`; steps before arrival cost, otherwise a body would stay beside the place."""
+        """See `Goal`; steps before arrival cost, else a body would stay beside the place."""
         near = jnp.exp(-self._distance(motion, goal) / (2.0 * self.REACHED_M))
         return {
             "closeness": near - 1.0,

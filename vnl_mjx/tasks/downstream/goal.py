@@ -115,6 +115,8 @@ class Goal(ABC):
             steps.
         lowest_m: the body has fallen if the root body is lower than this over the ground.
         tilt_deg: the body has fallen if the root body's z axis is farther than this from the vertical.
+        fall_cost: what a fall takes from the reward. A goal whose terms are negative needs it: otherwise a
+            policy earns most by falling at once.
         arena: arena in place of the flat floor; None: the floor.
     """
 
@@ -126,6 +128,7 @@ class Goal(ABC):
     events: tuple[str, ...] = ()
     lowest_m: float = 0.02
     tilt_deg: float = 80.0
+    fall_cost: float = 0.0
     arena: Arena | None = None
 
     def draw(self, key: jax.Array, motion: Motion) -> Any:

@@ -190,10 +190,13 @@ class DownstreamTask:
                 DISTANCE: distance,
                 BEYOND: 1.0 * (distance > low_level.radius),
             }
+        fell, terms = self.fell(motion), aim.terms(motion, goal)
+        if aim.fall_cost:
+            terms["fall"] = -aim.fall_cost * fell
         outcome = StepOutcome.of(
             moved.physics,
-            terms=aim.terms(motion, goal),
-            failures={"fall": self.fell(motion)},
+            terms=terms,
+            failures={"fall": fell},
             truncated=(moved.num_steps >= self.episode_steps) | aim.finished(motion, goal),
             distances=measures,
         )

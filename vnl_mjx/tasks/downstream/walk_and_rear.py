@@ -61,7 +61,7 @@ class WalkAndRear(Goal):
             "closeness": near,
             "approach": 3.0 * motion.approach(goal.place),
             "held": 1.0 * (goal.held_s > 0),
-            "reached": 100.0 * self.finished(motion, goal),
+            "reached": 200.0 * self.finished(motion, goal),
         }
 
     def measures(self, motion: Motion, goal: Raised) -> dict[str, jax.Array]:

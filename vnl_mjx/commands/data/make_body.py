@@ -1,0 +1,142 @@
+"""`vnl-mjx body`: reads an MJCF, proposes the body's YAML file, draws the body and tries it in physics."""
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import yaml
+from rich.console import Console
+
+from vnl_mjx.clips.recording import match_joints, reorder
+from vnl_mjx.clips.sources import SourceOptions, open_recording
+from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.config.conversion import from_dict
+from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.walker import PACKAGE_PREFIX, is_body_file, package_path, read_body
+from vnl_mjx.errors import UserError
+from vnl_mjx.evaluation.body_trial import CONTROL_S, Trial, hindrances, try_body
+from vnl_mjx.files import replacing
+from vnl_mjx.report.pictures.skeleton import skeleton
+from vnl_mjx.walkers.proposal import Proposal, propose
+from vnl_mjx.walkers.walker import Walker, build_walker
+
+_MOST_FRAMES = 5000  # of a motion
+_HEADER = """\
+# A body for vnl-mjx, proposed by `vnl-mjx body` from its MJCF. Keys: docs/bodies.md.
+# Lengths are in the unit of the MJCF; `task` holds settings for train-teacher, scaled to this body.
+"""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes OUT and its picture, prints what was found, and returns the exit status."""
+    source = package_path(args.mjcf)
+    if is_body_file(source):
+        raise UserError(
+            f"{args.mjcf}: expected an MJCF file, found a body's YAML file; give its source"
+        )
+    if not Path(source).is_file():
+        raise UserError(f"{args.mjcf}: expected an MJCF file, found none; check the path")
+    output = args.output or Path(Path(source).stem + ".yaml")
+    if not is_body_file(output.name):
+        raise UserError(f"{output}: expected the name of a .yaml file to write")
+    if output.exists() and not args.overwrite:
+        raise UserError(f"{output}: is there already; give another name, or --overwrite")
+    console = Console()
+    root = args.root
+    rate = 0.0
+    motion: np.ndarray | None = None
+    if args.motion is not None and root is None:
+        root = _root_of(args.motion, source)
+    proposal = propose(source, root or "as_in_file")
+    _write(output, args.mjcf, proposal)
+    walker = build_walker(read_body(output))
+    if args.motion is not None:
+        motion, rate = _read_motion(args.motion, walker)
+        proposal = propose(source, root or "as_in_file", poses=motion)
+        _write(output, args.mjcf, proposal)
+        walker = build_walker(read_body(output))
+    physics = from_dict(ImitationConfig, proposal.keys["task"], "task.").physics
+    trial = try_body(walker, physics, proposal.length, motion, rate)
+    if trial.substeps is not None:
+        proposal.keys["task"]["physics"] |= {
+            "timestep": CONTROL_S / trial.substeps,
+            "num_substeps": trial.substeps,
+        }
+        _write(output, args.mjcf, proposal)
+    picture = output.with_suffix(".png")
+    pose = walker.model.qpos0 if motion is None else motion[len(motion) // 2]
+    with replacing(picture) as partial:
+        partial.write_bytes(skeleton(walker, pose).png)
+    print_table(console, output.stem, dict(proposal.found))
+    print_table(console, "Tried in physics", _trial_rows(trial))
+    for check in [*proposal.checks, *hindrances(trial)]:
+        warn(console, check)
+    console.print(f"body: {output}, {picture.name}", soft_wrap=True)
+    clips = "CLIPS.h5"
+    recording = shlex.quote(str(args.motion)) if args.motion else "RECORDING"
+    body = shlex.quote(str(output))
+    console.print(
+        f"next: vnl-mjx preprocess {recording} {clips} walker_config.mjcf_path={body}\n"
+        f"      vnl-mjx train-teacher {clips}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _write(output: Path, source: str, proposal: Proposal) -> None:
+    """Writes the body's file; the MJCF's path is relative to it."""
+    place = source
+    if not source.startswith(PACKAGE_PREFIX):
+        place = Path(os.path.relpath(Path(source).resolve(), output.resolve().parent)).as_posix()
+    text = yaml.safe_dump(
+        {"source": place, **proposal.keys}, sort_keys=False, default_flow_style=None, width=100
+    )
+    with replacing(output) as partial:
+        partial.write_text(_HEADER + text, encoding="utf-8")
+
+
+def _root_of(path: Path, source: str) -> str | None:
+    """Returns whether a motion has a root's seven columns: "free" or "fixed"; None where it does not tell."""
+    model = mujoco.MjModel.from_xml_path(source)
+    joints = int(np.sum(model.jnt_type != mujoco.mjtJoint.mjJNT_FREE))
+    with open_recording(path, SourceOptions()) as recording:
+        columns = recording.qpos.shape[1]
+    return {joints: "fixed", joints + 7: "free"}.get(columns)
+
+
+def _read_motion(path: Path, walker: Walker) -> tuple[np.ndarray, float]:
+    """Returns poses [frame, nq] of a recording's first take, and frames per second."""
+    with open_recording(path, SourceOptions(has_root=walker.root is not None)) as recording:
+        order, _ = match_joints(recording, walker)
+        rate = recording.rate_hz or recording.usual_rate_hz
+        if rate is None:
+            raise UserError(
+                f"{path}: {recording.layout} without a frame rate; give clips of preprocess"
+            )
+        frames = min(int(recording.take_lengths[0]), _MOST_FRAMES)
+        qpos = np.array(recording.qpos[:frames], np.float64)
+    reorder(qpos, walker.layout.joint_qpos, order)
+    known = np.isfinite(qpos).all(axis=1)
+    return qpos[known], rate
+
+
+def _trial_rows(trial: Trial) -> dict[str, str]:
+    if trial.substeps is None:
+        return {"time step": "none is stable"}
+    step = CONTROL_S / trial.substeps
+    rows: dict[str, Any] = {
+        "time step": f"{step:g} s, {trial.substeps} in a control step of {CONTROL_S:g} s",
+        "resting pose held": f"to {trial.held_rad:.2g} rad",
+        "motion beyond ranges": trial.limits_rad
+        and f"{trial.limits_rad:.2g} rad at most ({trial.limits_joint})",
+        "motion below the floor": trial.below_floor and f"{trial.below_floor:.2g} at most",
+        "pose control": trial.followed_rad
+        and f"{trial.followed_rad:.2g} rad from the motion; root {trial.drift:.2g} body lengths in 0.5 s",
+        "servos at their limit": trial.saturated
+        and f"{trial.saturated:.0%} ({trial.saturated_servo})",
+    }
+    return {name: text for name, text in rows.items() if text}
