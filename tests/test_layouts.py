@@ -245,7 +245,7 @@ def test_missing_joints_are_refused_or_held(toy_walker, tmp_path):
     values = np.random.default_rng(0).normal(size=(FRAMES, 2))
     np.savez(path, qpos=values, joint_names=("ankle_back", "hip_front"), rate_hz=50)
     with open_recording(path) as recording:
-        with pytest.raises(UserError, match="missing_joints=rest holds the root still"):
+        with pytest.raises(UserError, match="root's motion is missing.*missing_joints=rest"):
             match_joints(recording, toy_walker)
         order, note = match_joints(recording, toy_walker, "rest")
         assert order is None and note is not None
@@ -259,6 +259,18 @@ def test_missing_joints_are_refused_or_held(toy_walker, tmp_path):
         pytest.raises(UserError, match="1 joints are not in the walker: 'elbow'"),
     ):
         match_joints(recording, toy_walker, "rest")
+
+
+def test_the_joints_alone_of_a_body_with_a_root(toy_walker, tmp_path):
+    path = tmp_path / "walk.npz"
+    values = np.random.default_rng(0).normal(size=(FRAMES, 4))
+    np.savez(path, qpos=values, rate_hz=50)
+    with open_recording(path) as recording:
+        with pytest.raises(UserError, match="the root's motion is missing; add it"):
+            match_joints(recording, toy_walker)
+        _, note = match_joints(recording, toy_walker, "rest")
+        assert note is not None and "no root in the file: held still" in note
+        np.testing.assert_array_equal(recording.qpos[:][:, 7:], values)
 
 
 def test_joints_without_names_may_have_no_root(arm, arm_poses, tmp_path):

@@ -155,8 +155,8 @@ def match_joints(
     Args:
         recording: whose names, or number of columns, tell its joints.
         walker: whose joints are expected.
-        missing: "rest" adds joints (and a root) that the recording lacks by name, at the walker's qpos0;
-            its columns are then the walker's.
+        missing: "rest" adds joints that the recording lacks by name, and a root that it lacks, at the
+            walker's qpos0; its columns are then the walker's.
 
     Returns:
         int [joint], for each joint of the walker its column among the recording's joint columns, or
@@ -177,13 +177,19 @@ def match_joints(
             f"walker, which has no free root: {fix}, or the joints' names "
             "(source_config.joint_names) if the columns are joints only"
         )
-    if missing == "rest" and names is not None:
-        return _add_missing(recording, walker, names)
+    only_joints = not recording.has_root and num_columns == layout.num_joints
+    if missing == "rest" and (names or only_joints):
+        return _add_missing(recording, walker, names or walker.joint_names)
     if layout.free_root and not recording.has_root:
-        at_rest = "; source_config.missing_joints=rest holds the root still" if names else ""
+        cause = f"the recording is of another body; {fix}"
+        if set(names) <= set(walker.joint_names) if names else only_joints:
+            cause = (
+                "the root's motion is missing; add it, or hold the root still "
+                f"(source_config.missing_joints=rest), or {fix}"
+            )
         raise UserError(
             f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {layout.num_joints} "
-            f"joints for this walker: the recording is of another body; {fix}{at_rest}"
+            f"joints for this walker: {cause}"
         )
     if names is None and recording.num_joints != layout.num_joints:
         if recording.num_frames == layout.nq:
@@ -233,7 +239,10 @@ def _add_missing(
         return values
 
     recording.qpos = LazyFrames((len(stored), layout.nq), np.dtype(np.float64), read)
-    notes = ["joints matched by name"]
+    order = "joints matched by name"
+    if recording.joint_names is None:
+        order = "no joint names: the columns are taken to be in the walker's order"
+    notes = [order]
     if layout.free_root and not recording.has_root:
         notes.append("no root in the file: held still")
     if lacking:
