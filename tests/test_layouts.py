@@ -98,6 +98,8 @@ def test_csv_with_names_is_read_by_name(tmp_path, qpos, delimiter):
 
 def test_csv_of_joints_alone(tmp_path, qpos):
     path = tmp_path / "arm.csv"
+    np.savetxt(path, qpos[:, 7:], header="  ".join(NAMES), fmt="%.17g")  # "# hip  knee  ankle"
+    assert_read(path, qpos[:, 7:], has_root=False, joint_names=NAMES)
     np.savetxt(path, qpos[:, 7:], delimiter=",", header=",".join(NAMES), comments="", fmt="%.17g")
     assert_read(path, qpos[:, 7:], has_root=False, joint_names=NAMES)
 
@@ -108,6 +110,8 @@ def test_csv_that_is_no_table_is_refused(tmp_path):
     assert "as many columns in each" in refusal(path)
     path.write_text("a,b\n1,2,3\n")
     assert "2 names, expected 3" in refusal(path)
+    path.write_text("hip,knee,ankle\n")
+    assert "has no frames" in refusal(path)
     path.write_bytes(b"\xff\xfe\x00")
     refusal(path)
 
@@ -188,6 +192,16 @@ def test_flygyms_angles_by_leg(tmp_path):
             "lf_coxa-lf_trochanterfemur-roll",
         )
         assert recording.other_names[0][4:] == ("joint_RHCoxa", "joint_RHFemur_roll")
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path, qpos):
+    path = tmp_path / "take.npz"
+    np.savez(path, joint_angles=np.zeros((9, 3, 2)), legs=("lf",), dofs_per_leg=("a", "b"))
+    assert "do not fit together" in refusal(path)
+    np.savez(path, joint_pos=qpos[:, 7:], body_pos_w=np.zeros(9), body_quat_w=np.zeros(9))
+    assert "do not fit together" in refusal(path)
+    np.savez(path, qpos=qpos, split_points=[0, 5])
+    assert "takes of 5 frames" in refusal(path)
 
 
 def test_smpl_and_lfs_are_refused_with_the_reason(tmp_path):

@@ -152,8 +152,8 @@ def open_variables(
     if names := next((variables[key] for key in NAMES if key in variables), None):
         found.joint_names = stripped(names)
     set_rate(found, variables)
-    if _SPLITS in variables:
-        found.take_lengths = np.diff(np.ravel(variables[_SPLITS].read()).astype(np.int64))
+    if _SPLITS in variables and variables[_SPLITS].is_number:
+        found.take_lengths = np.diff(np.ravel(variables[_SPLITS].read()))
     if _TAKES[0] in variables:
         lengths = np.ravel(variables[_TAKES[0]].read())
         if lengths.dtype.kind == "f" and (lengths == np.clip(np.floor(lengths), 0, 2**31)).all():

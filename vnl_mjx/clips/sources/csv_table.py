@@ -36,7 +36,10 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             delimiter = next((d for d in _DELIMITERS if d in first), None)
-            cells = next(csv.reader([first.strip()], delimiter=delimiter or " "), [])
+            first = first.strip().lstrip("# ")
+            cells = (
+                next(csv.reader([first], delimiter=delimiter), []) if delimiter else first.split()
+            )
             header = None if _is_numbers(cells) else [cell.strip() for cell in cells]
             if header is None:
                 file.seek(0)
@@ -47,9 +50,11 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
             f"{path}: expected a table of numbers, one frame per row and as many columns in each "
             f"({first_line(error)})"
         ) from error
+    if not table.size:
+        raise UserError(f"{path}: has no frames, expected one per row")
     if header is None:
         return completed(_without_names(path, table), options)
-    if table.size and table.shape[1] != len(header):
+    if table.shape[1] != len(header):
         raise UserError(
             f"{path}: its header has {len(header)} names, expected {table.shape[1]}, one per column"
         )

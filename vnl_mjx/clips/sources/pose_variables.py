@@ -13,7 +13,7 @@ import numpy as np
 from vnl_mjx.clips.recording import FrameArray, Recording
 from vnl_mjx.clips.sources.hdf5_source import texts
 from vnl_mjx.clips.sources.options import checked_rate
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 
 NAMES = ("joint_names", "names_qpos", "dof_names")
 RATES = (
@@ -54,7 +54,15 @@ class Variable:
 def open_parts(path: str, layout: str, variables: Mapping[str, Variable]) -> Recording | None:
     """Opens poses that are stored in several variables; None if the file is of another layout."""
     readers = (_by_leg, _by_joint, _root_and_joints)
-    return next((found for read in readers if (found := read(path, layout, variables))), None)
+    try:
+        return next((found for read in readers if (found := read(path, layout, variables))), None)
+    except UserError:
+        raise
+    except (IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: its variables do not fit together ({first_line(error)}); give the poses as one "
+            "variable 'qpos' (frames, columns)"
+        ) from error
 
 
 def set_rate(found: Recording, variables: Mapping[str, Variable]) -> None:
