@@ -10,13 +10,13 @@ import yaml
 
 from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.clips.file import write_clip_file
 from vnl_mjx.clips.hdf5 import append_clips
 from vnl_mjx.commands.data.bodies import body_of_clips
 from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.walker import WalkerConfig, package_path, read_body, resolved, shipped_bodies
 from vnl_mjx.errors import UserError
-from vnl_mjx.evaluation.success import body_length
 from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.walkers.proposal import propose
 from vnl_mjx.walkers.walker import build_walker

@@ -131,7 +131,25 @@ def test_mistakes_get_one_line_and_leave_nothing(recording, clips, capsys, tmp_p
     with h5py.File(clips, "r+") as file:  # as before clip files kept their body
         del file["body"]
     assert "--mjcf" in refusal(capsys, "clips", "split", clips, new, "--seconds", "0.5")
-    assert {p.name for p in tmp_path.iterdir()} == before
+    report = {"new.quality.json", "new.quality.png"}  # says why no clip was kept
+    assert {p.name for p in tmp_path.iterdir()} == before | report
+
+
+def test_folders_and_patterns_are_inputs(recording, toy_walker, tmp_path, capsys):
+    for day in ("mon", "tue"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "rat.npy").write_bytes(recording.read_bytes())
+        (tmp_path / day / "notes.txt").write_text("no recording")
+    run("preprocess", tmp_path / "mon", tmp_path / "tue", tmp_path / "folders.h5", *BODY)
+    run("preprocess", tmp_path / "*" / "*.npy", tmp_path / "pattern.h5", *BODY)
+    for name in ("folders.h5", "pattern.h5"):
+        found = read(tmp_path / name, toy_walker)
+        assert [info.source for info in found.info] == ["mon/rat.npy", "tue/rat.npy"]
+    (tmp_path / "empty").mkdir()
+    for wrong in (tmp_path / "empty", tmp_path / "*.nwb"):
+        assert "no recording there" in refusal(
+            capsys, "preprocess", wrong, tmp_path / "new.h5", *BODY
+        )
 
 
 def test_split_and_merge_are_inverse(clips, toy_walker, tmp_path):

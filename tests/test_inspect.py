@@ -101,7 +101,7 @@ def test_our_own_clip_file(rodent, tmp_path, capsys):
     rows = found["tables"]["Clip file"]
     assert (rows["clips"], rows["seconds"], rows["from"]) == ("1", "0.1", "day.h5")
     assert "synthetic" in rows["made motion"]
-    assert found["tables"]["Quality"]["below the floor, mm (feet)"] == "at most 1.5 (rest)"
+    assert found["tables"]["Quality"]["below the floor, mm (lowest point)"] == "at most 1.5 (rest)"
     assert found["details"]["clips"][0]["made_by"] == "by hand"
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from scipy.spatial.transform import Rotation
 
+from vnl_mjx.clips.body_size import Ratios, scaled
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, Piece
@@ -17,7 +18,7 @@ from vnl_mjx.config.preprocessing import QualityLimits
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.report.pictures.quality import save_quality_plot
 
-LIMITS = QualityLimits()
+LIMITS = scaled(QualityLimits(), Ratios())
 RATE = 50.0
 
 

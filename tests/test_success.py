@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.evaluation.per_episode import (
     episode_max,
     episode_mean,
     episode_median,
     ratio,
 )
-from vnl_mjx.evaluation.success import body_length, success_metrics
+from vnl_mjx.evaluation.success import success_metrics
 
 ERRORS = ("root_error_mm", "mpjpe_global_mm", "joint_distance_rad", "root_angle_deg")
 

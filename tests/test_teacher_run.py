@@ -299,7 +299,8 @@ def test_missing_and_mixed_clips(capsys, toy, tmp_path):
     given = [f"run_dir={tmp_path / 'run'}", *overrides]
     assert "none.h5" in refused(capsys, *given, "reference_config.paths=[none.h5]")
     line = refused(capsys, *given, "reference_config.rate_hz=100")
-    assert "100 Hz" in line
+    assert "100 Hz" in line and "task.mocap_hz=100" in line
+    assert "resampling_config.rate_hz=50" in line and "reference_config" not in line
 
 
 def test_inspect_describes_the_teacher_of_a_run(finished):

@@ -1,9 +1,11 @@
 """Conditions one take of a recording: fills gaps, resamples to the clips' rate, smooths."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from vnl_mjx.clips.body_size import steps_at
 from vnl_mjx.clips.columns import difference_qvel, neighbours, seconds_between
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
@@ -14,12 +16,12 @@ from vnl_mjx.clips.conditioning.smoothing import (
     smooth_poses,
     window_frames,
 )
+from vnl_mjx.clips.jumps import jumps
 from vnl_mjx.clips.quality import marker_errors
 from vnl_mjx.clips.recording import Recording, reorder
 from vnl_mjx.config.preprocessing import PreprocessConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.quaternions import continuous_signs, unit_quaternions
-from vnl_mjx.walkers.layout import Layout
 from vnl_mjx.walkers.walker import Walker
 
 # If most quaternions are this far from unit, those columns hold something else.
@@ -40,6 +42,7 @@ class ConditionedTake:
         qpos: float64 [frame, nq]; a frame that is not valid is NaN.
         valid: bool [frame], a pose.
         filled: bool [frame], interpolated over a gap.
+        jumps: for frames that are not valid because the body jumps there, the reason.
         num_normalised: quaternions that were not unit.
     """
 
@@ -52,13 +55,14 @@ class ConditionedTake:
         order: np.ndarray | None,
         rate_in: float,
         options: PreprocessConfig,
-        layout: Layout,
+        walker: Walker,
     ):
         """Reads and conditions the `rows` of one `take`; raises UserError if quaternions are not unit.
 
         `prefix` goes before the take's name; `order` are the columns of the file's joints in the walker's
         order, None where they are in it.
         """
+        layout = walker.layout
         self._recording, self._options, self._layout = recording, options, layout
         self.name = prefix + recording.take_names[take]
         self.first, self.num_in = rows.start, rows.stop - rows.start
@@ -79,10 +83,19 @@ class ConditionedTake:
         max_gap = round(options.conditioning_config.max_gap_s * rate_in)
         qpos, filled, missing = fill_gaps(qpos, layout, max_gap)
         rates = rate_in, self.rate_out
+        factor = steps_at(rate_in) / steps_at(self.rate_out)  # limits are of the clips' rate
+        jumped = jumps(walker, qpos, options.quality_config, factor)
+        qpos[list(jumped)] = np.nan
+        missing[list(jumped)] = True
         self.valid = ~resample_flags(missing, *rates)
         self.filled = resample_flags(filled, *rates)
         kind = options.resampling_config.interpolation
         self.qpos = resample(qpos, layout, *rates, kind)
+        # the next frame of the clips' rate, where no clip may go on even if the jump is between two
+        places = {math.ceil(f * self.rate_out / rate_in - 1e-6): text for f, text in jumped.items()}
+        self.jumps = {frame: text for frame, text in places.items() if frame < len(self.qpos)}
+        self.valid[list(self.jumps)] = False
+        self.qpos[list(self.jumps)] = np.nan
         if window := options.conditioning_config.smoothing_window_s:
             for start, stop in stretches(self.valid):
                 poses, length = self.qpos[start:stop], [stop - start]

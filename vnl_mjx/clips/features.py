@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vnl_mjx.clips.body_size import for_body
 from vnl_mjx.clips.columns import (
     difference_qvel,
     neighbours,
@@ -26,7 +27,7 @@ class FeatureComputer:
     ):
         """Prepares the simulations of all threads; 0 threads: one per core."""
         self.walker = walker
-        self.contact_rule = contacts or ContactSection()
+        self.contact_rule = for_body(contacts or ContactSection(), walker)
         self.kinematics = Kinematics(walker.model, num_threads)
         self.foot_heights = FootHeights(walker)
 

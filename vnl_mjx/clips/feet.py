@@ -1,5 +1,6 @@
 """Computes the height of each foot's lowest point over the floor, and lifts recordings to the floor."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -25,15 +26,16 @@ class FootGeom:
     rounded: bool  # the half axes are those of an ellipsoid
 
 
-def foot_geoms(walker: Walker) -> tuple[FootGeom, ...]:
+def foot_geoms(walker: Walker, feet: Sequence[int] | None = None) -> tuple[FootGeom, ...]:
     """Returns the geoms that can touch the floor, of each foot and of the bodies below it.
 
-    If none of a foot's geoms collides, all of them count; without geoms, its body's origin counts.
+    `feet` are body ids; default: the walker's. If none of a foot's geoms collides, all of them count; without
+    geoms, its body's origin counts.
     """
     model = walker.model
     collides = (model.geom_contype | model.geom_conaffinity) != 0
     found = []
-    for row, foot in enumerate(walker.feet):
+    for row, foot in enumerate(walker.feet if feet is None else feet):
         own = [g for g in range(model.ngeom) if _below(model, model.geom_bodyid[g], foot)]
         used = [g for g in own if collides[g]] or own
         found += [_foot_geom(model, g, row) for g in used] or [_point(row, int(foot))]
@@ -76,11 +78,16 @@ def _foot_geom(model: mujoco.MjModel, geom: int, row: int) -> FootGeom:
 
 
 class FootHeights:
-    """Computes the height of each foot's lowest point over the floor plane; built once per walker."""
+    """Computes the height of each foot's lowest point over the floor plane; built once per walker.
 
-    def __init__(self, walker: Walker):
-        """Finds the geoms of the feet."""
-        geoms = foot_geoms(walker)
+    Attributes:
+        feet: body ids.
+    """
+
+    def __init__(self, walker: Walker, feet: Sequence[int] | np.ndarray | None = None):
+        """Finds the geoms of the feet, body ids; default: the walker's."""
+        self.feet = np.asarray(walker.feet if feet is None else feet, int).tolist()
+        geoms = foot_geoms(walker, self.feet)
         self._floor_height = walker.floor_height
         bodies = np.array([geom.body for geom in geoms], int)
         # each body once, and the place of each geom's body among them
@@ -92,7 +99,7 @@ class FootHeights:
         self._radii = np.array([geom.radius for geom in geoms], np.float32)[:, None]
         self._rounded = np.array([geom.rounded for geom in geoms], bool)[:, None]
         feet = np.array([geom.foot for geom in geoms], int)
-        self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(walker.feet))]
+        self._geoms_of_feet = [np.flatnonzero(feet == f) for f in range(len(self.feet))]
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
         """Returns heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
@@ -110,6 +117,19 @@ class FootHeights:
         for foot, own in enumerate(self._geoms_of_feet):
             heights[:, foot] = lowest[own].min(axis=0)
         return heights - np.float32(self._floor_height)
+
+
+def floor_heights(walker: Walker) -> FootHeights:
+    """Returns what measures a walker's height over the floor: of its feet, else of its whole body.
+
+    A body that is fixed to the world, without feet and without a plane in its model, has no floor.
+    """
+    if len(walker.feet):
+        return FootHeights(walker)
+    model = walker.model
+    has_floor = walker.layout.free_root or (model.geom_type == _GEOM.mjGEOM_PLANE).any()
+    roots = np.flatnonzero((model.body_weldid != 0) & (model.body_weldid[model.body_parentid] == 0))
+    return FootHeights(walker, roots if has_floor else [])
 
 
 class FloorHistogram:

@@ -8,24 +8,29 @@ from typing import Any
 
 import numpy as np
 
+from vnl_mjx.clips.body_size import options_for_body
 from vnl_mjx.clips.conditioned_take import ConditionedTake
 from vnl_mjx.clips.conditioning.mirror import Mirror
-from vnl_mjx.clips.conditioning.segments import Stretch, cut_clips, stretches
+from vnl_mjx.clips.conditioning.segments import MISSING, Stretch, cut_clips, stretches
 from vnl_mjx.clips.conditioning.tail import UnmarkedParts
 from vnl_mjx.clips.container import ClipInfo, draw_held_out
 from vnl_mjx.clips.features import FeatureComputer
-from vnl_mjx.clips.feet import FloorHistogram
+from vnl_mjx.clips.feet import FloorHistogram, floor_heights
 from vnl_mjx.clips.file import ClipRow, ClipWriter, write_clip_file
 from vnl_mjx.clips.operations import mirror_features, mirrored_name, unique_name
+from vnl_mjx.clips.plausibility import check_conventions
 from vnl_mjx.clips.preprocess_report import (
     CUT,
     KEPT,
     LEFT_OUT,
+    NothingKept,
     Piece,
     PreprocessReport,
     RecordingReport,
+    changes_made,
+    why_nothing,
 )
-from vnl_mjx.clips.quality import ClipQuality, assess, verdict
+from vnl_mjx.clips.quality import ClipQuality, assess, frames_beyond, verdict
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.recording_fit import compare_stored_poses
 from vnl_mjx.clips.sources import SourceOptions, match_joints, open_recording
@@ -35,11 +40,19 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256
 from vnl_mjx.walkers.walker import Walker
 
+_MOST_BAD = 0.2  # share of a clip's frames around which it is cut, rather than left out whole
+
 Progress = Callable[[str, int, int], None]
 
 
 class Preprocessor:
-    """Adds the clips of recordings to one file."""
+    """Adds the clips of recordings to one file.
+
+    Attributes:
+        walker: the body of the recordings.
+        options: as given; from `run` on, automatic values are the numbers that were used.
+        report: what became of every frame.
+    """
 
     def __init__(
         self, walker: Walker, options: PreprocessConfig, progress: Progress = lambda *_: None
@@ -50,6 +63,7 @@ class Preprocessor:
         """
         self.walker, self.options, self.progress = walker, options, progress
         self.report = PreprocessReport()
+        self._floor = floor_heights(walker)
         self._computer = FeatureComputer(
             walker, contacts=options.contact_config, num_threads=options.output_config.num_threads
         )
@@ -67,18 +81,23 @@ class Preprocessor:
         """Writes `output` from the recordings at `paths`; see `Preprocessor`.
 
         Raises:
-            UserError: a file cannot be used, or nothing is left to write; `output` is not changed then.
+            UserError: a file cannot be used, or nothing is left to write (`NothingKept`); `output` is not
+                changed then.
         """
         with contextlib.ExitStack() as opened:
             sources = list(self._open(paths, opened))
             self.report.recordings += [own for _, own in sources]
             self.report.rate_hz = rate = self._common_rate()
+            self.options = options_for_body(self.options, self.walker, rate)
+            orders = [self._match(recording, own) for recording, own in sources]
             metadata: dict[str, Any] = {"options": _recorded_options(self.options, self.walker)}
             compression = None if self.options.output_config.compression == "none" else "gzip"
             with write_clip_file(output, self.walker, rate, metadata, compression) as writer:
-                for recording, own in sources:
-                    self._add(writer, recording, own)
-                self._check_kept(output)
+                for (recording, own), order in zip(sources, orders, strict=True):
+                    self._add(writer, recording, own, order)
+                if not writer.rows:
+                    text = why_nothing(self.report.pieces, self.options.quality_config)
+                    raise NothingKept(f"{output}: not written, {text}")
                 self._hold_out(writer)
                 self.report.num_clips = len(writer.rows)
                 self.report.num_frames = sum(row.length for row in writer.rows)
@@ -93,9 +112,11 @@ class Preprocessor:
             recording = opened.enter_context(open_recording(path, options))
             rate, notes = recording.rate_hz or recording.usual_rate_hz, [*recording.notes]
             if rate is None:
+                hint = recording.rate_hint
+                near = f"; its velocities agree with about {hint:g} Hz" if hint else ""
                 raise UserError(
                     f"{path}: {recording.layout} without a frame rate; give it "
-                    "(source_config.rate_hz=HZ)"
+                    f"(source_config.rate_hz=HZ){near}"
                 )
             yield (
                 recording,
@@ -112,14 +133,37 @@ class Preprocessor:
             )
         return wanted or recordings[0].rate_hz
 
-    def _add(self, writer: ClipWriter, recording: Recording, own: RecordingReport) -> None:
-        order, note = match_joints(recording, self.walker)
+    def _match(self, recording: Recording, own: RecordingReport) -> np.ndarray | None:
+        """Fits a recording to the walker; returns its joints' columns in the walker's order, if others."""
+        missing = self.options.source_config.missing_joints
+        kinematics = self._computer.kinematics
+        order, note = match_joints(recording, self.walker, missing)
+        own.notes += [note] if note else []
+        if not recording.info:  # clips of this package were checked when they were made
+            own.notes += check_conventions(recording, self.walker, order, kinematics)
+        if recording.rate_hz is None:
+            own.notes.append(f"no frame rate in the file: {own.rate_hz:g} Hz assumed")
+        scale = self.walker.config.rescale_factor
+        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
+            own.notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
+        compared = compare_stored_poses(recording, self.walker, kinematics, order)
+        own.notes += [compared] if compared else []
+        if not self._floor.feet:
+            own.notes.append("no floor in the body's model: heights over it are not checked")
+        return order
+
+    def _add(
+        self,
+        writer: ClipWriter,
+        recording: Recording,
+        own: RecordingReport,
+        order: np.ndarray | None,
+    ) -> None:
         notes = own.notes
-        notes += self._notes(recording, own.rate_hz, order, note)
         prefix = f"{Path(recording.path).stem}_" if len(self.report.recordings) > 1 else ""
-        layout, rate = self.walker.layout, own.rate_hz
+        rate, options, walker = own.rate_hz, self.options, self.walker
         takes = [
-            ConditionedTake(recording, take, rows, prefix, order, rate, self.options, layout)
+            ConditionedTake(recording, take, rows, prefix, order, rate, options, walker)
             for take, rows in enumerate(recording.take_rows)
         ]
         if normalised := sum(take.num_normalised for take in takes):
@@ -133,65 +177,95 @@ class Preprocessor:
         done = 0
         for take in takes:
             for clips in self._groups(own, take):
-                whole = take.around(clips[0].start, clips[-1].stop)
-                qpos = take.qpos[whole]
-                qvel, clamped = take.velocities(qpos)
-                features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
-                for clip in clips:
-                    rows = slice(clip.start - whole.start, clip.stop - whole.start)
-                    part = {name: values[rows] for name, values in features.items()}
-                    self._keep_or_cut(writer, own, take, clip, part, clamped[rows])
+                self._add_clips(writer, own, take, clips)
                 at = done + round(clips[-1].stop * take.rate_in / take.rate_out)
                 self.progress(own.name, min(at, recording.num_frames), recording.num_frames)
             done += take.num_in
             self.progress(own.name, done, recording.num_frames)
-        notes += self._changes(own)
+        notes += changes_made(self.options, own, self.report.rate_hz)
 
-    def _notes(
-        self, recording: Recording, rate_hz: float, order: np.ndarray | None, note: str | None
-    ) -> list[str]:
-        """Returns notes on what was assumed of a recording, and how it fits the walker."""
-        notes = [note] if note else []
-        if recording.rate_hz is None:
-            notes.append(f"no frame rate in the file: {rate_hz:g} Hz assumed")
-        scale = self.walker.config.rescale_factor
-        if recording.scale is not None and abs(recording.scale - scale) > 1e-6:
-            notes.append(f"fitted at scale {recording.scale:g}, the walker's is {scale:g}")
-        compared = compare_stored_poses(recording, self.walker, self._computer.kinematics, order)
-        return notes + ([compared] if compared else [])
+    def _add_clips(
+        self,
+        writer: ClipWriter,
+        own: RecordingReport,
+        take: ConditionedTake,
+        clips: Sequence[Stretch],
+        *,
+        split: bool = True,
+    ) -> None:
+        """Computes and keeps or cuts clips of one valid stretch; `split` cuts around their bad frames."""
+        whole = take.around(clips[0].start, clips[-1].stop)
+        qpos = take.qpos[whole]
+        qvel, clamped = take.velocities(qpos)
+        features = self._computer(qpos, [len(qpos)], take.rate_out, qvel)
+        for clip in clips:
+            rows = slice(clip.start - whole.start, clip.stop - whole.start)
+            part = {name: values[rows] for name, values in features.items()}
+            filled = take.filled[clip.start : clip.stop]
+            quality = assess(
+                self.walker,
+                part,
+                take.rate_out,
+                marker_errors=take.marker_errors(self.walker, clip, part, own.floor_shift_m),
+                filled=filled,
+                clamped=clamped[rows],
+                feet=self._floor,
+            )
+            reasons = verdict(quality, self.options.quality_config)
+            if reasons and split and (parts := self._around_bad(own, take, clip, part, reasons)):
+                for one in parts:
+                    self._add_clips(writer, own, take, [one], split=False)
+                continue
+            own.filled_frames += int(filled.sum())
+            own.clamped_velocities += int(clamped[rows].sum())
+            if reasons:
+                self._note(own, take, clip, CUT, reasons, quality=quality)
+            else:
+                self._keep(writer, own, take, clip, part, quality)
 
-    def _changes(self, own: RecordingReport) -> list[str]:
-        """Returns what was done to the motion, in words."""
-        options, changes = self.options, []
-        if self.report.rate_hz != own.rate_hz:
-            kind = options.resampling_config.interpolation
-            changes.append(f"resampled to {self.report.rate_hz:g} Hz ({kind})")
-        if window := options.conditioning_config.smoothing_window_s:
-            changes.append(f"poses smoothed over {window:g} s")
-        if window := options.velocity_config.smoothing_window_s:
-            changes.append(f"velocities smoothed over {window:g} s")
-        if own.filled_frames:
-            changes.append(f"{own.filled_frames} frames filled over gaps")
-        if own.clamped_velocities:
-            limit = options.velocity_config.max_qvel
-            changes.append(f"{own.clamped_velocities} joint velocities limited to {limit:g} rad/s")
-        if options.conditioning_config.tail == "carried":
-            changes.append("tail carried above the floor")
-        if held := options.conditioning_config.joint_angles:
-            changes.append(f"{', '.join(held)} held at an angle")
-        if options.conditioning_config.mirror:
-            changes.append("mirrored copies added")
-        return changes
+    def _around_bad(
+        self,
+        own: RecordingReport,
+        take: ConditionedTake,
+        clip: Stretch,
+        features: dict[str, np.ndarray],
+        reasons: tuple[str, ...],
+    ) -> list[Stretch]:
+        """Returns the parts of a clip of variable length between a few bad frames; notes the other frames.
+
+        Returns [] for clips of fixed length, and where most of the clip or no single frame is bad.
+        """
+        section = self.options.segmentation_config
+        limits = self.options.quality_config
+        bad = frames_beyond(self.walker, features, limits, self._floor)
+        least = max(round(section.min_s * take.rate_out), 1)
+        found = [Stretch(clip.start + a, clip.start + b) for a, b in stretches(~bad)]
+        parts = [part for part in found if part.stop - part.start >= least]
+        if section.clip_s is not None or not 0.0 < bad.mean() <= _MOST_BAD or not parts:
+            return []
+        take.valid[clip.start : clip.stop][bad] = False
+        for start, stop in stretches(bad):
+            own_features = {name: values[start:stop] for name, values in features.items()}
+            quality = assess(self.walker, own_features, take.rate_out, feet=self._floor)
+            part = Stretch(clip.start + start, clip.start + stop)
+            self._note(own, take, part, CUT, verdict(quality, limits) or reasons)
+        for part in found:
+            if (frames := part.stop - part.start) < least:
+                text = f"short stretch: {frames} frames, a clip needs {least}"
+                self._note(own, take, part, LEFT_OUT, (text,))
+        return parts
 
     def _lift(self, takes: list[ConditionedTake]) -> float:
         """Lifts the feet to the floor; returns the metres added to z."""
+        if not self._floor.feet:
+            return 0.0
         histogram = FloorHistogram()
         step = self.options.output_config.block_frames
         for take in takes:
             valid = np.flatnonzero(take.valid)
             for start in range(0, len(valid), step):
                 poses = self._computer.kinematics(take.qpos[valid[start : start + step]])
-                heights = self._computer.foot_heights(poses.positions, poses.quaternions)
+                heights = self._floor(poses.positions, poses.quaternions)
                 histogram.add(heights)
         shift = histogram.shift(self.options.conditioning_config.floor_percentile)
         for take in takes:
@@ -217,7 +291,9 @@ class Preprocessor:
             trim_end=round(section.trim_end_s * rate),
         )
         for part in cut.left_out:
-            self._note(own, take, part, LEFT_OUT, (part.reason,))
+            within = range(part.start, part.stop) if part.reason == MISSING else ()
+            jump = next((take.jumps[frame] for frame in within if frame in take.jumps), None)
+            self._note(own, take, part, CUT if jump else LEFT_OUT, (jump or part.reason,))
         step = self.options.output_config.block_frames
         group: list[Stretch] = []
         for clip in cut.clips:
@@ -229,30 +305,16 @@ class Preprocessor:
         if group:
             yield group
 
-    def _keep_or_cut(
+    def _keep(
         self,
         writer: ClipWriter,
         own: RecordingReport,
         take: ConditionedTake,
         clip: Stretch,
         features: dict[str, np.ndarray],
-        clamped: np.ndarray,
+        quality: ClipQuality,
     ) -> None:
-        filled = take.filled[clip.start : clip.stop]
-        own.filled_frames += int(filled.sum())
-        own.clamped_velocities += int(clamped.sum())
-        quality = assess(
-            self.walker,
-            features,
-            take.rate_out,
-            marker_errors=take.marker_errors(self.walker, clip, features, own.floor_shift_m),
-            filled=filled,
-            clamped=clamped,
-            feet=self._computer.foot_heights,
-        )
-        if reasons := verdict(quality, self.options.quality_config):
-            self._note(own, take, clip, CUT, reasons, quality=quality)
-            return
+        """Writes a clip, and its mirrored copy if that is wanted."""
         name = self._unique(take, clip)
         piece = self._note(own, take, clip, KEPT, (), name, quality)
         info = ClipInfo(
@@ -289,16 +351,6 @@ class Preprocessor:
         whole = clip[:2] == (0, len(take.qpos))
         wanted = take.name if whole else f"{take.name}_{clip.start / take.rate_out:.2f}s"
         return unique_name(wanted, self._names)
-
-    def _check_kept(self, output: str | Path) -> None:
-        if any(piece.status == KEPT for piece in self.report.pieces):
-            return
-        reasons = [reason for piece in self.report.pieces for reason in piece.reasons]
-        most = max(set(reasons), key=reasons.count) if reasons else "no frames"
-        raise UserError(
-            f"{output}: not written, no clip was kept of {len(self.report.pieces)} stretches; most "
-            f"often because: {most}; relax that setting (--show-config lists them)"
-        )
 
     def _hold_out(self, writer: ClipWriter) -> None:
         """Marks the held-out clips; overlapping or mirrored clips of one stretch stay together."""

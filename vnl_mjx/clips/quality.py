@@ -9,7 +9,7 @@ import numpy as np
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.conditioning.segments import stretches
 from vnl_mjx.clips.container import FEATURES, ReferenceClips
-from vnl_mjx.clips.feet import FootHeights
+from vnl_mjx.clips.feet import FootHeights, floor_heights
 from vnl_mjx.config.preprocessing import QualityLimits
 from vnl_mjx.quaternions import rotate, rotation_between
 from vnl_mjx.walkers.walker import Walker
@@ -27,7 +27,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "marker_max_mm": ("marker error", "mm at most", ""),
     "joint_limit_rad": ("joint limit", "rad beyond", "joint_limit_joint"),
     "joint_limit_share": ("joint limit", "of the frames beyond", "joint_limit_joint"),
-    "penetration_mm": ("below the floor", "mm (feet)", ""),
+    "penetration_mm": ("below the floor", "mm (lowest point)", ""),
     "body_below_floor_mm": ("below the floor", "mm", "lowest_body"),
     "speed": ("speed", "m/s of the root", ""),
     "angular_speed": ("speed", "rad/s of the root", ""),
@@ -106,7 +106,7 @@ def assess(
         clamped_values=int(hit.sum()),
         clamped_share=float(np.mean(hit > 0)) if count else 0.0,
         **_joint_limits(walker, pose["joints"][good]),
-        **_below_floor(walker, features, good, feet or FootHeights(walker)),
+        **_below_floor(walker, features, good, feet or floor_heights(walker)),
         **_speeds(walker, features, good),
         **_changes(walker, pose, good, rate_hz),
     )
@@ -115,7 +115,7 @@ def assess(
 def assess_clips(walker: Walker, clips: ReferenceClips) -> tuple[ClipQuality, ...]:
     """Measures each clip in memory, without markers, filled frames and clamped velocities."""
     arrays = {name: np.asarray(getattr(clips, name)) for name in FEATURES}
-    feet = FootHeights(walker)
+    feet = floor_heights(walker)
     parts = ({n: a[rows] for n, a in arrays.items()} for rows in clips.rows)
     return tuple(assess(walker, part, clips.rate_hz, feet=feet) for part in parts)
 
@@ -133,10 +133,21 @@ def verdict(quality: ClipQuality, limits: QualityLimits) -> tuple[str, ...]:
         value = getattr(quality, name)
         if limit is None or not value > limit:  # NaN, not known, is no reason
             continue
-        what, unit, of = _WORDS[name]
-        named = f" ({getattr(quality, of)})" if of else ""
-        reasons.append(f"{what}: {value:.4g} {unit}{named}, limit {limit:g}".replace("  ", " "))
+        reasons.append(reason(name, value, limit, where_found(quality, name)))
     return tuple(reasons)
+
+
+def where_found(quality: ClipQuality, name: str) -> str:
+    """Returns the joint or body at which a measure was largest; empty for a measure of the whole body."""
+    field = _WORDS[name][2]
+    return getattr(quality, field) if field else ""
+
+
+def reason(name: str, value: float, limit: float, where: str = "") -> str:
+    """Returns "what: found, limit" of a measure of `ClipQuality`; `where` is what it was found at."""
+    what, unit, _ = _WORDS[name]
+    named = f" ({where})" if where else ""
+    return f"{what}: {value:.4g} {unit}{named}, limit {limit:g}"
 
 
 def marker_errors(
@@ -158,9 +169,7 @@ def marker_errors(
 
 def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
     """Measures how far joints [frame, joint] are beyond their ranges, and in how many frames."""
-    model, own = walker.model, walker.layout.joint_ids
-    low, high = model.jnt_range[own].T
-    beyond = np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
+    beyond = _beyond_ranges(walker, joints)
     worst, name = _largest(beyond, walker.joint_names)
     share = float(np.mean((beyond > _JOINT_TOLERANCE_RAD).any(axis=1))) if len(beyond) else 0.0
     return {
@@ -170,24 +179,56 @@ def _joint_limits(walker: Walker, joints: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _beyond_ranges(walker: Walker, joints: np.ndarray) -> np.ndarray:
+    """Returns how far joints [frame, joint] are beyond their ranges; at most 0 inside."""
+    model, own = walker.model, walker.layout.joint_ids
+    low, high = model.jnt_range[own].T
+    return np.maximum(low - joints, joints - high) * (model.jnt_limited[own] != 0)
+
+
+def frames_beyond(
+    walker: Walker, features: Mapping[str, np.ndarray], limits: QualityLimits, lowest: FootHeights
+) -> np.ndarray:
+    """Flags the frames [frame] of a clip without gaps that are beyond limits on single frames.
+
+    These are the limits on joint angles, depth below the floor and speeds; those on shares of the frames and
+    on markers are of whole clips.
+    """
+    positions, quaternions = features["body_positions"], features["body_quaternions"]
+    measures = {
+        "joint_limit_rad": _beyond_ranges(walker, features["joints"]),
+        "joint_speed": np.abs(features["joints_velocity"]),
+        "speed": np.linalg.norm(features["velocity"], axis=1, keepdims=True),
+        "angular_speed": np.linalg.norm(features["angular_velocity"], axis=1, keepdims=True),
+    }
+    if lowest.feet:
+        measures["penetration_mm"] = -1000.0 * lowest(positions, quaternions)
+    beyond = np.zeros(len(positions), bool)
+    for name, values in measures.items():
+        limit = getattr(limits, name)
+        if limit is not None and values.size:
+            beyond |= values.max(axis=1) > limit
+    return beyond
+
+
 def _below_floor(
-    walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray, feet: FootHeights
+    walker: Walker, features: Mapping[str, np.ndarray], good: np.ndarray, lowest: FootHeights
 ) -> dict[str, Any]:
     """Measures how deep feet, and any body's origin, are below the floor in the good frames."""
     positions = features["body_positions"][good]
     model = walker.model
     solid = np.flatnonzero((model.body_weldid != 0) & (model.body_geomnum > 0))
     names = [walker.body_names[body] for body in solid]
-    depth, lowest = _largest(walker.floor_height - positions[:, solid, 2], names)
+    depth, name = _largest(walker.floor_height - positions[:, solid, 2], names)
     below, share = np.zeros((len(positions), 0)), 0.0
-    if len(walker.feet) and len(positions):
-        below = -feet(positions, features["body_quaternions"][good])
+    if len(lowest.feet) and len(positions):
+        below = -lowest(positions, features["body_quaternions"][good])
         share = float(np.mean((below > _FLOOR_TOLERANCE_M).any(axis=1)))
     return {
         "penetration_mm": 1000.0 * float(below.max(initial=0.0)),
         "penetration_share": share,
         "body_below_floor_mm": max(1000.0 * depth, 0.0),
-        "lowest_body": lowest if depth > 0.0 else "",
+        "lowest_body": name if depth > 0.0 else "",
     }
 
 
@@ -211,15 +252,11 @@ def _changes(
 ) -> dict[str, Any]:
     """Measures how far root and joints move from each frame to the next, if both are good."""
     pairs = np.flatnonzero(good[1:] & good[:-1])
-    before = {name: values[pairs] for name, values in pose.items()}
-    after = {name: values[pairs + 1] for name, values in pose.items()}
-    moved = np.linalg.norm(after["position"] - before["position"], axis=1)
-    turns = rotation_between(before["quaternion"], after["quaternion"])
-    turned = np.linalg.norm(turns, axis=1)
-    bent = np.abs(after["joints"] - before["joints"])
+    moved, turned, bent = changes(pose, pairs)
     joint, name = _largest(bent, walker.joint_names)
     still = np.zeros(max(len(good) - 1, 0), bool)
-    still[pairs] = (moved <= _STILL) & (turned <= _STILL) & (bent <= _STILL).all(axis=1)
+    steps = np.concatenate([moved, turned, bent], axis=1)
+    still[pairs] = (steps <= _STILL).all(axis=1)
     longest = max((stop - start for start, stop in stretches(still)), default=0)
     return {
         "jump_m": float(moved.max(initial=0.0)),
@@ -228,6 +265,23 @@ def _changes(
         "jump_joint": name,
         "frozen_s": longest / rate_hz,
     }
+
+
+def changes(
+    pose: Mapping[str, np.ndarray], pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns how far the root moved and turned, [pair, 1], and joints, [pair, joint], after each frame.
+
+    `pose` holds the features of `POSE` [frame, ...], `pairs` [pair] the first frame of each two.
+    """
+    before = {name: values[pairs] for name, values in pose.items()}
+    after = {name: values[pairs + 1] for name, values in pose.items()}
+    moved = turned = np.zeros((len(pairs), 1))
+    if "position" in pose:
+        moved = np.linalg.norm(after["position"] - before["position"], axis=1, keepdims=True)
+        turns = rotation_between(before["quaternion"], after["quaternion"])
+        turned = np.linalg.norm(turns, axis=1, keepdims=True)
+    return moved, turned, np.abs(after["joints"] - before["joints"])
 
 
 def _largest(values: np.ndarray, names: Sequence[str]) -> tuple[float, str]:

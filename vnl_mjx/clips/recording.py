@@ -54,7 +54,8 @@ class Recording:
 
     path: str  # as the user gave it, for messages
     layout: str  # kind of file, for tables
-    # [frame, column] of numbers, in the file's own joint order. With a root the columns are
+    # [frame, column] of numbers, in the file's own joint order; once `options.completed` has
+    # converted them, in MuJoCo's conventions. With a root the columns are
     # root position (metres, world), root quaternion (w x y z), joints (radians); without one
     # they are joints only
     qpos: FrameArray
@@ -72,6 +73,17 @@ class Recording:
     # False for a body that is fixed to the world, without root columns in qpos; None
     # while this is unknown and the number of columns decides
     has_root: bool | None = None
+    root_guessed: bool = False  # whether only the number of columns told that
+    # further names of the same joints, in other models of the body
+    other_names: tuple[tuple[str, ...], ...] = ()
+    # by field of `Conventions`: what the file or its layout states; then what was applied
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    # what such files usually have, which the poses have to confirm
+    supposed: Mapping[str, str] = field(default_factory=dict)
+    # the conventions that the file or the user states; the others need a look at the poses
+    settled: frozenset[str] = frozenset()
+    as_stored: FrameArray | None = None  # qpos before its conversion
+    rate_hint: float | None = None  # frames per second that the file's velocities agree with
     # [frame, keypoint, 3], recorded marker positions in the world, metres
     keypoints: FrameArray | None = None
     keypoint_names: tuple[str, ...] = ()  # one per keypoint
@@ -135,8 +147,16 @@ def cut(num_frames: int, length: int) -> np.ndarray:
     return np.array([length] * full + [rest] * (rest > 0), np.int32)
 
 
-def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | None, str | None]:
+def match_joints(
+    recording: Recording, walker: Walker, missing: str = "refuse"
+) -> tuple[np.ndarray | None, str | None]:
     """Puts the joint columns of a recording in the walker's order.
+
+    Args:
+        recording: whose names, or number of columns, tell its joints.
+        walker: whose joints are expected.
+        missing: "rest" adds joints that the recording lacks by name, and a root that it lacks, at the
+            walker's qpos0; its columns are then the walker's.
 
     Returns:
         int [joint], for each joint of the walker its column among the recording's joint columns, or
@@ -145,21 +165,32 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
     Raises:
         UserError: the recording is of another body.
     """
-    given = f"{recording.path}: {recording.qpos.shape[1]} columns of qpos"
-    layout = walker.layout
+    layout, num_columns = walker.layout, recording.qpos.shape[1]
+    if recording.root_guessed and num_columns == layout.num_joints:
+        recording.has_root, recording.as_stored = False, None
+    given = f"{recording.path}: {num_columns} columns of qpos"
+    names = _own_names(recording, walker)
     fix = "give the MJCF of the recorded body (walker_config.mjcf_path=PATH)"
-    if layout.free_root and not recording.has_root:
-        raise UserError(
-            f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {layout.num_joints} "
-            f"joints for this walker: the recording is of another body; {fix}"
-        )
     if recording.has_root and not layout.free_root:
         raise UserError(
             f"{given} with a free root's first, expected {layout.num_joints} joints for this "
             f"walker, which has no free root: {fix}, or the joints' names "
             "(source_config.joint_names) if the columns are joints only"
         )
-    names = recording.joint_names
+    only_joints = not recording.has_root and num_columns == layout.num_joints
+    if missing == "rest" and (names or only_joints):
+        return _add_missing(recording, walker, names or walker.joint_names)
+    if layout.free_root and not recording.has_root:
+        cause = f"the recording is of another body; {fix}"
+        if set(names) <= set(walker.joint_names) if names else only_joints:
+            cause = (
+                "the root's motion is missing; add it, or hold the root still "
+                f"(source_config.missing_joints=rest), or {fix}"
+            )
+        raise UserError(
+            f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {layout.num_joints} "
+            f"joints for this walker: {cause}"
+        )
     if names is None and recording.num_joints != layout.num_joints:
         if recording.num_frames == layout.nq:
             fix = "or its table is transposed: store frames as rows"
@@ -172,6 +203,52 @@ def match_joints(recording: Recording, walker: Walker) -> tuple[np.ndarray | Non
         return None, "no joint names: the columns are taken to be in the walker's order"
     order = joint_order(recording.path, names, walker.joint_names)
     return (None, None) if order is None else (np.array(order), "joints reordered by name")
+
+
+def _own_names(recording: Recording, walker: Walker) -> tuple[str, ...] | None:
+    """Returns the names of the recording's joints that most of the walker's joints have."""
+    if recording.joint_names is None:
+        return None
+    known = set(walker.joint_names)
+    every = (recording.joint_names, *recording.other_names)
+    return max(every, key=lambda names: len(known & set(names)))
+
+
+def _add_missing(
+    recording: Recording, walker: Walker, names: tuple[str, ...]
+) -> tuple[None, str | None]:
+    """Gives a recording the walker's columns; those that it lacks are at rest."""
+    column_of = {name: column for column, name in enumerate(names)}
+    if unknown := [name for name in names if name not in walker.joint_names]:
+        raise UserError(
+            f"{recording.path}: {len(unknown)} joints are not in the walker: "
+            f"{with_nearest(unknown, walker.joint_names)}; give the MJCF of the recorded body"
+        )
+    stored, rest, layout = recording.qpos, walker.model.qpos0, walker.layout
+    lacking = [name for name in walker.joint_names if name not in column_of]
+    own = [row for row, name in enumerate(walker.joint_names) if name in column_of]
+    first = ROOT_COLUMNS if recording.has_root else 0
+    source = [first + column_of[walker.joint_names[row]] for row in own]
+    target = [layout.joint_qpos.start + row for row in own]
+    if layout.free_root and recording.has_root:
+        source, target = [*range(first), *source], [*range(first), *target]
+
+    def read(start: int, stop: int) -> np.ndarray:
+        values = np.tile(rest, (stop - start, 1))
+        values[:, target] = np.asarray(stored[start:stop])[:, source]
+        return values
+
+    recording.qpos = LazyFrames((len(stored), layout.nq), np.dtype(np.float64), read)
+    order = "joints matched by name"
+    if recording.joint_names is None:
+        order = "no joint names: the columns are taken to be in the walker's order"
+    notes = [order]
+    if layout.free_root and not recording.has_root:
+        notes.append("no root in the file: held still")
+    if lacking:
+        shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" * (len(lacking) > 3))
+        notes.append(f"{len(lacking)} joints that the file lacks held at rest: {shown}")
+    return None, "; ".join(notes)
 
 
 def reorder(values: np.ndarray, joints: slice, order: np.ndarray | None) -> None:
@@ -193,6 +270,11 @@ def joint_order(path: str, names: Sequence[str], expected: Sequence[str]) -> lis
             f"{with_nearest(missing, names)}; not in the walker: "
             f"{with_nearest(unknown, expected)}; found {len(names)} names, expected the "
             f"walker's {len(expected)} joints, once each"
+            + (
+                ""
+                if unknown
+                else "; source_config.missing_joints=rest holds those that are missing"
+            )
         )
     return [columns[name] for name in expected]
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.recording import Recording, reorder, with_nearest
 from vnl_mjx.errors import UserError
@@ -9,6 +10,7 @@ from vnl_mjx.walkers.walker import Walker
 
 SAMPLES = 200  # frames whose stored body poses are compared with the walker's
 _SAME_M = 1e-5
+_OTHER_ORDER = 0.1  # body lengths, from which on joints are in another order
 _FLOOR = "floor"  # body of track-mjx's model that STAC's model does not have
 
 
@@ -40,7 +42,7 @@ def match_bodies(
 def _stored_names(recording: Recording, walker: Walker, num_rows: int) -> tuple[str, ...] | None:
     """Returns the names of body poses' rows; without names, the walker's if the number agrees, else None."""
     bodies = walker.body_names
-    fitting = (bodies, tuple(name for name in bodies if name != _FLOOR))
+    fitting = (bodies, tuple(name for name in bodies if name != _FLOOR), bodies[1:])
     same = next((names for names in fitting if len(names) == num_rows), None)
     return same if recording.body_names is None else recording.body_names
 
@@ -51,6 +53,9 @@ def compare_stored_poses(
     """Returns a line on how far stored body positions are from the walker's; None if none are stored.
 
     `order` lists the columns of the file's joints in the walker's order; None if they are in it already.
+
+    Raises:
+        UserError: joints without names are in another order than the walker's, as body positions tell.
     """
     stored = recording.stored_xpos
     if stored is None:
@@ -76,6 +81,13 @@ def compare_stored_poses(
     worst, body = float(np.nanmax(errors)), shared[int(np.argmax(np.nanmax(errors, axis=0)))]
     if worst <= _SAME_M:
         return "its body positions are the walker's"
+    nameless = recording.usual_rate_hz is None and recording.joint_names is None
+    if nameless and worst > _OTHER_ORDER * body_length(walker):
+        raise UserError(
+            f"{recording.path}: its joints have no names, and in the walker's order its body positions "
+            f"differ by up to {1000 * worst:.0f} mm ({body}); give the order (Isaac Lab's is breadth "
+            "first) as source_config.joint_names, or the MJCF of the recorded body"
+        )
     hint = ""
     if walker.config.rescaling == "track_mjx" and walker.config.source == "rodent":
         hint = "; older STAC files are of walker_config.rescaling=dm_control"

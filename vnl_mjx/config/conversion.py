@@ -127,10 +127,13 @@ def _value(kind: Any, value: Any, key: str) -> Any:
     options = type_options(kind)
     if value is None and type(None) in options:
         return None
-    kind = next(option for option in options if option is not type(None))
+    kinds = [option for option in options if option is not type(None)]
+    for option in kinds:
+        choices = typing.get_args(option) if typing.get_origin(option) is Literal else ()
+        if isinstance(value, str) and value in choices:
+            return value
+    kind = next((option for option in kinds if option in (int, float)), kinds[0])
     origin = typing.get_origin(kind)
-    if origin is Literal and isinstance(value, str) and value in typing.get_args(kind):
-        return value
     if origin is tuple and isinstance(value, list | tuple) and _fits(kind, value):
         return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
     if _is_number(value):
@@ -150,10 +153,14 @@ def _fits(kind: Any, value: list | tuple) -> bool:
 
 def _described(options: tuple[Any, ...]) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    kind = next(option for option in options if option is not type(None))
+    kinds = [option for option in options if option is not type(None)]
+    if len(kinds) > 1:
+        texts = [_described((kind,)) for kind in kinds]
+        return " or ".join([*texts, *(["null"] if type(None) in options else [])])
+    (kind,) = kinds
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
-        text = ", ".join(choices[:-1]) + f" or {choices[-1]}"
+        text = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
     elif typing.get_origin(kind) is tuple:
         parts = typing.get_args(kind)
         count = "" if Ellipsis in parts else f" of {len(parts)}"

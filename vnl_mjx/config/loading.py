@@ -332,7 +332,10 @@ def _expanded(cls: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_text(kind: Any) -> bool:
-    return any(option is str or get_origin(option) is Literal for option in type_options(kind))
+    options = type_options(kind)
+    if float in options:
+        return False  # a number, or a word in its place
+    return any(option is str or get_origin(option) is Literal for option in options)
 
 
 def _is_texts(kind: Any) -> bool:

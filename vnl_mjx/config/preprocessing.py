@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Self
 
-from vnl_mjx.config.validation import check_bounds, number
+from vnl_mjx.config.validation import automatic, check_bounds, number
 from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig
 from vnl_mjx.errors import UserError
 
@@ -22,13 +22,22 @@ class SourceSection:
         take_length: number of frames recorded without a break, null for what the file says.
         joint_names: names of the columns after the root's seven, or of all columns with the root's name
             seven times; empty for what the file says.
-        angle_unit: unit of the joints in bare arrays.
+        quaternion_order: order of the root's quaternion, null for what the file says, else w x y z.
+        length_unit: unit of the root's position, null for what the file says, else metres.
+        up_axis: axis of the recorded world that points up, null for what the file says, else z.
+        angle_unit: unit of the joints, null for what the file says, else radians.
+        missing_joints: whether a recording by name may lack joints (or the root) of the body: refuse it, or
+            hold them at their rest, the MJCF's pose at qpos0.
     """
 
     rate_hz: float | None = number(None, gt=0.0)
     take_length: int | None = number(None, ge=1)
     joint_names: tuple[str, ...] = ()
-    angle_unit: Literal["radians", "degrees"] = "radians"
+    quaternion_order: Literal["wxyz", "xyzw"] | None = None
+    length_unit: Literal["m", "cm", "mm"] | None = None
+    up_axis: Literal["z", "y"] | None = None
+    angle_unit: Literal["radians", "degrees"] | None = None
+    missing_joints: Literal["refuse", "rest"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,13 @@ class VelocitySection:
     Attributes:
         difference: central differences (one-sided at the ends), or forward differences as in stac-mjx.
         smoothing_window_s: Savitzky-Golay window; 0 for none.
-        max_qvel: limit of joint velocities, rad/s; null for none.
+        max_qvel: limit of joint velocities, rad/s; null for none. auto: 20, more for bodies smaller than
+            a rat.
     """
 
     difference: Literal["central", "forward"] = "central"
     smoothing_window_s: float = number(0.0, ge=0.0)
-    max_qvel: float | None = number(20.0, gt=0.0)
+    max_qvel: float | Literal["auto"] | None = automatic(20.0, "angular", gt=0.0)
 
 
 @dataclass(frozen=True)
@@ -120,15 +130,15 @@ class ConditioningSection:
 
 @dataclass(frozen=True)
 class ContactSection:
-    """When a foot counts as standing.
+    """When a foot counts as standing. auto: 6 mm and 0.1 m/s for a rat, scaled to the body.
 
     Attributes:
         height_m: largest height of its lowest point above the floor.
         speed: largest speed of that point, m/s.
     """
 
-    height_m: float = number(0.006, ge=0.0)
-    speed: float = number(0.1, ge=0.0)
+    height_m: float | Literal["auto"] | None = automatic(0.006, "length", ge=0.0)
+    speed: float | Literal["auto"] | None = automatic(0.1, "speed", ge=0.0)
 
 
 @dataclass(frozen=True)
@@ -190,11 +200,12 @@ class OutputSection:
 class QualityLimits:
     """Limits of a clip's quality; null switches a limit off.
 
-    The defaults are for rats and keep all real rat clips that we have, with a margin; other animals need
-    other speeds and lengths. They also keep simulated clips, except for `joint_limit_share`.
+    A limit that is "auto" follows from the body's length and the clips' rate: `body_size.for_body` scales
+    the numbers for rats below. They keep all real rat clips that we have, with a margin, and simulated
+    clips, except for `joint_limit_share`.
 
     Attributes:
-        marker_rms_mm: distance of recorded keypoints from the fitted body's markers, root of the
+        marker_rms_mm: 6; distance of recorded keypoints from the fitted body's markers, root of the
             mean square. Good fits of a rat have 1 to 3; a body that is 10 % too large has 7 to 8.
         marker_max_mm: the same for the worst keypoint in the worst frame. Off, because a keypoint that the
             tracker lost for a moment does not spoil a clip, and its jumps are limited below.
@@ -202,17 +213,18 @@ class QualityLimits:
             soft limits yield by up to 0.1 in simulated clips.
         joint_limit_share: of frames with a joint more than 0.01 rad beyond its range. In simulated
             clips up to 0.54: the weight presses the toes against limits that yield.
-        penetration_mm: deepest that a foot's lowest point is below the floor. 2 to 4 in recordings
+        penetration_mm: 10; deepest that a foot's lowest point (without feet, any geom's) is below the
+            floor. 2 to 4 in recordings
             that are not aligned to the floor; more than a paw's thickness is a wrong floor.
         body_below_floor_mm: deepest that any body's origin is below the floor. Off: the tails of
             real fits hang up to 100 mm below it.
-        speed: of the root, m/s. A galloping rat reaches 1.5 to 2.
-        angular_speed: of the root, rad/s. Real clips reach 3; a rat that spins round, 10 to 15.
-        joint_speed: rad/s, after `max_qvel` if that is on. Real clips reach 24 at a wrist, 40 between
+        speed: 3; of the root, m/s. A galloping rat reaches 1.5 to 2.
+        angular_speed: 20; of the root, rad/s. Real clips reach 3; a rat that spins round, 10 to 15.
+        joint_speed: 60; rad/s, after `max_qvel` if that is on. Real clips reach 24 at a wrist, 40 between
             two frames.
-        jump_m: movement of the root from one frame to the next: 2.5 m/s at 50 Hz.
-        jump_rad: rotation of the root from one frame to the next. Real clips reach 0.1 at 50 Hz.
-        jump_joint_rad: movement of a joint from one frame to the next. Real clips reach 0.8 (a
+        jump_m: 0.05; movement of the root from one frame to the next: 2.5 m/s at 50 Hz.
+        jump_rad: 0.8; rotation of the root from one frame to the next. Real clips reach 0.1 at 50 Hz.
+        jump_joint_rad: 1.5; movement of a joint from one frame to the next. Real clips reach 0.8 (a
             wrist at 50 Hz); an angle that wraps moves by about 6.
         frozen_s: longest time without any movement, which a living animal always shows.
         filled_share: of frames that were interpolated over gaps: one of 0.2 s in a clip of 1 s is fine.
@@ -220,18 +232,18 @@ class QualityLimits:
         missing_frames: that are not poses.
     """
 
-    marker_rms_mm: float | None = number(6.0, gt=0.0)
+    marker_rms_mm: float | Literal["auto"] | None = automatic(6.0, "length", gt=0.0)
     marker_max_mm: float | None = number(None, gt=0.0)
     joint_limit_rad: float | None = number(0.2, ge=0.0)
     joint_limit_share: float | None = number(0.25, ge=0.0, le=1.0)
-    penetration_mm: float | None = number(10.0, ge=0.0)
+    penetration_mm: float | Literal["auto"] | None = automatic(10.0, "length", ge=0.0)
     body_below_floor_mm: float | None = number(None, ge=0.0)
-    speed: float | None = number(3.0, gt=0.0)
-    angular_speed: float | None = number(20.0, gt=0.0)
-    joint_speed: float | None = number(60.0, gt=0.0)
-    jump_m: float | None = number(0.05, gt=0.0)
-    jump_rad: float | None = number(0.8, gt=0.0)
-    jump_joint_rad: float | None = number(1.5, gt=0.0)
+    speed: float | Literal["auto"] | None = automatic(3.0, "speed", gt=0.0)
+    angular_speed: float | Literal["auto"] | None = automatic(20.0, "angular", gt=0.0)
+    joint_speed: float | Literal["auto"] | None = automatic(60.0, "angular", gt=0.0)
+    jump_m: float | Literal["auto"] | None = automatic(0.05, "step", gt=0.0)
+    jump_rad: float | Literal["auto"] | None = automatic(0.8, "turn", gt=0.0)
+    jump_joint_rad: float | Literal["auto"] | None = automatic(1.5, "turn", gt=0.0)
     frozen_s: float | None = number(0.5, gt=0.0)
     filled_share: float | None = number(0.25, ge=0.0, le=1.0)
     clamped_share: float | None = number(0.1, ge=0.0, le=1.0)

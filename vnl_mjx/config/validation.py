@@ -3,7 +3,7 @@
 import math
 import operator
 from dataclasses import field, fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 from vnl_mjx.errors import UserError
 
@@ -14,6 +14,8 @@ _RELATIONS = {
     "lt": (operator.lt, "below"),
 }
 
+AUTO: Literal["auto"] = "auto"
+
 
 def number(default: Any, **bounds: float) -> Any:
     """Declares a dataclass field of finite numbers (one, a tuple, or None) within bounds.
@@ -23,6 +25,15 @@ def number(default: Any, **bounds: float) -> Any:
         **bounds: any of `ge`, `gt`, `le`, `lt`, which every number has to meet.
     """
     return field(default=default, metadata={"bounds": bounds})
+
+
+def automatic(rat: float, scales: str, **bounds: float) -> Any:
+    """Declares a number that follows from the body unless it is given: see `clips/body_size.py`.
+
+    `rat` is the value for a rat at 50 Hz; `scales` says how it depends on the body's length and the rate.
+    """
+    metadata = {"bounds": bounds, "rat": rat, "scales": scales}
+    return field(default=AUTO, metadata=metadata)
 
 
 def check_bounds(config: Any, where: str = "") -> None:

@@ -61,6 +61,8 @@ class WalkerConfig:
         tail: body that the tail hangs on, and the tail's last body; empty: the rodent's if the model has
             them.
         floor_height: z of the floor in the world, metres; null: that of the model's floor plane.
+        angles: "radians" reads the file's angles as radians, whatever its `compiler` element says or leaves
+            out, as dm_control's walkers need it.
         root_joint: "free" gives the root's topmost body a free joint, "fixed" takes it away.
         add_floor: add a plane at `floor_height` (null: 0), which touches every geom that can collide.
         servo_hz: null keeps the file's actuators. A number replaces them by position servos on the tracked
@@ -88,6 +90,7 @@ class WalkerConfig:
     mirror_pairs: tuple[tuple[str, str], ...] = ()
     tail: tuple[str, ...] = ()
     floor_height: float | None = None
+    angles: Literal["as_in_file", "radians"] = "as_in_file"
     root_joint: Literal["as_in_file", "free", "fixed"] = "as_in_file"
     add_floor: bool = False
     servo_hz: float | None = field(default=None, metadata={"bounds": {"gt": 0}})

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.config.rewards import RewardConfig
@@ -12,7 +13,7 @@ from vnl_mjx.evaluation.metrics import MPJPE, TERM
 from vnl_mjx.evaluation.per_episode import episode_max, episode_mean, ratio
 from vnl_mjx.evaluation.rollout import Rollout
 from vnl_mjx.evaluation.smoothness import PathLengths, path_lengths, smoothness_metrics
-from vnl_mjx.evaluation.success import body_length, success_metrics
+from vnl_mjx.evaluation.success import success_metrics
 from vnl_mjx.evaluation.tracking import (
     compared_state,
     reference_motion,

@@ -6,11 +6,9 @@ add nothing.
 
 from collections.abc import Mapping
 
-import mujoco
 import numpy as np
 
 from vnl_mjx.evaluation.per_episode import episode_max
-from vnl_mjx.walkers.walker import Walker
 
 DISTANCES_M = {f"{mm}mm": mm / 1000 for mm in (10, 20, 50, 100)}
 BODY_LENGTH_SHARES = {f"{percent}_percent": percent / 100 for percent in (5, 10, 20, 50)}
@@ -19,22 +17,6 @@ BODY_LENGTH_SHARES = {f"{percent}_percent": percent / 100 for percent in (5, 10,
 MAX_ROOT_M = 0.1
 MAX_JOINT_DISTANCE_RAD = 4.5
 MAX_ROTATION_DEG = 60.0
-_HEAD, _TAIL_BASE = "skull", "vertebra_C1"  # of the rodent
-
-
-def body_length(walker: Walker) -> float:
-    """Returns the body's length in the model's default pose, metres; 0.13 for the rodent.
-
-    It is measured from the head's joint to the base of the tail; without those bodies, it is the greatest
-    distance between two tracked bodies, or, if none is tracked, between any two.
-    """
-    data = mujoco.MjData(walker.model)
-    mujoco.mj_kinematics(walker.model, data)
-    bodies = walker.tracked_bodies
-    if {_HEAD, _TAIL_BASE} <= set(walker.body_names):
-        bodies = [walker.body_names.index(name) for name in (_HEAD, _TAIL_BASE)]
-    points = data.xpos[bodies if len(bodies) else slice(1, None)]
-    return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
 
 
 def success_metrics(

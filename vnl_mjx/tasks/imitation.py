@@ -116,8 +116,10 @@ class ImitationTask:
         check_clips_cover(clips, self.frames_needed)
         if abs(clips.rate_hz - self.config.mocap_hz) > 1e-3:
             raise UserError(
-                f"{clips.source}: the clips run at {clips.rate_hz:g} Hz, the teacher expects "
-                f"{self.config.mocap_hz:g} Hz; resample the clips or set reference_config.rate_hz"
+                f"{clips.source}: the clips run at {clips.rate_hz:g} Hz, the task expects "
+                f"{self.config.mocap_hz:g} Hz; resample them (vnl-mjx preprocess IN OUT "
+                f"resampling_config.rate_hz={self.config.mocap_hz:g}), or train a new teacher at their "
+                f"rate (task.mocap_hz={clips.rate_hz:g})"
             )
 
     def reset(

@@ -16,6 +16,7 @@ from vnl_mjx.walkers.walker import body_spec, compiled
 # extent of a part that counts as one end (a hand, not its fingers).
 FOOT_SHARE, END_SHARE = 0.12, 0.12
 _MARGIN_SHARE, _MARGIN_RAD = 0.25, 0.3  # of servos' ranges beyond a motion's
+_TINY_RAD = np.deg2rad(4.0)  # a range of 4 rad that is read as degrees
 _POSES, _STANDS = 100, 0.1  # poses looked at, and the share of them in which a foot stands
 _FREE = mujoco.mjtJoint.mjJNT_FREE
 
@@ -57,6 +58,10 @@ def propose(
     nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
     bare = WalkerConfig(source=source, **nothing)
     model = compiled(body_spec(bare), source)
+    in_radians = _has_tiny_ranges(model)
+    if in_radians:
+        bare = replace(bare, angles="radians")
+        model = compiled(body_spec(bare), source)
     _check_joints(model, source)
     tree = _Tree(model)
     root, was_free = tree.root, tree.is_free
@@ -84,6 +89,8 @@ def propose(
         "end_effector_names": [name(end) for end in ends],
         "foot_names": [name(end) for end in feet],
     }
+    if in_radians:
+        keys["angles"] = "radians"
     if is_free != was_free:
         keys["root_joint"] = "free" if is_free else "fixed"
     if has_floor and not has_plane:
@@ -120,6 +127,11 @@ def propose(
         "floor": "in the file" if has_plane else "added" if has_floor else "none",
     }
     checks = []
+    if in_radians:
+        checks.append(
+            "every joint range is below 4 degrees as the file says it; its angles are read as radians "
+            "(angles in the body's file)"
+        )
     if not is_free and root_joint == "as_in_file":
         checks.append(
             "the file has no free joint, so the root is fixed to the world; give --root free if the body "
@@ -278,6 +290,12 @@ def _at_rest(model: mujoco.MjModel) -> mujoco.MjData:
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     return data
+
+
+def _has_tiny_ranges(model: mujoco.MjModel) -> bool:
+    """Returns whether hinges have ranges that only make sense if the file's degrees are radians."""
+    hinges = (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE) & model.jnt_limited.astype(bool)
+    return bool(hinges.any() and np.ptp(model.jnt_range[hinges], axis=1).max() < _TINY_RAD)
 
 
 def _check_joints(model: mujoco.MjModel, source: str) -> None:

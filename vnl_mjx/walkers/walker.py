@@ -183,6 +183,8 @@ def body_spec(config: WalkerConfig) -> mujoco.MjSpec:
             if is_rodent
             else mujoco.MjSpec.from_file(source)
         )
+    if config.angles == "radians":
+        spec.compiler.degree = False
     spec_edits.free_body(spec)  # fails early if there are several
     if config.root_joint != "as_in_file":
         spec_edits.set_root_joint(spec, config.root_body, config.root_joint)

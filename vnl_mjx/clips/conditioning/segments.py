@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MISSING = "missing frames"  # the reason of frames without a pose
+
 
 class Stretch(NamedTuple):
     """Frames start ... stop - 1 of a take."""
@@ -61,7 +63,7 @@ def cut_clips(
     left_out = [Stretch(0, first, "trimmed: start of the take")]
     left_out.append(Stretch(last, count, "trimmed: end of the take"))
     inner = np.asarray(valid[first:last], bool)
-    left_out += [Stretch(first + a, first + b, "missing frames") for a, b in stretches(~inner)]
+    left_out += [Stretch(first + a, first + b, MISSING) for a, b in stretches(~inner)]
     for start, stop in ((first + a, first + b) for a, b in stretches(inner)):
         if clip_frames is not None:
             own = list(_fixed(start, stop, clip_frames, stride or clip_frames))

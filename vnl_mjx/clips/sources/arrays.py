@@ -1,14 +1,14 @@
 """Opens bare arrays of poses: .npy, .npz and MATLAB files.
 
-A file of several variables has its poses in `qpos` (or in its only table of numbers), and may have
-`joint_names`, `rate_hz`, `take_lengths` and `take_names`.
+A file of several variables has its poses in `qpos` (or in its only table of numbers, or in parts: see
+`pose_variables`), and may have `joint_names`, a rate, and `take_lengths` and `take_names`, or LocoMuJoCo's
+`split_points`.
 """
 
 import contextlib
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,25 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vnl_mjx.clips.recording import FrameArray, Recording
-from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.recording import Recording
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
 from vnl_mjx.clips.sources.mat5 import read_mat5
-from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
+from vnl_mjx.clips.sources.options import SourceOptions, completed
+from vnl_mjx.clips.sources.pose_variables import (
+    NAMES,
+    RATES,
+    Variable,
+    open_parts,
+    set_rate,
+    stripped,
+)
 from vnl_mjx.errors import UserError, first_line
 
 _QPOS = "qpos"
-_NAMES = ("joint_names", "names_qpos")
-_RATE = "rate_hz"
 _TAKES = ("take_lengths", "take_names")
-_BESIDES = frozenset((*_NAMES, _RATE, *_TAKES))
+_SPLITS = "split_points"  # LocoMuJoCo's: the first frame of each take, and the number of frames
+_BESIDES = frozenset((*NAMES, *RATES, *_TAKES, _SPLITS))
 _MOST_NAMES = 10_000
-
-
-@dataclass(frozen=True)
-class _Variable:
-    """Describes one variable of a file: shape, type, and how to read it whole or by frame."""
-
-    shape: tuple[int, ...]
-    is_number: bool
-    read: Callable[[], Any]
-    frames: Callable[[], FrameArray | None] = lambda: None
 
 
 def open_npy(path: str, options: SourceOptions) -> Recording:
@@ -61,8 +58,8 @@ def open_npz(path: str, options: SourceOptions) -> Recording:
     with _npz(path, layout) as archive:
         for name in archive.files:
             shape, dtype = _npy_header(archive.zip, name)
-            variables[name] = _Variable(shape, dtype.kind in "fiu", partial(read, name))
-    return _open_variables(path, layout, variables, options)
+            variables[name] = Variable(shape, dtype.kind in "fiu", partial(read, name))
+    return open_variables(path, layout, variables, options)
 
 
 @contextlib.contextmanager
@@ -95,15 +92,15 @@ def open_mat(path: str, options: SourceOptions) -> Recording:
     with _reading(path, layout):
         found = read_mat5(Path(path))
     variables = {
-        name: _Variable(array.shape, array.dtype.kind in "fiu", lambda array=array: array)
+        name: Variable(array.shape, array.dtype.kind in "fiu", lambda array=array: array)
         for name, array in found.items()
     }
-    return _open_variables(path, layout, variables, options)
+    return open_variables(path, layout, variables, options)
 
 
 def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
     """Opens a MATLAB file of version 7.3, which is HDF5 with transposed arrays; reads slices on demand."""
-    variables: dict[str, _Variable] = {}
+    variables: dict[str, Variable] = {}
     for name in source.found():
         data = source.dataset(name)
         if data is None or data.shape is None:
@@ -113,41 +110,61 @@ def open_mat73(source: Hdf5Source, options: SourceOptions) -> Recording:
         is_number = data.dtype.kind in "fiu" and not is_text
         shape, read = data.shape[::-1], partial(_mat73_value, source, name)
         frames = partial(source.frames, name, shape, lambda data, a, b: data[:, a:b].T)
-        variables[name] = _Variable(shape, is_number, read, frames)
-    return _open_variables(source.path, "MATLAB 7.3 file", variables, options)
+        variables[name] = Variable(shape, is_number, read, frames)
+    return open_variables(source.path, "MATLAB 7.3 file", variables, options)
 
 
-def _open_variables(
-    path: str, layout: str, variables: Mapping[str, _Variable], options: SourceOptions
+def open_pickle_of_variables(
+    path: str, values: Mapping[str, Any], options: SourceOptions
+) -> Recording:
+    """Builds the recording of a pickled dictionary, as GMR writes it; it has no variable `qpos`."""
+    variables = {}
+    for name, value in values.items():
+        is_list = isinstance(value, list | tuple)
+        is_text = isinstance(value, str) or (is_list and any(isinstance(v, str) for v in value))
+        if not is_text and not isinstance(value, np.ndarray | int | float):
+            continue
+        array = None if is_text else np.asarray(value)
+        shape = (len(value),) if array is None else array.shape
+        is_number = array is not None and array.dtype.kind in "fiu"
+        read = partial(lambda value, array: value if array is None else array, value, array)
+        variables[name] = Variable(shape, is_number, read)
+    if open_parts(path, "pickle", variables) is None:
+        raise UserError(
+            f"{path}: the pickle has no 'qpos'; found {listing(tuple(values))}: expected the "
+            "output of stac-mjx, or root_pos, root_rot and dof_pos as GMR writes them"
+        )
+    return open_variables(path, "pickle", variables, options)
+
+
+def open_variables(
+    path: str, layout: str, variables: Mapping[str, Variable], options: SourceOptions
 ) -> Recording:
     """Builds the recording of a file of several variables."""
-    name = _qpos_name(path, variables)
-    table = variables[name]
-    qpos = table.frames() if _is_table(table) else None
-    if qpos is None:
-        qpos = np.asarray(table.read())
-    found = Recording(path, layout, qpos, qpos_name=name)
-    if name != _QPOS:
-        found.notes += (f"variable {name!r} is taken for qpos",)
-    if names := next((variables[key] for key in _NAMES if key in variables), None):
-        found.joint_names = _stripped(names)
-    if _RATE in variables:
-        found.rate_hz = checked_rate(variables[_RATE].read(), f"{path}: {_RATE!r}")
+    found = None if _QPOS in variables else open_parts(path, layout, variables)
+    if found is None:
+        name = _qpos_name(path, variables)
+        table = variables[name]
+        qpos = table.frames() if _is_table(table) else None
+        found = Recording(path, layout, np.asarray(table.read()) if qpos is None else qpos, name)
+        if name != _QPOS:
+            found.notes += (f"variable {name!r} is taken for qpos",)
+    if names := next((variables[key] for key in NAMES if key in variables), None):
+        found.joint_names = stripped(names)
+    set_rate(found, variables)
+    if _SPLITS in variables and variables[_SPLITS].is_number:
+        found.take_lengths = np.diff(np.ravel(variables[_SPLITS].read()))
     if _TAKES[0] in variables:
         lengths = np.ravel(variables[_TAKES[0]].read())
         if lengths.dtype.kind == "f" and (lengths == np.clip(np.floor(lengths), 0, 2**31)).all():
             lengths = lengths.astype(np.int64)  # MATLAB's numbers are floats
         found.take_lengths = lengths
         if _TAKES[1] in variables:
-            found.take_names = _stripped(variables[_TAKES[1]])
+            found.take_names = stripped(variables[_TAKES[1]])
     return completed(found, options)
 
 
-def _stripped(variable: _Variable) -> tuple[str, ...]:
-    return tuple(name.strip() for name in texts(variable.read()) or ())
-
-
-def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
+def _qpos_name(path: str, variables: Mapping[str, Variable]) -> str:
     if _QPOS in variables:
         if not variables[_QPOS].is_number:
             raise UserError(f"{path}: 'qpos' is no table of real numbers, expected numbers")
@@ -157,6 +174,11 @@ def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
         return tables[0]
     if not tables:
         _refuse_keypoints(path, {n: v.shape for n, v in variables.items() if v.is_number})
+    if {"poses", "trans"} <= variables.keys():
+        raise UserError(
+            f"{path}: holds SMPL's 'poses' and 'trans' (AMASS), expected joint angles of an MJCF; "
+            "retarget them to your body first"
+        )
     shapes = ", ".join(f"{n!r} {v.shape}" for n, v in list(variables.items())[:8]) or "nothing"
     problem = "several tables of numbers" if tables else "no table of numbers"
     raise UserError(
@@ -164,7 +186,7 @@ def _qpos_name(path: str, variables: Mapping[str, _Variable]) -> str:
     )
 
 
-def _is_table(variable: _Variable) -> bool:
+def _is_table(variable: Variable) -> bool:
     return variable.is_number and len(variable.shape) == 2 and min(variable.shape) > 1
 
 

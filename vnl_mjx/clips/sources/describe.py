@@ -45,9 +45,18 @@ def describe_recording(recording: Recording) -> dict[str, str]:
         rows["bodies"] = _names(recording.body_names, len(recording.body_names))
     if recording.scale is not None:
         rows["model scale"] = f"{recording.scale:g}"
+    if open_names := _assumed(recording):
+        rows["assumed"] = f"{open_names}; preprocess checks them against the body"
     if recording.notes:
         rows["notes"] = "; ".join(recording.notes)
     return rows
+
+
+def _assumed(recording: Recording) -> str:
+    """Lists the conventions that neither the file nor the user states; empty if there are none."""
+    names = recording.conventions if recording.has_root else ("angle_unit",)
+    open_names = [name for name in names if name not in recording.settled]
+    return ", ".join(f"{name}={recording.conventions[name]}" for name in open_names)
 
 
 def _takes(recording: Recording) -> str:

@@ -6,14 +6,13 @@ DynamicTable: columns). NWB has no type for poses, so the reader finds them by n
 
 import re
 import warnings
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
+from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.versions import how_to_install
 
@@ -21,7 +20,6 @@ _LAYOUT = "NWB"
 _POSES = re.compile(r"qpos|joint[ _]?(angles?|positions?)", re.IGNORECASE)
 _TIMES = ("timestamps", "time", "times", "start_time")
 _DEGREES = re.compile(r"deg(rees?)?|°", re.IGNORECASE)
-_REGULAR = 1e-3  # tolerance, as a share of the sampling interval
 
 
 def open_nwb(path: str, options: SourceOptions) -> Recording:
@@ -44,7 +42,7 @@ def open_nwb(path: str, options: SourceOptions) -> Recording:
             found = _from_series(path, item) if is_series else _from_table(path, item)
         found.close = io.close
         if _DEGREES.fullmatch(str(getattr(item, "unit", "")).strip()):
-            options = replace(options, angle_unit="degrees")
+            found.conventions = {"angle_unit": "degrees"}
         return completed(found, options)
     except Exception as error:  # of HDF5, of the schema, of values
         if io is not None:
@@ -79,7 +77,7 @@ def _from_series(path: str, series: Any) -> Recording:
     if series.rate is not None:
         found.rate_hz = checked_rate(series.rate, f"{path}: rate of {series.name!r}")
     elif series.timestamps is not None:
-        found.rate_hz = _rate_of(path, series.name, np.asarray(series.timestamps[:]))
+        set_rate_of_times(found, series.name, np.asarray(series.timestamps[:]))
     return found
 
 
@@ -95,7 +93,8 @@ def _from_table(path: str, table: Any) -> Recording:
         )
     qpos = np.stack(list(columns.values()), axis=1)
     found = Recording(path, _LAYOUT, qpos, qpos_name=table.name, joint_names=tuple(columns))
-    found.rate_hz = None if times is None else _rate_of(path, table.name, times)
+    if times is not None:
+        set_rate_of_times(found, table.name, times)
     return found
 
 
@@ -115,21 +114,3 @@ def _numbers(path: str, series: Any) -> FrameArray:
         return values if plain else values * scale + offset
 
     return LazyFrames(shape, data.dtype if plain else np.dtype(np.float64), read)
-
-
-def _rate_of(path: str, name: str, times: np.ndarray) -> float:
-    """Returns the frames per second of regular time stamps, which are in seconds."""
-    steps = np.diff(times.astype(np.float64))
-    step = float(np.median(steps)) if len(steps) else np.nan
-    if not (np.isfinite(step) and step > 0):
-        raise UserError(
-            f"{path}: timestamps of {name!r} do not increase; give rate_hz and an array"
-        )
-    worst = int(np.argmax(np.abs(steps - step)))
-    if not np.abs(steps[worst] - step) <= _REGULAR * step:
-        raise UserError(
-            f"{path}: timestamps of {name!r} are not regular: {steps[worst]:.6g} s after frame "
-            f"{worst}, {step:.6g} s elsewhere; resample the poses to one rate first"
-        )
-    # over the whole recording, as single steps carry round-off
-    return float(len(steps) / (times[-1] - times[0]))

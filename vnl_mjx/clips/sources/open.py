@@ -9,6 +9,8 @@ from vnl_mjx.clips.file import is_clip_file
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import arrays
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS, open_all_clips, open_own_clips
+from vnl_mjx.clips.sources.csv_table import TABLES, open_csv
+from vnl_mjx.clips.sources.dm_control import is_dm_control, open_dm_control
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
 from vnl_mjx.clips.sources.nwb import open_nwb
 from vnl_mjx.clips.sources.options import SourceOptions
@@ -16,11 +18,12 @@ from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
 from vnl_mjx.errors import UserError, first_line
 
 READABLE = (
-    "stac-mjx output (HDF5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), poses "
-    "as .npz, .npy or .mat, or NWB"
+    "stac-mjx output (HDF5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), "
+    "dm_control's trajectories (.h5), poses as .npz, .npy, .mat, .csv or GMR's .pkl, or NWB"
 )
 
 _PICKLES = (".p", ".pkl", ".pickle")
+SUFFIXES = (".h5", ".hdf5", ".npz", ".npy", ".mat", ".nwb", *TABLES, *_PICKLES)
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -57,6 +60,13 @@ def open_recording(path: str | os.PathLike[str], options: SourceOptions | None =
                 f"{path}: is compressed with {method}; unpack it, or store the arrays as .npz or "
                 "HDF5"
             )
+    if head.startswith(b"version https://"):
+        raise UserError(
+            f"{path}: is a pointer of Git LFS, not the file itself; run `git lfs pull` in its "
+            "repository"
+        )
+    if suffix in TABLES:
+        return open_csv(name, options)
     if head.startswith(b"\x80") or suffix in _PICKLES:
         return open_stac_pickle(name, options)
     raise UserError(f"{path}: {_unknown(suffix)}; poses are read from {READABLE}")
@@ -106,6 +116,8 @@ def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> 
         return arrays.open_mat73(source, options)
     if source.dataset("qpos") is not None:
         return open_stac_hdf5(source, options)
+    if is_dm_control(source):
+        return open_dm_control(source, options)
     found = source.found()
     hint = ""
     if any(name in _KEYPOINTS for name in found):

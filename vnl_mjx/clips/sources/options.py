@@ -1,18 +1,28 @@
 """Holds what the user says about a recording, and completes what a reader found."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
+from vnl_mjx.clips.recording import ROOT_COLUMNS, LazyFrames, Recording, cut
+from vnl_mjx.clips.sources.conventions import Conventions
 from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.errors import UserError
 
 USUAL_RATE_HZ = 50.0  # track-mjx and vnl-playground assume this rate for every clip file
+# share of the sampling interval by which time stamps differ from a constant rate's: of round-off, and
+# at most, so that no frame is missing
+_REGULAR, _MOST_JITTER = 1e-3, 0.25
 _MOST_FRAMES = 2**31 - 1  # a year at 50 Hz; lengths of clips are int32
-ANGLE_UNITS = ("radians", "degrees")
+_CONVENTIONS = {name: get_args(kind) for name, kind in get_type_hints(Conventions).items()}
+_WORDS = {
+    "quaternion_order": "quaternions are",
+    "length_unit": "lengths are",
+    "up_axis": "up axis is",
+    "angle_unit": "angles are",
+}
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,9 @@ class SourceOptions(SourceSection):
         if self.take_length is not None and self.take_length < 1:
             found = f"expected at least 1 frame, found {self.take_length}"
             raise UserError(f"{self.part}_length: {found}")
-        if self.angle_unit not in ANGLE_UNITS:
-            raise UserError(
-                f"angle_unit: expected {' or '.join(ANGLE_UNITS)}, found {self.angle_unit!r}"
-            )
+        for name, known in _CONVENTIONS.items():
+            if (value := getattr(self, name)) is not None and value not in known:
+                raise UserError(f"{name}: expected {' or '.join(known)}, found {value!r}")
 
 
 def completed(recording: Recording, options: SourceOptions) -> Recording:
@@ -43,14 +52,7 @@ def completed(recording: Recording, options: SourceOptions) -> Recording:
     if rate is not None and recording.rate_hz not in (None, rate):
         recording.notes += (f"{rate:g} Hz as given; the file says {recording.rate_hz:g}",)
     recording.rate_hz = rate or recording.rate_hz
-    if options.angle_unit == "degrees":
-        if recording.usual_rate_hz is not None:
-            raise UserError(
-                f"angle_unit: {recording.path} is {recording.layout}, whose angles are radians; "
-                "read it without angle_unit=degrees"
-            )
-        recording.qpos = _in_radians(recording.qpos, ROOT_COLUMNS if recording.has_root else 0)
-        recording.notes += ("joints converted from degrees",)
+    _complete_conventions(recording, options)
     return recording
 
 
@@ -82,6 +84,36 @@ def checked_rate(value: Any, place: str) -> float:
     return rate
 
 
+def set_rate_of_times(found: Recording, name: str, times: np.ndarray) -> None:
+    """Sets the rate of a recording from time stamps in seconds; notes their jitter.
+
+    Raises:
+        UserError: a stamp is so far from its place at a constant rate that frames may be missing.
+    """
+    times = np.asarray(times, np.float64)
+    steps = np.diff(times)
+    step = float(np.median(steps)) if len(steps) else np.nan
+    if not (np.isfinite(step) and step > 0):
+        raise UserError(
+            f"{found.path}: timestamps of {name!r} do not increase; correct them, or give an array "
+            "without them and source_config.rate_hz"
+        )
+    # over the whole recording, as single steps carry round-off
+    whole = float(times[-1] - times[0]) / len(steps)
+    jitter = float(np.abs(times - times[0] - whole * np.arange(len(times))).max())
+    if not jitter <= _MOST_JITTER * step:
+        worst = int(np.argmax(np.abs(steps - step)))
+        raise UserError(
+            f"{found.path}: timestamps of {name!r} are not regular: {steps[worst]:.6g} s after frame "
+            f"{worst}, {step:.6g} s elsewhere; resample the poses to one rate first"
+        )
+    found.rate_hz = 1.0 / whole
+    if jitter > _REGULAR * step:
+        found.notes += (
+            f"timestamps jitter by up to {1000 * jitter:.2g} ms: {found.rate_hz:.6g} Hz taken",
+        )
+
+
 def _complete_joints(recording: Recording, options: SourceOptions) -> None:
     """Decides the names of the joint columns, and whether root columns come before them."""
     num_columns = recording.qpos.shape[1]
@@ -92,10 +124,14 @@ def _complete_joints(recording: Recording, options: SourceOptions) -> None:
         names, origin = tuple(options.joint_names), "joint_names"
     if names and len(names) >= ROOT_COLUMNS and len(set(names[:ROOT_COLUMNS])) == 1:
         names, has_root = names[ROOT_COLUMNS:], True
+    elif names and has_root is not False and len(names) == num_columns - ROOT_COLUMNS + 1:
+        recording.notes += (f"the first name, {names[0]!r}, is taken for the root's joint",)
+        names, has_root = names[1:], True
     if has_root is None:
         has_root = options.has_root
     if has_root is None:
         has_root = num_columns > ROOT_COLUMNS and (names is None or len(names) != num_columns)
+        recording.root_guessed = names is None
         if has_root and names is None:
             recording.notes += ("columns 0 to 6 are taken for the root's position and quaternion",)
     expected = num_columns - (ROOT_COLUMNS if has_root else 0)
@@ -142,12 +178,35 @@ def _complete_takes(recording: Recording, options: SourceOptions) -> None:
     recording.take_lengths = np.concatenate(parts).astype(np.int64)
 
 
-def _in_radians(qpos: FrameArray, first_joint: int) -> LazyFrames:
-    dtype = np.promote_types(qpos.dtype, np.float32)
+def _complete_conventions(recording: Recording, options: SourceOptions) -> None:
+    """Decides the conventions, and converts poses when they are read."""
+    given = {n: v for n in _CONVENTIONS if (v := getattr(options, n)) is not None}
+    usual = asdict(Conventions())
+    if recording.usual_rate_hz is not None:
+        for name, value in given.items():
+            if value != usual[name]:
+                raise UserError(
+                    f"{name}: {recording.path} is {recording.layout}, whose {_WORDS[name]} "
+                    f"{usual[name]}; read it without {name}={value}"
+                )
+        recording.settled, recording.as_stored = frozenset(usual), recording.qpos
+        return
+    said = recording.conventions
+    recording.settled = frozenset({*given, *said})
+    for name in given.keys() & said.keys():
+        if given[name] != said[name]:
+            text = f"{_WORDS[name]} {given[name]} as given; the file says {said[name]}"
+            recording.notes += (text,)
+    chosen = Conventions(**(usual | dict(recording.supposed) | dict(said) | given))
+    recording.conventions, stored = asdict(chosen), recording.qpos
+    recording.as_stored = stored
+    if chosen == Conventions():
+        return
+    recording.notes += chosen.changes()
+    recording.stored_xpos = recording.stored_xquat = None  # in the file's conventions
 
     def read(first: int, stop: int) -> np.ndarray:
-        values = np.array(qpos[first:stop], dtype)
-        values[:, first_joint:] *= np.pi / 180.0
-        return values
+        return chosen.converted(np.asarray(stored[first:stop]), bool(recording.has_root))
 
-    return LazyFrames(qpos.shape, dtype, read)
+    dtype = np.promote_types(stored.dtype, np.float32)
+    recording.qpos = LazyFrames(stored.shape, dtype, read)

@@ -14,7 +14,8 @@ import yaml
 
 from vnl_mjx.clips.columns import POSE, VELOCITY
 from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
-from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
+from vnl_mjx.clips.sources.arrays import open_pickle_of_variables
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, check_qpos, completed
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
@@ -44,10 +45,7 @@ def open_stac_pickle(path: str, options: SourceOptions) -> Recording:
     """Reads a STAC pickle whole: a dictionary of arrays and of model settings."""
     values = read_plain_pickle(Path(path))
     if "qpos" not in values:
-        raise UserError(
-            f"{path}: the pickle has no 'qpos'; found {listing(tuple(values))}: expected the "
-            "output of stac-mjx"
-        )
+        return open_pickle_of_variables(path, values, options)
     fields: dict[str, Any] = {name: _numbers(path, name, values) for name in _BY_FRAME}
     fields |= {name: values.get(name) for name in _SMALL}
     config = {"model": values, "stac": {}}

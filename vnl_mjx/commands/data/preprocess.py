@@ -1,5 +1,6 @@
 """`vnl-mjx preprocess`: turns recordings into one file of reference clips, and accounts for every frame."""
 
+import glob
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -9,28 +10,35 @@ from pathlib import Path
 from rich.console import Console
 
 from vnl_mjx.clips.preprocess import Preprocessor
-from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, PreprocessReport
+from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, NothingKept, PreprocessReport
+from vnl_mjx.clips.sources import READABLE, SUFFIXES
 from vnl_mjx.commands.console import frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
-from vnl_mjx.config.preprocessing import PreprocessConfig, QualityLimits, ResamplingSection
+from vnl_mjx.config.preprocessing import PreprocessConfig, ResamplingSection
+from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing
 from vnl_mjx.report.pictures.quality import save_quality_plot
 from vnl_mjx.walkers.walker import Walker
 
 
 def run(config: PreprocessConfig, inputs: Sequence[Path], output: Path) -> int:
-    """Preprocesses `inputs` into `output` and returns the exit status."""
+    """Preprocesses `inputs` (files, folders or quoted patterns) into `output`; returns the exit status."""
+    inputs = _files(inputs, output)
     check_output(output, inputs, config.output_config.overwrite)
     console = Console()
     walker = build_body(config.walker_config)
     config = _at_rate_of(walker, config)
     with terminate_cleanly(), frame_progress(console) as progress:
-        report = Preprocessor(walker, config, progress).run(inputs, output)
+        preprocessor = Preprocessor(walker, config, progress)
+        try:
+            report = preprocessor.run(inputs, output)
+        except NothingKept:
+            _write_report(console, preprocessor, output)
+            raise
     _print(console, report)
     console.print(f"clips: {output}", soft_wrap=True)
-    if config.output_config.report:
-        _write_report(console, report, config.quality_config, output)
+    _write_report(console, preprocessor, output)
     return 0
 
 
@@ -40,6 +48,24 @@ def _at_rate_of(walker: Walker, config: PreprocessConfig) -> PreprocessConfig:
     if rate is None or section.rate_hz != ResamplingSection().rate_hz:
         return config
     return replace(config, resampling_config=replace(section, rate_hz=float(rate)))
+
+
+def _files(inputs: Sequence[Path], output: Path) -> list[Path]:
+    """Returns the recordings that inputs name: those in a folder, or that fit a pattern such as `*.npz`."""
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in SUFFIXES]
+        elif glob.has_magic(str(path)) and not path.exists():
+            found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
+        else:
+            files.append(path)
+            continue
+        found = [one for one in found if one.is_file() and one.resolve() != output.resolve()]
+        if not found:
+            raise UserError(f"{path}: no recording there; give files of {READABLE}")
+        files += found
+    return files
 
 
 def _print(console: Console, report: PreprocessReport) -> None:
@@ -75,14 +101,16 @@ def _print(console: Console, report: PreprocessReport) -> None:
     )
 
 
-def _write_report(
-    console: Console, report: PreprocessReport, limits: QualityLimits, output: Path
-) -> None:
+def _write_report(console: Console, preprocessor: Preprocessor, output: Path) -> None:
+    """Writes the account of every frame and its picture beside the output, if the options ask for them."""
+    report, options = preprocessor.report, preprocessor.options
+    if not options.output_config.report or not report.pieces:
+        return
     base = output.with_suffix("")
     account = base.with_name(base.name + ".quality.json")
     picture = base.with_name(base.name + ".quality.png")
     with replacing(account) as partial:
         partial.write_text(json.dumps(asdict(report), indent=1))
     with replacing(picture) as partial:
-        save_quality_plot(partial, report.pieces, limits)
+        save_quality_plot(partial, report.pieces, options.quality_config)
     console.print(f"quality: {account}, {picture.name}", soft_wrap=True)

@@ -13,6 +13,7 @@ from matplotlib.figure import SubFigure
 from vnl_mjx.clips.preprocess_report import KEPT, Piece
 from vnl_mjx.clips.quality import measure_title
 from vnl_mjx.config.preprocessing import QualityLimits
+from vnl_mjx.config.validation import AUTO
 from vnl_mjx.report.colors import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
 _KEPT_COLOR, _CUT_COLOR = BLUE, VERMILLION
@@ -56,7 +57,7 @@ def save_quality_plot(
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_timeline(parts[0].subplots(), rows, takes)
     if shown:
-        _draw_clips(parts[1], shown, clips, limits or QualityLimits())
+        _draw_clips(parts[1], shown, clips, limits)
     figure.savefig(path, dpi=110, format="png")
 
 
@@ -166,7 +167,7 @@ def _seconds_by_reason(takes: Sequence[_Take]) -> dict[str, float]:
 
 
 def _draw_clips(
-    figure: SubFigure, names: Sequence[str], clips: Sequence[Piece], limits: QualityLimits
+    figure: SubFigure, names: Sequence[str], clips: Sequence[Piece], limits: QualityLimits | None
 ) -> None:
     num_cut = sum(clip.status != KEPT for clip in clips)
     counts = {_KEPT_COLOR: f"{len(clips) - num_cut} clips kept", _CUT_COLOR: f"{num_cut} cut"}
@@ -179,14 +180,17 @@ def _draw_clips(
         axis.set_axis_off()
 
 
-def _draw_measure(axis: Axes, name: str, clips: Sequence[Piece], limits: QualityLimits) -> None:
+def _draw_measure(
+    axis: Axes, name: str, clips: Sequence[Piece], limits: QualityLimits | None
+) -> None:
     values = _values(clips, name)
     cut = np.array([clip.status != KEPT for clip in clips])
     places = np.arange(len(clips))
     width = 0.8 if len(clips) <= 60 else 1.0
     for chosen, color in ((~cut, _KEPT_COLOR), (cut, _CUT_COLOR)):
         axis.bar(places[chosen], values[chosen], width, color=color)
-    limit = getattr(limits, name)
+    limit = getattr(limits, name, None)
+    limit = None if limit == AUTO else limit
     top = float(np.nanmax(values))
     if top == 0.0:
         axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", va="center")
