@@ -273,6 +273,33 @@ def test_the_command_writes_draws_and_tries_a_body(biped, tmp_path, capsys, monk
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_motion_is_read_as_the_user_says(biped, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    poses = np.zeros((60, 12))
+    poses[:, 2], poses[:, 6] = 0.5, 1.0  # x y z w
+    np.savez(tmp_path / "walk.npz", qpos=poses)
+    order = "source_config.quaternion_order=xyzw"
+    assert cli.main(["body", "biped.xml", "--motion", "walk.npz", order]) == 2
+    assert "source_config.rate_hz=HZ" in capsys.readouterr().err
+    rate = "source_config.rate_hz=100"
+    assert cli.main(["body", "biped.xml", "--motion", "walk.npz", order, rate, "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert f"{rate}.0 {order}" in out  # of the next command
+    assert cli.main(["body", "biped.xml", "quality_config.speed=1"]) == 2
+    assert "expected a setting of source_config" in capsys.readouterr().err
+
+
+def test_ranges_that_are_tiny_in_degrees_are_read_as_radians(biped, tmp_path):
+    keys = propose(str(biped)).keys
+    assert "angles" not in keys
+    biped.write_text(BIPED.replace('range="-60 60"', 'range="-1 1"'))
+    found = propose(str(biped))
+    assert found.keys["angles"] == "radians"
+    assert any("radians" in check for check in found.checks)
+    walker = build_walker(named(biped, angles="radians"))
+    assert walker.model.jnt_range[0].tolist() == [-1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

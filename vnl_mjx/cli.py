@@ -148,7 +148,7 @@ def build_parser(wanted: str) -> _Parser:
             ARGUMENTS[name](sub)
 
     add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
-    add("body", _module("data.make_body"), "make a body's file from its MJCF, and try the body")
+    add("body", _body, "make a body's file from its MJCF, and try the body")
     add("clips", _module("data.edit_clips"), "edit and export clip files")
     add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")
     add("plan", _module("data.plan_clips"), "make physically feasible clips, without a policy")
@@ -195,6 +195,24 @@ def _take_paths(args: argparse.Namespace) -> list[str]:
     paths = [text for text in args.overrides if not _OVERRIDE.match(text)]
     args.overrides = [text for text in args.overrides if _OVERRIDE.match(text)]
     return paths
+
+
+def _body(args: argparse.Namespace) -> int:
+    from vnl_mjx.commands.data import make_body
+    from vnl_mjx.config.loading import load_preprocess_config
+
+    paths = _take_paths(args)
+    settings = vars(args).pop("overrides")
+    if len(paths) not in (1, 2):
+        raise UserError(
+            f"body: expected MJCF [OUT], found {len(paths)} paths; see vnl-mjx body --help"
+        )
+    if wrong := next((text for text in settings if not text.startswith("source_config.")), None):
+        raise UserError(
+            f"{wrong}: expected a setting of source_config, which says how to read --motion"
+        )
+    args.mjcf, args.output = paths[0], Path(paths[1]) if len(paths) == 2 else None
+    return make_body.run(args, load_preprocess_config(settings).source_config)
 
 
 def _preprocess(args: argparse.Namespace) -> int:

@@ -124,12 +124,14 @@ def floor_heights(walker: Walker) -> FootHeights:
 
     A body that is fixed to the world, without feet and without a plane in its model, has no floor.
     """
+    model = walker.model
+    has_plane = (model.geom_type == _GEOM.mjGEOM_PLANE).any()
+    if not (walker.config.foot_names or walker.layout.free_root or has_plane):
+        return FootHeights(walker, [])
     if len(walker.feet):
         return FootHeights(walker)
-    model = walker.model
-    has_floor = walker.layout.free_root or (model.geom_type == _GEOM.mjGEOM_PLANE).any()
     roots = np.flatnonzero((model.body_weldid != 0) & (model.body_weldid[model.body_parentid] == 0))
-    return FootHeights(walker, roots if has_floor else [])
+    return FootHeights(walker, roots)
 
 
 class FloorHistogram:

@@ -35,9 +35,12 @@ def _preprocess(parser: argparse.ArgumentParser) -> None:
 
 def _body(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("mjcf", metavar="MJCF", help="MJCF file, or package:NAME/PATH in an installed package")
-    where = "the body's YAML file to write (default: the MJCF's name, in this folder)"
-    add("output", type=Path, nargs="?", metavar="OUT", help=where)
+    parser.usage = "vnl-mjx body [options] MJCF [OUT] [source_config.key=value ...]"
+    words = (
+        "MJCF file, or package:NAME/PATH in an installed package; the YAML file to write (default: "
+    )
+    words += "the MJCF's name, in this folder); how to read the motion, as in preprocess"
+    add("overrides", nargs="+", metavar="MJCF [OUT]", help=words)
     motion = (
         "recording or clips of the body, which tell feet, floor and root, and are tried in physics"
     )

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from vnl_mjx.clips.recording import match_joints, reorder
+from vnl_mjx.clips.kinematics import Kinematics
+from vnl_mjx.clips.plausibility import check_conventions
+from vnl_mjx.clips.recording import ROOT_COLUMNS, match_joints, reorder
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.commands.console import print_table, warn
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
+from vnl_mjx.config.loading import as_overrides
+from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.config.walker import PACKAGE_PREFIX, is_body_file, package_path, read_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.body_trial import Trial, hindrances, try_body
@@ -31,8 +36,11 @@ _HEADER = """\
 """
 
 
-def run(args: argparse.Namespace) -> int:
-    """Writes OUT and its picture, prints what was found, and returns the exit status."""
+def run(args: argparse.Namespace, reading: SourceSection) -> int:
+    """Writes OUT and its picture, prints what was found, and returns the exit status.
+
+    `reading` says how to read the motion.
+    """
     source = package_path(args.mjcf)
     if is_body_file(source):
         raise UserError(
@@ -50,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     rate = 0.0
     motion: np.ndarray | None = None
     if args.motion is not None and root is None:
-        root = _root_of(args.motion, source)
+        root = _root_of(args.motion, source, reading)
     proposal = propose(source, root or "as_in_file")
     _write(output, args.mjcf, proposal)
     walker = build_walker(read_body(output))
     if args.motion is not None:
-        motion, rate = _read_motion(args.motion, walker)
+        motion, rate = _read_motion(args.motion, walker, reading)
         proposal = propose(source, root or "as_in_file", motion, rate)
         _write(output, args.mjcf, proposal)
         walker = build_walker(read_body(output))
@@ -77,10 +85,12 @@ def run(args: argparse.Namespace) -> int:
         warn(console, check)
     console.print(f"body: {output}, {picture.name}", soft_wrap=True)
     clips = "CLIPS.h5"
+    settings = as_overrides(reading, SourceSection())
+    more = "".join(f" source_config.{shlex.quote(text)}" for text in settings)
     recording = shlex.quote(str(args.motion)) if args.motion else "RECORDING"
     body = shlex.quote(str(output))
     console.print(
-        f"next: vnl-mjx preprocess {recording} {clips} walker_config.mjcf_path={body}\n"
+        f"next: vnl-mjx preprocess {recording} {clips} walker_config.mjcf_path={body}{more}\n"
         f"      vnl-mjx train-teacher {clips}",
         soft_wrap=True,
     )
@@ -99,29 +109,32 @@ def _write(output: Path, source: str, proposal: Proposal) -> None:
         partial.write_text(_HEADER + text, encoding="utf-8")
 
 
-def _root_of(path: Path, source: str) -> str | None:
-    """Returns whether a motion has a root's seven columns: "free" or "fixed"; None where it does not tell."""
+def _root_of(path: Path, source: str, reading: SourceSection) -> str | None:
+    """Returns whether a motion has a root's columns: "free" or "fixed"; None where it does not tell."""
     model = mujoco.MjModel.from_xml_path(source)
     joints = int(np.sum(model.jnt_type != mujoco.mjtJoint.mjJNT_FREE))
-    with open_recording(path, SourceOptions()) as recording:
+    with open_recording(path, SourceOptions(**asdict(reading))) as recording:
+        if recording.joint_names is not None and recording.has_root is not None:
+            return "free" if recording.has_root else "fixed"
         columns = recording.qpos.shape[1]
-    return {joints: "fixed", joints + 7: "free"}.get(columns)
+    return {joints: "fixed", joints + ROOT_COLUMNS: "free"}.get(columns)
 
 
-def _read_motion(path: Path, walker: Walker) -> tuple[np.ndarray, float]:
+def _read_motion(path: Path, walker: Walker, reading: SourceSection) -> tuple[np.ndarray, float]:
     """Returns poses [frame, nq] of a recording's first take, and frames per second."""
-    with open_recording(path, SourceOptions(has_root=walker.root is not None)) as recording:
-        order, _ = match_joints(recording, walker)
+    options = SourceOptions(**asdict(reading), has_root=walker.root is not None)
+    with open_recording(path, options) as recording:
+        order, _ = match_joints(recording, walker, reading.missing_joints)
+        check_conventions(recording, walker, order, Kinematics(walker.model, num_threads=1))
         rate = recording.rate_hz or recording.usual_rate_hz
         if rate is None:
             raise UserError(
-                f"{path}: {recording.layout} without a frame rate; give clips of preprocess"
+                f"{path}: {recording.layout} without a frame rate; give it (source_config.rate_hz=HZ)"
             )
         frames = min(int(recording.take_lengths[0]), _MOST_FRAMES)
         qpos = np.array(recording.qpos[:frames], np.float64)
     reorder(qpos, walker.layout.joint_qpos, order)
-    known = np.isfinite(qpos).all(axis=1)
-    return qpos[known], rate
+    return qpos[np.isfinite(qpos).all(axis=1)], rate
 
 
 def _trial_rows(trial: Trial) -> dict[str, str]:
