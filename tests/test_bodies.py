@@ -114,6 +114,20 @@ def test_a_motion_tells_the_feet(biped):
     assert low < -1.04 and -1.0 < high < -0.5
 
 
+def test_limbs_on_the_world_have_no_root_that_could_be_free(tmp_path):
+    legs = "".join(
+        f'<body name="{side}" pos="0 {y} 0"><joint name="{side}" axis="0 1 0"/>'
+        '<geom type="capsule" fromto="0 0 0 0 0 -0.2" size="0.02"/></body>'
+        for side, y in (("left", 0.1), ("right", -0.1))
+    )
+    path = tmp_path / "legs.xml"
+    path.write_text(f"<mujoco><worldbody>{legs}</worldbody></mujoco>")
+    assert propose(str(path)).keys["root_body"] == "world"
+    assert sorted(propose(str(path)).keys["end_effector_names"]) == ["left", "right"]
+    with pytest.raises(UserError, match="hang on the world one by one"):
+        propose(str(path), "free")
+
+
 def test_settings_follow_the_size_of_the_body(rodent):
     keys = propose(str(ARM)).keys
     task, longer = keys["task"], propose(str(ARM)).length / body_length(rodent)

@@ -1,7 +1,7 @@
 """Proposes a body's YAML file from its MJCF: what the names and the geometry of the model tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
@@ -9,16 +9,15 @@ import numpy as np
 
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers.scaling import control_rate, scaled_task, servo_frequency
+from vnl_mjx.walkers.body_tree import FREE, BodyTree, at_rest, find_feet
+from vnl_mjx.walkers.scaling import GRAVITY, control_rate, scaled_task, servo_frequency
 from vnl_mjx.walkers.walker import body_spec, compiled
 
-# Shares of the body's length, of the height above its lowest point below which an end is a foot, and of the
+# Shares of the body's length: of the height above its lowest point below which an end is a foot, and of the
 # extent of a part that counts as one end (a hand, not its fingers).
 FOOT_SHARE, END_SHARE = 0.12, 0.12
 _MARGIN_SHARE, _MARGIN_RAD = 0.25, 0.3  # of servos' ranges beyond a motion's
 _TINY_RAD = np.deg2rad(4.0)  # a range of 4 rad that is read as degrees
-_POSES, _STANDS = 100, 0.1  # poses looked at, and the share of them in which a foot stands
-_FREE = mujoco.mjtJoint.mjJNT_FREE
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Proposal:
 
     Attributes:
         keys: of the YAML file, without its `source`.
-        length: m, the greatest distance between two bodies at qpos0.
+        length: the greatest distance between two bodies at qpos0, in the model's unit.
         found: what the model has, in words, by topic.
         checks: what a person should look at.
     """
@@ -35,7 +34,48 @@ class Proposal:
     keys: dict[str, Any]
     length: float
     found: Mapping[str, str]
-    checks: Sequence[str] = field(default_factory=tuple)
+    checks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Anatomy:
+    """Holds what was found in a model; bodies and joints by their ids."""
+
+    model: mujoco.MjModel
+    tree: BodyTree
+    was_free: bool  # before the root's joint was changed
+    in_radians: bool  # angles are read as radians, against the file
+    length: float
+    ends: Sequence[int]
+    feet: Sequence[int]
+    ground: float
+
+    def names(self, bodies: Sequence[int]) -> list[str]:
+        return [self.model.body(body).name for body in bodies]
+
+    @property
+    def is_free(self) -> bool:
+        return self.tree.is_free
+
+    @property
+    def joints(self) -> list[int]:
+        return [j for j in range(self.model.njnt) if self.model.jnt_type[j] != FREE]
+
+    @property
+    def unlimited(self) -> list[str]:
+        return [self.model.joint(j).name for j in self.joints if not self.model.jnt_limited[j]]
+
+    @property
+    def gravity(self) -> float:
+        return float(np.linalg.norm(self.model.opt.gravity)) or GRAVITY
+
+    @property
+    def mass(self) -> float:
+        return float(self.model.body_mass[self.tree.moving].sum())
+
+    @property
+    def has_plane(self) -> bool:
+        return bool(np.any(self.model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE))
 
 
 def propose(
@@ -55,206 +95,114 @@ def propose(
     Raises:
         UserError: the MJCF cannot be read, has no joints, or others than hinges, slides and a free one.
     """
-    nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
-    bare = WalkerConfig(source=source, **nothing)
-    model = compiled(body_spec(bare), source)
-    in_radians = _has_tiny_ranges(model)
-    if in_radians:
-        bare = replace(bare, angles="radians")
-        model = compiled(body_spec(bare), source)
-    _check_joints(model, source)
-    tree = _Tree(model)
-    root, was_free = tree.root, tree.is_free
-    name = lambda body: model.body(body).name  # noqa: E731
-    if root_joint != "as_in_file":
-        named = replace(bare, root_body=name(root), root_joint=root_joint)
-        model = compiled(body_spec(named), source)
-        tree = _Tree(model, root)
-    is_free = has_floor = tree.is_free
-    data = _at_rest(model)
-    moving = tree.moving
-    points = data.xpos[moving]
-    length = float(np.linalg.norm(points[:, None] - points, axis=-1).max())
-    ends = tree.ends(data, END_SHARE * length)
-    feet, ground = _feet(tree, ends, poses, FOOT_SHARE * length) if has_floor else ([], 0.0)
-    joints = [j for j in range(model.njnt) if model.jnt_type[j] != _FREE]
-    kinds = _actuator_kinds(model)
-    gravity = float(np.linalg.norm(model.opt.gravity)) or 9.81
-    weight = gravity * float(model.body_mass[moving].sum())
-    has_plane = bool(np.any(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE))
-    keys: dict[str, Any] = {
-        "root_body": name(root),
-        "joint_names": [model.joint(j).name for j in joints],
-        "body_names": [name(b) for b in moving if model.body_dofnum[b] or b in {root, *ends}],
-        "end_effector_names": [name(end) for end in ends],
-        "foot_names": [name(end) for end in feet],
-    }
-    if in_radians:
-        keys["angles"] = "radians"
-    if is_free != was_free:
-        keys["root_joint"] = "free" if is_free else "fixed"
-    if has_floor and not has_plane:
-        keys["add_floor"] = True
-        keys["floor_height"] = round(ground, 6)
-    hz = servo_frequency(length, gravity)
-    if set(kinds) != {"position"}:
-        keys["servo_hz"] = float(f"{hz:.2g}")
-        if poses is not None:
-            keys["servo_ranges"] = _servo_ranges(model, joints, poses)
-    elif not np.all(model.actuator_ctrlrange == (-1.0, 1.0)):
-        keys["normalize_controls"] = True
-    rate = control_rate(length, gravity, rate_hz)
+    body = _read(source, root_joint, poses)
+    rate = control_rate(body.length, body.gravity, rate_hz)
+    kinds = _actuator_kinds(body.model)
+    keys = _keys(body, kinds, poses)
     keys["task"] = scaled_task(
-        length=length,
-        weight=weight,
-        gravity=gravity,
-        num_joints=len(joints),
-        is_free=is_free,
+        length=body.length,
+        weight=body.mass * body.gravity,
+        gravity=body.gravity,
+        num_joints=len(body.joints),
+        is_free=body.is_free,
         rate_hz=rate,
     )
-    unlimited = [model.joint(j).name for j in joints if not model.jnt_limited[j]]
-    mirrored = len(feet) % 2 == 0
+    unlimited = f", {len(body.unlimited)} without a range" if body.unlimited else ""
     found = {
-        "root": f"{name(root)}, {'free' if is_free else 'fixed'}",
-        "joints": f"{len(joints)}" + (f", {len(unlimited)} without a range" if unlimited else ""),
-        "bodies": f"{len(keys['body_names'])} that joints move",
+        "root": f"{keys['root_body']}, {'free' if body.is_free else 'fixed'}",
+        "joints": f"{len(body.joints)}{unlimited}",
+        "bodies": f"{len(keys['body_names'])} tracked",
         "end effectors": ", ".join(keys["end_effector_names"]) or "none",
         "feet": ", ".join(keys["foot_names"]) or "none",
         "actuators": ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none",
-        "length": f"{length:.3g} m",
-        "mass": f"{weight / gravity:.3g} kg under gravity {gravity:.4g} m/s^2",
+        "length": f"{body.length:.3g}",
+        "mass": f"{body.mass:.3g}, under a gravity of {body.gravity:.4g}",
         "control": f"{rate:g} steps per second",
-        "floor": "in the file" if has_plane else "added" if has_floor else "none",
+        "floor": "in the file" if body.has_plane else "added" if body.is_free else "none",
     }
+    asked = root_joint != "as_in_file"
+    return Proposal(keys, body.length, found, _checks(body, kinds, asked, poses is not None))
+
+
+def _read(source: str, root_joint: str, poses: np.ndarray | None) -> _Anatomy:
+    nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
+    bare = WalkerConfig(source=source, **nothing)
+    model = compiled(body_spec(bare), source)
+    if in_radians := _has_tiny_ranges(model):
+        bare = replace(bare, angles="radians")
+        model = compiled(body_spec(bare), source)
+    _check_joints(model, source)
+    tree = BodyTree(model)
+    was_free = tree.is_free
+    if root_joint == "free" and tree.root == 0:
+        raise UserError(
+            f"{source}: expected one body that holds all others for a free root, found limbs that hang on "
+            "the world one by one; put them into a body, or leave the root fixed"
+        )
+    if root_joint != "as_in_file":
+        named = replace(bare, root_body=model.body(tree.root).name, root_joint=root_joint)
+        model = compiled(body_spec(named), source)
+        tree = BodyTree(model, tree.root)
+    data = at_rest(model)
+    points = data.xpos[tree.moving]
+    length = float(np.linalg.norm(points[:, None] - points, axis=-1).max())
+    ends = tree.ends(data, END_SHARE * length)
+    feet, ground = [], 0.0
+    if tree.is_free:
+        feet, ground = find_feet(tree, ends, poses, FOOT_SHARE * length)
+    return _Anatomy(model, tree, was_free, in_radians, length, ends, feet, ground)
+
+
+def _keys(body: _Anatomy, kinds: Mapping[str, int], poses: np.ndarray | None) -> dict[str, Any]:
+    model, root, ends = body.model, body.tree.root, body.ends
+    tracked = [b for b in body.tree.moving if model.body_dofnum[b] or b in {root, *ends}]
+    keys: dict[str, Any] = {
+        "root_body": model.body(root).name,
+        "joint_names": [model.joint(j).name for j in body.joints],
+        "body_names": body.names(tracked),
+        "end_effector_names": body.names(ends),
+        "foot_names": body.names(body.feet),
+    }
+    if body.in_radians:
+        keys["angles"] = "radians"
+    if body.is_free != body.was_free:
+        keys["root_joint"] = "free" if body.is_free else "fixed"
+    if body.is_free and not body.has_plane:
+        keys |= {"add_floor": True, "floor_height": round(body.ground, 6)}
+    if set(kinds) != {"position"}:
+        keys["servo_hz"] = float(f"{servo_frequency(body.length, body.gravity):.2g}")
+        if poses is not None:
+            keys["servo_ranges"] = _servo_ranges(model, body.joints, poses)
+    elif not np.all(model.actuator_ctrlrange == (-1.0, 1.0)):
+        keys["normalize_controls"] = True
+    return keys
+
+
+def _checks(
+    body: _Anatomy, kinds: Mapping[str, int], is_root_given: bool, has_motion: bool
+) -> list[str]:
+    """Says in words what a person should look at."""
     checks = []
-    if in_radians:
+    if body.in_radians:
         checks.append(
             "every joint range is below 4 degrees as the file says it; its angles are read as radians "
             "(angles in the body's file)"
         )
-    if not is_free and root_joint == "as_in_file":
+    if not (body.is_free or is_root_given):
         checks.append(
             "the file has no free joint, so the root is fixed to the world; give --root free if the body "
             "moves about"
         )
-    if unlimited and poses is None:
-        checks.append(
-            f"joints without a range: {', '.join(unlimited[:6])}; their servos reach +-180 degrees"
-        )
-    if is_free and not feet:
+    if body.unlimited and not has_motion:
+        some = ", ".join(body.unlimited[:6])
+        checks.append(f"joints without a range: {some}; their servos reach +-180 degrees")
+    if body.is_free and not body.feet:
         checks.append("no foot was found; name the bodies that touch the floor in foot_names")
-    if feet and not mirrored:
+    if len(body.feet) % 2:
         checks.append("an odd number of feet was found; correct foot_names")
     if set(kinds) - {"position", "torque"}:
         checks.append(f"servo_hz replaces the {', '.join(set(kinds) - {'position'})} actuators")
-    return Proposal(keys, length, found, checks)
-
-
-class _Tree:
-    """Reads the tree of a model's bodies.
-
-    Attributes:
-        is_free: whether a free joint moves the root.
-        root: body id of the root, the first body with a mass that the first joint's subtree has.
-        moving: ids of the root and all below it.
-    """
-
-    def __init__(self, model: mujoco.MjModel, root: int | None = None):
-        self.model = model
-        self.children: dict[int, list[int]] = {body: [] for body in range(model.nbody)}
-        for body in range(1, model.nbody):
-            self.children[int(model.body_parentid[body])].append(body)
-        self.is_free = bool(model.jnt_type[0] == _FREE)
-        self.root = self._root() if root is None else root
-        self.moving = self.below(self.root)
-
-    def below(self, body: int) -> list[int]:
-        """Returns a body and all below it, in model order."""
-        found = [body]
-        for at in found:
-            found += self.children[at]
-        return sorted(found)
-
-    def ends(self, data: mujoco.MjData, extent: float) -> list[int]:
-        """Returns the bodies at the ends of limbs; parts smaller than `extent`, m, are one end."""
-        found = dict[int, None]()
-        for leaf in self.moving:
-            if self.children[leaf]:
-                continue
-            end = leaf
-            while (
-                parent := int(self.model.body_parentid[end])
-            ) != self.root and parent in self.moving:
-                points = data.xpos[self.below(parent)]
-                if np.linalg.norm(points - data.xpos[parent], axis=1).max() > extent:
-                    break
-                end = parent
-            if self._moves(end):
-                found[end] = None
-        return [end for end in found if not any(e != end and end in self.below(e) for e in found)]
-
-    def lowest(self, data: mujoco.MjData, body: int) -> float:
-        """Returns the lowest point of a body and all below it, m; boxes as their bounding spheres."""
-        own = np.isin(self.model.geom_bodyid, self.below(body))
-        if not own.any():
-            return float(data.xpos[self.below(body), 2].min())
-        return float((data.geom_xpos[own, 2] - _half_height(self.model, data, own)).min())
-
-    def _root(self) -> int:
-        """Returns the free joint's body, or the body that all joints' bodies hang on; passes empty ones."""
-        model = self.model
-        if self.is_free:
-            body = int(model.jnt_bodyid[0])
-        else:
-            chains = [self._above(int(b)) for b in model.jnt_bodyid]
-            common = set.intersection(*map(set, chains))
-            body = max(common - {0}, default=0, key=lambda b: len(self._above(b)))
-            if not body:  # limbs that hang on the world one by one
-                return 0
-            if body in model.jnt_bodyid and model.body_parentid[body]:
-                body = int(model.body_parentid[body])
-        while model.body_mass[body] < 1e-9 and len(self.children[body]) == 1:
-            child = self.children[body][0]
-            if model.body_jntnum[child] and not self.is_free:
-                break
-            body = child
-        return body
-
-    def _above(self, body: int) -> list[int]:
-        found = []
-        while body:
-            found.append(body)
-            body = int(self.model.body_parentid[body])
-        return found
-
-    def _moves(self, body: int) -> bool:
-        """Returns whether a joint lies between a body and the root."""
-        while body and body != self.root:
-            if self.model.body_jntnum[body]:
-                return True
-            body = int(self.model.body_parentid[body])
-        return False
-
-
-def _feet(
-    tree: _Tree, ends: Sequence[int], poses: np.ndarray | None, near: float
-) -> tuple[list[int], float]:
-    """Returns the ends that come near the floor, and the floor's height, m.
-
-    Without poses the lowest end at rest stands on the floor. With poses the floor is where the lowest ends
-    are in most of them, and a foot is near it in a tenth of them.
-    """
-    model, data = tree.model, _at_rest(tree.model)
-    looked_at = model.qpos0[None] if poses is None else poses[:: max(len(poses) // _POSES, 1)]
-    rows = []
-    for pose in looked_at:
-        data.qpos[:] = pose
-        mujoco.mj_kinematics(model, data)
-        rows.append([tree.lowest(data, end) for end in ends])
-    heights = np.array(rows)
-    ground = float(np.median(heights.min(axis=1)))
-    stands = (heights - ground < near).mean(axis=0) >= _STANDS
-    return [end for end, is_foot in zip(ends, stands, strict=True) if is_foot], ground
+    return checks
 
 
 def _servo_ranges(
@@ -271,27 +219,6 @@ def _servo_ranges(
     return found
 
 
-def _half_height(model: mujoco.MjModel, data: mujoco.MjData, own: np.ndarray) -> np.ndarray:
-    """Returns how far geoms [chosen] extend downwards from their middle, m."""
-    axes = data.geom_xmat[own].reshape(-1, 3, 3)[:, 2]  # the world's z in each geom's axes
-    size, kind = model.geom_size[own], model.geom_type[own]
-    box = np.abs(axes * model.geom_aabb[own, 3:]).sum(axis=1)
-    capsule = size[:, 0] + np.abs(axes[:, 2]) * size[:, 1]
-    ellipsoid = np.linalg.norm(axes * size, axis=1)
-    types = mujoco.mjtGeom
-    return np.select(
-        [kind == types.mjGEOM_SPHERE, kind == types.mjGEOM_CAPSULE, kind == types.mjGEOM_ELLIPSOID],
-        [size[:, 0], capsule, ellipsoid],
-        box,
-    )
-
-
-def _at_rest(model: mujoco.MjModel) -> mujoco.MjData:
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    return data
-
-
 def _has_tiny_ranges(model: mujoco.MjModel) -> bool:
     """Returns whether hinges have ranges that only make sense if the file's degrees are radians."""
     hinges = (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE) & model.jnt_limited.astype(bool)
@@ -302,7 +229,7 @@ def _check_joints(model: mujoco.MjModel, source: str) -> None:
     if not model.njnt:
         raise UserError(f"{source}: expected joints, found none; add joints")
     unnamed = [
-        j for j in range(model.njnt) if model.jnt_type[j] != _FREE and not model.joint(j).name
+        j for j in range(model.njnt) if model.jnt_type[j] != FREE and not model.joint(j).name
     ]
     if unnamed:
         raise UserError(
