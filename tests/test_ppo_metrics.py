@@ -88,6 +88,7 @@ def test_the_fraction_is_of_the_terms_that_have_a_weight():
 def test_a_healthy_row_raises_no_alarm():
     assert raised(TEACHER_RULES, HEALTHY) == {}
     assert raised(TEACHER_RULES, HEALTHY | {"nan/count": 10.0, "overflow/count": 0.0}) == {}
+    assert raised(TEACHER_RULES, HEALTHY | {"episode/count": 0, "episode/steps": 0.0}) == {}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ def test_a_healthy_row_raises_no_alarm():
         ("latent_kl", {"loss/latent_kl": 0.01}, "ppo.latent_kl"),
         ("value", {"loss/explained_variance": -0.5}, "-0.50"),
         ("overflow", {"overflow/count": 3.0}, "3 of 1000 steps"),
+        ("short_episodes", {"episode/count": 900.0, "episode/steps": 1.1}, "vnl-mjx body"),
     ],
 )
 def test_an_alarm_says_what_to_change(name, changes, word):

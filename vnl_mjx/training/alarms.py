@@ -10,6 +10,7 @@ NAN_SHARE_ALARM = 0.01
 POLICY_KL_ALARM = 0.5  # nats, summed over actuators, unless the row's "target_kl" is higher
 ACTION_STD_ALARM = 0.01
 EXPLAINED_VARIANCE_ALARM = 0.1
+EPISODE_STEPS_ALARM = 3.0
 
 
 class Alarm(NamedTuple):
@@ -92,6 +93,13 @@ STUDENT_RULES = (
     _OVERFLOW,
 )
 TEACHER_RULES = (
+    Rule(
+        "short_episodes",
+        lambda m: m.get("episode/count", 0) > 0 and m["episode/steps"] < EPISODE_STEPS_ALARM,
+        "episodes end after {episode/steps:.1f} steps on average, so nothing can be learned",
+        "see which failures/* are many; limits of another body's length end episodes at once (vnl-mjx body "
+        "scales them)",
+    ),
     _DIVERGED,
     _SKIPPED,
     Rule(
