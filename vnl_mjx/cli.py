@@ -91,10 +91,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     args, rest = parser.parse_known_args(words)
     # argparse does not accept `b=2` in `a=1 --json b=2`.
-    if rest and (rest[0].startswith("-") or not hasattr(args, "overrides")):
+    words_so_far = next(
+        (getattr(args, n) for n in ("overrides", "words") if hasattr(args, n)), None
+    )
+    if rest and (rest[0].startswith("-") or words_so_far is None):
         parser.error(f"unknown argument {rest[0]}")
     if rest:
-        args.overrides += rest
+        words_so_far += rest
     return args
 
 
@@ -201,8 +204,8 @@ def _body(args: argparse.Namespace) -> int:
     from vnl_mjx.commands.data import make_body
     from vnl_mjx.config.loading import load_preprocess_config
 
-    paths = _take_paths(args)
-    settings = vars(args).pop("overrides")
+    paths = [text for text in args.words if not _OVERRIDE.match(text)]
+    settings = [text for text in args.words if _OVERRIDE.match(text)]
     if len(paths) not in (1, 2):
         raise UserError(
             f"body: expected MJCF [OUT], found {len(paths)} paths; see vnl-mjx body --help"

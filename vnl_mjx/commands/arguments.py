@@ -40,7 +40,7 @@ def _body(parser: argparse.ArgumentParser) -> None:
         "MJCF file, or package:NAME/PATH in an installed package; the YAML file to write (default: "
     )
     words += "the MJCF's name, in this folder); how to read the motion, as in preprocess"
-    add("overrides", nargs="+", metavar="MJCF [OUT]", help=words)
+    add("words", nargs="+", metavar="MJCF [OUT]", help=words)
     motion = (
         "recording or clips of the body, which tell feet, floor and root, and are tried in physics"
     )

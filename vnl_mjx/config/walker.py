@@ -94,10 +94,10 @@ class WalkerConfig:
     root_joint: Literal["as_in_file", "free", "fixed"] = "as_in_file"
     add_floor: bool = False
     servo_hz: float | None = field(default=None, metadata={"bounds": {"gt": 0}})
-    servo_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    servo_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     normalize_controls: bool = False
     touch_sensors: bool = False
-    task: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @cache

@@ -106,8 +106,11 @@ def center_and_reach(
     data.qpos[: len(qpos)] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
-    root = top_body(model)
-    own, center = model.body_rootid[model.geom_bodyid] == root, data.subtree_com[root].copy()
+    # one body, or limbs that hang on the world one by one
+    joints = model.jnt_qposadr < len(qpos)
+    roots = np.unique(model.body_rootid[model.jnt_bodyid[joints]])
+    own = np.isin(model.body_rootid[model.geom_bodyid], roots)
+    center = np.average(data.subtree_com[roots], axis=0, weights=model.body_subtreemass[roots])
     away = np.linalg.norm(data.geom_xpos[own] - center, axis=-1)
     return center, float(np.max(away + model.geom_rbound[own], initial=1e-3))
 
