@@ -16,6 +16,7 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
+from vnl_mjx.clips.body_size import for_body
 from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.feet import foot_geoms
@@ -35,7 +36,8 @@ REPETITIONS = 5
 
 def loop_features(walker: Walker, qpos: np.ndarray) -> dict[str, np.ndarray]:
     """The same features, as one would first write them: a loop over the frames of one clip."""
-    model, data, rule = walker.model, mujoco.MjData(walker.model), ContactSection()
+    model, data = walker.model, mujoco.MjData(walker.model)
+    rule = for_body(ContactSection(), walker)
     geoms = foot_geoms(walker)
     rows: dict[str, list] = {name: [] for name in FEATURES}
     feet, heights = [], []
