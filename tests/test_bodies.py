@@ -296,7 +296,8 @@ def test_a_motion_is_read_as_the_user_says(biped, tmp_path, capsys, monkeypatch)
     assert cli.main(["body", "biped.xml", "--motion", "walk.npz", order]) == 2
     assert "source_config.rate_hz=HZ" in capsys.readouterr().err
     rate = "source_config.rate_hz=100"
-    assert cli.main(["body", "biped.xml", "--motion", "walk.npz", order, rate, "--overwrite"]) == 0
+    assert not (tmp_path / "biped.yaml").exists()  # nothing is written before all is read
+    assert cli.main(["body", "biped.xml", "--motion", "walk.npz", order, rate]) == 0
     out = capsys.readouterr().out
     assert f"{rate}.0 {order}" in out  # of the next command
     assert cli.main(["body", "biped.xml", "quality_config.speed=1"]) == 2

@@ -120,12 +120,15 @@ def read_body(path: str | Path) -> WalkerConfig:
     Raises:
         UserError: the file is missing or no YAML, has an unknown key or lacks a required one.
     """
-    path = Path(path)
-    given = _read(path)
-    source = str(given["source"])
+    return body_of_keys(_read(Path(path)), path)
+
+
+def body_of_keys(given: Mapping[str, Any], path: str | Path) -> WalkerConfig:
+    """Returns the body of a YAML file's keys; its MJCF is relative to the folder of `path`."""
+    keys, source = _DEFAULTS | dict(given), str(given["source"])
     if source != RODENT_SOURCE:
-        given["source"] = str(path.resolve().parent / package_path(source))
-    return from_dict(WalkerConfig, _DEFAULTS | given, f"{path}: ")
+        keys["source"] = str(Path(path).resolve().parent / package_path(source))
+    return from_dict(WalkerConfig, keys, f"{path}: ")
 
 
 def is_body_file(source: str) -> bool:

@@ -21,7 +21,7 @@ from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.loading import as_overrides
 from vnl_mjx.config.preprocessing import SourceSection
-from vnl_mjx.config.walker import PACKAGE_PREFIX, is_body_file, package_path, read_body
+from vnl_mjx.config.walker import PACKAGE_PREFIX, body_of_keys, is_body_file, package_path
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.body_trial import Trial, hindrances, try_body
 from vnl_mjx.files import replacing
@@ -59,14 +59,13 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     motion: np.ndarray | None = None
     if args.motion is not None and root is None:
         root = _root_of(args.motion, source, reading)
+    place = _relative(args.mjcf, output)
     proposal = propose(source, root or "as_in_file")
-    _write(output, args.mjcf, proposal)
-    walker = build_walker(read_body(output))
+    walker = _build(place, proposal, output)
     if args.motion is not None:
         motion, rate = _read_motion(args.motion, walker, reading)
         proposal = propose(source, root or "as_in_file", motion, rate)
-        _write(output, args.mjcf, proposal)
-        walker = build_walker(read_body(output))
+        walker = _build(place, proposal, output)
     config = from_dict(ImitationConfig, proposal.keys["task"], "task.")
     trial = try_body(walker, config, proposal.length, motion, rate)
     if trial.substeps is not None:
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
             "timestep": trial.control_s / trial.substeps,
             "num_substeps": trial.substeps,
         }
-        _write(output, args.mjcf, proposal)
+    _write(output, place, proposal)
     picture = output.with_suffix(".png")
     pose = walker.model.qpos0 if motion is None else motion[len(motion) // 2]
     with replacing(picture) as partial:
@@ -97,11 +96,18 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     return 0
 
 
-def _write(output: Path, source: str, proposal: Proposal) -> None:
-    """Writes the body's file; the MJCF's path is relative to it."""
-    place = source
-    if not source.startswith(PACKAGE_PREFIX):
-        place = Path(os.path.relpath(Path(source).resolve(), output.resolve().parent)).as_posix()
+def _relative(source: str, output: Path) -> str:
+    """Returns the MJCF's path relative to the body's file; one in a package as it is."""
+    if source.startswith(PACKAGE_PREFIX):
+        return source
+    return Path(os.path.relpath(Path(source).resolve(), output.resolve().parent)).as_posix()
+
+
+def _build(place: str, proposal: Proposal, output: Path) -> Walker:
+    return build_walker(body_of_keys({"source": place, **proposal.keys}, output))
+
+
+def _write(output: Path, place: str, proposal: Proposal) -> None:
     text = yaml.safe_dump(
         {"source": place, **proposal.keys}, sort_keys=False, default_flow_style=None, width=100
     )
