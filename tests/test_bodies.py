@@ -23,6 +23,15 @@ from vnl_mjx.walkers.walker import build_walker
 
 ARM = Path(__file__).parents[1] / "examples" / "extend" / "arm.xml"
 # A trunk on two legs with feet, a tail that touches nothing, no free joint, no floor and motors.
+_LEG = """
+      <body name="thigh_{side}" pos="0 {y} -0.1">
+        <joint name="hip_{side}" axis="0 1 0" range="-60 60"/>
+        <geom type="capsule" fromto="0 0 0 0 0 -0.18" size="0.03" mass="1"/>
+        <body name="foot_{side}" pos="0 0 -0.2">
+          <joint name="knee_{side}" axis="0 1 0" range="-60 60"/>
+          <geom type="capsule" fromto="0 0 0 0 0 -0.17" size="0.03" mass="0.5"/>
+        </body>
+      </body>"""
 BIPED = """
 <mujoco>
   <worldbody>
@@ -32,23 +41,7 @@ BIPED = """
         <joint name="tail" axis="0 1 0" range="-60 60"/>
         <geom type="capsule" fromto="0 0 0 -0.3 0 0" size="0.02" mass="0.2"/>
       </body>
-      <body name="thigh_L" pos="0 0.1 -0.1">
-        <joint name="hip_L" axis="0 1 0" range="-60 60"/>
-        <geom type="capsule" fromto="0 0 0 0 0 -0.18" size="0.03" mass="1"/>
-        <body name="foot_L" pos="0 0 -0.2">
-          <joint name="knee_L" axis="0 1 0" range="-60 60"/>
-          <geom type="capsule" fromto="0 0 0 0 0 -0.17" size="0.03" mass="0.5"/>
-        </body>
-      </body>
-      <body name="thigh_R" pos="0 -0.1 -0.1">
-        <joint name="hip_R" axis="0 1 0" range="-60 60"/>
-        <geom type="capsule" fromto="0 0 0 0 0 -0.18" size="0.03" mass="1"/>
-        <body name="foot_R" pos="0 0 -0.2">
-          <joint name="knee_R" axis="0 1 0" range="-60 60"/>
-          <geom type="capsule" fromto="0 0 0 0 0 -0.17" size="0.03" mass="0.5"/>
-        </body>
-      </body>
-    </body>
+LEGS    </body>
   </worldbody>
   <actuator>
     <motor name="hip_L" joint="hip_L" gear="2" ctrlrange="-20 20"/>
@@ -57,7 +50,7 @@ BIPED = """
     <motor name="knee_R" joint="knee_R" gear="1" ctrlrange="-20 20"/>
   </actuator>
 </mujoco>
-"""
+""".replace("LEGS", "".join(_LEG.format(side=side, y=y) for side, y in (("L", 0.1), ("R", -0.1))))
 
 
 @pytest.fixture
@@ -322,6 +315,7 @@ def test_ranges_that_are_tiny_in_degrees_are_read_as_radians(biped, tmp_path):
         (["own.yaml"], "found a body's YAML file"),
         (["biped.xml", "own.txt"], "expected the name of a .yaml file"),
         (["broken.xml"], "cannot parse"),
+        (["broken.xml", "--motion", "walk.npz"], "cannot parse"),
         (["package:dm_control/nothing.xml"], "no file 'nothing.xml'"),
         (["no_mesh.xml"], "MuJoCo cannot"),
     ],

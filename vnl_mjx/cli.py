@@ -91,13 +91,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     args, rest = parser.parse_known_args(words)
     # argparse does not accept `b=2` in `a=1 --json b=2`.
-    words_so_far = next(
-        (getattr(args, n) for n in ("overrides", "words") if hasattr(args, n)), None
-    )
-    if rest and (rest[0].startswith("-") or words_so_far is None):
+    settings = getattr(args, "overrides", getattr(args, "words", None))
+    if rest and (rest[0].startswith("-") or settings is None):
         parser.error(f"unknown argument {rest[0]}")
     if rest:
-        words_so_far += rest
+        settings += rest
     return args
 
 

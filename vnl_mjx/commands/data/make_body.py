@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import yaml
 from rich.console import Console
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     rate = 0.0
     motion: np.ndarray | None = None
     if args.motion is not None and root is None:
-        root = _root_of(args.motion, source, reading)
+        root = _root_of(args.motion, len(propose(source).keys["joint_names"]), reading)
     place = _relative(args.mjcf, output)
     proposal = propose(source, root or "as_in_file")
     walker = _build(place, proposal, output)
@@ -115,10 +114,8 @@ def _write(output: Path, place: str, proposal: Proposal) -> None:
         partial.write_text(_HEADER + text, encoding="utf-8")
 
 
-def _root_of(path: Path, source: str, reading: SourceSection) -> str | None:
-    """Returns whether a motion has a root's columns: "free" or "fixed"; None where it does not tell."""
-    model = mujoco.MjModel.from_xml_path(source)
-    joints = int(np.sum(model.jnt_type != mujoco.mjtJoint.mjJNT_FREE))
+def _root_of(path: Path, joints: int, reading: SourceSection) -> str | None:
+    """Returns whether a motion of so many joints has a root: "free" or "fixed"; None if it does not tell."""
     with open_recording(path, SourceOptions(**asdict(reading))) as recording:
         if recording.joint_names is not None and recording.has_root is not None:
             return "free" if recording.has_root else "fixed"

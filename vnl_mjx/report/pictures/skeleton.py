@@ -18,7 +18,7 @@ def skeleton(walker: Walker, qpos: np.ndarray) -> Picture:
     model, data = walker.model, mujoco.MjData(walker.model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
-    moving = [body for body in range(1, model.nbody) if model.body_rootid[body] == _top(model)]
+    moving = np.flatnonzero(model.body_weldid)
     named = _named(walker)
     caption = "The body's skeleton in one pose: root, end effectors and feet by name."
     alt = "; ".join(f"{what}: {walker.body_names[body]}" for body, (what, _) in named.items())
@@ -59,7 +59,3 @@ def _named(walker: Walker) -> Mapping[int, tuple[str, str]]:
         ("root", INK, [walker.root_body]),
     )
     return {body: (what, color) for what, color, bodies in groups for body in bodies}
-
-
-def _top(model: mujoco.MjModel) -> int:
-    return int(model.body_rootid[model.jnt_bodyid[0]])
