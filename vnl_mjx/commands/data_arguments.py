@@ -1,0 +1,116 @@
+"""Arguments of the commands that make clips and bodies, and options that other commands share with them."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from vnl_mjx.commands import argument_types
+
+COMPACT_HELP = "store poses alone; the rest is computed on reading"
+
+
+def preprocess(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `preprocess`."""
+    add_overwrite(parser)
+
+
+def body(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `body`."""
+    add = parser.add_argument
+    parser.usage = "vnl-mjx body [options] MJCF [OUT] [source_config.key=value ...]"
+    words = (
+        "MJCF file, or package:NAME/PATH in an installed package; the YAML file to write (default: "
+    )
+    words += "the MJCF's name, in this folder); how to read the motion, as in preprocess"
+    add("words", nargs="+", metavar="MJCF [OUT]", help=words)
+    motion = (
+        "recording or clips of the body, which tell feet, floor and root, and are tried in physics"
+    )
+    add("--motion", type=Path, metavar="FILE", help=motion)
+    root = "whether the root moves freely (default: as in the motion, else as in the MJCF)"
+    add("--root", choices=("free", "fixed"), help=root)
+    add_overwrite(parser)
+
+
+def clips(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `clips`."""
+    operations = parser.add_subparsers(title="operations", metavar="OPERATION", required=True)
+
+    def add(name: str, summary: str, nargs: str | None = None) -> Callable[..., argparse.Action]:
+        about = summary[0].upper() + summary[1:] + "."
+        sub = operations.add_parser(name, help=summary, description=about)
+        sub.set_defaults(operation=name)
+        sub.add_argument("inputs" if nargs else "input", type=Path, nargs=nargs, metavar="IN")
+        sub.add_argument("output", type=Path, metavar="OUT")
+        add_overwrite(sub)
+        add_body(sub)
+        return sub.add_argument
+
+    split = add("split", "cut every clip into parts of equal length")
+    split("--seconds", type=argument_types.positive, required=True, help="length of a part")
+    split(
+        "--min-seconds",
+        type=argument_types.positive,
+        help="keep a shorter last part if it has at least this length",
+    )
+    select = add("select", "keep some clips")
+    select(
+        "--clips",
+        type=argument_types.indices,
+        metavar="0,4-7",
+        help="keep the clips with these numbers",
+    )
+    select("--names", metavar="PATTERN", help="keep the clips of this name, like 'walk*'")
+    select("--labels", metavar="PATTERN", help="keep the clips of this behaviour, like 'trot*'")
+    marked = "keep the clips with or without a held-out mark (default: all)"
+    select("--which", choices=("all", "train", "held-out"), default="all", help=marked)
+    merge = add("merge", "join files of one walker and rate", nargs="+")
+    merge("--compact", action="store_true", help=COMPACT_HELP)
+    mirror = add("mirror", "add every clip with left and right exchanged")
+    mirror("--only", action="store_true", help="write the mirrored clips alone")
+    hold_out = add("hold-out", "mark clips as held out, so that no run trains on them")
+    which = operations.choices["hold-out"].add_mutually_exclusive_group(required=True).add_argument
+    which(
+        "--fraction",
+        type=argument_types.fraction,
+        help="hold out this share of the clips or recordings, drawn with --seed",
+    )
+    which(
+        "--names",
+        metavar="PATTERN",
+        nargs="+",
+        help="hold out the clips of these names, like 'walk*'",
+    )
+    hold_out(
+        "--by",
+        choices=("clip", "recording"),
+        default="clip",
+        help="draw clips or whole recordings (default: clip)",
+    )
+    hold_out("--seed", type=int, default=0, help="seed of the draw (default: 0)")
+    export = add("export", "write the layout of track-mjx or dm_control")
+    export("--to", choices=("stac", "all-clips", "dm-control"), required=True)
+    keep_help = "for dm-control: write this walker, not dm_control's own Rat"
+    export("--keep-walker", action="store_true", help=keep_help)
+
+
+def gait(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gait`."""
+    from vnl_mjx.gait import add_arguments
+
+    parser.add_argument("output", type=Path, metavar="OUT")
+    add_overwrite(parser)
+    add_arguments(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str = "file") -> None:
+    """Adds the option to replace a file."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace an existing {what}")
+
+
+def add_body(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the body, for files that do not record theirs."""
+    add = parser.add_argument
+    add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
+    add("--scale", type=argument_types.positive, help="uniform scale of the body")
+    add("--root-body", metavar="NAME", help="body of the egocentric frame")
