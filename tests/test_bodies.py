@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
@@ -12,16 +14,28 @@ from vnl_mjx import cli
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.clips.file import write_clip_file
-from vnl_mjx.clips.hdf5 import append_clips
+from vnl_mjx.clips.hdf5 import append_clips, read_clips
 from vnl_mjx.commands.data.bodies import body_of_clips
+from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.config.loading import load_teacher_config
-from vnl_mjx.config.walker import WalkerConfig, package_path, read_body, resolved, shipped_bodies
+from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.config.walker import (
+    WalkerConfig,
+    body_of_keys,
+    package_path,
+    read_body,
+    resolved,
+    shipped_bodies,
+)
 from vnl_mjx.errors import UserError
+from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.walkers.proposal import propose
 from vnl_mjx.walkers.walker import build_walker
 
-ARM = Path(__file__).parents[1] / "examples" / "extend" / "arm.xml"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "extend"
+ARM, MUSCLES = EXAMPLES / "arm.xml", EXAMPLES / "muscles.xml"
 # A trunk on two legs with feet, a tail that touches nothing, no free joint, no floor and motors.
 _LEG = """
       <body name="thigh_{side}" pos="0 {y} -0.1">
@@ -239,15 +253,34 @@ def test_the_bodys_settings_lie_between_the_defaults_and_the_users(body_file):
     assert load_teacher_config().task.physics.solver == "cg"  # the rodent's
 
 
-def test_clips_bring_their_body_to_a_training(body_file, toy_clips, tmp_path):
+@pytest.fixture
+def still_clips(body_file, tmp_path) -> Path:
+    """Clips of the biped that stands still, 6 cm over the floor; its MJCF is gone."""
     walker = build_walker(read_body(body_file))
     poses = np.zeros((10, walker.nq))
-    poses[:, 2:4] = 0.5, 1.0
+    poses[:, 2:4] = 0.56, 1.0
     clips = clips_from_poses(walker, poses, [10], 50.0, names=("still",))
     file = tmp_path / "still.h5"
-    with write_clip_file(file, walker, 50.0, {}) as writer:
+    section = to_dict(BodySection(mjcf_path=str(body_file)))
+    with write_clip_file(file, walker, 50.0, {"options": {"walker_config": section}}) as writer:
         append_clips(writer, clips)
     (body_file.parent / "biped.xml").unlink()  # the file of clips needs no other
+    return file
+
+
+def test_a_plan_reads_the_bodys_settings_and_measures_falls_by_its_length(still_clips, tmp_path):
+    planned = tmp_path / "planned.h5"
+    few = ["--samples", "8", "--settle", "0", "--window", "5", "--memory", "0", "--pose-gain", "0"]
+    assert cli.main(["plan", str(still_clips), str(planned), *few]) == 0
+    poses = read_clips(planned, build_walker(read_body(body_of_clips([still_clips])))).qpos()
+    assert (
+        0.04 < np.ptp(poses[:, 2]) < 0.08
+    )  # it comes down to the floor; 3 cm would be a rat's fall
+
+
+def test_clips_bring_their_body_to_a_training(still_clips):
+    file = still_clips
+    walker = build_walker(read_body(body_of_clips([file])))
     config = load_teacher_config([f"clips={file}"], body_of=body_of_clips)
     assert config.task.reward.joint_exp_scale == 0.7
     built = build_walker(config.task.walker)
@@ -295,6 +328,44 @@ def test_a_motion_is_read_as_the_user_says(biped, tmp_path, capsys, monkeypatch)
     assert f"{rate}.0 {order}" in out  # of the next command
     assert cli.main(["body", "biped.xml", "quality_config.speed=1"]) == 2
     assert "expected a setting of source_config" in capsys.readouterr().err
+
+
+def test_muscles_are_kept_when_asked_and_observed():
+    servos, own = propose(str(MUSCLES)), propose(str(MUSCLES), keep_actuators=True)
+    assert "servo_hz" in servos.keys and any("--actuators own" in check for check in servos.checks)
+    assert "servo_hz" not in own.keys and not any("own" in check for check in own.checks)
+    assert own.keys["task"]["proprioception"][-1] == "activations"
+    assert own.keys["task"]["initial_activation"] == "zero"
+    walker = build_walker(body_of_keys({"source": str(MUSCLES), **own.keys}, MUSCLES))
+    assert walker.model.na == walker.model.nu == 4
+
+
+@pytest.mark.parametrize("backend", ["mujoco", "mjx"])
+def test_an_action_of_minus_one_relaxes_a_muscle_and_of_one_excites_it(backend):
+    keys = propose(str(MUSCLES), keep_actuators=True).keys
+    walker = build_walker(body_of_keys({"source": str(MUSCLES), **keys}, MUSCLES))
+    physics = make_physics(walker.model, PhysicsConfig(solver="newton"), backend)
+    state = physics.reset(jnp.zeros(walker.model.nq), jnp.zeros(walker.model.nv))
+    step = jax.jit(physics.step)
+    actions = jnp.asarray([-1.0, 0.0, 1.0, -1.0])
+    for _ in range(25):  # half a second: a muscle's time constants are 10 and 40 ms
+        state = step(state, actions)
+    np.testing.assert_allclose(state.act, [0.0, 0.5, 1.0, 0.0], atol=1e-3)
+
+
+def test_the_command_keeps_muscles(tmp_path, capsys):
+    body = tmp_path / "muscles.yaml"
+    assert cli.main(["body", str(MUSCLES), str(body), "--actuators", "own"]) == 0
+    out = capsys.readouterr().out
+    assert "4 muscle" in out and "ppo.guidance=0" in out and "pose held" not in out
+    assert "servo_hz" not in yaml.safe_load(body.read_text())
+
+
+def test_a_motion_shorter_than_half_a_second_is_tried(biped, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("walk.npz", qpos=np.zeros((11, 5)), rate_hz=50.0)
+    assert cli.main(["body", "biped.xml", "--motion", "walk.npz"]) == 0
+    assert "in 0.2 s" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 def test_ranges_that_are_tiny_in_degrees_are_read_as_radians(biped, tmp_path):

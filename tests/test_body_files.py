@@ -60,6 +60,26 @@ def test_a_kept_body_needs_nothing_of_where_it_came_from(tmp_path):
     assert mujoco.MjModel.from_xml_path(str(copy)).body("leg").id == 1
 
 
+def test_files_that_an_included_file_names_beside_itself_are_kept(tmp_path):
+    scene = tmp_path / "lab" / "scene"
+    scene.mkdir(parents=True)
+    mjcf = tmp_path / "lab" / "arm" / "arm.xml"
+    mjcf.parent.mkdir()
+    vertices = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n"
+    scene.joinpath("rock.obj").write_text(f"{vertices}f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    inner = "<mujoco><asset><mesh name='rock' file='rock.obj'/></asset></mujoco>"
+    scene.joinpath("scene.xml").write_text(inner)
+    body = "<body><geom type='mesh' mesh='rock'/></body>"
+    mjcf.write_text(
+        f"<mujoco><include file='../scene/scene.xml'/><worldbody>{body}</worldbody></mujoco>"
+    )
+    own = mujoco.MjModel.from_xml_path(str(mjcf))
+    keep_body(mjcf, tmp_path / "run")
+    shutil.rmtree(tmp_path / "lab")
+    kept = mujoco.MjModel.from_xml_path(str(tmp_path / "run" / "body" / "arm" / "arm.xml"))
+    np.testing.assert_array_equal(kept.mesh_vert, own.mesh_vert)
+
+
 @pytest.fixture
 def own_clips(tmp_path, monkeypatch, toy_walker, toy_clips):
     """Clips of the toy walker, whose MJCF is gone; and the cache of nobody."""

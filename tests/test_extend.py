@@ -213,6 +213,14 @@ def test_a_student_of_ones_own_is_evaluated(toy, tmp_path, own, missing):
 
 
 @pytest.mark.slow
+def test_a_body_with_muscles(run_example, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "extend")
+    run_example("extend/muscles.py", tmp_path / "muscles", 6144)
+    metrics = json.loads((tmp_path / "muscles/teacher/eval/metrics.json").read_text())
+    assert metrics["env_steps"] == 6144
+
+
+@pytest.mark.slow
 def test_a_body_without_a_free_root(run_example, tmp_path, capfd):
     run_example("extend/arm.py", tmp_path / "arm")
     said = capfd.readouterr().out

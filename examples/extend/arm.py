@@ -24,13 +24,13 @@ REPORT = """prior_config.seconds=2 prior_config.modes=[learned] latent_config.in
     latent_config.num_traversals=0 latent_config.umap=false video_config.num_clips=0"""
 
 
-def make_motion(path, seconds=4.0, rate_hz=50.0):
+def make_motion(path, model, seconds=4.0, rate_hz=50.0):
     """Writes sines of every joint within its range, as a recording."""
-    walker = build_walker(read_body(BODY))
-    low, high = walker.model.jnt_range.T
-    time, speed = np.arange(seconds * rate_hz)[:, None] / rate_hz, 2.0 + 0.7 * np.arange(walker.nq)
+    low, high = model.jnt_range.T
+    time, speed = np.arange(seconds * rate_hz)[:, None] / rate_hz, 2.0 + 0.7 * np.arange(model.nq)
     qpos = (low + high) / 2 + 0.4 * (high - low) * np.sin(speed * time)
-    np.savez(path, qpos=qpos, rate_hz=rate_hz, joint_names=np.array(walker.joint_names))
+    names = [model.joint(joint).name for joint in range(model.njnt)]
+    np.savez(path, qpos=qpos, rate_hz=rate_hz, joint_names=np.array(names))
 
 
 if __name__ == "__main__":
@@ -39,7 +39,7 @@ if __name__ == "__main__":
     motion, clips, teacher = folder / "motion.npz", folder / "clips.h5", folder / "teacher"
     body, learnt = f"walker_config.mjcf_path={BODY}", teacher / "teacher"
     own = clips, f"task.walker.source={BODY}"
-    make_motion(motion)
+    make_motion(motion, build_walker(read_body(BODY)).model)
     for command in (
         ("preprocess", motion, clips, body, "segmentation_config.clip_s=1", "--overwrite"),
         ("train-teacher", *own, f"run_dir={teacher}", *TEACHER.split()),

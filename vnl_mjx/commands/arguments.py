@@ -150,6 +150,14 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     add("--mjcf", metavar="FILE", help="MJCF file of the body, if the clip file does not hold it")
     tried = "simulations to sample side by side (default: 256)"
     add("--samples", type=argument_types.count, default=256, metavar="N", help=tried)
+    kept = "steps of a window, after which the nearest simulations continue (default: 3)"
+    add("--window", type=argument_types.count, default=3, metavar="STEPS", help=kept)
+    spread = "standard deviation of the random change of a control, of -1 to 1 (default: 0.06)"
+    add("--spread", type=argument_types.positive, default=0.06, metavar="X", help=spread)
+    memory = "share of its change that a simulation keeps in its next window (default: 1)"
+    add("--memory", type=argument_types.not_negative, default=1.0, metavar="X", help=memory)
+    gain = "gain on the distance to the pose ahead, added to the control that holds it (default: 2)"
+    add("--pose-gain", type=argument_types.not_negative, default=2.0, metavar="X", help=gain)
     again = "search up to N times, each with the next seed, while the body falls (default: 3)"
     add("--attempts", type=argument_types.count, default=3, metavar="N", help=again)
     add(

@@ -29,6 +29,11 @@ def body(parser: argparse.ArgumentParser) -> None:
     add("--motion", type=Path, metavar="FILE", help=motion)
     root = "whether the root moves freely (default: as in the motion, else as in the MJCF)"
     add("--root", choices=("free", "fixed"), help=root)
+    actuators = (
+        "replace the file's actuators by position servos, unless they are that already, or keep "
+    )
+    actuators += "its own, such as muscles (default: servos)"
+    add("--actuators", choices=("servos", "own"), default="servos", help=actuators)
     add_overwrite(parser)
 
 

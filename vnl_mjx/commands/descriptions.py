@@ -172,6 +172,7 @@ teacher can be trained on the result from the start. Clips on which the body fal
 examples:
   vnl-mjx plan gait.h5 planned.h5
   vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
+  vnl-mjx plan robot.h5 planned.h5 --samples 512 --window 5 --spread 0.15 --memory 0 --pose-gain 0
 """,
     "view": """\
 Show a clip of a reference file, or a policy that tracks one: a video from the side and from above (mp4,

@@ -63,7 +63,7 @@ def build_contract(
         },
         "control": {
             "rate_hz": 1.0 / physics.control_timestep,
-            "meaning": "written to data.ctrl as it is, and held for all substeps",
+            "meaning": "written to data.ctrl as it is, but of muscles, and held for all substeps",
             "actuators": [_actuator(model, row) for row in range(model.nu)],
         },
         "physics": {
@@ -104,11 +104,15 @@ def _function(kind: str, function: Function) -> dict[str, Any]:
 
 
 def _actuator(model: mujoco.MjModel, row: int) -> dict[str, Any]:
-    has_bias = model.actuator_biastype[row] != mujoco.mjtBias.mjBIAS_NONE
+    kind = "force, a share of the gain"
+    if model.actuator_dyntype[row] == mujoco.mjtDyn.mjDYN_MUSCLE:
+        kind = "muscle: data.ctrl is half of (control + 1)"
+    elif model.actuator_biastype[row] != mujoco.mjtBias.mjBIAS_NONE:
+        kind = "position, a servo's goal"
     has_range = bool(model.actuator_ctrllimited[row])
     return {
         "name": model.actuator(row).name,
-        "control": "position, a servo's goal" if has_bias else "force, a share of the gain",
+        "control": kind,
         "range": model.actuator_ctrlrange[row].tolist() if has_range else None,
         "gain": float(model.actuator_gainprm[row, 0]),
     }

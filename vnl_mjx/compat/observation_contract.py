@@ -102,6 +102,7 @@ def _parts(task: ImitationTask) -> dict[str, _Part]:
         "joint_angles": _Part("rad", "joint", joints),
         "joint_velocities": _Part("rad/s", "joint", f"data.qvel[{first_v}:]"),
         "actuator_forces": _Part("N m (root: N, N m)", "joint", "data.qfrc_actuator"),
+        "activations": _Part("1", "actuator", "data.act"),
         "root_height": _Part("m", "world", "data.xpos[root, 2:]"),
         "root_z_axis": _Part("1", "root", "data.xmat[root].reshape(3, 3)[2]"),
         "root_velocity": _Part("m/s", "root", velocity),

@@ -32,13 +32,15 @@ class Trial:
     Attributes:
         control_s: seconds of a control step.
         substeps: physics steps per control step that stay stable; None: none of `SUBSTEPS`.
-        held_rad: mean distance of a joint from the held pose after a second, rad or m. The pose is the
-            resting one, or one of the motion.
+        has_servos: whether an actuator holds a position. Without one, only the time step is looked for.
+        held_rad: mean distance of a joint from the held pose after a second, rad or m; None without servos.
+            The pose is the resting one, or one of the motion.
         limits_rad: greatest excess of the motion over a joint's range, rad or m; None without a motion.
         limits_joint: the joint of that excess.
         below_floor: greatest depth of a body's origin below the floor in the motion; None likewise.
         followed_rad: mean distance of a joint from the motion under pose control, rad or m; None likewise.
-        drift: greatest distance of the root from the motion after `_PART_S` of pose control, in body
+        part_s: seconds that pose control follows the motion at a time, half a second if it is long enough.
+        drift: greatest distance of the root from the motion after `part_s` of pose control, in body
             lengths; None likewise.
         saturated: share of control steps in which a servo is at its limit, of the servo that is so most
             often; None without a motion or without limits.
@@ -47,11 +49,13 @@ class Trial:
 
     control_s: float
     substeps: int | None
-    held_rad: float = math.nan
+    has_servos: bool = True
+    held_rad: float | None = None
     limits_rad: float | None = None
     limits_joint: str = ""
     below_floor: float | None = None
     followed_rad: float | None = None
+    part_s: float = _PART_S
     drift: float | None = None
     saturated: float | None = None
     saturated_servo: str = ""
@@ -88,28 +92,48 @@ def try_body(
     if substeps is None:
         return Trial(control_s, None)
     model = stepped(substeps)
-    held = _held(walker, model, hold, rest)
+    found = Trial(control_s, substeps, hold.has_servos)
+    if hold.has_servos:
+        found = replace(found, held_rad=_held(walker, model, hold, rest))
     if motion is None:
-        return Trial(control_s, substeps, held)
+        return found
     excess, joint = _beyond_limits(walker, motion)
     below = _below_floor(walker, motion)
+    found = replace(found, limits_rad=excess, limits_joint=joint, below_floor=below)
+    if not hold.has_servos:
+        return found
+    if len(motion) < 2:
+        raise UserError(f"motion: expected two frames or more, found {len(motion)}")
+    part_s = min(_PART_S, (len(motion) - 1) / rate_hz)
     followed, drift, saturated, servo = _followed(
-        walker, model, substeps, hold, motion, rate_hz, length
+        walker, model, substeps, hold, motion, rate_hz, length, part_s
     )
-    return Trial(control_s, substeps, held, excess, joint, below, followed, drift, saturated, servo)
+    return replace(
+        found,
+        followed_rad=followed,
+        part_s=part_s,
+        drift=drift,
+        saturated=saturated,
+        saturated_servo=servo,
+    )
 
 
 class _Hold:
-    """Computes the control that holds a pose; zeros where an actuator is no position servo."""
+    """Computes the control that holds a pose; zeros where an actuator is no position servo.
+
+    Attributes:
+        has_servos: whether any actuator is one.
+    """
 
     def __init__(self, model: mujoco.MjModel):
         stiffness = -model.actuator_biasprm[:, 1]
         gain = np.where(model.actuator_gainprm[:, 0] == 0, 1.0, model.actuator_gainprm[:, 0])
-        self.is_servo = stiffness > 0
-        self._offset = np.where(self.is_servo, -model.actuator_biasprm[:, 0] / gain, 0.0)
-        self._slope = np.where(self.is_servo, stiffness / gain, 0.0)[
-            :, None
-        ] * actuator_transmission(model)
+        muscles = model.actuator_dyntype == mujoco.mjtDyn.mjDYN_MUSCLE
+        is_servo = (stiffness > 0) & ~muscles
+        self.has_servos = bool(is_servo.any())
+        self._offset = np.where(is_servo, -model.actuator_biasprm[:, 0] / gain, 0.0)
+        slope = np.where(is_servo, stiffness / gain, 0.0)
+        self._slope = slope[:, None] * actuator_transmission(model)
 
     def __call__(self, joints: np.ndarray) -> np.ndarray:
         return np.clip(self._offset + self._slope @ joints, -1.0, 1.0)
@@ -199,17 +223,14 @@ def _followed(
     motion: np.ndarray,
     rate_hz: float,
     length: float,
+    part_s: float,
 ) -> tuple[float, float, float | None, str]:
     """Follows parts of the motion by asking for its pose; see `Trial` for what is returned."""
     data, joints = mujoco.MjData(model), walker.layout.joint_qpos
     control_s = model.opt.timestep * substeps
-    steps = round(_PART_S / control_s)
-    ahead = round(_PART_S * rate_hz)
-    last = len(motion) - 2 - ahead
-    if last < 0:
-        raise UserError(
-            f"motion: expected at least {_PART_S} s, found {len(motion) / rate_hz:.2f} s"
-        )
+    steps = round(part_s / control_s)
+    ahead = round(part_s * rate_hz)
+    last = len(motion) - 1 - ahead
     errors, drifts, at_limit, num = [], [], np.zeros(model.nu), 0
     limit = np.where(model.actuator_forcelimited, model.actuator_forcerange[:, 1], np.inf)
     for start in np.linspace(0, last, _PARTS).astype(int):
@@ -227,7 +248,7 @@ def _followed(
             at_limit += np.abs(data.actuator_force) > 0.99 * limit
             num += 1
         if walker.root is not None:
-            goal = motion[min(round(start + ahead), len(motion) - 1)]
+            goal = motion[start + ahead]
             away = data.qpos[walker.root.position] - goal[walker.root.position]
             drifts.append(float(np.linalg.norm(away)) / length)
     worst = int(at_limit.argmax()) if model.nu else 0
@@ -244,7 +265,7 @@ def hindrances(trial: Trial) -> list[str]:
             f"no time step down to {shortest:g} s is stable; look at masses, gains and contacts"
         ]
     found = []
-    if trial.held_rad > 0.2:
+    if (trial.held_rad or 0.0) > 0.2:
         found.append(
             f"the servos hold a pose to {trial.held_rad:.2g} rad only; raise servo_hz, or the "
             "actuators are too weak"

@@ -103,7 +103,10 @@ class Physics(Protocol):
         ...
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
-        """Advances one control step of `config.num_substeps` physics steps under constant `ctrl` [nu]."""
+        """Advances one control step of `config.num_substeps` physics steps under constant `ctrl` [nu].
+
+        Controls of muscles go from -1, relaxed, to 1, see `excitation`; all others are MuJoCo's.
+        """
         ...
 
 
@@ -127,6 +130,12 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
     if not config.sensors:
         configured.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
     return configured
+
+
+def excitation(model: mujoco.MjModel, ctrl: jax.Array) -> jax.Array:
+    """Returns controls [..., nu] as MuJoCo takes them: a muscle's -1 to 1 becomes its 0 to 1."""
+    muscles = model.actuator_dyntype == mujoco.mjtDyn.mjDYN_MUSCLE
+    return jnp.where(muscles, 0.5 * (ctrl + 1.0), ctrl) if muscles.any() else ctrl
 
 
 def advance_time(time: jax.Array, config: PhysicsConfig) -> jax.Array:

@@ -16,6 +16,7 @@ from vnl_mjx.physics.base import (
     checked_variant,
     configure_model,
     contain,
+    excitation,
 )
 from vnl_mjx.physics.mjx_stages import MjxStages, mjx
 from vnl_mjx.physics.randomization import ModelVariants, differing_fields
@@ -67,7 +68,7 @@ class MjxPhysics:
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
-        return self._in_fresh_data(self._step)(state, jnp.float32(ctrl))
+        return self._in_fresh_data(self._step)(state, excitation(self.model, jnp.float32(ctrl)))
 
     def _in_fresh_data(self, function: Callable[..., PhysicsState]) -> Callable[..., PhysicsState]:
         """Calls `function` with fresh data of one simulation and the further arguments."""

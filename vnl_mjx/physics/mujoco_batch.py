@@ -27,6 +27,7 @@ from vnl_mjx.physics.base import (
     advance_time,
     checked_variant,
     configure_model,
+    excitation,
 )
 from vnl_mjx.physics.randomization import ModelVariants
 
@@ -98,7 +99,8 @@ class MujocoBatchPhysics:
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         """See `physics.base.Physics.step`."""
         values = {name: getattr(state, name) for name in (*STATE_FIELDS, "time")}
-        arrays = self._call(self._step_rows, values | {"ctrl": ctrl}, state.variant)
+        values["ctrl"] = excitation(self.model, ctrl)
+        arrays = self._call(self._step_rows, values, state.variant)
         time = jnp.where(arrays["diverged"], 0.0, advance_time(state.time, self.config))
         return _state(arrays, time, state.variant)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
+from vnl_mjx.clips.body_size import ratios
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
@@ -21,6 +22,7 @@ from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.walkers.layout import FreeRoot
 from vnl_mjx.walkers.walker import Walker
 
+# Of a rat; for another body they are scaled as lengths and speeds are (`clips.body_size.Ratios`).
 _VELOCITY_SCALE = 5.0  # weight of the squared error of the root's velocity, s^2/m^2
 _BODY_SCALE = 6.0  # weight of every body's squared error, 1/m^2; also holds the tail
 _FLOOR_SCALE = 200.0  # weight of every body's squared depth below a margin above the floor, 1/m^2
@@ -63,7 +65,7 @@ class Plan(NamedTuple):
     Attributes:
         qpos: float64 [frame, nq], from the clip's first frame on, at its rate; ends with a fall.
         ctrl: float64 [frame - 1, nu], control from each frame to the next.
-        fell: whether the body left the reference's posture (60 degrees, 3 cm of height).
+        fell: whether the body left the reference's posture (60 degrees, or 3 cm of a rat's height).
     """
 
     qpos: np.ndarray
@@ -87,12 +89,15 @@ class Planner:
         """Takes the task with the physics and the reward weights.
 
         Raises:
-            UserError: the number of samples is 0, or the walker has no free root or no position actuators.
+            UserError: the number of samples or the window is 0, or the walker has no free root or no
+                position actuators.
         """
-        if options.num_samples < 1:
-            raise UserError(f"plan: expected 1 sample or more, found {options.num_samples}")
+        for name, found in (("sample", options.num_samples), ("step of a window", options.window)):
+            if found < 1:
+                raise UserError(f"plan: expected 1 {name} or more, found {found}")
         if walker.root is None:
             raise UserError("plan: expected a body with a free root, found none")
+        self._size = ratios(walker)
         self.options, self._walker, self._reward = options, walker, config.reward
         self._model = model = configure_model(walker.model, config.physics)
         control = PoseControl(model)
@@ -124,7 +129,7 @@ class Planner:
             steps = range(start, min(start + self.options.window, len(reference.qpos) - 1))
             beam, parents, qpos, ctrl = self._advance(beam, reference, steps, rng)
             history.append((parents, qpos, ctrl))
-            if _fallen(qpos[:, 0], reference.qpos[steps.start + 1 : steps.stop + 1]):
+            if self._fallen(qpos[:, 0], reference.qpos[steps.start + 1 : steps.stop + 1]):
                 break
         return self._traced(reference, history)
 
@@ -202,7 +207,9 @@ class Planner:
         moved = np.pad(drift, ((0, 0), (0, 1)))
         places = arrays["xpos"].reshape(len(qpos), -1, 3)
         bodies = places - moved[:, None] - reference.bodies[frame]
-        depth = np.maximum(walker.floor_height + _FLOOR_MARGIN - places[:, 1:, 2], 0.0)
+        length, speed = self._size.length, self._size.speed
+        lowest = walker.floor_height + _FLOOR_MARGIN * length
+        depth = np.maximum(lowest - places[:, 1:, 2], 0.0)
 
         def squared(error: np.ndarray) -> np.ndarray:
             return np.square(error).reshape(len(qpos), -1).sum(axis=1)
@@ -217,9 +224,9 @@ class Planner:
             + reward.endeff_weight
             * reward.endeff_exp_scale
             * squared(bodies[:, walker.end_effectors])
-            + _BODY_SCALE * squared(bodies)
-            + _FLOOR_SCALE * squared(depth)
-            + _VELOCITY_SCALE * squared(velocity)
+            + _BODY_SCALE * squared(bodies / length)
+            + _FLOOR_SCALE * squared(depth / length)
+            + _VELOCITY_SCALE * squared(velocity / speed)
         )
 
     def _traced(self, reference: "_Reference", history: list) -> Plan:
@@ -230,15 +237,14 @@ class Planner:
             ctrl.append(controls[:, row])
             row = parents[row]
         motion = np.concatenate([reference.qpos[:1], *qpos[::-1]])
-        fell = _fallen(motion, reference.qpos[: len(motion)])
+        fell = self._fallen(motion, reference.qpos[: len(motion)])
         return Plan(motion, np.concatenate(ctrl[::-1]), fell)
 
-
-def _fallen(qpos: np.ndarray, wanted: np.ndarray) -> bool:
-    """Returns whether the root of any frame is far from the reference's height or orientation."""
-    aligned = np.abs((qpos * wanted)[:, FreeRoot.quaternion].sum(axis=1)).clip(0.0, 1.0)
-    too_far = np.abs(qpos - wanted)[:, 2] > _FALLEN_HEIGHT
-    return bool((too_far | (2.0 * np.arccos(aligned) > _FALLEN_ANGLE)).any())
+    def _fallen(self, qpos: np.ndarray, wanted: np.ndarray) -> bool:
+        """Returns whether the root of any frame is far from the reference's height or orientation."""
+        aligned = np.abs((qpos * wanted)[:, FreeRoot.quaternion].sum(axis=1)).clip(0.0, 1.0)
+        too_far = np.abs(qpos - wanted)[:, 2] > _FALLEN_HEIGHT * self._size.length
+        return bool((too_far | (2.0 * np.arccos(aligned) > _FALLEN_ANGLE)).any())
 
 
 class _Reference:

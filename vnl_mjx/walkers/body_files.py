@@ -18,7 +18,8 @@ _FOLDER_KEYS = ("assetdir", "meshdir", "texturedir")
 def body_files(mjcf: str | Path) -> dict[str, Path]:
     """Finds the MJCF and every file that it, or one that it includes, names.
 
-    MuJoCo looks for files in the folder of the MJCF, or in those that its `compiler` names.
+    MuJoCo looks for files in the folder of the MJCF, in that of the included file which names them, or in
+    those that its `compiler` names, relative to either.
 
     Returns:
         Absolute paths by place relative to the folder that holds all of them; the MJCF is the first. None of
@@ -27,17 +28,19 @@ def body_files(mjcf: str | Path) -> dict[str, Path]:
     if mjcf == RODENT_SOURCE:
         return {}
     main = Path(os.path.abspath(Path(mjcf).expanduser()))
-    found, trees = [main], [ElementTree.parse(main).getroot()]
-    for tree in trees:  # grows by included files
-        for include in (*tree.iter("include"), *tree.iter("model")):
-            path = _joined(main.parent, include.get("file", ""))
-            if path.is_file() and path not in found:
-                found.append(path)
-                trees.append(ElementTree.parse(path).getroot())
-    compilers = [compiler for tree in trees for compiler in tree.iter("compiler")]
+    found, trees = [main], {main: ElementTree.parse(main).getroot()}
+    for mjcf_file in found:  # grows by included files
+        for include in (*trees[mjcf_file].iter("include"), *trees[mjcf_file].iter("model")):
+            for folder in (main.parent, mjcf_file.parent):
+                path = _joined(folder, include.get("file", ""))
+                if path.is_file() and path not in found:
+                    found.append(path)
+                    trees[path] = ElementTree.parse(path).getroot()
+    compilers = [compiler for tree in trees.values() for compiler in tree.iter("compiler")]
     named = ["", *(compiler.get(key, "") for compiler in compilers for key in _FOLDER_KEYS)]
-    folders = dict.fromkeys(_joined(main.parent, name) for name in named)
-    for tree in trees:
+    for mjcf_file, tree in trees.items():
+        bases = (main.parent, mjcf_file.parent)
+        folders = dict.fromkeys(_joined(base, name) for base in bases for name in named)
         for element in tree.iter():
             for file in filter(None, map(element.get, _FILE_KEYS)):
                 found += (path for folder in folders if (path := _joined(folder, file)).is_file())

@@ -1,12 +1,13 @@
 """Proposes a body's YAML file from its MJCF: what the names and the geometry of the model tell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from vnl_mjx.config.imitation import PROPRIOCEPTION_2025_09
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.body_tree import FREE, BodyTree, at_rest, find_feet
@@ -83,6 +84,7 @@ def propose(
     root_joint: str = "as_in_file",
     poses: np.ndarray | None = None,
     rate_hz: float | None = None,
+    keep_actuators: bool = False,
 ) -> Proposal:
     """Reads an MJCF and proposes the keys of its body's file. A body with a free root stands on a floor.
 
@@ -91,6 +93,7 @@ def propose(
         root_joint: "free", "fixed" or "as_in_file".
         poses: a motion [frame, nq], which tells feet and floor; None: the model's resting pose does.
         rate_hz: frames per second of the motion.
+        keep_actuators: keep the model's actuators, such as muscles, in place of servos.
 
     Raises:
         UserError: the MJCF cannot be read, has no joints, or others than hinges, slides and a free one.
@@ -98,7 +101,8 @@ def propose(
     body = _read(source, root_joint, poses)
     rate = control_rate(body.length, body.gravity, rate_hz)
     kinds = _actuator_kinds(body.model)
-    keys = _keys(body, kinds, poses)
+    is_kept = keep_actuators or set(kinds) == {"position"}
+    keys = _keys(body, is_kept, poses)
     keys["task"] = scaled_task(
         length=body.length,
         weight=body.mass * body.gravity,
@@ -107,6 +111,10 @@ def propose(
         is_free=body.is_free,
         rate_hz=rate,
     )
+    if is_kept and set(kinds) != {"position"}:
+        keys["task"]["initial_activation"] = "zero"  # no control holds a pose
+    if is_kept and np.any(body.model.actuator_actnum):
+        keys["task"]["proprioception"] = [*PROPRIOCEPTION_2025_09, "activations"]
     unlimited = f", {len(body.unlimited)} without a range" if body.unlimited else ""
     found = {
         "root": f"{keys['root_body']}, {'free' if body.is_free else 'fixed'}",
@@ -121,7 +129,8 @@ def propose(
         "floor": "in the file" if body.has_plane else "added" if body.is_free else "none",
     }
     asked = root_joint != "as_in_file"
-    return Proposal(keys, body.length, found, _checks(body, kinds, asked, poses is not None))
+    replaced = set() if is_kept else set(kinds) - {"position", "torque"}
+    return Proposal(keys, body.length, found, _checks(body, replaced, asked, poses is not None))
 
 
 def _read(source: str, root_joint: str, poses: np.ndarray | None) -> _Anatomy:
@@ -153,7 +162,7 @@ def _read(source: str, root_joint: str, poses: np.ndarray | None) -> _Anatomy:
     return _Anatomy(model, tree, was_free, in_radians, length, ends, feet, ground)
 
 
-def _keys(body: _Anatomy, kinds: Mapping[str, int], poses: np.ndarray | None) -> dict[str, Any]:
+def _keys(body: _Anatomy, is_kept: bool, poses: np.ndarray | None) -> dict[str, Any]:
     model, root, ends = body.model, body.tree.root, body.ends
     tracked = [b for b in body.tree.moving if model.body_dofnum[b] or b in {root, *ends}]
     keys: dict[str, Any] = {
@@ -169,7 +178,7 @@ def _keys(body: _Anatomy, kinds: Mapping[str, int], poses: np.ndarray | None) ->
         keys["root_joint"] = "free" if body.is_free else "fixed"
     if body.is_free and not body.has_plane:
         keys |= {"add_floor": True, "floor_height": round(body.ground, 6)}
-    if set(kinds) != {"position"}:
+    if not is_kept:
         keys["servo_hz"] = float(f"{servo_frequency(body.length, body.gravity):.2g}")
         if poses is not None:
             keys["servo_ranges"] = _servo_ranges(model, body.joints, poses)
@@ -179,7 +188,7 @@ def _keys(body: _Anatomy, kinds: Mapping[str, int], poses: np.ndarray | None) ->
 
 
 def _checks(
-    body: _Anatomy, kinds: Mapping[str, int], is_root_given: bool, has_motion: bool
+    body: _Anatomy, replaced: Collection[str], is_root_given: bool, has_motion: bool
 ) -> list[str]:
     """Says in words what a person should look at."""
     checks = []
@@ -200,8 +209,9 @@ def _checks(
         checks.append("no foot was found; name the bodies that touch the floor in foot_names")
     if len(body.feet) % 2:
         checks.append("an odd number of feet was found; correct foot_names")
-    if set(kinds) - {"position", "torque"}:
-        checks.append(f"servo_hz replaces the {', '.join(set(kinds) - {'position'})} actuators")
+    if replaced:
+        kinds = " and ".join(sorted(replaced))
+        checks.append(f"servo_hz replaces the {kinds} actuators; --actuators own keeps them")
     return checks
 
 

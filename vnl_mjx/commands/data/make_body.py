@@ -53,17 +53,17 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     if output.exists() and not args.overwrite:
         raise UserError(f"{output}: is there already; give another name, or --overwrite")
     console = Console()
-    root = args.root
+    root, keeps = args.root, args.actuators == "own"
     rate = 0.0
     motion: np.ndarray | None = None
     if args.motion is not None and root is None:
         root = _root_of(args.motion, len(propose(source).keys["joint_names"]), reading)
     place = _relative(args.mjcf, output)
-    proposal = propose(source, root or "as_in_file")
+    proposal = propose(source, root or "as_in_file", keep_actuators=keeps)
     walker = _build(place, proposal, output)
     if args.motion is not None:
         motion, rate = _read_motion(args.motion, walker, reading)
-        proposal = propose(source, root or "as_in_file", motion, rate)
+        proposal = propose(source, root or "as_in_file", motion, rate, keeps)
         walker = _build(place, proposal, output)
     config = from_dict(ImitationConfig, proposal.keys["task"], "task.")
     trial = try_body(walker, config, proposal.length, motion, rate)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     body = shlex.quote(str(output))
     console.print(
         f"next: vnl-mjx preprocess {recording} {clips} walker_config.mjcf_path={body}{more}\n"
-        f"      vnl-mjx train-teacher {clips}",
+        f"      vnl-mjx train-teacher {clips}{'' if trial.has_servos else ' ppo.guidance=0'}",
         soft_wrap=True,
     )
     return 0
@@ -146,12 +146,13 @@ def _trial_rows(trial: Trial) -> dict[str, str]:
     step = trial.control_s / trial.substeps
     rows: dict[str, Any] = {
         "time step": f"{step:g} s, {trial.substeps} in a control step of {trial.control_s:g} s",
-        "pose held": f"to {trial.held_rad:.2g} rad",
+        "pose held": trial.held_rad is not None and f"to {trial.held_rad:.2g} rad",
         "motion beyond ranges": trial.limits_rad
         and f"{trial.limits_rad:.2g} rad at most ({trial.limits_joint})",
         "motion below the floor": trial.below_floor and f"{trial.below_floor:.2g} at most",
         "pose control": trial.followed_rad
-        and f"{trial.followed_rad:.2g} rad from the motion; root {trial.drift:.2g} body lengths in 0.5 s",
+        and f"{trial.followed_rad:.2g} rad from the motion; root {trial.drift:.2g} body lengths in "
+        f"{trial.part_s:.2g} s",
         "servos at their limit": trial.saturated is not None
         and f"in {trial.saturated:.0%} of the steps ({trial.saturated_servo})",
     }

@@ -9,7 +9,7 @@ from rich.console import Console
 from vnl_mjx.clips.container import check_clips_cover
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.console import frame_progress
-from vnl_mjx.commands.data.bodies import body_of_file
+from vnl_mjx.commands.data.bodies import body_of_clips, body_of_file
 from vnl_mjx.commands.data.rollout_clips import (
     check_made,
     report_simulated,
@@ -19,8 +19,8 @@ from vnl_mjx.commands.data.rollout_clips import (
 )
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict
+from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.preprocessing import BodySection
-from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.tasks.planner import Planner, PlannerOptions
 from vnl_mjx.walkers.walker import build_walker
 
@@ -29,12 +29,20 @@ def run(args: argparse.Namespace) -> int:
     """Makes the clips; returns the exit status."""
     source: Path = args.clips.expanduser()
     check_output(args.output, [source], args.overwrite)
-    console, task = Console(), TeacherTrainingConfig().task
+    console = Console()
+    config = load_teacher_config(paths=[str(source)], body_of=body_of_clips)
     body = replace(body_of_file(source, args.mjcf).config, torque_actuators=False)
     walker = build_walker(body)
     clips = read_clips(source, walker)
     check_clips_cover(clips, 2)
-    planner = Planner(walker, replace(task, walker=body), PlannerOptions(args.samples))
+    searching = PlannerOptions(
+        num_samples=args.samples,
+        window=args.window,
+        spread=args.spread,
+        memory=args.memory,
+        pose_gain=args.pose_gain,
+    )
+    planner = Planner(walker, replace(config.task, walker=body), searching)
     made, left_out, done = [], {}, 0
     with terminate_cleanly():
         with frame_progress(console, "frames") as progress:
@@ -52,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
                 else:
                     made.append(simulated_clip(clips, clip, qpos, first, f"planned along {name}"))
         check_made(args.output, made, left_out)
-        names = ("samples", "attempts", "seconds", "settle", "seed")
+        names = ("samples", "window", "spread", "memory", "pose_gain", "attempts", "seed")
+        names += ("seconds", "settle")
         options = {name: getattr(args, name) for name in names}
         metadata = {
             "options": {"walker_config": to_dict(BodySection.of(body))},

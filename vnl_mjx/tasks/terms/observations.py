@@ -248,6 +248,11 @@ def actuator_forces(state: TermState, ahead: Frames | None, walker: Walker) -> j
     return state.physics.qfrc_actuator
 
 
+def activations(state: TermState, ahead: Frames | None, walker: Walker) -> jax.Array:
+    """[na] Activations of the actuators that have one, such as muscles."""
+    return state.physics.act
+
+
 def root_height(state: TermState, ahead: Frames | None, walker: Walker) -> jax.Array:
     """[1] m. Of the root body."""
     return state.physics.xpos[walker.root_body, 2:]
@@ -331,6 +336,7 @@ BODY_TERMS: dict[str, Term] = CONTROL_TERMS | {
         joint_angles,
         joint_velocities,
         actuator_forces,
+        activations,
         root_height,
         root_z_axis,
         root_velocity,
