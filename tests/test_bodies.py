@@ -338,6 +338,7 @@ def test_muscles_are_kept_when_asked_and_observed():
     assert own.keys["task"]["initial_activation"] == "zero"
     walker = build_walker(body_of_keys({"source": str(MUSCLES), **own.keys}, MUSCLES))
     assert walker.model.na == walker.model.nu == 4
+    assert walker.actuator_groups == {"actuators": [0, 1, 2, 3]}  # no rodent's forelimb
 
 
 @pytest.mark.parametrize("backend", ["mujoco", "mjx"])

@@ -126,7 +126,7 @@ def actuator_groups(
     """Returns indices of `names` by part of the body; what no group covers is "other".
 
     Each group is a name and words; the first with a word of an actuator's name has it. Default: the
-    rodent's, which serve most legged walkers.
+    rodent's if they are of use, which is if they cover all and are two or more; else all are "actuators".
     """
     found: dict[str, list[int]] = {}
     for index, name in enumerate(names):
@@ -136,6 +136,8 @@ def actuator_groups(
             if any(word in name for word in words)
         )
         found.setdefault(next(matches, "other"), []).append(index)
+    if not groups and ("other" in found or len(found) < 2):
+        return {"actuators": list(range(len(names)))}
     return found
 
 
