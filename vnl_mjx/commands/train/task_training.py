@@ -11,8 +11,9 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
+from vnl_mjx.clips.body_size import ratios
 from vnl_mjx.clips.container import split_clips
-from vnl_mjx.commands.console import frame_progress, print_table
+from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.stored import load_low_level
 from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.commands.train.fine_tuning import DecoderStart
@@ -29,7 +30,7 @@ from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.value import ValueConfig
 from vnl_mjx.tasks.building import for_one_device
-from vnl_mjx.tasks.downstream.goals import make_goal
+from vnl_mjx.tasks.downstream.goals import GOALS, make_goal
 from vnl_mjx.tasks.downstream.task import DownstreamTask
 from vnl_mjx.tasks.environment import Sized, VectorEnvironment
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
@@ -44,6 +45,8 @@ from vnl_mjx.utils.task_checkpointing import open_task_checkpointer, task_items
 _NO_NOISE = (-20.0, -20.0)
 _VALUE_ONLY_UPDATES = 10  # updates after cloning in which only the new value network learns
 _RULES = tuple(rule for rule in TEACHER_RULES if rule.name != "latent_kl")
+# Bodies between 1 / 2 and 2 of a rat in length do the tasks as they are.
+_ALIKE = 2.0
 
 
 class TaskTraining:
@@ -139,6 +142,13 @@ class TaskTraining:
             f"{1e3 * task.control_timestep:g} ms",
         }
         print_table(console, "Task", rows)
+        longer = ratios(task.walker).length
+        if goal.name in GOALS and not 1.0 / _ALIKE < longer < _ALIKE:
+            warn(
+                console,
+                f"the lengths and speeds of {goal.name} are a rat's, and this body is {longer:.2g} times as "
+                "long; a goal of your own fits it better (docs/tasks.md)",
+            )
         loaded = self._stored.loaded
         what = "the bundled student" if config.low_level is None else str(loaded.path)
         kind = "teacher, with N(0, I) for a prior" if loaded.is_own_teacher else "student"
