@@ -354,6 +354,13 @@ def test_an_action_of_minus_one_relaxes_a_muscle_and_of_one_excites_it(backend):
     np.testing.assert_allclose(state.act, [0.0, 0.5, 1.0, 0.0], atol=1e-3)
 
 
+def test_no_actuators_cannot_be_kept(biped):
+    start, stop = BIPED.index("  <actuator>"), BIPED.index("</mujoco>")
+    biped.write_text(BIPED[:start] + BIPED[stop:])
+    with pytest.raises(UserError, match="expected actuators to keep, found none"):
+        propose(str(biped), keep_actuators=True)
+
+
 def test_the_command_keeps_muscles(tmp_path, capsys):
     body = tmp_path / "muscles.yaml"
     assert cli.main(["body", str(MUSCLES), str(body), "--actuators", "own"]) == 0

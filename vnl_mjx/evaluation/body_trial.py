@@ -32,7 +32,7 @@ class Trial:
     Attributes:
         control_s: seconds of a control step.
         substeps: physics steps per control step that stay stable; None: none of `SUBSTEPS`.
-        has_servos: whether an actuator holds a position. Without one, only the time step is looked for.
+        has_servos: whether all actuators hold positions. Otherwise only the time step is looked for.
         held_rad: mean distance of a joint from the held pose after a second, rad or m; None without servos.
             The pose is the resting one, or one of the motion.
         limits_rad: greatest excess of the motion over a joint's range, rad or m; None without a motion.
@@ -122,7 +122,7 @@ class _Hold:
     """Computes the control that holds a pose; zeros where an actuator is no position servo.
 
     Attributes:
-        has_servos: whether any actuator is one.
+        has_servos: whether all actuators are.
     """
 
     def __init__(self, model: mujoco.MjModel):
@@ -130,7 +130,7 @@ class _Hold:
         gain = np.where(model.actuator_gainprm[:, 0] == 0, 1.0, model.actuator_gainprm[:, 0])
         muscles = model.actuator_dyntype == mujoco.mjtDyn.mjDYN_MUSCLE
         is_servo = (stiffness > 0) & ~muscles
-        self.has_servos = bool(is_servo.any())
+        self.has_servos = bool(is_servo.all())
         self._offset = np.where(is_servo, -model.actuator_biasprm[:, 0] / gain, 0.0)
         slope = np.where(is_servo, stiffness / gain, 0.0)
         self._slope = slope[:, None] * actuator_transmission(model)

@@ -96,11 +96,16 @@ def propose(
         keep_actuators: keep the model's actuators, such as muscles, in place of servos.
 
     Raises:
-        UserError: the MJCF cannot be read, has no joints, or others than hinges, slides and a free one.
+        UserError: the MJCF cannot be read, has no joints, or others than hinges, slides and a free one; or
+            no actuators, which should be kept.
     """
     body = _read(source, root_joint, poses)
     rate = control_rate(body.length, body.gravity, rate_hz)
     kinds = _actuator_kinds(body.model)
+    if keep_actuators and not kinds:
+        raise UserError(
+            f"{source}: expected actuators to keep, found none; leave out --actuators own"
+        )
     is_kept = keep_actuators or set(kinds) == {"position"}
     keys = _keys(body, is_kept, poses)
     keys["task"] = scaled_task(
