@@ -147,6 +147,7 @@ def test_the_page_of_terms_is_complete_and_its_sizes_hold(toy_walker):
         "A": len(toy_walker.appendages),
         "nq": toy_walker.model.nq,
         "nv": toy_walker.model.nv,
+        "na": toy_walker.model.na,
         "nu": toy_walker.model.nu,
     }
 
