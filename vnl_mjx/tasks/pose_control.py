@@ -31,7 +31,7 @@ class PoseControl:
             name = model.actuator(int(np.argmin(stiffness))).name
             raise UserError(
                 f"task.walker.torque_actuators: expected position actuators, but {name} has no stiffness; "
-                "set it to false, or do without guidance and with task.initial_activation=zero"
+                "set it to false, or give ppo.guidance=0 and task.initial_activation=zero"
             )
         self.transmission = jnp.float32(actuator_transmission(model))
         self.stiffness = jnp.float32(stiffness / gain)
