@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
@@ -17,25 +15,21 @@ from vnl_mjx.clips.file import write_clip_file
 from vnl_mjx.clips.hdf5 import append_clips, read_clips
 from vnl_mjx.commands.data.bodies import body_of_clips
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.imitation import PhysicsConfig
 from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.config.walker import (
     WalkerConfig,
-    body_of_keys,
     package_path,
     read_body,
     resolved,
     shipped_bodies,
 )
 from vnl_mjx.errors import UserError
-from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.pose_control import PoseControl
 from vnl_mjx.walkers.proposal import propose
 from vnl_mjx.walkers.walker import build_walker
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "extend"
-ARM, MUSCLES = EXAMPLES / "arm.xml", EXAMPLES / "muscles.xml"
+ARM = Path(__file__).parents[1] / "examples" / "extend" / "arm.xml"
 # A trunk on two legs with feet, a tail that touches nothing, no free joint, no floor and motors.
 _LEG = """
       <body name="thigh_{side}" pos="0 {y} -0.1">
@@ -273,9 +267,8 @@ def test_a_plan_reads_the_bodys_settings_and_measures_falls_by_its_length(still_
     few = ["--samples", "8", "--settle", "0", "--window", "5", "--memory", "0", "--pose-gain", "0"]
     assert cli.main(["plan", str(still_clips), str(planned), *few]) == 0
     poses = read_clips(planned, build_walker(read_body(body_of_clips([still_clips])))).qpos()
-    assert (
-        0.04 < np.ptp(poses[:, 2]) < 0.08
-    )  # it comes down to the floor; 3 cm would be a rat's fall
+    # it comes down to the floor; 3 cm would be a rat's fall
+    assert 0.04 < np.ptp(poses[:, 2]) < 0.08
 
 
 def test_clips_bring_their_body_to_a_training(still_clips):
@@ -330,43 +323,11 @@ def test_a_motion_is_read_as_the_user_says(biped, tmp_path, capsys, monkeypatch)
     assert "expected a setting of source_config" in capsys.readouterr().err
 
 
-def test_muscles_are_kept_when_asked_and_observed():
-    servos, own = propose(str(MUSCLES)), propose(str(MUSCLES), keep_actuators=True)
-    assert "servo_hz" in servos.keys and any("--actuators own" in check for check in servos.checks)
-    assert "servo_hz" not in own.keys and not any("own" in check for check in own.checks)
-    assert own.keys["task"]["proprioception"][-1] == "activations"
-    assert own.keys["task"]["initial_activation"] == "zero"
-    walker = build_walker(body_of_keys({"source": str(MUSCLES), **own.keys}, MUSCLES))
-    assert walker.model.na == walker.model.nu == 4
-    assert walker.actuator_groups == {"actuators": [0, 1, 2, 3]}  # no rodent's forelimb
-
-
-@pytest.mark.parametrize("backend", ["mujoco", "mjx"])
-def test_an_action_of_minus_one_relaxes_a_muscle_and_of_one_excites_it(backend):
-    keys = propose(str(MUSCLES), keep_actuators=True).keys
-    walker = build_walker(body_of_keys({"source": str(MUSCLES), **keys}, MUSCLES))
-    physics = make_physics(walker.model, PhysicsConfig(solver="newton"), backend)
-    state = physics.reset(jnp.zeros(walker.model.nq), jnp.zeros(walker.model.nv))
-    step = jax.jit(physics.step)
-    actions = jnp.asarray([-1.0, 0.0, 1.0, -1.0])
-    for _ in range(25):  # half a second: a muscle's time constants are 10 and 40 ms
-        state = step(state, actions)
-    np.testing.assert_allclose(state.act, [0.0, 0.5, 1.0, 0.0], atol=1e-3)
-
-
 def test_no_actuators_cannot_be_kept(biped):
     start, stop = BIPED.index("  <actuator>"), BIPED.index("</mujoco>")
     biped.write_text(BIPED[:start] + BIPED[stop:])
     with pytest.raises(UserError, match="expected actuators to keep, found none"):
         propose(str(biped), keep_actuators=True)
-
-
-def test_the_command_keeps_muscles(tmp_path, capsys):
-    body = tmp_path / "muscles.yaml"
-    assert cli.main(["body", str(MUSCLES), str(body), "--actuators", "own"]) == 0
-    out = capsys.readouterr().out
-    assert "4 muscle" in out and "ppo.guidance=0" in out and "pose held" not in out
-    assert "servo_hz" not in yaml.safe_load(body.read_text())
 
 
 def test_a_motion_shorter_than_half_a_second_is_tried(biped, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,7 @@
 
 `vnl-mjx body --actuators own` keeps the muscles, where it would put servos. A policy's action of -1 relaxes a
 muscle and 1 excites it fully; the policy observes the muscles' activations. FOLDER (runs/muscles) keeps
-everything. STEPS (400000) of training take three minutes on one core.
+everything. STEPS (400000) of training take two to three minutes on one core.
 """
 
 import sys
@@ -18,8 +18,8 @@ from vnl_mjx.cli import main
 MJCF = Path(__file__).with_name("muscles.xml")
 
 if __name__ == "__main__":
-    folder, steps = [*sys.argv[1:], *["runs/muscles", "400000"][len(sys.argv) - 1 :]]
-    folder = Path(folder)
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/muscles")
+    steps = sys.argv[2] if len(sys.argv) > 2 else "400000"
     folder.mkdir(parents=True, exist_ok=True)
     motion, body, clips = folder / "motion.npz", folder / "body.yaml", folder / "clips.h5"
     teacher = folder / "teacher"

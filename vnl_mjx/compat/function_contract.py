@@ -63,7 +63,7 @@ def build_contract(
         },
         "control": {
             "rate_hz": 1.0 / physics.control_timestep,
-            "meaning": "written to data.ctrl as it is, but of muscles, and held for all substeps",
+            "meaning": "written to data.ctrl (as `actuators` says), and held for all substeps",
             "actuators": [_actuator(model, row) for row in range(model.nu)],
         },
         "physics": {

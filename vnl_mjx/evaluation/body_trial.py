@@ -128,8 +128,7 @@ class _Hold:
     def __init__(self, model: mujoco.MjModel):
         stiffness = -model.actuator_biasprm[:, 1]
         gain = np.where(model.actuator_gainprm[:, 0] == 0, 1.0, model.actuator_gainprm[:, 0])
-        muscles = model.actuator_dyntype == mujoco.mjtDyn.mjDYN_MUSCLE
-        is_servo = (stiffness > 0) & ~muscles
+        is_servo = stiffness > 0
         self.has_servos = bool(is_servo.all())
         self._offset = np.where(is_servo, -model.actuator_biasprm[:, 0] / gain, 0.0)
         slope = np.where(is_servo, stiffness / gain, 0.0)

@@ -125,8 +125,8 @@ def actuator_groups(
 ) -> dict[str, list[int]]:
     """Returns indices of `names` by part of the body; what no group covers is "other".
 
-    Each group is a name and words; the first with a word of an actuator's name has it. Default: the
-    rodent's if they are of use, which is if they cover all and are two or more; else all are "actuators".
+    Each group is a name and words; the first with a word of an actuator's name has it. Without
+    groups, the rodent's serve if two or more of them cover all names; otherwise all are "actuators".
     """
     found: dict[str, list[int]] = {}
     for index, name in enumerate(names):

@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     source: Path = args.clips.expanduser()
     check_output(args.output, [source], args.overwrite)
     console = Console()
-    config = load_teacher_config(paths=[str(source)], body_of=body_of_clips)
+    config = load_teacher_config(
+        paths=[str(source)], body_of=lambda clips: args.mjcf or body_of_clips(clips)
+    )
     body = replace(body_of_file(source, args.mjcf).config, torque_actuators=False)
     walker = build_walker(body)
     clips = read_clips(source, walker)
