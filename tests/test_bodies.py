@@ -284,6 +284,11 @@ def test_clips_bring_their_body_to_a_training(still_clips):
     assert other.task.reward.joint_exp_scale == 0.7  # clips of a body cannot be the rodent's
 
 
+def test_contacts_get_the_time_constant_of_the_bodys_file(biped):
+    config = replace(named(biped), contact_time_s=0.005)
+    assert (build_walker(config).model.geom_solref == (0.005, 1.0)).all()
+
+
 # --- the command --------------------------------------------------------------------------------
 
 

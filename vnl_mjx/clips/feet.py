@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from vnl_mjx.quaternions import rotate
 from vnl_mjx.walkers.walker import Walker
 
 _GEOM = mujoco.mjtGeom
@@ -103,6 +104,14 @@ class FootHeights:
 
     def __call__(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
         """Returns heights, float32 [frame, feet] in metres, from poses of all bodies [frame, nbody, ...]."""
+        lowest = self.of_geoms(body_positions, body_quaternions)
+        heights = np.empty((lowest.shape[1], len(self._geoms_of_feet)), np.float32)
+        for foot, own in enumerate(self._geoms_of_feet):
+            heights[:, foot] = lowest[own].min(axis=0)
+        return heights
+
+    def of_geoms(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
+        """Returns heights of the feet's geoms, float32 [geom, frame]; arguments as for the feet."""
         height = np.asarray(body_positions[:, self._bodies, 2], np.float32).T[self._place]
         orientation = np.asarray(body_quaternions[:, self._bodies], np.float32).T
         # component by component, [geom, frame]: many small matrix products would take longer
@@ -113,10 +122,13 @@ class FootHeights:
         ellipsoid = np.sqrt(reach[0] ** 2 + reach[1] ** 2 + reach[2] ** 2)
         center = height + x * self._offsets[0] + y * self._offsets[1] + z * self._offsets[2]
         lowest = center - np.where(self._rounded, ellipsoid, box) - self._radii
-        heights = np.empty((lowest.shape[1], len(self._geoms_of_feet)), np.float32)
-        for foot, own in enumerate(self._geoms_of_feet):
-            heights[:, foot] = lowest[own].min(axis=0)
-        return heights - np.float32(self._floor_height)
+        return lowest - np.float32(self._floor_height)
+
+    def middles(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
+        """Returns middles of the feet's geoms, float32 [frame, geom, 3], world; arguments as for the feet."""
+        bodies = self._bodies[self._place]
+        offsets = np.moveaxis(self._offsets, -1, 0)[0].T
+        return body_positions[:, bodies] + rotate(offsets[None], body_quaternions[:, bodies])
 
 
 def floor_heights(walker: Walker) -> FootHeights:

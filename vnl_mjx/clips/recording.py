@@ -185,7 +185,8 @@ def match_joints(
         if set(names) <= set(walker.joint_names) if names else only_joints:
             cause = (
                 "the root's motion is missing; add it, or hold the root still "
-                f"(source_config.missing_joints=rest), or {fix}"
+                "(source_config.missing_joints=rest), also estimate it from the feet "
+                f"(conditioning_config.root=from_feet), or {fix}"
             )
         raise UserError(
             f"{given} and no free root, expected {ROOT_COLUMNS} of a root and {layout.num_joints} "

@@ -113,6 +113,8 @@ class ConditioningSection:
         align_floor: lift each file so that its feet stand on the floor.
         floor_percentile: percentile over time of the lowest foot that is brought to the floor.
         mirror: add a copy of every clip with left and right exchanged.
+        root: recorded, or from_feet for recordings of joint angles alone: estimated from the standing feet,
+            which stay where they are on a level floor (give source_config.missing_joints=rest too).
         tail: recorded, or carried above the floor as a rat carries it. Use carried for recordings without
             markers on the tail, whose fits leave it hanging through the floor.
         joint_angles: angles, rad, at which joints without markers are held, by joint name; the rodent's
@@ -124,6 +126,7 @@ class ConditioningSection:
     align_floor: bool = False
     floor_percentile: float = number(5.0, ge=0.0, le=100.0)
     mirror: bool = False
+    root: Literal["recorded", "from_feet"] = "recorded"
     tail: Literal["recorded", "carried"] = "recorded"
     joint_angles: dict[str, float] = field(default_factory=dict)
 

@@ -65,8 +65,12 @@ class WalkerConfig:
             out, as dm_control's walkers need it.
         root_joint: "free" gives the root's topmost body a free joint, "fixed" takes it away.
         add_floor: add a plane at `floor_height` (null: 0), which touches every geom that can collide.
+        contact_time_s: time constant of all contacts, s (MuJoCo's `solref`), with critical damping and an
+            impedance of 0.99; null keeps the file's, which may be too stiff for the time step.
         servo_hz: null keeps the file's actuators. A number replaces them by position servos on the tracked
             joints, with this natural frequency (`walkers/servos.py`).
+        servo_sag: angle, rad, by which a foot's share of the weight bends a servo of its leg. Below 1, joints
+            get the armature that gives their servos the frequency `servo_hz`, and critical damping.
         servo_ranges: angles, rad or m, that controls of -1 and 1 ask for, by joint; of other joints, the ends
             of their ranges.
         normalize_controls: let every control run from -1 to 1 over the range that the file gives it.
@@ -93,7 +97,9 @@ class WalkerConfig:
     angles: Literal["as_in_file", "radians"] = "as_in_file"
     root_joint: Literal["as_in_file", "free", "fixed"] = "as_in_file"
     add_floor: bool = False
+    contact_time_s: float | None = field(default=None, metadata={"bounds": {"gt": 0}})
     servo_hz: float | None = field(default=None, metadata={"bounds": {"gt": 0}})
+    servo_sag: float = field(default=1.0, metadata={"bounds": {"gt": 0, "le": 1}})
     servo_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     normalize_controls: bool = False
     touch_sensors: bool = False

@@ -61,6 +61,7 @@ class Trial:
     saturated_servo: str = ""
 
 
+@without_warnings()
 def try_body(
     walker: Walker,
     config: ImitationConfig,
@@ -79,16 +80,17 @@ def try_body(
     """
     hold, control_s = _Hold(walker.model), 1.0 / config.mocap_hz
     rest = walker.model.qpos0 if motion is None else motion[len(motion) // 2]
-    tried = [n for n in SUBSTEPS if control_s / n < 1.001 * LONGEST_S]
+    # MuJoCo softens contacts whose time constant is below two steps.
+    longest = min(LONGEST_S, 0.5 * (walker.config.contact_time_s or math.inf))
+    tried = [n for n in SUBSTEPS if control_s / n < 1.001 * longest]
 
     def stepped(substeps: int) -> mujoco.MjModel:
         step = replace(config.physics, timestep=control_s / substeps, num_substeps=substeps)
         return configure_model(walker.model, step)
 
-    with without_warnings():
-        substeps = next(
-            (n for n in tried if _is_stable(walker, stepped(n), n, length, hold, rest)), None
-        )
+    substeps = next(
+        (n for n in tried if _is_stable(walker, stepped(n), n, length, hold, rest)), None
+    )
     if substeps is None:
         return Trial(control_s, None)
     model = stepped(substeps)

@@ -124,6 +124,7 @@ def configure_model(model: mujoco.MjModel, config: PhysicsConfig) -> mujoco.MjMo
     configured.opt.solver = _SOLVERS[config.solver.lower()]
     configured.opt.iterations = config.iterations
     configured.opt.ls_iterations = config.ls_iterations
+    configured.opt.noslip_iterations = 0  # of MuJoCo C alone
     configured.opt.timestep = config.timestep
     configured.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     configured.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)

@@ -11,13 +11,25 @@ from vnl_mjx.config.imitation import PROPRIOCEPTION_2025_09
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.body_tree import FREE, BodyTree, at_rest, find_feet
-from vnl_mjx.walkers.scaling import GRAVITY, control_rate, scaled_task, servo_frequency
+from vnl_mjx.walkers.scaling import (
+    CONTACT_S,
+    GRAVITY,
+    contact_time,
+    control_rate,
+    scaled_task,
+    servo_frequency,
+)
+from vnl_mjx.walkers.servos import legs_are_light
 from vnl_mjx.walkers.walker import body_spec, compiled
 
 # Shares of the body's length: of the height above its lowest point below which an end is a foot, and of the
 # extent of a part that counts as one end (a hand, not its fingers).
 FOOT_SHARE, END_SHARE = 0.12, 0.12
-_MARGIN_SHARE, _MARGIN_RAD = 0.25, 0.3  # of servos' ranges beyond a motion's
+# Of servos' ranges beyond a motion's: a share of it, and at least this or so many times `servo_sag`.
+_MARGIN_SHARE, _MARGIN_RAD, _MARGIN_SAGS = 0.25, 0.3, 1.5
+# Light legs have the armature of their servos. Found with flygym's fly, whose pose control walks on for 0.2 s
+# with the frequency of other bodies and for 0.45 s with half of it (docs/bodies.md).
+_SAG_OF_LIGHT_LEGS, _SLOWER_LIGHT_LEGS = 0.1, 0.5  # rad; of the frequency
 _TINY_RAD = np.deg2rad(4.0)  # a range of 4 rad that is read as degrees
 
 
@@ -141,10 +153,17 @@ def propose(
 def _read(source: str, root_joint: str, poses: np.ndarray | None) -> _Anatomy:
     nothing = {"joint_names": (), "body_names": (), "end_effector_names": ()}
     bare = WalkerConfig(source=source, **nothing)
-    model = compiled(body_spec(bare), source)
+
+    def read(config: WalkerConfig) -> mujoco.MjModel:
+        spec = body_spec(config)
+        if root_joint == "free":
+            spec.compiler.fusestatic = False  # as `body_spec` of a body with this key
+        return compiled(spec, source)
+
+    model = read(bare)
     if in_radians := _has_tiny_ranges(model):
         bare = replace(bare, angles="radians")
-        model = compiled(body_spec(bare), source)
+        model = read(bare)
     _check_joints(model, source)
     tree = BodyTree(model)
     was_free = tree.is_free
@@ -183,10 +202,18 @@ def _keys(body: _Anatomy, is_kept: bool, poses: np.ndarray | None) -> dict[str, 
         keys["root_joint"] = "free" if body.is_free else "fixed"
     if body.is_free and not body.has_plane:
         keys |= {"add_floor": True, "floor_height": round(body.ground, 6)}
+    contact_s = contact_time(body.length, body.gravity)
+    if body.is_free and contact_s < 0.5 * CONTACT_S:
+        keys["contact_time_s"] = float(f"{contact_s:.2g}")
     if not is_kept:
-        keys["servo_hz"] = float(f"{servo_frequency(body.length, body.gravity):.2g}")
+        servo_hz = servo_frequency(body.length, body.gravity)
+        if body.is_free and legs_are_light(model, servo_hz, body.names(body.feet)):
+            keys["servo_sag"] = _SAG_OF_LIGHT_LEGS
+            servo_hz *= _SLOWER_LIGHT_LEGS
+        keys["servo_hz"] = float(f"{servo_hz:.2g}")
         if poses is not None:
-            keys["servo_ranges"] = _servo_ranges(model, body.joints, poses)
+            margin = min(_MARGIN_RAD, _MARGIN_SAGS * keys.get("servo_sag", 1.0))
+            keys["servo_ranges"] = _servo_ranges(model, body.joints, poses, margin)
     elif not np.all(model.actuator_ctrlrange == (-1.0, 1.0)):
         keys["normalize_controls"] = True
     return keys
@@ -221,15 +248,18 @@ def _checks(
 
 
 def _servo_ranges(
-    model: mujoco.MjModel, joints: Sequence[int], poses: np.ndarray
+    model: mujoco.MjModel, joints: Sequence[int], poses: np.ndarray, least: float
 ) -> dict[str, list[float]]:
-    """Returns the angles that a motion reaches, with a margin, which servos need to push, by joint."""
+    """Returns the angles that a motion reaches, with a margin, which servos need to push, by joint.
+
+    `least` is the least margin of a hinge, rad.
+    """
     found = {}
     for joint in joints:
         angles = poses[:, model.jnt_qposadr[joint]]
         low, high = float(angles.min()), float(angles.max())
         hinge = model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE
-        margin = max(_MARGIN_SHARE * (high - low), _MARGIN_RAD if hinge else 1e-6)
+        margin = max(_MARGIN_SHARE * (high - low), least if hinge else 1e-6)
         found[model.joint(joint).name] = [round(low - margin, 4), round(high + margin, 4)]
     return found
 

@@ -14,6 +14,7 @@ RODENT_LENGTH_M, RODENT_WEIGHT_N, RODENT_JOINTS, GRAVITY = 0.13, 2.6, 33, 9.81
 _SERVO_PER_PENDULUM = (
     7.0  # natural frequency of a servo over that of a pendulum of the body's length
 )
+CONTACT_S = 0.02  # MuJoCo's default, which suits a rat
 _CONTROL_HZ = (50.0, 100.0, 200.0, 400.0)
 _DIGITS = 3
 
@@ -21,6 +22,11 @@ _DIGITS = 3
 def servo_frequency(length: float, gravity: float) -> float:
     """Returns the natural frequency of servos, Hz, for a body of some length under some gravity."""
     return _SERVO_PER_PENDULUM * math.sqrt(gravity / length) / (2.0 * math.pi)
+
+
+def contact_time(length: float, gravity: float) -> float:
+    """Returns the time constant of contacts, s, for a body of some length under some gravity."""
+    return CONTACT_S * math.sqrt(length / gravity / (RODENT_LENGTH_M / GRAVITY))
 
 
 def control_rate(length: float, gravity: float, recorded: float | None) -> float:

@@ -6,6 +6,7 @@ pulls its joint towards an angle, so that a policy, and the guide of a training,
 
 import math
 from collections.abc import Collection
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 
-DAMPING_RATIO = 0.5
+DAMPING_RATIO, DAMPING_RATIO_OF_LIGHT_LEGS = 0.5, 1.0
 _UNLIMITED_RAD = math.pi  # range of the control of a hinge without limits
+_LIGHT = 0.2  # stiffness that moves a light leg, over the stiffness that bears the weight
 _LEGS_AT_WORK = 2.0  # that share the body's weight
 
 
@@ -25,9 +27,9 @@ def use_servos(spec: mujoco.MjSpec, model: mujoco.MjModel, config: WalkerConfig)
 
     The stiffness is the inertia that the joint moves, times the squared natural frequency, and what bears
     the weight beyond the joint per radian; on a limb with a foot also a share of the body's weight at the
-    foot's distance. The damping is that of `DAMPING_RATIO` at this stiffness and frequency, in the joint,
-    where every integrator of MuJoCo treats it implicitly. A servo is as strong as the actuators that it
-    replaces or as the joint's `actuatorfrcrange`; without either it has no limit.
+    foot's distance, per `servo_sag`. The damping is that of a damping ratio at this stiffness and frequency,
+    in the joint, where every integrator of MuJoCo treats it implicitly. A servo is as strong as the actuators
+    that it replaces or as the joint's `actuatorfrcrange`; without either it has no limit.
 
     Args:
         spec: the body, edited in place.
@@ -40,7 +42,8 @@ def use_servos(spec: mujoco.MjSpec, model: mujoco.MjModel, config: WalkerConfig)
     driven = _driven(model) & set(config.joint_names) or set(config.joint_names)
     strength = _strength(model)
     omega = 2.0 * math.pi * (config.servo_hz or 0.0)
-    stiffness = dict(zip(_names(model), _stiffness(model, omega, config.foot_names), strict=True))
+    needed = _stiffness(model, omega, config.foot_names)
+    stiffness = dict(zip(_names(model), needed.at_sag(config.servo_sag), strict=True))
     owned = {sensor for sensor in spec.sensors if sensor.objtype == mujoco.mjtObj.mjOBJ_ACTUATOR}
     for unused in [*owned, *spec.actuators, *spec.keys]:
         spec.delete(unused)
@@ -64,7 +67,10 @@ def use_servos(spec: mujoco.MjSpec, model: mujoco.MjModel, config: WalkerConfig)
         servo.biasprm[:3] = (gain * middle, -gain, 0.0)
         if limit := strength.get(row):
             servo.forcelimited, servo.forcerange = True, (-limit, limit)
-        damping = max(2.0 * DAMPING_RATIO * gain / omega, float(np.ravel(joint.damping)[0]))
+        if config.servo_sag < 1.0:
+            joint.armature = max(gain / omega**2 - needed.inertia[row], float(joint.armature))
+        ratio = DAMPING_RATIO if config.servo_sag == 1.0 else DAMPING_RATIO_OF_LIGHT_LEGS
+        damping = max(2.0 * ratio * gain / omega, float(np.ravel(joint.damping)[0]))
         joint.damping[0] = damping
 
 
@@ -85,30 +91,53 @@ def _names(model: mujoco.MjModel) -> list[str]:
     return [model.joint(row).name for row in range(model.njnt)]
 
 
-def _stiffness(model: mujoco.MjModel, omega: float, feet: Collection[str]) -> np.ndarray:
-    """Returns the stiffness [joint] of `use_servos`, N m/rad or N/m, at qpos0; 0 of a free joint."""
+class _Needs(NamedTuple):
+    """Holds what the servos of a model's joints [joint] have to do, at qpos0; 0 of a free joint."""
+
+    inertia: np.ndarray  # that the joint moves, kg m^2 or kg
+    move: np.ndarray  # stiffness that moves it at the natural frequency, N m/rad or N/m
+    hold: np.ndarray  # stiffness that holds what is beyond the joint against gravity, per radian
+    bear: np.ndarray  # stiffness that bears a foot's share of the body's weight, per radian
+
+    def at_sag(self, angle: float) -> np.ndarray:
+        """Returns the stiffness [joint] of servos that the body's weight bends by an angle, rad."""
+        return self.move + self.hold + self.bear / angle
+
+
+def legs_are_light(model: mujoco.MjModel, servo_hz: float, feet: Collection[str]) -> bool:
+    """Returns whether servos that suit the legs' inertia are far too soft for the body's weight."""
+    needs = _stiffness(model, 2.0 * math.pi * servo_hz, feet)
+    legs = needs.bear > 0
+    return bool(legs.any() and np.median(needs.move[legs] / needs.bear[legs]) < _LIGHT)
+
+
+def _stiffness(model: mujoco.MjModel, omega: float, feet: Collection[str]) -> _Needs:
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    inertia = np.zeros((model.nv, model.nv))
+    matrix = np.zeros((model.nv, model.nv))
     for row, unit in enumerate(np.eye(model.nv)):
-        mujoco.mj_mulM(model, data, inertia[row], unit)
+        mujoco.mj_mulM(model, data, matrix[row], unit)
     gravity = float(np.linalg.norm(model.opt.gravity))
     soles = [model.body(name).id for name in feet]
     weight = gravity * float(model.body_mass.sum()) * _LEGS_AT_WORK / max(len(soles), 1)
-    stiffness = np.zeros(model.njnt)
+    needs = _Needs(*np.zeros((4, model.njnt)))
     for joint in range(model.njnt):
         if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
             continue
         body, anchor = model.jnt_bodyid[joint], data.xanchor[joint]
-        stiffness[joint] = inertia[2 * (model.jnt_dofadr[joint],)] * omega**2
+        needs.inertia[joint] = matrix[2 * (model.jnt_dofadr[joint],)]
+        needs.move[joint] = needs.inertia[joint] * omega**2
         if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE:
             continue
         lever = float(np.linalg.norm(data.subtree_com[body] - anchor))
-        stiffness[joint] += gravity * model.body_subtreemass[body] * lever
-        borne = [sole for sole in soles if body in _ancestors(model, sole)]
-        reach = max((_reach(model, data, sole, anchor) for sole in borne), default=0.0)
-        stiffness[joint] += min(weight, gravity * float(model.body_mass.sum())) * reach
-    return stiffness
+        needs.hold[joint] = gravity * model.body_subtreemass[body] * lever
+        above = _ancestors(model, body)
+        # a leg's joint bears by the whole foot, one within a foot by what is beyond it
+        ends = [sole for sole in soles if body in _ancestors(model, sole)]
+        ends += [body for sole in soles if sole in above and sole != body]
+        reach = max((_reach(model, data, end, anchor) for end in ends), default=0.0)
+        needs.bear[joint] = min(weight, gravity * float(model.body_mass.sum())) * reach
+    return needs
 
 
 def _ancestors(model: mujoco.MjModel, body: int) -> set[int]:

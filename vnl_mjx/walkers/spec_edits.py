@@ -8,6 +8,7 @@ import numpy as np
 from vnl_mjx.errors import UserError
 
 _EVERY_GEOM = 2**31 - 1  # bits of all contact types
+_HARD = 0.99  # impedance of contacts, of 0 to 1
 
 
 def free_body(spec: mujoco.MjSpec) -> mujoco.MjsBody | None:
@@ -46,8 +47,16 @@ def set_root_joint(spec: mujoco.MjSpec, root_body: str, kind: str) -> None:
     body.add_freejoint(name="root" if all(j.name != "root" for j in spec.joints) else "free_root")
 
 
-def add_floor(spec: mujoco.MjSpec, height: float) -> None:
-    """Adds a plane at a height, m, which touches every geom that can collide."""
+def add_floor(spec: mujoco.MjSpec, height: float, feet: Collection[str]) -> None:
+    """Adds a plane at a height, m, which touches every geom that can collide.
+
+    It also touches a foot whose geoms cannot collide, by the geoms of the foot's outermost bodies.
+    """
+    for foot in filter(None, map(spec.body, feet)):
+        bodies = [foot, *foot.find_all(mujoco.mjtObj.mjOBJ_BODY)]
+        if not any(geom.contype or geom.conaffinity for body in bodies for geom in body.geoms):
+            for geom in (g for body in bodies if not body.bodies for g in body.geoms):
+                geom.conaffinity = 1
     spec.worldbody.add_geom(
         name="floor" if spec.geom("floor") is None else "added_floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -56,6 +65,17 @@ def add_floor(spec: mujoco.MjSpec, height: float) -> None:
         contype=1,
         conaffinity=_EVERY_GEOM,
     )
+
+
+def set_contact_time(spec: mujoco.MjSpec, seconds: float) -> None:
+    """Gives all contacts a time constant, s, critical damping, and an impedance that light feet need.
+
+    A contact's force grows with the inertia of what touches (MuJoCo, "Computation: Constraint model"). At the
+    default impedance a foot that weighs little beside its body sinks in.
+    """
+    for geom in spec.geoms:
+        geom.solref = (seconds, 1.0)
+        geom.solimp[:2] = _HARD
 
 
 def normalize_controls(spec: mujoco.MjSpec) -> None:

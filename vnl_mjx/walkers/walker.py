@@ -155,7 +155,9 @@ def walker_spec(config: WalkerConfig) -> mujoco.MjSpec:
         )
     spec = body_spec(config)
     if config.add_floor:
-        spec_edits.add_floor(spec, config.floor_height or 0.0)
+        spec_edits.add_floor(spec, config.floor_height or 0.0, config.foot_names)
+    if config.contact_time_s is not None:
+        spec_edits.set_contact_time(spec, config.contact_time_s)
     if not (math.isfinite(config.rescale_factor) and config.rescale_factor > 0):
         raise UserError(
             f"walker.rescale_factor: expected a number above 0, found {config.rescale_factor}"
@@ -188,6 +190,10 @@ def body_spec(config: WalkerConfig) -> mujoco.MjSpec:
     if config.angles == "radians":
         spec.compiler.degree = False
     spec_edits.free_body(spec)  # fails early if there are several
+    if config.root_joint == "free":
+        spec.compiler.fusestatic = (
+            False  # else the root's bodies without joints become part of the world
+        )
     if config.root_joint != "as_in_file":
         spec_edits.set_root_joint(spec, config.root_body, config.root_joint)
     return spec

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
+from vnl_mjx.clips.conditioning.root_from_feet import root_from_feet
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.plausibility import check_conventions
 from vnl_mjx.clips.recording import ROOT_COLUMNS, match_joints, reorder
@@ -56,15 +57,19 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     root, keeps = args.root, args.actuators == "own"
     rate = 0.0
     motion: np.ndarray | None = None
+    lacks_root = False
     if args.motion is not None and root is None:
         root = _root_of(args.motion, len(propose(source).keys["joint_names"]), reading)
     place = _relative(args.mjcf, output)
     proposal = propose(source, root or "as_in_file", keep_actuators=keeps)
     walker = _build(place, proposal, output)
     if args.motion is not None:
-        motion, rate = _read_motion(args.motion, walker, reading)
+        motion, rate, lacks_root = _read_motion(args.motion, walker, reading)
         proposal = propose(source, root or "as_in_file", motion, rate, keeps)
         walker = _build(place, proposal, output)
+        lacks_root &= len(walker.feet) > 2
+        if lacks_root:
+            motion = root_from_feet(walker, motion, rate)
     config = from_dict(ImitationConfig, proposal.keys["task"], "task.")
     trial = try_body(walker, config, proposal.length, motion, rate)
     if trial.substeps is not None:
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
     clips = "CLIPS.h5"
     settings = as_overrides(reading, SourceSection())
     more = "".join(f" source_config.{shlex.quote(text)}" for text in settings)
+    more += " conditioning_config.root=from_feet" if lacks_root else ""
     recording = shlex.quote(str(args.motion)) if args.motion else "RECORDING"
     body = shlex.quote(str(output))
     console.print(
@@ -123,8 +129,10 @@ def _root_of(path: Path, joints: int, reading: SourceSection) -> str | None:
     return {joints: "fixed", joints + ROOT_COLUMNS: "free"}.get(columns)
 
 
-def _read_motion(path: Path, walker: Walker, reading: SourceSection) -> tuple[np.ndarray, float]:
-    """Returns poses [frame, nq] of a recording's first take, and frames per second."""
+def _read_motion(
+    path: Path, walker: Walker, reading: SourceSection
+) -> tuple[np.ndarray, float, bool]:
+    """Returns poses [frame, nq] of a recording's first take, its rate in Hz, whether the root is missing."""
     options = SourceOptions(**asdict(reading), has_root=walker.root is not None)
     with open_recording(path, options) as recording:
         order, _ = match_joints(recording, walker, reading.missing_joints)
@@ -136,8 +144,9 @@ def _read_motion(path: Path, walker: Walker, reading: SourceSection) -> tuple[np
             )
         frames = min(int(recording.take_lengths[0]), _MOST_FRAMES)
         qpos = np.array(recording.qpos[:frames], np.float64)
+        lacks_root = walker.root is not None and not recording.has_root
     reorder(qpos, walker.layout.joint_qpos, order)
-    return qpos[np.isfinite(qpos).all(axis=1)], rate
+    return qpos[np.isfinite(qpos).all(axis=1)], rate, lacks_root
 
 
 def _trial_rows(trial: Trial) -> dict[str, str]:
