@@ -95,7 +95,7 @@ def test_the_only_table_is_taken_for_qpos(write):
 
 
 def test_variables_that_cannot_be_poses_are_refused(write):
-    assert "looks like keypoints" in refusal(write(pred=np.zeros((12, 3, 23))))
+    assert "looks like key points" in refusal(write(pred=np.zeros((12, 3, 23))))
     assert "no table of numbers: 'x'" in refusal(write(x=np.zeros((1, 4))))
     assert "rate_hz" in refusal(write(qpos=QPOS, rate_hz=np.nan))
     assert "rate_hz" in refusal(write(qpos=QPOS, rate_hz=[1.0, 2.0]))
@@ -155,7 +155,7 @@ def test_npy_is_mapped_and_never_unpickled(tmp_path):
     np.savez(tmp_path / "poses.npz", qpos=np.array([{}], object))
     assert "'qpos' is no table of real numbers" in refusal(tmp_path / "poses.npz")
     np.save(path, np.zeros((5, 3, 23)))
-    assert "looks like keypoints" in refusal(path)
+    assert "looks like key points" in refusal(path)
     np.save(path, np.zeros((2, 0)))
     assert "empty (shape (2, 0))" in refusal(path)
     path.write_bytes(path.read_bytes()[:20])
@@ -192,7 +192,7 @@ def test_a_file_that_crashes_scipys_reader_is_refused(tmp_path):
 def test_the_real_keypoints_are_refused(shared_data):
     path = shared_data / "reference" / "rodent_keypoints_1000f.mat"
     message = refusal(path)
-    assert "'pred' of shape (1000, 3, 23)" in message and "stac-mjx first" in message
+    assert "'pred' of shape (1000, 3, 23)" in message and "`vnl-mjx fit " in message
     np.testing.assert_array_equal(read_mat5(path)["pred"], scipy.io.loadmat(path)["pred"])
 
 

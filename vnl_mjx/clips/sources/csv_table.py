@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
+from vnl_mjx.clips.sources.key_point_files import fit_first, names_points
 from vnl_mjx.clips.sources.options import SourceOptions, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 
@@ -43,6 +44,11 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
             header = None if _is_numbers(cells) else [cell.strip() for cell in cells]
             if header is None:
                 file.seek(0)
+            elif names_points(header):
+                raise UserError(
+                    f"{path}: its header is one of key points, expected names of joints; "
+                    f"{fit_first(path)}"
+                )
             with warnings.catch_warnings(action="ignore"):
                 table = np.loadtxt(file, np.float64, delimiter=delimiter, ndmin=2)
     except (OSError, ValueError, csv.Error) as error:

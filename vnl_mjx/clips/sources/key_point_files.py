@@ -1,0 +1,23 @@
+"""Tells files of key points from files of poses, for messages."""
+
+import re
+from collections.abc import Sequence
+
+HDF5_NAMES = ("kp_data", "keypoints", "tracks", "pred", "pred_points")
+_COORDINATE = re.compile(r"(.+)[ _.:-](?:error|ncams|score|likelihood)", re.IGNORECASE)
+
+
+def fit_first(path: str) -> str:
+    """Returns what to do with key points where poses are expected."""
+    return f"fit the body to them first (`vnl-mjx fit {path} POSES.h5`) and give its output"
+
+
+def has_points(shape: Sequence[int]) -> bool:
+    """Returns whether an array of this shape can be key points [frame, point, 3] or [frame, 3, point]."""
+    return len(shape) in (3, 4) and 3 in shape[1:]
+
+
+def names_points(header: Sequence[str]) -> bool:
+    """Returns whether a table's header is one of key points: of anipose, or of several rows."""
+    words = {cell.strip().lower() for cell in header}
+    return bool(words & {"scorer", "bodyparts"}) or any(map(_COORDINATE.fullmatch, header))
