@@ -83,7 +83,7 @@ def _without_names(path: str, table: np.ndarray) -> Recording:
 
 def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     """Builds the recording of named columns: times, the root's and joints, in any order."""
-    roles = [_role(name) for name in header]
+    roles = [column_role(name) for name in header]
     place = {role: column for column, role in enumerate(roles) if role}
     named = "wxyz"
     root = [("position", axis) for axis in named[1:]] + [("quaternion", axis) for axis in named]
@@ -105,7 +105,7 @@ def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     return found
 
 
-def _role(name: str) -> tuple[str, str] | None:
+def column_role(name: str) -> tuple[str, str] | None:
     """Returns what a column is besides a joint: part of the root, a time or a counter; else None."""
     for what, pattern in (("quaternion", _QUATERNION), ("position", _POSITION)):
         if found := pattern.fullmatch(name):
