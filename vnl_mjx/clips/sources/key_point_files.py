@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import h5py
+
 HDF5_NAMES = ("kp_data", "keypoints", "tracks", "pred", "pred_points")
 _COORDINATE = re.compile(r"(.+)[ _.:-](?:error|ncams|score|likelihood)", re.IGNORECASE)
 
@@ -21,3 +23,15 @@ def names_points(header: Sequence[str]) -> bool:
     """Returns whether a table's header is one of key points: of anipose, or of several rows."""
     words = {cell.strip().lower() for cell in header}
     return bool(words & {"scorer", "bodyparts"}) or any(map(_COORDINATE.fullmatch, header))
+
+
+def pose_estimations(file: h5py.File) -> list[str]:
+    """Returns the places of the key points in an NWB file: ndx-pose's type PoseEstimation."""
+    places: list[str] = []
+
+    def visit(place: str, item: object) -> None:
+        if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") == "PoseEstimation":
+            places.append(place)
+
+    file.visititems(visit)
+    return places

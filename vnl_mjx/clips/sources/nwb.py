@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.key_point_files import fit_first
 from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.versions import how_to_install
 
-KEY_POINTS = "PoseEstimation"  # ndx-pose's type
 _LAYOUT = "NWB"
 _POSES = re.compile(r"qpos|joint[ _]?(angles?|positions?)", re.IGNORECASE)
 _TIMES = ("timestamps", "time", "times", "start_time")
@@ -66,17 +64,11 @@ def _find(path: str, file: Any, series_type: type, table_type: type) -> Any:
         found = ", ".join(repr(item.name) for item in exact) or (
             "none of this name; other data: " + (", ".join(map(repr, others[:8])) or "none")
         )
-        hint = f"; {fit_first(path)}" if holds_key_points(file) else ""
         raise UserError(
             f"{path}: expected one TimeSeries or DynamicTable named 'qpos' or 'joint_angles', "
-            f"found {found}{hint}"
+            f"found {found}"
         )
     return exact[0]
-
-
-def holds_key_points(file: Any) -> bool:
-    """Returns whether an open NWB file has a container of key points (ndx-pose)."""
-    return any(getattr(o, "neurodata_type", "") == KEY_POINTS for o in file.objects.values())
 
 
 def _from_series(path: str, series: Any) -> Recording:

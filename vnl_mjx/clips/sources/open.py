@@ -13,7 +13,7 @@ from vnl_mjx.clips.sources.csv_table import TABLES, open_csv
 from vnl_mjx.clips.sources.dm_control import is_dm_control, open_dm_control
 from vnl_mjx.clips.sources.file_head import file_head
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
-from vnl_mjx.clips.sources.key_point_files import HDF5_NAMES, fit_first
+from vnl_mjx.clips.sources.key_point_files import HDF5_NAMES, fit_first, pose_estimations
 from vnl_mjx.clips.sources.nwb import open_nwb
 from vnl_mjx.clips.sources.options import SourceOptions
 from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
@@ -59,15 +59,28 @@ def _open_hdf5(path: str, options: SourceOptions, is_matlab: bool) -> Recording:
     try:
         with source.reading():
             is_nwb = "nwb_version" in source.file.attrs
+            points = pose_estimations(source.file) if is_nwb else []
         if is_nwb:
             source.close()
-            return open_nwb(path, options)
+            return _open_nwb(path, options, points)
         recording = _recognised(source, options, is_matlab)
         recording.close = source.close
         return recording
     except BaseException:
         source.close()
         raise
+
+
+def _open_nwb(path: str, options: SourceOptions, points: list[str]) -> Recording:
+    try:
+        return open_nwb(path, options)
+    except UserError as error:
+        if not points:
+            raise
+        raise UserError(
+            f"{path}: holds key points ({points[0]}), and no joint angles that can be read; "
+            f"{fit_first(path)}"
+        ) from error
 
 
 def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> Recording:

@@ -18,6 +18,8 @@ TWO_D = (
     "that it writes"
 )
 
+_PEAKS = 0.25  # confidences of a lower median are peaks of probability maps
+
 
 @dataclass
 class Found:
@@ -78,7 +80,7 @@ def completed(found: Found, options: KeyPointOptions) -> KeyPoints:
         notes.append(f"never found: {listing(never)}")
     rate = _rate(found, options, notes)
     positions = turned(points * METRES[unit], up)
-    confidence = np.where(known, confidence, 0.0)
+    confidence[~known] = 0.0
     return KeyPoints(names, positions, confidence, rate, found.path, (*notes, *up_notes))
 
 
@@ -119,13 +121,27 @@ def _names(found: Found, options: KeyPointOptions, count: int, notes: list[str])
 
 
 def _confidence(found: Found, animal: int, known: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Returns the confidence [frame, point]: 1 where the file does not say, 0 where nothing was found."""
+    """Returns the confidence [frame, point]: 1 where the file does not say, 0 where nothing was found.
+
+    Networks such as DANNCE store the peak of a probability map, which depends on the map's width: 0.3 for a
+    snout, 0.001 for a hip. Such values are divided by each point's median, so that points compare.
+    """
     if found.confidence is None:
         return known.astype(np.float64)
-    stored = np.asarray(found.confidence[:, animal], np.float64)
-    if (above := int((stored[known] > 1.0).sum())) > 0:
+    stored = np.where(known, np.nan_to_num(found.confidence[:, animal].astype(np.float64)), 0.0)
+    usual = float(np.median(stored[known]))
+    if 0.0 < usual < _PEAKS:
+        medians = np.array(
+            [np.median(c[k]) if k.any() else 1.0 for c, k in zip(stored.T, known.T, strict=True)]
+        )
+        stored /= np.where(medians > 0, medians, 1.0)
+        notes.append(
+            f"confidences are low throughout (median {usual:.2g}), as peaks of maps are: each point's are "
+            "divided by their median, at most 1"
+        )
+    elif above := int((stored > 1.0).sum()):
         notes.append(f"{above} confidences above 1 are taken for 1")
-    return np.where(known, np.clip(np.nan_to_num(stored), 0.0, 1.0), 0.0)
+    return np.clip(stored, 0.0, 1.0)
 
 
 def _rate(found: Found, options: KeyPointOptions, notes: list[str]) -> float | None:

@@ -1,131 +1,117 @@
 """Reads key points from Neurodata Without Borders (NWB) with the extension ndx-pose.
 
-Layout: ndx-pose (PoseEstimation: `nodes`, or those of its skeleton; one PoseEstimationSeries per point: data
-[frame, 2 or 3], confidence, rate or timestamps). Its classes come from the file itself where the extension is
-not installed.
+Layout: ndx-pose (group of type PoseEstimation: `nodes`, or those of its skeleton; one group of type
+PoseEstimationSeries per point: `data` [frame, 2 or 3], `confidence`, `timestamps` or `starting_time`). The
+reader uses HDF5 alone: pynwb 4 refuses public files of ndx-pose 0.1 for their empty list of edges.
 """
 
-import warnings
-from importlib import import_module
 from typing import Any
 
+import h5py
 import numpy as np
 
-from vnl_mjx.clips.sources.hdf5_source import listing
-from vnl_mjx.clips.sources.nwb import KEY_POINTS
+from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
+from vnl_mjx.clips.sources.key_point_files import pose_estimations
 from vnl_mjx.clips.sources.options import checked_rate
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.sources.arrays import poses_instead
 from vnl_mjx.keypoints.sources.found import TWO_D, Found
 from vnl_mjx.keypoints.sources.grid import with_gaps
-from vnl_mjx.versions import how_to_install
 
-_SERIES = "PoseEstimationSeries"
 _UNITS = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
-    **dict.fromkeys(("cm", "centimeter", "centimeters"), "cm"),
-    **dict.fromkeys(("mm", "millimeter", "millimeters"), "mm"),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetres"), "cm"),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetres"), "mm"),
 }
 
 
-def find_in_nwb(path: str) -> Found:
+def find_in_nwb(source: Hdf5Source) -> Found:
     """Returns the key points of an NWB file, one animal per PoseEstimation.
 
     Raises:
-        UserError: pynwb is not installed, or the file has no 3-D key points.
+        UserError: the file has no key points, or they are of two dimensions or do not fit together.
     """
-    try:
-        pynwb: Any = import_module("pynwb")
-    except ImportError as error:
+    path, file = source.path, source.file
+    with source.reading():
+        places = pose_estimations(file)
+        others = [name for name in ("qpos", "joint_angles") if _holds(file, name)]
+        if not places and others:
+            raise poses_instead(path, f"{others[0]!r}")
+        if not places:
+            raise UserError(
+                f"{path}: is NWB without key points, expected a PoseEstimation of ndx-pose; store the points "
+                "so, or give them as .csv or .npz"
+            )
+        parts = [_one(path, file, place) for place in places]
+    found = parts[0]
+    if any({*(p.names or ())} != {*(found.names or ())} for p in parts):
         raise UserError(
-            f"{path}: is an NWB file, which needs pynwb; run {how_to_install('nwb')}"
-        ) from error
-    try:
-        with warnings.catch_warnings(action="ignore"), pynwb.NWBHDF5IO(path, "r") as io:
-            return _find(path, io.read(), pynwb.TimeSeries)
-    except UserError:
-        raise
-    except Exception as error:  # of HDF5, of the schema, of values
-        raise UserError(
-            f"{path}: cannot be read as NWB ({first_line(error)}); check it with `pynwb-validate`"
-        ) from error
-
-
-def _find(path: str, file: Any, series_type: type) -> Found:
-    objects = list(file.objects.values())
-    groups = [o for o in objects if getattr(o, "neurodata_type", "") == KEY_POINTS]
-    if not groups:
-        others = tuple(str(o.name) for o in objects if isinstance(o, series_type))
-        if {"qpos", "joint_angles"} & {*others}:
-            raise poses_instead(path, "a series of joint angles")
-        raise UserError(
-            f"{path}: expected a {KEY_POINTS} of ndx-pose, found series {listing(others)}"
-        )
-    parts = [_one(path, group) for group in groups]
-    names = parts[0].names
-    if any({*(part.names or ())} != {*(names or ())} for part in parts):
-        raise UserError(
-            f"{path}: its {len(parts)} {KEY_POINTS} have different points; give one of them"
+            f"{path}: its {len(parts)} PoseEstimation have other points each; store them apart"
         )
     if len({len(part.points) for part in parts}) > 1:
         raise UserError(
-            f"{path}: its {len(parts)} {KEY_POINTS} have different frames; give one of them"
+            f"{path}: its {len(parts)} PoseEstimation have other frames each; store them apart"
         )
-    orders = [[(part.names or ()).index(name) for name in names or ()] for part in parts]
-    paired = list(zip(parts, orders, strict=True))
-    found = parts[0]
-    found.points = np.concatenate([part.points[:, :, order] for part, order in paired], axis=1)
-    found.confidence = np.concatenate(
-        [
-            np.ones(part.points.shape[:-1])[:, :, order]
-            if part.confidence is None
-            else part.confidence[:, :, order]
-            for part, order in paired
-        ],
-        axis=1,
+    own = found.names or ()
+    orders = [[(part.names or ()).index(name) for name in own] for part in parts]
+    both = list(zip(parts, orders, strict=True))
+    found.points = np.concatenate([part.points[:, :, order] for part, order in both], axis=1)
+    confidences = [part.confidence[:, :, o] for part, o in both if part.confidence is not None]
+    found.confidence = (
+        np.concatenate(confidences, axis=1) if len(confidences) == len(parts) else None
     )
-    found.animals = tuple(str(group.name) for group in groups)
+    found.animals = tuple(place.rsplit("/", 1)[-1] for place in places)
     return found
 
 
-def _one(path: str, group: Any) -> Found:
+def _holds(file: h5py.File, name: str) -> bool:
+    return file.visit(lambda place: True if place.rsplit("/", 1)[-1] == name else None) is True
+
+
+def _one(path: str, file: h5py.File, place: str) -> Found:
     """Returns the points of one PoseEstimation."""
-    series = {s.name: s for s in group.children if getattr(s, "neurodata_type", "") == _SERIES}
-    nodes = getattr(group, "nodes", None)
-    nodes = getattr(getattr(group, "skeleton", None), "nodes", None) if nodes is None else nodes
-    names = tuple(map(str, nodes[:])) if nodes is not None and len(nodes) else ()
-    if {*names} != {*series}:
-        names = tuple(series)
+    group: Any = file[place]
+    series = {name: item for name, item in group.items() if _is_series(item)}
+    nodes = next((group[key] for key in ("nodes", "skeleton/nodes") if key in group), None)
+    names = (texts(nodes[()]) if nodes is not None else None) or ()
+    names = names if {*names} == {*series} else tuple(series)
     if not names:
-        raise UserError(f"{path}: {group.name!r} has no points")
-    arrays = {name: np.asarray(series[name].data[:], np.float64) for name in names}
-    shapes = sorted({array.shape for array in arrays.values()})
-    if any(shape[1:] == (2,) for shape in shapes):
         raise UserError(
-            f"{path}: {group.name!r} holds 2-D points, as one camera sees them; {TWO_D}"
+            f"{path}: {place!r} has no points, expected a PoseEstimationSeries for each"
         )
+    shapes = sorted({series[name]["data"].shape for name in names})
+    if any(shape[1:] == (2,) for shape in shapes):
+        raise UserError(f"{path}: {place!r} holds 2-D points, as one camera sees them; {TWO_D}")
     if len(shapes) > 1 or shapes[0][1:] != (3,):
         raise UserError(
-            f"{path}: points of {group.name!r} have shapes {shapes[:3]}, expected (frames, 3) for each"
+            f"{path}: points of {place!r} have shapes {shapes[:3]}, expected (frames, 3) for each"
         )
-    scaled = [arrays[name] * float(series[name].conversion) for name in names]
-    found = Found(path, np.stack(scaled, axis=1)[:, None], names)
-    found.confidence = _confidence([series[name] for name in names], len(scaled[0]))
+    points = [_scaled(series[name]["data"]) for name in names]
+    found = Found(path, np.stack(points, axis=1)[:, None], names)
+    if all("confidence" in series[name] for name in names):
+        stored = [np.asarray(series[name]["confidence"][()]) for name in names]
+        found.confidence = np.stack(stored, axis=1)[:, None]
     first = series[names[0]]
-    found.unit = _UNITS.get(str(first.unit).strip().lower())
-    if first.rate is not None:
-        found.rate_hz = checked_rate(first.rate, f"{path}: rate of {first.name!r}")
-    elif first.timestamps is not None:
-        times = f"timestamps of {first.name}"
-        found, step = with_gaps(found, np.asarray(first.timestamps[:]), times)
+    unit = (texts(first["data"].attrs.get("unit")) or ("",))[0]
+    found.unit = _UNITS.get(unit.strip().lower())
+    if "starting_time" in first:
+        rate = first["starting_time"].attrs.get("rate")
+        found.rate_hz = checked_rate(rate, f"{path}: rate of {place!r}")
+    elif "timestamps" in first:
+        found, step = with_gaps(found, first["timestamps"][()], f"timestamps of {names[0]}")
         found.rate_hz = 1.0 / step
     return found
 
 
-def _confidence(series: list[Any], frames: int) -> np.ndarray | None:
-    """Returns [frame, 1, point], 1 for points without; None if the file has no confidence."""
-    columns = [getattr(one, "confidence", None) for one in series]
-    if all(column is None for column in columns):
-        return None
-    stored = [np.ones(frames) if c is None else np.asarray(c[:], np.float64) for c in columns]
-    return np.stack(stored, axis=1)[:, None]
+def _is_series(item: object) -> bool:
+    return (
+        isinstance(item, h5py.Group)
+        and "data" in item
+        and "PoseEstimationSeries" in str(item.attrs.get("neurodata_type"))
+    )
+
+
+def _scaled(data: Any) -> np.ndarray:
+    """Returns the values of a series in its unit."""
+    values = np.asarray(data[()], np.float64)
+    return values * float(data.attrs.get("conversion", 1.0)) + float(data.attrs.get("offset", 0.0))

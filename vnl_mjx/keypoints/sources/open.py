@@ -63,7 +63,7 @@ def _find(path: str, options: KeyPointOptions) -> Found:
     if head.startswith(b"\x80") or suffix in _PICKLES:
         raise UserError(
             f"{path}: is a pickle, which may hold programs and is not read; store 'keypoints' and "
-            "'names' with numpy.savez"
+            "'names' with numpy.savez (poses in a pickle of STAC are for `vnl-mjx preprocess`)"
         )
     if b"\0" in head or suffix in (".h5", ".hdf5", ".slp", ".nwb", ".mat", ".npz", ".npy"):
         raise UserError(
@@ -80,8 +80,7 @@ def _find_in_hdf5(path: str, options: KeyPointOptions, is_matlab: bool) -> Found
             is_nwb = "nwb_version" in source.file.attrs
             has_clips = is_clip_file(source.file) or ALL_CLIPS in names
         if is_nwb:
-            source.close()
-            return find_in_nwb(path)
+            return find_in_nwb(source)
         if has_clips or (not is_matlab and is_dm_control(source)):
             raise poses_instead(path, "clips")
         if {*_SLP} <= {*names}:

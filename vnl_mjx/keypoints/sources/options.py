@@ -22,7 +22,7 @@ class KeyPointOptions:
         points: names of the points in the file's order, for files that have none: a scheme of the package
             (`rat23`), a file (.mat with `joint_names`; .txt, .yaml or .json list), or a list with commas.
         animal: name, or number from 0, of the animal, for files of several.
-        min_confidence: points of a lower confidence count as not found.
+        min_confidence: points of a lower confidence, as `KeyPoints` has it, count as not found.
         body_length_m: about how long the animal is, to find the unit: its largest distance between two
             points, metres.
     """

@@ -185,12 +185,12 @@ def _of_columns(path: str, columns: Mapping[int, _Column], table: np.ndarray) ->
     confidence = np.ones(points.shape[:-1])
     for a, animal in enumerate(animals):
         for p, name in enumerate(names):
-            axes = [place.get(_Column(animal, name, axis)) for axis in _AXES]
-            if None in axes:
+            axes = [_Column(animal, name, axis) for axis in _AXES]
+            if missing := [axis.kind for axis in axes if axis not in place]:
                 raise UserError(
-                    f"{path}: point {name!r} has no column {_AXES[axes.index(None)]}, expected x, y and z"
+                    f"{path}: point {name!r} has no column {missing[0]}, expected x, y and z"
                 )
-            points[:, a, p] = table[:, axes]
+            points[:, a, p] = table[:, [place[axis] for axis in axes]]
             scores = (place.get(_Column(animal, name, kind)) for kind in _CONFIDENCES)
             if (column := next((s for s in scores if s is not None), None)) is not None:
                 confidence[:, a, p] = table[:, column]
