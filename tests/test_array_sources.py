@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from matlab_files import write_mat73
 
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.mat5 import read_mat5
@@ -27,21 +28,6 @@ def refusal(path: Path, **options) -> str:
     message = str(caught.value)
     assert "\n" not in message and path.name in message
     return message
-
-
-def write_mat73(path: Path, **variables: object) -> None:
-    """As MATLAB writes it: HDF5 behind a header, arrays transposed, cells of references."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in variables.items():
-            if isinstance(value, tuple):
-                cells = file.create_dataset(name, (len(value), 1), h5py.ref_dtype)
-                for row, text in enumerate(value):
-                    codes = np.array([[ord(letter)] for letter in text], np.uint16)
-                    cells[row, 0] = file.create_dataset(f"#refs#/{name}_{row}", data=codes).ref
-            else:
-                file[name] = np.atleast_2d(value).T
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
-    path.write_bytes(header + path.read_bytes()[128:])
 
 
 @pytest.fixture(params=["npz", "mat", "mat 7.3"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
-from vnl_mjx.clips.sources.key_point_files import fit_first, names_points
+from vnl_mjx.clips.sources.key_point_files import are_coordinates, fit_first, names_points
 from vnl_mjx.clips.sources.options import SourceOptions, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 
@@ -98,6 +98,8 @@ def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     found = Recording(path, "CSV with names", table[:, columns + joints], qpos_name="columns")
     found.joint_names = tuple(header[column] for column in joints)
     found.has_root = bool(columns)
+    if not columns and are_coordinates(found.joint_names):
+        found.notes += (f"the columns look like key points; if so, {fit_first(path)}",)
     if columns:
         found.conventions = {"quaternion_order": "wxyz"}  # by name
     if ("time", "") in place:

@@ -25,6 +25,13 @@ def names_points(header: Sequence[str]) -> bool:
     return bool(words & {"scorer", "bodyparts"}) or any(map(_COORDINATE.fullmatch, header))
 
 
+def are_coordinates(names: Sequence[str]) -> bool:
+    """Returns whether names are of x, y and z of points (or of three hinges at each joint of a humanoid)."""
+    parts = {(name[:-1].rstrip(" _.:-"), name[-1:].lower()) for name in names}
+    points = {point for point, _ in parts}
+    return len(parts) > 3 and parts == {(point, axis) for point in points for axis in "xyz"}
+
+
 def pose_estimations(file: h5py.File) -> list[str]:
     """Returns the places of the key points in an NWB file: ndx-pose's type PoseEstimation."""
     places: list[str] = []

@@ -6,6 +6,7 @@ sleap-anipose `triangulation.py` (`tracks` [frame, track, node, 3]).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from vnl_mjx.clips.sources.variables import Variable, stripped
 from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.sources.found import TWO_D, Found
 from vnl_mjx.keypoints.sources.grid import with_gaps
-from vnl_mjx.keypoints.sources.options import KeyPointOptions
+from vnl_mjx.keypoints.sources.options import UpAxis
+from vnl_mjx.keypoints.sources.world import unit_of
 
 _DANNCE = "pred"
 _POINTS = (
@@ -37,9 +39,7 @@ _DANNCES = ("fxp", "faxp")
 _POSES = ("qpos", "qvel", "root_pos", "dof_pos", "joint_pos", "joint_angles")
 
 
-def found_in_variables(
-    path: str, variables: Mapping[str, Variable], options: KeyPointOptions
-) -> Found:
+def found_in_variables(path: str, variables: Mapping[str, Variable]) -> Found:
     """Returns the key points among the variables of a file.
 
     Raises:
@@ -52,8 +52,9 @@ def found_in_variables(
     found = Found(path, _ordered(np.asarray(variables[name].read()), layout), names, notes=notes)
     found.animals = _texts(variables, _ANIMALS) or ()
     found.rate_hz = stated_rate(path, variables)
-    unit = (_texts(variables, _UNITS) or ("",))[0]
-    found.unit = unit if unit in ("m", "cm", "mm") else None
+    found.unit = unit_of((_texts(variables, _UNITS) or ("",))[0])
+    up = (_texts(variables, ("up_axis",)) or ("",))[0]
+    found.up = next((axis for axis in get_args(UpAxis) if axis == up.lower()), None)
     _add_confidence(found, variables, layout)
     if numbers := _first(variables, _NUMBERS):
         found, _ = with_gaps(found, np.ravel(variables[numbers].read()), numbers)

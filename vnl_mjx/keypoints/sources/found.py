@@ -18,6 +18,7 @@ TWO_D = (
     "that it writes"
 )
 
+_FARTHEST = 1e7  # coordinates in any unit; of damage or failed triangulation beyond
 _PEAKS = 0.25  # confidences of a lower median are peaks of probability maps
 
 
@@ -58,6 +59,10 @@ def completed(found: Found, options: KeyPointOptions) -> KeyPoints:
     animal = _animal(found, options, notes)
     points = found.points[:, animal].astype(np.float64)
     known = np.isfinite(points).all(axis=-1) & (points != 0.0).any(axis=-1)
+    far = known & (np.abs(points) > _FARTHEST).any(axis=-1)
+    if far.any():
+        notes.append(f"{int(far.sum())} points beyond {_FARTHEST:g} count as not found")
+        known &= ~far
     if not known.any():
         raise UserError(
             f"{found.path}: none of its points was found in any frame; give another file"
@@ -131,9 +136,7 @@ def _confidence(found: Found, animal: int, known: np.ndarray, notes: list[str]) 
     stored = np.where(known, np.nan_to_num(found.confidence[:, animal].astype(np.float64)), 0.0)
     usual = float(np.median(stored[known]))
     if 0.0 < usual < _PEAKS:
-        medians = np.array(
-            [np.median(c[k]) if k.any() else 1.0 for c, k in zip(stored.T, known.T, strict=True)]
-        )
+        medians = np.ma.median(np.ma.array(stored, mask=~known), axis=0).filled(1.0)
         stored /= np.where(medians > 0, medians, 1.0)
         notes.append(
             f"confidences are low throughout (median {usual:.2g}), as peaks of maps are: each point's are "

@@ -17,12 +17,7 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.sources.arrays import poses_instead
 from vnl_mjx.keypoints.sources.found import TWO_D, Found
 from vnl_mjx.keypoints.sources.grid import with_gaps
-
-_UNITS = {
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetres"), "cm"),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetres"), "mm"),
-}
+from vnl_mjx.keypoints.sources.world import unit_of
 
 
 def find_in_nwb(source: Hdf5Source) -> Found:
@@ -92,8 +87,7 @@ def _one(path: str, file: h5py.File, place: str) -> Found:
         stored = [np.asarray(series[name]["confidence"][()]) for name in names]
         found.confidence = np.stack(stored, axis=1)[:, None]
     first = series[names[0]]
-    unit = (texts(first["data"].attrs.get("unit")) or ("",))[0]
-    found.unit = _UNITS.get(unit.strip().lower())
+    found.unit = unit_of((texts(first["data"].attrs.get("unit")) or ("",))[0])
     if "starting_time" in first:
         rate = first["starting_time"].attrs.get("rate")
         found.rate_hz = checked_rate(rate, f"{path}: rate of {place!r}")

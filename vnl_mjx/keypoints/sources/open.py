@@ -45,17 +45,18 @@ def open_key_points(path: str | os.PathLike[str], options: KeyPointOptions) -> K
             it does not say is not in the options.
     """
     name = str(Path(path).expanduser())
-    return completed(_find(name, options), options)
+    with np.errstate(over="ignore", invalid="ignore"):  # of damage; such points count as not found
+        return completed(_find(name, options), options)
 
 
 def _find(path: str, options: KeyPointOptions) -> Found:
     head, suffix = file_head(Path(path), READABLE), Path(path).suffix.lower()
     if head.startswith(b"MATLAB 7.3") or h5py.is_hdf5(path):
-        return _find_in_hdf5(path, options, head.startswith(b"MATLAB") or suffix == ".mat")
+        return _find_in_hdf5(path, head.startswith(b"MATLAB") or suffix == ".mat")
     if head.startswith(b"MATLAB 5"):
-        return found_in_variables(path, mat5_variables(path), options)
+        return found_in_variables(path, mat5_variables(path))
     if head.startswith(b"PK"):
-        return found_in_variables(path, npz_variables(path), options)
+        return found_in_variables(path, npz_variables(path))
     if head.startswith(b"\x93NUMPY"):
         with reading(path, "NumPy array"):
             points = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -72,7 +73,7 @@ def _find(path: str, options: KeyPointOptions) -> Found:
     return find_in_table(path, options)
 
 
-def _find_in_hdf5(path: str, options: KeyPointOptions, is_matlab: bool) -> Found:
+def _find_in_hdf5(path: str, is_matlab: bool) -> Found:
     source = Hdf5Source(path)
     try:
         names = source.found()
@@ -88,7 +89,7 @@ def _find_in_hdf5(path: str, options: KeyPointOptions, is_matlab: bool) -> Found
                 f"{path}: is a SLEAP project (.slp), whose points are 2-D, of each camera; {TWO_D}"
             )
         variables = mat73_variables(source) if is_matlab else _hdf5_variables(source)
-        return found_in_variables(path, variables, options)
+        return found_in_variables(path, variables)
     finally:
         source.close()
 

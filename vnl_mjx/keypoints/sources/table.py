@@ -5,27 +5,23 @@ NAME_score); one of several rows has names and coordinates in rows of their own 
 anipose: `triangulate.py` (also NAME_error, NAME_ncams, and fnum, the frame's number).
 """
 
-import csv
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
+from vnl_mjx.clips.sources.conventions import METRES
 from vnl_mjx.clips.sources.csv_table import column_role
 from vnl_mjx.clips.sources.hdf5_source import listing
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.sources.arrays import poses_instead
 from vnl_mjx.keypoints.sources.found import TWO_D, Found
 from vnl_mjx.keypoints.sources.grid import with_gaps
 from vnl_mjx.keypoints.sources.names import given_names
 from vnl_mjx.keypoints.sources.options import KeyPointOptions
+from vnl_mjx.keypoints.sources.text_table import read_table
 
-READABLE_TABLES = "a header is NAME_x, NAME_y, NAME_z, or names in one row and x, y, z below"
 _AXES = ("x", "y", "z")
 _CONFIDENCES = ("score", "likelihood", "confidence")
 _OTHERS = ("error", "ncams")  # anipose's
@@ -33,7 +29,6 @@ _KINDS = (*_AXES, *_CONFIDENCES, *_OTHERS)
 _NAME = re.compile(rf"(.+?)[ _.:-]+({'|'.join(_KINDS)})(?:\s*[\[(](m|cm|mm)[\])])?", re.IGNORECASE)
 _FRAMES = ("fnum", "coords")  # anipose's, and DeepLabCut's label above them
 _COORDINATES = re.compile(r"(?:M_\d\d|center_\d)")  # anipose's, of the world that it turned
-_MOST_HEADER_ROWS = 8
 _ANIMALS = ("individuals", "individual", "animals")
 
 
@@ -52,16 +47,16 @@ def find_in_table(path: str, options: KeyPointOptions) -> Found:
     Raises:
         UserError: it is no table of numbers, or its columns are not x, y and z of named points.
     """
-    header, table = _read(path)
+    header, table = read_table(path)
     if not header:
         return _without_names(path, table, options)
-    names, rows = header[-1], table.shape[1]
-    if len(names) != rows:
+    width = table.shape[1]
+    if len(header[-1]) != width:
         raise UserError(
-            f"{path}: its header has {len(names)} columns, its rows {rows}, expected as many"
+            f"{path}: its header has {len(header[-1])} columns, its rows {width}, expected as many"
         )
     columns, unit = _columns(header)
-    rest = {n: place for place, n in enumerate(names) if place not in columns}
+    rest = {_label(header, place): place for place in range(width) if place not in columns}
     roles = {n: "counter" if n in _FRAMES else (column_role(n) or ("other",))[0] for n in rest}
     _check(path, columns, roles)
     found = _of_columns(path, columns, table)
@@ -79,55 +74,9 @@ def find_in_table(path: str, options: KeyPointOptions) -> Found:
     return found
 
 
-def _read(path: str) -> tuple[list[list[str]], np.ndarray]:
-    """Returns the rows of the header, and the numbers [row, column]; empty cells are NaN."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            delimiter = next((d for d in ",;\t" if d in file.readline()), None)
-            file.seek(place := 0)
-            header: list[list[str]] = []
-            while len(header) <= _MOST_HEADER_ROWS and (line := file.readline()):
-                cells = _cells(line, delimiter)
-                if _is_data(cells, under_header=bool(header)):
-                    break
-                header.append(cells)
-                place = file.tell()
-            file.seek(place)
-            table = _numbers(file, delimiter)
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path}: expected a table of numbers, one frame per row, under a header of names "
-            f"({first_line(error)}); {READABLE_TABLES}"
-        ) from error
-    if not table.size:
-        raise UserError(f"{path}: has no frames, expected one per row")
-    return header, table
-
-
-def _cells(line: str, delimiter: str | None) -> list[str]:
-    line = line.strip("\r\n").lstrip("# ")
-    cells = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
-    return [cell.strip() for cell in cells]
-
-
-def _is_data(cells: Sequence[str], under_header: bool) -> bool:
-    """Returns whether a row is of numbers; under a header all of them may be missing."""
-    full = [cell for cell in cells if cell]
-    try:
-        return bool([float(cell) for cell in full]) or under_header
-    except ValueError:
-        return False
-
-
-def _numbers(file: TextIO, delimiter: str | None) -> np.ndarray:
-    load = partial(np.loadtxt, dtype=np.float64, delimiter=delimiter, ndmin=2)
-    place = file.tell()
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            return load(file)
-        except ValueError:  # empty cells, perhaps: slower
-            file.seek(place)
-            return load(file, converters=lambda cell: float(cell.strip() or "nan"))
+def _label(header: list[list[str]], place: int) -> str:
+    """Returns the lowest text of the header above a column."""
+    return next((row[place] for row in reversed(header) if place < len(row) and row[place]), "")
 
 
 def _columns(header: list[list[str]]) -> tuple[dict[int, _Column], str | None]:
@@ -139,11 +88,12 @@ def _columns(header: list[list[str]]) -> tuple[dict[int, _Column], str | None]:
         parts = zip(
             _filled(animals, len(kinds[row])), _filled(header[row - 1]), kinds[row], strict=False
         )
+        units = {cell for cells in kinds[row + 1 :] for cell in cells if cell in METRES}
         return {
             place: _Column(animal, point, kind)
             for place, (animal, point, kind) in enumerate(parts)
             if kind in _KINDS
-        }, None
+        }, units.pop() if len(units) == 1 else None
     found = {
         place: match for place, name in enumerate(header[-1]) if (match := _NAME.fullmatch(name))
     }
@@ -179,6 +129,11 @@ def _check(path: str, columns: Mapping[int, _Column], roles: Mapping[str, str]) 
 
 def _of_columns(path: str, columns: Mapping[int, _Column], table: np.ndarray) -> Found:
     place = {column: i for i, column in columns.items()}
+    if len(place) < len(columns):
+        twice = next(c for i, c in columns.items() if place[c] != i)
+        raise UserError(
+            f"{path}: has two columns for {twice.kind} of point {twice.point!r}, expected one of each"
+        )
     spatial = [c for c in place if c.kind in _AXES]
     animals, names = ({getattr(c, part): None for c in spatial} for part in ("animal", "point"))
     points = np.full((len(table), len(animals), len(names), 3), np.nan)

@@ -18,6 +18,10 @@ _TRUNK = re.compile(
 )
 _ALONG, _MOST_OTHER_FRAMES = 0.8, 0.1  # cosine to the axis, and share of frames that disagree
 _TILT = 0.966  # cosine of 15 degrees
+_UNITS = {
+    **{unit: unit for unit in METRES},
+    **{"meter": "m", "centimeter": "cm", "millimeter": "mm"},
+}
 # the recorded axes [3] that become x, y, z, and their signs
 _TURNS: dict[UpAxis, tuple[list[int], list[float]]] = {
     "z": ([0, 1, 2], [1.0, 1.0, 1.0]),
@@ -25,6 +29,11 @@ _TURNS: dict[UpAxis, tuple[list[int], list[float]]] = {
     "-y": ([0, 2, 1], [1.0, 1.0, -1.0]),
     "-z": ([0, 1, 2], [1.0, -1.0, -1.0]),
 }
+
+
+def unit_of(text: str) -> str | None:
+    """Returns the unit of length that a file states in words; None for another, such as ndx-pose's pixels."""
+    return _UNITS.get(re.sub("metre", "meter", text.strip().lower()).removesuffix("s"))
 
 
 def turned(points: np.ndarray, up: UpAxis) -> np.ndarray:
