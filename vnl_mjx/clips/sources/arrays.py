@@ -14,7 +14,7 @@ import numpy as np
 
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
-from vnl_mjx.clips.sources.key_point_files import fit_first, has_points
+from vnl_mjx.clips.sources.key_point_files import CONFIDENCES, POINTS, fit_first, has_points
 from vnl_mjx.clips.sources.options import SourceOptions, completed
 from vnl_mjx.clips.sources.pose_variables import NAMES, RATES, open_parts, stated_rate
 from vnl_mjx.clips.sources.variables import (
@@ -30,7 +30,7 @@ from vnl_mjx.errors import UserError
 _QPOS = "qpos"
 _TAKES = ("take_lengths", "take_names")
 _SPLITS = "split_points"  # LocoMuJoCo's: the first frame of each take, and the number of frames
-_BESIDES = frozenset((*NAMES, *RATES, *_TAKES, _SPLITS))
+_BESIDES = frozenset((*NAMES, *RATES, *_TAKES, _SPLITS, *CONFIDENCES))
 
 
 def open_npy(path: str, options: SourceOptions) -> Recording:
@@ -112,6 +112,7 @@ def _qpos_name(path: str, variables: Mapping[str, Variable]) -> str:
         if not variables[_QPOS].is_number:
             raise UserError(f"{path}: 'qpos' is no table of real numbers, expected numbers")
         return _QPOS
+    _refuse_keypoints(path, {n: v.shape for n, v in variables.items() if n in POINTS})
     tables = [n for n, variable in variables.items() if n not in _BESIDES and _is_table(variable)]
     if len(tables) == 1:
         return tables[0]

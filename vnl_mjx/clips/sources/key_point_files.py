@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import h5py
 
-HDF5_NAMES = ("kp_data", "keypoints", "tracks", "pred", "pred_points")
+POINTS = (
+    "pred",
+    "tracks",
+    "keypoints",
+    "kp_data",
+    "pred_points",
+)  # variables that mean nothing else
+CONFIDENCES = ("p_max", "point_scores", "confidence", "confidences", "scores", "likelihood")
 _COORDINATE = re.compile(r"(.+)[ _.:-](?:error|ncams|score|likelihood)", re.IGNORECASE)
 
 

@@ -13,7 +13,7 @@ from vnl_mjx.clips.sources.csv_table import TABLES, open_csv
 from vnl_mjx.clips.sources.dm_control import is_dm_control, open_dm_control
 from vnl_mjx.clips.sources.file_head import file_head
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
-from vnl_mjx.clips.sources.key_point_files import HDF5_NAMES, fit_first, pose_estimations
+from vnl_mjx.clips.sources.key_point_files import POINTS, fit_first, pose_estimations
 from vnl_mjx.clips.sources.nwb import open_nwb
 from vnl_mjx.clips.sources.options import SourceOptions
 from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
@@ -99,7 +99,7 @@ def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> 
         return open_dm_control(source, options)
     found = source.found()
     hint = ""
-    if any(name in HDF5_NAMES for name in found):
+    if any(name in POINTS for name in found):
         hint = f": looks like key points; {fit_first(source.path)}"
     raise UserError(
         f"{source.path}: expected joint angles (dataset 'qpos') or clips (group {ALL_CLIPS!r}), "

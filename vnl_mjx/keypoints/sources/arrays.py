@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 
 from vnl_mjx.clips.sources.hdf5_source import listing
-from vnl_mjx.clips.sources.key_point_files import has_points
+from vnl_mjx.clips.sources.key_point_files import CONFIDENCES, has_points
 from vnl_mjx.clips.sources.pose_variables import stated_rate
 from vnl_mjx.clips.sources.variables import Variable, stripped
 from vnl_mjx.errors import UserError
@@ -29,7 +29,6 @@ _NAMES = (
     *("node_names", "keypoint_names", "point_names", "kp_names", "names", "bodyparts"),
     *("joint_names", "nodes"),
 )
-_CONFIDENCES = ("p_max", "point_scores", "confidence", "confidences", "scores", "likelihood")
 _ANIMALS = ("track_names", "animal_names", "animals")
 _UNITS = ("length_unit", "unit", "units")
 _NUMBERS = ("sampleID", "fnum", "frame_numbers")
@@ -141,7 +140,7 @@ def _ordered(values: np.ndarray, layout: str) -> np.ndarray:
 
 
 def _add_confidence(found: Found, variables: Mapping[str, Variable], layout: str) -> None:
-    name = _first(variables, _CONFIDENCES)
+    name = _first(variables, CONFIDENCES)
     if name is None:
         return
     values = np.asarray(variables[name].read())
