@@ -238,7 +238,7 @@ def test_names_come_from_a_scheme_a_file_or_a_list(tmp_path):
     files = {
         "names.txt": "\n".join(NAMES),
         "names.json": json.dumps(NAMES),
-        "names.yaml": json.dumps({"joint_names": NAMES}),
+        "names.yaml": json.dumps({"KP_NAMES": NAMES}),
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -269,6 +269,10 @@ def test_one_of_several_animals_is_read(tmp_path):
             read(tmp_path / "points3d.h5", animal=animal).positions, two[:, 1]
         )
     assert "expected one of 'A', 'B'" in refusal(tmp_path / "points3d.h5", animal="C")
+    three = np.stack([RAT + shift for shift in (0.0, 0.5, 1.0)], axis=1)
+    write_h5(tmp_path / "points3d.h5", tracks=three)
+    found = read(tmp_path / "points3d.h5", animal=2)
+    np.testing.assert_array_equal(found.positions, three[:, 2])
     write_nwb(tmp_path / "pose.nwb", RAT, SCORES, ("left", "right"))
     assert "'left', 'right'" in refusal(tmp_path / "pose.nwb")
     assert read(tmp_path / "pose.nwb", animal="right").names == NAMES
@@ -457,6 +461,11 @@ def test_the_real_rat_is_the_same_in_all_its_files(shared_data):
     nwb = read(shared_data / "keypoints" / "rodent_kp_1000.nwb")
     assert nwb.names == rat.names and nwb.rate_hz == pytest.approx(30.0)
     np.testing.assert_array_equal(nwb.positions, rat.positions)
+    with h5py.File(shared_data / "keypoints" / "rodent_kp_1000.nwb") as file:
+        points = file["processing/behavior/PoseEstimation"]
+        peaks = [np.median(points[f"{name}/confidence"]) for name in ("Snout", "HipL")]
+    assert np.round(peaks, 3).tolist() == [0.292, 0.001]  # as in docs/keypoint_files.md
+    assert any("peaks of maps" in note for note in nwb.notes)
     with h5py.File(shared_data / "reference" / "stac_rodent_50f.h5") as file:
         names = np.asarray(file["kp_names"]).astype(str).tolist()
         kept = np.asarray(file["kp_data"]).reshape(50, len(names), 3)

@@ -102,6 +102,7 @@ def _layout(path: str, name: str, shape: tuple[int, ...], count: int | None) -> 
     """Returns the axes of the points, a letter each; `count` is the number of points if it is known."""
     known = _DANNCES if name == _DANNCE else ()
     likely = [layout for layout in (*known, *_LAYOUTS) if _fits(layout, shape, 3, count)]
+    likely = [layout for layout in likely if _has_more_frames(layout, shape)] or likely
     if likely and (likely[0] in known or len(set(likely)) == 1):
         return likely[0]
     place = f"{path}: {name!r} of shape {shape}"
@@ -125,6 +126,11 @@ def _fits(layout: str, shape: Sequence[int], size: int, count: int | None) -> bo
     if len(layout) != len(shape) or shape[layout.index("x")] != size:
         return False
     return count is None or shape[layout.index("p")] == count
+
+
+def _has_more_frames(layout: str, shape: Sequence[int]) -> bool:
+    """Returns whether there are more frames than animals, as there are in any recording."""
+    return "a" not in layout or shape[layout.index("f")] > shape[layout.index("a")]
 
 
 def _in_words(layout: str) -> str:

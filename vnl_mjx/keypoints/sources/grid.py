@@ -20,7 +20,7 @@ def with_gaps(found: Found, stamps: np.ndarray, name: str) -> tuple[Found, float
         name: of the stamps, for messages.
 
     Returns:
-        The completed frames, and the difference of two neighbouring stamps.
+        The completed frames, and the difference of two neighbouring stamps; 0 for a single frame.
 
     Raises:
         UserError: stamps do not increase, lie on no grid, or skip most frames.
@@ -34,7 +34,7 @@ def with_gaps(found: Found, stamps: np.ndarray, name: str) -> tuple[Found, float
     steps = np.diff(stamps)
     if not (len(steps) and np.isfinite(steps).all() and (steps > 0).all()):
         if len(stamps) == 1 and np.isfinite(stamps).all():
-            return found, 1.0
+            return found, 0.0
         raise UserError(
             f"{found.path}: {name!r} does not increase from frame to frame; sort the frames"
         )

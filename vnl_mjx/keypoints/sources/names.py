@@ -11,7 +11,7 @@ from vnl_mjx.clips.sources.mat5 import read_mat5
 from vnl_mjx.errors import UserError, first_line
 
 _FILES = (".mat", ".txt", ".yaml", ".yml", ".json")
-_NAMES = ("joint_names", "keypoint_names", "names")
+_NAMES = ("joint_names", "keypoint_names", "names", "KP_NAMES")  # the last is stac-mjx's
 
 
 @functools.cache

@@ -93,7 +93,7 @@ def _one(path: str, file: h5py.File, place: str) -> Found:
         found.rate_hz = checked_rate(rate, f"{path}: rate of {place!r}")
     elif "timestamps" in first:
         found, step = with_gaps(found, first["timestamps"][()], f"timestamps of {names[0]}")
-        found.rate_hz = 1.0 / step
+        found.rate_hz = 1.0 / step if step else None
     return found
 
 

@@ -69,7 +69,7 @@ def find_in_table(path: str, options: KeyPointOptions) -> Found:
     for role in ("time", "counter"):
         if stamps := next((n for n in rest if roles[n] == role), None):
             found, step = with_gaps(found, table[:, rest[stamps]], stamps)
-            found.rate_hz = 1.0 / step if role == "time" else None
+            found.rate_hz = 1.0 / step if role == "time" and step else None
             break
     return found
 

@@ -14,7 +14,8 @@ _FEET = re.compile(
     r"foot|feet|paw|toe|heel|ankle|hand|wrist|claw|tars|mtp|lisfranc|hoof", re.IGNORECASE
 )
 _TRUNK = re.compile(
-    r"spine|trunk|back|neck|shoulder|hip|head|ear|torso|thorax|scapula|haunch|pelvis", re.IGNORECASE
+    r"spine|trunk|back|neck|shoulder|hip|head|ear(?!m)|torso|thorax|abdomen|scapula|haunch|pelvis",
+    re.IGNORECASE,
 )
 _ALONG, _MOST_OTHER_FRAMES = 0.8, 0.1  # cosine to the axis, and share of frames that disagree
 _TILT = 0.966  # cosine of 15 degrees
