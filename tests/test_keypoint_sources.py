@@ -217,6 +217,8 @@ def test_an_ambiguous_unit_is_asked_for(tmp_path):
         path, keypoints=10 * RAT, names=NAMES, length_unit="m"
     )  # a person, and the file says so
     assert read(path).notes == ()
+    np.savez(path, keypoints=1000 * RAT, names=NAMES, length_unit="meters")
+    assert "length_unit=mm would make it 0.15" in read(path).notes[0]
     np.savez(path, keypoints=10 * RAT, names=NAMES)
     assert "taken for m:" in read(path, body_length_m=1.7).notes[0]
 
@@ -306,6 +308,8 @@ def test_confidence(tmp_path):
     np.savez(path, keypoints=RAT, names=NAMES, confidence=SCORES)
     lost = np.isnan(read(path, min_confidence=0.8).positions).all(axis=-1)
     np.testing.assert_array_equal(lost, SCORES < 0.8)
+    np.savez(path, keypoints=RAT, names=NAMES, confidence=0 * SCORES)
+    np.testing.assert_array_equal(read(path).confidence, SCORES > 0)
     np.savez(path, keypoints=RAT, names=NAMES, confidence=0.9 * SCORES)
     assert "min_confidence: " in refusal(path, min_confidence=0.95)
     with pytest.raises(UserError, match="min_confidence"):
@@ -462,8 +466,8 @@ def test_the_real_rat_is_the_same_in_all_its_files(shared_data):
     assert nwb.names == rat.names and nwb.rate_hz == pytest.approx(30.0)
     np.testing.assert_array_equal(nwb.positions, rat.positions)
     with h5py.File(shared_data / "keypoints" / "rodent_kp_1000.nwb") as file:
-        points = file["processing/behavior/PoseEstimation"]
-        peaks = [np.median(points[f"{name}/confidence"]) for name in ("Snout", "HipL")]
+        place = "processing/behavior/PoseEstimation/{}/confidence"
+        peaks = [np.median(np.asarray(file[place.format(name)])) for name in ("Snout", "HipL")]
     assert np.round(peaks, 3).tolist() == [0.292, 0.001]  # as in docs/keypoint_files.md
     assert any("peaks of maps" in note for note in nwb.notes)
     with h5py.File(shared_data / "reference" / "stac_rodent_50f.h5") as file:

@@ -68,7 +68,7 @@ def found_in_array(path: str, name: str, points: np.ndarray) -> Found:
 def _name_of_points(path: str, variables: Mapping[str, Variable]) -> tuple[str, list[str]]:
     """Returns the variable of the points, and notes."""
     numbers = {name: v.shape for name, v in variables.items() if v.is_number}
-    if poses := next((name for name in _POSES if name in numbers), None):
+    if poses := next((n for n in _POSES if n in numbers and len(numbers[n]) < 3), None):
         raise poses_instead(path, f"{poses!r}")
     named = [n for n in _POINTS if n in numbers and len(numbers[n]) > 2]
     if named:

@@ -76,17 +76,16 @@ def completed(found: Found, options: KeyPointOptions) -> KeyPoints:
             "give a lower one"
         )
     points[~known] = np.nan
-    unit = options.length_unit or found.unit
-    if unit is None:
-        unit, note = find_unit(found.path, points, options)
-        notes.append(note)
+    unit, unit_notes = find_unit(found.path, points, found.unit, options)
     up, up_notes = up_axis(points, names, options.up_axis or found.up)
     if never := tuple(n for n, seen in zip(names, known.any(axis=0), strict=True) if not seen):
         notes.append(f"never found: {listing(never)}")
     rate = _rate(found, options, notes)
     positions = turned(points * METRES[unit], up)
     confidence[~known] = 0.0
-    return KeyPoints(names, positions, confidence, rate, found.path, (*notes, *up_notes))
+    return KeyPoints(
+        names, positions, confidence, rate, found.path, (*notes, *unit_notes, *up_notes)
+    )
 
 
 def _animal(found: Found, options: KeyPointOptions, notes: list[str]) -> int:
@@ -135,6 +134,9 @@ def _confidence(found: Found, animal: int, known: np.ndarray, notes: list[str]) 
         return known.astype(np.float64)
     stored = np.where(known, np.nan_to_num(found.confidence[:, animal].astype(np.float64)), 0.0)
     usual = float(np.median(stored[known]))
+    if not stored.any():
+        notes.append("every confidence is 0, which says nothing: 1 is taken")
+        return known.astype(np.float64)
     if 0.0 < usual < _PEAKS:
         medians = np.ma.median(np.ma.array(stored, mask=~known), axis=0).filled(1.0)
         stored /= np.where(medians > 0, medians, 1.0)

@@ -43,27 +43,44 @@ def turned(points: np.ndarray, up: UpAxis) -> np.ndarray:
     return points[..., order] * np.array(signs)
 
 
-def find_unit(path: str, points: np.ndarray, options: KeyPointOptions) -> tuple[str, str]:
-    """Returns the unit of points [frame, point, 3] in which the body has about the usual length, and a note.
+def find_unit(
+    path: str, points: np.ndarray, stated: str | None, options: KeyPointOptions
+) -> tuple[str, list[str]]:
+    """Returns the unit of points [frame, point, 3], and notes.
+
+    The options or the file (`stated`) say it; else the body has about the usual length in it.
 
     Raises:
-        UserError: the body has that length in no unit.
+        UserError: nobody says it, and the body has that length in no unit.
     """
+    if options.length_unit:
+        return options.length_unit, []
+    span, usual = _span(points), options.body_length_m
+    likely = (u for u, m in METRES.items() if usual / _FACTOR < span * m < usual * _FACTOR)
+    unit = next(likely, None)
+    if stated is None:
+        if unit is None:
+            raise UserError(
+                f"{path}: does not state its unit, and its points are {span:.3g} apart, in no unit the "
+                f"{usual:g} m of body_length_m within a factor of {_FACTOR:g}; give length_unit=m, cm or mm"
+            )
+        length = f"the body is then {1000 * span * METRES[unit]:.0f} mm long"
+        return unit, [f"lengths are taken for {unit}: {length}"]
+    if unit in (None, stated):
+        return stated, []
+    return stated, [
+        f"lengths are in {stated} as the file says, so the body is {span * METRES[stated]:.3g} m long; "
+        f"length_unit={unit} would make it {span * METRES[unit]:.3g} m"
+    ]
+
+
+def _span(points: np.ndarray) -> float:
+    """Returns the median over frames of the largest distance between two points; 0 if there is none."""
     some = points[:: -(-len(points) // _MOST_FRAMES)]
-    # over all axes: the largest distance between two points
     apart = np.linalg.norm(some[:, :, None] - some[:, None], axis=-1)
     spans = np.fmax.reduce(apart, axis=(1, 2))
     spans = spans[spans > 0]
-    span, usual = (float(np.median(spans)) if spans.size else 0.0), options.body_length_m
-    for unit, metres in METRES.items():
-        if usual / _FACTOR < span * metres < usual * _FACTOR:
-            return unit, (
-                f"lengths are taken for {unit}: the body is then {1000 * span * metres:.0f} mm long"
-            )
-    raise UserError(
-        f"{path}: does not state its unit, and its points are {span:.3g} apart, in no unit the "
-        f"{usual:g} m of body_length_m within a factor of {_FACTOR:g}; give length_unit=m, cm or mm"
-    )
+    return float(np.median(spans)) if spans.size else 0.0
 
 
 def find_up(points: np.ndarray, names: tuple[str, ...]) -> tuple[UpAxis | None, float]:
