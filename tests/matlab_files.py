@@ -1,12 +1,13 @@
 """Writes files as MATLAB 7.3 does."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 
-def write_mat73(path: Path, **variables: object) -> None:
+def write_mat73(path: Path, **variables: Any) -> None:
     """As MATLAB writes it: HDF5 behind a header, arrays transposed, cells of references."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, value in variables.items():

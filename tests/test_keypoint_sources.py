@@ -450,7 +450,7 @@ def test_the_real_files_are_read_or_refused(shared_data):
     assert "-y is taken for up: the feet are below the trunk along it" in found.notes
     assert "points=rat23" in refusal(reference / "rodent_keypoints_1000f.mat")
     assert "triangulate" in refusal(folder / "sleap_analysis_top.h5")
-    assert "found none: 'joints_idx'" in refusal(folder / "rat23.mat")
+    assert "found names alone (to be given as points=" in refusal(folder / "rat23.mat")
     assert "expected a table of numbers" in refusal(folder / "README.md")
     for fitted in ("stac_rodent_50f.h5", "rodent_mocap_4x250.h5"):
         assert "give the file to `vnl-mjx preprocess" in refusal(reference / fitted)
