@@ -84,7 +84,7 @@ def _name_of_points(path: str, variables: Mapping[str, Variable]) -> tuple[str, 
         return likely[0], [f"variable {likely[0]!r} is taken for the key points"]
     shapes = ", ".join(f"{n!r} {v.shape}" for n, v in list(variables.items())[:8]) or "nothing"
     problem = "several such arrays" if likely else "none"
-    if not likely and _texts(variables, _NAMES):
+    if not likely and not {*_POINTS} & variables.keys() and _texts(variables, _NAMES):
         problem = f"names alone (to be given as points={path}, beside a file of points)"
     raise UserError(
         f"{path}: expected key points as 'pred', 'tracks', 'keypoints' or 'positions' (frames, points, 3), "
