@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from matlab_files import write_mat73
 
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.mat5 import read_mat5
@@ -27,21 +28,6 @@ def refusal(path: Path, **options) -> str:
     message = str(caught.value)
     assert "\n" not in message and path.name in message
     return message
-
-
-def write_mat73(path: Path, **variables: object) -> None:
-    """As MATLAB writes it: HDF5 behind a header, arrays transposed, cells of references."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in variables.items():
-            if isinstance(value, tuple):
-                cells = file.create_dataset(name, (len(value), 1), h5py.ref_dtype)
-                for row, text in enumerate(value):
-                    codes = np.array([[ord(letter)] for letter in text], np.uint16)
-                    cells[row, 0] = file.create_dataset(f"#refs#/{name}_{row}", data=codes).ref
-            else:
-                file[name] = np.atleast_2d(value).T
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
-    path.write_bytes(header + path.read_bytes()[128:])
 
 
 @pytest.fixture(params=["npz", "mat", "mat 7.3"])
@@ -95,7 +81,7 @@ def test_the_only_table_is_taken_for_qpos(write):
 
 
 def test_variables_that_cannot_be_poses_are_refused(write):
-    assert "looks like keypoints" in refusal(write(pred=np.zeros((12, 3, 23))))
+    assert "looks like key points" in refusal(write(pred=np.zeros((12, 3, 23))))
     assert "no table of numbers: 'x'" in refusal(write(x=np.zeros((1, 4))))
     assert "rate_hz" in refusal(write(qpos=QPOS, rate_hz=np.nan))
     assert "rate_hz" in refusal(write(qpos=QPOS, rate_hz=[1.0, 2.0]))
@@ -155,7 +141,7 @@ def test_npy_is_mapped_and_never_unpickled(tmp_path):
     np.savez(tmp_path / "poses.npz", qpos=np.array([{}], object))
     assert "'qpos' is no table of real numbers" in refusal(tmp_path / "poses.npz")
     np.save(path, np.zeros((5, 3, 23)))
-    assert "looks like keypoints" in refusal(path)
+    assert "looks like key points" in refusal(path)
     np.save(path, np.zeros((2, 0)))
     assert "empty (shape (2, 0))" in refusal(path)
     path.write_bytes(path.read_bytes()[:20])
@@ -192,7 +178,7 @@ def test_a_file_that_crashes_scipys_reader_is_refused(tmp_path):
 def test_the_real_keypoints_are_refused(shared_data):
     path = shared_data / "reference" / "rodent_keypoints_1000f.mat"
     message = refusal(path)
-    assert "'pred' of shape (1000, 3, 23)" in message and "stac-mjx first" in message
+    assert "'pred' of shape (1000, 3, 23)" in message and "`vnl-mjx fit " in message
     np.testing.assert_array_equal(read_mat5(path)["pred"], scipy.io.loadmat(path)["pred"])
 
 

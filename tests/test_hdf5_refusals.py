@@ -144,6 +144,4 @@ def test_bad_rate_attribute_is_refused(equal_toy_clips, toy_walker, tmp_path, ra
 def test_real_files_of_other_kinds_are_refused(shared_data, rodent):
     folder = shared_data / "reference"
     assert "another body" in refusal(folder / "stac_mouse_arm_1clip.h5", rodent)
-    assert "fit the keypoints with stac-mjx" in refusal(
-        folder / "rodent_keypoints_1000f.mat", rodent
-    )
+    assert "`vnl-mjx fit " in refusal(folder / "rodent_keypoints_1000f.mat", rodent)

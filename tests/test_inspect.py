@@ -114,7 +114,7 @@ def test_recorded_files(shared_data, capsys):
     assert "walker_config.mjcf_path" in arm["walker"] and arm["joints"].startswith("4: ")
     pickled = inspect_json(folder / "stac_rodent_50f.p", capsys)["tables"]["Recording"]
     assert pickled["frames"].startswith("50")
-    assert "keypoints" in refusal(folder / "rodent_keypoints_1000f.mat", capsys)
+    assert "key points" in refusal(folder / "rodent_keypoints_1000f.mat", capsys)
     found = inspect_json(shared_data / "teacher" / "small_lstm", capsys)
     assert any("never trained" in warning for warning in found["warnings"])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording
+from vnl_mjx.clips.sources.key_point_files import are_coordinates, fit_first, names_points
 from vnl_mjx.clips.sources.options import SourceOptions, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 
@@ -43,6 +44,11 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
             header = None if _is_numbers(cells) else [cell.strip() for cell in cells]
             if header is None:
                 file.seek(0)
+            elif names_points(header):
+                raise UserError(
+                    f"{path}: its header is one of key points, expected names of joints; "
+                    f"{fit_first(path)}"
+                )
             with warnings.catch_warnings(action="ignore"):
                 table = np.loadtxt(file, np.float64, delimiter=delimiter, ndmin=2)
     except (OSError, ValueError, csv.Error) as error:
@@ -77,7 +83,7 @@ def _without_names(path: str, table: np.ndarray) -> Recording:
 
 def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     """Builds the recording of named columns: times, the root's and joints, in any order."""
-    roles = [_role(name) for name in header]
+    roles = [column_role(name) for name in header]
     place = {role: column for column, role in enumerate(roles) if role}
     named = "wxyz"
     root = [("position", axis) for axis in named[1:]] + [("quaternion", axis) for axis in named]
@@ -92,6 +98,8 @@ def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     found = Recording(path, "CSV with names", table[:, columns + joints], qpos_name="columns")
     found.joint_names = tuple(header[column] for column in joints)
     found.has_root = bool(columns)
+    if not columns and are_coordinates(found.joint_names):
+        found.notes += (f"the columns look like key points; if so, {fit_first(path)}",)
     if columns:
         found.conventions = {"quaternion_order": "wxyz"}  # by name
     if ("time", "") in place:
@@ -99,7 +107,7 @@ def _with_names(path: str, header: list[str], table: np.ndarray) -> Recording:
     return found
 
 
-def _role(name: str) -> tuple[str, str] | None:
+def column_role(name: str) -> tuple[str, str] | None:
     """Returns what a column is besides a joint: part of the root, a time or a counter; else None."""
     for what, pattern in (("quaternion", _QUATERNION), ("position", _POSITION)):
         if found := pattern.fullmatch(name):

@@ -11,11 +11,13 @@ from vnl_mjx.clips.sources import arrays
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS, open_all_clips, open_own_clips
 from vnl_mjx.clips.sources.csv_table import TABLES, open_csv
 from vnl_mjx.clips.sources.dm_control import is_dm_control, open_dm_control
+from vnl_mjx.clips.sources.file_head import file_head
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
+from vnl_mjx.clips.sources.key_point_files import POINTS, fit_first, pose_estimations
 from vnl_mjx.clips.sources.nwb import open_nwb
 from vnl_mjx.clips.sources.options import SourceOptions
 from vnl_mjx.clips.sources.stac import open_stac_hdf5, open_stac_pickle
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError
 
 READABLE = (
     "stac-mjx output (HDF5, or .p of older versions), ReferenceClip or vnl_mjx clips (.h5), "
@@ -24,15 +26,6 @@ READABLE = (
 
 _PICKLES = (".p", ".pkl", ".pickle")
 SUFFIXES = (".h5", ".hdf5", ".npz", ".npy", ".mat", ".nwb", *TABLES, *_PICKLES)
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"ZF": "joblib's zlib",
-    **dict.fromkeys((b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "zlib (joblib)"),
-}
-_KEYPOINTS = ("kp_data", "keypoints", "tracks", "pred")
 
 
 def open_recording(path: str | os.PathLike[str], options: SourceOptions | None = None) -> Recording:
@@ -44,7 +37,7 @@ def open_recording(path: str | os.PathLike[str], options: SourceOptions | None =
         UserError: the file is missing, not of a known kind or damaged, or an option does not fit.
     """
     options = options or SourceOptions()
-    head = _head(Path(path))
+    head = file_head(Path(path), READABLE)
     name, suffix = str(path), Path(path).suffix.lower()
     if head.startswith(b"MATLAB 7.3") or h5py.is_hdf5(name):
         return _open_hdf5(name, options, is_matlab=head.startswith(b"MATLAB") or suffix == ".mat")
@@ -54,17 +47,6 @@ def open_recording(path: str | os.PathLike[str], options: SourceOptions | None =
         return arrays.open_npz(name, options)
     if head.startswith(b"\x93NUMPY"):
         return arrays.open_npy(name, options)
-    for magic, method in _COMPRESSED.items():
-        if head.startswith(magic):
-            raise UserError(
-                f"{path}: is compressed with {method}; unpack it, or store the arrays as .npz or "
-                "HDF5"
-            )
-    if head.startswith(b"version https://"):
-        raise UserError(
-            f"{path}: is a pointer of Git LFS, not the file itself; run `git lfs pull` in its "
-            "repository"
-        )
     if suffix in TABLES:
         return open_csv(name, options)
     if head.startswith(b"\x80") or suffix in _PICKLES:
@@ -72,36 +54,33 @@ def open_recording(path: str | os.PathLike[str], options: SourceOptions | None =
     raise UserError(f"{path}: {_unknown(suffix)}; poses are read from {READABLE}")
 
 
-def _head(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise UserError(f"{path}: is a directory; give the files in it")
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; give a recording: {READABLE}")
-        with path.open("rb") as file:
-            head = file.read(16)
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise UserError(f"{path}: cannot be read ({reason})") from error
-    if not head:
-        raise UserError(f"{path}: is empty; copy it again")
-    return head
-
-
 def _open_hdf5(path: str, options: SourceOptions, is_matlab: bool) -> Recording:
     source = Hdf5Source(path)
     try:
         with source.reading():
             is_nwb = "nwb_version" in source.file.attrs
+            points = pose_estimations(source.file) if is_nwb else []
         if is_nwb:
             source.close()
-            return open_nwb(path, options)
+            return _open_nwb(path, options, points)
         recording = _recognised(source, options, is_matlab)
         recording.close = source.close
         return recording
     except BaseException:
         source.close()
         raise
+
+
+def _open_nwb(path: str, options: SourceOptions, points: list[str]) -> Recording:
+    try:
+        return open_nwb(path, options)
+    except UserError as error:
+        if not points:
+            raise
+        raise UserError(
+            f"{path}: holds key points ({points[0]}), and no joint angles that can be read; "
+            f"{fit_first(path)}"
+        ) from error
 
 
 def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> Recording:
@@ -120,8 +99,8 @@ def _recognised(source: Hdf5Source, options: SourceOptions, is_matlab: bool) -> 
         return open_dm_control(source, options)
     found = source.found()
     hint = ""
-    if any(name in _KEYPOINTS for name in found):
-        hint = "; keypoints are fitted by stac-mjx first: give its output"
+    if any(name in POINTS for name in found):
+        hint = f": looks like key points; {fit_first(source.path)}"
     raise UserError(
         f"{source.path}: expected joint angles (dataset 'qpos') or clips (group {ALL_CLIPS!r}), "
         f"found {listing(found)}{hint}"

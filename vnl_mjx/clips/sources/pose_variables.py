@@ -4,15 +4,13 @@ MuJoCo's `qpos`; position, quaternion and joints apart (mjlab, Isaac Lab, GMR); 
 (LocoMuJoCo's older files); angles by leg (flygym).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from vnl_mjx.clips.recording import FrameArray, Recording
-from vnl_mjx.clips.sources.hdf5_source import texts
+from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources.options import checked_rate
+from vnl_mjx.clips.sources.variables import Variable, stripped
 from vnl_mjx.errors import UserError, first_line
 
 NAMES = ("joint_names", "names_qpos", "dof_names")
@@ -41,16 +39,6 @@ _MOST_HINT_FRAMES = 2000
 _FAST = 0.3  # share of a joint's fastest movement, from which on its velocity tells the rate
 
 
-@dataclass(frozen=True)
-class Variable:
-    """Describes one variable of a file: shape, type, and how to read it whole or by frame."""
-
-    shape: tuple[int, ...]
-    is_number: bool
-    read: Callable[[], Any]
-    frames: Callable[[], FrameArray | None] = lambda: None
-
-
 def open_parts(path: str, layout: str, variables: Mapping[str, Variable]) -> Recording | None:
     """Opens poses that are stored in several variables; None if the file is of another layout."""
     readers = (_by_leg, _by_joint, _root_and_joints)
@@ -65,17 +53,12 @@ def open_parts(path: str, layout: str, variables: Mapping[str, Variable]) -> Rec
         ) from error
 
 
-def set_rate(found: Recording, variables: Mapping[str, Variable]) -> None:
-    """Reads the frame rate, if a variable states it."""
+def stated_rate(path: str, variables: Mapping[str, Variable]) -> float | None:
+    """Returns the frames per second that a variable states; None if there is none."""
     for name in RATES:
         if name in variables and variables[name].is_number:
-            found.rate_hz = checked_rate(variables[name].read(), f"{found.path}: {name!r}")
-            return
-
-
-def stripped(variable: Variable) -> tuple[str, ...]:
-    """Returns a variable's texts without the spaces that pad them."""
-    return tuple(name.strip() for name in texts(variable.read()) or ())
+            return checked_rate(variables[name].read(), f"{path}: {name!r}")
+    return None
 
 
 def _root_and_joints(path: str, layout: str, variables: Mapping[str, Variable]) -> Recording | None:
