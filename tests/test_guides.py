@@ -12,7 +12,10 @@ from ppo_batches import quick_jit
 from toy_run import toy_task
 
 from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.commands.train.experiment import build_actor_critic
 from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.config.ppo import PpoSection
+from vnl_mjx.config.teacher import GuidedStartSection, NetworkSection
 from vnl_mjx.config.walker import WalkerConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.physics.backends import make_physics
@@ -20,6 +23,8 @@ from vnl_mjx.tasks.guides import BatchedGuide, PolicyGuide, PoseGuide, TorqueGui
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironment
 from vnl_mjx.tasks.pose_control import PoseControl
+from vnl_mjx.training.guided_start import started_from_guide
+from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.walkers.walker import build_walker
 
 NUM_ENVS = 3
@@ -97,6 +102,39 @@ def test_torques_move_the_body_as_position_actuators_do(bodies, toy_clips):
     went = np.abs(ways[1][-1] - ways[1][0]).min()
     assert went > 0.02  # rad
     assert np.abs(ways[0] - ways[1]).max() < 0.2 * went
+
+
+def test_stiffer_servos_are_pulled_less(bodies, toy_clips):
+    def pull(servo_sag: float) -> float:
+        task = built(replace(bodies[1], servo_sag=servo_sag))
+        guide = BatchedGuide(PoseGuide(task, task.physics.model))
+        state = bent(task, toy_clips)
+        on_clip = ImitationEnvironment(task).reset(jax.random.PRNGKey(0), NUM_ENVS, toy_clips)
+        return float(np.abs(guide(state, toy_clips) - guide(on_clip, toy_clips)).mean())
+
+    assert pull(0.1) == pytest.approx(0.1 * pull(1.0), rel=1e-3)
+
+
+def test_a_policy_starts_from_a_guide(bodies, toy_clips):
+    task = built(bodies[1])
+    env, guide = ImitationEnvironment(task), BatchedGuide(PoseGuide(task, task.physics.model))
+    model = build_actor_critic(env, NetworkSection(encoder_hidden_sizes=(32,), latent_dim=8))
+    ppo = PpoSection(num_envs=NUM_ENVS, num_minibatches=1, num_steps=1000)
+    trainer = Ppo(env, model, toy_clips, ppo)
+    config = GuidedStartSection(num_steps=900, num_rounds=2, gradient_steps=400)
+    begun = trainer.init(0)
+    state, explained = started_from_guide(trainer, begun, guide, config, seed=0)
+    assert explained > 0.9
+
+    def distance(state) -> float:
+        starts = env.reset(jax.random.PRNGKey(7), 50, toy_clips)
+        acted = trainer.frozen_policy(state).act(env.observe(starts, toy_clips).flat()).action
+        return float(jnp.square(acted - guide(starts, toy_clips)).mean())
+
+    assert distance(state) < 0.3 * distance(begun)
+    again, _ = started_from_guide(trainer, trainer.init(0), guide, config, seed=0)
+    for one, other in zip(*map(jax.tree.leaves, (state.params, again.params)), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_policy_guides_by_its_mode(bodies, toy_clips):

@@ -24,6 +24,21 @@ class AdaptiveRateSection:
 
 
 @dataclass(frozen=True)
+class RegressionSection:
+    """Regression of a policy on actions that were shown to it.
+
+    Attributes:
+        gradient_steps: steps of Adam in each round.
+        batch_size: rows of each gradient step.
+        learning_rate: initial rate, which falls to 0 by a cosine.
+    """
+
+    gradient_steps: int = number(2_000, ge=1)
+    batch_size: int = number(512, ge=1)
+    learning_rate: float = number(1e-3, gt=0)
+
+
+@dataclass(frozen=True)
 class PpoSection:
     """The settings of one run of PPO.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vnl_mjx.config.computing import PhysicsSection
-from vnl_mjx.config.ppo import AdaptiveRateSection, PpoSection, validate_ppo
+from vnl_mjx.config.ppo import AdaptiveRateSection, PpoSection, RegressionSection, validate_ppo
 from vnl_mjx.config.schedules import ScheduleSection
 from vnl_mjx.config.schema import (
     Activation,
@@ -74,7 +74,7 @@ class TaskNetworkSection:
 
 
 @dataclass(frozen=True)
-class CloningSection:
+class CloningSection(RegressionSection):
     """Cloning before PPO: the policy imitates the student that follows its clips.
 
     The student follows the part of a clip that fits the goal. `Goal.hindsight` tells in hindsight which
@@ -85,18 +85,12 @@ class CloningSection:
         num_rounds: number of rounds; from the second on, the student starts where the policy has led.
         part_s: seconds for which it follows one part.
         noise: standard deviation of the noise on its actions, so that states off the clips are visited.
-        gradient_steps: steps of Adam in each round.
-        batch_size: rows of each gradient step.
-        learning_rate: initial rate, which falls to 0 by a cosine.
     """
 
     num_steps: int = number(200_000, ge=0)
     num_rounds: int = number(4, ge=1)
     part_s: float = number(1.0, gt=0)
     noise: float = number(0.25, ge=0)
-    gradient_steps: int = number(2_000, ge=1)
-    batch_size: int = number(512, ge=1)
-    learning_rate: float = number(1e-3, gt=0)
 
 
 @dataclass(frozen=True)

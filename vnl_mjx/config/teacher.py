@@ -14,7 +14,7 @@ from vnl_mjx.config.imitation import (
     UpstreamQuirks,
     WalkerConfig,
 )
-from vnl_mjx.config.ppo import PpoSection, validate_ppo
+from vnl_mjx.config.ppo import PpoSection, RegressionSection, validate_ppo
 from vnl_mjx.config.schema import (
     Activation,
     CheckpointSection,
@@ -100,6 +100,23 @@ class SamplingSection:
 
 
 @dataclass(frozen=True)
+class GuidedStartSection(RegressionSection):
+    """Regression of the fresh policy on the guide before PPO, in rounds.
+
+    In the first round the guide acts, from the second on the policy (DAgger: Ross et al. 2011).
+
+    Attributes:
+        num_steps: environment steps of guide and policy, on top of PPO's; 0: PPO alone.
+        num_rounds: number of rounds.
+        noise: standard deviation of the noise on the actions, so that states off the clips are visited.
+    """
+
+    num_steps: int = number(0, ge=0)
+    num_rounds: int = number(3, ge=1)
+    noise: float = number(0.1, ge=0)
+
+
+@dataclass(frozen=True)
 class TeacherReferenceSection(ReferenceSection):
     """The reference clips.
 
@@ -145,9 +162,10 @@ class TeacherTrainingConfig(RunConfig):
         init_from: track-mjx checkpoint folder with the initial networks and observation statistics; null
             for fresh ones.
         guide_from: track-mjx checkpoint folder of the teacher that guides the policy with weight
-            `ppo.guidance`; null for control towards the reference pose.
+            `ppo.guidance`, and in `guided_start`; null for control towards the reference pose.
         task: body, physics, observation, reward and termination.
         network: sizes.
+        guided_start: imitation of the guide before PPO.
         ppo: the optimisation.
         sampling: starts and pushes.
         reference_config: the reference clips.
@@ -162,6 +180,7 @@ class TeacherTrainingConfig(RunConfig):
     guide_from: str | None = None
     task: ImitationConfig = field(default_factory=own_task)
     network: NetworkSection = field(default_factory=NetworkSection)
+    guided_start: GuidedStartSection = field(default_factory=GuidedStartSection)
     ppo: PpoSection = field(default_factory=PpoSection)
     sampling: SamplingSection = field(default_factory=SamplingSection)
     reference_config: TeacherReferenceSection = field(default_factory=TeacherReferenceSection)
@@ -182,8 +201,8 @@ class TeacherTrainingConfig(RunConfig):
 
     @property
     def has_guidance(self) -> bool:
-        """Whether the loss ever uses the task's guide."""
-        return self.ppo.guidance.is_ever_positive
+        """Whether the training ever uses the task's guide."""
+        return self.ppo.guidance.is_ever_positive or self.guided_start.num_steps > 0
 
     def validate(self) -> None:
         """Raises UserError, naming the key, for the first invalid value."""
@@ -195,6 +214,11 @@ class TeacherTrainingConfig(RunConfig):
                     f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
                 )
         validate_ppo(self.ppo)
+        if self.init_from is not None and self.guided_start.num_steps:
+            raise UserError(
+                "guided_start.num_steps: expected 0 with init_from, whose policy it would replace, found "
+                f"{self.guided_start.num_steps}"
+            )
         if self.task.initial_activation == "pose" and self.task.walker.torque_actuators:
             raise UserError(
                 "task.walker.torque_actuators: expected false with task.initial_activation=pose, found true; "

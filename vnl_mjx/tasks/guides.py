@@ -15,7 +15,9 @@ from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.imitation_environment import ImitationEnvironmentState
 from vnl_mjx.tasks.pose_control import PoseControl, actuator_transmission
 
-POSE_GAIN = 1.0  # gain on the remaining distance, added to the control that holds the target
+# Gain on the remaining distance, added to the control that holds the target, for servos that the body's
+# weight bends by a radian; in proportion for stiffer ones (`servo_sag`).
+POSE_GAIN = 1.0
 AHEAD = 3  # frames, of the target: actuators lag
 MAX_ACTION = 0.95  # a tanh reaches this easily
 
@@ -46,12 +48,13 @@ class PoseGuide:
     def __init__(self, task: ImitationTask, model: mujoco.MjModel):
         """Takes the task, and its body with position actuators; raises like `PoseControl`."""
         self._task, self._control = task, PoseControl(model)
+        self._gain = POSE_GAIN * task.config.walker.servo_sag
 
     def __call__(self, state: ImitationState, clips: ReferenceClips) -> jax.Array:
         """See `Guide`."""
         target = clips.at(state.clip, self._task.frame(state) + AHEAD).joints
         left = target - state.physics.qpos[self._task.walker.layout.joint_qpos]
-        return self._control.hold(target + POSE_GAIN * left)
+        return self._control.hold(target + self._gain * left)
 
 
 class PolicyGuide:

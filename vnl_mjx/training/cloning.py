@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from vnl_mjx import masking
+from vnl_mjx.config.ppo import RegressionSection
 from vnl_mjx.config.task import CloningSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy
@@ -82,7 +83,7 @@ def cloned(
             )
         both = Demonstrations(*(np.concatenate(column) for column in zip(*shown, strict=True)))
         if not statistics_stay:
-            state = state.replace(extra=_statistics(state.extra, both.observation))
+            state = state.replace(extra=observed_statistics(state.extra, both.observation))
         state, explained = clone(trainer, state, both, config, seed)
         policy = trainer.frozen_policy(state)
     progress(config.num_rounds, config.num_rounds)
@@ -90,7 +91,7 @@ def cloned(
 
 
 def clone(
-    trainer: Ppo, state: TrainState, shown: Demonstrations, config: CloningSection, seed: int
+    trainer: Ppo, state: TrainState, shown: Demonstrations, config: RegressionSection, seed: int
 ) -> tuple[TrainState, float]:
     """Returns the state with the policy regressed on demonstrations, and the share that it explains."""
     rows, model = jnp.asarray(shown.observation, jnp.float32), trainer.model
@@ -122,8 +123,8 @@ def clone(
     return state.replace(params=state.params.replace(policy=policy)), explained
 
 
-def _statistics(statistics: Any, observation: np.ndarray) -> Any:
-    """Returns the statistics of rows [row, observation]."""
+def observed_statistics(statistics: Any, observation: np.ndarray) -> Any:
+    """Returns the observation's statistics of rows [row, observation]."""
     rows = observation.astype(np.float32)
     mean, std = rows.mean(axis=0), rows.std(axis=0) + 1e-3
     return statistics.replace(

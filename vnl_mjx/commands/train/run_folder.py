@@ -27,7 +27,7 @@ _PACKAGES = ("vnl-mjx", "mujoco", "mujoco-mjx", "jax", "flax", "optax", "orbax-c
 # A run can be resumed on another machine; results are then close, not bit-identical.
 _DECISIVE = (
     *("vae_config", "training_config", "network", "ppo", "sampling", "reference_config"),
-    *("mode", "residual", "episode_s", "cloning"),
+    *("mode", "residual", "episode_s", "cloning", "guided_start"),
 )
 _FREE_TO_CHANGE = ("training_config.num_steps", "ppo.num_steps")
 # Recorded as paths relative to the run folder, or as part of the identity.

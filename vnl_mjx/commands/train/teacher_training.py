@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.console import clip_rows, print_table, warn
+from vnl_mjx.commands.console import clip_rows, frame_progress, print_table, warn
 from vnl_mjx.commands.train.experiment import (
     build_actor_critic,
     build_guide,
@@ -43,6 +44,7 @@ from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
 from vnl_mjx.files import matching, write_json
 from vnl_mjx.models.actor_critic import ActorCriticParams
 from vnl_mjx.training.alarms import TEACHER_RULES, Alarm, raised
+from vnl_mjx.training.guided_start import started_from_guide
 from vnl_mjx.training.metrics import ppo_metrics
 from vnl_mjx.training.ppo import Ppo
 from vnl_mjx.training.trainer import TrainState, Update
@@ -50,6 +52,8 @@ from vnl_mjx.walkers.body_files import kept_path
 
 # Environment steps in which a new value network learns alone, while the trained policy stays.
 VALUE_ONLY_STEPS = 200_000
+# Updates after a guided start in which only the new value network learns.
+VALUE_ONLY_UPDATES = 10
 # A checkpoint without an evaluation since the previous one is never among the best.
 NOT_EVALUATED = -1.0
 
@@ -84,8 +88,12 @@ class TeacherTraining:
             if self.start.value is None and ppo.value_only_steps is None:
                 steps = min(VALUE_ONLY_STEPS, ppo.num_steps // 10)
                 ppo = replace(ppo, value_only_steps=steps)
+        elif config.guided_start.num_steps and ppo.value_only_steps is None:
+            few = min(VALUE_ONLY_UPDATES * ppo.steps_per_update, ppo.num_steps // 10)
+            ppo = replace(ppo, value_only_steps=few)
         clips = experiment.clips_of("train")
         guide, guiding = build_guide(config, experiment.env, mesh)
+        self._guide = guide
         self.trainer = Ppo(experiment.env, self.model, clips, ppo, mesh, guide)
         files = config.reference_config.paths
         sources = {"init_sha256": self.start.teacher.sha256 if self.start else None}
@@ -170,7 +178,15 @@ class TeacherTraining:
             warn(console, warning)
 
     def prepared(self, state: TrainState, console: Console) -> TrainState:
-        """Returns the state unchanged: a teacher's training needs no preparation."""
+        """Returns the state before PPO: a policy that imitates the guide, if `guided_start` asks for it."""
+        section, guide = self.config.guided_start, self._guide
+        if not section.num_steps or guide is None:
+            return state
+        with frame_progress(console, "parts") as progress:
+            shown = partial(progress, "imitating the guide")
+            seed = self.config.ppo.seed
+            state, explained = started_from_guide(self.trainer, state, guide, section, seed, shown)
+        console.print(f"started from the guide: the policy explains {explained:.0%} of its actions")
         return state
 
     def note_update(self, update: Update, warn: Warn) -> None:
