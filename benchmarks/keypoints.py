@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.config.walker import WalkerConfig
+from vnl_mjx.config.walker import WalkerConfig, rodent_body
 from vnl_mjx.gait import gait_suite, make_gait
 from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points, solve_frames
 from vnl_mjx.keypoints.marked_body import mark_body
@@ -49,7 +49,7 @@ def made_points(walker: Walker, seed: int, moved_m: float = _MOVED_M, seconds: f
     rng = np.random.default_rng(seed)
     suite = list(gait_suite(seed, seconds, _RATE_HZ).values())[::3]
     qpos = np.concatenate([make_gait(walker, config).qpos for config in suite])
-    names = tuple(name for own in walker.config.markers.values() for name in own)
+    names = tuple(name for own in rodent_body().markers.values() for name in own)
     body = mark_body(walker, names, "made gait")
     away = rng.normal(size=body.offsets.shape)
     offsets = body.offsets + moved_m * away / np.linalg.norm(away, axis=1, keepdims=True)
@@ -142,18 +142,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
-    walker = build_walker(WalkerConfig(torque_actuators=False, markers=_markers()))
+    walker = build_walker(WalkerConfig(torque_actuators=False))
     if (args.data / _RECORDING).is_file():
         recorded(walker, args.data / _RECORDING)
     else:
         print(f"no {args.data / _RECORDING}: the recording is left out")
     synthetic(walker, args.seeds)
-
-
-def _markers() -> dict[str, dict[str, tuple[float, float, float]]]:
-    from vnl_mjx.config.walker import rodent_body
-
-    return rodent_body().markers
 
 
 if __name__ == "__main__":

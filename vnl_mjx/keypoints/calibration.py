@@ -8,7 +8,7 @@ points tell each place is known too.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,12 @@ NOISE = 0.02  # of a coordinate of a point, in sizes of the body (`MarkedBody.si
 OUTLIER = 6.0  # distance in units of the noise from which on a point counts as wrong
 _OFFSET = 0.05  # standard deviation of a marker's place, in sizes of the body
 _LOG_SCALE = 0.3  # standard deviation of the logarithm of the animal's size over the body's
+_POSTURE = 0.5  # standard deviation of the mean posture about the resting one, in spreads of the joints
 # frames of the sample that count as independent: neither errors nor postures of an animal are
 _INDEPENDENT = 30.0
 # Of the posture in a sample. A strong pull towards the mean would make bones longer, as joints then move less.
 _RIGIDITY = 0.3
+_LEAST_SPREAD = 0.25  # of the angles, in spreads of the joints: a sample does not show all
 _ROUNDS = 12
 _POSE_STEPS = 6  # in a round, from poses that are nearly right
 _CONVERGED = 1e-3  # share of the cost by which a round lowers it
@@ -40,6 +42,7 @@ class Calibration:
         offsets: [marker, 3], places of the markers in their bodies' frames, metres of the body.
         scale: size of the animal over that of the body.
         posture: [joint], mean angles.
+        spread: [joint], standard deviations of the angles about their means.
         offset_sd: [marker, 3], how well the points tell the places, one standard deviation, metres.
         scale_sd: the same of the logarithm of the scale.
     """
@@ -47,6 +50,7 @@ class Calibration:
     offsets: np.ndarray
     scale: float
     posture: np.ndarray
+    spread: np.ndarray
     offset_sd: np.ndarray
     scale_sd: float = 0.0
 
@@ -56,7 +60,8 @@ def pose_problem(
 ) -> PoseProblem:
     """Returns the problem of poses for points that are divided by the scale."""
     noise, outlier = NOISE * body.size / now.scale, OUTLIER if robust else np.inf
-    return PoseProblem(body, now.offsets, noise, now.posture, outlier, rigidity)
+    spread = now.spread / np.sqrt(rigidity)
+    return PoseProblem(body, now.offsets, noise, now.posture, spread, outlier)
 
 
 def sample(weights: np.ndarray, frames: int = SAMPLE_FRAMES) -> np.ndarray:
@@ -87,7 +92,7 @@ def calibrate(
     fit_scale = fit_scale and body.walker.root is not None
     scale = apparent_scale(body, body.offsets, points, weights) if fit_scale else 1.0
     sample = _Sample(body, points, weights, fit_offsets, fit_scale)
-    now = Calibration(body.offsets, scale, body.rest, np.zeros(body.offsets.shape))
+    now = Calibration(body.offsets, scale, body.rest, body.spread, np.zeros(body.offsets.shape))
     qpos = placed(body, now.posture, now.offsets, points / scale, weights)
     qpos = solve_blocks(pose_problem(body, now, robust=False), qpos, points / scale, weights)
     qpos = sample.poses(now, qpos)
@@ -107,7 +112,13 @@ def calibrate(
         now, qpos, cost, damping = trial, trial_qpos, new, 0.1 * damping
         if converged:
             break
-    return now
+    return replace(now, spread=_seen_spread(body, qpos))
+
+
+def _seen_spread(body: MarkedBody, qpos: np.ndarray) -> np.ndarray:
+    """Returns how far angles were from their means in a sample, and a little more, [joint]."""
+    seen = qpos[:, body.qpos_columns].std(axis=0)
+    return np.minimum(np.hypot(seen, _LEAST_SPREAD * body.spread), body.spread)
 
 
 class _Step(NamedTuple):
@@ -133,7 +144,7 @@ class _Sample:
         places, joints = 3 * len(body.names), len(body.joints)
         self.offsets, self.log_scale = slice(0, places), places
         self.posture = places + 1 + np.arange(joints)
-        sd = np.concatenate([np.full(places, _OFFSET * body.size), [_LOG_SCALE], body.spread])
+        sd = np.concatenate([np.full(places, _OFFSET * body.size), [_LOG_SCALE], _POSTURE * body.spread])
         self.precision = sd**-2.0
         is_fitted = [np.full(places, fit_offsets), [fit_scale], np.ones(joints, bool)]
         self.fitted = np.flatnonzero(np.concatenate(is_fitted))
@@ -166,6 +177,7 @@ class _Sample:
             now.offsets + step.shared[self.offsets].reshape(-1, 3),
             float(now.scale * np.exp(np.clip(step.shared[self.log_scale], -0.3, 0.3))),
             np.clip(now.posture + step.shared[self.posture], *body.limits),
+            now.spread,
             step.sd[self.offsets].reshape(-1, 3),
             float(step.sd[self.log_scale]),
         )

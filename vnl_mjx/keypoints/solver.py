@@ -7,7 +7,7 @@ the points leave open. Joints stay within their limits (see `walkers.inverse_kin
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import mujoco
@@ -39,23 +39,22 @@ class PoseProblem:
         body: with its markers and coordinates.
         offsets: [marker, 3], places of the markers in their bodies' frames, metres.
         noise: standard deviation of a key point's coordinate, metres.
-        posture: [joint] or [frame, joint], mean angles.
+        posture: [joint], mean angles.
+        spread: [joint], standard deviations of the angles about their means.
         outlier: distance in units of the noise from which on a point counts as wrong; infinite: never.
-        rigidity: factor of the precision of the posture.
     """
 
     body: MarkedBody
     offsets: np.ndarray
     noise: float
     posture: np.ndarray
+    spread: np.ndarray
     outlier: float = np.inf
-    rigidity: float = 1.0
 
     @property
     def precision(self) -> np.ndarray:
         """Of each coordinate about its mean, [coordinate]; the root's is 0."""
-        own = self.rigidity / self.body.spread**2
-        return np.concatenate([np.zeros(self.body.num_root), own])
+        return np.concatenate([np.zeros(self.body.num_root), self.spread**-2.0])
 
     def away(self, qpos: np.ndarray) -> np.ndarray:
         """Returns the distance of the coordinates from their mean, [frame, coordinate]."""
@@ -70,7 +69,7 @@ class PoseProblem:
         kept = self.outlier**2 / (self.outlier**2 + squares)
         return 0.5 * weights * squares * kept, weights * kept**2 / self.noise**2
 
-    def cost(self, state: MarkerState, qpos: np.ndarray, points: np.ndarray, weights: np.ndarray):
+    def cost(self, state: MarkerState, qpos: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Returns the cost [frame]."""
         costs = self.robust(state.points - points, weights)[0]
         return costs.sum(axis=1) + 0.5 * (self.precision * self.away(qpos) ** 2).sum(axis=1)
@@ -116,7 +115,6 @@ class PoseProblem:
         data = mujoco.MjData(self.body.walker.model)
         solved = qpos.copy()
         rows, points = np.arange(len(qpos)), np.where(weights[..., None] > 0, points, 0.0)
-        posture = np.broadcast_to(self.posture, (len(qpos), len(self.body.joints)))
         damping = np.full(len(rows), _FIRST_DAMPING)
         state = self.body.state(solved, self.offsets, data)
         now = self.linearised(state, solved, points, weights)
@@ -125,8 +123,7 @@ class PoseProblem:
             step = damped_step(now.gradient, now.hessian, self.free(poses, now.gradient), damping)
             trial = self.body.moved(poses, step)
             state = self.body.state(trial, self.offsets, data)
-            own = replace(self, posture=posture[rows])
-            new = own.linearised(state, trial, points[rows], weights[rows])
+            new = self.linearised(state, trial, points[rows], weights[rows])
             better = new.cost < now.cost
             solved[rows[better]] = trial[better]
             done = better & (now.cost - new.cost < _CONVERGED * now.cost)
@@ -155,10 +152,7 @@ def solve_blocks(
     blocks = [slice(first, first + BLOCK_FRAMES) for first in range(0, len(qpos), BLOCK_FRAMES)]
 
     def block(rows: slice) -> int:
-        own = problem
-        if problem.posture.ndim > 1:
-            own = replace(problem, posture=problem.posture[rows])
-        solved[rows] = own.solve(qpos[rows], points[rows], weights[rows], iterations)
+        solved[rows] = problem.solve(qpos[rows], points[rows], weights[rows], iterations)
         return len(solved[rows])
 
     with ThreadPoolExecutor(num_cores()) as pool:
