@@ -119,26 +119,31 @@ def recorded(walker: Walker, path: Path) -> None:
 
 def synthetic(walker: Walker, seeds: int) -> None:
     """Prints what is measured on made motion."""
+    print(
+        "made gait, seed: joints (median, 90 %), those of limbs; scale; offsets (median, rms); swaps"
+    )
     for seed in range(seeds):
         made = made_points(walker, seed)
         fit = fit_key_points(walker, made.points)
-        columns = fit.body.qpos_columns
-        errors = np.abs(fit.qpos - made.qpos)[:, columns]
-        moved = 1e3 * np.linalg.norm(fit.calibration.offsets - made.offsets, axis=1)
+        errors = np.abs(fit.qpos - made.qpos)[:, fit.body.qpos_columns]
+        joints = [walker.model.joint(int(joint)).name for joint in fit.body.joints]
+        limbs = [row for row, name in enumerate(joints) if not name.startswith(("vert", "atlas"))]
+        away = 1e3 * np.linalg.norm(fit.calibration.offsets - made.offsets, axis=1)
         found = made.swapped & np.isfinite(made.points.positions).all(axis=-1)
-        partner = found[:, fit.body.mirror()]
-        both, false = found & partner, fit.swapped & ~made.swapped
+        both = found & found[:, fit.body.mirror()]
         print(
-            f"made gait, seed {seed}: joints {np.nanmedian(errors):.4f} rad median, "
-            f"{np.nanpercentile(errors, 90):.3f} at 90 %; scale {fit.calibration.scale / _SCALE - 1:+.2%}; "
-            f"offsets {np.median(moved):.2f} mm median, {np.sqrt(np.mean(moved**2)):.2f} rms; "
-            f"swaps found {fit.swapped[both].mean():.0%}, false {int(false.sum()) // 2}"
+            f"  {seed}: {np.nanmedian(errors):.4f} rad, {np.nanpercentile(errors, 90):.3f} rad, "
+            f"limbs {np.nanmedian(errors[:, limbs]):.4f} rad; "
+            f"scale {fit.calibration.scale / _SCALE - 1:+.2%}; "
+            f"offsets {np.median(away):.2f} mm, {np.sqrt(np.mean(away**2)):.2f} mm; "
+            f"{fit.swapped[both].mean():.0%} of swaps found, "
+            f"{np.sum(fit.swapped & ~made.swapped) // 2} false"
         )
 
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()

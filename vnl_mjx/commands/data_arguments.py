@@ -19,12 +19,21 @@ def fit(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("keypoints", type=Path, metavar="KEYPOINTS", help="file of 3-D key points with names")
     add("output", type=Path, metavar="OUT.h5", help="file of poses to write, for `preprocess`")
-    add("--rate", type=argument_types.positive, metavar="HZ", help="frame rate, if the file has none")
+    add(
+        "--rate",
+        type=argument_types.positive,
+        metavar="HZ",
+        help="frame rate, if the file has none",
+    )
     body = "body with markers: an MJCF's YAML file (default: the rodent)"
     add("--mjcf", metavar="FILE", help=body)
     window = "smooth the points over S seconds (default: 0.14; 0: not at all)"
     add("--smooth", type=argument_types.not_negative, default=0.14, metavar="S", help=window)
-    add("--keep-offsets", action="store_true", help="leave the markers where the body's file has them")
+    add(
+        "--keep-offsets",
+        action="store_true",
+        help="leave the markers where the body's file has them",
+    )
     add("--keep-scale", action="store_true", help="take the animal to be of the body's size")
     swaps = "mark left and right points that look exchanged, but leave them"
     add("--keep-swaps", action="store_true", help=swaps)

@@ -15,11 +15,11 @@ examples:
   vnl-mjx preprocess --show-config
 """,
     "fit": """\
-Fit a body to 3-D key points of cameras: joint angles, places of the markers on the body, and the animal's size.
+Fit a body to 3-D key points of cameras: joint angles, places of the markers, and the animal's size.
 
-The body's YAML file says where its markers are (`markers`); they are matched by name. OUT.h5 holds the poses in
-the layout of stac-mjx; OUT.fit.json and .png say how well each marker fits, which frames fit badly, and where
-left and right look exchanged.
+The body's YAML file says where its markers are (`markers`); they are matched by name. OUT.h5 holds the poses
+in the layout of stac-mjx; OUT.fit.json and .png say how well each marker fits, which frames fit badly, and
+where left and right look exchanged.
 
 examples:
   vnl-mjx fit session.mat poses.h5 --rate 50

@@ -1,10 +1,10 @@
-"""Finds what stays the same in all frames: places of the markers on the body, size of the animal, mean posture.
+"""Finds what stays the same in all frames: places of the markers, size of the animal, mean posture.
 
 A marker's place and a joint's mean angle can stand for each other: a knee that is always bent a little more
 looks like a marker that sits a little lower. So all of it is estimated at once, with the poses of a sample of
-frames eliminated (Schur complement, as in Triggs et al. 2000, "Bundle adjustment"). What the points leave open
-is then decided by where the markers were supposed to be, and not by the order of the estimates; how well the
-points tell each place is known too.
+frames eliminated (Schur complement, as in Triggs et al. 2000, "Bundle adjustment"). What the points leave
+open is then decided by where the markers were supposed to be, and not by the order of the estimates; how well
+the points tell each place is known too.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,12 @@ NOISE = 0.02  # of a coordinate of a point, in sizes of the body (`MarkedBody.si
 OUTLIER = 6.0  # distance in units of the noise from which on a point counts as wrong
 _OFFSET = 0.05  # standard deviation of a marker's place, in sizes of the body
 _LOG_SCALE = 0.3  # standard deviation of the logarithm of the animal's size over the body's
-_POSTURE = 0.5  # standard deviation of the mean posture about the resting one, in spreads of the joints
+_POSTURE = (
+    0.5  # standard deviation of the mean posture about the resting one, in spreads of the joints
+)
 # frames of the sample that count as independent: neither errors nor postures of an animal are
 _INDEPENDENT = 30.0
-# Of the posture in a sample. A strong pull towards the mean would make bones longer, as joints then move less.
+# Of the posture in a sample. A strong pull towards the mean makes bones longer, as joints then move less.
 _RIGIDITY = 0.3
 _LEAST_SPREAD = 0.25  # of the angles, in spreads of the joints: a sample does not show all
 _ROUNDS = 12
@@ -65,7 +67,7 @@ def pose_problem(
 
 
 def sample(weights: np.ndarray, frames: int = SAMPLE_FRAMES) -> np.ndarray:
-    """Returns at most so many frames, int, spread over those with the most points of weights [frame, marker]."""
+    """Returns at most so many frames, int [row], spread over those with many points."""
     seen = (weights > 0).sum(axis=1)
     good = np.flatnonzero(seen >= min(np.median(seen), 0.9 * seen.max()))
     return good[np.unique(np.linspace(0, len(good) - 1, frames).round().astype(int))]
@@ -144,7 +146,9 @@ class _Sample:
         places, joints = 3 * len(body.names), len(body.joints)
         self.offsets, self.log_scale = slice(0, places), places
         self.posture = places + 1 + np.arange(joints)
-        sd = np.concatenate([np.full(places, _OFFSET * body.size), [_LOG_SCALE], _POSTURE * body.spread])
+        sd = np.concatenate(
+            [np.full(places, _OFFSET * body.size), [_LOG_SCALE], _POSTURE * body.spread]
+        )
         self.precision = sd**-2.0
         is_fitted = [np.full(places, fit_offsets), [fit_scale], np.ones(joints, bool)]
         self.fitted = np.flatnonzero(np.concatenate(is_fitted))
@@ -217,10 +221,10 @@ class _Sample:
         return _Step(shared, -(ahead + solved @ shared), sd)
 
     def _motion(self, state: MarkerState) -> np.ndarray:
-        """Returns how far the parameters move the markers, [frame, 3 * marker, parameter]; the posture does not.
+        """Returns how far the parameters move the markers, [frame, 3 * marker, parameter].
 
         A larger animal is, for points that are divided by its scale, a body with all markers farther from
-        their middle (where the middle is, the root's translation decides).
+        their middle; where the middle is, the root's translation decides. The posture moves nothing itself.
         """
         frames, markers = state.points.shape[:2]
         motion = np.zeros((frames, markers, 3, len(self.precision)))
@@ -233,4 +237,3 @@ class _Sample:
 def _summed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns the sum over frames of a^T b, for [frame, row, i] and [frame, row, j]."""
     return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-

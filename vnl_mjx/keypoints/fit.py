@@ -1,17 +1,24 @@
 """Fits a body to a recording of key points: calibration on a sample of frames, then the poses of all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.keypoints.calibration import NOISE, OUTLIER, Calibration, calibrate, pose_problem, sample
+from vnl_mjx.keypoints.calibration import (
+    NOISE,
+    OUTLIER,
+    Calibration,
+    calibrate,
+    pose_problem,
+    sample,
+)
 from vnl_mjx.keypoints.marked_body import MarkedBody, mark_body
 from vnl_mjx.keypoints.placing import placed
 from vnl_mjx.keypoints.recording import KeyPoints
-from vnl_mjx.keypoints.solver import solve_blocks
+from vnl_mjx.keypoints.solver import placed_markers, solve_blocks
 from vnl_mjx.keypoints.swaps import exchanged, find_swaps
 from vnl_mjx.keypoints.tracks import half_window, smoothed_tracks
 from vnl_mjx.quaternions import continuous_signs
@@ -19,7 +26,9 @@ from vnl_mjx.walkers.walker import Walker
 
 _COARSE = 8  # every so many frames are solved first, and the others start between them
 _FEWEST = 3  # points without which a frame has no pose
-_TRACK_OUTLIER = 5.0  # distance from a smooth track in units of the noise, from which on a point is wrong
+_TRACK_OUTLIER = (
+    5.0  # distance from a smooth track in units of the noise, from which on a point is wrong
+)
 _BLOCK = 4096  # frames whose tracks are smoothed at once
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, and of how much
@@ -70,7 +79,7 @@ class Fit:
 
     @property
     def residuals(self) -> np.ndarray:
-        """Distances of points from their markers, [frame, marker], metres of the animal; NaN without a point."""
+        """Distances of points from markers, [frame, marker], metres of the animal; NaN without a point."""
         return self.calibration.scale * np.linalg.norm(self.points - self.markers, axis=-1)
 
     @property
@@ -95,6 +104,7 @@ def fit_key_points(
         raise UserError(f"{recording.source}: has no frame rate; give it (--rate HZ)")
     points = recording.positions[:, body.columns].astype(np.float64)
     found = np.isfinite(points).all(axis=-1)
+    points[~found] = 0.0
     weights = np.where(found, recording.confidence[:, body.columns], 0.0).clip(0.0, 1.0)
     if not ((weights > 0).sum(axis=1) >= _FEWEST).any():
         raise UserError(
@@ -131,16 +141,16 @@ def _fit_poses(
 
     smooth, trust = tracks(points, weights, np.arange(len(points)))
     qpos = solve_frames(body, now, smooth, trust, progress)
-    markers = body.state(np.nan_to_num(qpos), now.offsets).points
+    problem = pose_problem(body, now)
+    markers = placed_markers(problem, qpos)
     swapped = find_swaps(body, points, markers, weights, NOISE * body.size / now.scale)
     if options.fix_swaps and swapped.any():
         points, weights = exchanged(body, points, swapped), exchanged(body, weights, swapped)
         near = np.convolve(swapped.any(axis=1), np.ones(2 * half + 1), "same") > 0.5
         rows = np.flatnonzero(near & np.isfinite(qpos[:, 0]))
         again = tracks(points, weights, rows)
-        qpos[rows] = solve_blocks(pose_problem(body, now), qpos[rows], *again)
-        markers[rows] = body.state(qpos[rows], now.offsets).points
-    markers[np.isnan(qpos[:, 0])] = np.nan
+        qpos[rows] = solve_blocks(problem, qpos[rows], *again)
+        markers[rows] = placed_markers(problem, qpos[rows])
     apart = np.linalg.norm(points - markers, axis=-1)
     far = apart > OUTLIER * NOISE * body.size / now.scale
     seen = weights > 0
@@ -156,7 +166,7 @@ def solve_frames(
     weights: np.ndarray,
     progress: Progress = lambda what, done, total: None,
 ) -> np.ndarray:
-    """Returns poses [frame, nq] for points [frame, marker, 3] and weights [frame, marker]; NaN without points.
+    """Returns poses [frame, nq] for points [frame, marker, 3]; NaN in frames with too few weights above 0.
 
     Some of the frames are solved from the resting body, placed by the points alone; the others start between
     these.

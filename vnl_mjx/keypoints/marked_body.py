@@ -83,7 +83,7 @@ class MarkedBody:
     def moves(self) -> np.ndarray:
         """1.0 where a coordinate moves a marker, else 0.0: [marker, coordinate]."""
         model = self.walker.model
-        above = [_above(model, int(body)) for body in self.bodies]
+        above = [body_and_above(model, int(body)) for body in self.bodies]
         joint_bodies = model.jnt_bodyid[self.joints].tolist()
         own = [[float(body in chain) for body in joint_bodies] for chain in above]
         return np.hstack([np.ones((len(self.names), self.num_root)), np.array(own)])
@@ -107,18 +107,21 @@ class MarkedBody:
     def state(
         self, qpos: np.ndarray, offsets: np.ndarray, data: mujoco.MjData | None = None
     ) -> MarkerState:
-        """Returns the markers and their motion in poses [frame, nq], for `offsets` [marker, 3]."""
+        """Returns the markers and their motion in poses [frame, nq], for `offsets` [marker, 3].
+
+        `data` saves the time to make one; it serves one thread at a time.
+        """
         model = self.walker.model
-        data = mujoco.MjData(model) if data is None else data
+        own = mujoco.MjData(model) if data is None else data
         frames, joints = len(qpos), len(self.joints)
         positions = np.empty((frames, len(self.bodies), 3))
         rotations = np.empty((frames, len(self.bodies), 9))
         anchors, axes = np.empty((frames, joints, 3)), np.empty((frames, joints, 3))
         for frame, pose in enumerate(qpos):
-            data.qpos[:] = pose
-            mujoco.mj_kinematics(model, data)
-            positions[frame], rotations[frame] = data.xpos[self.bodies], data.xmat[self.bodies]
-            anchors[frame], axes[frame] = data.xanchor[self.joints], data.xaxis[self.joints]
+            own.qpos[:] = pose
+            mujoco.mj_kinematics(model, own)
+            positions[frame], rotations[frame] = own.xpos[self.bodies], own.xmat[self.bodies]
+            anchors[frame], axes[frame] = own.xanchor[self.joints], own.xaxis[self.joints]
         rotations = rotations.reshape(frames, -1, 3, 3)
         points = positions + (rotations @ offsets[..., None])[..., 0]
         return MarkerState(points, rotations, self._twists(qpos, anchors, axes))
@@ -194,7 +197,9 @@ def mark_body(walker: Walker, names: Sequence[str], source: str) -> MarkedBody:
                 f"{config.source!r}; the nearest name is {near[0]!r}"
             )
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"{source}: expected each key point once, found {twice!r} twice; rename one")
+        raise UserError(
+            f"{source}: expected each key point once, found {twice!r} twice; rename one"
+        )
     known = [column for column, name in enumerate(names) if name in places]
     if len(known) < _FEWEST:
         raise UserError(
@@ -204,7 +209,7 @@ def mark_body(walker: Walker, names: Sequence[str], source: str) -> MarkedBody:
         )
     bodies = [walker.body_names.index(places[names[column]][0]) for column in known]
     model = walker.model
-    moving = {body for marked in bodies for body in _above(model, marked)}
+    moving = {body for marked in bodies for body in body_and_above(model, marked)}
     first = 1 if walker.root else 0
     joints = [j for j in range(first, model.njnt) if int(model.jnt_bodyid[j]) in moving]
     return MarkedBody(
@@ -217,7 +222,7 @@ def mark_body(walker: Walker, names: Sequence[str], source: str) -> MarkedBody:
     )
 
 
-def _above(model: mujoco.MjModel, body: int) -> list[int]:
+def body_and_above(model: mujoco.MjModel, body: int) -> list[int]:
     """Returns a body and all above it, without the world."""
     chain = []
     while body:

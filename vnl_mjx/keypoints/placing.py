@@ -15,7 +15,7 @@ def placed(
 ) -> np.ndarray:
     """Returns poses [frame, nq] with the joints at `posture` [joint] and the root where the markers fit best.
 
-    The rotation is the one of least squared distance (Kabsch 1976, "A solution for the best rotation to relate
+    The rotation is that of least squared distance (Kabsch 1976, "A solution for the best rotation to relate
     two sets of vectors").
     """
     walker = body.walker

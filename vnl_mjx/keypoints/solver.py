@@ -69,7 +69,9 @@ class PoseProblem:
         kept = self.outlier**2 / (self.outlier**2 + squares)
         return 0.5 * weights * squares * kept, weights * kept**2 / self.noise**2
 
-    def cost(self, state: MarkerState, qpos: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def cost(
+        self, state: MarkerState, qpos: np.ndarray, points: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
         """Returns the cost [frame]."""
         costs = self.robust(state.points - points, weights)[0]
         return costs.sum(axis=1) + 0.5 * (self.precision * self.away(qpos) ** 2).sum(axis=1)
@@ -77,7 +79,7 @@ class PoseProblem:
     def linearised(
         self, state: MarkerState, qpos: np.ndarray, points: np.ndarray, weights: np.ndarray
     ) -> Linearised:
-        """Expands the cost of poses [frame, nq] for points [frame, marker, 3] with weights [frame, marker]."""
+        """Expands the cost of poses [frame, nq] about them; arguments as in `solve`."""
         errors = state.points - points
         costs, kept = self.robust(errors, weights)
         away, precision = self.away(qpos), self.precision
@@ -139,6 +141,19 @@ class PoseProblem:
         return solved
 
 
+def placed_markers(problem: PoseProblem, qpos: np.ndarray) -> np.ndarray:
+    """Returns places of the markers, [frame, marker, 3], in poses [frame, nq]; NaN in poses with NaN."""
+    places = np.empty((len(qpos), len(problem.body.names), 3))
+
+    def block(rows: slice) -> int:
+        places[rows] = problem.body.state(np.nan_to_num(qpos[rows]), problem.offsets).points
+        return 0
+
+    _for_blocks(block, len(qpos))
+    places[np.isnan(qpos).any(axis=1)] = np.nan
+    return places
+
+
 def solve_blocks(
     problem: PoseProblem,
     qpos: np.ndarray,
@@ -149,13 +164,22 @@ def solve_blocks(
 ) -> np.ndarray:
     """Returns poses like `PoseProblem.solve` for any number of frames, on every core."""
     solved = np.empty_like(qpos)
-    blocks = [slice(first, first + BLOCK_FRAMES) for first in range(0, len(qpos), BLOCK_FRAMES)]
 
     def block(rows: slice) -> int:
         solved[rows] = problem.solve(qpos[rows], points[rows], weights[rows], iterations)
         return len(solved[rows])
 
-    with ThreadPoolExecutor(num_cores()) as pool:
-        for frames in pool.map(block, blocks):
-            progress(frames)
+    _for_blocks(block, len(qpos), progress)
     return solved
+
+
+def _for_blocks(
+    function: Callable[[slice], int],
+    num_frames: int,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> None:
+    """Calls a function for blocks of frames, from as many threads as there are cores."""
+    blocks = [slice(first, first + BLOCK_FRAMES) for first in range(0, num_frames, BLOCK_FRAMES)]
+    with ThreadPoolExecutor(num_cores()) as pool:
+        for done in pool.map(function, blocks):
+            progress(done)

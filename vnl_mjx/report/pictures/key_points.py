@@ -2,8 +2,10 @@
 
 import mujoco
 import numpy as np
+from matplotlib.axes import Axes
 
 from vnl_mjx.keypoints.fit import Fit
+from vnl_mjx.keypoints.marked_body import body_and_above
 from vnl_mjx.report.colors import BLUE, INK, MUTED, VERMILLION
 from vnl_mjx.report.pictures.style import Picture, sheet
 
@@ -40,7 +42,7 @@ def fit_picture(fit: Fit) -> Picture:
     return drawn.picture
 
 
-def _draw_frame(axis, fit: Fit, frame: int) -> None:
+def _draw_frame(axis: Axes, fit: Fit, frame: int) -> None:
     """Draws one frame in the vertical plane through the longest extent of the points."""
     model, data = fit.body.walker.model, mujoco.MjData(fit.body.walker.model)
     data.qpos[:] = fit.qpos[frame]
@@ -52,8 +54,8 @@ def _draw_frame(axis, fit: Fit, frame: int) -> None:
     def seen(places: np.ndarray) -> np.ndarray:
         return 1e3 * np.stack([(places - middle)[..., :2] @ along, places[..., 2]], axis=-1)
 
-    moving = [body for body in np.flatnonzero(model.body_weldid) if model.body_parentid[body]]
-    for body in moving:
+    marked = {body for marker in fit.body.bodies for body in body_and_above(model, int(marker))}
+    for body in (body for body in marked if model.body_parentid[body]):
         line = seen(data.xpos[[model.body_parentid[body], body]])
         axis.plot(*line.T, color=MUTED, linewidth=0.8)
     for pair in zip(points, markers, strict=True):
