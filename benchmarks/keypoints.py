@@ -15,7 +15,8 @@ import numpy as np
 
 from vnl_mjx.config.walker import WalkerConfig, rodent_body
 from vnl_mjx.gait import gait_suite, make_gait
-from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points, solve_frames
+from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points
+from vnl_mjx.keypoints.frames import solve_frames
 from vnl_mjx.keypoints.marked_body import mark_body
 from vnl_mjx.keypoints.recording import KeyPoints
 from vnl_mjx.keypoints.sources import open_key_points

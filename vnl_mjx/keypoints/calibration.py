@@ -79,7 +79,7 @@ def calibrate(
     weights: np.ndarray,
     fit_offsets: bool = True,
     fit_scale: bool = True,
-    progress: Callable[[int], None] = lambda rounds: None,
+    progress: Callable[[int, int], None] = lambda done, most: None,
 ) -> Calibration:
     """Estimates offsets, size and mean posture from a sample of frames.
 
@@ -89,7 +89,7 @@ def calibrate(
         weights: [frame, marker], 0 where a point was not found.
         fit_offsets: whether offsets change.
         fit_scale: whether the size does; it does not where the root is fixed.
-        progress: called with the number of rounds done.
+        progress: called with the number of rounds done, and how many there are at most.
     """
     fit_scale = fit_scale and body.walker.root is not None
     scale = apparent_scale(body, body.offsets, points, weights) if fit_scale else 1.0
@@ -100,7 +100,7 @@ def calibrate(
     qpos = sample.poses(now, qpos)
     cost, damping = sample.cost(now, qpos), 0.0
     for done in range(_ROUNDS):
-        progress(done)
+        progress(done, _ROUNDS)
         step = sample.step(now, qpos, damping)
         trial = sample.stepped(now, step)
         trial_qpos = sample.poses(trial, body.moved(qpos, step.poses))
@@ -114,6 +114,7 @@ def calibrate(
         now, qpos, cost, damping = trial, trial_qpos, new, 0.1 * damping
         if converged:
             break
+    progress(_ROUNDS, _ROUNDS)
     return replace(now, spread=_seen_spread(body, qpos))
 
 

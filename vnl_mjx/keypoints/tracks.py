@@ -4,6 +4,7 @@ import numpy as np
 
 from vnl_mjx.clips.conditioning.smoothing import window_frames
 
+_BLOCK_FRAMES = 2048  # smoothed at once
 _ROUNDS = 3  # of reweighting
 _WIDE = 3.0  # factor of the outlier distance in the first, about the median
 _RIDGE = 1e-3  # points' worth of evidence against slope and curvature, for windows with few points
@@ -29,6 +30,14 @@ def smoothed_tracks(
     """
     if half < 1:
         return points[rows], weights[rows]
+    parts = np.array_split(rows, -(-len(rows) // _BLOCK_FRAMES) or 1)
+    own = [_smoothed(points, weights, part, half, outlier) for part in parts]
+    return np.concatenate([part[0] for part in own]), np.concatenate([part[1] for part in own])
+
+
+def _smoothed(
+    points: np.ndarray, weights: np.ndarray, rows: np.ndarray, half: int, outlier: float
+) -> tuple[np.ndarray, np.ndarray]:
     around = rows[:, None] + np.arange(-half, half + 1)
     inside = (around >= 0) & (around < len(points))
     around = around.clip(0, len(points) - 1)
