@@ -27,8 +27,8 @@ def fit(parser: argparse.ArgumentParser) -> None:
     )
     body = "body with markers: an MJCF's YAML file (default: the rodent)"
     add("--mjcf", metavar="FILE", help=body)
-    window = "smooth the points over S seconds (default: 0.14; 0: not at all)"
-    add("--smooth", type=argument_types.not_negative, default=0.14, metavar="S", help=window)
+    window = "smooth the points over S seconds (default: 0.18; 0: not at all)"
+    add("--smooth", type=argument_types.not_negative, default=0.18, metavar="S", help=window)
     add(
         "--keep-offsets",
         action="store_true",

@@ -17,7 +17,8 @@ from vnl_mjx.keypoints.marked_body import MarkedBody, MarkerState
 from vnl_mjx.keypoints.placing import apparent_scale, placed
 from vnl_mjx.keypoints.solver import PoseProblem, solve_blocks
 
-SAMPLE_FRAMES = 120
+SAMPLE_FRAMES = 240
+_STAGES = (4, 1)  # at first every so many frames of the sample, for a quick start
 NOISE = 0.02  # of a coordinate of a point, in sizes of the body (`MarkedBody.size`)
 OUTLIER = 6.0  # distance in units of the noise from which on a point counts as wrong
 _OFFSET = 0.05  # standard deviation of a marker's place, in sizes of the body
@@ -79,7 +80,7 @@ def calibrate(
     weights: np.ndarray,
     fit_offsets: bool = True,
     fit_scale: bool = True,
-    progress: Callable[[int, int], None] = lambda done, most: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Estimates offsets, size and mean posture from a sample of frames.
 
@@ -89,21 +90,31 @@ def calibrate(
         weights: [frame, marker], 0 where a point was not found.
         fit_offsets: whether offsets change.
         fit_scale: whether the size does; it does not where the root is fixed.
-        progress: called with the number of rounds done, and how many there are at most.
+        progress: called with the number of stages done, and how many there are.
     """
     fit_scale = fit_scale and body.walker.root is not None
     scale = apparent_scale(body, body.offsets, points, weights) if fit_scale else 1.0
-    sample = _Sample(body, points, weights, fit_offsets, fit_scale)
     now = Calibration(body.offsets, scale, body.rest, body.spread, np.zeros(body.offsets.shape))
-    qpos = placed(body, now.posture, now.offsets, points / scale, weights)
-    qpos = solve_blocks(pose_problem(body, now, robust=False), qpos, points / scale, weights)
+    qpos = np.empty(0)
+    for stage, step in enumerate(_STAGES):
+        own, trust = points[::step], weights[::step]
+        qpos = placed(body, now.posture, now.offsets, own / now.scale, trust)
+        loose = pose_problem(body, now, robust=False)
+        qpos = solve_blocks(loose, qpos, own / now.scale, trust)
+        sample = _Sample(body, own, trust, fit_offsets, fit_scale)
+        now, qpos = _best(sample, now, qpos)
+        progress(stage + 1, len(_STAGES))
+    return replace(now, spread=_seen_spread(body, qpos))
+
+
+def _best(sample: "_Sample", now: Calibration, qpos: np.ndarray) -> tuple[Calibration, np.ndarray]:
+    """Returns the parameters and poses [frame, nq] of least cost, from those given."""
     qpos = sample.poses(now, qpos)
     cost, damping = sample.cost(now, qpos), 0.0
-    for done in range(_ROUNDS):
-        progress(done, _ROUNDS)
+    for _ in range(_ROUNDS):
         step = sample.step(now, qpos, damping)
         trial = sample.stepped(now, step)
-        trial_qpos = sample.poses(trial, body.moved(qpos, step.poses))
+        trial_qpos = sample.poses(trial, sample.body.moved(qpos, step.poses))
         new = sample.cost(trial, trial_qpos)
         if new >= cost:
             damping = max(8.0 * damping, 1e-2)
@@ -114,8 +125,7 @@ def calibrate(
         now, qpos, cost, damping = trial, trial_qpos, new, 0.1 * damping
         if converged:
             break
-    progress(_ROUNDS, _ROUNDS)
-    return replace(now, spread=_seen_spread(body, qpos))
+    return now, qpos
 
 
 def _seen_spread(body: MarkedBody, qpos: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ class FitOptions:
         fix_swaps: whether left and right points that look exchanged are exchanged back.
     """
 
-    smooth_s: float = 0.14
+    smooth_s: float = 0.18
     fit_offsets: bool = True
     fit_scale: bool = True
     fix_swaps: bool = True
@@ -114,7 +114,7 @@ def fit_key_points(
             *tracks,
             options.fit_offsets,
             options.fit_scale,
-            lambda done, most: progress("calibration", done, most),
+            lambda done, total: progress("calibration", done, total),
         )
         points, noise = points / now.scale, noise / now.scale
         every = np.arange(len(points))
