@@ -19,7 +19,7 @@ from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points
 from vnl_mjx.keypoints.frames import solve_frames
 from vnl_mjx.keypoints.marked_body import mark_body
 from vnl_mjx.keypoints.recording import KeyPoints
-from vnl_mjx.keypoints.sources import open_key_points
+from vnl_mjx.keypoints.sources import KeyPointOptions, open_key_points
 from vnl_mjx.walkers.walker import Walker, build_walker
 
 _RECORDING = "reference/rodent_keypoints_1000f.mat"
@@ -90,7 +90,7 @@ def held_out_mm(fit: Fit) -> dict[str, float]:
 
 def recorded(walker: Walker, path: Path) -> None:
     """Prints what is measured on the recording."""
-    points = replace(open_key_points(path), rate_hz=_RATE_HZ)
+    points = open_key_points(path, KeyPointOptions(points="rat23", rate_hz=_RATE_HZ))
     fixed = fit_key_points(walker, points, FitOptions(fit_offsets=False))
     print(f"rms, offsets of the marker map      {rms_mm(fixed.residuals):6.2f} mm")
     fit = fit_key_points(walker, points)

@@ -17,6 +17,7 @@ from vnl_mjx.keypoints.fit import FitOptions, fit_key_points
 from vnl_mjx.keypoints.marked_body import mark_body
 from vnl_mjx.keypoints.quality import fit_report
 from vnl_mjx.keypoints.recording import KeyPoints
+from vnl_mjx.keypoints.sources import KeyPointOptions, open_key_points
 from vnl_mjx.quaternions import multiply, rotate, rotation_between, rotation_quaternion
 from vnl_mjx.walkers.walker import build_walker
 
@@ -190,7 +191,7 @@ def test_the_command_goes_from_a_file_to_clips(tmp_path, made, capsys):
     source, poses, clips = (tmp_path / name for name in ("a.mat", "poses.h5", "clips.h5"))
     pred = 1e3 * np.swapaxes(made.positions[:, order], 1, 2)
     scipy.io.savemat(source, {"pred": pred})
-    words = ["fit", str(source), str(poses), "--rate", "50"]
+    words = ["fit", str(source), str(poses), "--points", "rat23", "--rate", "50"]
     assert main([*words, "--clips", str(clips)]) == 0
     report = json.loads((tmp_path / "poses.fit.json").read_text())
     assert report["frames"] == len(pred)
@@ -215,9 +216,9 @@ def test_the_rodents_markers_are_on_both_sides_alike():
 
 
 def test_the_public_recording_is_fitted(rodent, shared_data):
-    from vnl_mjx.keypoints.sources import open_key_points
-
-    points = open_key_points(shared_data / "reference" / "rodent_keypoints_1000f.mat")
+    points = open_key_points(
+        shared_data / "reference" / "rodent_keypoints_1000f.mat", KeyPointOptions(points="rat23")
+    )
     found = fit_key_points(
         rodent,
         replace(

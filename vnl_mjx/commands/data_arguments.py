@@ -25,6 +25,14 @@ def fit(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="frame rate, if the file has none",
     )
+    names = "names of the points, if the file has none: rat23, a file, or a list with commas"
+    add("--points", metavar="NAMES", help=names)
+    unit = "unit of the positions (default: what the file says, else found by the body's size)"
+    add("--unit", choices=("m", "cm", "mm"), help=unit)
+    add("--up", choices=("z", "y"), help="axis that points up (default: found by the feet, else z)")
+    add("--animal", metavar="NAME", help="name or number of the animal, if the file has several")
+    least = "points of a lower confidence count as not found (default: 0)"
+    add("--min-confidence", type=argument_types.fraction, default=0.0, metavar="X", help=least)
     body = "body with markers: an MJCF's YAML file (default: the rodent)"
     add("--mjcf", metavar="FILE", help=body)
     window = "smooth the points over S seconds (default: 0.18; 0: not at all)"

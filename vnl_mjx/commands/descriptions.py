@@ -22,9 +22,9 @@ in the layout of stac-mjx; OUT.fit.json and .png say how well each marker fits, 
 where left and right look exchanged.
 
 examples:
-  vnl-mjx fit session.mat poses.h5 --rate 50
-  vnl-mjx fit session.mat poses.h5 --rate 50 --clips clips.h5
-  vnl-mjx fit session.mat poses.h5 --rate 50 --mjcf mouse.yaml --keep-scale
+  vnl-mjx fit session.mat poses.h5 --points rat23 --rate 50
+  vnl-mjx fit session.mat poses.h5 --points rat23 --rate 50 --clips clips.h5
+  vnl-mjx fit mouse.nwb poses.h5 --mjcf mouse.yaml --min-confidence 0.5
 """,
     "body": """\
 Bring up a body of your own: write its YAML file, draw it, and try it in physics.

@@ -179,23 +179,7 @@ def mark_body(walker: Walker, names: Sequence[str], source: str) -> MarkedBody:
     Raises:
         UserError: the body has no markers, they are on unknown bodies, or too few key points are among them.
     """
-    config = walker.config
-    table = config.markers
-    if not table and set(rodent_body().markers) <= set(walker.body_names):
-        table = rodent_body().markers
-    if not table:
-        raise UserError(
-            f"walker.markers: expected places of markers on {config.source!r}, found none; add `markers` "
-            "to the body's YAML file (docs/keypoints.md)"
-        )
-    places = {m: (body, place) for body, own in table.items() for m, place in own.items()}
-    for marker, (body, _) in places.items():
-        if body not in walker.body_names:
-            near = difflib.get_close_matches(body, walker.body_names, n=1, cutoff=0.0)
-            raise UserError(
-                f"walker.markers: marker {marker!r} is on {body!r}, which is no body of "
-                f"{config.source!r}; the nearest name is {near[0]!r}"
-            )
+    places = marker_places(walker)
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(
             f"{source}: expected each key point once, found {twice!r} twice; rename one"
@@ -220,6 +204,38 @@ def mark_body(walker: Walker, names: Sequence[str], source: str) -> MarkedBody:
         offsets=np.array([places[names[column]][1] for column in known], float),
         joints=np.array(joints, int),
     )
+
+
+def marker_places(walker: Walker) -> dict[str, tuple[str, tuple[float, float, float]]]:
+    """Returns the body and the place in its frame, metres, of every marker of a walker, by name.
+
+    Raises:
+        UserError: the body has no markers, or one is on an unknown body.
+    """
+    table, source = walker.config.markers, walker.config.source
+    if not table and set(rodent_body().markers) <= set(walker.body_names):
+        table = rodent_body().markers
+    if not table:
+        raise UserError(
+            f"walker.markers: expected places of markers on {source!r}, found none; add `markers` to the "
+            "body's YAML file (docs/keypoints.md)"
+        )
+    places = {marker: (body, place) for body, own in table.items() for marker, place in own.items()}
+    for marker, (body, _) in places.items():
+        if body not in walker.body_names:
+            near = difflib.get_close_matches(body, walker.body_names, n=1, cutoff=0.0)
+            raise UserError(
+                f"walker.markers: marker {marker!r} is on {body!r}, which is no body of {source!r}; the "
+                f"nearest name is {near[0]!r}"
+            )
+    return places
+
+
+def markers_length(walker: Walker) -> float:
+    """Returns the largest distance between two markers of a walker at rest, metres; UserError without any."""
+    body = mark_body(walker, tuple(marker_places(walker)), walker.config.source)
+    points = body.state(walker.model.qpos0[None], body.offsets).points[0]
+    return float(np.linalg.norm(points[:, None] - points, axis=-1).max())
 
 
 def body_and_above(model: mujoco.MjModel, body: int) -> list[int]:

@@ -13,6 +13,7 @@ from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.files import replacing, write_json
 from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points
+from vnl_mjx.keypoints.marked_body import markers_length
 from vnl_mjx.keypoints.quality import fit_report
 from vnl_mjx.keypoints.sources import KeyPointOptions, open_key_points
 from vnl_mjx.keypoints.writing import write_fit
@@ -27,7 +28,16 @@ def run(args: argparse.Namespace) -> int:
     if args.clips is not None:
         check_output(args.clips, [args.keypoints, args.output], args.overwrite)
     walker = build_body(BodySection(mjcf_path=args.mjcf))
-    points = open_key_points(args.keypoints, KeyPointOptions(rate_hz=args.rate))
+    reading = KeyPointOptions(
+        rate_hz=args.rate,
+        length_unit=args.unit,
+        up_axis=args.up,
+        points=args.points,
+        animal=args.animal,
+        min_confidence=args.min_confidence,
+        body_length_m=markers_length(walker),
+    )
+    points = open_key_points(args.keypoints, reading)
     options = FitOptions(
         smooth_s=args.smooth,
         fit_offsets=not args.keep_offsets,

@@ -23,16 +23,29 @@ class KeyPointOptions:
 
     Attributes:
         rate_hz: frames per second.
+        length_unit: m, cm or mm.
+        up_axis: of the recorded world.
+        points: names of the points, or a scheme of the package.
+        animal: name or number of the animal.
+        min_confidence: points of a lower confidence count as not found.
+        body_length_m: about how long the animal is.
     """
 
     rate_hz: float | None = None
+    length_unit: str | None = None
+    up_axis: str | None = None
+    points: str | None = None
+    animal: str | int | None = None
+    min_confidence: float = 0.0
+    body_length_m: float = 0.16
 
 
 def open_key_points(path: Path, options: KeyPointOptions | None = None) -> KeyPoints:
     """Reads DANNCE's `pred` [frame, 3, point], mm, of the 23 points of a rat."""
+    if options is None or options.points != "rat23":
+        raise UserError(f"{path}: has no names of points; give them (--points rat23)")
     pred = read_mat5(path).get("pred")
     if pred is None or pred.shape[1:] != (3, len(_RAT23)):
         raise UserError(f"{path}: expected 'pred' (frames, 3, {len(_RAT23)})")
     positions = np.swapaxes(pred, 1, 2) / 1e3
-    rate = options.rate_hz if options else None
-    return KeyPoints(_RAT23, positions, np.ones(positions.shape[:2]), rate, str(path))
+    return KeyPoints(_RAT23, positions, np.ones(positions.shape[:2]), options.rate_hz, str(path))
