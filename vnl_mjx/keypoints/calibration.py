@@ -14,15 +14,18 @@ from typing import NamedTuple
 import numpy as np
 
 from vnl_mjx.keypoints.marked_body import MarkedBody, MarkerState
-from vnl_mjx.keypoints.placing import apparent_scale, placed
+from vnl_mjx.keypoints.placing import placed
 from vnl_mjx.keypoints.solver import PoseProblem, solve_blocks
 
-SAMPLE_FRAMES = 240
+# Of the frames one in eight, but at least and at most so many.
+_SAMPLE_EVERY, _SAMPLE_FRAMES = 8, (60, 240)
 _STAGES = (4, 1)  # at first every so many frames of the sample, for a quick start
-NOISE = 0.02  # of a coordinate of a point, in sizes of the body (`MarkedBody.size`)
+_NOISE = 0.02  # of a coordinate of a point, in sizes of the animal (`MarkedBody.size`)
 OUTLIER = 6.0  # distance in units of the noise from which on a point counts as wrong
 _OFFSET = 0.05  # standard deviation of a marker's place, in sizes of the body
-_LOG_SCALE = 0.3  # standard deviation of the logarithm of the animal's size over the body's
+_LOG_SCALE = (
+    0.3  # standard deviation of the logarithm of the animal's size over what it seems to be
+)
 _POSTURE = (
     0.5  # standard deviation of the mean posture about the resting one, in spreads of the joints
 )
@@ -44,6 +47,7 @@ class Calibration:
     Attributes:
         offsets: [marker, 3], places of the markers in their bodies' frames, metres of the body.
         scale: size of the animal over that of the body.
+        noise: standard deviation of a point's coordinate, in the points' unit.
         posture: [joint], mean angles.
         spread: [joint], standard deviations of the angles about their means.
         offset_sd: [marker, 3], how well the points tell the places, one standard deviation, metres.
@@ -52,6 +56,7 @@ class Calibration:
 
     offsets: np.ndarray
     scale: float
+    noise: float
     posture: np.ndarray
     spread: np.ndarray
     offset_sd: np.ndarray
@@ -62,13 +67,19 @@ def pose_problem(
     body: MarkedBody, now: Calibration, robust: bool = True, rigidity: float = 1.0
 ) -> PoseProblem:
     """Returns the problem of poses for points that are divided by the scale."""
-    noise, outlier = NOISE * body.size / now.scale, OUTLIER if robust else np.inf
-    spread = now.spread / np.sqrt(rigidity)
-    return PoseProblem(body, now.offsets, noise, now.posture, spread, outlier)
+    spread, outlier = now.spread / np.sqrt(rigidity), OUTLIER if robust else np.inf
+    return PoseProblem(body, now.offsets, now.noise / now.scale, now.posture, spread, outlier)
 
 
-def sample(weights: np.ndarray, frames: int = SAMPLE_FRAMES) -> np.ndarray:
-    """Returns at most so many frames, int [row], spread over those with many points."""
+def first_calibration(body: MarkedBody, scale: float) -> Calibration:
+    """Returns what is known before: the marker map, the resting posture, and a first scale."""
+    noise, unknown = _NOISE * body.size * scale, np.zeros(body.offsets.shape)
+    return Calibration(body.offsets, scale, noise, body.rest, body.spread, unknown)
+
+
+def sample(weights: np.ndarray) -> np.ndarray:
+    """Returns frames, int [row], spread over those with many points of weights [frame, marker]."""
+    frames = np.clip(len(weights) // _SAMPLE_EVERY, *_SAMPLE_FRAMES)
     seen = (weights > 0).sum(axis=1)
     good = np.flatnonzero(seen >= min(np.median(seen), 0.9 * seen.max()))
     return good[np.unique(np.linspace(0, len(good) - 1, frames).round().astype(int))]
@@ -78,6 +89,7 @@ def calibrate(
     body: MarkedBody,
     points: np.ndarray,
     weights: np.ndarray,
+    first: Calibration,
     fit_offsets: bool = True,
     fit_scale: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -85,23 +97,21 @@ def calibrate(
     """Estimates offsets, size and mean posture from a sample of frames.
 
     Args:
-        body: with first offsets, which regularise the estimate.
-        points: [frame, marker, 3], world, metres, of the sample.
+        body: with markers.
+        points: [frame, marker, 3], world, of the sample.
         weights: [frame, marker], 0 where a point was not found.
+        first: what is known before, which regularises the estimate.
         fit_offsets: whether offsets change.
-        fit_scale: whether the size does; it does not where the root is fixed.
+        fit_scale: whether the size does.
         progress: called with the number of stages done, and how many there are.
     """
-    fit_scale = fit_scale and body.walker.root is not None
-    scale = apparent_scale(body, body.offsets, points, weights) if fit_scale else 1.0
-    now = Calibration(body.offsets, scale, body.rest, body.spread, np.zeros(body.offsets.shape))
-    qpos = np.empty(0)
+    now, qpos = first, np.empty(0)
     for stage, step in enumerate(_STAGES):
         own, trust = points[::step], weights[::step]
         qpos = placed(body, now.posture, now.offsets, own / now.scale, trust)
         loose = pose_problem(body, now, robust=False)
         qpos = solve_blocks(loose, qpos, own / now.scale, trust)
-        sample = _Sample(body, own, trust, fit_offsets, fit_scale)
+        sample = _Sample(body, own, trust, first, fit_offsets, fit_scale)
         now, qpos = _best(sample, now, qpos)
         progress(stage + 1, len(_STAGES))
     return replace(now, spread=_seen_spread(body, qpos))
@@ -150,10 +160,11 @@ class _Sample:
         body: MarkedBody,
         points: np.ndarray,
         weights: np.ndarray,
+        first: Calibration,
         fit_offsets: bool,
         fit_scale: bool,
     ):
-        self.body, self.points, self.weights = body, points, weights
+        self.body, self.points, self.weights, self.first = body, points, weights, first
         places, joints = 3 * len(body.names), len(body.joints)
         self.offsets, self.log_scale = slice(0, places), places
         self.posture = places + 1 + np.arange(joints)
@@ -175,8 +186,9 @@ class _Sample:
 
     def away(self, now: Calibration) -> np.ndarray:
         """Returns the distance of the parameters from their means, [parameter]."""
-        offsets = (now.offsets - self.body.offsets).ravel()
-        return np.concatenate([offsets, [np.log(now.scale)], now.posture - self.body.rest])
+        offsets = (now.offsets - self.first.offsets).ravel()
+        scale, posture = np.log(now.scale / self.first.scale), now.posture - self.first.posture
+        return np.concatenate([offsets, [scale], posture])
 
     def cost(self, now: Calibration, qpos: np.ndarray) -> float:
         """Returns the cost of all frames and of the parameters."""
@@ -191,6 +203,7 @@ class _Sample:
         return Calibration(
             now.offsets + step.shared[self.offsets].reshape(-1, 3),
             float(now.scale * np.exp(np.clip(step.shared[self.log_scale], -0.3, 0.3))),
+            now.noise,
             np.clip(now.posture + step.shared[self.posture], *body.limits),
             now.spread,
             step.sd[self.offsets].reshape(-1, 3),

@@ -8,15 +8,16 @@ from threadpoolctl import threadpool_limits
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.calibration import (
-    NOISE,
     OUTLIER,
     Calibration,
     calibrate,
+    first_calibration,
     pose_problem,
     sample,
 )
 from vnl_mjx.keypoints.frames import FEWEST_POINTS, Progress, solve_frames
 from vnl_mjx.keypoints.marked_body import MarkedBody, mark_body
+from vnl_mjx.keypoints.placing import apparent_scale
 from vnl_mjx.keypoints.recording import KeyPoints
 from vnl_mjx.keypoints.solver import placed_markers, solve_blocks
 from vnl_mjx.keypoints.swaps import exchanged, find_swaps
@@ -35,7 +36,7 @@ class FitOptions:
     Attributes:
         smooth_s: tracks are smoothed over such windows, seconds; 0: not at all.
         fit_offsets: whether markers may move on their bodies.
-        fit_scale: whether the animal may be larger or smaller than the body.
+        fit_scale: whether the animal may be larger or smaller than the body; not if the root is fixed.
         fix_swaps: whether left and right points that look exchanged are exchanged back.
     """
 
@@ -106,17 +107,21 @@ def fit_key_points(
             f"{recording.source}: no frame has {FEWEST_POINTS} of the body's markers with a confidence "
             "above 0; expected key points of this body"
         )
-    half, noise = half_window(options.smooth_s, recording.rate_hz), NOISE * body.size
+    half = half_window(options.smooth_s, recording.rate_hz)
+    rows, fit_scale = sample(weights), options.fit_scale and walker.root is not None
+    scale = apparent_scale(body, points[rows], weights[rows]) if fit_scale else 1.0
+    first = first_calibration(body, scale)
     with threadpool_limits(1):  # the frames are what is done in parallel
-        tracks = smoothed_tracks(points, weights, sample(weights), half, _TRACK_OUTLIER * noise)
+        tracks = smoothed_tracks(points, weights, rows, half, _TRACK_OUTLIER * first.noise)
         now = calibrate(
             body,
             *tracks,
+            first,
             options.fit_offsets,
-            options.fit_scale,
+            fit_scale,
             lambda done, total: progress("calibration", done, total),
         )
-        points, noise = points / now.scale, noise / now.scale
+        points, noise = points / now.scale, now.noise / now.scale
         every = np.arange(len(points))
         tracks = smoothed_tracks(points, weights, every, half, _TRACK_OUTLIER * noise)
         qpos = solve_frames(body, now, *tracks, progress)
