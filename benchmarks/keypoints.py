@@ -88,6 +88,19 @@ def held_out_mm(fit: Fit) -> dict[str, float]:
     return errors
 
 
+def other_half_mm(walker: Walker, points: KeyPoints) -> float:
+    """Returns the rms error of the second half of a recording, with all but the poses fitted to the first."""
+    middle = len(points.positions) // 2
+    half = replace(
+        points, positions=points.positions[:middle], confidence=points.confidence[:middle]
+    )
+    fit = fit_key_points(walker, half)
+    body, now = fit.body, fit.calibration
+    rest = points.positions[middle:, body.columns] / now.scale
+    qpos = solve_frames(body, now, rest, points.confidence[middle:, body.columns])
+    return now.scale * rms_mm(np.linalg.norm(body.state(qpos, now.offsets).points - rest, axis=-1))
+
+
 def recorded(walker: Walker, path: Path) -> None:
     """Prints what is measured on the recording."""
     points = open_key_points(path, KeyPointOptions(points="rat23", rate_hz=_RATE_HZ))
@@ -96,6 +109,7 @@ def recorded(walker: Walker, path: Path) -> None:
     fit = fit_key_points(walker, points)
     print(f"rms, offsets fitted                 {rms_mm(fit.residuals):6.2f} mm")
     print(f"scale                               {fit.calibration.scale:6.3f}")
+    print(f"rms, places from the other half     {other_half_mm(walker, points):6.2f} mm")
     errors = held_out_mm(fit)
     whole = np.sqrt(np.mean(np.square(list(errors.values()))))
     worst = max(errors, key=errors.__getitem__)
