@@ -175,6 +175,8 @@ def test_mistakes_get_one_line(rodent, made, marked_arm):
         fit_key_points(rodent, replace(made, names=("Snout", *NAMES[1:-1], "Snout")))
     with pytest.raises(UserError, match="no frame has 3 of the body's markers"):
         fit_key_points(rodent, key_points(np.full_like(made.positions, np.nan)))
+    with pytest.raises(UserError, match="its key points lie in one place"):
+        fit_key_points(rodent, key_points(np.ones_like(made.positions)))
     with pytest.raises(UserError, match="expected places of markers on .*, found none"):
         fit_key_points(build_walker(replace(marked_arm, markers={})), made)
     with pytest.raises(UserError, match="on 'hands', which is no body .* nearest name is 'hand'"):

@@ -92,7 +92,8 @@ def fit_key_points(
     """Fits a walker to key points.
 
     Raises:
-        UserError: the body has no markers for the points, no frame has enough points, or the rate is unknown.
+        UserError: the body has no markers for the points, no frame has enough points, they lie in one place,
+            or the rate is unknown.
     """
     options, body = options or FitOptions(), mark_body(walker, recording.names, recording.source)
     if recording.rate_hz is None:
@@ -110,6 +111,10 @@ def fit_key_points(
     half = half_window(options.smooth_s, recording.rate_hz)
     rows, fit_scale = sample(weights), options.fit_scale and walker.root is not None
     scale = apparent_scale(body, points[rows], weights[rows]) if fit_scale else 1.0
+    if not scale > 0:
+        raise UserError(
+            f"{recording.source}: its key points lie in one place; expected different places of one body"
+        )
     first = first_calibration(body, scale)
     with threadpool_limits(1):  # the frames are what is done in parallel
         tracks = smoothed_tracks(points, weights, rows, half, _TRACK_OUTLIER * first.noise)

@@ -20,6 +20,7 @@ from vnl_mjx.keypoints.writing import write_fit
 from vnl_mjx.report.pictures.key_points import fit_picture
 
 _WORST = 4  # markers named in the table
+_ODD_SIZE = 2.5  # factor between animal and body that is worth a warning
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     with replacing(picture) as partial:
         partial.write_bytes(fit_picture(fit).png)
     print_table(console, points.source, _rows(fit, report))
+    if not 1.0 / _ODD_SIZE < fit.calibration.scale < _ODD_SIZE:
+        size = f"{fit.calibration.scale:.3g} times the body's size"
+        warn(console, f"the animal is {size}; check the unit (--unit) and the body (--mjcf)")
     if fit.bad.any():
         warn(console, f"{fit.bad.sum()} frames fit badly; {account.name} lists them")
     console.print(f"poses: {args.output}, {account.name}, {picture.name}", soft_wrap=True)
@@ -80,7 +84,9 @@ def _rows(fit: Fit, report: dict[str, Any]) -> dict[str, str]:
         "marker error": f"{report['rms_mm']:.2f} mm rms; worst "
         + ", ".join(f"{name} {measured[name]:.1f}" for name in worst),
         "size of the animal": f"{report['scale']:.3f} of the body's "
-        f"(standard deviation {report['scale_sd']:.3f}); lengths in OUT are divided by it",
+        f"(standard deviation {report['scale_sd']:.3f}); lengths in OUT are divided by it"
+        if report["scale_sd"]
+        else "not fitted",
         "marker places": f"moved by up to {markers[moved]['moved_mm']:.1f} mm ({moved})",
         "joints at a limit": ", ".join(f"{n} {report['at_limit'][n]:.0%}" for n in limits)
         or "none",
