@@ -149,6 +149,7 @@ def build_parser(wanted: str) -> _Parser:
             ARGUMENTS[name](sub)
 
     add("preprocess", _preprocess, "turn recordings into reference clips", overrides=True)
+    add("fit", _module("data.fit_keypoints"), "fit a body to key points of cameras")
     add("body", _body, "make a body's file from its MJCF, and try the body")
     add("clips", _module("data.edit_clips"), "edit and export clip files")
     add("gait", _module("data.make_gait"), "make synthetic clips of a walking rat")

@@ -122,6 +122,15 @@ def rotation_vector(q: Array) -> Array:
     return imaginary * xp.where(is_small, 2.0, 2.0 * xp.arctan2(sine, real) / sine)
 
 
+def rotation_quaternion(vector: Array) -> Array:
+    """Returns unit quaternions [..., 4] of rotation vectors [..., 3], axis times angle, radians."""
+    xp, vector = _arrays(vector)
+    half = 0.5 * xp.linalg.norm(vector, axis=-1, keepdims=True)
+    # sin(h) / h; xp.sinc is of pi h
+    imaginary = 0.5 * vector * xp.sinc(half / xp.pi)
+    return xp.concatenate([xp.cos(half), imaginary], axis=-1)
+
+
 def rotation_between(a: Array, b: Array) -> Array:
     """Returns the shortest rotation vector [..., 3], in a's frame, that turns `a` into `b`, unit [..., 4]."""
     return rotation_vector(multiply(conjugate(a), b))

@@ -310,6 +310,7 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
 # What adds the arguments of a command besides its configuration.
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "preprocess": data_arguments.preprocess,
+    "fit": data_arguments.fit,
     "body": data_arguments.body,
     "clips": data_arguments.clips,
     "gait": data_arguments.gait,

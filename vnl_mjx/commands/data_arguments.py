@@ -14,6 +14,42 @@ def preprocess(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
 
 
+def fit(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `fit`."""
+    add = parser.add_argument
+    add("keypoints", type=Path, metavar="KEYPOINTS", help="file of 3-D key points with names")
+    add("output", type=Path, metavar="OUT.h5", help="file of poses to write, for `preprocess`")
+    add(
+        "--rate",
+        type=argument_types.positive,
+        metavar="HZ",
+        help="frame rate, if the file has none",
+    )
+    names = "names of the points, if the file has none: rat23, a file, or a list with commas"
+    add("--points", metavar="NAMES", help=names)
+    unit = "unit of the positions (default: what the file says, else found by the body's size)"
+    add("--unit", choices=("m", "cm", "mm"), help=unit)
+    add("--up", choices=("z", "y"), help="axis that points up (default: found by the feet, else z)")
+    add("--animal", metavar="NAME", help="name or number of the animal, if the file has several")
+    least = "points of a lower confidence count as not found (default: 0)"
+    add("--min-confidence", type=argument_types.fraction, default=0.0, metavar="X", help=least)
+    body = "body with markers: an MJCF's YAML file (default: the rodent)"
+    add("--mjcf", metavar="FILE", help=body)
+    window = "smooth the points over S seconds (default: 0.18; 0: not at all)"
+    add("--smooth", type=argument_types.not_negative, default=0.18, metavar="S", help=window)
+    add(
+        "--keep-offsets",
+        action="store_true",
+        help="leave the markers where the body's file has them",
+    )
+    add("--keep-scale", action="store_true", help="take the animal to be of the body's size")
+    swaps = "mark left and right points that look exchanged, but leave them"
+    add("--keep-swaps", action="store_true", help=swaps)
+    clips = "also turn the poses into this file of clips, as `preprocess` does"
+    add("--clips", type=Path, metavar="FILE", help=clips)
+    add_overwrite(parser)
+
+
 def body(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `body`."""
     add = parser.add_argument

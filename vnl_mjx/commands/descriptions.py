@@ -14,6 +14,18 @@ examples:
   vnl-mjx preprocess arm.h5 clips.h5 walker_config.mjcf_path=arm.yaml
   vnl-mjx preprocess --show-config
 """,
+    "fit": """\
+Fit a body to 3-D key points of cameras: joint angles, places of the markers, and the animal's size.
+
+The body's YAML file says where its markers are (`markers`); they are matched by name. OUT.h5 holds the poses
+in the layout of stac-mjx; OUT.fit.json and .png say how well each marker fits, which frames fit badly, and
+where left and right look exchanged.
+
+examples:
+  vnl-mjx fit session.mat poses.h5 --points rat23 --rate 50
+  vnl-mjx fit session.mat poses.h5 --points rat23 --rate 50 --clips clips.h5
+  vnl-mjx fit mouse.nwb poses.h5 --mjcf mouse.yaml --min-confidence 0.5
+""",
     "body": """\
 Bring up a body of your own: write its YAML file, draw it, and try it in physics.
 

@@ -76,6 +76,8 @@ class WalkerConfig:
         normalize_controls: let every control run from -1 to 1 over the range that the file gives it.
         touch_sensors: keep those of the rodent's palms and soles, which track-mjx deletes and
             vnl-playground does not.
+        markers: places of key points on the body, for `vnl-mjx fit`: by body, then by the point's name, x, y
+            and z in its frame, metres after `rescale_factor`; empty: the rodent's if the model has them.
         task: settings of the imitation task (`ImitationConfig`) that suit the body, from its YAML file. They
             replace defaults when a teacher is trained.
     """
@@ -103,6 +105,9 @@ class WalkerConfig:
     servo_ranges: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     normalize_controls: bool = False
     touch_sensors: bool = False
+    markers: dict[str, dict[str, tuple[float, float, float]]] = field(
+        default_factory=dict, hash=False
+    )
     task: dict[str, Any] = field(default_factory=dict, hash=False)
 
 

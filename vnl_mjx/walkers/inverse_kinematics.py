@@ -124,7 +124,7 @@ class Problem:
         damping = np.full(shape[0], 1e-2)
         now = self.linearise(angles)
         for _ in range(iterations):
-            step = _step(now[1], now[2], self.free(angles, now[1]), damping)
+            step = damped_step(now[1], now[2], self.free(angles, now[1]), damping)
             trial = self.clipped(angles + step)
             new = self.linearise(trial)
             better = new[0] < now[0]
@@ -172,7 +172,7 @@ class Problem:
         return angles
 
 
-def _step(
+def damped_step(
     gradient: np.ndarray, hessian: np.ndarray, free: np.ndarray, damping: np.ndarray
 ) -> np.ndarray:
     """Returns the damped Newton step [frame, joint]; joints that are not `free` stay."""

@@ -16,13 +16,20 @@ from vnl_mjx.clips.columns import POSE, VELOCITY
 from vnl_mjx.clips.recording import ROOT_COLUMNS, FrameArray, LazyFrames, Recording, cut
 from vnl_mjx.clips.sources.arrays import open_pickle_of_variables
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
-from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, check_qpos, completed
+from vnl_mjx.clips.sources.options import (
+    USUAL_RATE_HZ,
+    SourceOptions,
+    check_qpos,
+    checked_rate,
+    completed,
+)
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
 
 _OLD_MARKER_SITES = "walker_body_sites"
 _BY_FRAME = ("qpos", "qvel", "xpos", "xquat", "kp_data", "marker_sites", _OLD_MARKER_SITES)
-_SMALL = ("offsets", "kp_names", "names_qpos", "names_xpos")
+# The last is of `vnl-mjx fit`; stac-mjx writes no rate.
+_SMALL = ("offsets", "kp_names", "names_qpos", "names_xpos", "rate_hz")
 _DATASETS = {
     **dict.fromkeys(POSE, "qpos"),
     **dict.fromkeys(VELOCITY, "qvel"),
@@ -99,8 +106,10 @@ def _recording(
     found.take_names = _clip_names(config, len(found.take_lengths), part)
     if not given and length and num_frames % length:
         found.notes += (f"the last take has {num_frames % length} frames, not {length}",)
+    if fields["rate_hz"] is not None:
+        found.rate_hz = checked_rate(fields["rate_hz"], f"{path}: 'rate_hz'")
     fps = _finite(model.get("RENDER_FPS"))
-    if options.rate_hz is None and fps is not None:
+    if found.rate_hz is None and options.rate_hz is None and fps is not None:
         found.notes += (f"STAC files have no frame rate (RENDER_FPS, of its videos, is {fps:g})",)
     found.scale = _finite(model.get("SCALE_FACTOR"))
     found.body_names = texts(fields["names_xpos"]) or None
