@@ -1,17 +1,22 @@
 """`vnl-mjx fit`: fits a body to key points; writes poses for `preprocess`, a report and a picture."""
 
 import argparse
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from vnl_mjx.clips.conditioning.tail import tail_chain
 from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import BodySection
+from vnl_mjx.config.walker import RODENT_SOURCE
+from vnl_mjx.errors import UserError
 from vnl_mjx.files import replacing, write_json
+from vnl_mjx.gait.posture import UNMEASURED_POSTURE
 from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points
 from vnl_mjx.keypoints.marked_body import markers_length
 from vnl_mjx.keypoints.quality import fit_report
@@ -102,18 +107,19 @@ def _rows(fit: Fit, report: dict[str, Any]) -> dict[str, str]:
 
 
 def _settings(fit: Fit, mjcf: str | None) -> list[str]:
-    """Returns the settings of `preprocess` that suit the fit."""
-    from vnl_mjx.clips.conditioning.tail import tail_chain
-    from vnl_mjx.errors import UserError
-
+    """Returns the settings of `preprocess` that suit the fit: parts without markers are held as a rat does."""
+    walker, still = fit.body.walker, set(fit.body.still())
     settings = [f"walker_config.mjcf_path={mjcf}"] if mjcf else []
-    try:
-        chain = tail_chain(fit.body.walker)
-    except UserError:
-        return settings
-    names = [fit.body.walker.joint_names[column] for column in chain.columns]
-    carried = set(names) <= set(fit.body.still())
-    return [*settings, *["conditioning_config.tail=carried"] * carried]
+    with contextlib.suppress(UserError):  # a body without a tail
+        names = {walker.joint_names[column] for column in tail_chain(walker).columns}
+        settings += ["conditioning_config.tail=carried"] * (names <= still)
+    if walker.config.source == RODENT_SOURCE:
+        settings += [
+            f"conditioning_config.joint_angles.{name}={angle:g}"
+            for name, angle in UNMEASURED_POSTURE.items()
+            if name in still
+        ]
+    return settings
 
 
 def _preprocess(poses: Path, clips: Path, settings: list[str], overwrite: bool) -> int:
