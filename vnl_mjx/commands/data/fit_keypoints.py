@@ -107,7 +107,7 @@ def _rows(fit: Fit, report: dict[str, Any]) -> dict[str, str]:
 
 
 def _settings(fit: Fit, mjcf: str | None) -> list[str]:
-    """Returns the settings of `preprocess` that suit the fit: parts without markers are held as a rat does."""
+    """Returns the settings of `preprocess` for the fit; parts without markers are held as a rat does."""
     walker, still = fit.body.walker, set(fit.body.still())
     settings = [f"walker_config.mjcf_path={mjcf}"] if mjcf else []
     with contextlib.suppress(UserError):  # a body without a tail
