@@ -37,8 +37,10 @@ class _Parser(argparse.ArgumentParser):
         for i, word in enumerate(words):
             before = options.get(words[i - 1]) if i else None
             is_value = before is not None and before.nargs != 0
-            if not is_value and "=" in word and f"--{word.partition('=')[0]}" in options:
-                words[i] = f"--{word}"
+            name, equals, value = word.partition("=")
+            option = f"--{name.replace('_', '-')}"
+            if not is_value and equals and option in options:
+                words[i] = f"{option}={value}"
         return super().parse_known_args(words, *others, **named)
 
     def error(self, message: str) -> NoReturn:

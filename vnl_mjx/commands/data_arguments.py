@@ -28,8 +28,9 @@ def fit(parser: argparse.ArgumentParser) -> None:
     names = "names of the points, if the file has none: rat23, a file, or a list with commas"
     add("--points", metavar="NAMES", help=names)
     unit = "unit of the positions (default: what the file says, else found by the body's size)"
-    add("--unit", choices=("m", "cm", "mm"), help=unit)
-    add("--up", choices=("z", "y"), help="axis that points up (default: found by the feet, else z)")
+    add("--length-unit", choices=("m", "cm", "mm"), help=unit)
+    up = "axis that points up, as in up_axis=-y (default: found by the feet, else z)"
+    add("--up-axis", choices=("z", "y", "-y", "-z"), help=up)
     add("--animal", metavar="NAME", help="name or number of the animal, if the file has several")
     least = "points of a lower confidence count as not found (default: 0)"
     add("--min-confidence", type=argument_types.fraction, default=0.0, metavar="X", help=least)

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     walker = build_body(BodySection(mjcf_path=args.mjcf))
     reading = KeyPointOptions(
         rate_hz=args.rate,
-        length_unit=args.unit,
-        up_axis=args.up,
+        length_unit=args.length_unit,
+        up_axis=args.up_axis,
         points=args.points,
         animal=args.animal,
         min_confidence=args.min_confidence,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     print_table(console, points.source, _rows(fit, report))
     if not 1.0 / _ODD_SIZE < fit.calibration.scale < _ODD_SIZE:
         size = f"{fit.calibration.scale:.3g} times the body's size"
-        warn(console, f"the animal is {size}; check the unit (--unit) and the body (--mjcf)")
+        warn(console, f"the animal is {size}; check the unit (--length-unit) and the body (--mjcf)")
     if fit.bad.any():
         warn(console, f"{fit.bad.sum()} frames fit badly; {account.name} lists them")
     console.print(f"poses: {args.output}, {account.name}, {picture.name}", soft_wrap=True)
