@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from video_helpers import probe_video
 
 from vnl_mjx.cli import main
 from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.commands.data import fit_keypoints
 from vnl_mjx.config.walker import read_body, rodent_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.gait import GaitConfig, make_gait
@@ -19,12 +21,14 @@ from vnl_mjx.keypoints.quality import fit_report
 from vnl_mjx.keypoints.recording import KeyPoints
 from vnl_mjx.keypoints.sources import KeyPointOptions, open_key_points
 from vnl_mjx.quaternions import multiply, rotate, rotation_between, rotation_quaternion
+from vnl_mjx.report.rendering.fit_motion import fit_motion
 from vnl_mjx.walkers.walker import build_walker
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RATE_HZ = 50.0
 SHIFT = np.array([0.4, -1.0, 0.2])  # metres
 NAMES = tuple(name for own in rodent_body().markers.values() for name in own)
+READING = ("--points", "rat23", "--rate", "50")
 AS_THEY_ARE = FitOptions(smooth_s=0.0, fit_offsets=False, fit_scale=False)
 
 
@@ -185,29 +189,67 @@ def test_mistakes_get_one_line(rodent, made, marked_arm):
         )
 
 
-def test_the_command_goes_from_a_file_to_clips(tmp_path, made, capsys):
+@pytest.fixture
+def session(tmp_path, made):
+    """A file of key points without names or rate, a path for its poses, and the names in its order."""
     named = ["Snout", "EarL", "EarR", "SpineF", "SpineM", "SpineL", "TailBase"]
     for limb in (("Shoulder", "Elbow", "Wrist", "Hand"), ("Hip", "Knee", "Ankle", "Foot")):
         named += [part + side for side in "LR" for part in limb]
     order = [NAMES.index(name) for name in named]
-    source, poses, clips = (tmp_path / name for name in ("a.mat", "poses.h5", "clips.h5"))
     pred = 1e3 * np.swapaxes(made.positions[:, order], 1, 2)
-    scipy.io.savemat(source, {"pred": pred})
-    words = ["fit", str(source), str(poses), "--points", "rat23", "--rate", "50"]
-    assert main([*words, "--clips", str(clips)]) == 0
+    scipy.io.savemat(tmp_path / "a.mat", {"pred": pred})
+    return tmp_path / "a.mat", tmp_path / "poses.h5", tuple(named)
+
+
+def test_the_command_goes_from_a_file_to_clips(tmp_path, session, made, monkeypatch, capsys):
+    monkeypatch.setenv("MUJOCO_GL", "off")  # a machine that cannot draw the video
+    (source, poses, named), clips = session, tmp_path / "clips.h5"
+    words = ["fit", str(source), str(poses), *READING]
+    assert main([*words, "--video", "--clips", str(clips)]) == 0
+    assert "warning: no video: MUJOCO_GL" in capsys.readouterr().out
+    assert not (tmp_path / "poses.fit.mp4").exists()
     report = json.loads((tmp_path / "poses.fit.json").read_text())
-    assert report["frames"] == len(pred)
+    assert report["frames"] == len(made.positions)
     assert report["rms_mm"] < 2.0
     assert "mandible" in report["at_rest"]
     assert (tmp_path / "poses.fit.png").stat().st_size > 10_000
     with open_recording(poses) as recording:
         assert recording.rate_hz == 50.0
-        assert recording.keypoint_names == tuple(named)
+        assert recording.keypoint_names == named
     account = json.loads((tmp_path / "clips.quality.json").read_text())
     assert account["pieces"][0]["quality"]["marker_rms_mm"] < 2.0
-    capsys.readouterr()
     assert main(words) == 2
     assert "poses.h5: exists" in capsys.readouterr().err
+
+
+def test_the_motion_to_draw_has_its_marks_on_the_body_and_says_what_is_wrong(rodent, fitted):
+    lower, frames = np.array([0.0, 0.0, -0.3]), np.arange(len(fitted.qpos))
+    qpos = np.where((frames == 5)[:, None], np.nan, fitted.qpos)
+    qpos[:, rodent.root.position] += lower
+    points, markers = fitted.points + lower, fitted.markers + lower
+    swapped = (frames == 4)[:, None] & np.array([name == "HipL" for name in fitted.body.names])
+    changed = {"qpos": qpos, "points": points, "markers": markers, "swapped": swapped}
+    shown = fit_motion(replace(fitted, bad=frames == 3, **changed), "made", 0.2)
+    side = shown.panes[0]
+    assert side.marks is not None
+    np.testing.assert_array_equal(side.qpos[5], side.qpos[4])
+    own = fitted.body.state(side.qpos, fitted.calibration.offsets).points
+    keep = np.arange(10) != 5
+    np.testing.assert_allclose(side.marks[keep, len(NAMES) :], own[keep], atol=1e-6)
+    assert side.marks.shape == (10, 2 * len(NAMES), 3) and len(side.dots) == 2 * len(NAMES)
+    assert own[..., 2].min() > rodent.floor_height
+    texts = ["", "fits badly", "left and right exchanged back", "no pose", ""]
+    assert list(side.texts[2:7]) == texts
+
+
+@pytest.mark.render
+def test_the_command_draws_a_video(backend, session, monkeypatch, capsys):
+    monkeypatch.setattr(fit_keypoints, "_VIDEO_S", 0.1)
+    source, poses, _ = session
+    assert main(["fit", str(source), str(poses), *READING, "--video"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "poses.fit.mp4, the first 0.1 s of 1.2 s" in printed
+    assert "1280x640" in probe_video(poses.with_suffix(".fit.mp4"))
 
 
 def test_the_rodents_markers_are_on_both_sides_alike():

@@ -18,6 +18,7 @@ from vnl_mjx.commands.view import play, view_task
 from vnl_mjx.config.task import TaskNetworkSection
 from vnl_mjx.evaluation.task_evaluation import TaskPlayer, task_policy
 from vnl_mjx.models.intention import FrozenPolicy
+from vnl_mjx.report.colors import BLUE, VERMILLION
 from vnl_mjx.report.rendering.cameras import camera_path
 from vnl_mjx.report.rendering.drawing import open_drawer
 from vnl_mjx.report.rendering.ground_lines import ground_lines
@@ -203,8 +204,12 @@ def test_marks_are_drawn(backend, toy_walker):
     marks = np.stack([path.lookat[0] + [0.0, 0.0, 0.5 * scene.reach], np.full(3, np.nan)])
     with open_drawer(scene, 128, 128, backend) as drawer:
         bare, marked = drawer.draw(qpos[0], path, 0), drawer.draw(qpos[0], path, 0, marks=marks)
+        dotted = drawer.draw(qpos[0], path, 0, marks=marks, dots=(BLUE, VERMILLION))
+        np.testing.assert_array_equal(drawer.draw(qpos[0], path, 0), bare)
     red, green, blue = marked[64, 64].astype(int)
     assert red > 2 * blue and red > green and (bare[64, 64] != marked[64, 64]).any()
+    red, green, blue = dotted[64, 64].astype(int)
+    assert blue > 2 * red and blue > green
 
 
 @pytest.mark.render

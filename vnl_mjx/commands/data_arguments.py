@@ -46,6 +46,8 @@ def fit(parser: argparse.ArgumentParser) -> None:
     add("--keep-scale", action="store_true", help="take the animal to be of the body's size")
     swaps = "mark left and right points that look exchanged, but leave them"
     add("--keep-swaps", action="store_true", help=swaps)
+    video = "also draw the fitted body with points and markers: OUT.fit.mp4, at most 20 s"
+    add("--video", action="store_true", help=video)
     clips = "also turn the poses into this file of clips, as `preprocess` does"
     add("--clips", type=Path, metavar="FILE", help=clips)
     add_overwrite(parser)

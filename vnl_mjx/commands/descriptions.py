@@ -19,7 +19,7 @@ Fit a body to 3-D key points of cameras: joint angles, places of the markers, an
 
 The body's YAML file says where its markers are (`markers`); they are matched by name. OUT.h5 holds the poses
 in the layout of stac-mjx; OUT.fit.json and .png say how well each marker fits, which frames fit badly, and
-where left and right look exchanged.
+where left and right look exchanged. --video shows the body with points and markers (OUT.fit.mp4).
 
 examples:
   vnl-mjx fit session.mat poses.h5 --points rat23 --rate 50

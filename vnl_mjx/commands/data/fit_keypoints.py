@@ -1,8 +1,9 @@
-"""`vnl-mjx fit`: fits a body to key points; writes poses for `preprocess`, a report and a picture."""
+"""`vnl-mjx fit`: fits a body to key points; writes poses for `preprocess`, a report and pictures."""
 
 import argparse
 import contextlib
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from vnl_mjx.keypoints.quality import fit_report
 from vnl_mjx.keypoints.sources import KeyPointOptions, open_key_points
 from vnl_mjx.keypoints.writing import write_fit
 from vnl_mjx.report.pictures.key_points import fit_picture
+from vnl_mjx.report.rendering.fit_motion import fit_motion
+from vnl_mjx.report.rendering.side_by_side import render_side_by_side
 
 _WORST = 4  # markers named in the table
 _ODD_SIZE = 2.5  # factor between animal and body that is worth a warning
+_VIDEO_S = 20.0
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fits the body and writes OUT, its report and its picture; returns the exit status."""
+    """Fits the body and writes OUT, its report and its pictures; returns the exit status."""
     check_output(args.output, [args.keypoints], args.overwrite)
     if args.clips is not None:
         check_output(args.clips, [args.keypoints, args.output], args.overwrite)
@@ -68,12 +72,28 @@ def run(args: argparse.Namespace) -> int:
     if fit.bad.any():
         warn(console, f"{fit.bad.sum()} frames fit badly; {account.name} lists them")
     console.print(f"poses: {args.output}, {account.name}, {picture.name}", soft_wrap=True)
+    if args.video:
+        _draw(fit, args.output.with_suffix(".fit.mp4"), args.keypoints.name, console)
     settings = _settings(fit, args.mjcf)
     if args.clips is None:
         words = shlex.join([str(args.output), "CLIPS.h5", *settings])
         console.print(f"next: vnl-mjx preprocess {words}", soft_wrap=True)
         return 0
     return _preprocess(args.output, args.clips, settings, args.overwrite)
+
+
+def _draw(fit: Fit, video: Path, title: str, console: Console) -> None:
+    """Draws a video of the first seconds, if rendering works."""
+    motion = fit_motion(fit, title, _VIDEO_S)
+    try:
+        with terminate_cleanly(), frame_progress(console) as progress:
+            shown = partial(progress, "drawing")
+            drawn = render_side_by_side(fit.body.walker, motion, video, progress=shown)
+    except UserError as error:
+        return warn(console, f"no video: {error}")
+    seconds = len(fit.qpos) / fit.rate_hz
+    cut = f", the first {_VIDEO_S:g} s of {seconds:.1f} s" if seconds > _VIDEO_S else ""
+    console.print(f"video: {drawn.path}{cut}", soft_wrap=True)
 
 
 def _rows(fit: Fit, report: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -17,6 +17,8 @@ _MAX_GEOMS = 2000
 _SUN_DISTANCE = 3.0  # distance of the light that casts the shadow, in reaches of the walker
 _SHADOW_DISTANCE = 8.0  # reaches; from farther away a picture ends beyond the shadow's map
 _LIT_AZIMUTH_DEG = 105.0  # azimuth of the camera for which the scene's lights are placed
+_DOT_SHARE = 0.018  # radius of a dot over the walker's reach
+_SEEN_THROUGH = 0.35  # opacity of a walker with dots, some of which are inside
 _TINT = 0.6  # share of the tint in a tinted walker's colours
 
 
@@ -53,11 +55,13 @@ class Drawer:
         with_ghost: bool = True,
         marks: np.ndarray = NO_MARKS,
         tint: str = "",
+        dots: Sequence[str] = (),
     ) -> np.ndarray:
         """Draws a picture, uint8 [height, width, 3], of qpos [model.nq] by a camera at one of its frames.
 
         `marks` [mark, 3] are world positions of spheres; NaN: none. `tint` is a colour such as "#0072B2"
-        that tints the first walker; empty: no tint.
+        that tints the first walker; empty: no tint. `dots` are colours, one per mark: the marks are then
+        small, and the walker is translucent.
         """
         model, data = self._scene.model, self._data
         data.qpos[:] = qpos
@@ -65,33 +69,34 @@ class Drawer:
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
         self._place_lights(path, frame)
-        self._tint(tint)
+        self._tint(tint, _SEEN_THROUGH if dots else 1.0)
         self._option.geomgroup[GHOST_GROUP] = self._option.skingroup[GHOST_GROUP] = with_ghost
         path.place(self._camera, frame)
         is_near = path.distance < _SHADOW_DISTANCE * self._scene.reach
         self._visible.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = is_near
         parts = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(model, data, self._option, None, self._camera, parts, self._visible)
-        for mark in marks[np.isfinite(marks).all(axis=-1)]:
-            self._add_sphere(mark)
+        dotted = [(_DOT_SHARE, (*_rgb(dot), 1.0)) for dot in dots]
+        for mark, look in zip(marks, dotted or [(MARK_SHARE, MARK_RGBA)] * len(marks), strict=True):
+            if np.isfinite(mark).all():
+                self._add_sphere(mark, *look)
         mujoco.mjr_render(self._rect, self._visible, self._context)
         picture = np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, self._rect, self._context)
         return np.flipud(picture)
 
-    def _tint(self, tint: str) -> None:
+    def _tint(self, tint: str, alpha: float) -> None:
         for colors, rows, plain in self._colors:
-            colors[rows] = plain[rows]
+            colors[rows] = plain[rows] * (1.0, 1.0, 1.0, alpha)
             if tint:
-                rgb = np.divide(ImageColor.getrgb(tint), 255.0)
-                colors[rows, :3] += _TINT * (rgb - plain[rows, :3])
+                colors[rows, :3] += _TINT * (_rgb(tint) - plain[rows, :3])
 
-    def _add_sphere(self, place: np.ndarray) -> None:
+    def _add_sphere(self, place: np.ndarray, share: float, rgba: tuple[float, ...]) -> None:
         visible = self._visible
         if visible.ngeom < visible.maxgeom:
-            size, turn = np.full(3, MARK_SHARE * self._scene.reach), np.eye(3).ravel()
-            rgba, sphere = np.array(MARK_RGBA, np.float32), mujoco.mjtGeom.mjGEOM_SPHERE
-            mujoco.mjv_initGeom(visible.geoms[visible.ngeom], sphere, size, place, turn, rgba)
+            size, turn = np.full(3, share * self._scene.reach), np.eye(3).ravel()
+            color, sphere = np.array(rgba, np.float32), mujoco.mjtGeom.mjGEOM_SPHERE
+            mujoco.mjv_initGeom(visible.geoms[visible.ngeom], sphere, size, place, turn, color)
             visible.ngeom += 1
 
     def _place_lights(self, path: CameraPath, frame: int) -> None:
@@ -107,6 +112,10 @@ class Drawer:
     def close(self) -> None:
         """Frees the resources in the GL context, which must still be current."""
         self._context.free()
+
+
+def _rgb(color: str) -> np.ndarray:
+    return np.divide(ImageColor.getrgb(color), 255.0)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,7 @@ class Pane:
         texts: texts beside the name, one per frame.
         end: text in their place after the motion has ended before the others.
         tint: colour of the body and its name, such as "#0072B2"; empty: the body's own colours.
+        dots: colours, one per mark, which are then small, on a translucent body; empty: a goal's marks.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Pane:
     texts: Sequence[str] = ()
     end: str = ""
     tint: str = ""
+    dots: Sequence[str] = ()
 
     def marks_at(self, row: int) -> np.ndarray:
         """Returns the marked places [mark, 3] in a frame; after the end, those in the last frame."""
@@ -221,7 +223,7 @@ def render_side_by_side(
             row = motions.row(frame)
             shot = zip(panes, poses[frame], paths, with_ghosts, strict=True)
             pictures = [
-                drawer.draw(qpos, path, frame, ghost, pane.marks_at(row), pane.tint)
+                drawer.draw(qpos, path, frame, ghost, pane.marks_at(row), pane.tint, pane.dots)
                 for pane, qpos, path, ghost in shot
             ]
             pictures = [labels.faded(picture, rank, frame) for rank, picture in enumerate(pictures)]
@@ -264,7 +266,7 @@ def cameras(
 
 def _room_for_marks(pane: Pane, path: CameraPath, distance: float, aspect: float) -> float:
     """Returns the factor on `distance` with which a camera from above sees all marks."""
-    if pane.view != "top" or pane.marks is None or not np.isfinite(pane.marks).any():
+    if pane.view != "top" or pane.marks is None or pane.dots or not np.isfinite(pane.marks).any():
         return 1.0
     rows = np.linspace(0, len(path.lookat) - 1, len(pane.marks)).astype(int)
     away = np.linalg.norm((pane.marks - path.lookat[rows, None])[..., :2], axis=-1)
