@@ -14,6 +14,7 @@ from toy_run import toy_task
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.commands.train.experiment import build_actor_critic
 from vnl_mjx.config.imitation import PhysicsConfig
+from vnl_mjx.config.loading import load_teacher_config
 from vnl_mjx.config.ppo import PpoSection
 from vnl_mjx.config.teacher import GuidedStartSection, NetworkSection
 from vnl_mjx.config.walker import WalkerConfig
@@ -153,3 +154,9 @@ def test_actuators_of_other_dynamics_have_no_torque_guide(bodies, toy_config, tm
     pose = PoseGuide(odd, build_walker(bodies[1]).model)
     with pytest.raises(UserError, match=r"ppo\.guidance: .*INTEGRATOR"):
         TorqueGuide(pose, odd, servo(bodies[1]))
+
+
+@pytest.mark.parametrize("key", ["init_from=demo", "network.lstm_num_layers=1"])
+def test_a_guided_start_is_refused_where_it_cannot_be(key):
+    with pytest.raises(UserError, match=r"guided_start\.num_steps: expected 0 with"):
+        load_teacher_config(["guided_start.num_steps=100", key])

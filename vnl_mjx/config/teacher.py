@@ -214,10 +214,15 @@ class TeacherTrainingConfig(RunConfig):
                     f"{key}: expected [lowest, highest] in m, found [{low:g}, {high:g}]"
                 )
         validate_ppo(self.ppo)
-        if self.init_from is not None and self.guided_start.num_steps:
+        found = f"found {self.guided_start.num_steps}"
+        if self.guided_start.num_steps and self.init_from is not None:
             raise UserError(
-                "guided_start.num_steps: expected 0 with init_from, whose policy it would replace, found "
-                f"{self.guided_start.num_steps}"
+                f"guided_start.num_steps: expected 0 with init_from, whose policy it would replace, {found}"
+            )
+        if self.guided_start.num_steps and self.network.lstm_num_layers:
+            raise UserError(
+                f"guided_start.num_steps: expected 0 with a recurrent decoder, {found}; give "
+                "network.lstm_num_layers=0, or ppo.guidance alone"
             )
         if self.task.initial_activation == "pose" and self.task.walker.torque_actuators:
             raise UserError(

@@ -33,7 +33,7 @@ def started_from_guide(
 
     The guide acts in the first round, with noise. In the others the policy acts, and the guide says what it
     would do (Ross et al. 2011, "A reduction of imitation learning and structured prediction to no-regret
-    online learning"). The observation's statistics become those of all rounds.
+    online learning"). States with NaN are left out. The observation's statistics become those of all rounds.
     """
     shown, explained, policy = [], 0.0, None
     run = jax.jit(partial(_run, trainer, guide, config.noise))
@@ -45,7 +45,8 @@ def started_from_guide(
             progress(round_ * unrolls + unroll, config.num_rounds * unrolls)
             key, now = jax.random.split(key)
             environments, rows, actions = run(environments, policy, now)
-            shown.append(Demonstrations(np.asarray(rows), np.asarray(actions)))
+            found = np.isfinite(rows).all(axis=1) & np.isfinite(actions).all(axis=1)
+            shown.append(Demonstrations(np.asarray(rows)[found], np.asarray(actions)[found]))
         both = Demonstrations(*(np.concatenate(column) for column in zip(*shown, strict=True)))
         state = state.replace(extra=observed_statistics(state.extra, both.observation))
         state, explained = clone(trainer, state, both, config, seed)

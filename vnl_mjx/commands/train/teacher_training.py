@@ -32,6 +32,7 @@ from vnl_mjx.compat.track_mjx_writer import (
     track_mjx_config,
 )
 from vnl_mjx.config.teacher import TeacherTrainingConfig
+from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.metrics import LOGGED, log_row, metric
 from vnl_mjx.evaluation.protocol import (
     DETERMINISTIC,
@@ -79,6 +80,10 @@ class TeacherTraining:
         self.config, ppo = config, config.ppo
         rows = ppo.num_envs // ppo.num_minibatches
         mesh = training_mesh(config.num_devices, ppo.num_envs, rows, "ppo.num_envs")
+        if config.guided_start.num_steps and mesh.size > 1:
+            raise UserError(
+                f"guided_start.num_steps: expected one device, found {mesh.size}; give num_devices=1"
+            )
         self.experiment = experiment = build_teacher_experiment(config, mesh)
         self.model = build_actor_critic(experiment.env, config.network)
         self.start: TeacherStart | None = None
