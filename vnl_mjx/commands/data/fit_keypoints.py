@@ -72,8 +72,11 @@ def run(args: argparse.Namespace) -> int:
     if fit.bad.any():
         warn(console, f"{fit.bad.sum()} frames fit badly; {account.name} lists them")
     console.print(f"poses: {args.output}, {account.name}, {picture.name}", soft_wrap=True)
+    video = args.output.with_suffix(".fit.mp4")
+    if args.overwrite:
+        video.unlink(missing_ok=True)  # of another fit
     if args.video:
-        _draw(fit, args.output.with_suffix(".fit.mp4"), args.keypoints.name, console)
+        _draw(fit, video, args.keypoints.name, console)
     settings = _settings(fit, args.mjcf)
     if args.clips is None:
         words = shlex.join([str(args.output), "CLIPS.h5", *settings])
