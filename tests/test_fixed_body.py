@@ -130,7 +130,7 @@ def test_clips_of_another_kind_of_root_are_refused(arm, clips, toy_walker, tmp_p
 
 def test_the_rodents_file_is_the_default():
     assert WalkerConfig() == dataclasses.replace(
-        rodent_body(), appendage_names=(), foot_names=(), actuator_groups=(), tail=()
+        rodent_body(), appendage_names=(), foot_names=(), actuator_groups=(), tail=(), markers={}
     )
     assert resolved(WalkerConfig()) == WalkerConfig()
 
