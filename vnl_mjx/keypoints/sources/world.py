@@ -62,7 +62,7 @@ def find_unit(
         if unit is None:
             raise UserError(
                 f"{path}: does not state its unit, and its points are {span:.3g} apart, in no unit the "
-                f"{usual:g} m of body_length_m within a factor of {_FACTOR:g}; give length_unit=m, cm or mm"
+                f"{usual:.2g} m of body_length_m within a factor of {_FACTOR:g}; give length_unit=m, cm or mm"
             )
         length = f"the body is then {1000 * span * METRES[unit]:.0f} mm long"
         return unit, [f"lengths are taken for {unit}: {length}"]
