@@ -9,7 +9,7 @@ from vnl_mjx.clips.body_size import steps_at
 from vnl_mjx.clips.columns import difference_qvel, neighbours, seconds_between
 from vnl_mjx.clips.conditioning.gaps import fill_gaps
 from vnl_mjx.clips.conditioning.resampling import resample, resample_flags
-from vnl_mjx.clips.conditioning.root_from_feet import root_from_feet
+from vnl_mjx.clips.conditioning.root_from_feet import RootFromFeet
 from vnl_mjx.clips.conditioning.segments import Stretch, stretches
 from vnl_mjx.clips.conditioning.smoothing import (
     limit_velocity,
@@ -98,9 +98,9 @@ class ConditionedTake:
         self.valid[list(self.jumps)] = False
         self.qpos[list(self.jumps)] = np.nan
         if options.conditioning_config.root == "from_feet":
+            estimated = RootFromFeet(walker, self.rate_out)
             for start, stop in stretches(self.valid):
-                stretch = root_from_feet(walker, self.qpos[start:stop], self.rate_out)
-                self.qpos[start:stop] = stretch
+                self.qpos[start:stop] = estimated(self.qpos[start:stop])
         if window := options.conditioning_config.smoothing_window_s:
             for start, stop in stretches(self.valid):
                 poses, length = self.qpos[start:stop], [stop - start]

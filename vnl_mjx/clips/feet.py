@@ -127,8 +127,8 @@ class FootHeights:
     def middles(self, body_positions: np.ndarray, body_quaternions: np.ndarray) -> np.ndarray:
         """Returns middles of the feet's geoms, float32 [frame, geom, 3], world; arguments as for the feet."""
         bodies = self._bodies[self._place]
-        offsets = np.moveaxis(self._offsets, -1, 0)[0].T
-        return body_positions[:, bodies] + rotate(offsets[None], body_quaternions[:, bodies])
+        offsets = self._offsets[None, ..., 0].swapaxes(1, 2)
+        return body_positions[:, bodies] + rotate(offsets, body_quaternions[:, bodies])
 
 
 def floor_heights(walker: Walker) -> FootHeights:

@@ -44,7 +44,7 @@ def placed(
 
 def apparent_scale(body: MarkedBody, points: np.ndarray, weights: np.ndarray) -> float:
     """Returns the size of the animal over that of the body, by distances of neighbouring markers."""
-    qpos = np.tile(body.walker.model.qpos0, (1, 1))
+    qpos = body.walker.model.qpos0[None].copy()
     qpos[:, body.qpos_columns] = body.rest
     shape = body.state(qpos, body.offsets).points[0]
     own = np.linalg.norm(shape[:, None] - shape, axis=-1)

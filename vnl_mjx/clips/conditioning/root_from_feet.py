@@ -14,64 +14,59 @@ from vnl_mjx.clips.body_size import body_length
 from vnl_mjx.clips.feet import FootHeights
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.errors import UserError
-from vnl_mjx.quaternions import multiply
-from vnl_mjx.walkers.layout import FreeRoot
+from vnl_mjx.quaternions import multiply, rotation_quaternion
+from vnl_mjx.walkers.scaling import GRAVITY
 from vnl_mjx.walkers.walker import Walker
 
-_STANDS = (
-    0.02  # height over the lowest point at which a foot hardly counts as standing, in body lengths
-)
+FEWEST_FEET = 3  # that stand on a plane
+# Height over the lowest point at which a foot hardly counts as standing, in body lengths.
+_STANDS = 0.02
 _SMOOTHING = 0.3  # standard deviation of the smoothing, in sqrt(length / gravity)
 _PLANE_ROUNDS, _STEP_ROUNDS = 12, 4
 _LEVEL = 0.02  # weight that holds the plane level, in squared body lengths
 
 
-def root_from_feet(walker: Walker, qpos: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Returns poses [frame, nq] with an estimated root; the first frame is at the origin, facing as at rest.
+class RootFromFeet:
+    """Estimates the root of one body's stretches of poses; built once per body and rate."""
 
-    Args:
-        walker: with a free root and three feet or more.
-        qpos: poses [frame, nq] of one stretch without gaps; the root's columns are not read.
-        rate_hz: frames per second.
+    def __init__(self, walker: Walker, rate_hz: float):
+        """Takes a body with a free root and three feet or more, and frames per second.
 
-    Raises:
-        UserError: the body has no free root, or fewer than three feet.
-    """
-    root = walker.root
-    if root is None or len(walker.feet) < 3:
-        found = f"{len(walker.feet)} feet" if root else "a fixed root"
-        raise UserError(
-            "conditioning_config.root: from_feet expects a body with a free root and three feet or more, "
-            f"found {found}; name the feet in foot_names of the body's file, or leave this option out"
-        )
-    return _Odometry(walker, root, rate_hz).run(np.array(qpos, np.float64))
-
-
-class _Odometry:
-    def __init__(self, walker: Walker, root: FreeRoot, rate_hz: float):
+        Raises:
+            UserError: the body has no free root, or fewer than three feet.
+        """
+        root = walker.root
+        if root is None or len(walker.feet) < FEWEST_FEET:
+            found = f"{len(walker.feet)} feet" if root else "a fixed root"
+            raise UserError(
+                "conditioning_config.root: from_feet expects a body with a free root and three feet or more, "
+                f"found {found}; name the feet in foot_names of the body's file, or leave this option out"
+            )
         self._root, self._rest = root, walker.model.qpos0
         self._kinematics = Kinematics(walker.model, num_threads=1)
         self._feet = FootHeights(walker)
         self._length = body_length(walker)
-        gravity = float(np.linalg.norm(walker.model.opt.gravity)) or 9.81
+        gravity = float(np.linalg.norm(walker.model.opt.gravity)) or GRAVITY
         self._frames = _SMOOTHING * math.sqrt(self._length / gravity) * rate_hz
 
-    def run(self, qpos: np.ndarray) -> np.ndarray:
-        root, rest = self._root, self._rest
+    def __call__(self, qpos: np.ndarray) -> np.ndarray:
+        """Returns poses [frame, nq] with an estimated root; it starts near the origin, facing as at rest.
+
+        `qpos` [frame, nq] are one stretch without gaps; the root's columns are not read.
+        """
+        root, qpos = self._root, np.array(qpos, np.float64)
         qpos[:, root.position] = 0.0
-        qpos[:, root.quaternion] = rest[root.quaternion]
+        qpos[:, root.quaternion] = self._rest[root.quaternion]
         points, heights = self._points(qpos)
         up = self._smooth(_planes(points, heights, self._length))
         up /= np.linalg.norm(up, axis=1, keepdims=True)
-        level = _rotation_to_vertical(up)
-        qpos[:, root.quaternion] = multiply(level, qpos[:, root.quaternion])
+        qpos[:, root.quaternion] = multiply(_rotation_to_vertical(up), qpos[:, root.quaternion])
         points, heights = self._points(qpos)
-        lowest = self._smooth(heights.min(axis=1))
-        qpos[:, 2] = -lowest
-        yaw, place = _walk(points, heights - heights.min(axis=1, keepdims=True), self._length)
-        yaw, place = self._smooth(yaw), self._smooth(place)
-        qpos[:, :2] = place
-        turn = np.stack([np.cos(yaw / 2), 0 * yaw, 0 * yaw, np.sin(yaw / 2)], axis=1)
+        lowest = heights.min(axis=1)
+        qpos[:, 2] = -self._smooth(lowest)
+        yaw, place = _walk(points, heights - lowest[:, None], self._length)
+        qpos[:, :2] = self._smooth(place)
+        turn = rotation_quaternion(np.pad(self._smooth(yaw)[:, None], ((0, 0), (2, 0))))
         qpos[:, root.quaternion] = multiply(turn, qpos[:, root.quaternion])
         return qpos
 
@@ -101,9 +96,9 @@ def _planes(points: np.ndarray, heights: np.ndarray, length: float) -> np.ndarra
     for _ in range(_PLANE_ROUNDS):
         above = heights - (terms @ plane[..., None])[..., 0]
         weight = np.exp(-np.maximum(above, 0.0) / (_STANDS * length))
-        weighted = terms * weight[..., None]
-        system = np.swapaxes(weighted, 1, 2) @ terms + stiff
-        plane = np.linalg.solve(system, (np.swapaxes(weighted, 1, 2) @ heights[..., None]))[..., 0]
+        weighted = np.swapaxes(terms * weight[..., None], 1, 2)
+        system = weighted @ terms + stiff
+        plane = np.linalg.solve(system, weighted @ heights[..., None])[..., 0]
     return np.stack([-plane[:, 0], -plane[:, 1], ones[:, 0, 0]], axis=1)
 
 

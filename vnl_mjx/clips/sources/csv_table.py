@@ -38,10 +38,8 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
             first = file.readline()
             delimiter = next((d for d in _DELIMITERS if d in first), None)
             first = first.strip().lstrip("# ")
-            cells = (
-                next(csv.reader([first], delimiter=delimiter), []) if delimiter else first.split()
-            )
-            header = None if _is_numbers(cells) else [cell.strip() for cell in cells]
+            cells = split_cells(first, delimiter)
+            header = None if _is_numbers(cells) else cells
             if header is None:
                 file.seek(0)
             elif names_points(header):
@@ -65,6 +63,12 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
             f"{path}: its header has {len(header)} names, expected {table.shape[1]}, one per column"
         )
     return completed(_with_names(path, header, table), options)
+
+
+def split_cells(line: str, delimiter: str | None) -> list[str]:
+    """Returns the cells of a line, without the spaces around them; no delimiter: spaces divide them."""
+    cells = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
+    return [cell.strip() for cell in cells]
 
 
 def _is_numbers(cells: Sequence[str]) -> bool:

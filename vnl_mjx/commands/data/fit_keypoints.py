@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     write_fit(args.output, fit)
     account, picture = (args.output.with_suffix(end) for end in (".fit.json", ".fit.png"))
     write_json(account, report)
-    with replacing(picture) as partial:
-        partial.write_bytes(fit_picture(fit).png)
+    with replacing(picture) as unfinished:
+        unfinished.write_bytes(fit_picture(fit).png)
     print_table(console, points.source, _rows(fit, report))
     if not 1.0 / _ODD_SIZE < fit.calibration.scale < _ODD_SIZE:
         size = f"{fit.calibration.scale:.3g} times the body's size"

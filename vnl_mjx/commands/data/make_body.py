@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from vnl_mjx.clips.conditioning.root_from_feet import root_from_feet
+from vnl_mjx.clips.conditioning.root_from_feet import FEWEST_FEET, RootFromFeet
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.plausibility import check_conventions
 from vnl_mjx.clips.recording import ROOT_COLUMNS, match_joints, reorder
@@ -67,9 +67,9 @@ def run(args: argparse.Namespace, reading: SourceSection) -> int:
         motion, rate, lacks_root = _read_motion(args.motion, walker, reading)
         proposal = propose(source, root or "as_in_file", motion, rate, keeps)
         walker = _build(place, proposal, output)
-        lacks_root &= len(walker.feet) > 2
+        lacks_root &= len(walker.feet) >= FEWEST_FEET
         if lacks_root:
-            motion = root_from_feet(walker, motion, rate)
+            motion = RootFromFeet(walker, rate)(motion)
     config = from_dict(ImitationConfig, proposal.keys["task"], "task.")
     trial = try_body(walker, config, proposal.length, motion, rate)
     if trial.substeps is not None:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
+from vnl_mjx.clips.sources.csv_table import split_cells
 from vnl_mjx.errors import UserError, first_line
 
 _MISSING = ("", "na", "n/a", "nan", "none", "null")
@@ -30,7 +31,7 @@ def read_table(path: str) -> tuple[list[list[str]], np.ndarray]:
             file.seek(place := 0)
             header: list[list[str]] = []
             while len(header) <= _MOST_HEADER_ROWS and (line := file.readline()):
-                cells = _cells(line, delimiter)
+                cells = split_cells(line.strip("\r\n").lstrip("# "), delimiter)
                 if _is_data(cells, under_header=bool(header)):
                     break
                 header.append(cells)
@@ -45,12 +46,6 @@ def read_table(path: str) -> tuple[list[list[str]], np.ndarray]:
     if not table.size:
         raise UserError(f"{path}: has no frames, expected one per row")
     return header, table
-
-
-def _cells(line: str, delimiter: str | None) -> list[str]:
-    line = line.strip("\r\n").lstrip("# ")
-    cells = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
-    return [cell.strip() for cell in cells]
 
 
 def _is_data(cells: Sequence[str], under_header: bool) -> bool:
