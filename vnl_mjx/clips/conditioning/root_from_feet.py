@@ -22,7 +22,7 @@ FEWEST_FEET = 3  # that stand on a plane
 # Height over the lowest point at which a foot hardly counts as standing, in body lengths.
 _STANDS = 0.02
 _SMOOTHING = 0.3  # standard deviation of the smoothing, in sqrt(length / gravity)
-_PLANE_ROUNDS, _STEP_ROUNDS = 12, 4
+_PLANE_ROUNDS, _STEP_ROUNDS = 12, 3
 _LEVEL = 0.02  # weight that holds the plane level, in squared body lengths
 
 
