@@ -132,6 +132,15 @@ def recorded(walker: Walker, path: Path) -> None:
         )
 
 
+def joint_errors_at_truth(made: Made, fit: Fit) -> np.ndarray:
+    """Returns joint errors [frame, joint] of poses solved frame by frame, with the true places and size."""
+    truth = replace(fit.calibration, scale=_SCALE, offsets=made.offsets)
+    points = fit.points * fit.calibration.scale / _SCALE
+    weights = np.isfinite(points).all(axis=-1).astype(float)
+    qpos = solve_frames(fit.body, truth, points, weights)
+    return np.abs(qpos - made.qpos)[:, fit.body.qpos_columns]
+
+
 def synthetic(walker: Walker, seeds: int) -> None:
     """Prints what is measured on made motion."""
     print(
@@ -146,9 +155,11 @@ def synthetic(walker: Walker, seeds: int) -> None:
         away = 1e3 * np.linalg.norm(fit.calibration.offsets - made.offsets, axis=1)
         found = made.swapped & np.isfinite(made.points.positions).all(axis=-1)
         both = found & found[:, fit.body.mirror()]
+        known = joint_errors_at_truth(made, fit)
         print(
             f"  {seed}: {np.nanmedian(errors):.4f} rad, {np.nanpercentile(errors, 90):.3f} rad, "
             f"limbs {np.nanmedian(errors[:, limbs]):.4f} rad; "
+            f"true places and size, each frame alone {np.nanmedian(known):.4f} rad; "
             f"scale {fit.calibration.scale / _SCALE - 1:+.2%}; "
             f"offsets {np.median(away):.2f} mm, {np.sqrt(np.mean(away**2)):.2f} mm; "
             f"{fit.swapped[both].mean():.0%} of swaps found, "
