@@ -28,12 +28,13 @@ from vnl_mjx.evaluation.protocol import (
     PolicyEvaluator,
     evaluated_teacher,
 )
-from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.evaluation.smoothness import path_lengths
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
 from vnl_mjx.models.intention import FrozenPolicy
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import GivenAction
 
 LENGTH = 40
 
@@ -202,6 +203,13 @@ def test_a_recurrent_policy_keeps_its_memory_from_step_to_step(task, toy_clips):
     assert max(np.abs(part).max() for part in memory) > 1e-3
 
 
+def test_a_guide_acts_in_place_of_a_policy(task, toy_clips):
+    runner = EpisodeRunner(task, guide=lambda state, clips: jnp.full(task.action_size, 2.0))
+    played = runner.run(GivenAction(), toy_clips, runner.draw(toy_clips, 2, 0), seed=0)
+    assert played.valid.any()
+    assert np.all(played.steps.action[played.valid] == 1.0)  # the limit of every action
+
+
 def test_sliding_feet_slip_at_the_speed_of_the_slide_and_feet_in_the_air_do_not(toy_walker):
     slip, still = FootSlip(toy_walker), walking(toy_walker, speed=0.0)
     bodies = Kinematics(toy_walker.model)(still)
@@ -232,13 +240,17 @@ def test_targets_are_judged_by_the_worst_clip_for_speed(rodent):
 @pytest.mark.slow
 def test_command_measures_the_bundled_teacher(tmp_path, capsys):
     output = tmp_path / "new" / "figures.json"
-    assert cli.main(["eval-teacher", "--episodes", "2", "--json", str(output)]) == 0
+    options = ["--episodes", "2", "--baselines", "--json", str(output)]
+    assert cli.main(["eval-teacher", *options]) == 0
     document = json.loads(output.read_text())
     clips, pooled = document["clips"], document["all"]
     assert pooled["num_episodes"] == len(clips) + 2
     assert pooled["survival"] > 0.5 and 0.5 < pooled["reward_fraction"] < 1.0
     assert 0.0 < pooled["root_error_mm"] < 30.0
     assert document["targets"][0]["met"] == (pooled["survival"] >= 0.99)
+    idle, posed = (document["baselines"][name] for name in ("no action", "pose control"))
+    assert idle["num_episodes"] == pooled["num_episodes"]
+    assert idle["reward_fraction"] < posed["reward_fraction"] < pooled["reward_fraction"]
     text = capsys.readouterr().out
     assert "root position error" in text and "reward" in text
     assert str(tmp_path) not in output.read_text()

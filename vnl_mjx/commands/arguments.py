@@ -81,6 +81,8 @@ def _eval_teacher(parser: argparse.ArgumentParser) -> None:
     add("--sampled", action="store_true", help="sample the actions; default: act at the mode")
     bodies = "simulate the randomised bodies of its training; default: the nominal body"
     add("--randomized", action="store_true", help=bodies)
+    trivial = "also measure trivial policies: no action, and servos that hold the clip's pose"
+    add("--baselines", action="store_true", help=trivial)
     add("--json", type=Path, metavar="FILE", help="write all metrics to this file")
     pictures = "write an mp4 and pictures of each clip, beside its reference"
     add("--video", type=Path, metavar="FOLDER", help=pictures)

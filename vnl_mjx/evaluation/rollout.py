@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.tasks.environment import StepOutcome, VectorEnvironment
+from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironment
+from vnl_mjx.tasks.guides import Guide
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.tasks.policies import Policy
 from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
@@ -141,12 +142,23 @@ def draw_episodes(
 
 
 class EpisodeEnvironment(VectorEnvironment):
-    """Runs the imitation task with a custom end of episodes."""
+    """Runs the imitation task with a custom end of episodes, or a guide that acts."""
 
-    def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
-        """Takes the task and the function that ends episodes; None: the task's own."""
+    def __init__(
+        self, task: ImitationTask, end_fn: EndFunction | None = None, guide: Guide | None = None
+    ):
+        """Takes the task and the function that ends episodes; None: the task's own.
+
+        With a guide, its action is all that is observed; `GivenAction` takes it.
+        """
         super().__init__(task)
-        self._end_fn = end_fn
+        self._end_fn, self._guide = end_fn, guide
+
+    def observe(self, state: ImitationState, data: ReferenceClips) -> Observation:
+        """See `Environment.observe`."""
+        if (guide := self._guide) is None:
+            return super().observe(state, data)
+        return Observation.of(action=jax.vmap(lambda s: guide(s, data))(state))
 
     def step(
         self, state: ImitationState, action: jax.Array, data: ReferenceClips
@@ -162,11 +174,13 @@ class EpisodeEnvironment(VectorEnvironment):
 class EpisodeRunner:
     """Runs policies in episodes; compiles once for each kind of policy, whatever its parameters."""
 
-    def __init__(self, task: ImitationTask, end_fn: EndFunction | None = None):
-        """Takes the task, without its time limit, and when episodes end (`EpisodeEnvironment`)."""
+    def __init__(
+        self, task: ImitationTask, end_fn: EndFunction | None = None, guide: Guide | None = None
+    ):
+        """Takes the task, without its time limit, when episodes end, and who acts (`EpisodeEnvironment`)."""
         config = replace(task.config, episode_frames=_NO_TIME_LIMIT)
         self.task = ImitationTask(config, task.walker, task.physics)
-        self.env = EpisodeEnvironment(self.task, end_fn)
+        self.env = EpisodeEnvironment(self.task, end_fn, guide)
         self._steps_per_frame = math.ceil(
             1.0 / (config.mocap_hz * config.physics.control_timestep) - 1e-6
         )

@@ -39,6 +39,19 @@ class Policy(Protocol):
 
 
 @flax.struct.dataclass
+class GivenAction:
+    """Takes the observation for the action, within [-1, 1]: of a guide, for example."""
+
+    def initial_memory(self, num_envs: int) -> Any:
+        """See `Policy`."""
+        return ()
+
+    def act(self, observation: Observation, memory: Any, key: jax.Array) -> Acted:
+        """See `Policy`."""
+        return Acted(jnp.clip(observation.flat(), -1.0, 1.0), (), ())
+
+
+@flax.struct.dataclass
 class TeacherPolicy:
     """Acts as a teacher.
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -15,15 +16,20 @@ from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher
+from vnl_mjx.commands.train.experiment import build_pose_guide
+from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.metrics import metric
 from vnl_mjx.evaluation.protocol import DETERMINISTIC, SAMPLED, PolicyEvaluator, evaluated_teacher
-from vnl_mjx.evaluation.rollout import Rollout
+from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
 from vnl_mjx.files import file_name, make_writable, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
+from vnl_mjx.tasks.guides import Guide
+from vnl_mjx.tasks.imitation import ImitationTask
+from vnl_mjx.tasks.policies import GivenAction
 from vnl_mjx.walkers.walker import Walker
 
 # Heading and format of each metric's column.
@@ -67,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
             lambda _, done, total: progress("playing", done, total),
         )
     summary = evaluate_tracking(rollout, clips, task.walker, task.config.reward)
+    if args.baselines:
+        summary["baselines"] = _baselines(task, clips, args)
     judged = judge(summary, task.walker)
     console.print(_table(summary))
     print_table(console, "Targets", {row["target"]: _verdict(row) for row in judged})
@@ -83,6 +91,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _baselines(
+    task: ImitationTask, clips: ReferenceClips, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Returns means over episodes of trivial policies, from the same starts."""
+    guides: dict[str, Guide] = {"no action": lambda state, clips: jnp.zeros(task.action_size)}
+    try:
+        guides["pose control"] = build_pose_guide(task, PhysicsSection("mujoco"))
+    except UserError as error:  # muscles and the like hold no pose
+        warn(Console(), f"left out: pose control ({error})")
+    found = {}
+    for name, guide in guides.items():
+        runner = EpisodeRunner(task, guide=guide)
+        episodes = runner.draw(clips, clips.num_clips + args.episodes, args.seed)
+        rollout = runner.run(GivenAction(), clips, episodes, args.seed)
+        found[name] = evaluate_tracking(rollout, clips, task.walker, task.config.reward)["all"]
+    return found
+
+
 def _table(summary: Mapping[str, Any]) -> Table:
     table = Table(
         box=box.SIMPLE,
@@ -93,7 +119,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
     table.add_column("clip", overflow="fold")
     for label, _ in _COLUMNS.values():
         table.add_column(label, justify="right", no_wrap=True)
-    for name, figures in {**summary["clips"], "all": summary["all"]}.items():
+    rows = {**summary["clips"], "all": summary["all"], **summary.get("baselines", {})}
+    for name, figures in rows.items():
         if name == "all":
             table.add_section()
         shown = ((figures[key], text) for key, (_, text) in _COLUMNS.items())

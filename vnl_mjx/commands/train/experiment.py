@@ -33,6 +33,7 @@ from vnl_mjx.models.actor_critic import ActorCritic
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.models.vae import StudentVAE, VaeConfig
 from vnl_mjx.models.value import ValueConfig
+from vnl_mjx.physics.base import Physics
 from vnl_mjx.tasks.building import build_task, for_one_device, on_nominal_body
 from vnl_mjx.tasks.guides import BatchedGuide, Guide, PolicyGuide, PoseGuide, TorqueGuide
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -165,26 +166,44 @@ def build_guide(
     """
     if not config.has_guidance:
         return None, None
-    task, given = env.task, None
-    if config.guide_from is not None:
-        given = load_teacher(config.guide_from)
-        check_task("guide_from", config.guide_from, given.policy.config, _sizes(env))
-    by_torques = given is not None and given.task.walker.torque_actuators
-    walker, servo, model = config.task.walker, None, task.physics.model
-    if by_torques and not walker.torque_actuators:
+    task, physics = env.task, config.physics_config
+    if config.guide_from is None:
+        return BatchedGuide(build_pose_guide(task, physics, mesh)), None
+    given = load_teacher(config.guide_from)
+    check_task("guide_from", config.guide_from, given.policy.config, _sizes(env))
+    guide: Guide = PolicyGuide(task, given.policy)
+    by_torques, has_torques = (one.walker.torque_actuators for one in (given.task, config.task))
+    if by_torques and not has_torques:
         raise UserError(
             f"guide_from: expected a teacher of position actuators, found one of torques in "
             f"{config.guide_from}; give another one, or task.walker.torque_actuators=true"
         )
-    if walker.torque_actuators and not by_torques:
-        body = replace(walker, torque_actuators=False)
-        substeps = replace(config.task.physics, num_substeps=1)
-        wanted = replace(on_nominal_body(config.task), walker=body, physics=substeps)
-        where = simulation(config.physics_config)
-        servo = build_task(wanted, build_walker(body), **where, mesh=mesh).physics
-        model = servo.model
-    guide: Guide = PoseGuide(task, model) if given is None else PolicyGuide(task, given.policy)
-    return BatchedGuide(guide if servo is None else TorqueGuide(guide, task, servo)), given
+    if has_torques and not by_torques:
+        guide = TorqueGuide(guide, task, _with_servos(task, physics, mesh))
+    return BatchedGuide(guide), given
+
+
+def build_pose_guide(
+    task: ImitationTask, physics: PhysicsSection, mesh: Mesh | None = None
+) -> Guide:
+    """Returns the control of the reference's pose; for torque actuators the torques nearest to it.
+
+    Raises:
+        UserError: no such control exists for the actuators.
+    """
+    if not task.config.walker.torque_actuators:
+        return PoseGuide(task, task.physics.model)
+    servo = _with_servos(task, physics, mesh)
+    return TorqueGuide(PoseGuide(task, servo.model), task, servo)
+
+
+def _with_servos(task: ImitationTask, physics: PhysicsSection, mesh: Mesh | None) -> Physics:
+    """Returns a simulation of the same body with position actuators, one substep at a time."""
+    config = task.config
+    body = replace(config.walker, torque_actuators=False)
+    substeps = replace(config.physics, num_substeps=1)
+    wanted = replace(on_nominal_body(config), walker=body, physics=substeps)
+    return build_task(wanted, build_walker(body), **simulation(physics), mesh=mesh).physics
 
 
 def build_task_and_clips(
