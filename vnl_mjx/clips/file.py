@@ -16,9 +16,9 @@ import numpy as np
 
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
+from vnl_mjx.clips.hdf5_output import HDF5Output, atomic_hdf5
 from vnl_mjx.clips.stored_body import held_body, write_body
 from vnl_mjx.errors import UserError, first_line
-from vnl_mjx.files import replacing
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker
 
@@ -73,7 +73,7 @@ class ClipWriter:
 
     def __init__(
         self,
-        file: h5py.File,
+        file: HDF5Output,
         walker: Walker,
         rate_hz: float,
         compression: str | None,
@@ -96,7 +96,11 @@ class ClipWriter:
             file.attrs[name] = fixed_length(values)
 
     def append(self, features: Mapping[str, np.ndarray], row: ClipRow) -> None:
-        """Appends one clip, with every feature of the file, [row.length, ...]."""
+        """Appends one clip, with every feature of the file, [row.length, ...].
+
+        Raises:
+            OSError: the disk is full.
+        """
         start, stop = self._frames, self._frames + row.length
         for name in self._features:
             values = np.asarray(features[name], np.float32)
@@ -105,6 +109,7 @@ class ClipWriter:
             dataset = self._dataset(name, values)
             dataset.resize(stop, axis=0)
             dataset[start:stop] = values
+        self._file.stop_if_full()
         self._frames = stop
         self.rows.append(row)
 
@@ -307,20 +312,6 @@ def name_lists(walker: Walker) -> dict[str, tuple[str, ...]]:
 
 def _strings(values: np.ndarray) -> tuple[str, ...]:
     return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(values))
-
-
-@contextlib.contextmanager
-def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Opens a new HDF5 file that replaces `path` when the block ends without an error.
-
-    See `files.replacing`, also for what it raises.
-    """
-    # version 1.8 and later store attributes of any size (many clip names)
-    with replacing(path) as partial:
-        with h5py.File(partial, "w", libver=("v108", "latest")) as file:
-            yield file
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
 
 
 def fixed_length(strings: Sequence[str]) -> np.ndarray:

@@ -13,11 +13,11 @@ from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import (
     ClipRow,
     ClipWriter,
-    atomic_hdf5,
     fixed_length,
     is_own_file,
     open_clip_file,
 )
+from vnl_mjx.clips.hdf5_output import atomic_hdf5
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS

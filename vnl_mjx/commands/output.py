@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vnl_mjx.clips.hdf5_output import is_ours
 from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM
@@ -15,11 +16,19 @@ _AGAIN_SECONDS = 0.05
 
 
 def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raises UserError if `output` is an input, exists already, or does not end in .h5."""
+    """Raises UserError if `output` is an input, exists already, or does not end in .h5.
+
+    With `overwrite`, files that this package wrote may exist; a recording that was meant as an input may not.
+    """
     if any(output.exists() and path.exists() and path.samefile(output) for path in inputs):
         raise UserError(f"{output}: is also an input; give another file to write")
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists; give another name, or --overwrite to replace it")
+    if output.exists() and not is_ours(output):
+        raise UserError(
+            f"{output}: exists, and vnl_mjx did not write it, so that --overwrite does not replace it; "
+            "give the file to write last, under another name"
+        )
     if output.suffix not in (".h5", ".hdf5"):
         raise UserError(f"{output}: expected the name of an .h5 file to write, last of the paths")
 

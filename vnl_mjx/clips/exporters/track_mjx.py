@@ -14,8 +14,9 @@ import numpy as np
 import yaml
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.clips.file import atomic_hdf5, fixed_length
+from vnl_mjx.clips.file import fixed_length
 from vnl_mjx.clips.hdf5 import common_length, write_clips
+from vnl_mjx.clips.hdf5_output import atomic_hdf5
 from vnl_mjx.clips.recording import ROOT_COLUMNS
 from vnl_mjx.walkers.walker import Walker
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, NothingKept, PreprocessReport
 from vnl_mjx.clips.sources import READABLE, SUFFIXES
-from vnl_mjx.commands.console import frame_progress, print_table
+from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import PreprocessConfig, ResamplingSection
@@ -109,8 +109,12 @@ def _write_report(console: Console, preprocessor: Preprocessor, output: Path) ->
     base = output.with_suffix("")
     account = base.with_name(base.name + ".quality.json")
     picture = base.with_name(base.name + ".quality.png")
-    with replacing(account) as partial:
-        partial.write_text(json.dumps(asdict(report), indent=1))
-    with replacing(picture) as partial:
-        save_quality_plot(partial, report.pieces, options.quality_config)
+    try:
+        with replacing(account) as partial:
+            partial.write_text(json.dumps(asdict(report), indent=1))
+        with replacing(picture) as partial:
+            save_quality_plot(partial, report.pieces, options.quality_config)
+    except UserError as error:  # the clips are written, and complete without it
+        warn(console, f"no quality report: {error}")
+        return
     console.print(f"quality: {account}, {picture.name}", soft_wrap=True)

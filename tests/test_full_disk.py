@@ -1,0 +1,71 @@
+"""Files on a disk that fills up, and files that nobody may overwrite."""
+
+import resource
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from vnl_mjx import cli
+from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.demo import DEMO_CLIPS
+from vnl_mjx.errors import UserError
+
+
+def with_at_most(num_bytes: int, *words: object) -> subprocess.CompletedProcess:
+    """Runs a command that can write no file larger than that: to the program, the disk is full."""
+    limit = (num_bytes, num_bytes)
+    return subprocess.run(
+        [sys.executable, "-m", "vnl_mjx.cli", *map(str, words)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("num_bytes", [3_000, 300_000])
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path, num_bytes):
+    """TRIALS T8."""
+    run = with_at_most(num_bytes, "clips", "mirror", DEMO_CLIPS, tmp_path / "o.h5")
+    assert run.returncode == 2, run.stderr
+    assert len(run.stderr.splitlines()) == 1 and "o.h5: cannot be written" in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("num_bytes", range(500, 40_000, 1_700))
+def test_a_write_that_fails_anywhere_is_an_error_of_the_file(tmp_path, num_bytes):
+    path, soft = tmp_path / "o.h5", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_text("what was there")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, soft[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written"), atomic_hdf5(path) as file:
+            for i in range(20):
+                file.create_dataset(f"group_{i}/x", data=np.arange(250.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+    assert path.read_text() == "what was there"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fits_is_written(tmp_path):
+    with atomic_hdf5(tmp_path / "o.h5") as file:
+        file["x"] = np.arange(3.0)
+        file.stop_if_full()
+    with h5py.File(tmp_path / "o.h5") as file:
+        np.testing.assert_array_equal(file["x"], [0.0, 1.0, 2.0])
+
+
+def test_a_file_that_others_made_is_never_overwritten(tmp_path, capsys):
+    """TRIALS T9: the last of several recordings, where the file to write was forgotten."""
+    recordings = [tmp_path / name for name in ("a.h5", "b.h5")]
+    for path in recordings:
+        with h5py.File(path, "w") as file:
+            file["qpos"] = np.zeros((4, 74))
+    assert cli.main(["preprocess", "--overwrite", *map(str, recordings)]) == 2
+    assert "b.h5: exists, and vnl_mjx did not write it" in capsys.readouterr().err
+    with h5py.File(recordings[1]) as file:
+        assert file["qpos"].shape == (4, 74)

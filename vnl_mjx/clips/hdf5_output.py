@@ -1,0 +1,80 @@
+"""Writes HDF5 files completely or not at all, also on a disk that fills up meanwhile."""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vnl_mjx.files import replacing
+
+_CREATOR = "vnl_mjx"
+
+
+class _Disk(io.FileIO):
+    """Remembers the first write that fails, and drops it and all that follow.
+
+    HDF5 prints a traceback for each object that it cannot write, and then crashes; so it is not told.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Writes all bytes of `data`, or drops them if the disk is full."""
+        left = memoryview(data).cast("B")
+        end, size = self.tell() + len(left), len(left)
+        try:
+            while left and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        self.seek(end)
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Sets the size of the file, unless the disk is full."""
+        return super().truncate(size) if self.error is None else size or 0
+
+
+class HDF5Output(h5py.File):
+    """A new HDF5 file; see `atomic_hdf5`."""
+
+    def __init__(self, disk: _Disk):
+        """Takes an empty file, open for reading and writing."""
+        # version 1.8 and later store attributes of any size (many clip names)
+        super().__init__(disk, "w", libver=("v108", "latest"))
+        self._disk = disk
+        self.attrs["creator"] = np.bytes_(_CREATOR)
+
+    def stop_if_full(self) -> None:
+        """Raises OSError if something could not be written; for long work, after each part of it."""
+        if self._disk.error is not None:
+            raise self._disk.error
+
+
+@contextlib.contextmanager
+def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Output]:
+    """Opens a new HDF5 file that replaces `path` when the block ends without an error.
+
+    See `files.replacing`, also for what it raises.
+    """
+    with replacing(path) as partial, _Disk(partial, "w+") as disk:
+        with HDF5Output(disk) as file:
+            yield file
+        if disk.error is not None:
+            raise disk.error
+        os.fsync(disk.fileno())
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Returns whether this package wrote the HDF5 file; False if that cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            # older clip files say so by their format alone
+            marks = [file.attrs.get(name, b"") for name in ("creator", "format")]
+            return any(bytes(mark).startswith(_CREATOR.encode()) for mark in marks)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        return False
