@@ -177,6 +177,38 @@ def test_what_draws_nothing_needs_no_drawing(tmp_path, value):
     assert (tmp_path / "out.quality.png").is_file()
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["JAX_PLATFORMS=nonesuch", "JAX_DEFAULT_MATMUL_PRECISION=bogus"],
+)
+def test_a_wrong_variable_of_jax_gets_one_line(variable):
+    """TRIALS T15."""
+    name, _, value = variable.partition("=")
+    done = subprocess.run(
+        [sys.executable, "-m", "vnl_mjx.cli", "eval-teacher"],
+        env=os.environ | {name: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr[-1000:]
+    assert name.lower() in done.stderr.lower()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_output_that_cannot_be_printed_gets_one_line():
+    """TRIALS T21."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vnl_mjx.cli", "inspect", str(DEMO_CLIPS)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2 and done.stderr.splitlines() == [
+        "vnl-mjx: error: cannot print (No space left on device); send the output elsewhere"
+    ]
+
+
 def test_show_config_prints_yaml_and_runs_nothing(calls, capsys):
     assert cli.main(["distill", "--show-config", "training_config.seed=3"]) == 0
     assert "  seed: 3\n" in capsys.readouterr().out

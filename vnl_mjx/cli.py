@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import errno
 import os
 import re
 import sys
@@ -16,13 +17,19 @@ from vnl_mjx.commands.arguments import ARGUMENTS, add_configuration
 from vnl_mjx.commands.descriptions import HELP
 from vnl_mjx.commands.output import as_typed
 from vnl_mjx.config.renamed import shorter
-from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError
+from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
 
 INTERRUPTED_EXIT_STATUS = 130
 
 # Overrides stand among paths; a file with such a name is given as ./name.
 _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 
+
+# Errors of a standard output on a full disk, or that nobody reads any more.
+_CANNOT_PRINT = {errno.ENOSPC, errno.EPIPE, errno.EIO}
+
+# What JAX says about its variables, which it reads while it is imported.
+_JAX_VARIABLE = re.compile(r"for (JAX flag|environment '?JAX)")
 
 # Options by which Hydra and others sweep over settings.
 _SWEEP = ("-m", "--multirun")
@@ -66,11 +73,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("vnl-mjx:", hint, file=sys.stderr)
         return status
     except UserError as error:
-        print("vnl-mjx: error:", as_typed(" ".join(str(error).splitlines())), file=sys.stderr)
-        return USER_ERROR_EXIT_STATUS
+        return _refuse(as_typed(" ".join(str(error).splitlines())))
+    except ValueError as error:
+        if not _JAX_VARIABLE.search(str(error)):
+            raise
+        return _refuse(f"{first_line(error)}; set or unset that variable of the environment")
+    except OSError as error:
+        if error.errno not in _CANNOT_PRINT or error.filename is not None:
+            raise
+        # or Python tries to print what is left, and reports that too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _refuse(f"cannot print ({error.strerror}); send the output elsewhere")
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_STATUS
+
+
+def _refuse(message: str) -> int:
+    print("vnl-mjx: error:", message, file=sys.stderr)
+    return USER_ERROR_EXIT_STATUS
 
 
 def _leads() -> bool:

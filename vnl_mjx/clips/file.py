@@ -16,9 +16,9 @@ import numpy as np
 
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
-from vnl_mjx.clips.hdf5_output import HDF5Output, atomic_hdf5
+from vnl_mjx.clips.hdf5_access import HDF5_ERRORS, HDF5Output, atomic_hdf5, reading
 from vnl_mjx.clips.stored_body import held_body, write_body
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.walker import Walker
 
@@ -27,9 +27,6 @@ FORMAT_VERSION = 2
 _ALL_FEATURES_VERSION = 1  # of a file that lacks no feature
 POSES = POSE  # features in every file
 QUALITY_PREFIX = "quality_"
-
-# h5py raises each of these for a damaged file, depending on where it is damaged
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
 
 _MAX_CHUNK_FRAMES = 250
 _RECORDED_PACKAGES = ("vnl-mjx", "mujoco", "numpy", "scipy", "h5py")
@@ -266,18 +263,12 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
     Raises:
         UserError: the file is missing, of another format, damaged or of a newer version.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if not is_clip_file(file):
-                raise UserError(
-                    f"{path}: is not a clip file of vnl_mjx; `vnl-mjx preprocess` makes one"
-                )
-            yield ClipFile(file, str(path))
-    except HDF5_ERRORS as error:
-        reason = first_line(error)
-        raise UserError(
-            f"{path}: is missing or damaged ({reason}); make or copy it again"
-        ) from error
+    with reading(path), h5py.File(path, "r") as file:
+        if not is_clip_file(file):
+            raise UserError(
+                f"{path}: is not a clip file of vnl_mjx; `vnl-mjx preprocess` makes one"
+            )
+        yield ClipFile(file, str(path))
 
 
 def is_clip_file(file: h5py.File) -> bool:

@@ -17,7 +17,7 @@ from vnl_mjx.clips.file import (
     is_own_file,
     open_clip_file,
 )
-from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.clips.recording import Recording
 from vnl_mjx.clips.sources import SourceOptions, open_recording
 from vnl_mjx.clips.sources.clip_sources import ALL_CLIPS

@@ -137,7 +137,9 @@ def _packages() -> Iterator[Finding]:
 def jax_findings(works: bool, output: str) -> Iterator[Finding]:
     """Yields findings on JAX's devices, from the `output` of a process that listed them."""
     if not works:
-        yield Finding("JAX devices", output, "problem", "reinstall jax and jaxlib")
+        given = ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith("JAX_"))
+        advice = f"unset {given} in the environment" if given else "reinstall jax and jaxlib"
+        yield Finding("JAX devices", output, "problem", advice)
         return
     found = json.loads(output)
     devices = ", ".join(found["devices"])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vnl_mjx.clips.hdf5_output import is_ours
+from vnl_mjx.clips.hdf5_access import is_ours
 from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM

@@ -21,7 +21,7 @@ from vnl_mjx.commands.compile_cache import (
     make_folder,
 )
 from vnl_mjx.config.computing import PhysicsSection
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.physics.backends import resolve_backend
 from vnl_mjx.versions import how_to_install
 
@@ -43,7 +43,10 @@ def prepare_jax(device: str = "auto", matmul_precision: str = "auto") -> None:
     """
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
-    found = jax.default_backend()
+    if jax.config.jax_enable_x64:
+        print("warning: JAX_ENABLE_X64 is set; this program computes in float32", file=sys.stderr)
+        jax.config.update("jax_enable_x64", False)
+    found = _default_backend()
     if device == "cpu" and found != "cpu":
         raise ValueError(f"JAX was used before it was prepared: {device=}, {found=}")
     if device == "gpu" and found != "gpu":
@@ -55,6 +58,17 @@ def prepare_jax(device: str = "auto", matmul_precision: str = "auto") -> None:
         matmul_precision = os.environ.get(_PRECISION_VARIABLE) or _SAFE_PRECISION
     jax.config.update("jax_default_matmul_precision", matmul_precision)
     _keep_compiled()
+
+
+def _default_backend() -> str:
+    try:
+        return jax.default_backend()
+    except (AssertionError, RuntimeError) as error:  # JAX says it either way
+        wanted = os.environ.get("JAX_PLATFORMS")
+        raise UserError(
+            f"JAX_PLATFORMS={wanted}: JAX finds no such device here ({first_line(error)}); unset it in the "
+            "environment, or run vnl-mjx doctor"
+        ) from error
 
 
 def simulation(section: PhysicsSection) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from vnl_mjx.clips.file import fixed_length
-from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.clips.recording import ROOT_COLUMNS
 from vnl_mjx.keypoints.fit import Fit
 

@@ -19,7 +19,7 @@ import numpy as np
 from vnl_mjx.clips.columns import join_qpos
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.file import fixed_length
-from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.operations import unique_name
 from vnl_mjx.config.imitation import RODENT_SOURCE

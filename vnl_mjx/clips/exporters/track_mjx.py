@@ -16,7 +16,7 @@ import yaml
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.file import fixed_length
 from vnl_mjx.clips.hdf5 import common_length, write_clips
-from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.clips.recording import ROOT_COLUMNS
 from vnl_mjx.walkers.walker import Walker
 

@@ -1,15 +1,15 @@
 """Reads an open HDF5 file: datasets slice by slice, and names; reports damage."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import h5py
 import numpy as np
 
-from vnl_mjx.clips.file import HDF5_ERRORS
+from vnl_mjx.clips.hdf5_access import reading
 from vnl_mjx.clips.recording import LazyFrames
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError
 
 _MOST_SMALL_BYTES = 2**26
 
@@ -31,16 +31,9 @@ class Hdf5Source:
         """Closes the file; its lazy frames cannot be read any more."""
         self.file.close()
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> contextlib.AbstractContextManager[None]:
         """Raises UserError where the block finds damage."""
-        try:
-            yield
-        except HDF5_ERRORS as error:
-            reason = first_line(error)
-            raise UserError(
-                f"{self.path}: is truncated or damaged HDF5 ({reason}); copy it again"
-            ) from error
+        return reading(self.path)
 
     def dataset(self, name: str) -> h5py.Dataset | None:
         """Returns the dataset; None if there is none of this name."""

@@ -1,4 +1,4 @@
-"""Writes HDF5 files completely or not at all, also on a disk that fills up meanwhile."""
+"""Reads HDF5 files with errors of one line, and writes them completely or not at all, also on a full disk."""
 
 import contextlib
 import io
@@ -9,9 +9,31 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
 
+# h5py raises each of these for a damaged file, depending on where it is damaged
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
 _CREATOR = "vnl_mjx"
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises UserError where the block, which reads an HDF5 file, finds it missing, locked or damaged."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except HDF5_ERRORS as error:
+        reason = first_line(error)
+        if "unable to lock" in reason:
+            raise UserError(
+                f"{path}: is locked, as another process has it open for writing; close it there, or set "
+                "HDF5_USE_FILE_LOCKING=FALSE in the environment"
+            ) from error
+        raise UserError(
+            f"{path}: is truncated or damaged HDF5 ({reason}); make or copy it again"
+        ) from error
 
 
 class _Disk(io.FileIO):
@@ -76,5 +98,5 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
             # older clip files say so by their format alone
             marks = [file.attrs.get(name, b"") for name in ("creator", "format")]
             return any(bytes(mark).startswith(_CREATOR.encode()) for mark in marks)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+    except HDF5_ERRORS:
         return False

@@ -1,4 +1,4 @@
-"""Files on a disk that fills up, and files that nobody may overwrite."""
+"""HDF5 files on a disk that fills up, that another process holds, and that nobody may overwrite."""
 
 import resource
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vnl_mjx import cli
-from vnl_mjx.clips.hdf5_output import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
 
@@ -27,10 +27,9 @@ def with_at_most(num_bytes: int, *words: object) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("num_bytes", [3_000, 300_000])
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path, num_bytes):
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path):
     """TRIALS T8."""
-    run = with_at_most(num_bytes, "clips", "mirror", DEMO_CLIPS, tmp_path / "o.h5")
+    run = with_at_most(300_000, "clips", "mirror", DEMO_CLIPS, tmp_path / "o.h5")
     assert run.returncode == 2, run.stderr
     assert len(run.stderr.splitlines()) == 1 and "o.h5: cannot be written" in run.stderr
     assert not list(tmp_path.iterdir())
@@ -69,3 +68,19 @@ def test_a_file_that_others_made_is_never_overwritten(tmp_path, capsys):
     assert "b.h5: exists, and vnl_mjx did not write it" in capsys.readouterr().err
     with h5py.File(recordings[1]) as file:
         assert file["qpos"].shape == (4, 74)
+
+
+def test_a_file_that_is_open_elsewhere_is_not_called_damaged(tmp_path, capsys):
+    """TRIALS T14."""
+    path = tmp_path / "a.h5"
+    with atomic_hdf5(path) as file:
+        file["qpos"] = np.zeros((4, 74))
+    hold = f"import h5py, time; f = h5py.File({str(path)!r}, 'a'); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        try:
+            holder.stdout.readline()
+            assert cli.main(["inspect", str(path)]) == 2
+        finally:
+            holder.kill()
+    assert "is locked, as another process" in capsys.readouterr().err
