@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vnl_mjx.clips.hdf5_access import is_ours
 from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM
@@ -20,6 +19,8 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 
     With `overwrite`, files that this package wrote may exist; a recording that was meant as an input may not.
     """
+    from vnl_mjx.clips.hdf5_access import is_ours  # slow to import, and help is quick
+
     if any(output.exists() and path.exists() and path.samefile(output) for path in inputs):
         raise UserError(f"{output}: is also an input; give another file to write")
     if output.exists() and not overwrite:
