@@ -16,10 +16,12 @@ from vnl_mjx.errors import UserError
 
 def with_at_most(num_bytes: int, *words: object) -> subprocess.CompletedProcess:
     """Runs a command that can write no file larger than that: to the program, the disk is full."""
-    limit = (num_bytes, num_bytes)
+    program = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({num_bytes}, {num_bytes})); "
+        "from vnl_mjx.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     return subprocess.run(
-        [sys.executable, "-m", "vnl_mjx.cli", *map(str, words)],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        [sys.executable, "-c", program, *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
