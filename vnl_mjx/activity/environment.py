@@ -48,7 +48,7 @@ def session_task(task: ImitationTask) -> ImitationTask:
 
 
 class SessionEnvironment(VectorEnvironment):
-    """Follows stretches; sets fallen bodies on the reference anew, or all of them in every step (open loop)."""
+    """Follows stretches; sets fallen bodies on the reference anew; in an open loop all, in every step."""
 
     task: ImitationTask
 

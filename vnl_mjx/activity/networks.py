@@ -19,9 +19,10 @@ from vnl_mjx.models.intention import (
 from vnl_mjx.models.latents import Gaussian
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 from vnl_mjx.tasks.environment import Observation
-from vnl_mjx.tasks.policies import Acted, Policy, TeacherPolicy
+from vnl_mjx.tasks.policies import Acted, TeacherPolicy
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
 
+OUTPUTS = "outputs"
 _SAMPLES = 1  # stream of a step's key for the samples of --samples
 
 
@@ -68,6 +69,7 @@ class RecordingPolicy:
         noise: noise of the decoded latent; None decodes the posterior's mode.
         replaced: layers that pass on given values, see `capture`.
         samples: static; latents drawn from the posterior in each state, 0: none.
+        with_outputs: static; `extra` also has "outputs", what the modules of each layer returned.
     """
 
     policy: TeacherPolicy | StudentPolicy
@@ -75,6 +77,7 @@ class RecordingPolicy:
     noise: LatentNoise | None = None
     replaced: Any = flax.struct.field(default_factory=dict)
     samples: int = flax.struct.field(pytree_node=False, default=0)
+    with_outputs: bool = flax.struct.field(pytree_node=False, default=False)
 
     @property
     def frozen(self) -> FrozenPolicy:
@@ -95,16 +98,21 @@ class RecordingPolicy:
             if self.noise is not None:
                 latent = self.noise.drawn(encoded.posterior, key)
             action, next_memory = decode(encoded.context, latent)
-        extra = {f"{OBSERVATION}/normalized": normalized, f"{ACTION}/action": action}
+        extra: dict[str, Any] = {
+            f"{OBSERVATION}/normalized": normalized,
+            f"{ACTION}/action": action,
+        }
         extra |= {f"{LAYERS}/{name}": values for name, values in layers.values.items()}
         extra |= _latents(encoded, latent)
         with capture(self.replaced):  # replaces the same layers; what it captures is not read
             if self.samples:
                 extra |= self._sampled(encoded, latent, decode, jax.random.fold_in(key, _SAMPLES))
         if self.value is not None:
-            with capture(self.replaced, "value") as layers:
+            with capture(self.replaced, "value") as value_layers:
                 ValueNetwork(self.value.config).apply(self.value.params, normalized)
-            extra |= {f"{LAYERS}/{name}": values for name, values in layers.values.items()}
+            extra |= {f"{LAYERS}/{name}": v for name, v in value_layers.values.items()}
+        if self.with_outputs:
+            extra[OUTPUTS] = layers.outputs
         if isinstance(self.policy, StudentPolicy):
             teacher_memory, _ = memory
             labelled = self.policy.teacher.act(observation.flat(), teacher_memory)
@@ -185,10 +193,3 @@ def _latents(encoded: Encoded, latent: jax.Array) -> dict[str, jax.Array]:
             "prior_std": prior.parameters().get("std"),
         }
     return {f"{LATENT}/{name}": values for name, values in found.items() if values is not None}
-
-
-def mode_policy(policy: Policy) -> TeacherPolicy | StudentPolicy:
-    """Returns the teacher or student that a `Policy` is; raises TypeError for any other policy."""
-    if not isinstance(policy, TeacherPolicy | StudentPolicy):
-        raise TypeError(f"{type(policy).__name__} is neither a TeacherPolicy nor a StudentPolicy")
-    return policy

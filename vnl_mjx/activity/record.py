@@ -13,6 +13,7 @@ import numpy as np
 
 from vnl_mjx.activity.environment import SessionEnvironment, SessionState, session_task
 from vnl_mjx.activity.file import GROUPS, ActivityWriter, Rows, write_activity_file
+from vnl_mjx.activity.networks import OUTPUTS, RecordingPolicy
 from vnl_mjx.activity.quantities import Quantities, layer_table, on_device
 from vnl_mjx.activity.sessions import Piece, Plan, plan
 from vnl_mjx.clips.container import ReferenceClips
@@ -21,6 +22,7 @@ from vnl_mjx.tasks.policies import Policy
 from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
 CHUNK_STEPS = 50  # compiled together
+_MEAN_S = 5.0  # s, over which the mean of an ablated layer is taken
 Progress = Callable[[int, int], None]
 
 
@@ -81,9 +83,8 @@ class Recorder:
         Raises:
             UserError: the clips are too short, or of another rate than the task's.
         """
-        options = self.options
-        config = self.task.config
-        found = plan(clips, self.control_hz, config.traj_length, options.pieces, options.warm_up_s)
+        options, ahead = self.options, self.task.config.traj_length
+        found = plan(clips, self.control_hz, ahead, options.pieces, options.warm_up_s)
         self.task.check_clips(found.stretches)
         return found
 
@@ -119,6 +120,34 @@ class Recorder:
                     progress(done, rows.num_rows)
         return Recorded(rows, falls, layers)
 
+    def recorded_names(self, policy: Policy, clips: ReferenceClips) -> tuple[str, ...]:
+        """Returns the names of what a policy gives, "group/name", in any group."""
+        return tuple(self._extra_shapes(policy, clips))
+
+    def layers(self, policy: RecordingPolicy, clips: ReferenceClips) -> tuple[str, ...]:
+        """Returns the names of the layers that can be ablated, "network.layer"."""
+        shapes = self._extra_shapes(policy.replace(with_outputs=True), clips)
+        return tuple(shapes[OUTPUTS])
+
+    def mean_outputs(
+        self, policy: RecordingPolicy, clips: ReferenceClips, layers: Sequence[str]
+    ) -> dict[str, Any]:
+        """Returns the mean outputs of layers for `capture`, over up to 5 s of the longest pieces."""
+        policy = policy.replace(with_outputs=True)
+
+        def record(step: Step) -> Any:
+            return {name: step.acted.extra[OUTPUTS][name] for name in layers}
+
+        laid_out = self.plan(clips)
+        data = jax.tree.map(jnp.asarray, laid_out.stretches)
+        pieces = sorted(laid_out.pieces, key=lambda piece: -piece.num_steps)[: self.options.pieces]
+        pieces = [piece for piece in pieces if 2 * piece.num_steps >= pieces[0].num_steps]
+        num_steps = min(pieces[-1].num_steps, math.ceil(_MEAN_S * self.control_hz))
+        state, key = self._begin(policy, data, pieces, 0), jax.random.PRNGKey(self.options.seed)
+        advance = jax.jit(partial(_advance, self.env, record), static_argnums=4)
+        _, outputs = advance(policy, data, state, key, num_steps)
+        return jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), outputs)
+
     def parts(self, policy: Policy, data: ReferenceClips, pieces: Sequence[Piece]):
         """Yields pieces, the control step within them, and what `CHUNK_STEPS` from there on recorded.
 
@@ -152,6 +181,17 @@ class Recorder:
         keys = jax.random.split(key, len(pieces))
         state = self._start(stretch, jnp.array(first, jnp.int32), keys, data)
         return begin(state, policy, len(pieces))
+
+    def _extra_shapes(self, policy: Policy, clips: ReferenceClips) -> dict[str, Any]:
+        """Returns the shapes of a policy's `extra` in one environment."""
+
+        def extra(clips: ReferenceClips) -> Any:
+            zero = jnp.zeros(1, jnp.int32)
+            state = self.env.start(zero, zero, jnp.zeros((1, 2), jnp.uint32), clips)
+            seen = self.env.observe(state, clips)
+            return policy.act(seen, policy.initial_memory(1), jax.random.PRNGKey(0)).extra
+
+        return jax.eval_shape(extra, clips)
 
     def _shapes(self, policy: Policy, data: ReferenceClips) -> tuple[Any, Any]:
         """Returns the shapes of what one environment records in one step, and of its outcome."""
