@@ -57,13 +57,17 @@ class SessionEnvironment(VectorEnvironment):
         super().__init__(task)
         self._settle_steps, self._open_loop = settle_steps, open_loop
 
-    def start(
-        self, stretch: jax.Array, frame: jax.Array, keys: jax.Array, data: ReferenceClips
-    ) -> SessionState:
-        """Sets each body on a frame of a stretch, [num_envs] int32 each; `keys` are [num_envs, 2]."""
-        set_on = jax.vmap(lambda k, s, f: self.task.reset_to(k, data, s, f, k))
-        imitation = set_on(keys, stretch, frame)
-        return SessionState(imitation, imitation.physics, jnp.zeros_like(stretch))
+    def start(self, keys: jax.Array, data: ReferenceClips) -> SessionState:
+        """Sets each body on the first frame of its own clip of `data`; `keys` are [num_envs, 2]."""
+        own = jnp.arange(len(keys), dtype=jnp.int32)
+        set_on = jax.vmap(lambda key, clip: self.task.reset_to(key, data, clip, 0, key))
+        imitation = set_on(keys, own)
+        return SessionState(imitation, imitation.physics, jnp.zeros_like(own))
+
+    def at_first_frame(self, state: SessionState) -> SessionState:
+        """Returns the same environments for clips (`sessions.windows`) that begin at their current frame."""
+        zero = jnp.zeros_like(state.settling)
+        return state.replace(imitation=state.imitation.replace(start_frame=zero, num_steps=zero))
 
     def observe(self, state: SessionState, data: ReferenceClips) -> Observation:
         """See `Environment.observe`."""

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vnl_mjx.activity.environment import SessionEnvironment, SessionState, session_task
+from vnl_mjx.activity.environment import SessionEnvironment, session_task
 from vnl_mjx.activity.file import GROUPS, ActivityWriter, Rows, write_activity_file
 from vnl_mjx.activity.networks import OUTPUTS, RecordingPolicy
 from vnl_mjx.activity.quantities import Quantities, layer_table, on_device
-from vnl_mjx.activity.sessions import Piece, Plan, plan
+from vnl_mjx.activity.sessions import Piece, Plan, plan, windows
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.tasks.environment import StepOutcome
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import Policy
 from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
-CHUNK_STEPS = 50  # compiled together
+_CHUNK_STEPS = 50  # compiled together
 _MEAN_S = 5.0  # s, over which the mean of an ablated layer is taken
 Progress = Callable[[int, int], None]
 
@@ -42,7 +43,7 @@ class RecordOptions:
 
     loop: Literal["closed", "open"] = "closed"
     pieces: int = 64
-    warm_up_s: float = 2.0
+    warm_up_s: float = 1.0
     settle_s: float = 1.0
     groups: Sequence[str] = GROUPS
     float16: bool = False
@@ -105,13 +106,12 @@ class Recorder:
         """
         options, laid_out = self.options, self.plan(clips)
         quantities = Quantities(self.task, laid_out.stretches, options.groups, options.float16)
-        data = jax.tree.map(jnp.asarray, laid_out.stretches)
-        described = quantities.described(*self._shapes(policy, data))
+        described = quantities.described(*self._shapes(policy, laid_out))
         layers = layer_table(described)
         details = {**(metadata or {}), "options": asdict(options), "layers": layers}
         rows, falls, done = laid_out.rows, 0, 0
         with write_activity_file(path, rows, self.control_hz, described, details) as writer:
-            for pieces, first_step, recorded in self.parts(policy, data, laid_out.pieces):
+            for pieces, first_step, recorded in self.parts(policy, laid_out):
                 for column, piece in enumerate(pieces):
                     own = {name: values[:, column] for name, values in recorded.items()}
                     count, fell = _write(writer, quantities, laid_out, piece, first_step, own)
@@ -119,6 +119,34 @@ class Recorder:
                 if progress is not None:
                     progress(done, rows.num_rows)
         return Recorded(rows, falls, layers)
+
+    def parts(
+        self, policy: Policy, laid_out: Plan
+    ) -> Iterator[tuple[Sequence[Piece], int, dict[str, np.ndarray]]]:
+        """Yields pieces, a control step within them, and what about 50 control steps from there on recorded.
+
+        The recorded values are [control step, piece, ...]; the next part is computed meanwhile.
+        """
+        ordered = sorted(laid_out.pieces, key=lambda piece: -piece.num_steps)
+        num_batches = math.ceil(len(ordered) / self.options.pieces)
+        num_envs = math.ceil(len(ordered) / num_batches)
+        chunk, waiting = self._chunk_steps(laid_out), None
+        for batch in range(0, len(ordered), num_envs):
+            own = ordered[batch : batch + num_envs]
+            filled = [*own, *[own[-1]] * (num_envs - len(own))]  # one program for all batches
+            state = None
+            for first_step in range(0, own[0].num_steps, chunk):
+                data = self._window(laid_out, filled, first_step, chunk)
+                if state is None:
+                    state = self._begin(policy, data, batch)
+                key = jax.random.fold_in(jax.random.PRNGKey(self.options.seed), batch)
+                key = jax.random.fold_in(key, first_step)
+                state, recorded = self._advance(policy, data, state, key, chunk)
+                if waiting is not None:
+                    yield waiting[0], waiting[1], jax.device_get(waiting[2])
+                waiting = own, first_step, recorded
+        if waiting is not None:
+            yield waiting[0], waiting[1], jax.device_get(waiting[2])
 
     def recorded_names(self, policy: Policy, clips: ReferenceClips) -> tuple[str, ...]:
         """Returns the names of what a policy gives, "group/name", in any group."""
@@ -139,73 +167,53 @@ class Recorder:
             return {name: step.acted.extra[OUTPUTS][name] for name in layers}
 
         laid_out = self.plan(clips)
-        data = jax.tree.map(jnp.asarray, laid_out.stretches)
         pieces = sorted(laid_out.pieces, key=lambda piece: -piece.num_steps)[: self.options.pieces]
         pieces = [piece for piece in pieces if 2 * piece.num_steps >= pieces[0].num_steps]
         num_steps = min(pieces[-1].num_steps, math.ceil(_MEAN_S * self.control_hz))
-        state, key = self._begin(policy, data, pieces, 0), jax.random.PRNGKey(self.options.seed)
+        data, key = self._window(laid_out, pieces, 0, num_steps), jax.random.PRNGKey(0)
         advance = jax.jit(partial(_advance, self.env, record), static_argnums=4)
-        _, outputs = advance(policy, data, state, key, num_steps)
+        _, outputs = advance(policy, data, self._begin(policy, data, 0), key, num_steps)
         return jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), outputs)
 
-    def parts(self, policy: Policy, data: ReferenceClips, pieces: Sequence[Piece]):
-        """Yields pieces, the control step within them, and what `CHUNK_STEPS` from there on recorded.
+    def _chunk_steps(self, laid_out: Plan) -> int:
+        """Returns the control steps of a part: whole frames."""
+        period = laid_out.frames_per_step.denominator
+        return math.ceil(_CHUNK_STEPS / period) * period
 
-        The recorded values are [CHUNK_STEPS, piece, ...] in NumPy. The next part is computed meanwhile.
-        """
-        ordered = sorted(pieces, key=lambda piece: -piece.num_steps)
-        num_batches = math.ceil(len(ordered) / self.options.pieces)
-        num_envs = math.ceil(len(ordered) / num_batches)
-        waiting = None
-        for batch in range(0, len(ordered), num_envs):
-            own = ordered[batch : batch + num_envs]
-            filled = [*own, *[own[-1]] * (num_envs - len(own))]  # one program for all batches
-            state = self._begin(policy, data, filled, batch)
-            for first_step in range(0, own[0].num_steps, CHUNK_STEPS):
-                key = jax.random.fold_in(jax.random.PRNGKey(self.options.seed), batch)
-                key = jax.random.fold_in(key, first_step)
-                state, recorded = self._advance(policy, data, state, key, CHUNK_STEPS)
-                if waiting is not None:
-                    yield waiting[0], waiting[1], jax.device_get(waiting[2])
-                waiting = own, first_step, recorded
-        if waiting is not None:
-            yield waiting[0], waiting[1], jax.device_get(waiting[2])
+    def _window(
+        self, laid_out: Plan, pieces: Sequence[Piece], first_step: int, num_steps: int
+    ) -> ReferenceClips:
+        ratio = laid_out.frames_per_step
+        num_frames = math.ceil(num_steps * ratio) + self.task.frames_needed
+        return windows(laid_out.stretches, pieces, first_step, num_frames, ratio)
 
-    def _begin(
-        self, policy: Policy, data: ReferenceClips, pieces: Sequence[Piece], batch: int
-    ) -> RolloutState:
-        per_step = self.task.config.mocap_hz / self.control_hz
-        stretch = jnp.array([piece.stretch for piece in pieces], jnp.int32)
-        first = [round(piece.first_step * per_step) for piece in pieces]
+    def _begin(self, policy: Policy, data: ReferenceClips, batch: int) -> RolloutState:
         key = jax.random.fold_in(jax.random.PRNGKey(self.options.seed + 1), batch)
-        keys = jax.random.split(key, len(pieces))
-        state = self._start(stretch, jnp.array(first, jnp.int32), keys, data)
-        return begin(state, policy, len(pieces))
+        keys = jax.random.split(key, data.num_clips)
+        return begin(self._start(keys, data), policy, data.num_clips)
 
     def _extra_shapes(self, policy: Policy, clips: ReferenceClips) -> dict[str, Any]:
         """Returns the shapes of a policy's `extra` in one environment."""
 
-        def extra(clips: ReferenceClips) -> Any:
-            zero = jnp.zeros(1, jnp.int32)
-            state = self.env.start(zero, zero, jnp.zeros((1, 2), jnp.uint32), clips)
-            seen = self.env.observe(state, clips)
+        def extra(data: ReferenceClips) -> Any:
+            state = self.env.start(jnp.zeros((1, 2), jnp.uint32), data)
+            seen = self.env.observe(state, data)
             return policy.act(seen, policy.initial_memory(1), jax.random.PRNGKey(0)).extra
 
-        return jax.eval_shape(extra, clips)
+        laid_out = self.plan(clips)
+        return jax.eval_shape(extra, self._window(laid_out, laid_out.pieces[:1], 0, 1))
 
-    def _shapes(self, policy: Policy, data: ReferenceClips) -> tuple[Any, Any]:
+    def _shapes(self, policy: Policy, laid_out: Plan) -> tuple[Any, Any]:
         """Returns the shapes of what one environment records in one step, and of its outcome."""
 
-        def both(data: ReferenceClips):
-            zero = jnp.zeros(1, jnp.int32)
-            state: SessionState = self.env.start(zero, zero, jnp.zeros((1, 2), jnp.uint32), data)
-            begun = begin(state, policy, 1)
-            found = _advance(self.env, self._record, policy, data, begun, state.imitation.key[0], 1)
-            return found[1], self.env.step(state, jnp.zeros((1, self.env.action_size)), data)[1]
+        def both(data: ReferenceClips) -> tuple[Any, StepOutcome]:
+            state = self.env.start(jnp.zeros((1, 2), jnp.uint32), data)
+            begun, key = begin(state, policy, 1), jax.random.PRNGKey(0)
+            _, recorded = _advance(self.env, self._record, policy, data, begun, key, 1)
+            action = jnp.zeros((1, self.env.action_size))
+            return jax.tree.map(lambda x: x[0], recorded), self.env.step(state, action, data)[1]
 
-        recorded, outcome = jax.eval_shape(both, data)
-        without_time = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), recorded)
-        return without_time, outcome
+        return jax.eval_shape(both, self._window(laid_out, laid_out.pieces[:1], 0, 1))
 
 
 def _advance(
@@ -217,6 +225,7 @@ def _advance(
     key: jax.Array,
     num_steps: int,
 ) -> tuple[RolloutState, Any]:
+    state = state.replace(environments=env.at_first_frame(state.environments))
     state, recorded, _ = rollout(env, policy, state, clips, key, num_steps, record)
     return state, recorded
 
@@ -231,7 +240,7 @@ def _write(
 ) -> tuple[int, int]:
     """Writes a piece's own rows of a part; returns their number, and the falls among them."""
     begin_at = max(piece.warm_up - first_step, 0)
-    end_at = min(piece.num_steps - first_step, CHUNK_STEPS)
+    end_at = min(piece.num_steps - first_step, len(recorded["valid"]))
     if end_at <= begin_at:
         return 0, 0
     own = {name: values[begin_at:end_at] for name, values in recorded.items()}

@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from vnl_mjx.activity.file import Rows
-from vnl_mjx.clips.container import ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.errors import UserError
 
+_ROWS_PER_WARM_UP = 4  # a piece is no shorter than this, unless its stretch ends
 _SAME_FRAME = 0.5  # frames between the end of a clip and the start of the next that still abut
 
 
@@ -48,16 +49,43 @@ class Plan:
     """Holds all rows of a record file and the pieces that make them.
 
     Attributes:
-        stretches: one clip per stretch; with frames in the order of time, session by session.
+        stretches: one clip per stretch, with frames in the order of time, session by session.
         rows: the table of rows, all valid.
         reference_row: int64 [row], frame of `stretches` at the time of the row.
         pieces: in any order; together they make each row once.
+        frames_per_step: frames of the clips per control step.
     """
 
     stretches: ReferenceClips
     rows: Rows
     reference_row: np.ndarray
     pieces: tuple[Piece, ...] = field(repr=False)
+    frames_per_step: Fraction = Fraction(1)
+
+
+def windows(
+    stretches: ReferenceClips,
+    pieces: Sequence[Piece],
+    first_step: int,
+    num_frames: int,
+    frames_per_step: Fraction,
+) -> ReferenceClips:
+    """Returns frames of each piece as one clip, from that of the piece's control step `first_step` on.
+
+    Beyond the end of a stretch its last frame is repeated, as a look-up in the stretch would.
+    """
+    first = [int((piece.first_step + first_step) * frames_per_step) for piece in pieces]
+    own = [piece.stretch for piece in pieces]
+    last = np.asarray(stretches.lengths)[own, None] - 1
+    frames = np.minimum(np.array(first)[:, None] + np.arange(num_frames), last)
+    rows = (np.asarray(stretches.starts)[own, None] + frames).reshape(-1)
+    count = len(pieces)
+    return stretches.replace(
+        **{name: np.asarray(getattr(stretches, name))[rows] for name in FEATURES},
+        starts=np.arange(count, dtype=np.int32) * num_frames,
+        lengths=np.full(count, num_frames, np.int32),
+        names=("",) * count,
+    )
 
 
 def plan(
@@ -117,14 +145,14 @@ def plan(
         clip_names=ordered.names,
         clip_labels=tuple(info.label for info in ordered.origins),
     )
-    longest = max(1, math.ceil(sum(num_rows) / num_pieces))
     warm_up = math.ceil(warm_up_s * control_hz)
+    longest = max(1, math.ceil(sum(num_rows) / num_pieces), _ROWS_PER_WARM_UP * warm_up)
     pieces = [
         piece
         for i, n in enumerate(num_rows)
         for piece in _pieces(i, n, int(first_row[i]), longest, warm_up, ratio.denominator)
     ]
-    return Plan(joined, rows, frame, tuple(pieces))
+    return Plan(joined, rows, frame, tuple(pieces), ratio)
 
 
 def sessions_of(

@@ -54,8 +54,8 @@ def record(parser: argparse.ArgumentParser) -> None:
         "cut the sessions into N pieces that run side by side; 1: one after another (default: 64)"
     )
     run("--pieces", type=argument_types.at_least_one, default=64, metavar="N", help=pieces)
-    warm = "run each piece from S seconds before its own rows (default: 2)"
-    run("--warm-up", type=argument_types.not_negative, default=2.0, metavar="S", help=warm)
+    warm = "run each piece from S seconds before its own rows (default: 1)"
+    run("--warm-up", type=argument_types.not_negative, default=1.0, metavar="S", help=warm)
     settle = "mark rows as not valid for S seconds after a fall (default: 1)"
     run("--settle", type=argument_types.not_negative, default=1.0, metavar="S", help=settle)
     backend = "simulation: mujoco, mjx, warp or auto (default: mujoco)"

@@ -1,0 +1,131 @@
+"""How fast and in how much memory a long session is recorded, against the plain evaluation in the same run.
+
+    uv run python benchmarks/record.py [CHECKPOINT] [--seconds 3600] [--clips FILE] [--gaps]
+
+The session repeats the clips one after another; each begins where the one before it ended, so that the body
+is carried on, or with --gaps some seconds later. The evaluation runs as many environments on the same session
+without writing anything. Both rates leave compiling out.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from timing import exit_status, machine, peak_memory_mb
+
+from vnl_mjx.activity.file import GROUPS
+from vnl_mjx.activity.record import Recorder, RecordOptions
+from vnl_mjx.clips.assembly import clips_from_poses
+from vnl_mjx.clips.container import ClipInfo, ReferenceClips
+from vnl_mjx.commands.neural.record import Recordable, load_recordable
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
+from vnl_mjx.evaluation.rollout import EpisodeRunner
+from vnl_mjx.files import write_json
+from vnl_mjx.walkers.walker import Walker
+
+GAP_S = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("checkpoint", type=Path, nargs="?", default=DEMO_STUDENT)
+    add("--clips", type=Path, default=DEMO_CLIPS)
+    add("--seconds", type=float, default=3600.0)
+    add("--pieces", type=int, default=64)
+    add("--samples", type=int, default=0)
+    add("--only", nargs="+", choices=GROUPS, default=GROUPS)
+    add("--float16", action="store_true")
+    add("--gaps", action="store_true")
+    add("--evaluated-steps", type=int, default=500)
+    add("--json", type=Path)
+    args = parser.parse_args()
+    prepare_jax()
+    found = load_recordable(args.checkpoint, args.clips, samples=args.samples)
+    session = stitched(found.clips, found.task.walker, args.seconds, args.gaps)
+    before = peak_memory_mb()["host"]
+    evaluated = evaluation_rate(found, session, args.pieces, args.evaluated_steps)
+    after_evaluation = peak_memory_mb()["host"]
+    rows, rate, megabytes = record_rate(found, session, args)
+    document = {
+        "rows": rows,
+        "recorded_rows_per_s": rate,
+        "evaluated_rows_per_s": evaluated,
+        "ratio": rate / evaluated,
+        "peak_mb": {
+            "loaded": before,
+            "after_evaluation": after_evaluation,
+            "after_recording": peak_memory_mb()["host"],
+        },
+        "file_mb": megabytes,
+        "environments": args.pieces,
+        "machine": machine(),
+    }
+    for name, value in document.items():
+        print(f"{name}: {value}")
+    if args.json is not None:
+        write_json(args.json, document)
+
+
+def stitched(
+    clips: ReferenceClips, walker: Walker, seconds: float, gaps: bool = False
+) -> ReferenceClips:
+    """The clips one after another until the session has this length, each moved to where the last ended."""
+    qpos, lengths, infos, start_s, end = [], [], [], 0.0, np.zeros(2)
+    poses, rows = np.asarray(clips.qpos(), np.float64), clips.rows
+    while sum(lengths) < seconds * clips.rate_hz:
+        clip = len(lengths) % clips.num_clips
+        own = poses[rows[clip]].copy()
+        if walker.layout.root is not None:
+            own[:, :2] += end - own[0, :2]
+            end = own[-1, :2]
+        qpos.append(own)
+        infos.append(ClipInfo(source="stitched", start_s=start_s, label=clips.names[clip]))
+        lengths.append(len(own))
+        start_s += len(own) / clips.rate_hz + GAP_S * gaps
+    names = [f"{info.label} {i}" for i, info in enumerate(infos)]
+    made = clips_from_poses(walker, np.concatenate(qpos), lengths, clips.rate_hz, names=names)
+    return made.replace(info=tuple(infos), source="stitched")
+
+
+def evaluation_rate(
+    found: Recordable, session: ReferenceClips, num_envs: int, num_steps: int
+) -> float:
+    """Control steps of all environments per second of a plain evaluation, compiled before."""
+    recorder = Recorder(found.task, RecordOptions(pieces=num_envs))
+    stretches = recorder.plan(session).stretches
+    runner = EpisodeRunner(found.task)
+    episodes = runner.draw(stretches, num_envs, 0)
+    policy, seconds = found.policy.policy, []
+    for steps in (25, num_steps):
+        started = time.perf_counter()
+        played = runner.run(policy, stretches, episodes, 0, num_steps=steps)
+        seconds.append(time.perf_counter() - started)
+    return played.steps.alive.size / seconds[-1]
+
+
+def record_rate(
+    found: Recordable, session: ReferenceClips, args: argparse.Namespace
+) -> tuple[int, float, float]:
+    """Rows, rows per second after the first part, and the file's 10^6 bytes."""
+    options = RecordOptions(pieces=args.pieces, groups=tuple(args.only), float16=args.float16)
+    recorder, marks = Recorder(found.task, options), []
+
+    def progress(done: int, total: int) -> None:
+        marks.append((done, time.perf_counter()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.h5"
+        recorded = recorder.write(path, found.policy, session, {}, progress)
+        ended = time.perf_counter()
+        megabytes = path.stat().st_size / 1e6
+    done, since = marks[0]
+    return recorded.rows.num_rows, (recorded.rows.num_rows - done) / (ended - since), megabytes
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
