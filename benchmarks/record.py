@@ -1,10 +1,14 @@
 """How fast and in how much memory a long session is recorded, against the plain evaluation in the same run.
 
     uv run python benchmarks/record.py [CHECKPOINT] [--seconds 3600] [--clips FILE] [--gaps]
+    uv run python benchmarks/record.py --runs
 
 The session repeats the clips one after another; each begins where the one before it ended, so that the body
 is carried on, or with --gaps some seconds later. The evaluation runs as many environments on the same session
 without writing anything. Both rates leave compiling out.
+
+--runs instead records four walking clips in one batch, again, one after another, and in pieces, and says how
+far apart the bodies are.
 """
 
 import argparse
@@ -16,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from timing import exit_status, machine, peak_memory_mb
 
-from vnl_mjx.activity.file import GROUPS
+from vnl_mjx.activity.file import GROUPS, open_activity_file
 from vnl_mjx.activity.record import Recorder, RecordOptions
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo, ReferenceClips
@@ -28,6 +32,7 @@ from vnl_mjx.files import write_json
 from vnl_mjx.walkers.walker import Walker
 
 GAP_S = 2.0
+WALKING = ("walk_slow", "walk_medium", "walk_fast", "trot_slow")
 
 
 def main() -> None:
@@ -43,8 +48,11 @@ def main() -> None:
     add("--gaps", action="store_true")
     add("--evaluated-steps", type=int, default=500)
     add("--json", type=Path)
+    add("--runs", action="store_true")
     args = parser.parse_args()
     prepare_jax()
+    if args.runs:
+        return compare_runs(load_recordable(args.checkpoint, args.clips))
     found = load_recordable(args.checkpoint, args.clips, samples=args.samples)
     session = stitched(found.clips, found.task.walker, args.seconds, args.gaps)
     before = peak_memory_mb()["host"]
@@ -69,6 +77,39 @@ def main() -> None:
         print(f"{name}: {value}")
     if args.json is not None:
         write_json(args.json, document)
+
+
+def compare_runs(found: Recordable) -> None:
+    """Prints how far runs that differ in their pieces are apart, mm of the root's position."""
+    clips = found.clips.select([i for i, n in enumerate(found.clips.names) if n in WALKING])
+
+    def run(pieces: int, warm_up_s: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        options = RecordOptions(
+            pieces=pieces, warm_up_s=warm_up_s, groups=("kinematics", "tracking")
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "record.h5"
+            Recorder(found.task, options).write(path, found.policy, clips)
+            with open_activity_file(path) as file:
+                place = 1e3 * file.read("kinematics/qpos")[:, :3]
+                return place, file.read("tracking/errors")[:, 0], np.flatnonzero(file.rows.start)
+
+    together, error, starts = run(clips.num_clips)
+    print(f"{clips.num_clips} clips in one batch: root error {error.mean():.2f} mm")
+    for name, pieces, warm_up_s in (
+        ("again", clips.num_clips, 0.0),
+        ("one after another", 1, 0.0),
+        ("in pieces, warmed up for 0.2 s", 4 * clips.num_clips, 0.2),
+        ("in pieces, warmed up for 0.5 s", 4 * clips.num_clips, 0.5),
+        ("in pieces, warmed up for 1 s", 4 * clips.num_clips, 1.0),
+    ):
+        place, error, _ = run(pieces, warm_up_s)
+        apart = np.linalg.norm(place - together, axis=1)
+        since = {row: np.median(apart[starts[:-1] + row]) for row in (0, 2, 5, 10, 25, 50)}
+        rows = ", ".join(f"{row}: {mm:.2f}" for row, mm in since.items())
+        print(
+            f"{name}: root error {error.mean():.2f} mm, apart {apart.mean():.2f} mm; by row {rows}"
+        )
 
 
 def stitched(

@@ -1,6 +1,7 @@
 """Record files: rows on the recording's clock, networks as they act, falls, loops, perturbations."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from vnl_mjx.cli import main
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.config.imitation import TerminationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
@@ -174,6 +176,25 @@ def test_a_recurrent_teacher_its_states_and_its_value(record, lasting, clips):
     # without a nonlinearity the last layer of the value would not be what the next one reads
     assert found["layers/value.hidden_0"].min() >= -0.3
     assert (found["latent/sensitivity"] > 0).all() and (found["action/spread"] > 0).all()
+
+
+def test_a_users_own_recurrent_student(record, lasting, toy, clips):
+    network = f"{Path(__file__).parents[1] / 'examples/extend/recurrent.py'}:GruStudent"
+    student = StudentVAE(replace(toy.student.config, network=network, layer_norm=False))
+    params = jax.jit(student.init)(jax.random.key(0))
+    policy = StudentPolicy(params, toy.teacher, jnp.bool_(False), student)
+    _, found = record(lasting, RecordingPolicy(policy), clips, loop="open", groups=("layers",))
+    widths = {name: values.shape[1] for name, values in found.items()}
+    hidden = {f"layers/{name}.hidden_0": n for name, n in sizes_of(student.config).items()}
+    gru = widths.pop("layers/gru.hidden")
+    assert widths == hidden and gru == student.initial_memory((1,)).shape[1]
+    # without LayerNorm a layer passes on what its nonlinearity gives: silu has a least value
+    assert found["layers/decoder.hidden_0"].min() >= -0.28
+
+
+def sizes_of(config):
+    """Width of the only hidden layer of each network."""
+    return {n: getattr(config, f"{n}_hidden_sizes")[0] for n in ("encoder", "prior", "decoder")}
 
 
 def test_sensitivity_is_the_slope_of_the_action(record, lasting, toy, student, clips):

@@ -1,6 +1,6 @@
 """Reads and writes record files: the activity of a network on a recording's clock, in HDF5.
 
-docs/record_format.md describes the format. One row is one control step; rows lie in order of time within
+docs/record.md describes the format. One row is one control step; rows lie in order of time within
 each session, and every quantity is a dataset [row, column] that is read and written in parts.
 """
 

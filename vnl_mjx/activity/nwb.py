@@ -1,7 +1,7 @@
 """Writes a record file as NWB: one file per session, read by slices, so that memory stays bounded."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from vnl_mjx.activity.file import ActivityFile, open_activity_file
 from vnl_mjx.clips.file import atomic_hdf5
+from vnl_mjx.config.walker import RODENT_SOURCE
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name
 from vnl_mjx.versions import how_to_install
@@ -94,6 +95,8 @@ def _session(
             subject_id="simulated_body",
             description="a body in a physics simulation, moved by a network",
             sex="U",
+            age="P0D/",  # not known, as a range without an upper end
+            species=_species(activity.metadata),
         ),
         notes=json.dumps(notes),
     )
@@ -105,6 +108,12 @@ def _session(
         module.add(_series(pynwb, activity, quantity, rows, clock))
     _add_intervals(pynwb, nwb, activity, rows)
     return nwb
+
+
+def _species(metadata: Mapping[str, Any]) -> str | None:
+    """Returns the species of the bundled body; of others it is not known."""
+    is_rat = metadata.get("body", {}).get("source") == RODENT_SOURCE
+    return "Rattus norvegicus" if is_rat else None
 
 
 def _clock(time: np.ndarray, rate_hz: float) -> dict[str, Any]:
@@ -145,7 +154,8 @@ def _read(activity: ActivityFile, quantity: str, rows: slice) -> Iterator[np.nda
 
 
 def _add_intervals(pynwb: Any, nwb: Any, activity: ActivityFile, rows: slice) -> None:
-    table, step = activity.rows, 1.0 / activity.rate_hz
+    # Intervals include both ends, so they end between two rows.
+    table, half = activity.rows, 0.5 / activity.rate_hz
     time, clip = table.time[rows], table.clip[rows]
     clips = pynwb.epoch.TimeIntervals(
         name="clips", description="clips of the recording that the body follows"
@@ -156,7 +166,7 @@ def _add_intervals(pynwb: Any, nwb: Any, activity: ActivityFile, rows: slice) ->
         own = int(clip[first])
         clips.add_row(
             start_time=float(time[first]),
-            stop_time=float(time[last] + step),
+            stop_time=float(time[last] + half),
             clip=table.clip_names[own],
             behavior=table.clip_labels[own] or "unknown",
         )
@@ -165,7 +175,7 @@ def _add_intervals(pynwb: Any, nwb: Any, activity: ActivityFile, rows: slice) ->
     for first, last in _runs(np.r_[True, np.diff(valid) != 0]):
         if not valid[first]:
             nwb.add_invalid_time_interval(
-                start_time=float(time[first]), stop_time=float(time[last] + step)
+                start_time=float(time[first]), stop_time=float(time[last] + half)
             )
 
 

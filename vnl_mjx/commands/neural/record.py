@@ -59,7 +59,11 @@ class Recordable:
         return {
             "checkpoint": {"kind": self.kind, "sha256": self.sha256},
             "clips": {"file": self.clips.source, "sha256": self.clips.sha256},
-            "body": {"sha256": walker["sha256"], "joint_names": walker["joint_names"]},
+            "body": {
+                "source": Path(self.task.walker.config.source).name,
+                "sha256": walker["sha256"],
+                "joint_names": walker["joint_names"],
+            },
             "versions": installed_versions(_PACKAGES),
         }
 
