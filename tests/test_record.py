@@ -234,8 +234,8 @@ def test_standard_noise_of_gain_1_is_the_sampled_student(lasting, student, clips
 
 @pytest.mark.parametrize("scheme", ["standard", "uniform", "inverted"])
 def test_schemes_of_noise_have_one_total_variance(scheme):
-    logvar = jnp.log(jnp.array([[1.0, 2.0, 3.0], [0.1, 0.1, 4.0]]))
-    variance = spread_std(logvar, scheme) ** 2
+    std = jnp.sqrt(jnp.array([[1.0, 2.0, 3.0], [0.1, 0.1, 4.0]]))
+    variance = spread_std(std, scheme) ** 2
     np.testing.assert_allclose(variance.sum(axis=1), [6.0, 4.2], rtol=1e-5)
     wanted = {"standard": [1, 2, 3], "uniform": [2, 2, 2], "inverted": [36 / 11, 18 / 11, 12 / 11]}
     np.testing.assert_allclose(variance[0], wanted[scheme], rtol=1e-5)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_run import write_toy_run
 
 from vnl_mjx.activity.file import Quantity, Rows, write_activity_file
 
 pynwb = pytest.importorskip("pynwb", reason="needs the extra nwb")
 
 from vnl_mjx.activity.nwb import MODULE, check_nwb, export_nwb  # noqa: E402
+from vnl_mjx.cli import main  # noqa: E402
 from vnl_mjx.config.walker import RODENT_SOURCE  # noqa: E402
 from vnl_mjx.errors import UserError  # noqa: E402
 
@@ -81,6 +83,19 @@ def test_pynapple_opens_it(made, tmp_path):
     layer = data["layers_encoder.hidden_0"]
     walking = data["clips"][data["clips"]["behavior"] == "walk"]
     np.testing.assert_allclose(layer.restrict(walking).values[:, 0], np.arange(20))
+
+
+def test_the_command_writes_both(tmp_path, toy_config):
+    write_toy_run(tmp_path, toy_config)
+    words = [str(tmp_path / name) for name in ("teacher", "clips.h5", "out.h5")]
+    words += ["--nwb", str(tmp_path / "out.nwb"), "--session-start", "2024-05-01T09:30:00"]
+    assert main(["record", *words, "--only", "latent", "--loop", "open"]) == 0
+    written = sorted(tmp_path.glob("out.*.nwb"))
+    assert len(written) == 4  # clips without a time of their own are sessions of their own
+    with pynwb.NWBHDF5IO(written[0], "r") as io:
+        nwb = io.read()
+        assert nwb.session_start_time.strftime("%Y-%m-%dT%H:%M:%S") == "2024-05-01T09:30:00"
+        assert nwb.processing[MODULE]["latent_mean"].data.shape == (70, 3)
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path):

@@ -27,7 +27,9 @@ OBSERVATION, TRACKING = "observation", "tracking"
 # A quantity is named "group/name"; the groups are those of encoding models.
 GROUPS = (LAYERS, LATENT, ACTION, KINEMATICS, DYNAMICS, REFERENCE, OBSERVATION, TRACKING)
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = (
+    2**16
+)  # many pieces write a few rows each: a larger chunk would be rewritten for each
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 Scheme = Literal["standard", "uniform", "inverted"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
-MIN_VARIANCE = 1e-12
+_MIN_VARIANCE = 1e-12
 
 
 @flax.struct.dataclass
@@ -27,16 +27,17 @@ class LatentNoise:
     scheme: str = flax.struct.field(pytree_node=False, default="standard")
 
     def drawn(self, posterior: Any, key: jax.Array) -> jax.Array:
-        """Returns latents [..., latent] around the posterior's mean; `posterior` is a `Gaussian`."""
-        noise = jax.random.normal(key, posterior.mean.shape, posterior.mean.dtype)
-        return posterior.mean + self.gain * spread_std(posterior.logvar, self.scheme) * noise
+        """Returns latents [..., latent] around the mode of a `Latent` that has a standard deviation."""
+        mean, std = posterior.mode(), posterior.parameters()["std"]
+        noise = jax.random.normal(key, mean.shape, mean.dtype)
+        return mean + self.gain * spread_std(std, self.scheme) * noise
 
 
-def spread_std(logvar: jax.Array, scheme: str) -> jax.Array:
-    """Returns standard deviations [..., latent] by one of `SCHEMES`, from log-variances [..., latent]."""
+def spread_std(std: jax.Array, scheme: str) -> jax.Array:
+    """Returns standard deviations [..., latent] by one of `SCHEMES`, from the posterior's [..., latent]."""
     if scheme == "standard":
-        return jnp.exp(0.5 * logvar)
-    variance = jnp.maximum(jnp.exp(logvar), MIN_VARIANCE)
+        return std
+    variance = jnp.maximum(jnp.square(std), _MIN_VARIANCE)
     total = jnp.sum(variance, axis=-1, keepdims=True)
     weight = jnp.ones_like(variance) if scheme == "uniform" else 1.0 / variance
     return jnp.sqrt(total * weight / jnp.sum(weight, axis=-1, keepdims=True))

@@ -39,7 +39,7 @@ def perturbed(
     """Returns the policy with perturbations; ablated layers pass on their mean over an unperturbed run.
 
     Raises:
-        UserError: an ablation or scheme is unknown, or the latent is not Gaussian.
+        UserError: an ablation or scheme is unknown, or the latent has no standard deviation.
     """
     if wanted.latent_noise is not None:
         _check_noise(policy, wanted.latent_noise, recorder, clips)
@@ -69,6 +69,6 @@ def _check_noise(
         raise UserError(f"--latent-noise: expected one of {', '.join(SCHEMES)}, found {scheme!r}")
     if "latent/std" not in recorder.recorded_names(policy, clips):
         raise UserError(
-            "--latent-noise: expected a Gaussian posterior, found a latent without a standard "
-            "deviation; leave the option out"
+            "--latent-noise: expected a posterior with a standard deviation, found a latent "
+            "without one; leave the option out"
         )

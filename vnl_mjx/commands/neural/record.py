@@ -17,13 +17,14 @@ from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.record_arguments import BUNDLED
-from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.commands.runtime import prepare_jax, simulation
 from vnl_mjx.commands.stored import find_stored, load_stored_student, load_stored_teacher
 from vnl_mjx.compat.teacher_start import read_value
 from vnl_mjx.compat.track_mjx_loader import find_step
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT, DEMO_TEACHER
 from vnl_mjx.errors import UserError
+from vnl_mjx.tasks.building import build_task, on_nominal_body
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
 from vnl_mjx.tasks.vae_distillation import StudentPolicy
@@ -134,7 +135,11 @@ def load_recordable(
         own, loaded = stored.loaded.for_use(), stored.loaded
         policy = StudentPolicy(own.params, own.teacher, jnp.bool_(False), own.networks)
         recording = RecordingPolicy(policy, samples=samples)
-        return Recordable(recording, stored.task, stored.clips, kind, loaded.sha256, ())
+        task = stored.task
+        if task.physics.num_variants:
+            nominal = on_nominal_body(task.config)
+            task = build_task(nominal, task.walker, **simulation(physics))
+        return Recordable(recording, task, stored.clips, kind, loaded.sha256, ())
     if kind != "teacher":
         raise UserError(f"{checkpoint}: expected a teacher or a student, found a {kind}")
     experiment = load_stored_teacher(path, clips, mjcf, physics=physics)
@@ -156,7 +161,8 @@ def _rows(recorded: Recorded, control_hz: float) -> dict[str, str]:
         "sessions": str(len(rows.sessions)),
         "stretches": str(int(rows.start.sum()) - recorded.falls),
         "falls": f"{recorded.falls}, {1 - rows.valid.mean():.1%} of the rows not valid",
-        "layers": ", ".join(f"{r['network']}.{r['layer']} {r['width']}" for r in recorded.layers),
+        "layers": ", ".join(f"{r['network']}.{r['layer']} {r['width']}" for r in recorded.layers)
+        or "not recorded",
     }
 
 
