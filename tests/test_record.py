@@ -15,7 +15,7 @@ from vnl_mjx.activity.networks import RecordingPolicy, StoredValue
 from vnl_mjx.activity.noise import spread_std
 from vnl_mjx.activity.perturbations import Perturbations, perturbed
 from vnl_mjx.activity.record import Recorder, RecordOptions
-from vnl_mjx.activity.sessions import plan
+from vnl_mjx.activity.sessions import plan, windows
 from vnl_mjx.cli import main
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.config.imitation import TerminationConfig
@@ -140,6 +140,23 @@ def test_clips_apart_and_clips_at_one_time(toy_clips):
     together = laid_out(1.0, 1.0)
     assert together.rows.sessions == ("day: sway_0", "day: sway_1")
     assert set(together.rows.session) == {0, 1}
+
+
+@pytest.mark.parametrize("control_hz", [25.0, 50.0, 100.0, 150.0])
+def test_pieces_make_every_row_once_and_begin_on_a_frame(clips, control_hz):
+    found = plan(clips, control_hz, 5, num_pieces=4, warm_up_s=0.05)
+    per_step = 50.0 / control_hz
+    np.testing.assert_allclose(np.diff(found.rows.time), 1 / control_hz)
+    assert found.reference_row[-1] == int((found.rows.num_rows - 1) * per_step + 1e-9) < 65
+    made = [np.arange(p.first_row, p.first_row + p.num_rows) for p in found.pieces]
+    np.testing.assert_array_equal(np.concatenate(made), np.arange(found.rows.num_rows))
+    assert len(made) > 1 and not found.pieces[0].warm_up and found.pieces[1].warm_up
+    for piece in found.pieces:
+        assert piece.first_step * per_step % 1 == pytest.approx(0.0)
+        assert piece.first_step == piece.first_row - piece.warm_up
+        seen = windows(found.stretches, [piece], 0, 3, found.frames_per_step)
+        first = found.reference_row[piece.first_step]
+        np.testing.assert_array_equal(seen.qpos(), np.asarray(clips.qpos())[first : first + 3])
 
 
 def test_a_fall_is_masked_and_the_body_set_on_the_reference(record, task, student, clips):

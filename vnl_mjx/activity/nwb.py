@@ -1,5 +1,6 @@
 """Writes a record file as NWB: one file per session, read by slices, so that memory stays bounded."""
 
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -30,8 +31,9 @@ def check_nwb(path: Path, overwrite: bool) -> None:
     _pynwb(path)
     if path.suffix != ".nwb":
         raise UserError(f"--nwb: expected the name of an .nwb file, found {path}")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists; give another name, or --overwrite to replace it")
+    found = [path, *path.parent.glob(f"{glob.escape(path.stem)}.*.nwb")]  # of several sessions
+    if not overwrite and (old := next((p for p in found if p.exists()), None)):
+        raise UserError(f"{old}: exists; give another name, or --overwrite to replace it")
 
 
 def export_nwb(record: Path, path: Path, session_start: datetime | None = None) -> tuple[Path, ...]:

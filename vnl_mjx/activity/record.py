@@ -118,6 +118,7 @@ class Recorder:
                     done, falls = done + count, falls + fell
                 if progress is not None:
                     progress(done, rows.num_rows)
+            details["falls"] = falls
         return Recorded(rows, falls, layers)
 
     def parts(
