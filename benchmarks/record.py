@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timing import exit_status, machine, peak_memory_mb
+from timing import cpu_seconds, exit_status, machine, peak_memory_mb
 
 from vnl_mjx.activity.file import GROUPS, open_activity_file
 from vnl_mjx.activity.record import Recorder, RecordOptions
 from vnl_mjx.clips.assembly import clips_from_poses
-from vnl_mjx.clips.container import ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.commands.neural.record import Recordable, load_recordable
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
@@ -46,7 +46,7 @@ def main() -> None:
     add("--only", nargs="+", choices=GROUPS, default=GROUPS)
     add("--float16", action="store_true")
     add("--gaps", action="store_true")
-    add("--evaluated-steps", type=int, default=500)
+    add("--evaluated-steps", type=int, default=250)
     add("--json", type=Path)
     add("--runs", action="store_true")
     args = parser.parse_args()
@@ -55,21 +55,16 @@ def main() -> None:
         return compare_runs(load_recordable(args.checkpoint, args.clips))
     found = load_recordable(args.checkpoint, args.clips, samples=args.samples)
     session = stitched(found.clips, found.task.walker, args.seconds, args.gaps)
-    before = peak_memory_mb()["host"]
-    evaluated = evaluation_rate(found, session, args.pieces, args.evaluated_steps)
-    after_evaluation = peak_memory_mb()["host"]
-    rows, rate, megabytes = record_rate(found, session, args)
+    forget_peak()
+    recorded = record_rates(found, session, args)
+    peak = peak_memory_mb()["host"]
+    evaluated = evaluation_rates(found, session, args.pieces, args.evaluated_steps)
     document = {
-        "rows": rows,
-        "recorded_rows_per_s": rate,
-        "evaluated_rows_per_s": evaluated,
-        "ratio": rate / evaluated,
-        "peak_mb": {
-            "loaded": before,
-            "after_evaluation": after_evaluation,
-            "after_recording": peak_memory_mb()["host"],
-        },
-        "file_mb": megabytes,
+        "recorded": recorded,
+        "evaluated": evaluated,
+        "ratio": {key: recorded[key] / evaluated[key] for key in ("rows_per_s", "rows_per_cpu_s")},
+        "peak_mb_of_recording": peak,
+        "clips_mb": sum(np.asarray(getattr(session, name)).nbytes for name in FEATURES) / 1e6,
         "environments": args.pieces,
         "machine": machine(),
     }
@@ -77,6 +72,24 @@ def main() -> None:
         print(f"{name}: {value}")
     if args.json is not None:
         write_json(args.json, document)
+
+
+def forget_peak() -> None:
+    """Lets Linux count the most memory of this process anew."""
+    counter = Path("/proc/self/clear_refs")
+    if counter.exists():
+        counter.write_text("5")
+
+
+def rates(rows: int, began: tuple[float, float]) -> dict[str, float]:
+    """Rows per second of time and of this process's processor time since `began`, of the same two clocks."""
+    seconds, cpu = (now - then for now, then in zip(clocks(), began, strict=True))
+    return {"rows": rows, "rows_per_s": rows / seconds, "rows_per_cpu_s": rows / cpu}
+
+
+def clocks() -> tuple[float, float]:
+    """Time and processor time, s."""
+    return time.perf_counter(), cpu_seconds()
 
 
 def compare_runs(found: Recordable) -> None:
@@ -133,39 +146,33 @@ def stitched(
     return made.replace(info=tuple(infos), source="stitched")
 
 
-def evaluation_rate(
+def evaluation_rates(
     found: Recordable, session: ReferenceClips, num_envs: int, num_steps: int
-) -> float:
-    """Control steps of all environments per second of a plain evaluation, compiled before."""
-    recorder = Recorder(found.task, RecordOptions(pieces=num_envs))
-    stretches = recorder.plan(session).stretches
+) -> dict[str, float]:
+    """Rates of a plain evaluation's control steps, compiled before."""
+    stretches = Recorder(found.task, RecordOptions(pieces=num_envs)).plan(session).stretches
     runner = EpisodeRunner(found.task)
-    episodes = runner.draw(stretches, num_envs, 0)
-    policy, seconds = found.policy.policy, []
-    for steps in (25, num_steps):
-        started = time.perf_counter()
-        played = runner.run(policy, stretches, episodes, 0, num_steps=steps)
-        seconds.append(time.perf_counter() - started)
-    return played.steps.alive.size / seconds[-1]
+    episodes, policy = runner.draw(stretches, num_envs, 0), found.policy.policy
+    runner.run(policy, stretches, episodes, 0, num_steps=25)
+    began = clocks()
+    played = runner.run(policy, stretches, episodes, 0, num_steps=num_steps)
+    return rates(played.steps.alive.size, began)
 
 
-def record_rate(
+def record_rates(
     found: Recordable, session: ReferenceClips, args: argparse.Namespace
-) -> tuple[int, float, float]:
-    """Rows, rows per second after the first part, and the file's 10^6 bytes."""
+) -> dict[str, float]:
+    """Rates of the rows after the first part, and the file's 10^6 bytes."""
     options = RecordOptions(pieces=args.pieces, groups=tuple(args.only), float16=args.float16)
     recorder, marks = Recorder(found.task, options), []
-
-    def progress(done: int, total: int) -> None:
-        marks.append((done, time.perf_counter()))
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.h5"
-        recorded = recorder.write(path, found.policy, session, {}, progress)
-        ended = time.perf_counter()
-        megabytes = path.stat().st_size / 1e6
-    done, since = marks[0]
-    return recorded.rows.num_rows, (recorded.rows.num_rows - done) / (ended - since), megabytes
+        recorded = recorder.write(
+            path, found.policy, session, {}, lambda done, _: marks.append((done, clocks()))
+        )
+        done, began = marks[0]
+        result = rates(recorded.rows.num_rows - done, began)
+        return result | {"falls": recorded.falls, "file_mb": path.stat().st_size / 1e6}
 
 
 if __name__ == "__main__":
