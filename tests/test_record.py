@@ -17,11 +17,13 @@ from vnl_mjx.activity.perturbations import Perturbations, perturbed
 from vnl_mjx.activity.record import Recorder, RecordOptions
 from vnl_mjx.activity.sessions import plan, windows
 from vnl_mjx.cli import main
+from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
-from vnl_mjx.config.imitation import TerminationConfig
+from vnl_mjx.config.imitation import ImitationConfig, TerminationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
+from vnl_mjx.tasks.building import build_task
 from vnl_mjx.tasks.environment import Observation
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.policies import TeacherPolicy
@@ -212,6 +214,19 @@ def test_a_users_own_recurrent_student(record, lasting, toy, clips):
 def sizes_of(config):
     """Width of the only hidden layer of each network."""
     return {n: getattr(config, f"{n}_hidden_sizes")[0] for n in ("encoder", "prior", "decoder")}
+
+
+def test_a_body_without_a_free_root(record, arm, arm_poses):
+    config = ImitationConfig(walker=arm.config, termination=TerminationConfig(family="none"))
+    task = build_task(config, arm)
+    clips = clips_from_poses(arm, arm_poses, [60, 40], 50.0, names=("reach", "turn"))
+    policy = RecordingPolicy(TeacherPolicy(untrained_policy(task)))
+    groups = ("kinematics", "dynamics", "reference", "tracking")
+    rows, found = record(task, policy, clips, loop="open", groups=groups)
+    assert len(rows.sessions) == 2  # clips without times
+    assert not {"kinematics/root", "reference/root"} & set(found)
+    np.testing.assert_array_equal(found["kinematics/joint_angles"], found["kinematics/qpos"])
+    np.testing.assert_array_equal(found["kinematics/qpos"], found["reference/joint_angles"])
 
 
 def test_sensitivity_is_the_slope_of_the_action(record, lasting, toy, student, clips):
