@@ -96,13 +96,14 @@ class ActivityWriter:
     def __init__(self, file: h5py.File, num_rows: int, quantities: Mapping[str, Quantity]):
         """Creates the datasets; rows that nobody writes are NaN."""
         self._file, self._num_rows = file, num_rows
+        self._datasets: dict[str, h5py.Dataset] = {}
         for name, quantity in quantities.items():
             self._create(name, quantity)
 
     def write(self, first_row: int, values: Mapping[str, np.ndarray]) -> None:
         """Writes values [rows, columns] of some quantities from `first_row` on."""
         for name, part in values.items():
-            dataset = cast(h5py.Dataset, self._file[f"values/{name}"])
+            dataset = self._datasets[name]
             dataset[first_row : first_row + len(part)] = part
 
     def _create(self, name: str, quantity: Quantity) -> None:
@@ -121,6 +122,7 @@ class ActivityWriter:
         )
         dataset.attrs["unit"] = np.bytes_(quantity.unit.encode())
         dataset.attrs["columns"] = fixed_length(quantity.columns)
+        self._datasets[name] = dataset
 
 
 @contextlib.contextmanager
