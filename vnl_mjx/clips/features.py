@@ -114,12 +114,21 @@ class FeatureComputer:
         limbs = np.concatenate([walker.end_effectors, walker.appendages])
         root = positions[:, walker.root_body], quaternions[:, walker.root_body]
         limbs_b = points_in_frame(*root, positions[:, limbs])
-        low = self.foot_heights(positions, quaternions) <= self.contact_rule.height_m
         return {
             "end_effectors": limbs_b[:, :num],
             "appendages": limbs_b[:, num:],
-            "contacts": low & (speeds <= self.contact_rule.speed),
+            "contacts": self.standing(positions, quaternions, speeds),
         }
+
+    def standing(
+        self, positions: np.ndarray, quaternions: np.ndarray, speeds: np.ndarray
+    ) -> np.ndarray:
+        """Returns whether each foot stands, bool [frame, foot].
+
+        Poses are of all bodies, [frame, nbody, ...], in the world; `speeds` [frame, foot] of the feet, m/s.
+        """
+        low = self.foot_heights(positions, quaternions) <= self.contact_rule.height_m
+        return low & (speeds <= self.contact_rule.speed)
 
 
 def root_features(

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 from collections.abc import Callable
+from datetime import datetime
 
 
 def indices(text: str) -> tuple[int, ...]:
@@ -46,6 +47,22 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
     return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """Returns a whole number from 1 on."""
+    if (number := count(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
+    return number
+
+
+def moment(text: str) -> datetime:
+    """Returns the date and time of an ISO 8601 text; in the time zone of this machine if it has none."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as error:
+        expected = "a date and time like 2024-05-01T09:30:00"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}") from error
 
 
 def names(text: str) -> tuple[str, ...]:

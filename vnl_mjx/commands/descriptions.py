@@ -154,6 +154,22 @@ examples:
   vnl-mjx eval-teacher TEACHER --clips clips.h5 --episodes 100 --json figures.json
   vnl-mjx eval-teacher TEACHER --clips clips.h5 --video videos
 """,
+    "record": """\
+Record what a network computes while its body follows a recording: activations of every layer, latents,
+actions, torques, contacts, kinematics and tracking errors, one row per control step on the recording's clock.
+
+Clips of one source that abut in time are one stretch, through which the body is carried. After a fall the
+body is set on the recording again, and rows are marked until it has settled.
+
+examples:
+  vnl-mjx record demo demo activity.h5
+  vnl-mjx record runs/student session.h5 activity.h5 --samples 50 --float16
+  vnl-mjx record runs/student session.h5 activity.h5 --nwb activity.nwb --session-start 2024-05-01T09:30:00
+  vnl-mjx record runs/student session.h5 open.h5 --loop open --only layers latent
+  vnl-mjx record runs/student session.h5 noisy.h5 --latent-noise inverted --gain 4
+  vnl-mjx record runs/rat1/teacher session.h5 blind.h5 --ablate reference:2-5 --ablate decoder.hidden_0
+  vnl-mjx record runs/student session.h5 late.h5 --delay-observation 2
+""",
     "export": """\
 Write a teacher or a student in a layout that track-mjx reads, and print how it will differ there; or
 as functions that need no JAX: encoder, prior and decoder, one file each, with the body as MJCF and a contract

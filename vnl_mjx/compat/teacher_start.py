@@ -16,6 +16,7 @@ from vnl_mjx.compat.track_mjx_loader import (
 )
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig
+from vnl_mjx.models.value import ValueConfig
 
 _SIZES = ("latent_dim", "encoder_hidden_sizes", "decoder_hidden_sizes", "activation")
 
@@ -103,6 +104,32 @@ def _check_network(path: str, stored: IntentionConfig, wanted: IntentionConfig) 
             f"init_from: expected recurrent layers of {list(expected)}, found {list(found)} in {path}; give "
             f"network.lstm_num_layers={len(found)} network.lstm_hidden_size={size}"
         )
+
+
+def read_value(path: Path, activation: str) -> tuple[Any, ValueConfig] | None:
+    """Returns the value network of a checkpoint's item `train_state`; None if it holds none.
+
+    Its sizes follow from its parameters; the nonlinearity is the policy's.
+    """
+    try:
+        variables = read_arrays(path)["params"]["value"]
+        layers = variables["params"]
+        kernels = [layers[f"hidden_{i}"]["kernel"] for i in range(_count(layers, "hidden"))]
+    except (UserError, KeyError, TypeError):
+        return None
+    if not kernels:
+        return None
+    config = ValueConfig(
+        observation_size=kernels[0].shape[0],
+        hidden_sizes=tuple(kernel.shape[1] for kernel in kernels[:-1]),
+        activation=activation,
+        layer_norm=_count(layers, "LayerNorm") > 0,
+    )
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables), config
+
+
+def _count(layers: Mapping[str, Any], prefix: str) -> int:
+    return sum(name.startswith(f"{prefix}_") for name in layers)
 
 
 def _fitting_value(path: Path, shapes: Any) -> Any:

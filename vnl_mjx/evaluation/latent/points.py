@@ -104,13 +104,30 @@ def _before(start: np.ndarray, after: np.ndarray) -> np.ndarray:
 def _body_features(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.ndarray:
     qpos, qvel = np.asarray(qpos, np.float32), np.asarray(qvel, np.float32)
     joints = [qvel[:, layout.joint_qvel], qpos[:, layout.joint_qpos]]
+    return np.concatenate([root_state(qpos, qvel, layout), *joints], axis=-1)
+
+
+ROOT_STATE = (
+    "height",
+    *(f"vertical_{axis}" for axis in "xyz"),
+    *(f"velocity_{axis}" for axis in "xyz"),
+    *(f"angular_velocity_{axis}" for axis in "xyz"),
+)
+
+
+def root_state(qpos: np.ndarray, qvel: np.ndarray, layout: Layout) -> np.ndarray:
+    """Returns the root's state without place and heading, [row, 10], from qpos and qvel [row, *].
+
+    The columns are `ROOT_STATE`: height in the world, m; the vertical, velocity (m/s) and angular velocity
+    (rad/s) in the root's frame. Without a free root there are no columns, [row, 0].
+    """
     if (root := layout.root) is None:
-        return np.concatenate(joints, axis=-1)
+        return qpos[:, :0]
     quaternion = qpos[:, root.quaternion]
     vertical = into_frame(np.float32([0.0, 0.0, 1.0]), quaternion)
     velocity = into_frame(qvel[:, root.velocity], quaternion)
     height, turning = qpos[:, root.position][:, 2:], qvel[:, root.angular_velocity]
-    return np.concatenate([height, vertical, velocity, turning, *joints], axis=-1)
+    return np.concatenate([height, vertical, velocity, turning], axis=-1)
 
 
 @dataclass(frozen=True)
