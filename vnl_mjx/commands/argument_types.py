@@ -48,6 +48,28 @@ def count(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Returns a whole number from 1 on."""
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
+    return int(text)
+
+
+def several(text: str) -> int:
+    """Returns a whole number from 2 on."""
+    if count(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 2 on, found {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> tuple[float, ...]:
+    """Returns the numbers between commas, none infinite."""
+    return tuple(
+        _number(part, lambda value: abs(value) < float("inf"), "of seconds")
+        for part in text.split(",")
+    )
+
+
 def names(text: str) -> tuple[str, ...]:
     """Returns the names between commas."""
     return tuple(text.split(","))

@@ -1,0 +1,204 @@
+"""Fits ridge-penalised generalised linear models: Poisson for spikes, Gaussian for signals.
+
+Whatever must be done often, the choice of the ridge strength and the shifted units of the null, uses the
+second-order expansion of the log-likelihood about the constant rate,
+
+    sum (r eta - eta^2 / 2),    r = (y - mean) / mean (Poisson) or y - mean (Gaussian),
+
+of a linear predictor eta = X b. It is quadratic in b, so that units and shifts share one eigendecomposition.
+For a Gaussian it is exact. The reported models are fitted in full.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vnl_mjx.neurons.folds import Fold
+
+# Strengths of the ridge, relative to the columns' total variance of 1: from no effect to hardly any tuning.
+RIDGES = np.logspace(-6, 0, 7)
+_MOST_LOG_GAIN = 5.0  # predicted rates stay within a factor of exp(5) of the mean
+
+
+@dataclass(frozen=True)
+class _Quadratic:
+    """Holds the training rows' second moments in their eigenvectors, with which any target is fitted."""
+
+    mean: np.ndarray
+    vectors: np.ndarray
+    values: np.ndarray
+    centred: np.ndarray  # [train, column]
+
+    @classmethod
+    def of(cls, columns: np.ndarray) -> "_Quadratic":
+        mean = columns.mean(axis=0)
+        centred = columns - mean
+        values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(centred))
+        return cls(mean, vectors, np.maximum(values, 0.0), centred)
+
+    def weights(self, residual: np.ndarray) -> np.ndarray:
+        """Returns the weights [ridge, column, target] of residuals [train, target]."""
+        slopes = self.vectors.T @ (self.centred.T @ residual).astype(np.float64)
+        slopes /= len(self.centred)
+        return np.stack([self.vectors @ (slopes / (self.values + r)[:, None]) for r in RIDGES])
+
+
+def _residual(counts: np.ndarray, mean: np.ndarray, are_spikes: bool) -> np.ndarray:
+    """Returns r [row, target] of the module's formula; targets without a spike have zeros."""
+    if not are_spikes:
+        return counts - mean
+    return (counts - mean) / np.where(mean > 0, mean, 1.0)
+
+
+def quadratic_gains(
+    columns: np.ndarray, counts: np.ndarray, train: np.ndarray, test: np.ndarray, are_spikes: bool
+) -> np.ndarray:
+    """Returns the expanded log-likelihood's gain over the constant on the test rows, [ridge, target].
+
+    `columns` are [row, column] and `counts` [row, target]; the weights are those of the training rows.
+    """
+    fit = _Quadratic.of(columns[train])
+    mean = counts[train].mean(axis=0, dtype=np.float64)
+    weights = fit.weights(_residual(counts[train], mean, are_spikes).astype(columns.dtype))
+    tested = columns[test] - fit.mean
+    seen = _residual(counts[test], mean, are_spikes).astype(columns.dtype)
+    cross = (tested.T @ seen).astype(np.float64)
+    moments = (tested.T @ tested).astype(np.float64)
+    linear = (weights * cross).sum(axis=1)
+    gains = linear - 0.5 * (weights * (moments @ weights)).sum(axis=1)
+    return gains * mean if are_spikes else gains
+
+
+def choose_ridges(
+    columns: np.ndarray, counts: np.ndarray, fold: Fold, are_spikes: bool
+) -> np.ndarray:
+    """Returns the ridge strength of each unit, which does best on the inner test blocks, [unit]."""
+    gains = [quadratic_gains(columns, counts, *inner, are_spikes) for inner in fold.inner]
+    return RIDGES[np.sum(gains, axis=0).argmax(axis=0)]
+
+
+def shift_scores(
+    columns: Sequence[np.ndarray],
+    folds: Sequence[Fold],
+    counts: np.ndarray,
+    shifts: np.ndarray,
+    are_spikes: bool,
+) -> np.ndarray:
+    """Returns how well a group explains a unit that is shifted along the session, [shift].
+
+    A shift of s bins puts what the unit did s bins later beside each bin, in training and test rows alike,
+    and wraps around at the end. The score is the held-out gain of the module's expansion, at the ridge
+    strength that gives the highest gain for that shift.
+
+    Args:
+        columns: [fold] of [bin, column].
+        folds: of the cross-validation.
+        counts: [bin] of one unit.
+        shifts: int [shift], bins; 0 is the unit as it was.
+        are_spikes: Poisson, else Gaussian.
+    """
+    count = len(counts)
+    twice = np.concatenate([counts, counts]).astype(columns[0].dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(twice, count)
+    shifted = windows[np.mod(shifts, count)].T
+    gains = [
+        quadratic_gains(own, shifted, fold.train, fold.test, are_spikes)
+        for own, fold in zip(columns, folds, strict=True)
+    ]
+    return np.sum(gains, axis=0).max(axis=0)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Holds predictions for bins that a model was not fitted on, [bin] each.
+
+    Attributes:
+        predicted: the model's mean count or signal.
+        constant: the training bins' mean.
+        variance: [bin] the training bins' variance about the model, and
+        constant_variance: about their mean; of signals.
+    """
+
+    predicted: np.ndarray
+    constant: np.ndarray
+    variance: np.ndarray
+    constant_variance: np.ndarray
+
+
+def fit_held_out(
+    columns: Sequence[np.ndarray],
+    folds: Sequence[Fold],
+    counts: np.ndarray,
+    ridges: Sequence[float],
+    are_spikes: bool,
+) -> HeldOut:
+    """Fits one model per fold to a unit's counts [bin], and predicts each fold's test block.
+
+    `columns` are [fold] of [bin, column], and `ridges` [fold].
+    """
+    found = np.zeros((4, len(counts)))
+    for own, fold, ridge in zip(columns, folds, ridges, strict=True):
+        train, test = counts[fold.train], fold.test
+        fit = _poisson if are_spikes else _gaussian
+        fitted, found[0, test] = fit(own[fold.train], train, own[test], ridge)
+        found[1, test] = train.mean()
+        found[2, test] = np.mean((train - fitted) ** 2)
+        found[3, test] = train.var()
+    return HeldOut(*found)
+
+
+def _poisson(
+    columns: np.ndarray, counts: np.ndarray, others: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import PoissonRegressor
+
+    mean = counts.mean()
+    if mean == 0.0:
+        return counts, np.zeros(len(others))
+    model = PoissonRegressor(alpha=ridge * mean, solver="newton-cholesky", tol=1e-6 * mean)
+    with warnings.catch_warnings(action="ignore"):  # of steps that no longer change the likelihood
+        model.fit(columns.astype(np.float64), counts)
+
+    def rate(x: np.ndarray) -> np.ndarray:
+        eta = x @ model.coef_ + model.intercept_ - np.log(mean)
+        return mean * np.exp(np.clip(eta, -_MOST_LOG_GAIN, _MOST_LOG_GAIN))
+
+    return rate(columns), rate(others)
+
+
+def _gaussian(
+    columns: np.ndarray, signal: np.ndarray, others: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=ridge * len(signal)).fit(columns.astype(np.float64), signal)
+    return model.predict(columns), model.predict(others)
+
+
+def log_likelihood_gain(counts: np.ndarray, fit: HeldOut, are_spikes: bool) -> np.ndarray:
+    """Returns the log-likelihood of each bin under the model minus under the constant, nats [bin]."""
+    if are_spikes:
+        ratio = np.log(np.maximum(fit.predicted, 1e-12) / np.maximum(fit.constant, 1e-12))
+        return counts * ratio - (fit.predicted - fit.constant)
+
+    def log_density(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        floor = np.maximum(variance, 1e-30)
+        return -0.5 * (np.log(floor) + (counts - mean) ** 2 / floor)
+
+    constant = log_density(fit.constant, fit.constant_variance)
+    return log_density(fit.predicted, fit.variance) - constant
+
+
+def deviances(counts: np.ndarray, fit: HeldOut, are_spikes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each bin's deviance under the model and under the constant, [bin] each."""
+    if not are_spikes:
+        return (counts - fit.predicted) ** 2, (counts - fit.constant) ** 2
+
+    def deviance(mean: np.ndarray) -> np.ndarray:
+        floor = np.maximum(mean, 1e-12)
+        logs = counts * np.log(np.where(counts > 0, counts, 1.0) / floor)
+        return 2.0 * (np.where(counts > 0, logs, 0.0) - (counts - floor))
+
+    return deviance(fit.predicted), deviance(fit.constant)
