@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 from collections.abc import Callable
 
 
@@ -64,10 +65,7 @@ def several(text: str) -> int:
 
 def seconds(text: str) -> tuple[float, ...]:
     """Returns the numbers between commas, none infinite."""
-    return tuple(
-        _number(part, lambda value: abs(value) < float("inf"), "of seconds")
-        for part in text.split(",")
-    )
+    return tuple(_number(part, math.isfinite, "of seconds") for part in text.split(","))
 
 
 def names(text: str) -> tuple[str, ...]:

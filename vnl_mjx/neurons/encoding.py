@@ -3,8 +3,9 @@
 docs/encoding.md says in words what is computed and why.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy import stats
@@ -214,6 +215,8 @@ def encode(
     truth: tuple[str, ...] = (),
 ) -> Encoding:
     """Scores units [bin, unit] by every group; `progress` is called with the units done and their number."""
+    if not are_spikes:  # scores do not depend on the unit of a signal, but rounding does
+        counts = (counts - counts.mean(axis=0)) / counts.std(axis=0)
     ridges = _choose_ridges(prepared, counts, are_spikes, options)
     units = []
     for score in _scores(prepared, names, counts, ridges, are_spikes, options):
@@ -268,7 +271,9 @@ def _scores(
 
     with threadpool_limits(1):
         parallel = Parallel(n_jobs=options.jobs or -1, backend="threading", return_as="generator")
-        yield from parallel(delayed(one)(unit) for unit in range(len(names)))
+        yield from cast(
+            Iterator[UnitScore], parallel(delayed(one)(unit) for unit in range(len(names)))
+        )
 
 
 def score_unit(
@@ -299,7 +304,7 @@ def score_unit(
         full = scoring.pseudo_r2(whole)
         for group in design.groups if len(design.groups) > 1 else ():
             others = tuple(other for other in design.groups if other != group)
-            unique[group] = scoring.pseudo_r2(whole, scoring.fit(others, ridges[FULL]))
+            unique[group] = scoring.pseudo_r2(whole, scoring.without(whole, others, ridges[FULL]))
     gains = {group: scoring.gain(fit) for group, fit in fits.items()}
     order = sorted(gains, key=lambda group: gains[group].value, reverse=True)
     best = order[0]
@@ -338,10 +343,26 @@ class _Scoring:
     def __init__(self, prepared: Prepared, counts: np.ndarray, are_spikes: bool):
         self._prepared, self._counts, self._are_spikes = prepared, counts, are_spikes
 
-    def fit(self, groups: tuple[str, ...], ridges: np.ndarray) -> HeldOut:
+    def fit(
+        self,
+        groups: tuple[str, ...],
+        ridges: np.ndarray,
+        begin: Sequence[np.ndarray] | None = None,
+    ) -> HeldOut:
         design = self._prepared.design
         columns = [design.matrix(i, groups) for i in range(len(design.folds))]
-        return fit_held_out(columns, design.folds, self._counts, ridges, self._are_spikes)
+        return fit_held_out(columns, design.folds, self._counts, ridges, self._are_spikes, begin)
+
+    def without(self, whole: HeldOut, others: tuple[str, ...], ridges: np.ndarray) -> HeldOut:
+        """Fits the model of some groups, from the weights that they have in the model of all groups."""
+        design = self._prepared.design
+        kept = np.concatenate(
+            [
+                np.full(columns.shape[1], group in others)
+                for group, columns in design.columns[0].items()
+            ]
+        )
+        return self.fit(others, ridges, [weights[kept] for weights in whole.weights])
 
     def pseudo_r2(self, fit: HeldOut, other: HeldOut | None = None) -> Interval:
         """Returns the share of deviance explained, or by how much it is above that of another model."""

@@ -82,7 +82,7 @@ def encoding_rows(encoding: Encoding, are_spikes: bool) -> list[dict[str, Any]]:
 
 
 def partition_rows(encoding: Encoding) -> list[dict[str, Any]]:
-    """Returns one row per unit and group: pseudo-R2 of the full model, and what it loses without the group."""
+    """Returns one row per unit and group: the full model's pseudo-R2 and what it loses without the group."""
     rows = []
     for unit in encoding.units:
         for group, score in unit.groups.items():

@@ -92,7 +92,10 @@ def fit_components(values: np.ndarray, num: int) -> Components:
     """Fits at most `num` components to rows [bin, column]; columns that do not vary count for nothing."""
     from sklearn.decomposition import PCA
 
-    mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    mean, std = (
+        values.mean(axis=0, dtype=np.float64),
+        np.asarray(values.std(axis=0, dtype=np.float64)),
+    )
     varies = std > 1e-6 * max(std.max(), 1e-30)
     scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
     scaled = (values - mean) * scale
@@ -100,7 +103,7 @@ def fit_components(values: np.ndarray, num: int) -> Components:
         scaled
     )
     total = np.sqrt(pca.explained_variance_.sum())
-    matrix = scale[:, None] * pca.components_.T / total
+    matrix = scale[:, None] * np.asarray(pca.components_).T / total
     return Components(mean, matrix, float(pca.explained_variance_ratio_.sum()))
 
 

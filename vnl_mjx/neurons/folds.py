@@ -43,8 +43,8 @@ def make_folds(bins: Bins, num: int, gap_s: float) -> tuple[Fold, ...]:
         if shortest < _LEAST_TRAIN * bins.count * (num - 1) / num:
             length = bins.count * bins.width_s
             raise UserError(
-                f"record: {length:.0f} s of shared time are too short for {num} folds with gaps of {gap_s:.1f} s; "
-                "record longer, or give --gap, which makes the result less certain"
+                f"record: {length:.0f} s of shared time are too short for {num} folds with gaps of "
+                f"{gap_s:.1f} s; record longer, or give --gap, which makes the result less certain"
             )
         folds.append(Fold(train, test, inner))
     return tuple(folds)

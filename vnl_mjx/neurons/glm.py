@@ -10,7 +10,7 @@ For a Gaussian it is exact. The reported models are fitted in full.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,18 +38,11 @@ class _Quadratic:
         values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(centred))
         return cls(mean, vectors, np.maximum(values, 0.0), centred)
 
-    def weights(self, residual: np.ndarray) -> np.ndarray:
-        """Returns the weights [ridge, column, target] of residuals [train, target]."""
-        slopes = self.vectors.T @ (self.centred.T @ residual).astype(np.float64)
+    def weights(self, targets: np.ndarray) -> np.ndarray:
+        """Returns the weights [ridge, column, target] of targets [train, target], whatever their mean."""
+        slopes = self.vectors.T @ (self.centred.T @ targets).astype(np.float64)
         slopes /= len(self.centred)
         return np.stack([self.vectors @ (slopes / (self.values + r)[:, None]) for r in RIDGES])
-
-
-def _residual(counts: np.ndarray, mean: np.ndarray, are_spikes: bool) -> np.ndarray:
-    """Returns r [row, target] of the module's formula; targets without a spike have zeros."""
-    if not are_spikes:
-        return counts - mean
-    return (counts - mean) / np.where(mean > 0, mean, 1.0)
 
 
 def quadratic_gains(
@@ -59,16 +52,16 @@ def quadratic_gains(
 
     `columns` are [row, column] and `counts` [row, target]; the weights are those of the training rows.
     """
-    fit = _Quadratic.of(columns[train])
-    mean = counts[train].mean(axis=0, dtype=np.float64)
-    weights = fit.weights(_residual(counts[train], mean, are_spikes).astype(columns.dtype))
+    fit, trained = _Quadratic.of(columns[train]), counts[train]
+    mean = trained.mean(axis=0, dtype=np.float64)
+    # products with r follow from those with the counts; a unit without a spike has nothing to explain
+    scale = np.where(mean > 0, mean, 1.0) if are_spikes else np.ones_like(mean)
+    weights = fit.weights(trained) / scale
     tested = columns[test] - fit.mean
-    seen = _residual(counts[test], mean, are_spikes).astype(columns.dtype)
-    cross = (tested.T @ seen).astype(np.float64)
+    cross = (tested.T @ counts[test]).astype(np.float64) - np.outer(tested.sum(axis=0), mean)
     moments = (tested.T @ tested).astype(np.float64)
-    linear = (weights * cross).sum(axis=1)
-    gains = linear - 0.5 * (weights * (moments @ weights)).sum(axis=1)
-    return gains * mean if are_spikes else gains
+    linear = (weights * (cross / scale)).sum(axis=1)
+    return scale * (linear - 0.5 * (weights * (moments @ weights)).sum(axis=1))
 
 
 def choose_ridges(
@@ -119,12 +112,14 @@ class HeldOut:
         constant: the training bins' mean.
         variance: [bin] the training bins' variance about the model, and
         constant_variance: about their mean; of signals.
+        weights: [fold] of [column].
     """
 
     predicted: np.ndarray
     constant: np.ndarray
     variance: np.ndarray
     constant_variance: np.ndarray
+    weights: tuple[np.ndarray, ...]
 
 
 def fit_held_out(
@@ -133,48 +128,63 @@ def fit_held_out(
     counts: np.ndarray,
     ridges: Sequence[float],
     are_spikes: bool,
+    begin: Sequence[np.ndarray] | None = None,
 ) -> HeldOut:
     """Fits one model per fold to a unit's counts [bin], and predicts each fold's test block.
 
-    `columns` are [fold] of [bin, column], and `ridges` [fold].
+    `columns` are [fold] of [bin, column], and `ridges` [fold]. The iterations start from the weights
+    `begin`, [fold] of [column]; None: from the constant rate.
     """
-    found = np.zeros((4, len(counts)))
-    for own, fold, ridge in zip(columns, folds, ridges, strict=True):
+    found, weights = np.zeros((4, len(counts))), list[np.ndarray]()
+    fit = _poisson if are_spikes else _gaussian
+    for i, (own, fold, ridge) in enumerate(zip(columns, folds, ridges, strict=True)):
         train, test = counts[fold.train], fold.test
-        fit = _poisson if are_spikes else _gaussian
-        fitted, found[0, test] = fit(own[fold.train], train, own[test], ridge)
+        mean = own[fold.train].mean(axis=0)
+        rate, solution = fit(own[fold.train] - mean, train, ridge, begin[i] if begin else None)
+        fitted, found[0, test] = rate(own[fold.train] - mean), rate(own[test] - mean)
+        weights.append(solution)
         found[1, test] = train.mean()
         found[2, test] = np.mean((train - fitted) ** 2)
         found[3, test] = train.var()
-    return HeldOut(*found)
+    predicted, constant, variance, constant_variance = found
+    return HeldOut(predicted, constant, variance, constant_variance, tuple(weights))
+
+
+# From centred columns [row, column] to the mean count or signal [row].
+_Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def _poisson(
-    columns: np.ndarray, counts: np.ndarray, others: np.ndarray, ridge: float
-) -> tuple[np.ndarray, np.ndarray]:
+    columns: np.ndarray, counts: np.ndarray, ridge: float, begin: np.ndarray | None
+) -> tuple[_Predict, np.ndarray]:
     from sklearn.linear_model import PoissonRegressor
 
     mean = counts.mean()
     if mean == 0.0:
-        return counts, np.zeros(len(others))
-    model = PoissonRegressor(alpha=ridge * mean, solver="newton-cholesky", tol=1e-6 * mean)
+        return lambda x: np.zeros(len(x)), np.zeros(columns.shape[1])
+    tolerance = 1e-5 * mean
+    model = PoissonRegressor(
+        alpha=ridge * mean, solver="newton-cholesky", tol=tolerance, warm_start=True
+    )
+    if begin is not None:
+        model.coef_, model.intercept_ = begin, np.log(mean)
     with warnings.catch_warnings(action="ignore"):  # of steps that no longer change the likelihood
-        model.fit(columns.astype(np.float64), counts)
+        model.fit(columns, counts)
+    weights, constant = model.coef_, model.intercept_ - np.log(mean)
 
     def rate(x: np.ndarray) -> np.ndarray:
-        eta = x @ model.coef_ + model.intercept_ - np.log(mean)
-        return mean * np.exp(np.clip(eta, -_MOST_LOG_GAIN, _MOST_LOG_GAIN))
+        return mean * np.exp(np.clip(x @ weights + constant, -_MOST_LOG_GAIN, _MOST_LOG_GAIN))
 
-    return rate(columns), rate(others)
+    return rate, weights
 
 
 def _gaussian(
-    columns: np.ndarray, signal: np.ndarray, others: np.ndarray, ridge: float
-) -> tuple[np.ndarray, np.ndarray]:
+    columns: np.ndarray, signal: np.ndarray, ridge: float, begin: np.ndarray | None
+) -> tuple[_Predict, np.ndarray]:
     from sklearn.linear_model import Ridge
 
-    model = Ridge(alpha=ridge * len(signal)).fit(columns.astype(np.float64), signal)
-    return model.predict(columns), model.predict(others)
+    model = Ridge(alpha=ridge * len(signal)).fit(columns, signal)
+    return model.predict, model.coef_
 
 
 def log_likelihood_gain(counts: np.ndarray, fit: HeldOut, are_spikes: bool) -> np.ndarray:

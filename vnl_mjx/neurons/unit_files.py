@@ -1,8 +1,8 @@
 """Opens files of units; recognises their kind by content.
 
 Layouts: NWB 2 (table `units`: `spike_times`, `spike_times_index`, `id`), read by HDF5 alone; Phy and Kilosort
-(`spike_times.npy` in samples, `spike_clusters.npy`, `params.py`, `cluster_group.tsv`); arrays by name in .npz,
-MATLAB or HDF5 files; tables (.csv).
+(`spike_times.npy` in samples, `spike_clusters.npy`, `params.py`, `cluster_group.tsv`); arrays by name in
+.npz, MATLAB or HDF5 files; tables (.csv).
 """
 
 import csv

@@ -121,7 +121,9 @@ def _print(console: Console, found: Encoding, record: RecordBins, units: Units) 
 
 
 def _groups(groups: dict[str, dict[str, Any]]) -> Table:
-    caption = "Of tuned units; R2 is the median pseudo-R2, unique what the full model loses without the group."
+    caption = (
+        "Of tuned units; R2: median pseudo-R2; unique: what the full model loses without the group"
+    )
     table = Table(box=box.SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("group", overflow="fold")
     for heading in ("best", "share", "certain", "R2 where best", "R2 of all", "unique"):
