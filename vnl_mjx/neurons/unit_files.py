@@ -199,9 +199,11 @@ def _table(path: str) -> Units:
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
             raise UserError(f"{path}: line {number} has {len(row)} cells, expected {len(header)}")
+    if len(rows) < 2:
+        raise UserError(
+            f"{path}: has no rows below its first line, expected numbers; write it again"
+        )
     columns = dict(zip(lower, map(list, zip(*rows[1:], strict=True)), strict=True))
-    if not columns:
-        raise UserError(f"{path}: has no rows below its first line")
     time = _numbers(path, "time", columns.pop("time"))
     if "unit" not in columns:
         values = [_numbers(path, name, cells) for name, cells in columns.items()]

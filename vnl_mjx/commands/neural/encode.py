@@ -1,6 +1,7 @@
 """`vnl-mjx encode`: explains recorded units by the quantities of a record."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def _print(console: Console, found: Encoding, record: RecordBins, units: Units) 
         "gaps": f"{prepared.gap_s:.2f} s around {found.options.num_folds} test blocks; the autocorrelation "
         f"lasts {prepared.autocorrelation_s[longest]:.2f} s ({longest})",
         "tuned": f"{num_tuned} of {summed['units']} units, at a false discovery rate of "
-        f"{found.options.level:g}; {found.options.num_shifts} shifts",
+        f"{found.options.level:g}; {found.options.num_shifts} shifts" + _too_few_shifts(found),
         "clock": "no tuned unit tells"
         if not num_tuned
         else f"units follow the record by {found.lag_s:g} s",
@@ -120,13 +121,21 @@ def _print(console: Console, found: Encoding, record: RecordBins, units: Units) 
     console.print(_groups(summed["groups"]))
 
 
+def _too_few_shifts(found: Encoding) -> str:
+    """Says how many shifts a single tuned unit would need, if there are fewer."""
+    needed = math.ceil(len(found.units) / found.options.level) - 1
+    if found.options.num_shifts >= needed:
+        return ""
+    return f" (if a single unit were tuned, it would take {needed} to tell: --shifts)"
+
+
 def _groups(groups: dict[str, dict[str, Any]]) -> Table:
     caption = (
         "Of tuned units; R2: median pseudo-R2; unique: what the full model loses without the group"
     )
     table = Table(box=box.SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
-    table.add_column("group", overflow="fold")
-    for heading in ("best", "share", "certain", "R2 where best", "R2 of all", "unique"):
+    table.add_column("group", overflow="fold", min_width=24)
+    for heading in ("best", "share", "certain", "R2 if best", "R2 of all", "unique"):
         table.add_column(heading, justify="right")
     for name, own in groups.items():
         numbers = (
