@@ -28,9 +28,15 @@ from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.neurons.bins import binned
 from vnl_mjx.neurons.encoding import Encoding, EncodingOptions, Prepared, encode, prepare
 from vnl_mjx.neurons.session import RecordBins, read_record
-from vnl_mjx.neurons.synthetic import NOTHING, UNRELATED, Simulated, SyntheticOptions, simulate
+from vnl_mjx.neurons.synthetic import (
+    NOTHING,
+    UNDRIVEN,
+    UNRELATED,
+    Simulated,
+    SyntheticOptions,
+    simulate,
+)
 
-UNDRIVEN = (NOTHING, UNRELATED)
 _SHIFTED_BINS = (-5, 3, 11)
 
 

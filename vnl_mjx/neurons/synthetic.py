@@ -12,6 +12,7 @@ from vnl_mjx.neurons.units import Units, spike_units
 
 # Units that the record does not drive: at a constant rate, or by a slow process of their own.
 NOTHING, UNRELATED = "nothing", "unrelated"
+UNDRIVEN = (NOTHING, UNRELATED)
 _MOST_DRIVE = 4.0  # standard deviations
 
 

@@ -18,7 +18,7 @@ from vnl_mjx.neurons.bins import binned
 from vnl_mjx.neurons.encoding import Encoding, EncodingOptions, encode, prepare
 from vnl_mjx.neurons.encoding_tables import SUMMARY, summary, write_encoding
 from vnl_mjx.neurons.session import RecordBins, enough_spikes, read_record
-from vnl_mjx.neurons.synthetic import SyntheticOptions, simulate
+from vnl_mjx.neurons.synthetic import UNDRIVEN, SyntheticOptions, simulate
 from vnl_mjx.neurons.unit_files import open_units
 from vnl_mjx.neurons.units import Units, write_spike_units
 
@@ -117,8 +117,22 @@ def _print(console: Console, found: Encoding, record: RecordBins, units: Units) 
         if not num_tuned
         else f"units follow the record by {found.lag_s:g} s",
     }
+    if units.truth:
+        rows["truth"] = _against_truth(found)
     print_table(console, units.source, rows)
     console.print(_groups(summed["groups"]))
+
+
+def _against_truth(found: Encoding) -> str:
+    """Says how often the synthetic units' truth was found."""
+    groups = found.prepared.design.groups
+    units = list(zip(found.units, found.truth, found.tuned, strict=True))
+    right = [unit.best == truth for unit, truth, _ in units if truth in groups]
+    tuned = [is_tuned for _, truth, is_tuned in units if truth in UNDRIVEN]
+    return (
+        f"{sum(right)} of {len(right)} driven units attributed to their group; {sum(tuned)} of {len(tuned)} "
+        "others called tuned"
+    )
 
 
 def _too_few_shifts(found: Encoding) -> str:
