@@ -49,7 +49,9 @@ def main() -> None:
             write_session(path, args.minutes, seed=0)
         with open_activity_file(path) as file:
             record = read_record(file, args.groups, args.bin)
-    options = EncodingOptions(partition=False, num_shifts=args.shifts, jobs=args.jobs)
+    options = EncodingOptions(
+        partition=False, keep_predictions=True, num_shifts=args.shifts, jobs=args.jobs
+    )
     prepared = prepare(record.values, record.bins, options)
     rows: list[dict[str, Any]] = []
     for rate in args.rates:

@@ -20,7 +20,9 @@ from vnl_mjx.neurons.session import read_record
 from vnl_mjx.neurons.synthetic import UNDRIVEN, SyntheticOptions, simulate
 from vnl_mjx.neurons.units import signal_units
 
-OPTIONS = EncodingOptions(components=6, num_shifts=60, partition=False, max_lag_s=0.2, jobs=1)
+OPTIONS = EncodingOptions(
+    components=6, num_shifts=60, partition=False, keep_predictions=True, max_lag_s=0.2, jobs=1
+)
 DRAWN = SyntheticOptions(units_per_group=3, mean_rate_hz=20.0, components=6)
 
 

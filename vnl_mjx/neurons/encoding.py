@@ -40,6 +40,7 @@ class EncodingOptions:
         gap_s: left out around test blocks; None: 1.5 autocorrelation times.
         max_lag_s: lags of the clock that are searched, both ways.
         partition: whether to fit the full model, and it without each group.
+        keep_predictions: whether scores keep their predictions, which fill the memory.
         level: false discovery rate at which units count as tuned.
         seed: of shifts.
         jobs: processes; None: one per core.
@@ -52,6 +53,7 @@ class EncodingOptions:
     gap_s: float | None = None
     max_lag_s: float = 0.5
     partition: bool = True
+    keep_predictions: bool = False
     level: float = 0.05
     seed: int = 0
     jobs: int | None = None
@@ -90,14 +92,14 @@ class GroupScore:
         p_value: of the circular shifts.
         lag_s: by how much the unit follows the features, as the scores of small shifts tell.
         unique: what the full model's pseudo-R2 loses without the group; None without the partition.
-        predicted: [bin] of each bin's model that did not see it.
+        predicted: [bin] of each bin's model that did not see it; None unless they are kept.
     """
 
     pseudo_r2: Interval
     gain: Interval
     p_value: float
     lag_s: float
-    predicted: HeldOut
+    predicted: HeldOut | None
     unique: Interval | None = None
 
 
@@ -315,7 +317,7 @@ def score_unit(
             gain=gains[group],
             p_value=_p_value(shifted[group][zero], shifted[group][num:]),
             lag_s=(int(shifted[group][:num].argmax()) - zero) * prepared.bins.width_s,
-            predicted=fit,
+            predicted=fit if options.keep_predictions else None,
             unique=unique.get(group),
         )
         for group, fit in fits.items()
