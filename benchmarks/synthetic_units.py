@@ -26,7 +26,8 @@ from timing import exit_status
 
 from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.neurons.bins import binned
-from vnl_mjx.neurons.encoding import Encoding, EncodingOptions, Prepared, encode, prepare
+from vnl_mjx.neurons.encoding import Encoding, encode
+from vnl_mjx.neurons.preparation import EncodingOptions, Prepared, prepare
 from vnl_mjx.neurons.session import RecordBins, read_record
 from vnl_mjx.neurons.synthetic import (
     NOTHING,

@@ -108,7 +108,7 @@ def _rate(options: SyntheticOptions, drive: np.ndarray) -> np.ndarray:
     """Returns the rate [bin] of a drive, which is standardised first, spikes per second."""
     drive = (drive - drive.mean()) / drive.std()
     scaled = options.depth * np.clip(drive, -_MOST_DRIVE, _MOST_DRIVE)
-    # a softplus of twice the drive, whose logarithm is about as steep as the drive around 0
+    # the logarithm of the softplus has slope 1.4 around 0
     rate = np.exp(scaled) if options.link == "exp" else np.logaddexp(0.0, 2.0 * scaled)
     return options.mean_rate_hz * rate / rate.mean()
 

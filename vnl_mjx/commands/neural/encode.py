@@ -15,8 +15,9 @@ from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_sha256, make_writable
 from vnl_mjx.neurons.bins import binned
-from vnl_mjx.neurons.encoding import Encoding, EncodingOptions, encode, prepare
+from vnl_mjx.neurons.encoding import Encoding, encode
 from vnl_mjx.neurons.encoding_tables import SUMMARY, summary, write_encoding
+from vnl_mjx.neurons.preparation import EncodingOptions, prepare
 from vnl_mjx.neurons.session import RecordBins, enough_spikes, read_record
 from vnl_mjx.neurons.synthetic import UNDRIVEN, SyntheticOptions, simulate
 from vnl_mjx.neurons.unit_files import open_units
