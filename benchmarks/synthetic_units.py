@@ -51,7 +51,7 @@ def main() -> None:
         with open_activity_file(path) as file:
             record = read_record(file, args.groups, args.bin)
     options = EncodingOptions(
-        partition=False, keep_predictions=True, num_shifts=args.shifts, jobs=args.jobs
+        args.fitted, partition=False, keep_predictions=True, num_shifts=args.shifts, jobs=args.jobs
     )
     prepared = prepare(record.values, record.bins, options)
     rows: list[dict[str, Any]] = []
@@ -63,7 +63,8 @@ def main() -> None:
     seconds = record.bins.count * record.bins.width_s
     console.print(
         f"{seconds / 60:.1f} min in bins of {record.bins.width_s:g} s, gaps of {prepared.gap_s:.2f} s, "
-        f"{args.seeds} seeds, depth {args.depth:g}, {args.link}, drive of {args.components} components"
+        f"{args.seeds} seeds, depth {args.depth:g}, {args.link}, drive of {args.components} "
+        f"components, models of {args.fitted}"
     )
     console.print(_table(rows, args.rates))
     for rate in args.rates:
@@ -81,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     add("--per-group", type=int, default=5)
     add("--depth", type=float, default=0.7)
     add("--components", type=int, default=10, help="of the drive; 0: one random column")
+    add("--fitted", type=int, default=20, help="components of the models")
     add("--link", choices=("exp", "softplus"), default="exp")
     add("--bin", type=float, default=0.04)
     add("--groups", type=lambda text: text.split(","))
