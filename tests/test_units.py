@@ -142,7 +142,7 @@ REFUSED = {
         "did you mean layers/decoder.hidden_0",
     ),
     "a bin of half a row": (["--bin=0.03"], "expected a multiple of a row's duration, 0.02 s"),
-    "another session": (["--session=b"], "expected one of made, found 'b'"),
+    "another session": (["--session=b"], "expected one of 'made', .* found 'b'"),
     "another unit": (["--offset=100", "--units=z"], "expected names of .* found 'z'"),
     "few spikes": (["--offset=118"], "expected a unit with 50 spikes in 2 s"),
     "a long gap": (["--offset=100", "--gap=3"], "too short for 5 folds with gaps of 3.0 s"),

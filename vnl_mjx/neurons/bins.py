@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vnl_mjx.activity.file import Rows
+from vnl_mjx.clips.sources.hdf5_source import listing
 from vnl_mjx.errors import UserError
 from vnl_mjx.neurons.units import Units
 
@@ -90,7 +91,10 @@ def _session(rows: Rows, wanted: str | None) -> int:
     if wanted in names:
         return names.index(wanted)
     found = "none" if wanted is None else repr(wanted)
-    raise UserError(f"--session: expected one of {', '.join(names[:20])}, found {found}")
+    raise UserError(
+        f"--session: expected one of {listing(names)}, each on a clock of its own, found {found}; name the one "
+        "that the units belong to"
+    )
 
 
 def within_span(bins: Bins, units: Units, path: str) -> Bins:
