@@ -92,7 +92,7 @@ def _session(rows: Rows, wanted: str | None) -> int:
         return names.index(wanted)
     found = "none" if wanted is None else repr(wanted)
     raise UserError(
-        f"--session: expected one of {listing(names)}, each on a clock of its own, found {found}; name the one "
+        f"--session: expected one of {listing(names)}, each on its own clock, found {found}; name the one "
         "that the units belong to"
     )
 

@@ -110,6 +110,7 @@ def summary(encoding: Encoding) -> dict[str, Any]:
 def _of_group(group: str, tuned: Sequence[UnitScore]) -> dict[str, Any]:
     own = [unit for unit in tuned if unit.best == group]
     unique = [u.groups[group].unique for u in tuned]
+    own_unique = [u.groups[group].unique for u in own]
     return {
         "best": len(own),
         "best_share": len(own) / len(tuned) if tuned else None,
@@ -117,6 +118,7 @@ def _of_group(group: str, tuned: Sequence[UnitScore]) -> dict[str, Any]:
         "median_pseudo_r2": _median([u.groups[group].pseudo_r2.value for u in tuned]),
         "median_pseudo_r2_where_best": _median([u.groups[group].pseudo_r2.value for u in own]),
         "median_unique_r2": _median([i.value for i in unique if i is not None]),
+        "median_unique_r2_where_best": _median([i.value for i in own_unique if i is not None]),
     }
 
 

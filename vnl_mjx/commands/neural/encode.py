@@ -146,16 +146,16 @@ def _too_few_shifts(found: Encoding) -> str:
 
 def _groups(groups: dict[str, dict[str, Any]]) -> Table:
     caption = (
-        "Of tuned units; R2: median pseudo-R2; unique: what the full model loses without the group"
+        "R2: median pseudo-R2 of the units that the group explains best; unique: what the model of "
     )
+    caption += "all groups loses without it; R2 of all: of all tuned units"
     table = Table(box=box.SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
-    table.add_column("group", overflow="fold", min_width=24)
-    for heading in ("best", "share", "certain", "R2 if best", "R2 of all", "unique"):
+    table.add_column("group", overflow="fold")
+    for heading in ("best", "share", "certain", "R2", "unique", "R2 of all"):
         table.add_column(heading, justify="right")
     for name, own in groups.items():
-        numbers = (
-            own[k] for k in ("median_pseudo_r2_where_best", "median_pseudo_r2", "median_unique_r2")
-        )
+        keys = ("pseudo_r2_where_best", "unique_r2_where_best", "pseudo_r2")
+        numbers = (own[f"median_{key}"] for key in keys)
         share = "" if own["best_share"] is None else f"{own['best_share']:.0%}"
         shown = ("" if value is None else f"{value:.3f}" for value in numbers)
         table.add_row(name, str(own["best"]), share, str(own["best_beyond_doubt"]), *shown)
