@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.made_records import write_made_record
 from tests.toy_run import write_toy_run
 from tests.toy_teacher import toy_overrides
 
@@ -106,6 +107,15 @@ def test_evaluation(overrides, tmp_path, run_as_user):
     run_as_user("distill", *overrides["distill"], *given)
     printed = run("evaluation.py", tmp_path, "--starts-per-clip=1", "--repetitions=1")
     assert "programs compiled after the first: 0" in printed
+
+
+@pytest.mark.slow
+def test_synthetic_units(tmp_path):
+    record = write_made_record(tmp_path / "made.rec.h5", num_rows=6000)
+    given = ("--seeds=1", "--per-group=2", "--rates=20", "--shifts=60", f"--json={tmp_path / 'a'}")
+    assert "clock shifted by" in run("synthetic_units.py", f"--record={record}", *given)
+    driven = [row for row in json.loads((tmp_path / "a").read_text()) if "/" in row["truth"]]
+    assert driven and all(row["best"] == row["truth"] for row in driven)
 
 
 @pytest.mark.slow

@@ -189,6 +189,7 @@ def build_parser(wanted: str) -> _Parser:
     add("eval-teacher", evaluate, "measure how well a teacher tracks clips")
     add("eval-task", _module("evaluate.eval_task"), "measure how well a policy does its task")
     add("record", _module("neural.record"), "record a network's activity along a recording")
+    add("encode", _module("neural.encode"), "explain recorded units by a network's activity")
     add("rollout", _module("data.rollout_clips"), "make clips from a teacher's rollouts")
     add("export", _module("data.export"), "write a checkpoint for track-mjx, ONNX or NumPy")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")

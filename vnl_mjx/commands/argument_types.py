@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -63,6 +64,18 @@ def moment(text: str) -> datetime:
     except ValueError as error:
         expected = "a date and time like 2024-05-01T09:30:00"
         raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}") from error
+
+
+def several(text: str) -> int:
+    """Returns a whole number from 2 on."""
+    if count(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 2 on, found {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> tuple[float, ...]:
+    """Returns the numbers between commas, none infinite."""
+    return tuple(_number(part, math.isfinite, "of seconds") for part in text.split(","))
 
 
 def names(text: str) -> tuple[str, ...]:

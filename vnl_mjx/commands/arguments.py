@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vnl_mjx.commands import argument_types, data_arguments, record_arguments
+from vnl_mjx.commands import argument_types, data_arguments, encode_arguments, record_arguments
 from vnl_mjx.commands.data_arguments import COMPACT_HELP, add_body, add_overwrite
 from vnl_mjx.config.presets import presets, summary
 from vnl_mjx.config.renamed import GRAMMARS, MEANINGS
@@ -324,6 +324,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "train-task": _train_task,
     "eval-task": _eval_task,
     "record": record_arguments.record,
+    "encode": encode_arguments.encode,
     "rollout": _rollout,
     "plan": _plan,
     "export": _export,

@@ -183,6 +183,20 @@ examples:
   vnl-mjx export runs/student out --to prior-network
   vnl-mjx export runs/student student_onnx --to onnx
 """,
+    "encode": """\
+Explain recorded units by a record of `vnl-mjx record`: how well kinematics, dynamics, reference and each
+layer predict each unit, held out in time, and which of them does so best.
+
+Spikes get Poisson models, continuous signals (calcium, photometry) Gaussian ones. OUT_FOLDER/encoding.csv has
+every number, partition.csv the unique share of each group, encoding.json settings, hashes and a summary.
+With the word `synthetic` for UNITS the command simulates units of known truth first, as a test of itself.
+
+examples:
+  vnl-mjx encode session.rec.h5 session.nwb results
+  vnl-mjx encode session.rec.h5 phy_folder results --offset 12.5 --bin 0.04
+  vnl-mjx encode session.rec.h5 calcium.npz results --groups kinematics,layers/encoder.hidden_0
+  vnl-mjx encode session.rec.h5 synthetic results --units-per-group 20 --mean-rate 10 --seed 1
+""",
     "rollout": """\
 Make reference clips from the simulation of a teacher that tracks clips: motion that physics
 allows and that the teacher can repeat. Clips on which the teacher fails are left out, and listed.
