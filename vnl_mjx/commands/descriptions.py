@@ -167,6 +167,19 @@ examples:
   vnl-mjx export runs/student out --to prior-network
   vnl-mjx export runs/student student_onnx --to onnx
 """,
+    "similarity": """\
+Compare the layers of one or more records with each other and with neural units, and relate the variability
+of the latent to how much it changes the action.
+
+OUT_FOLDER gets report.html, pictures, and a CSV of every number: rdm (cross-validated distances between
+behaviours), rsa and ceiling (similarity of these distances), cka (similarity over time, beside that of
+shifted time), latent, variability and spread. docs/similarity.md explains them.
+
+examples:
+  vnl-mjx similarity session.rec.h5 results
+  vnl-mjx similarity early.rec.h5 late.rec.h5 results --quantities 'layers/*,latent/mean'
+  vnl-mjx similarity session.rec.h5 results --units sorted.nwb --fold-by session
+""",
     "rollout": """\
 Make reference clips from the simulation of a teacher that tracks clips: motion that physics
 allows and that the teacher can repeat. Clips on which the teacher fails are left out, and listed.

@@ -1,0 +1,101 @@
+"""Draws encoding models by group, and latent variability against action sensitivity."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vnl_mjx.report.colors import BLUE, GRID, INK, MUTED, VERMILLION
+from vnl_mjx.report.pictures.style import (
+    Picture,
+    group_colors,
+    legend_above,
+    logarithmic,
+    sheet,
+    short,
+)
+
+_MOST_NAMED = 11
+
+
+def units_by_group(
+    values: Mapping[str, np.ndarray],
+    medians: Mapping[str, Sequence[float]],
+    label: str,
+    caption: str,
+) -> Picture:
+    """Draws a number of each unit, [unit] by group, with median, low and high of each group."""
+    with sheet(0.7 + 0.3 * len(values), caption, caption) as drawn:
+        axis = drawn.axis
+        for row, (group, own) in enumerate(values.items()):
+            jitter = np.random.default_rng(0).uniform(-0.26, 0.26, len(own))
+            axis.plot(own, row + jitter, ".", color=BLUE, markersize=3, alpha=0.6)
+            middle, low, high = medians[group]
+            axis.plot([low, high], [row, row], color=INK, linewidth=1.6)
+            axis.plot(middle, row, "D", color=INK, markersize=4)
+        axis.axvline(0.0, color=MUTED, linewidth=0.8)
+        axis.set_yticks(range(len(values)), [short(name) for name in values])
+        axis.set_ylim(len(values) - 0.5, -0.5)
+        axis.set_xlabel(label)
+        axis.grid(axis="x")
+    return drawn.picture
+
+
+def variability(
+    sensitivity: np.ndarray, deviation: np.ndarray, behaviours: Sequence[str], caption: str
+) -> Picture:
+    """Draws action sensitivity against posterior standard deviation, one dot per behaviour and dimension.
+
+    Both are [dot], as are the `behaviours`.
+    """
+    of_dot = np.asarray(behaviours)
+    colors = group_colors(of_dot.tolist())
+    with sheet(3.0, caption, caption) as drawn:
+        axis = drawn.axis
+        for rank, (name, color) in enumerate(colors.items()):
+            own = of_dot == name
+            shown = short(name, 18) if rank < _MOST_NAMED else None
+            marker = "o" if color != MUTED else "x"
+            axis.plot(
+                deviation[own], sensitivity[own], marker, color=color, markersize=2.6, label=shown
+            )
+        axis.set(
+            xlabel="posterior standard deviation, units of the latent",
+            ylabel="action sensitivity, per unit of the latent",
+        )
+        logarithmic(axis)
+        axis.grid()
+        legend_above(axis, columns=3, markerscale=1.5)
+    return drawn.picture
+
+
+def correlations(
+    names: Sequence[str],
+    found: np.ndarray,
+    null: np.ndarray,
+    label: str,
+    caption: str,
+) -> Picture:
+    """Draws a correlation of each behaviour, [behaviour, (value, low, high)], over the range of its null.
+
+    `null` is [behaviour, (low, high)].
+    """
+    with sheet(0.9 + 0.2 * len(names), caption, caption) as drawn:
+        axis, place = drawn.axis, np.arange(len(names))
+        axis.barh(
+            place,
+            null[:, 1] - null[:, 0],
+            left=null[:, 0],
+            height=0.8,
+            color=GRID,
+            label="by chance, 95 %",
+        )
+        axis.hlines(place, found[:, 1], found[:, 2], color=VERMILLION, linewidth=1.4)
+        axis.plot(found[:, 0], place, "o", color=VERMILLION, label="measured")
+        axis.axvline(0.0, color=MUTED, linewidth=0.8)
+        axis.set_yticks(place, [short(name) for name in names])
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.set_xlim(-1.02, 1.02)
+        axis.set_xlabel(label)
+        axis.grid(axis="x")
+        legend_above(axis)
+    return drawn.picture
