@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vnl_mjx.report.pictures.style import SEQUENTIAL, Picture, sheet, short
 
@@ -42,7 +43,7 @@ def matrix(
         bar = drawn.figure.colorbar(cells, ax=axis, label=what, shrink=0.8)
         bar.outline.set_visible(False)
         # A file's letters are wider than those that are laid out, which shows in long names.
-        drawn.figure.get_layout_engine().set(w_pad=0.2, h_pad=0.2)
+        drawn.figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2))
     return drawn.picture
 
 
