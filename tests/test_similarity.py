@@ -351,7 +351,7 @@ ENCODING = [
         "p_value": 0.01,
         "tuned": True,
         "best": group == "reference",
-        "truth": ("reference", "none")[k % 2],
+        "truth": ("reference", "nothing")[k % 2],
     }
     for k in range(8)
     for group in ("kinematics", "reference")

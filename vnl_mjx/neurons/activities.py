@@ -28,9 +28,10 @@ DEFAULT_QUANTITIES = (
     f"{KINEMATICS}/*",
     f"{OBSERVATION}/*",
 )
+UNITS = "units/activity"  # the quantity of recorded units
 # Blocks of time are thinned evenly to this many rows, because neighbouring rows are alike.
 MOST_ROWS = 10_000
-_READ_ROWS = 2**16
+_READ_ROWS = 2**14
 _NOT_MATCHED = (
     "{}: have no session, clip and frame in common, so their rows are not compared with each other; only "
     "their distances between behaviours are"

@@ -9,8 +9,6 @@ from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.neurons.bins import binned, bins_of, within_span
 from vnl_mjx.neurons.unit_files import open_units
 
-UNITS = "units/activity"
-
 
 def unit_activity(path: Path, record: Path, session: str | None, smooth_s: float) -> np.ndarray:
     """Returns the activity of units on all rows of a record, [row, unit]; NaN where they were not recorded.

@@ -13,7 +13,7 @@ from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.table_cells import Cell, Table, name_cell, number, number_cell, percent
 
 _TRUE = ("1", "true", "yes")
-_NONE = "none"
+_NOTHING = "nothing"  # of units that nothing drives, and of those found not tuned
 
 Filled = tuple[dict[str, Picture], list[Table]]
 
@@ -74,15 +74,15 @@ def _attribution(rows: Sequence[Mapping], groups: Sequence[str]) -> dict[str, Pi
         for row in rows
         if _is_true(row["best"]) and _is_true(row["tuned"])
     }
-    true = sorted(set(truth.values()), key=lambda name: (name == _NONE, name))
-    columns = [*groups, _NONE]
+    true = sorted(set(truth.values()), key=lambda name: (name == _NOTHING, name))
+    columns = [*groups, _NOTHING]
     counts = np.zeros((len(true), len(columns)))
     for unit, name in truth.items():
-        counts[true.index(name), columns.index(found.get(unit, _NONE))] += 1
+        counts[true.index(name), columns.index(found.get(unit, _NOTHING))] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     caption = (
         f"Synthetic units: share of the {len(truth)} units of each true group (rows) that the models "
-        "attribute to each group (columns); none: not tuned."
+        "attribute to each group (columns); nothing: not tuned."
     )
     picture = matrix(shares, true, columns, "share of units", caption, axes=("truth", "found"))
     return {"attribution": picture}

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from vnl_mjx.neurons.activities import UNITS
 from vnl_mjx.neurons.tables import read_table
 from vnl_mjx.report.pictures.matrices import matrix, panels
-from vnl_mjx.report.pictures.neural import correlations, variability
+from vnl_mjx.report.pictures.neural import variability, with_bands
 from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.table_cells import Cell, Table, interval, name_cell, number, number_cell
 
@@ -60,6 +61,18 @@ def geometry(folder: Path) -> Filled:
         "but for scale, 0 an unrelated one."
     )
     pictures = {"geometry": _matrix_of(rows, "similarity", caption)}
+    bands = {row["quantity"]: (row["low"], row["high"]) for row in ceiling}
+    if own := _with_units(rows):
+        words = "Similarity of each quantity's distances between behaviours to those of the recorded units."
+        band = bands.get(UNITS, (np.nan, np.nan))
+        pictures["units_geometry"] = with_bands(
+            [name for name, _ in own],
+            np.array([[row["similarity"], row["low"], row["high"]] for _, row in own]),
+            np.array([band for _ in own]),
+            "similarity of distances",
+            f"{words} Bars: 95 % jackknife intervals over behaviours.",
+            "noise ceiling of the units",
+        )
     tables = [_pair_table("Similarity of distances", rows, "similarity")]
     if ceiling:
         cells = [
@@ -92,6 +105,16 @@ def cka(folder: Path) -> Filled:
         "cka": _matrix_of(rows, "cka", caption, "CKA"),
         "cka_shifted": _matrix_of(rows, "shifted", shifted, "CKA, time shifted"),
     }
+    if own := _with_units(rows):
+        pictures["units_cka"] = with_bands(
+            [name for name, _ in own],
+            np.array([[row["cka"], row["low"], row["high"]] for _, row in own]),
+            np.array([sorted((0.0, row["shifted"])) for _, row in own]),
+            "debiased CKA with the units",
+            "CKA of each quantity with the recorded units. Bars: 95 % jackknife intervals over folds of time.",
+            "time shifted",
+            (0.0, 1.0),
+        )
     return pictures, [_pair_table("CKA", rows, "cka", "shifted")]
 
 
@@ -129,13 +152,14 @@ def latent_variability(folder: Path) -> Filled:
             own = [r for r in found if (r["record"], r["across"]) == (record, across)]
             own = [row for row in own if row["dimensions"] == "active"]
             if own:
-                pictures[f"correlation_{across}_{k}"] = correlations(
+                pictures[f"correlation_{across}_{k}"] = with_bands(
                     [row["behaviour"] for row in own],
                     np.array([[r["correlation"], r["low"], r["high"]] for r in own]),
                     np.array([[r["null_low"], r["null_high"]] for r in own]),
                     "rank correlation",
                     f"{record}: rank correlation of posterior standard deviation and action sensitivity, "
                     f"{words}. Bars: 95 % bootstrap intervals over blocks of time.",
+                    "by chance, 95 %",
                 )
     return pictures, [_variability_table(found), *_spread_tables(folder)] if found else []
 
@@ -170,6 +194,16 @@ def _spread_tables(folder: Path) -> list[Table]:
     ]
     columns = ("behaviour", "quantity", "mean")
     return [Table("Variability by behaviour", columns, cells, folded=True)] if cells else []
+
+
+def _with_units(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the names of quantities that were compared with recorded units, and their rows."""
+    names, found = _names(rows), []
+    for row in rows:
+        first, second = (row["record"], row["quantity"]), (row["other_record"], row["other_quantity"])
+        if UNITS in (first[1], second[1]) and first[1] != second[1]:
+            found.append((names[second if first[1] == UNITS else first], row))
+    return sorted(found, key=lambda pair: pair[0])
 
 
 def _names(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:

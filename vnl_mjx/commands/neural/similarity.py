@@ -9,7 +9,7 @@ from rich.console import Console
 from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable, write_json
-from vnl_mjx.neurons.activities import DEFAULT_QUANTITIES, BlockOptions, read_activities
+from vnl_mjx.neurons.activities import DEFAULT_QUANTITIES, UNITS, BlockOptions, read_activities
 from vnl_mjx.neurons.comparison import add_random_layers, compare
 from vnl_mjx.neurons.tables import Table, write_tables
 from vnl_mjx.neurons.variability import NEEDED, SPREAD, variability_tables
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     quantities = args.quantities or DEFAULT_QUANTITIES
     own = {}
     if args.units:
-        from vnl_mjx.neurons.unit_activity import UNITS, unit_activity
+        from vnl_mjx.neurons.unit_activity import unit_activity
 
         own = {UNITS: unit_activity(args.units, records[0], args.session, args.smooth_s)}
     activities, notes = read_activities(records, quantities, options, own)

@@ -68,33 +68,33 @@ def variability(
     return drawn.picture
 
 
-def correlations(
+def with_bands(
     names: Sequence[str],
     found: np.ndarray,
-    null: np.ndarray,
+    bands: np.ndarray,
     label: str,
     caption: str,
+    band_label: str,
+    bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Picture:
-    """Draws a correlation of each behaviour, [behaviour, (value, low, high)], over the range of its null.
+    """Draws a number of each name, [name, (value, low, high)], over a range to compare it with.
 
-    `null` is [behaviour, (low, high)].
+    The ranges are `bands` [name, (low, high)], NaN for none; `band_label` says what they are.
     """
     with sheet(0.9 + 0.2 * len(names), caption, caption) as drawn:
         axis, place = drawn.axis, np.arange(len(names))
-        axis.barh(
-            place,
-            null[:, 1] - null[:, 0],
-            left=null[:, 0],
-            height=0.8,
-            color=GRID,
-            label="by chance, 95 %",
-        )
+        known = np.isfinite(bands).all(axis=1)
+        if known.any():
+            low, high = bands[known].T
+            axis.barh(
+                place[known], high - low, left=low, height=0.8, color=GRID, label=band_label
+            )
         axis.hlines(place, found[:, 1], found[:, 2], color=VERMILLION, linewidth=1.4)
         axis.plot(found[:, 0], place, "o", color=VERMILLION, label="measured")
         axis.axvline(0.0, color=MUTED, linewidth=0.8)
-        axis.set_yticks(place, [short(name) for name in names])
+        axis.set_yticks(place, [short(name, 30) for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
-        axis.set_xlim(-1.02, 1.02)
+        axis.set_xlim(bounds[0] - 0.02, bounds[1] + 0.02)
         axis.set_xlabel(label)
         axis.grid(axis="x")
         legend_above(axis)
