@@ -313,7 +313,7 @@ def _similarity(parser: argparse.ArgumentParser) -> None:
     parser.usage = "vnl-mjx similarity [options] RECORD [RECORD ...] OUT_FOLDER"
     paths = "records (vnl-mjx record), and last the folder to write"
     add("paths", nargs="+", type=Path, metavar="PATH", help=paths)
-    which = "quantities to compare, as names or patterns (default: layers, latent, action, pose, observation)"
+    which = "quantities to compare, as names or patterns (default: layers, latent, action, pose, inputs)"
     add("--quantities", type=argument_types.names, metavar="NAME,...", help=which)
     units = "recorded units on the first record's clock: NWB, Phy, .npz, .mat, .csv"
     add("--units", type=Path, metavar="FILE", help=units)

@@ -14,6 +14,7 @@ from vnl_mjx.activity.file import (
     LATENT,
     LAYERS,
     OBSERVATION,
+    REFERENCE,
     ActivityFile,
     Rows,
     open_activity_file,
@@ -25,8 +26,9 @@ DEFAULT_QUANTITIES = (
     f"{LAYERS}/*",
     f"{LATENT}/mean",
     f"{ACTION}/action",
-    f"{KINEMATICS}/*",
-    f"{OBSERVATION}/*",
+    f"{KINEMATICS}/joint_angles",
+    f"{REFERENCE}/input",
+    f"{OBSERVATION}/proprioception",
 )
 UNITS = "units/activity"  # the quantity of recorded units
 # Blocks of time are thinned evenly to this many rows, because neighbouring rows are alike.
@@ -204,7 +206,8 @@ def _read(
     rows, block = rows[kept], block[kept]
     values = {quantity: read_rows(file, quantity, rows) for quantity in quantities}
     table = file.rows
-    moment = table.clip.astype(np.int64) * (1 + table.frame.max()) + table.frame
+    of_name = np.unique(table.clip_names, return_inverse=True)[1]
+    moment = of_name[table.clip].astype(np.int64) * (1 + table.frame.max()) + table.frame
     return Activity(
         record=name,
         label=table.labels[rows],

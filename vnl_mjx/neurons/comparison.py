@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.activity.file import ACTION, LATENT, LAYERS, OBSERVATION
+from vnl_mjx.activity.file import ACTION, LATENT, LAYERS, OBSERVATION, REFERENCE
 from vnl_mjx.neurons.activities import Activity
 from vnl_mjx.neurons.blocks import folds_of
 from vnl_mjx.neurons.similarity import (
@@ -30,8 +30,11 @@ Table = list[dict[str, Any]]
 
 
 def add_random_layers(activity: Activity) -> None:
-    """Adds what a network of random weights makes of the observation, two layers of ReLU: a baseline."""
-    names = [name for name in activity.values if name.startswith(f"{OBSERVATION}/")]
+    """Adds what a network of random weights makes of its inputs, two layers of ReLU: a baseline.
+
+    Inputs are the quantities of the observation and the reference, if there are some.
+    """
+    names = [n for n in activity.values if n.partition("/")[0] in (OBSERVATION, REFERENCE)]
     if not names:
         return
     random = np.random.default_rng(0)

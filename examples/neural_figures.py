@@ -1,0 +1,60 @@
+# %% [markdown]
+# From the bundled student to the figures of a paper: the student's activity is recorded along one session,
+# synthetic units of known truth stand in for a recording of neurons, and three commands write tables and a page.
+#
+#     python examples/neural_figures.py
+#
+# Cells begin with `# %%`: Jupyter, VS Code and Spyder run them one by one. With data of your own, begin at the
+# second cell: put your checkpoint, clips and sorted units in place of ours.
+
+# %% A session: the bundled clips one after another, a second apart, on one clock
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import vnl_mjx
+from vnl_mjx.cli import main
+from vnl_mjx.clips.file import write_clip_file
+from vnl_mjx.neurons.tables import read_table
+
+FOLDER = Path("neural_figures")
+SESSION, RECORD, UNITS = (
+    FOLDER / name for name in ("session.h5", "activity.h5", "synthetic_units.npz")
+)
+GAP_S = 1.0
+
+FOLDER.mkdir(exist_ok=True)
+clips = vnl_mjx.load().clips
+seconds = np.asarray(clips.lengths) / clips.rate_hz + GAP_S
+starts = np.cumsum(seconds) - seconds
+session = [
+    replace(info, source="session", start_s=float(start))
+    for info, start in zip(clips.info, starts, strict=True)
+]
+write_clip_file(SESSION, clips.replace(info=tuple(session)))
+
+
+def run(*command):
+    """Runs a command of vnl-mjx as in a shell."""
+    words = [str(word) for word in command]
+    print("vnl-mjx", *words)
+    assert main(words) == 0
+
+
+# %% Record the student along the session
+run("record", "demo-student", SESSION, RECORD, "--samples", 20, "--overwrite")
+
+# %% Units: which group of features explains each of them?
+# The word `synthetic` simulates units; in its place goes your NWB file, Phy folder or arrays.
+run("encode", RECORD, "synthetic", FOLDER, "--units-per-group", 4, "--overwrite")
+
+# %% Layers: how alike are they to each other and to the units, and where is the latent variable?
+run("similarity", RECORD, FOLDER, "--units", UNITS)
+
+# %% All numbers are tables; the page and its pictures are made from them
+pair = ("quantity", "other_quantity")
+for row in read_table(FOLDER, "cka", pair, ("cka", "low", "high", "shifted")):
+    if "units/activity" in (row["quantity"], row["other_quantity"]):
+        print(*(row[name] for name in pair), f"CKA {row['cka']:.2f}, shifted {row['shifted']:.2f}")
+print("figures:", FOLDER / "report.html")
