@@ -8,14 +8,14 @@
 # second cell: put your checkpoint, clips and sorted units in place of ours.
 
 # %% A session: the bundled clips one after another, a second apart, on one clock
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 
-import vnl_mjx
 from vnl_mjx.cli import main
-from vnl_mjx.clips.file import write_clip_file
+from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.neurons.tables import read_table
 
 FOLDER = Path("neural_figures")
@@ -25,14 +25,12 @@ SESSION, RECORD, UNITS = (
 GAP_S = 1.0
 
 FOLDER.mkdir(exist_ok=True)
-clips = vnl_mjx.load().clips
-seconds = np.asarray(clips.lengths) / clips.rate_hz + GAP_S
-starts = np.cumsum(seconds) - seconds
-session = [
-    replace(info, source="session", start_s=float(start))
-    for info, start in zip(clips.info, starts, strict=True)
-]
-write_clip_file(SESSION, clips.replace(info=tuple(session)))
+shutil.copy(DEMO_CLIPS, SESSION)
+with h5py.File(SESSION, "r+") as file:
+    seconds = file["clips/length"][()] / file.attrs["rate_hz"] + GAP_S
+    file["clips/start_s"][:] = np.cumsum(seconds) - seconds
+    file["clips/source"][:] = b"session"
+    file["clips/mirrored"][:] = False
 
 
 def run(*command):
