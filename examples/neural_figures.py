@@ -7,7 +7,7 @@
 # Cells begin with `# %%`: Jupyter, VS Code and Spyder run them one by one. With data of your own, begin at the
 # second cell: put your checkpoint, clips and sorted units in place of ours.
 
-# %% A session: the bundled clips one after another, a second apart, on one clock
+# %% A session of ten minutes: the bundled clips, four times in random order, a second apart
 import shutil
 from pathlib import Path
 
@@ -22,15 +22,7 @@ FOLDER = Path("neural_figures")
 SESSION, RECORD, UNITS = (
     FOLDER / name for name in ("session.h5", "activity.h5", "synthetic_units.npz")
 )
-GAP_S = 1.0
-
-FOLDER.mkdir(exist_ok=True)
-shutil.copy(DEMO_CLIPS, SESSION)
-with h5py.File(SESSION, "r+") as file:
-    seconds = file["clips/length"][()] / file.attrs["rate_hz"] + GAP_S
-    file["clips/start_s"][:] = np.cumsum(seconds) - seconds
-    file["clips/source"][:] = b"session"
-    file["clips/mirrored"][:] = False
+ROUNDS, GAP_S = 4, 1.0
 
 
 def run(*command):
@@ -39,6 +31,21 @@ def run(*command):
     print("vnl-mjx", *words)
     assert main(words) == 0
 
+
+FOLDER.mkdir(exist_ok=True)
+begin_s, parts = 0.0, []
+for k in range(ROUNDS):
+    parts.append(FOLDER / f"part_{k}.h5")
+    shutil.copy(DEMO_CLIPS, parts[-1])
+    with h5py.File(parts[-1], "r+") as file:
+        seconds = file["clips/length"][()] / file.attrs["rate_hz"] + GAP_S
+        order = np.random.default_rng(k).permutation(len(seconds))
+        ends = np.cumsum(seconds[order])
+        file["clips/start_s"][:] = (begin_s + ends - seconds[order])[np.argsort(order)]
+        file["clips/source"][:] = b"session"
+        file["clips/mirrored"][:] = False
+    begin_s += ends[-1]
+run("clips", "merge", *parts, SESSION, "--overwrite")
 
 # %% Record the student along the session
 run("record", "demo-student", SESSION, RECORD, "--samples", 20, "--overwrite")

@@ -130,7 +130,7 @@ def test_distances_agree_with_rsatoolbox(random):
 
     values, condition, fold = made_conditions(random, random.normal(size=(5, 8)))
     cells = [values[(fold == f) & (condition == c)] for f in range(6) for c in range(5)]
-    residuals = np.concatenate([cell - cell.mean(axis=0) for cell in cells])
+    residuals = np.concatenate([cell - cell.mean(axis=0) for cell in cells]) * np.sqrt(12 / 11)
     from sklearn.covariance import ledoit_wolf
 
     scale = residuals.std(axis=0)

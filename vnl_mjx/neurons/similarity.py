@@ -39,7 +39,8 @@ def crossnobis(
         folds in common are missing.
     """
     means, cell = _fold_means(values, condition, fold)
-    residuals = values - means[fold, condition]
+    freedom = max(1, len(values) - cell.sum())
+    residuals = (values - means[fold, condition]) * np.sqrt(len(values) / freedom)
     scale = residuals.std(axis=0)
     kept = scale > _CONSTANT * max(scale.max(initial=0.0), np.finfo(float).tiny)
     if not kept.any():
