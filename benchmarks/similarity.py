@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy import stats
 from scipy.signal import lfilter
 
 from vnl_mjx.neurons.similarity import (
@@ -21,6 +22,7 @@ from vnl_mjx.neurons.similarity import (
     crossnobis,
     rdm_comparison,
 )
+from vnl_mjx.neurons.variability import across_dimensions
 
 _ROWS, _BLOCK, _GAP, _FOLDS = 1000, 50, 10, 10
 _COLUMNS = 40
@@ -37,10 +39,8 @@ def main() -> None:
         drawn = [draw(random) for _ in range(args.repetitions)]
         value, plain, held = (np.array(part, float) for part in zip(*drawn, strict=True))
         error = value.std() / np.sqrt(len(value))
-        shown = f"{held.mean():>8.1%}" if np.isfinite(held).all() else ""
-        print(
-            f"{name:<46}{truth:>8.3f}{value.mean():>9.3f}{error:>9.4f}{plain.mean():>9.3f}{shown}"
-        )
+        numbers = f"{truth:>8.3f}{value.mean():>9.3f}{error:>9.4f}{plain.mean():>9.3f}"
+        print(f"{name:<46}{numbers}{held.mean():>8.1%}".replace("nan%", "nan"))
 
 
 Case = tuple[str, float, Callable[[np.random.Generator], tuple[float, float, float]]]
@@ -55,6 +55,8 @@ def _cases() -> Iterator[Case]:
             yield _geometry_case(behaviours, truth)
     for distance in (0.0, 0.5):
         yield _distance_case(distance)
+    for share in (0.0, 0.5, 0.9):
+        yield _variability_case(share)
 
 
 def _cka_case(memory: float, strength: float) -> Case:
@@ -113,6 +115,24 @@ def _distance_case(distance: float) -> Case:
         return crossnobis(values, condition, fold)[0, 1], plain, np.nan
 
     return "squared distance of two behaviours", distance, draw
+
+
+def _variability_case(share: float) -> Case:
+    """Returns a latent of 16 dimensions whose log-deviation follows minus the log-sensitivity in part."""
+    means = np.random.default_rng(2).normal(size=(2, 16))
+    means[1] = np.sqrt(1.0 - share) * means[1] - np.sqrt(share) * means[0]
+    truth = float(stats.spearmanr(*means)[0])
+    row = np.arange(_ROWS)
+    kept, block = row % _BLOCK < _BLOCK - _GAP, row // _BLOCK
+
+    def draw(random: np.random.Generator) -> tuple[float, float, float]:
+        sensitivity, deviation = (
+            np.exp(mean + 0.5 * _slow(random, 16, 0.9))[kept] for mean in means
+        )
+        found = across_dimensions(deviation, sensitivity, block[kept])
+        return found["correlation"], np.nan, found["low"] <= truth <= found["high"]
+
+    return "variability against sensitivity, 16 dimensions", truth, draw
 
 
 if __name__ == "__main__":

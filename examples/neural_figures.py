@@ -1,11 +1,11 @@
 # %% [markdown]
 # From the bundled student to the figures of a paper: the student's activity is recorded along one session,
-# synthetic units of known truth stand in for a recording of neurons, and three commands write tables and a page.
+# synthetic units of known truth stand in for recorded neurons, and three commands write tables and a page.
 #
 #     python examples/neural_figures.py
 #
-# Cells begin with `# %%`: Jupyter, VS Code and Spyder run them one by one. With data of your own, begin at the
-# second cell: put your checkpoint, clips and sorted units in place of ours.
+# Cells begin with `# %%`: Jupyter, VS Code and Spyder run them one by one. With data of your own, put your
+# checkpoint, clips and sorted units in place of ours.
 
 # %% A session of ten minutes: the bundled clips, four times in random order, a second apart
 import shutil

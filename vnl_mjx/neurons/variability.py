@@ -30,6 +30,7 @@ NEEDED = (MEAN, STD, SENSITIVITY)
 ACTIVE_VARIANCE = 0.01
 ALL_BEHAVIOURS = "all behaviours"
 _FEWEST_DIMENSIONS = 4
+_SHIFTS = 199  # of the null over time
 
 Table = list[dict[str, Any]]
 
@@ -138,7 +139,8 @@ def across_time(
     """Computes Spearman's correlation over time in each dimension, averaged over dimensions.
 
     Unlike `across_dimensions`, this is blind to dimensions that are variable or idle at all times. The null
-    pairs each block with another one, after a circular shift of blocks. Otherwise see `across_dimensions`.
+    pairs each row with another one, by circular shifts of at least a block. Otherwise see
+    `across_dimensions`.
     """
     ranks = [stats.rankdata(values, axis=0) for values in (variability, sensitivity)]
     first, second = (
@@ -149,8 +151,10 @@ def across_time(
     found = _bootstrap(
         float(sums.sum() / sizes.sum()), len(sums), lambda w: (w @ sums) / (w @ sizes)
     )
-    starts = np.cumsum(sizes)[:-1]
-    null = [np.mean(first * np.roll(second, int(shift), axis=0)) for shift in starts]
+    least = int(sizes.mean())
+    shifts = np.unique(np.linspace(least, len(block) - least, _SHIFTS).astype(int))
+    shifts = shifts[(shifts >= least) & (shifts <= len(block) - least)]
+    null = [np.mean(first * np.roll(second, shift, axis=0)) for shift in shifts]
     return _summary(found, np.array(null), variability.shape[1], len(sums))
 
 

@@ -111,7 +111,7 @@ def cka(folder: Path) -> Filled:
             np.array([[row["cka"], row["low"], row["high"]] for _, row in own]),
             np.array([sorted((0.0, row["shifted"])) for _, row in own]),
             "debiased CKA with the units",
-            "CKA of each quantity with the recorded units. Bars: 95 % jackknife intervals over folds of time.",
+            "CKA of each quantity with the recorded units. Bars: 95 % jackknife intervals over folds.",
             "time shifted",
             (0.0, 1.0),
         )
@@ -200,7 +200,10 @@ def _with_units(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any
     """Returns the names of quantities that were compared with recorded units, and their rows."""
     names, found = _names(rows), []
     for row in rows:
-        first, second = (row["record"], row["quantity"]), (row["other_record"], row["other_quantity"])
+        first, second = (
+            (row["record"], row["quantity"]),
+            (row["other_record"], row["other_quantity"]),
+        )
         if UNITS in (first[1], second[1]) and first[1] != second[1]:
             found.append((names[second if first[1] == UNITS else first], row))
     return sorted(found, key=lambda pair: pair[0])

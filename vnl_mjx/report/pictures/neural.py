@@ -86,9 +86,7 @@ def with_bands(
         known = np.isfinite(bands).all(axis=1)
         if known.any():
             low, high = bands[known].T
-            axis.barh(
-                place[known], high - low, left=low, height=0.8, color=GRID, label=band_label
-            )
+            axis.barh(place[known], high - low, left=low, height=0.8, color=GRID, label=band_label)
         axis.hlines(place, found[:, 1], found[:, 2], color=VERMILLION, linewidth=1.4)
         axis.plot(found[:, 0], place, "o", color=VERMILLION, label="measured")
         axis.axvline(0.0, color=MUTED, linewidth=0.8)
