@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from made_records import RATE_HZ, made_rows, slow, write_record
+from labelled_records import RATE_HZ, made_rows, slow, write_record
 
 from vnl_mjx.activity.file import Rows, open_activity_file
 from vnl_mjx.cli import main
