@@ -51,8 +51,8 @@ run("clips", "merge", *parts, SESSION, "--overwrite")
 run("record", "demo-student", SESSION, RECORD, "--samples", 20, "--overwrite")
 
 # %% Units: which group of features explains each of them?
-# The word `synthetic` simulates units; in its place goes your NWB file, Phy folder or arrays. To be quick, bins
-# are wide, shifts are few, and not all layers are asked.
+# The word `synthetic` simulates units; in its place goes your NWB file, Phy folder or arrays. To be quick,
+# bins are wide, shifts are few, and not all layers are asked.
 groups = "kinematics,reference,layers/encoder.hidden_1,layers/decoder.hidden_1"
 quick = ("--groups", groups, "--bin", 0.04, "--shifts", 100, "--units-per-group", 4)
 run("encode", RECORD, "synthetic", FOLDER, *quick, "--overwrite")
