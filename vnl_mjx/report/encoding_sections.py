@@ -10,7 +10,7 @@ from vnl_mjx.neurons.tables import read_table
 from vnl_mjx.report.pictures.matrices import matrix
 from vnl_mjx.report.pictures.neural import units_by_group
 from vnl_mjx.report.pictures.style import Picture
-from vnl_mjx.report.table_cells import Cell, Table, name_cell, number, number_cell, percent
+from vnl_mjx.report.table_cells import Cell, Table, interval, name_cell, number, number_cell
 
 _TRUE = ("1", "true", "yes")
 _NOTHING = "nothing"  # of units that nothing drives, and of those found not tuned
@@ -25,26 +25,29 @@ def encoding(folder: Path) -> Filled:
     if not rows:
         return {}, []
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    values = {g: np.array([r["pseudo_r2"] for r in rows if r["group"] == g]) for g in groups}
+    values = {g: np.array([r["pseudo_r2"] for r in _of(rows, g)]) for g in groups}
+    tuned = {g: np.array([_is_true(r["tuned"]) for r in _of(rows, g)]) for g in groups}
+    best = {
+        g: sum(_is_true(r["best"]) for r in _of(rows, g) if _is_true(r["tuned"])) for g in groups
+    }
     units = len({row["unit"] for row in rows})
     caption = (
-        f"Cross-validated pseudo-R² of {units} units, one dot each, for models of one group of features. "
-        "Diamonds: medians with their 95 % intervals."
+        f"Cross-validated pseudo-R² of {units} units, one dot each, for models of one group of features; "
+        "grey: not tuned. Diamonds: medians of tuned units with their 95 % intervals."
     )
-    pictures = {"encoding": _by_group(values, "pseudo-R², cross-validated", caption)}
-    tuned = {g: [_is_true(r["tuned"]) for r in rows if r["group"] == g] for g in groups}
-    best = {g: sum(_is_true(r["best"]) for r in rows if r["group"] == g) for g in groups}
+    pictures = {"encoding": _by_group(values, tuned, "pseudo-R², cross-validated", caption)}
+    medians = {g: _median(values[g][tuned[g]]) for g in groups}
     cells = [
         [
             name_cell(group),
-            Cell(number(float(np.nanmedian(values[group]))), float(np.nanmedian(values[group]))),
-            Cell(percent(float(np.mean(tuned[group]))), float(np.mean(tuned[group]))),
+            Cell(number(medians[group][0]), medians[group][0], _range(medians[group])),
             number_cell(int(best[group])),
         ]
         for group in groups
     ]
-    columns = ("group", "median pseudo-R²", "units tuned", "best for, units")
-    tables = [Table("Encoding models by group", columns, cells)]
+    columns = ("group", "median pseudo-R²", "best for, units")
+    note = f"{sum(tuned[groups[0]])} of {units} units are tuned; numbers are of these."
+    tables = [Table("Encoding models by group", columns, cells, note)]
     return pictures | _attribution(rows, groups), tables
 
 
@@ -54,14 +57,22 @@ def partition(folder: Path) -> Filled:
     if not rows:
         return {}, []
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    values = {g: np.array([r["unique_r2"] for r in rows if r["group"] == g]) for g in groups}
+    values = {g: np.array([r["unique_r2"] for r in _of(rows, g)]) for g in groups}
     full = {row["unit"]: row["full_r2"] for row in rows}
     values["all groups together"] = np.array(list(full.values()))
+    known = read_table(folder, "encoding", ("unit", "tuned"), ())
+    untuned = {row["unit"] for row in known if not _is_true(row["tuned"])}
+    tuned = {g: np.array([r["unit"] not in untuned for r in _of(rows, g)]) for g in groups}
+    tuned["all groups together"] = np.array([unit not in untuned for unit in full])
     caption = (
         "Pseudo-R² that is lost without a group, and that of all groups together, one dot for each of "
-        f"{len(full)} units. Diamonds: medians with their 95 % intervals."
+        f"{len(full)} units; grey: not tuned. Diamonds: medians of the others with their 95 % intervals."
     )
-    return {"partition": _by_group(values, "pseudo-R², cross-validated", caption)}, []
+    return {"partition": _by_group(values, tuned, "pseudo-R², cross-validated", caption)}, []
+
+
+def _of(rows: Sequence[Mapping], group: str) -> list[Mapping]:
+    return [row for row in rows if row["group"] == group]
 
 
 def _attribution(rows: Sequence[Mapping], groups: Sequence[str]) -> dict[str, Picture]:
@@ -88,18 +99,25 @@ def _attribution(rows: Sequence[Mapping], groups: Sequence[str]) -> dict[str, Pi
     return {"attribution": picture}
 
 
-def _by_group(values: Mapping[str, np.ndarray], label: str, caption: str) -> Picture:
-    finite = {name: own[np.isfinite(own)] for name, own in values.items()}
-    return units_by_group(finite, {n: _median(own) for n, own in finite.items()}, label, caption)
+def _by_group(
+    values: Mapping[str, np.ndarray], tuned: Mapping[str, np.ndarray], label: str, caption: str
+) -> Picture:
+    medians = {name: _median(own[tuned[name]]) for name, own in values.items()}
+    return units_by_group(values, tuned, medians, label, caption)
 
 
 def _median(values: np.ndarray) -> tuple[float, float, float]:
     """Returns the median and its 95 % interval, which lies between two of the ordered values."""
+    values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan, np.nan
     ordered, num = np.sort(values), len(values)
     k = max(0, int(stats.binom.ppf(0.025, num, 0.5)) - 1)
     return float(np.median(values)), float(ordered[k]), float(ordered[num - 1 - k])
+
+
+def _range(median: tuple[float, float, float]) -> str:
+    return interval({"low": median[1], "high": median[2]})
 
 
 def _is_true(text: str) -> bool:

@@ -105,7 +105,8 @@ def cka(folder: Path) -> Filled:
         "cka": _matrix_of(rows, "cka", caption, "CKA"),
         "cka_shifted": _matrix_of(rows, "shifted", shifted, "CKA, time shifted"),
     }
-    if own := _with_units(rows):
+    own = [pair for pair in _with_units(rows) if np.isfinite(pair[1]["high"])]
+    if own:
         pictures["units_cka"] = with_bands(
             [name for name, _ in own],
             np.array([[row["cka"], row["low"], row["high"]] for _, row in own]),
@@ -113,7 +114,7 @@ def cka(folder: Path) -> Filled:
             "debiased CKA with the units",
             "CKA of each quantity with the recorded units. Bars: 95 % jackknife intervals over folds.",
             "time shifted",
-            (0.0, 1.0),
+            (0.0, min(1.0, 1.15 * max(row["high"] for _, row in own))),
         )
     return pictures, [_pair_table("CKA", rows, "cka", "shifted")]
 

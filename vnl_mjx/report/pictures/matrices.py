@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vnl_mjx.report.pictures.style import SEQUENTIAL, Picture, sheet, short
 
@@ -32,7 +31,7 @@ def matrix(
     margin = 0.075 * longest + 0.5
     width = max(3.2, margin + 0.3 + _CELL_INCHES * len(others) * 1.25)
     height = max(2.4, margin + 0.4 + _CELL_INCHES * len(names))
-    with sheet(height, caption, caption, width=width) as drawn:
+    with sheet(height, caption, caption, width=width, pad=0.3) as drawn:
         axis = drawn.axis
         cells = _cells(axis, values, bounds)
         axis.set_xticks(range(len(others)), [short(n, 30) for n in others], rotation=90)
@@ -42,8 +41,6 @@ def matrix(
             _number(axis, values, bounds)
         bar = drawn.figure.colorbar(cells, ax=axis, label=what, shrink=0.8)
         bar.outline.set_visible(False)
-        # A file's letters are wider than those that are laid out, which shows in long names.
-        drawn.figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2))
     return drawn.picture
 
 

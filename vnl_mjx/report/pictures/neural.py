@@ -19,21 +19,27 @@ _MOST_NAMED = 11
 
 def units_by_group(
     values: Mapping[str, np.ndarray],
+    are_shown: Mapping[str, np.ndarray],
     medians: Mapping[str, Sequence[float]],
     label: str,
     caption: str,
 ) -> Picture:
-    """Draws a number of each unit, [unit] by group, with median, low and high of each group."""
-    with sheet(0.7 + 0.3 * len(values), caption, caption) as drawn:
+    """Draws a number of each unit, [unit] by group, with median, low and high of each group.
+
+    Units where `are_shown`, bool [unit], is false are grey.
+    """
+    height = 0.7 + 0.3 * len(values)
+    with sheet(height, caption, caption, width=4.0, pad=0.16) as drawn:
         axis = drawn.axis
         for row, (group, own) in enumerate(values.items()):
-            jitter = np.random.default_rng(0).uniform(-0.26, 0.26, len(own))
-            axis.plot(own, row + jitter, ".", color=BLUE, markersize=3, alpha=0.6)
+            place = row + np.random.default_rng(0).uniform(-0.26, 0.26, len(own))
+            for kept, color in ((~are_shown[group], MUTED), (are_shown[group], BLUE)):
+                axis.plot(own[kept], place[kept], ".", color=color, markersize=3, alpha=0.6)
             middle, low, high = medians[group]
             axis.plot([low, high], [row, row], color=INK, linewidth=1.6)
             axis.plot(middle, row, "D", color=INK, markersize=4)
         axis.axvline(0.0, color=MUTED, linewidth=0.8)
-        axis.set_yticks(range(len(values)), [short(name) for name in values])
+        axis.set_yticks(range(len(values)), [short(name, 30) for name in values])
         axis.set_ylim(len(values) - 0.5, -0.5)
         axis.set_xlabel(label)
         axis.grid(axis="x")
@@ -81,7 +87,7 @@ def with_bands(
 
     The ranges are `bands` [name, (low, high)], NaN for none; `band_label` says what they are.
     """
-    with sheet(0.9 + 0.2 * len(names), caption, caption) as drawn:
+    with sheet(0.9 + 0.2 * len(names), caption, caption, width=4.0, pad=0.16) as drawn:
         axis, place = drawn.axis, np.arange(len(names))
         known = np.isfinite(bands).all(axis=1)
         if known.any():
@@ -92,7 +98,8 @@ def with_bands(
         axis.axvline(0.0, color=MUTED, linewidth=0.8)
         axis.set_yticks(place, [short(name, 30) for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
-        axis.set_xlim(bounds[0] - 0.02, bounds[1] + 0.02)
+        margin = 0.01 * (bounds[1] - bounds[0])
+        axis.set_xlim(bounds[0] - margin, bounds[1] + margin)
         axis.set_xlabel(label)
         axis.grid(axis="x")
         legend_above(axis)
