@@ -93,7 +93,8 @@ def _variability(records: list[Path], options: BlockOptions) -> tuple[dict[str, 
             wanted = [*NEEDED, *({SPREAD} & set(file.names))]
         if missing:
             notes.append(
-                f"{path.name}: latent variability is left out: there is no {', '.join(missing)}"
+                f"{path.name}: latent variability is left out: there is no {', '.join(missing)}; "
+                "`vnl-mjx record --samples` writes it"
             )
             continue
         (activity,), _ = read_activities([path], wanted, options)
