@@ -346,6 +346,30 @@ def test_units_that_read_a_layer_are_like_it(record, random):
     assert found["layers/encoder.hidden_0"] > 0.5 > 0.2 > found["observation/proprioception"]
 
 
+def test_the_command_reads_units_and_a_layer_that_never_changes(tmp_path, random):
+    pytest.importorskip("vnl_mjx.neurons.unit_files")
+    from vnl_mjx.neurons.unit_activity import unit_activity
+
+    rows = made_rows(LABELS, seconds=8.0)
+    layer = random.normal(size=(5, 4))[rows.clip] + slow(random, rows.num_rows, 4)
+    dead = np.zeros((rows.num_rows, 3))
+    values = {"layers/encoder.hidden_0": layer, "layers/encoder.hidden_1": dead}
+    record = write_record(tmp_path / "a.rec.h5", rows, values)
+    units = tmp_path / "units.npz"
+    np.savez(units, time=rows.time, signals=layer @ random.normal(size=(4, 6)))
+    out = tmp_path / "out"
+    assert main(["similarity", str(record), str(out), "--units", str(units)]) == 0
+    found = {
+        row["quantity"]: row["cka"] for row in table(out, "cka") if row["other_quantity"] == UNITS
+    }
+    assert float(found["layers/encoder.hidden_0"]) > 0.5 and found["layers/encoder.hidden_1"] == ""
+    assert (out / "pictures/cka/units_cka.png").exists()
+    late = tmp_path / "late.npz"
+    np.savez(late, time=rows.time + 1e6, signals=layer)
+    with pytest.raises(UserError, match="do not overlap"):
+        unit_activity(late, record, None, 0.05)
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
