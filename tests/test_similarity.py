@@ -28,7 +28,7 @@ from vnl_mjx.neurons.similarity import (
     rdm_similarity,
 )
 from vnl_mjx.neurons.tables import write_tables
-from vnl_mjx.neurons.variability import across_dimensions, across_time, repetition_std
+from vnl_mjx.neurons.variability import across_dimensions, across_time, repetition_variance
 from vnl_mjx.report.neural import write_neural_report
 
 LABELS = ("walk", "trot", "rear", "groom", "sit")
@@ -225,8 +225,10 @@ def test_variability_that_avoids_sensitive_dimensions_is_found(random):
 def test_spread_between_repetitions_is_that_of_the_same_moment(random):
     moment = np.tile(np.arange(500), 4)
     values = 10.0 * np.sin(moment[:, None]) + random.normal(size=(2000, 3)) * [0.5, 1.0, 2.0]
-    assert repetition_std(values, moment) == pytest.approx([0.5, 1.0, 2.0], rel=0.1)
-    assert repetition_std(values[:500], moment[:500]) is None
+    variance, first = repetition_variance(values, moment)
+    assert np.sqrt(variance.mean(axis=0)) == pytest.approx([0.5, 1.0, 2.0], rel=0.1)
+    assert first.tolist() == list(range(500))
+    assert len(repetition_variance(values[:500], moment[:500])[0]) == 0
 
 
 GROOM = "<b>groom</b>"  # which HTML must not believe
@@ -290,7 +292,9 @@ def test_geometry_of_a_record_has_a_noise_ceiling(results):
 
 def test_variability_of_a_record_is_that_of_its_making(results):
     active = [row for row in table(results, "variability") if row["dimensions"] == "active"]
-    assert len(active) == 12 and all(float(row["correlation"]) < -0.5 for row in active)
+    posterior = [row for row in active if row["variability"] == "posterior"]
+    assert len(posterior) == 12 and all(float(row["correlation"]) < -0.5 for row in posterior)
+    assert sum(row["variability"] == "repetitions" for row in active) == 6
     assert float(table(results, "latent")[0]["repetition_std"]) > 0
     assert {row["quantity"] for row in table(results, "spread")} > {"action/spread"}
 

@@ -30,6 +30,7 @@ NEEDED = (MEAN, STD, SENSITIVITY)
 ACTIVE_VARIANCE = 0.01
 ALL_BEHAVIOURS = "all behaviours"
 _FEWEST_DIMENSIONS = 4
+_SAME = 1e-9  # variance between repetitions that are the same but for rounding
 _SHIFTS = 199  # of the null over time
 
 Table = list[dict[str, Any]]
@@ -62,48 +63,56 @@ def _latent_rows(
     activity: Activity, rows: np.ndarray, active: np.ndarray
 ) -> Iterator[dict[str, Any]]:
     std, sensitivity = (activity.values[name][rows].mean(axis=0) for name in (STD, SENSITIVITY))
-    repeated = repetition_std(activity.values[MEAN][rows], activity.moment[rows])
+    variance, _ = repetition_variance(activity.values[MEAN][rows], activity.moment[rows])
+    repeated = np.sqrt(variance.mean(axis=0)) if len(variance) else np.full(len(std), np.nan)
     for k in range(len(std)):
         yield {
             "dimension": k,
             "posterior_std": std[k],
-            "repetition_std": np.nan if repeated is None else repeated[k],
+            "repetition_std": repeated[k],
             "sensitivity": sensitivity[k],
             "active": bool(active[k]),
         }
 
 
-def repetition_std(values: np.ndarray, moment: np.ndarray) -> np.ndarray | None:
-    """Returns how much values [row, column] vary between repetitions of a moment [row]: [column].
+def repetition_variance(values: np.ndarray, moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how much values [row, column] vary between repetitions of a moment [row].
 
-    The root of the variance within moments that occur at least twice, averaged over them; None if no moment
-    does.
+    Returns:
+        Variances [moment, column] within the moments that occur at least twice, and the row in which each of
+        them occurs first, [moment].
     """
     values = values.astype(np.float64) - values.mean(axis=0)
-    _, member, counts = np.unique(moment, return_inverse=True, return_counts=True)
-    several = counts > 1
-    if not several.any():
-        return None
+    _, first, member, counts = np.unique(
+        moment, return_index=True, return_inverse=True, return_counts=True
+    )
     sums, squares = np.zeros((2, len(counts), values.shape[1]))
     np.add.at(sums, member, values)
     np.add.at(squares, member, values**2)
+    several = counts > 1
     num = counts[several, None]
     variance = (squares[several] - sums[several] ** 2 / num) / (num - 1)
-    return np.sqrt(np.maximum(variance, 0.0).mean(axis=0))
+    return np.maximum(variance, 0.0), first[several]
 
 
 def _correlation_rows(
     activity: Activity, rows: np.ndarray, active: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    std, sensitivity = (activity.values[name][rows] for name in (STD, SENSITIVITY))
+    mean, std, sensitivity = (activity.values[name][rows] for name in (MEAN, STD, SENSITIVITY))
     block = activity.block[rows]
+    variance, first = repetition_variance(mean, activity.moment[rows])
     for which, kept in (("all", np.ones_like(active)), ("active", active)):
-        if kept.sum() >= _FEWEST_DIMENSIONS:
-            yield {"across": "dimensions", "dimensions": which} | across_dimensions(
-                std[:, kept], sensitivity[:, kept], block
+        if kept.sum() < _FEWEST_DIMENSIONS:
+            continue
+        yield {"variability": "posterior", "across": "dimensions", "dimensions": which} | (
+            across_dimensions(std[:, kept], sensitivity[:, kept], block)
+        )
+        if variance.max(initial=0.0) > _SAME:
+            yield {"variability": "repetitions", "across": "dimensions", "dimensions": which} | (
+                across_dimensions(variance[:, kept], sensitivity[first][:, kept], block[first])
             )
     if active.any():
-        yield {"across": "time", "dimensions": "active"} | across_time(
+        yield {"variability": "posterior", "across": "time", "dimensions": "active"} | across_time(
             std[:, active], sensitivity[:, active], block
         )
 

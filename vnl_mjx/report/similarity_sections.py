@@ -16,6 +16,24 @@ from vnl_mjx.report.table_cells import Cell, Table, interval, name_cell, number,
 _PAIR = ("record", "quantity", "other_record", "other_quantity")
 _MOST_PANELS = 12
 _ALL = "all behaviours"
+# Kind of variability, across what it is correlated with the sensitivity, and both in words.
+_CORRELATIONS = (
+    (
+        "posterior",
+        "dimensions",
+        "posterior standard deviation and action sensitivity, across active dimensions",
+    ),
+    (
+        "posterior",
+        "time",
+        "posterior standard deviation and action sensitivity over time, mean of active dimensions",
+    ),
+    (
+        "repetitions",
+        "dimensions",
+        "variability between repetitions and action sensitivity, across active dimensions",
+    ),
+)
 
 Filled = tuple[dict[str, Picture], list[Table]]
 
@@ -130,7 +148,7 @@ def latent_variability(folder: Path) -> Filled:
     found = read_table(
         folder,
         "variability",
-        ("record", "behaviour", "across", "dimensions"),
+        ("record", "behaviour", "variability", "across", "dimensions"),
         ("correlation", "low", "high", "null_low", "null_high", "p_value", "blocks"),
     )
     pictures: dict[str, Picture] = {}
@@ -146,20 +164,17 @@ def latent_variability(folder: Path) -> Filled:
             [row["behaviour"] for row in dots],
             caption,
         )
-        for across, words in (
-            ("dimensions", "across active dimensions"),
-            ("time", "over time in a dimension, mean of active dimensions"),
-        ):
-            own = [r for r in found if (r["record"], r["across"]) == (record, across)]
-            own = [row for row in own if row["dimensions"] == "active"]
+        for kind, across, words in _CORRELATIONS:
+            key = (record, kind, across, "active")
+            columns = ("record", "variability", "across", "dimensions")
+            own = [row for row in found if tuple(row[name] for name in columns) == key]
             if own:
-                pictures[f"correlation_{across}_{k}"] = with_bands(
+                pictures[f"correlation_{kind}_{across}_{k}"] = with_bands(
                     [row["behaviour"] for row in own],
                     np.array([[r["correlation"], r["low"], r["high"]] for r in own]),
                     np.array([[r["null_low"], r["null_high"]] for r in own]),
                     "rank correlation",
-                    f"{record}: rank correlation of posterior standard deviation and action sensitivity, "
-                    f"{words}. Bars: 95 % bootstrap intervals over blocks of time.",
+                    f"{record}: rank correlation of {words}. Bars: 95 % bootstrap intervals over blocks.",
                     "by chance, 95 %",
                 )
     return pictures, [_variability_table(found), *_spread_tables(folder)] if found else []
@@ -169,7 +184,7 @@ def _variability_table(rows: Sequence[dict[str, Any]]) -> Table:
     cells = [
         [
             name_cell(f"{row['record']}: {row['behaviour']}"),
-            Cell(f"{row['across']}, {row['dimensions']}"),
+            Cell(f"{row['variability']}, {row['across']}, {row['dimensions']}"),
             Cell(number(row["correlation"]), row["correlation"], interval(row)),
             Cell(f"{number(row['null_low'])} to {number(row['null_high'])}", row["null_high"]),
             number_cell(row["p_value"]),
@@ -177,7 +192,7 @@ def _variability_table(rows: Sequence[dict[str, Any]]) -> Table:
         ]
         for row in rows
     ]
-    columns = ("behaviour", "across", "rank correlation", "by chance", "p", "blocks")
+    columns = ("behaviour", "of what", "rank correlation", "by chance", "p", "blocks")
     return Table("Variability and sensitivity", columns, cells, folded=True)
 
 
