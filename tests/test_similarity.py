@@ -327,6 +327,20 @@ def test_another_body_is_compared_by_behaviours_where_no_moment_is_common(record
     assert len(across) == 2 and {row["behaviours"] for row in across} == {4}
 
 
+def test_folds_of_distances_may_be_sessions_that_all_show_a_behaviour(record):
+    (activity,), _ = read_activities([record], ["layers/*"], BlockOptions())
+    of_blocks, _ = compare([activity], are_matched=True)
+    of_sessions, _ = compare([activity], are_matched=True, fold_by="session")
+    found = [[row["distance"] for row in tables["rdm"]] for tables in (of_blocks, of_sessions)]
+    assert len(found[1]) == len(found[0]) and np.corrcoef(found)[0, 1] > 0.9
+    activity.session[activity.label == "sit"] = 0
+    tables, notes = compare([activity], are_matched=True, fold_by="session")
+    assert not notes and {row["behaviours"] for row in tables["rsa"]} == {4}
+    activity.session[:] = 0
+    tables, notes = compare([activity], are_matched=True, fold_by="session")
+    assert not tables["rsa"] and "RSA is left out: expected at least 4 behaviours" in notes[0]
+
+
 def test_two_checkpoints_on_one_session_are_compared_moment_by_moment(record, tmp_path):
     late = tmp_path / "late.rec.h5"
     late.write_bytes(record.read_bytes())
