@@ -192,6 +192,8 @@ def build_parser(wanted: str) -> _Parser:
     add("encode", _module("neural.encode"), "explain recorded units by a network's activity")
     add("rollout", _module("data.rollout_clips"), "make clips from a teacher's rollouts")
     add("export", _module("data.export"), "write a checkpoint for track-mjx, ONNX or NumPy")
+    similarity = _module("neural.similarity")
+    add("similarity", similarity, "compare layers, networks and neural units")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("play", _module("view.play"), "drive the rat in the browser")

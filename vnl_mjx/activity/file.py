@@ -15,8 +15,9 @@ from typing import Any, cast
 import h5py
 import numpy as np
 
-from vnl_mjx.clips.file import HDF5_ERRORS, atomic_hdf5, fixed_length
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.clips.file import fixed_length
+from vnl_mjx.clips.hdf5_access import atomic_hdf5, reading
+from vnl_mjx.errors import UserError
 
 FORMAT = "vnl_mjx.record"
 FORMAT_VERSION = 1
@@ -93,7 +94,7 @@ class Quantity:
 class ActivityWriter:
     """Writes quantities in parts, in any order; see `write_activity_file`."""
 
-    def __init__(self, file: h5py.File, num_rows: int, quantities: Mapping[str, Quantity]):
+    def __init__(self, file: HDF5Output, num_rows: int, quantities: Mapping[str, Quantity]):
         """Creates the datasets; rows that nobody writes are NaN."""
         self._file, self._num_rows = file, num_rows
         self._datasets: dict[str, h5py.Dataset] = {}
@@ -101,10 +102,11 @@ class ActivityWriter:
             self._create(name, quantity)
 
     def write(self, first_row: int, values: Mapping[str, np.ndarray]) -> None:
-        """Writes values [rows, columns] of some quantities from `first_row` on."""
+        """Writes values [rows, columns] of some quantities from `first_row` on; OSError if the disk is full."""
         for name, part in values.items():
             dataset = self._datasets[name]
             dataset[first_row : first_row + len(part)] = part
+        self._file.stop_if_full()
 
     def _create(self, name: str, quantity: Quantity) -> None:
         group = name.partition("/")[0]
@@ -227,13 +229,8 @@ def open_activity_file(path: str | os.PathLike[str]) -> Iterator[ActivityFile]:
     Raises:
         UserError: the file is missing, of another format, damaged or of a newer version.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            found = file.attrs.get("format")
-            if not isinstance(found, bytes | np.bytes_) or bytes(found) != FORMAT.encode():
-                raise UserError(f"{path}: is not a record file; `vnl-mjx record` makes one")
-            yield ActivityFile(file, str(path))
-    except HDF5_ERRORS as error:
-        raise UserError(
-            f"{path}: is missing or damaged ({first_line(error)}); make or copy it again"
-        ) from error
+    with reading(path), h5py.File(path, "r") as file:
+        found = file.attrs.get("format")
+        if not isinstance(found, bytes | np.bytes_) or bytes(found) != FORMAT.encode():
+            raise UserError(f"{path}: is not a record file; `vnl-mjx record` makes one")
+        yield ActivityFile(file, str(path))

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from vnl_mjx.activity.file import ActivityFile, open_activity_file
-from vnl_mjx.clips.file import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.config.walker import RODENT_SOURCE
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name

@@ -310,6 +310,27 @@ def _add_teacher(parser: argparse.ArgumentParser) -> None:
 
 
 # What adds the arguments of a command besides its configuration.
+def _similarity(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.usage = "vnl-mjx similarity [options] RECORD [RECORD ...] OUT_FOLDER"
+    paths = "records (vnl-mjx record), and last the folder to write"
+    add("paths", nargs="+", type=Path, metavar="PATH", help=paths)
+    which = "quantities to compare, as names or patterns (default: layers, latent, action, pose, inputs)"
+    add("--quantities", type=argument_types.names, metavar="NAME,...", help=which)
+    units = "recorded units on the first record's clock: NWB, Phy, .npz, .mat, .csv"
+    add("--units", type=Path, metavar="FILE", help=units)
+    session = "session of the record that the units belong to, if it has several"
+    add("--session", metavar="NAME", help=session)
+    smooth = "standard deviation of the units' smoothing in time, seconds (default: 0.05)"
+    add("--smooth-s", type=argument_types.not_negative, default=0.05, metavar="S", help=smooth)
+    block = "length of a block of time, the unit of cross-validation, seconds (default: 1)"
+    add("--block-s", type=argument_types.positive, default=1.0, metavar="S", help=block)
+    gap = "gap left out between blocks, seconds (default: 0.2)"
+    add("--gap-s", type=argument_types.not_negative, default=0.2, metavar="S", help=gap)
+    folds = "folds of the distances between behaviours: block or session (default: block)"
+    add("--fold-by", choices=("block", "session"), default="block", metavar="WHAT", help=folds)
+
+
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "preprocess": data_arguments.preprocess,
     "fit": data_arguments.fit,
@@ -326,6 +347,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "record": record_arguments.record,
     "encode": encode_arguments.encode,
     "rollout": _rollout,
+    "similarity": _similarity,
     "plan": _plan,
     "export": _export,
     "inspect": _inspect,

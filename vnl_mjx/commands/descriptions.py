@@ -96,6 +96,19 @@ examples:
   vnl-mjx compare runs/rat1 runs/rat2
   vnl-mjx compare runs/rat1 reports/early --output reports/both
 """,
+    "similarity": """\
+Compare the layers of one or more records with each other and with neural units, and relate the variability
+of the latent to how much it changes the action.
+
+OUT_FOLDER gets report.html, pictures, and a CSV of every number: rdm (cross-validated distances between
+behaviours), rsa and ceiling (similarity of these distances), cka (similarity over time, beside that of
+shifted time), latent, variability and spread. docs/similarity.md explains them.
+
+examples:
+  vnl-mjx similarity session.rec.h5 results
+  vnl-mjx similarity early.rec.h5 late.rec.h5 results --quantities 'layers/*,latent/mean'
+  vnl-mjx similarity session.rec.h5 results --units sorted.nwb --fold-by session
+""",
     "demo": """\
 Run every step with the bundled teacher: inspect and evaluate it, distil a student from it, and write a
 report of both. This takes under three minutes on two cores, with --quick under two. Each step is a command,

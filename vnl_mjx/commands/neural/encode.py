@@ -22,6 +22,7 @@ from vnl_mjx.neurons.session import RecordBins, enough_spikes, read_record
 from vnl_mjx.neurons.synthetic import UNDRIVEN, SyntheticOptions, simulate
 from vnl_mjx.neurons.unit_files import open_units
 from vnl_mjx.neurons.units import Units, write_spike_units
+from vnl_mjx.report.neural import write_neural_report
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_FILE = "synthetic_units.npz"
@@ -80,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     }
     write_encoding(args.output, found, units.are_spikes, sources)
     _print(console, found, record, units)
-    console.print(f"tables: {args.output}", soft_wrap=True)
+    page = write_neural_report(args.output)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

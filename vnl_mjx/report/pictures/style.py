@@ -95,16 +95,24 @@ class Sheet:
 
 @contextlib.contextmanager
 def sheet(
-    height: float, caption: str, alt: str, rows: int = 1, columns: int = 1
+    height: float,
+    caption: str,
+    alt: str,
+    rows: int = 1,
+    columns: int = 1,
+    width: float | None = None,
+    pad: float = 0.08,
 ) -> Iterator[Sheet]:
     """Opens a figure that is drawn and written in this style.
 
-    `height` is in inches; each of the axes is as wide as a column of a paper.
+    `height` and `width` are in inches; without a width, each of the axes is as wide as a column of a paper.
+    `pad` is the margin, inches; long names need more, because files set text wider than it is laid out.
     """
     with matplotlib.rc_context(_STYLE):
         # Browsers set text a little wider than Matplotlib does.
-        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.04)
-        figure = matplotlib.figure.Figure(figsize=(columns * COLUMN_INCHES, height), layout=layout)
+        layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad / 2)
+        size = (width or columns * COLUMN_INCHES, height)
+        figure = matplotlib.figure.Figure(figsize=size, layout=layout)
         axes = figure.subplots(rows, columns, squeeze=False)
         drawn = Sheet(figure, axes.ravel().tolist())
         yield drawn
