@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from vnl_mjx.clips.file import fixed_length
-from vnl_mjx.clips.hdf5_access import atomic_hdf5, reading
+from vnl_mjx.clips.hdf5_access import HDF5Output, atomic_hdf5, reading
 from vnl_mjx.errors import UserError
 
 FORMAT = "vnl_mjx.record"
@@ -102,7 +102,11 @@ class ActivityWriter:
             self._create(name, quantity)
 
     def write(self, first_row: int, values: Mapping[str, np.ndarray]) -> None:
-        """Writes values [rows, columns] of some quantities from `first_row` on; OSError if the disk is full."""
+        """Writes values [rows, columns] of some quantities from `first_row` on.
+
+        Raises:
+            OSError: the disk is full.
+        """
         for name, part in values.items():
             dataset = self._datasets[name]
             dataset[first_row : first_row + len(part)] = part
