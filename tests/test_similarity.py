@@ -407,7 +407,7 @@ def test_paths_that_are_mixed_up_get_one_line(record, tmp_path, capsys):
         ([record], "found one path"),
         ([record, record], "expected a folder to write"),
         ([record, record, tmp_path / "out"], "was given twice"),
-        ([tmp_path / "no.h5", tmp_path / "out"], "is missing or damaged"),
+        ([tmp_path / "no.h5", tmp_path / "out"], "no such file"),
     ):
         assert main(["similarity", *map(str, paths)]) == 2
         assert said in capsys.readouterr().err
