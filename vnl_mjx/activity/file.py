@@ -16,7 +16,13 @@ import h5py
 import numpy as np
 
 from vnl_mjx.clips.file import fixed_length
-from vnl_mjx.clips.hdf5_access import HDF5Output, atomic_hdf5, reading
+from vnl_mjx.clips.hdf5_access import (
+    HDF5Output,
+    atomic_hdf5,
+    checked_version,
+    has_format,
+    reading,
+)
 from vnl_mjx.errors import UserError
 
 FORMAT = "vnl_mjx.record"
@@ -176,12 +182,7 @@ class ActivityFile:
     def __init__(self, file: h5py.File, path: str):
         """Reads the tables of an open HDF5 file."""
         self._file, self.path = file, path
-        version = int(file.attrs["format_version"])
-        if version > FORMAT_VERSION:
-            raise UserError(
-                f"{path}: format_version {version}, expected at most {FORMAT_VERSION}; it was "
-                "written by a newer vnl_mjx: update this one"
-            )
+        checked_version(file, path, FORMAT_VERSION)
         self.rate_hz = float(file.attrs["rate_hz"])
         columns = {name: self._dataset(f"rows/{name}")[()] for name in _ROW_TYPES}
         lists = {
@@ -234,7 +235,6 @@ def open_activity_file(path: str | os.PathLike[str]) -> Iterator[ActivityFile]:
         UserError: the file is missing, of another format, damaged or of a newer version.
     """
     with reading(path), h5py.File(path, "r") as file:
-        found = file.attrs.get("format")
-        if not isinstance(found, bytes | np.bytes_) or bytes(found) != FORMAT.encode():
+        if not has_format(file, FORMAT):
             raise UserError(f"{path}: is not a record file; `vnl-mjx record` makes one")
         yield ActivityFile(file, str(path))

@@ -16,7 +16,14 @@ import numpy as np
 
 from vnl_mjx.clips.columns import POSE
 from vnl_mjx.clips.container import FEATURES, ClipInfo
-from vnl_mjx.clips.hdf5_access import HDF5_ERRORS, HDF5Output, atomic_hdf5, reading
+from vnl_mjx.clips.hdf5_access import (
+    HDF5_ERRORS,
+    HDF5Output,
+    atomic_hdf5,
+    checked_version,
+    has_format,
+    reading,
+)
 from vnl_mjx.clips.stored_body import held_body, write_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.versions import installed_versions
@@ -197,12 +204,7 @@ class ClipFile:
     def __init__(self, file: h5py.File, path: str):
         """Reads the table of clips of an open HDF5 file."""
         self._file, self.path = file, path
-        version = int(file.attrs["format_version"])
-        if version > FORMAT_VERSION:
-            raise UserError(
-                f"{path}: format_version {version}, expected at most {FORMAT_VERSION}; it was "
-                "written by a newer vnl_mjx: update this one"
-            )
+        version = checked_version(file, path, FORMAT_VERSION)
         self.rate_hz = float(file.attrs["rate_hz"])
         self.free_root = bool(file.attrs.get("free_root", True))
         self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
@@ -273,8 +275,7 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
 
 def is_clip_file(file: h5py.File) -> bool:
     """Returns whether an open HDF5 file is marked as our format."""
-    found = file.attrs.get("format")
-    return isinstance(found, bytes | np.bytes_) and bytes(found) == FORMAT.encode()
+    return has_format(file, FORMAT)
 
 
 def is_own_file(path: str | os.PathLike[str]) -> bool:

@@ -36,6 +36,23 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
+def has_format(file: h5py.File, name: str) -> bool:
+    """Returns whether an open HDF5 file is marked as a format of ours."""
+    found = file.attrs.get("format")
+    return isinstance(found, bytes | np.bytes_) and bytes(found) == name.encode()
+
+
+def checked_version(file: h5py.File, path: str, newest: int) -> int:
+    """Returns the version of an open file's format; raises UserError if this package is too old for it."""
+    version = int(file.attrs["format_version"])
+    if version > newest:
+        raise UserError(
+            f"{path}: format_version {version}, expected at most {newest}; it was written by a newer "
+            "vnl_mjx: update this one"
+        )
+    return version
+
+
 class _Disk(io.FileIO):
     """Remembers the first write that fails, and drops it and all that follow.
 
