@@ -15,11 +15,12 @@ import pytest
 
 from tests.toy_run import write_toy_run
 from vnl_mjx import cli
-from vnl_mjx.clips.container import FEATURES
+from vnl_mjx.clips.container import FEATURES, check_some_to_train
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.config.imitation import WalkerConfig
+from vnl_mjx.errors import UserError
 from vnl_mjx.walkers.walker import build_walker
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -186,6 +187,31 @@ def test_mirror_adds_and_twice_is_the_original(clips, toy_walker, tmp_path):
     assert found.names == original.names and found.info == original.info
     for name in FEATURES:
         np.testing.assert_array_equal(getattr(found, name), getattr(original, name), err_msg=name)
+
+
+def test_recordings_of_one_name_are_told_apart_by_content(recording, clips, toy_walker, capsys):
+    """TRIALS T11: two sessions of one file name, preprocessed apart, merged, held out by recording."""
+    folder, second = recording.parent, recording.with_name("second.h5")
+    np.save(recording, np.load(recording)[:100] + 0.01 * np.eye(1, toy_walker.model.nq))
+    run("preprocess", recording, second, *BODY, "segmentation_config.clip_s=1")
+    by_recording = ["--by", "recording", "--fraction", "0.5", "--mjcf", TOY]
+    merged, marked = folder / "merged.h5", folder / "marked.h5"
+    run("clips", "merge", clips, second, merged, "--mjcf", TOY)
+    run("clips", "hold-out", merged, marked, *by_recording)
+    info = read(marked, toy_walker).info
+    assert [one.source for one in info] == ["day.npy"] * 3 + ["second/day.npy"] * 2
+    assert sum(one.held_out for one in info) in (2, 3)
+    one_recording = refusal(capsys, "clips", "hold-out", clips, folder / "no.h5", *by_recording)
+    assert "nothing can be held out" in one_recording
+
+
+def test_no_run_trains_on_a_file_whose_clips_are_all_held_out(clips, toy_walker, tmp_path):
+    """TRIALS T12."""
+    marked = tmp_path / "marked.h5"
+    run("clips", "hold-out", clips, marked, "--names", "*", "--mjcf", TOY)
+    with pytest.raises(UserError, match="all of its 3 clips are marked as held out"):
+        check_some_to_train(read(marked, toy_walker))
+    check_some_to_train(read(clips, toy_walker))
 
 
 @pytest.mark.slow

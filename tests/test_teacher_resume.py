@@ -13,6 +13,8 @@ import pytest
 
 from tests.toy_teacher import NUM_STEPS, toy_overrides
 from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.commands.train.run_folder import only_writer
+from vnl_mjx.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,15 @@ def test_the_gpu_s_back_end_trains_here_too(toy):
     output = finish([*overrides, *few], folder / "mjx")
     assert "64/64 steps (100%)" in output
     assert steps_in(folder / "mjx" / "teacher", "PPONetwork_") == [64]
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    """TRIALS T5: another training in the same folder is refused until the first one ends."""
+    with only_writer(tmp_path):
+        with (
+            pytest.raises(UserError, match="another training is writing to"),
+            only_writer(tmp_path),
+        ):
+            pass
+    with only_writer(tmp_path):
+        pass

@@ -271,6 +271,15 @@ def marked_split(clips: ReferenceClips, seed: int) -> ClipSplit | None:
     return ClipSplit(train, held_out, seed)
 
 
+def check_some_to_train(clips: ReferenceClips) -> None:
+    """Raises UserError if the file marks every clip as held out."""
+    if clips.info and all(info.held_out for info in clips.info):
+        raise UserError(
+            f"{clips.source}: all of its {clips.num_clips} clips are marked as held out, so that none is "
+            "left to train on; mark fewer (vnl-mjx clips hold-out)"
+        )
+
+
 def split_clips(num_clips: int, held_out_fraction: float, seed: int) -> ClipSplit:
     """Draws the held-out clips, a fraction in [0, 1); the same arguments always give the same split.
 

@@ -2,7 +2,7 @@
 
 import argparse
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,11 @@ def _hold_out(args: argparse.Namespace, walker: Walker) -> Change:
         held_out = [any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names]
     else:
         held_out = draw_held_out(groups, args.fraction, args.seed)
+    if not any(held_out):
+        raise UserError(
+            f"clips hold-out: {path} holds 1 {args.by}, so that nothing can be held out beside what is "
+            "trained on; give --by clip, or --names"
+        )
     marks = iter(held_out)
 
     def marked(clip: ReferenceClips) -> ReferenceClips:
@@ -137,6 +142,7 @@ def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) ->
         "history": [stored_metadata(path) for path in paths],
     }
     used: set[str] = set()
+    renamed = _told_apart(paths)
     rate, features = rates[paths[0]], POSES if compact else FEATURES
     with (
         terminate_cleanly(),
@@ -144,6 +150,8 @@ def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) ->
     ):
         for path in paths:
             for clip, quality in stored_clips(path, walker, indices):
+                if (new := renamed[path].get(clip.origins[0].source)) is not None:
+                    clip = clip.replace(info=(replace(clip.origins[0], source=new),))
                 changed = change(clip)
                 if isinstance(changed, ReferenceClips):
                     changed = iter([changed])
@@ -162,6 +170,26 @@ def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) ->
 def _unique(clips: ReferenceClips, used: set[str], path: Path) -> list[str]:
     named = (name if name not in used else f"{path.stem}/{name}" for name in clips.names)
     return [unique_name(name, used) for name in named]
+
+
+def _told_apart(paths: Sequence[Path]) -> dict[Path, dict[str, str]]:
+    """Returns new names of recordings that share their name with another one of unlike content, by file."""
+    first: dict[str, str] = {}
+    renamed: dict[Path, dict[str, str]] = {path: {} for path in paths}
+    for path in paths:
+        own = dict(reversed(list(_recordings(stored_metadata(path)))))  # the first of each name
+        for name, sha256 in own.items():
+            if first.setdefault(name, sha256) != sha256:
+                renamed[path][name] = f"{path.stem}/{name}"
+    return renamed
+
+
+def _recordings(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields name and hash of every recording of a clip file, also from before it was merged or cut."""
+    for recording in metadata.get("recordings", ()):
+        yield recording["name"], recording["sha256"]
+    for earlier in metadata.get("history", ()):
+        yield from _recordings(earlier)
 
 
 def _rate(path: Path) -> float:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
+from vnl_mjx.clips.container import check_some_to_train
 from vnl_mjx.commands.console import clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
 from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
@@ -53,6 +54,7 @@ class Distillation:
             config.num_devices, training.num_envs, training.batch_size, "training_config.num_envs"
         )
         self.experiment = experiment = build_experiment(config, mesh=mesh)
+        check_some_to_train(experiment.clips)
         self.teacher = experiment.teacher
         policy, clips = self.teacher.policy, experiment.clips_of("train")
         self.student = build_student(experiment.env, config.vae_config, policy.config)

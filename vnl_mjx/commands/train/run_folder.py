@@ -1,8 +1,10 @@
 """Manages the folder of a run: its metadata, and whether the run may be resumed."""
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,26 @@ def make_run_dir(run_dir: Path) -> None:
             f"run_dir: process {jax.process_index()} does not find {run_dir}, which the first one made; "
             "give a folder on a file system that all the machines share"
         )
+
+
+@contextlib.contextmanager
+def only_writer(run_dir: Path) -> Iterator[None]:
+    """Holds the folder for one training; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: another training holds it.
+    """
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"run_dir: another training is writing to {run_dir}; give another folder, or wait until it "
+                "ends"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

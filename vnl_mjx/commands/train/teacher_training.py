@@ -14,6 +14,7 @@ from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.clips.container import check_some_to_train
 from vnl_mjx.commands.console import clip_rows, frame_progress, print_table, warn
 from vnl_mjx.commands.train.experiment import (
     build_actor_critic,
@@ -85,6 +86,8 @@ class TeacherTraining:
                 f"guided_start.num_steps: expected one device, found {mesh.size}; give num_devices=1"
             )
         self.experiment = experiment = build_teacher_experiment(config, mesh)
+        if config.reference_config.use_held_out_marks:
+            check_some_to_train(experiment.clips)
         self.model = build_actor_critic(experiment.env, config.network)
         self.start: TeacherStart | None = None
         if config.init_from is not None:

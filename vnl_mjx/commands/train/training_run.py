@@ -1,6 +1,7 @@
 """Runs any training on disk: run folder, checkpoints, logs, signals."""
 
 import contextlib
+import os
 import signal
 import time
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
 from vnl_mjx.commands.train.loggers import Loggers
-from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir
+from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir, only_writer
 from vnl_mjx.commands.train.task_training import TaskTraining
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.task import TaskTrainingConfig
@@ -39,7 +40,8 @@ def train(config: TrainingConfig) -> int:
         )
     processes.join()
     prepare_jax(config.device, config.matmul_precision)
-    new = f"runs/{config.wandb_config.exp_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # the process too, as jobs of an array begin in the same second
+    new = f"runs/{config.wandb_config.exp_name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     given = processes.of_first(config.run_dir or new)
     run_dir, console = Path(given).expanduser(), Console(quiet=not processes.is_first())
     return TrainingRun(config, run_dir, console).execute()
@@ -73,6 +75,11 @@ class TrainingRun:
     def execute(self) -> int:
         """Trains to the end or to a signal, saving on the way. Returns the exit status."""
         make_run_dir(self.run_dir)
+        with contextlib.ExitStack() as held:
+            processes.first_does(lambda: held.enter_context(only_writer(self.run_dir)))
+            return self._execute()
+
+    def _execute(self) -> int:
         self.checkpointer = self.training.open_checkpointer(self.run_dir)
         with contextlib.closing(self.checkpointer), contextlib.ExitStack() as signals:
             latest = processes.number_of_first(self.checkpointer.latest_step())
