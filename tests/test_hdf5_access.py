@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vnl_mjx import cli
+from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.demo import DEMO_CLIPS
 from vnl_mjx.errors import UserError
@@ -86,3 +87,10 @@ def test_a_file_that_is_open_elsewhere_is_not_called_damaged(tmp_path, capsys):
         finally:
             holder.kill()
     assert "is locked, as another process" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_not_called_damaged(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_text("unit,time\n" * 200)
+    with pytest.raises(UserError, match="expected an HDF5 file"), open_clip_file(path):
+        pass

@@ -31,6 +31,10 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
                 f"{path}: is locked, as another process has it open for writing; close it there, or set "
                 "HDF5_USE_FILE_LOCKING=FALSE in the environment"
             ) from error
+        if "signature not found" in reason:
+            raise UserError(
+                f"{path}: expected an HDF5 file, found other content; give another file, or copy it again"
+            ) from error
         raise UserError(
             f"{path}: is truncated or damaged HDF5 ({reason}); make or copy it again"
         ) from error
