@@ -104,3 +104,12 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "out.nwb").touch()
     with pytest.raises(UserError, match="exists; give another name, or --overwrite"):
         check_nwb(tmp_path / "out.nwb", False)
+
+
+def test_a_recording_of_the_laboratory_is_never_replaced(made, tmp_path):
+    theirs = tmp_path / "session.nwb"
+    theirs.write_text("spikes")
+    with pytest.raises(UserError, match="vnl_mjx did not write it"):
+        check_nwb(theirs, True)
+    ours, _ = export_nwb(made, tmp_path / "out.nwb")
+    check_nwb(ours, True)

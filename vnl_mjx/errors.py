@@ -1,5 +1,8 @@
 """Defines the error that users can cause, and its exit status."""
 
+import difflib
+from collections.abc import Iterable
+
 USER_ERROR_EXIT_STATUS = 2
 
 
@@ -14,3 +17,9 @@ class UserError(Exception):
 def first_line(error: BaseException, most: int = 200) -> str:
     """Returns the first line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns the end of a message about a wrong name: the nearest known one; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,13 +1,12 @@
 """Ablates layers, groups of proprioception and frames of the reference, by name."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, did_you_mean
 from vnl_mjx.tasks.imitation import ImitationTask
 from vnl_mjx.tasks.observations import ObservationLayout
 
@@ -51,8 +50,7 @@ def find_ablations(names: Sequence[str], task: ImitationTask, layers: Sequence[s
             _hide_frames(hidden, layout, task.config.traj_length, first, last)
         elif name not in layers:
             known = [*layers, *slices, REFERENCE, f"{REFERENCE}:1-{task.config.traj_length}"]
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, known)
             raise UserError(f"--ablate: expected one of {', '.join(known)}, found {name!r}{hint}")
     return Ablations(tuple(name for name in names if name in layers), hidden)
 

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 
 from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.evaluation.rollout import NO_TIME_LIMIT
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironment
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
-
-_NO_TIME_LIMIT = 10**9  # frames
 
 
 @flax.struct.dataclass
@@ -39,7 +38,7 @@ def session_task(task: ImitationTask) -> ImitationTask:
     """
     config = replace(
         task.config,
-        episode_frames=_NO_TIME_LIMIT,
+        episode_frames=NO_TIME_LIMIT,
         reset_noise_scale=0.0,
         initial_velocity="reference",
         quirks=replace(task.config.quirks, frame_lags=False),

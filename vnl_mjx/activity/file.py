@@ -5,7 +5,6 @@ each session, and every quantity is a dataset [row, column] that is read and wri
 """
 
 import contextlib
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from vnl_mjx.clips.hdf5_access import (
     has_format,
     reading,
 )
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, did_you_mean
 
 FORMAT = "vnl_mjx.record"
 FORMAT_VERSION = 1
@@ -216,8 +215,7 @@ class ActivityFile:
 
     def _quantity(self, name: str) -> h5py.Dataset:
         if name not in self.names:
-            near = difflib.get_close_matches(name, self.names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, self.names)
             raise UserError(
                 f"{self.path}: expected one of {', '.join(self.names)}, found {name!r}{hint}"
             )

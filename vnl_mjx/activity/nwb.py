@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from vnl_mjx.activity.file import ActivityFile, open_activity_file
-from vnl_mjx.clips.hdf5_access import atomic_hdf5
+from vnl_mjx.clips.hdf5_access import atomic_hdf5, check_replaceable
 from vnl_mjx.config.walker import RODENT_SOURCE
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import file_name
@@ -32,8 +32,9 @@ def check_nwb(path: Path, overwrite: bool) -> None:
     if path.suffix != ".nwb":
         raise UserError(f"--nwb: expected the name of an .nwb file, found {path}")
     found = [path, *path.parent.glob(f"{glob.escape(path.stem)}.*.nwb")]  # of several sessions
-    if not overwrite and (old := next((p for p in found if p.exists()), None)):
-        raise UserError(f"{old}: exists; give another name, or --overwrite to replace it")
+    for old in found:
+        if old.exists():
+            check_replaceable(old, overwrite)
 
 
 def export_nwb(record: Path, path: Path, session_start: datetime | None = None) -> tuple[Path, ...]:

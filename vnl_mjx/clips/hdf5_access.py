@@ -112,7 +112,18 @@ def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Output]:
         os.fsync(disk.fileno())
 
 
-def is_ours(path: str | os.PathLike[str]) -> bool:
+def check_replaceable(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raises UserError for an existing file that is not to be replaced, or that others made."""
+    if not overwrite:
+        raise UserError(f"{path}: exists; give another name, or --overwrite to replace it")
+    if not _is_ours(path):
+        raise UserError(
+            f"{path}: exists, and vnl_mjx did not write it, so that --overwrite does not replace it; "
+            "give the file to write under another name"
+        )
+
+
+def _is_ours(path: str | os.PathLike[str]) -> bool:
     """Returns whether this package wrote the HDF5 file; False if that cannot be read."""
     try:
         with h5py.File(path, "r") as file:

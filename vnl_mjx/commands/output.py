@@ -19,17 +19,12 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 
     With `overwrite`, files that this package wrote may exist; a recording that was meant as an input may not.
     """
-    from vnl_mjx.clips.hdf5_access import is_ours  # slow to import, and help is quick
+    from vnl_mjx.clips.hdf5_access import check_replaceable  # slow to import, and help is quick
 
     if any(output.exists() and path.exists() and path.samefile(output) for path in inputs):
         raise UserError(f"{output}: is also an input; give another file to write")
-    if output.exists() and not overwrite:
-        raise UserError(f"{output}: exists; give another name, or --overwrite to replace it")
-    if output.exists() and not is_ours(output):
-        raise UserError(
-            f"{output}: exists, and vnl_mjx did not write it, so that --overwrite does not replace it; "
-            "give the file to write last, under another name"
-        )
+    if output.exists():
+        check_replaceable(output, overwrite)
     if output.suffix not in (".h5", ".hdf5"):
         raise UserError(f"{output}: expected the name of an .h5 file to write, last of the paths")
 

@@ -23,7 +23,7 @@ from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
 # Compiled together; the length of the clips is then no constant of what is compiled.
 CHUNK_STEPS = 25
-_NO_TIME_LIMIT = 10**8  # frames
+NO_TIME_LIMIT = 10**8  # frames
 
 
 @flax.struct.dataclass
@@ -178,7 +178,7 @@ class EpisodeRunner:
         self, task: ImitationTask, end_fn: EndFunction | None = None, guide: Guide | None = None
     ):
         """Takes the task, without its time limit, when episodes end, and who acts (`EpisodeEnvironment`)."""
-        config = replace(task.config, episode_frames=_NO_TIME_LIMIT)
+        config = replace(task.config, episode_frames=NO_TIME_LIMIT)
         self.task = ImitationTask(config, task.walker, task.physics)
         self.env = EpisodeEnvironment(self.task, end_fn, guide)
         self._steps_per_frame = math.ceil(

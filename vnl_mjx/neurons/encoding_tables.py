@@ -1,6 +1,5 @@
 """Writes the results of encoding models: `encoding.csv`, `partition.csv` and `encoding.json`."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.bootstrap import Interval
-from vnl_mjx.files import replacing, write_json
+from vnl_mjx.files import write_json
 from vnl_mjx.neurons.encoding import Encoding, UnitScore
+from vnl_mjx.neurons.tables import write_tables
 
-ENCODING, PARTITION, SUMMARY = "encoding.csv", "partition.csv", "encoding.json"
+ENCODING, PARTITION, SUMMARY = "encoding", "partition", "encoding.json"
 
 
 def write_encoding(
@@ -23,11 +23,8 @@ def write_encoding(
     Raises:
         UserError: a file cannot be written.
     """
-    _write_rows(folder / ENCODING, encoding_rows(encoding, are_spikes))
-    if rows := partition_rows(encoding):
-        _write_rows(folder / PARTITION, rows)
-    else:
-        (folder / PARTITION).unlink(missing_ok=True)  # of an earlier run
+    tables = {ENCODING: encoding_rows(encoding, are_spikes), PARTITION: partition_rows(encoding)}
+    write_tables(folder, tables)
     prepared = encoding.prepared
     document = {
         **sources,
@@ -128,10 +125,3 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _named(name: str, value: Interval) -> dict[str, float]:
     return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with replacing(path) as unfinished, unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,13 +1,12 @@
 """Turns groups of a record's quantities into the columns of encoding models: principal components."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vnl_mjx.activity.file import DYNAMICS, GROUPS, KINEMATICS, LAYERS, REFERENCE, ActivityFile
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, did_you_mean
 from vnl_mjx.neurons.bins import Bins
 from vnl_mjx.neurons.folds import Fold
 
@@ -34,8 +33,7 @@ def groups_of(record: ActivityFile, wanted: Sequence[str] | None) -> dict[str, t
         quantities = record.in_group(name) if name in GROUPS else (name,) * (name in record.names)
         if not quantities:
             known = [*(g for g in GROUPS if record.in_group(g)), *record.names]
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, known)
             raise UserError(
                 f"--groups: expected some of {', '.join(known)} of {record.path}, found {name!r}{hint}"
             )
@@ -107,16 +105,14 @@ def fit_components(values: np.ndarray, num: int) -> Components:
     return Components(mean, matrix, float(pca.explained_variance_ratio_.sum()))
 
 
-def with_lags(
-    values: np.ndarray, bins: Bins, lags_s: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns columns of several lags side by side, and where all of them lie in the bin's own stretch.
+def with_lags(values: np.ndarray, bins: Bins, lags_s: Sequence[float]) -> np.ndarray:
+    """Returns columns of several lags side by side, [bin, lag * column].
 
     A lag of 0.1 s takes a feature from 0.1 s before the bin. Outside of the stretch, values are zeros.
     """
     places = [bins.lagged(lag) for lag in lags_s]
     columns = [np.where((place >= 0)[:, None], values[place], 0.0) for place in places]
-    return np.concatenate(columns, axis=1), np.all([place >= 0 for place in places], axis=0)
+    return np.concatenate(columns, axis=1)
 
 
 @dataclass(frozen=True)

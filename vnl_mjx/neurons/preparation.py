@@ -98,7 +98,7 @@ def prepare(values: Mapping[str, np.ndarray], bins: Bins, options: EncodingOptio
         for own, fold in zip(parts, folds, strict=True):
             components = fit_components(columns[number[fold.train]], options.components)
             explained.setdefault(name, components.explained)
-            lagged, _ = with_lags(components.of(columns), bins, options.lags_s)
+            lagged = with_lags(components.of(columns), bins, options.lags_s)
             own[name] = lagged[complete].astype(np.float32)
     design = Design(tuple(parts), folds, explained)
     most = round(options.max_lag_s / bins.width_s)

@@ -80,5 +80,5 @@ def _shown(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else ""
+        return f"{value:.9g}" if math.isfinite(value) else ""
     return value

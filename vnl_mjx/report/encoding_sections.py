@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from vnl_mjx.neurons.encoding_tables import ENCODING, PARTITION
+from vnl_mjx.neurons.synthetic import NOTHING
 from vnl_mjx.neurons.tables import read_table
 from vnl_mjx.report.pictures.matrices import matrix
 from vnl_mjx.report.pictures.neural import units_by_group
@@ -13,7 +15,6 @@ from vnl_mjx.report.pictures.style import Picture
 from vnl_mjx.report.table_cells import Cell, Table, interval, name_cell, number, number_cell
 
 _TRUE = ("1", "true", "yes")
-_NOTHING = "nothing"  # of units that nothing drives, and of those found not tuned
 
 Filled = tuple[dict[str, Picture], list[Table]]
 
@@ -21,7 +22,7 @@ Filled = tuple[dict[str, Picture], list[Table]]
 def encoding(folder: Path) -> Filled:
     """Returns the pseudo-R² of all units by group, and the attribution of synthetic units."""
     texts = ("unit", "group", "tuned", "best")
-    rows = read_table(folder, "encoding", texts, ("pseudo_r2", "p_value", "llr_bits_per_spike"))
+    rows = read_table(folder, ENCODING, texts, ("pseudo_r2", "p_value", "llr_bits_per_spike"))
     if not rows:
         return {}, []
     groups = list(dict.fromkeys(row["group"] for row in rows))
@@ -53,14 +54,14 @@ def encoding(folder: Path) -> Filled:
 
 def partition(folder: Path) -> Filled:
     """Returns the part of the pseudo-R² that only one group explains, by group."""
-    rows = read_table(folder, "partition", ("unit", "group"), ("unique_r2", "full_r2"))
+    rows = read_table(folder, PARTITION, ("unit", "group"), ("unique_r2", "full_r2"))
     if not rows:
         return {}, []
     groups = list(dict.fromkeys(row["group"] for row in rows))
     values = {g: np.array([r["unique_r2"] for r in _of(rows, g)]) for g in groups}
     full = {row["unit"]: row["full_r2"] for row in rows}
     values["all groups together"] = np.array(list(full.values()))
-    known = read_table(folder, "encoding", ("unit", "tuned"), ())
+    known = read_table(folder, ENCODING, ("unit", "tuned"), ())
     untuned = {row["unit"] for row in known if not _is_true(row["tuned"])}
     tuned = {g: np.array([r["unit"] not in untuned for r in _of(rows, g)]) for g in groups}
     tuned["all groups together"] = np.array([unit not in untuned for unit in full])
@@ -85,11 +86,11 @@ def _attribution(rows: Sequence[Mapping], groups: Sequence[str]) -> dict[str, Pi
         for row in rows
         if _is_true(row["best"]) and _is_true(row["tuned"])
     }
-    true = sorted(set(truth.values()), key=lambda name: (name == _NOTHING, name))
-    columns = [*groups, _NOTHING]
+    true = sorted(set(truth.values()), key=lambda name: (name == NOTHING, name))
+    columns = [*groups, NOTHING]
     counts = np.zeros((len(true), len(columns)))
     for unit, name in truth.items():
-        counts[true.index(name), columns.index(found.get(unit, _NOTHING))] += 1
+        counts[true.index(name), columns.index(found.get(unit, NOTHING))] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     caption = (
         f"Synthetic units: share of the {len(truth)} units of each true group (rows) that the models "

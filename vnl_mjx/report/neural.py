@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.neurons.encoding_tables import SUMMARY
 from vnl_mjx.neurons.tables import read_settings
 from vnl_mjx.report.encoding_sections import encoding, partition
 from vnl_mjx.report.html import REPORT_FILE, environment, write_together
@@ -13,7 +14,7 @@ from vnl_mjx.report.sections import picture_files, shown_picture
 from vnl_mjx.report.similarity_sections import cka, distances, geometry, latent_variability
 from vnl_mjx.report.table_cells import Table
 
-SIMILARITY_FILE, ENCODING_FILE = "similarity.json", "encoding.json"
+SIMILARITY_FILE = "similarity.json"
 _TITLE = "Neural activity and network activity"
 _LEAD = (
     "Encoding models of units, similarity of representations, and latent variability. Intervals are 95 %; "
@@ -74,7 +75,7 @@ def write_neural_report(folder: Path) -> Path:
     """
     filled = {key: section.fill(folder) for key, section in _SECTIONS.items()}
     filled = {key: found for key, found in filled.items() if any(found)}
-    settings = {name: read_settings(folder / name) for name in (ENCODING_FILE, SIMILARITY_FILE)}
+    settings = {name: read_settings(folder / name) for name in (SUMMARY, SIMILARITY_FILE)}
     if not filled and not any(settings.values()):
         raise UserError(
             f"{folder}: expected tables of the neural commands, found none; run `vnl-mjx similarity` or "

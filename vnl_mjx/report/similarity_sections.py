@@ -8,6 +8,7 @@ import numpy as np
 
 from vnl_mjx.neurons.activities import UNITS
 from vnl_mjx.neurons.tables import read_table
+from vnl_mjx.neurons.variability import ALL_BEHAVIOURS
 from vnl_mjx.report.pictures.matrices import matrix, panels
 from vnl_mjx.report.pictures.neural import variability, with_bands
 from vnl_mjx.report.pictures.style import Picture
@@ -15,7 +16,6 @@ from vnl_mjx.report.table_cells import Cell, Table, interval, name_cell, number,
 
 _PAIR = ("record", "quantity", "other_record", "other_quantity")
 _MOST_PANELS = 12
-_ALL = "all behaviours"
 # Kind of variability, across what it is correlated with the sensitivity, and both in words.
 _CORRELATIONS = (
     (
@@ -153,7 +153,7 @@ def latent_variability(folder: Path) -> Filled:
     )
     pictures: dict[str, Picture] = {}
     for k, record in enumerate(dict.fromkeys(row["record"] for row in latent)):
-        dots = [r for r in latent if r["record"] == record and r["behaviour"] != _ALL]
+        dots = [r for r in latent if r["record"] == record and r["behaviour"] != ALL_BEHAVIOURS]
         caption = (
             f"{record}: each dot is a latent dimension in one behaviour. Minimal intervention predicts that "
             "dimensions are variable where the action is insensitive to them."

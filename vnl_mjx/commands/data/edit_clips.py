@@ -142,7 +142,7 @@ def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) ->
         "history": [stored_metadata(path) for path in paths],
     }
     used: set[str] = set()
-    renamed = _told_apart(paths)
+    renamed = _told_apart(paths, metadata["history"])
     rate, features = rates[paths[0]], POSES if compact else FEATURES
     with (
         terminate_cleanly(),
@@ -172,12 +172,14 @@ def _unique(clips: ReferenceClips, used: set[str], path: Path) -> list[str]:
     return [unique_name(name, used) for name in named]
 
 
-def _told_apart(paths: Sequence[Path]) -> dict[Path, dict[str, str]]:
+def _told_apart(
+    paths: Sequence[Path], metadata: Sequence[Mapping[str, Any]]
+) -> dict[Path, dict[str, str]]:
     """Returns new names of recordings that share their name with another one of unlike content, by file."""
     first: dict[str, str] = {}
     renamed: dict[Path, dict[str, str]] = {path: {} for path in paths}
-    for path in paths:
-        own = dict(reversed(list(_recordings(stored_metadata(path)))))  # the first of each name
+    for path, recorded in zip(paths, metadata, strict=True):
+        own = dict(reversed(list(_recordings(recorded))))  # the first of each name
         for name, sha256 in own.items():
             if first.setdefault(name, sha256) != sha256:
                 renamed[path][name] = f"{path.stem}/{name}"

@@ -101,11 +101,13 @@ def _baselines(
     except UserError as error:  # muscles and the like hold no pose
         warn(Console(), f"left out: pose control ({error})")
     found = {}
-    for name, guide in guides.items():
-        runner = EpisodeRunner(task, guide=guide)
-        episodes = runner.draw(clips, clips.num_clips + args.episodes, args.seed)
-        rollout = runner.run(GivenAction(), clips, episodes, args.seed)
-        found[name] = evaluate_tracking(rollout, clips, task.walker, task.config.reward)["all"]
+    with terminate_cleanly(), frame_progress(Console(), "control steps") as progress:
+        for name, guide in guides.items():
+            runner = EpisodeRunner(task, guide=guide)
+            episodes = runner.draw(clips, clips.num_clips + args.episodes, args.seed)
+            shown = partial(progress, name)
+            rollout = runner.run(GivenAction(), clips, episodes, args.seed, progress=shown)
+            found[name] = evaluate_tracking(rollout, clips, task.walker, task.config.reward)["all"]
     return found
 
 
