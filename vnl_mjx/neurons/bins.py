@@ -7,6 +7,7 @@ import numpy as np
 from vnl_mjx.activity.file import Rows
 from vnl_mjx.clips.sources.hdf5_source import listing
 from vnl_mjx.errors import UserError
+from vnl_mjx.neurons.blocks import stretches
 from vnl_mjx.neurons.units import Units
 
 
@@ -65,16 +66,13 @@ def bins_of(
             f"--bin: expected a multiple of a row's duration, {1 / rate_hz:g} s, found {width_s:g} s"
         )
     kept = rows.valid & usable & (rows.session == _session(rows, session))
-    ticks = np.round(np.diff(rows.time, prepend=np.nan) * rate_hz, 1)
-    joined = kept & np.roll(kept, 1) & ~rows.start & (np.abs(ticks - 1.0) < 0.5)
-    stretch = np.cumsum(~joined)
+    stretch = stretches(rows, rate_hz, kept)
     found = np.flatnonzero(kept)
     firsts = np.flatnonzero(np.diff(stretch[found], prepend=-1))
     place = np.arange(len(found)) - np.repeat(firsts, np.diff(firsts, append=len(found)))
     begins = found[(place % per_bin == 0)]
     begins = begins[begins + per_bin <= len(stretch)]
     begins = begins[stretch[begins] == stretch[begins + per_bin - 1]]
-    begins = begins[kept[begins + per_bin - 1]]
     if not len(begins):
         raise UserError(
             f"record: no stretch of {per_bin} valid rows in a row, expected at least one; shorten --bin or "

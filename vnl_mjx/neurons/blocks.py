@@ -11,18 +11,19 @@ from vnl_mjx.activity.file import Rows
 _LEFT_OUT = -1
 
 
-def stretches(rows: Rows, rate_hz: float) -> np.ndarray:
-    """Returns the stretch that each row belongs to, int [row]; invalid rows get -1.
+def stretches(
+    rows: Rows, rate_hz: float, kept: np.ndarray, within_clips: bool = False
+) -> np.ndarray:
+    """Returns the stretch that each row belongs to, int [row]; rows that are not `kept`, bool [row], get -1.
 
-    A stretch ends with its clip, where the network starts anew, where rows are invalid, and where the clock
-    jumps.
+    A stretch ends where the network starts anew, where rows are not kept, where the clock jumps, with its
+    session, and if asked with its clip.
     """
-    breaks = np.ones(rows.num_rows, bool)
-    same = (rows.session[1:] == rows.session[:-1]) & (rows.clip[1:] == rows.clip[:-1])
-    ticks = np.diff(rows.time) * rate_hz
-    follows = same & ~rows.start[1:] & (np.abs(ticks - 1.0) < 0.5)
-    breaks[1:] = ~(follows & (rows.valid[1:] == rows.valid[:-1]))
-    return np.where(rows.valid, np.cumsum(breaks) - 1, _LEFT_OUT)
+    follows = kept[1:] & kept[:-1] & ~rows.start[1:] & (rows.session[1:] == rows.session[:-1])
+    follows &= np.abs(np.diff(rows.time) * rate_hz - 1.0) < 0.5
+    if within_clips:
+        follows &= rows.clip[1:] == rows.clip[:-1]
+    return np.where(kept, np.cumsum(np.append(False, ~follows)), _LEFT_OUT)
 
 
 def blocks_of(rows: Rows, rate_hz: float, block_s: float, gap_s: float) -> np.ndarray:
@@ -33,7 +34,7 @@ def blocks_of(rows: Rows, rate_hz: float, block_s: float, gap_s: float) -> np.nd
     """
     size, gap = max(1, round(block_s * rate_hz)), round(gap_s * rate_hz)
     found = np.full(rows.num_rows, _LEFT_OUT)
-    stretch, count = stretches(rows, rate_hz), 0
+    stretch, count = stretches(rows, rate_hz, rows.valid, within_clips=True), 0
     names, firsts, lengths = np.unique(stretch, return_index=True, return_counts=True)
     for name, first, length in zip(names, firsts, lengths, strict=True):
         if name == _LEFT_OUT:

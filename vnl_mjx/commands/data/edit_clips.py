@@ -92,8 +92,8 @@ def _hold_out(args: argparse.Namespace, walker: Walker) -> Change:
         held_out = draw_held_out(groups, args.fraction, args.seed)
     if not any(held_out):
         raise UserError(
-            f"clips hold-out: {path} holds 1 {args.by}, so that nothing can be held out beside what is "
-            "trained on; give --by clip, or --names"
+            f"clips hold-out: nothing can be held out of {path}: expected two or more by {args.by} and a "
+            f"fraction above 0, found {len(set(groups))} and {args.fraction:g}; give --by clip, or --names"
         )
     marks = iter(held_out)
 
