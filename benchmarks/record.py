@@ -18,18 +18,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sessions import stitched
 from timing import cpu_seconds, exit_status, machine, peak_memory_mb
 
 from vnl_mjx.activity.file import GROUPS, open_activity_file
 from vnl_mjx.activity.record import Recorder, RecordOptions
-from vnl_mjx.clips.assembly import clips_from_poses
-from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
+from vnl_mjx.clips.container import FEATURES, ReferenceClips
 from vnl_mjx.commands.neural.record import Recordable, load_recordable
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.evaluation.rollout import EpisodeRunner
 from vnl_mjx.files import write_json
-from vnl_mjx.walkers.walker import Walker
 
 GAP_S = 2.0
 WALKING = ("walk_slow", "walk_medium", "walk_fast", "trot_slow")
@@ -54,7 +53,7 @@ def main() -> None:
     if args.runs:
         return compare_runs(load_recordable(args.checkpoint, args.clips))
     found = load_recordable(args.checkpoint, args.clips, samples=args.samples)
-    session = stitched(found.clips, found.task.walker, args.seconds, args.gaps)
+    session = stitched(found.clips, found.task.walker, args.seconds, GAP_S * args.gaps)
     forget_peak()
     recorded = record_rates(found, session, args)
     peak = peak_memory_mb()["host"]
@@ -123,27 +122,6 @@ def compare_runs(found: Recordable) -> None:
         print(
             f"{name}: root error {error.mean():.2f} mm, apart {apart.mean():.2f} mm; by row {rows}"
         )
-
-
-def stitched(
-    clips: ReferenceClips, walker: Walker, seconds: float, gaps: bool = False
-) -> ReferenceClips:
-    """The clips one after another until the session has this length, each moved to where the last ended."""
-    qpos, lengths, infos, start_s, end = [], [], [], 0.0, np.zeros(2)
-    poses, rows = np.asarray(clips.qpos(), np.float64), clips.rows
-    while sum(lengths) < seconds * clips.rate_hz:
-        clip = len(lengths) % clips.num_clips
-        own = poses[rows[clip]].copy()
-        if walker.layout.root is not None:
-            own[:, :2] += end - own[0, :2]
-            end = own[-1, :2]
-        qpos.append(own)
-        infos.append(ClipInfo(source="stitched", start_s=start_s, label=clips.names[clip]))
-        lengths.append(len(own))
-        start_s += len(own) / clips.rate_hz + GAP_S * gaps
-    names = [f"{info.label} {i}" for i, info in enumerate(infos)]
-    made = clips_from_poses(walker, np.concatenate(qpos), lengths, clips.rate_hz, names=names)
-    return made.replace(info=tuple(infos), source="stitched")
 
 
 def evaluation_rates(

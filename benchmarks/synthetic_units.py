@@ -17,16 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
-from student_session import write_session
+from sessions import stitched
 from timing import exit_status
 
-from vnl_mjx.activity.file import open_activity_file
+from vnl_mjx.activity.file import LAYERS, open_activity_file
+from vnl_mjx.activity.noise import LatentNoise
+from vnl_mjx.activity.record import Recorder, RecordOptions
+from vnl_mjx.commands.neural.record import load_recordable
+from vnl_mjx.commands.runtime import prepare_jax
+from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.neurons.bins import binned
 from vnl_mjx.neurons.encoding import Encoding, encode
+from vnl_mjx.neurons.features import DEFAULT_GROUPS
 from vnl_mjx.neurons.preparation import EncodingOptions, Prepared, prepare
 from vnl_mjx.neurons.session import RecordBins, read_record
 from vnl_mjx.neurons.synthetic import (
@@ -44,6 +51,7 @@ _SHIFTED_BINS = (-5, 3, 11)
 def main() -> None:
     """Prints the tables, and writes all numbers with --json."""
     args = _arguments()
+    prepare_jax()
     with tempfile.TemporaryDirectory() as folder:
         path = args.record or Path(folder) / "session.rec.h5"
         if args.record is None:
@@ -71,6 +79,18 @@ def main() -> None:
         console.print(_confusion([r for r in rows if r["rate"] == rate], rate, prepared))
     if args.json is not None:
         args.json.write_text(json.dumps(rows, indent=1))
+
+
+def write_session(path: Path, minutes: float, seed: int) -> None:
+    """Records the bundled student on its clips in random order, a second apart.
+
+    It draws its latents, so that no two passes of a clip are alike.
+    """
+    found = load_recordable(DEMO_STUDENT, DEMO_CLIPS)
+    session = stitched(found.clips, found.task.walker, 60 * minutes, gap_s=1.0, seed=seed)
+    policy = found.policy.replace(noise=LatentNoise(jnp.float32(1.0)))
+    options = RecordOptions(groups=(*DEFAULT_GROUPS, LAYERS), seed=seed)
+    Recorder(found.task, options).write(path, policy, session)
 
 
 def _arguments() -> argparse.Namespace:
