@@ -187,7 +187,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_update(stopped):
     # Gloo's threads write into each other's lines.
     assert not [line for line in second.splitlines() if "peer ranks" not in line]
     names = {path.name for path in run_dir.iterdir()}
-    assert names == {"body", "checkpoints", "config.json", "metrics.jsonl"}
+    assert names == {".lock", "body", "checkpoints", "config.json", "metrics.jsonl"}
     assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == env_steps / STEPS_PER_UPDATE
 
 
