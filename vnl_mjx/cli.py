@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import errno
+import logging
 import os
 import re
 import sys
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = parse(argv)
-        with _own_drawing():
+        with _own_drawing(), _printed_warnings():
             status = args.command(args)
         hint = shorter(args.name, args.overrides) if hasattr(args, "overrides") else None
         if hint and _leads():
@@ -87,6 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_STATUS
+
+
+class _Printed(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print("vnl-mjx: warning:", as_typed(record.getMessage()), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Prints what the package logs, a line each, as long as the block runs."""
+    logger, handler = logging.getLogger("vnl_mjx"), _Printed()
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def _refuse(message: str) -> int:
