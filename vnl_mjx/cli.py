@@ -214,6 +214,7 @@ def build_parser(wanted: str) -> _Parser:
     similarity = _module("neural.similarity")
     add("similarity", similarity, "compare layers, networks and neural units")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
+    add("replay-nan", _module("data.replay_nan"), "show where a step of a training diverged")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("play", _module("view.play"), "drive the rat in the browser")
     add("doctor", _module("doctor"), "check what this machine can run")
