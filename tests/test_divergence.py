@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite(toy_config, tmp_path, capsys):
     ]
     assert main(["distill", *overrides]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "100% of the minibatches were not finite" in output
+    assert "100% of the minibatches had a gradient that was not finite" in output
     files = sorted(run.glob("nan/*.npz"))
     assert len(files) == MOST_FILES
     verdict = replayed(capsys, str(files[0]))["verdict"]

@@ -44,8 +44,10 @@ class DivergenceFiles:
         if self._is_full:
             self._warn(f"{self._folder} holds {MOST_FILES} files; further ones are not written")
             return
-        left_out = f"{count} steps were" if count else f"{skipped:.0%} of the minibatches were"
-        found = f"{left_out} not finite and left out of learning"
+        steps = "1 step was" if count == 1 else f"{count} steps were"
+        found = f"{steps} not finite and kept out of learning"
+        if not count:
+            found = f"{skipped:.0%} of the minibatches had a gradient that was not finite: skipped"
         try:
             self._folder.mkdir(exist_ok=True)
             with replacing(path) as partial, partial.open("wb") as file:
