@@ -143,6 +143,7 @@ def test_one_label(toy, tmp_path, capsys):
     assert "recorded.0.teacher_action" in replayed(capsys, path)["verdict"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(toy_config, tmp_path, capsys):
     """Its minibatches are skipped, the run ends, and says which term it was; few files are written."""
     (tmp_path / "own.py").write_text(
