@@ -89,6 +89,14 @@ def make_writable(folder: Path, key: str) -> None:
         ) from error
 
 
+def check_writable(folder: Path, key: str) -> None:
+    """Checks as `make_writable`, before long work, but leaves no new folder: the work may end in a refusal."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_writable(folder, key)
+    for place in new:
+        place.rmdir()
+
+
 def file_name(text: str) -> str:
     """Turns a text, such as a clip's name, into a file name."""
     return re.sub(r"[^\w.-]+", "_", text)

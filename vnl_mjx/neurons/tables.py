@@ -20,6 +20,7 @@ def write_tables(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]
     Raises:
         UserError: a file cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         path = folder / f"{name}.csv"
         if not rows:

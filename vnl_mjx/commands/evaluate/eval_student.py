@@ -15,7 +15,7 @@ from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.config.evaluation import EvaluationConfig
-from vnl_mjx.files import make_writable
+from vnl_mjx.files import check_writable
 from vnl_mjx.report.document import metric_label, metrics_of
 from vnl_mjx.report.rendering.video_queue import VideoQueue
 from vnl_mjx.report.verdicts import MET, MISSED, NOT_JUDGED, tiles, verdict_line
@@ -43,7 +43,7 @@ def run(config: EvaluationConfig) -> int:
     prepare_jax(config.device, config.matmul_precision)
     evaluation = EvaluationRun(config, console)
     folder = Path(config.output_dir or evaluation.stored.run_dir / REPORT_FOLDER).expanduser()
-    make_writable(folder, "output_dir")  # checked now, not after minutes of work
+    check_writable(folder, "output_dir")  # checked now, not after minutes of work
     _introduce(evaluation, console)
     draws = config.video_config.num_clips > 0
     # starts probing for a renderer at once; a software renderer keeps one core busy per process

@@ -22,7 +22,7 @@ from vnl_mjx.evaluation.task_evaluation import (
     TaskPlayer,
     evaluate_task,
 )
-from vnl_mjx.files import make_writable, write_json
+from vnl_mjx.files import check_writable, write_json
 from vnl_mjx.report.pictures.task import measures_over_time
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import render_side_by_side
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     given = load_stored_task(path, args.clips, args.mjcf, args.seconds)
     stored, goal = given.stored, given.task.goal
     folder = args.output or stored.run_dir / "report"
-    make_writable(folder, "--output")
+    check_writable(folder, "--output")
     console, student = Console(), given.data.low_level.student
     players = {"policy": (given.task, given.data, given.policy)}
     if student.networks.is_gaussian:

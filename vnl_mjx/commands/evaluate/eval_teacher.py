@@ -23,7 +23,7 @@ from vnl_mjx.evaluation.metrics import metric
 from vnl_mjx.evaluation.protocol import DETERMINISTIC, SAMPLED, PolicyEvaluator, evaluated_teacher
 from vnl_mjx.evaluation.rollout import EpisodeRunner, Rollout
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking, judge
-from vnl_mjx.files import file_name, make_writable, write_json
+from vnl_mjx.files import check_writable, file_name, write_json
 from vnl_mjx.report.rendering.episode_panes import reference_qpos
 from vnl_mjx.report.rendering.gl import choose_backend
 from vnl_mjx.report.rendering.side_by_side import one_motion, render_side_by_side
@@ -140,12 +140,13 @@ def _check_video(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--video: expected a folder, found the file {folder}")
     choose_backend()  # fails before the episodes run if rendering does not work
-    make_writable(folder, "--video")
+    check_writable(folder, "--video")
 
 
 def _draw_videos(walker: Walker, rollout: Rollout, clips: ReferenceClips, folder: Path) -> None:
     """Draws a video of each clip's first episode; the translucent body is the reference."""
     console = Console()
+    folder.mkdir(parents=True, exist_ok=True)
     with terminate_cleanly(), frame_progress(console) as progress:
         for clip, name in enumerate(clips.names):
             qpos = rollout.qpos_of(clip)  # the first episodes are those of the clips in order

@@ -135,7 +135,7 @@ class EvaluationRun:
         self._ask(queue, folder, latent_videos(self.latent, section))
 
     def _ask(self, queue: VideoQueue, folder: Path, videos: NamedVideos) -> None:
-        (folder / VIDEO_FOLDER).mkdir(exist_ok=True)
+        (folder / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
         for name, motions in videos:
             self._num_videos += 1  # several clips may map to one file name
             file = f"{self._num_videos:02d}_{file_name(name.partition('/')[2])}.mp4"

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.commands.console import frame_progress, print_table, warn
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.errors import UserError
-from vnl_mjx.files import file_sha256, make_writable
+from vnl_mjx.files import check_writable, file_sha256
 from vnl_mjx.neurons.bins import binned
 from vnl_mjx.neurons.encoding import Encoding, encode
 from vnl_mjx.neurons.encoding_tables import SUMMARY, summary, write_encoding
@@ -33,11 +34,12 @@ def run(args: argparse.Namespace) -> int:
     """Fits and writes the encoding models; returns the exit status."""
     if (args.output / SUMMARY).exists() and not args.overwrite:
         raise UserError(f"{args.output}: holds results; give another folder, or --overwrite")
-    make_writable(args.output, "OUT_FOLDER")
+    check_writable(args.output, "OUT_FOLDER")
     console = Console()
     with open_activity_file(args.record.expanduser()) as file:
         record = read_record(file, args.groups, args.bin, args.session)
-    units = _units(args, record).shifted(args.offset)
+    given = _units(args, record)
+    units = given.shifted(args.offset)
     units = units if args.units_named is None else units.named(args.units_named)
     record = record.during(units)
     units, few = enough_spikes(units, record.bins)
@@ -69,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
             lambda done, total: progress("fitting", done, total),
             units.truth,
         )
+    if str(args.units) == SYNTHETIC:  # only now, so that a refusal leaves nothing
+        args.output.mkdir(parents=True, exist_ok=True)
+        write_spike_units(given.source, given)
     sources = {
         "record": str(args.record),
         "record_sha256": file_sha256(args.record.expanduser()),
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _units(args: argparse.Namespace, record: RecordBins) -> Units:
-    """Returns the units of a file, or simulated ones, which are written beside the results."""
+    """Returns the units of a file, or simulated ones, whose source is the file that `run` will write."""
     if str(args.units) != SYNTHETIC:
         return open_units(args.units)
     options = SyntheticOptions(
@@ -96,9 +101,8 @@ def _units(args: argparse.Namespace, record: RecordBins) -> Units:
         depth=args.depth,
         seed=args.seed,
     )
-    path = args.output / SYNTHETIC_FILE
-    write_spike_units(path, simulate(record.values, record.bins, options).units)
-    return open_units(path)
+    made = simulate(record.values, record.bins, options).units
+    return replace(made, source=str(args.output / SYNTHETIC_FILE))
 
 
 def _hash(path: Path) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.errors import UserError
-from vnl_mjx.files import make_writable, write_json
+from vnl_mjx.files import check_writable, write_json
 from vnl_mjx.neurons.activities import DEFAULT_QUANTITIES, UNITS, BlockOptions, read_activities
 from vnl_mjx.neurons.comparison import add_random_layers, compare
 from vnl_mjx.neurons.tables import Table, write_tables
@@ -23,7 +23,7 @@ _VERSIONS = ("vnl-mjx", "numpy", "scipy", "scikit-learn", "matplotlib")
 def run(args: argparse.Namespace) -> int:
     """Compares, writes tables and the page, and returns the exit status."""
     records, folder = _paths(args.paths)
-    make_writable(folder, "OUT_FOLDER")
+    check_writable(folder, "OUT_FOLDER")
     options = BlockOptions(args.block_s, args.gap_s)
     quantities = args.quantities or DEFAULT_QUANTITIES
     own = {}
