@@ -229,7 +229,10 @@ class Fuzzer:
 
 
 # how often a kind of input is chosen; others: 1
-SHARES = {"runs": 0.6, "track-mjx checkpoints": 0.6, "reports": 0.3, "records": 0.5, "configurations": 1.2}
+SHARES = {"runs": 0.6, "track-mjx checkpoints": 0.6, "records": 0.4, "configurations": 1.5, "key=value": 2.0}
+SHARES |= {"clips": 2.5, "bodies": 1.3, "units": 1.3, "upstream clips": 1.3, "reports": 1.2}
+SHARES |= {"key points: mat": 0.4, "key points: HDF5": 0.6, "key points: NWB": 0.5, "key points: npz": 0.7}
+SHARES |= {"recordings: NWB": 0.4, "recordings: mat": 0.5, "recordings: npz": 1.3, "recordings: pickle": 1.3}
 
 
 def _stop_trainings() -> None:

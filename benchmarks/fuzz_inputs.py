@@ -33,7 +33,7 @@ _READ_CLIPS = {
 }
 _PREPROCESS = f"preprocess {{f}} {{o}}/o.h5 walker_config.mjcf_path={BODY} "
 _LENIENT = [f"quality_config.{name}=null" for name in ("penetration_mm", "joint_limit_rad", "joint_limit_share", "jump_m", "jump_joint_rad", "speed", "joint_speed")]
-_ANY = "quality_config.penetration_mm=null output_config.num_threads=1 segmentation_config.min_s=0.05 "
+_ANY = " ".join(_LENIENT) + " output_config.num_threads=1 segmentation_config.min_s=0.05 "
 _TO_CLIPS = {
     _PREPROCESS + _ANY: 3,
     _PREPROCESS + _ANY + "source_config.rate_hz=40 output_config.report=false": 6,

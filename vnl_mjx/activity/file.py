@@ -20,6 +20,7 @@ from vnl_mjx.clips.hdf5_access import (
     atomic_hdf5,
     checked_version,
     has_format,
+    open_hdf5,
     reading,
 )
 from vnl_mjx.errors import UserError, did_you_mean
@@ -232,7 +233,7 @@ def open_activity_file(path: str | os.PathLike[str]) -> Iterator[ActivityFile]:
     Raises:
         UserError: the file is missing, of another format, damaged or of a newer version.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_hdf5(path) as file:
         if not has_format(file, FORMAT):
             raise UserError(f"{path}: is not a record file; `vnl-mjx record` makes one")
         yield ActivityFile(file, str(path))

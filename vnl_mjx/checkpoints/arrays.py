@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import tensorstore as ts
 from flax import traverse_util
 
 from vnl_mjx.errors import UserError
+from vnl_mjx.parsing import parse_json
 
 Read = TypeVar("Read")
 
@@ -73,7 +73,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         DamagedCheckpoint: the item is missing or damaged.
     """
     try:
-        metadata = json.loads((path / "_METADATA").read_text(encoding="utf-8"))
+        metadata = parse_json((path / "_METADATA").read_text(encoding="utf-8"))
         # Leaves to skip are empty parts of a tree (None); no array stands for them.
         leaves = [
             leaf

@@ -34,6 +34,7 @@ from vnl_mjx.checkpoints.writing import check_space, open_manager, writing
 from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import unused
+from vnl_mjx.parsing import parse_json
 
 CHECKPOINT_FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
@@ -261,7 +262,7 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
         UserError: they are of a newer format.
     """
     try:
-        document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
+        document = parse_json((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
         missing = {"format_version", "env_steps", *required} - document.keys()
         if missing:
             raise ValueError(f"no {sorted(missing)[0]} in it")

@@ -22,6 +22,7 @@ from vnl_mjx.clips.hdf5_access import (
     atomic_hdf5,
     checked_version,
     has_format,
+    open_hdf5,
     reading,
 )
 from vnl_mjx.clips.stored_body import held_body, write_body
@@ -265,7 +266,7 @@ def open_clip_file(path: str | os.PathLike[str]) -> Iterator[ClipFile]:
     Raises:
         UserError: the file is missing, of another format, damaged or of a newer version.
     """
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), open_hdf5(path) as file:
         if not is_clip_file(file):
             raise UserError(
                 f"{path}: is not a clip file of vnl_mjx; `vnl-mjx preprocess` makes one"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,9 @@ from vnl_mjx.files import replacing
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
+HDF5_ERRORS += (AttributeError,)  # of a value of another kind than expected
 _CREATOR = "vnl_mjx"
+_MOST_UNWRITTEN_BYTES = 2**24
 
 
 @contextlib.contextmanager
@@ -38,6 +41,39 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         raise UserError(
             f"{path}: is truncated or damaged HDF5 ({reason}); make or copy it again"
         ) from error
+
+
+def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
+    """Opens a file to read it, within `reading`.
+
+    Raises:
+        ValueError: a dataset has a shape of which the file holds only a part. HDF5 reads the rest as zeros,
+            which fill the memory if the shape is damaged.
+    """
+    file = h5py.File(path, "r")
+    most = _MOST_UNWRITTEN_BYTES + 4 * os.path.getsize(path)
+    wrong: list[str] = []
+
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        with contextlib.suppress(*HDF5_ERRORS):  # what is damaged otherwise is found when it is read
+            if isinstance(item, h5py.Dataset) and item.shape is not None and not item.is_virtual:
+                size = math.prod(map(int, item.shape)) * item.dtype.itemsize
+                if size > most and item.external is None and _stored_bytes(item) < size:
+                    wrong.append(f"{name!r} has shape {item.shape}, and the file holds only a part of it")
+
+    with contextlib.suppress(*HDF5_ERRORS):
+        file.visititems(check)
+    if wrong:
+        file.close()
+        raise ValueError(wrong[0])
+    return file
+
+
+def _stored_bytes(data: h5py.Dataset) -> int:
+    """Returns the bytes of a dataset that the file holds, unpacked."""
+    if data.chunks is None:
+        return data.id.get_storage_size()
+    return data.id.get_num_chunks() * math.prod(data.chunks) * data.dtype.itemsize
 
 
 def has_format(file: h5py.File, name: str) -> bool:

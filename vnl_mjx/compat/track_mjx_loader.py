@@ -5,7 +5,6 @@ The layout is that of an Orbax CheckpointManager (track-mjx: `agent/checkpointin
 `PriorNetwork_<step>`. Only `config` and `policy` are read.
 """
 
-import json
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -22,6 +21,7 @@ from vnl_mjx.compat.track_mjx_policy import check_policy, read_policy
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
+from vnl_mjx.parsing import parse_json
 
 STEP_PREFIX = TEACHER
 _EXPECTED = f"a folder holding {STEP_PREFIX}_<step>, or one {STEP_PREFIX}_<step> folder"
@@ -188,7 +188,7 @@ def _describe(path: Path) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DamagedCheckpoint(
             f"cannot read {path}: {error.strerror}; a track-mjx checkpoint holds config and policy"
@@ -205,7 +205,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _written_on(path: Path) -> date | None:
     """Returns the day of writing, if recorded. Nothing else depends on this file."""
     try:
-        nanoseconds = json.loads(path.read_text(encoding="utf-8"))["init_timestamp_nsecs"]
+        nanoseconds = parse_json(path.read_text(encoding="utf-8"))["init_timestamp_nsecs"]
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC).date()
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -3,6 +3,7 @@
 No other module below the command line uses Hydra and OmegaConf; both are imported on use.
 """
 
+import io
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.validation import nearest_divisor
 from vnl_mjx.config.walker import RODENT_SOURCE, is_body_file, package_path, read_body, resolved
 from vnl_mjx.errors import UserError
+from vnl_mjx.parsing import check_yaml
 
 T = TypeVar(
     "T",
@@ -348,7 +350,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     from yaml import YAMLError
 
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        loaded = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"{path}: expected a YAML file of configuration keys: {reason}") from error

@@ -16,6 +16,7 @@ import yaml
 
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.parsing import check_yaml
 
 RODENT_SOURCE = "rodent"
 PACKAGE_PREFIX = "package:"
@@ -196,7 +197,9 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
 def _read(path: Path) -> dict[str, Any]:
     """Reads the keys of a body's file as in YAML; actuator groups become lists."""
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        given = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a body's YAML file ({first_line(error)})") from error
     except yaml.YAMLError as error:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
+from vnl_mjx.parsing import parse_json
 
 Table = list[dict[str, Any]]
 
@@ -66,7 +66,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read or is no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = parse_json(path.read_text(encoding="utf-8")) if path.exists() else {}
         if not isinstance(found, dict):
             raise ValueError("no object")
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.evaluation.metrics import Metric
+from vnl_mjx.parsing import parse_json
 
 SCHEMA = "vnl-mjx evaluation, version 3"
 _OLDER = "vnl-mjx evaluation, version 2"  # the same, without baselines
@@ -129,7 +130,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     path = path / METRICS_FILE if path.is_dir() else path
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give the folder of a report"

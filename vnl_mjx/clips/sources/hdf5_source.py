@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vnl_mjx.clips.hdf5_access import reading
+from vnl_mjx.clips.hdf5_access import open_hdf5, reading
 from vnl_mjx.clips.recording import LazyFrames
 from vnl_mjx.errors import UserError
 
@@ -25,7 +25,7 @@ class Hdf5Source:
     def __init__(self, path: str):
         self.path = path
         with self.reading():
-            self.file = h5py.File(path, "r")
+            self.file = open_hdf5(path)
 
     def close(self) -> None:
         """Closes the file; its lazy frames cannot be read any more."""
@@ -105,8 +105,10 @@ def texts(value: Any) -> tuple[str, ...] | None:
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, str):  # NumPy's text may hold what is no character
+        return value.encode("utf-8", "replace").decode("utf-8", "replace")
     # a nested value could be endless when it is written out
-    return str(value) if isinstance(value, str) else f"<{type(value).__name__}>"
+    return f"<{type(value).__name__}>"
 
 
 def listing(names: tuple[str, ...], most: int = 8) -> str:

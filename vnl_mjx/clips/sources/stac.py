@@ -25,6 +25,7 @@ from vnl_mjx.clips.sources.options import (
 )
 from vnl_mjx.clips.sources.restricted_pickle import read_plain_pickle
 from vnl_mjx.errors import UserError
+from vnl_mjx.parsing import check_yaml
 
 _OLD_MARKER_SITES = "walker_body_sites"
 _BY_FRAME = ("qpos", "qvel", "xpos", "xquat", "kp_data", "marker_sites", _OLD_MARKER_SITES)
@@ -205,6 +206,7 @@ def _parse_config(path: str, text: str | None, option: str, needed: bool) -> dic
     if not text:
         return {}
     try:
+        check_yaml(text)
         config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         config = None

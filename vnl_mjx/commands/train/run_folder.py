@@ -20,6 +20,7 @@ from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import make_writable
+from vnl_mjx.parsing import parse_json
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.body_files import kept_path
 
@@ -74,7 +75,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     rows = []
     try:
         for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-            rows.append(json.loads(line))
+            rows.append(parse_json(line))
     except (OSError, ValueError):
         pass
     return rows

@@ -9,6 +9,7 @@ import yaml
 from vnl_mjx.clips.sources.hdf5_source import listing
 from vnl_mjx.clips.sources.mat5 import read_mat5
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.parsing import check_yaml
 
 _FILES = (".mat", ".txt", ".yaml", ".yml", ".json")
 _NAMES = ("joint_names", "keypoint_names", "names", "KP_NAMES")  # the last is stac-mjx's
@@ -90,6 +91,7 @@ def _of_text(text: str, suffix: str) -> object:
     if suffix == ".json":
         values = json.loads(text)
     elif suffix in (".yaml", ".yml"):
+        check_yaml(text)
         values = yaml.safe_load(text)
     else:
         return [name for line in text.splitlines() for name in line.split(",") if name.strip()]
