@@ -19,8 +19,8 @@ BODY = "{all}/body/toy.yaml"
 RATE_HZ = 50.0
 
 _READ_CLIPS = {
-    "inspect {f}": 3,
-    "inspect {f} --json": 1,
+    "inspect {f}": 6,
+    "inspect {f} --json": 2,
     "clips split {f} {o}/o.h5 --seconds 0.1": 1,
     "clips select {f} {o}/o.h5 --clips 0": 1,
     "clips select {f} {o}/o.h5 --names *": 1,
@@ -32,10 +32,21 @@ _READ_CLIPS = {
     "view {f} --output {o}/o.gif --size 64x64 --seconds 0.05": 0.1,
 }
 _PREPROCESS = f"preprocess {{f}} {{o}}/o.h5 walker_config.mjcf_path={BODY} "
-_LENIENT = [f"quality_config.{name}=null" for name in ("penetration_mm", "joint_limit_rad", "joint_limit_share", "jump_m", "jump_joint_rad", "speed", "joint_speed")]
+_LENIENT = [
+    f"quality_config.{name}=null"
+    for name in (
+        "penetration_mm",
+        "joint_limit_rad",
+        "joint_limit_share",
+        "jump_m",
+        "jump_joint_rad",
+        "speed",
+        "joint_speed",
+    )
+]
 _ANY = " ".join(_LENIENT) + " output_config.num_threads=1 segmentation_config.min_s=0.05 "
 _TO_CLIPS = {
-    _PREPROCESS + _ANY: 3,
+    _PREPROCESS + _ANY: 1,
     _PREPROCESS + _ANY + "source_config.rate_hz=40 output_config.report=false": 6,
 }
 _KEYPOINTS = ("fit {f} {o}/o.h5 --points Snout,SpineM,TailBase,HandL,HandR,FootL,FootR --rate 50",)
@@ -129,25 +140,40 @@ def _clips(folder: Path) -> Iterator[Seed]:
     swing = 0.2 * np.sin(np.arange(24)[:, None] / 12 + np.arange(arm.nq))
     poses = {
         "toy": (np.asarray(clips.qpos()), [f"walker_config.mjcf_path={folder}/body/toy.yaml"]),
-        "arm": ((low + high) / 2 + swing * (high - low), [f"walker_config.mjcf_path={folder}/body/arm.yaml"]),
+        "arm": (
+            (low + high) / 2 + swing * (high - low),
+            [f"walker_config.mjcf_path={folder}/body/arm.yaml"],
+        ),
         "rodent": (smooth_poses(rat, 12), []),
     }
     for name, (qpos, settings) in poses.items():
         made = folder / "body" / f"{name}.npz"
         np.savez(made, qpos=qpos, rate_hz=RATE_HZ)
         place = _folder(folder, "clips", name) / "clips.h5"
-        cut = ["segmentation_config.clip_s=0.1", "segmentation_config.min_s=0.1", "output_config.report=false"]
+        cut = [
+            "segmentation_config.clip_s=0.1",
+            "segmentation_config.min_s=0.1",
+            "output_config.report=false",
+        ]
         assert main(["preprocess", str(made), str(place), *_LENIENT, *cut, *settings]) == 0
-        own = {"clips mirror {f} {o}/o.h5": 1} if name != "toy" else {}  # whose legs have no partners
+        own = (
+            {"clips mirror {f} {o}/o.h5": 1} if name != "toy" else {}
+        )  # whose legs have no partners
         own |= {f"preprocess {{f}} {{o}}/o.h5 {_ANY}": 1} if name == "rodent" else {}
         yield Seed("clips", name, "clips.h5", _READ_CLIPS | own)
     compact = _folder(folder, "clips", "compact") / "clips.h5"
-    assert main(["clips", "merge", str(folder / "clips/toy/clips.h5"), str(compact), "--compact"]) == 0
+    assert (
+        main(["clips", "merge", str(folder / "clips/toy/clips.h5"), str(compact), "--compact"]) == 0
+    )
     yield Seed("clips", "compact", "clips.h5", _READ_CLIPS)
 
     made = _folder(folder, "upstream clips", "stac") / "stac.h5"
     write_h5(made, stac_datasets(clips))
-    own = {"inspect {f}": 2, f"clips split {{f}} {{o}}/o.h5 --seconds 0.1 --mjcf {BODY}": 1, **_TO_CLIPS}
+    own = {
+        "inspect {f}": 6,
+        f"clips split {{f}} {{o}}/o.h5 --seconds 0.1 --mjcf {BODY}": 1,
+        **_TO_CLIPS,
+    }
     yield Seed("upstream clips", "stac", "stac.h5", own)
     for layout in ("stac", "all-clips"):
         made = _folder(folder, "upstream clips", layout + "-ours") / "a.h5"
@@ -157,7 +183,12 @@ def _clips(folder: Path) -> Iterator[Seed]:
     made = _folder(folder, "upstream clips", "dm-control") / "a.h5"
     rodent = folder / "clips" / "rodent" / "clips.h5"
     assert main(["clips", "export", str(rodent), str(made), "--to", "dm-control"]) == 0
-    yield Seed("upstream clips", "dm-control", "a.h5", {"inspect {f}": 1, "preprocess {f} {o}/o.h5 " + _ANY: 1})
+    yield Seed(
+        "upstream clips",
+        "dm-control",
+        "a.h5",
+        {"inspect {f}": 1, "preprocess {f} {o}/o.h5 " + _ANY: 1},
+    )
 
 
 def _recordings(folder: Path) -> Iterator[Seed]:
@@ -168,11 +199,23 @@ def _recordings(folder: Path) -> Iterator[Seed]:
     qpos = np.asarray(clips.qpos())
     names = np.array(walker.joint_names)
     parts = {"root_pos": qpos[:, :3], "root_quat": qpos[:, 3:7], "joint_pos": qpos[:, 7:]}
-    gmr = {"fps": 50, "root_pos": qpos[:, :3], "root_rot": qpos[:, [4, 5, 6, 3]], "dof_pos": qpos[:, 7:]}
-    takes = {"split_points": [0, 12, 24], "frequency": 50.0, "joint_names": ("root", *names), "qvel": qpos[:, 1:]}
+    gmr = {
+        "fps": 50,
+        "root_pos": qpos[:, :3],
+        "root_rot": qpos[:, [4, 5, 6, 3]],
+        "dof_pos": qpos[:, 7:],
+    }
+    takes = {
+        "split_points": [0, 12, 24],
+        "frequency": 50.0,
+        "joint_names": ("root", *names),
+        "qvel": qpos[:, 1:],
+    }
 
     def table(path: Path) -> None:
-        header = ",".join([*(f"root_{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz")), *names])
+        header = ",".join(
+            [*(f"root_{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz")), *names]
+        )
         np.savetxt(path, qpos, delimiter=",", header=header, comments="", fmt="%.7g")
 
     writers = {
@@ -185,20 +228,27 @@ def _recordings(folder: Path) -> Iterator[Seed]:
         "gmr.pkl": lambda path: path.write_bytes(pickle.dumps(gmr, 2)),
         "poses.mat": lambda path: scipy.io.savemat(path, {"qpos": qpos, "rate_hz": RATE_HZ}),
         "poses.csv": table,
-        "plain.csv": lambda path: np.savetxt(path, qpos[:, [0, 1, 2, 4, 5, 6, 3, *range(7, qpos.shape[1])]], delimiter=","),
+        "plain.csv": lambda path: np.savetxt(
+            path, qpos[:, [0, 1, 2, 4, 5, 6, 3, *range(7, qpos.shape[1])]], delimiter=","
+        ),
     }
     for name, write in writers.items():
-        kind = {"npz": "npz", "npy": "npz", "mat": "mat", "csv": "csv"}.get(name.partition(".")[2], "pickle")
+        kind = {"npz": "npz", "npy": "npz", "mat": "mat", "csv": "csv"}.get(
+            name.partition(".")[2], "pickle"
+        )
         write(_folder(folder, f"recordings: {kind}", name) / name)
         own = _TO_CLIPS
         if name in ("poses.npy", "poses.csv", "plain.csv"):  # which say no rate
             own = {text: share for text, share in own.items() if "rate_hz" in text}
         if name in ("gmr.pkl", "plain.csv"):  # a toy has no upside
-            own = {f"{text} source_config.quaternion_order=xyzw": share for text, share in own.items()}
+            own = {
+                f"{text} source_config.quaternion_order=xyzw": share for text, share in own.items()
+            }
         yield Seed(f"recordings: {kind}", name, name, own)
     try:
-        from tests.test_array_sources import write_nwb
         import pynwb
+
+        from tests.test_array_sources import write_nwb
     except ImportError:
         return
     series = pynwb.TimeSeries(name="qpos", data=qpos, unit="radians", rate=RATE_HZ)
@@ -207,24 +257,26 @@ def _recordings(folder: Path) -> Iterator[Seed]:
 
 
 def _key_points(folder: Path) -> Iterator[Seed]:
-    from keypoint_layouts import LAYOUTS, RAT, SCORES, WITHOUT_NAMES, WITH_RATE
+    from keypoint_layouts import LAYOUTS, RAT, SCORES, WITH_RATE, WITHOUT_NAMES
 
     for name, write in LAYOUTS.items():
         kind = {"mat": "mat", "h5": "HDF5", "nwb": "NWB"}.get(name.partition(".")[2], "npz")
         kind = "text" if name.endswith((".csv", ".tsv", ".txt")) else kind
         write(_folder(folder, f"key points: {kind}", name) / name, RAT, SCORES)
         command = "fit {f} {o}/o.h5 --smooth 0"
-        command += " --points Snout,SpineM,TailBase,HandL,HandR,FootL,FootR" * (name in WITHOUT_NAMES)
+        command += " --points Snout,SpineM,TailBase,HandL,HandR,FootL,FootR" * (
+            name in WITHOUT_NAMES
+        )
         command += " --rate 50" * (name not in WITH_RATE)
         yield Seed(f"key points: {kind}", name, name, {command: 1})
 
 
 def _neural(folder: Path) -> Iterator[Seed]:
     """Activity records, and units in every layout."""
+    import h5py
+    import test_units
     from made_records import write_made_record
     from test_similarity_command import write_network
-    import test_units
-    import h5py
 
     made = folder / "body" / "made.rec.h5"
     write_made_record(made, 3000)
@@ -258,11 +310,12 @@ def _neural(folder: Path) -> Iterator[Seed]:
 
 def _runs(folder: Path) -> Iterator[Seed]:
     """Checkpoint folders, ours and of track-mjx, and what `compare` reads."""
-    from report_example import example_document
     from quick_eval import QUICK_EVAL
+    from report_example import example_document
     from toy_run import write_toy_run
     from toy_teacher import toy_overrides
     from track_mjx_checkpoints import upstream_config, write
+
     from vnl_mjx.cli import main
     from vnl_mjx.config.walker import read_body
 
@@ -305,16 +358,22 @@ def _runs(folder: Path) -> Iterator[Seed]:
         yield Seed("track-mjx checkpoints", kind, "teacher", own)
 
     training = " ".join(
-        text for text in toy_overrides(made, walker) if not text.startswith("reference_config.paths")
+        text
+        for text in toy_overrides(made, walker)
+        if not text.startswith("reference_config.paths")
     )
     place = _folder(folder, "clips", "trained on")
     shutil.copy(made / "clips.h5", place / "clips.h5")
     own = {f"train-teacher {{f}} run_dir={{o}}/run {training}": 1}
-    own[f"distill {{all}}/body/made/teacher {{f}} run_dir={{o}}/run " + " ".join(settings[2:])] = 1
+    own["distill {all}/body/made/teacher {f} run_dir={o}/run " + " ".join(settings[2:])] = 1
     yield Seed("clips", "trained on", "clips.h5", own)
 
     for i in range(2):
-        place = (_folder(folder, "reports", "two") if not i else place.parent.parent) / f"r{i}" / "report"
+        place = (
+            (_folder(folder, "reports", "two") if not i else place.parent.parent)
+            / f"r{i}"
+            / "report"
+        )
         place.mkdir(parents=True)
         (place / "metrics.json").write_text(json.dumps(example_document(3, sampled=False)))
     yield Seed("reports", "two", "r0", {"compare {i}/r0 {i}/r1 --output {o}/out": 1})
@@ -344,7 +403,9 @@ def _configurations(folder: Path) -> Iterator[Seed]:
 
         place = _folder(folder, "key=value", command)
         (place / "words.arguments").write_text("\n".join(_flat(config)))
-        yield Seed("key=value", command, "words.arguments", {f"{command} {{args}} --show-config": 1})
+        yield Seed(
+            "key=value", command, "words.arguments", {f"{command} {{args}} --show-config": 1}
+        )
 
 
 def _flat(config) -> list[str]:
@@ -384,7 +445,7 @@ def _bodies(folder: Path) -> Iterator[Seed]:
         "toy.yaml",
         {
             f"preprocess {poses} {{o}}/o.h5 walker_config.mjcf_path={{f}} {_ANY}": 3,
-            f"train-teacher {{all}}/body/made/clips.h5 task.walker.source={{f}} run_dir={{o}}/run ppo.num_envs=8": 0.5,
+            "train-teacher {all}/body/made/clips.h5 task.walker.source={f} run_dir={o}/run ppo.num_envs=8": 0.5,
         },
     )
     shutil.copy(FIXTURES / "arm.yaml", folder / "bodies" / "arm")

@@ -25,7 +25,18 @@ Random = np.random.Generator
 HUGE = 300_000_000  # elements that a damaged file claims to have
 
 LONG = "x" * 100_000
-TEXTS = ("", " ", LONG, "\0", "../../../etc/passwd", "a\nb", "é\u202e\U0001f400", "nan", "-1", "1e400")
+TEXTS = (
+    "",
+    " ",
+    LONG,
+    "\0",
+    "../../../etc/passwd",
+    "a\nb",
+    "é\u202e\U0001f400",
+    "nan",
+    "-1",
+    "1e400",
+)
 TEXTS += ("${run_dir}", "${oc.env:HOME}", "{a: [", "%s%n", "null", "9" * 400, "/dev/null", "~", "*")
 SCALARS = (None, True, -1, 0, 1, 2**31, -(2**63), 10**30, 0.5, 1e308, float("nan"), float("inf"))
 
@@ -114,7 +125,9 @@ def _structure(path: Path) -> Callable[[Random, Path], str]:
 
 def _bytes(random: Random, path: Path) -> str:
     data = bytearray(path.read_bytes())
-    kind = _pick(random, ("flip", "flip", "cut", "zero", "insert", "remove", "repeat", "ones", "empty"))
+    kind = _pick(
+        random, ("flip", "flip", "cut", "zero", "insert", "remove", "repeat", "ones", "empty")
+    )
     if kind == "empty" and random.random() < 0.7:
         kind = "bits"
     start = int(random.integers(len(data) + 1))
@@ -144,18 +157,31 @@ def _bytes(random: Random, path: Path) -> str:
 
 def _foreign(random: Random, path: Path, canary: Path) -> str:
     """Puts something else under the name of the file."""
-    kind = _pick(random, ("pickle", "joblib", "objects.npz", "objects.npy", "folder", "loop", "zip", "text"))
+    kind = _pick(
+        random, ("pickle", "joblib", "objects.npz", "objects.npy", "folder", "loop", "zip", "text")
+    )
     payload = Payload(canary)
     path.unlink()
     if kind == "pickle":
         value = _pick(random, (payload, {"qpos": payload}, {payload.canary: [payload]}))
         path.write_bytes(pickle.dumps(value, int(random.integers(6))))
     elif kind == "joblib":
-        path.write_bytes(b"\x80\x04cjoblib.numpy_pickle\nNumpyArrayWrapper\n." + pickle.dumps(payload))
+        path.write_bytes(
+            b"\x80\x04cjoblib.numpy_pickle\nNumpyArrayWrapper\n." + pickle.dumps(payload)
+        )
     elif kind.startswith("objects"):
         held = io.BytesIO()
         array = np.array([payload], object)
-        names = ("qpos", "keypoints", "spike_times", "joint_names", "names", "pred", "rate_hz", "signals")
+        names = (
+            "qpos",
+            "keypoints",
+            "spike_times",
+            "joint_names",
+            "names",
+            "pred",
+            "rate_hz",
+            "signals",
+        )
         if kind == "objects.npz":
             np.savez(held, **dict.fromkeys(names, array))
         else:
@@ -186,7 +212,14 @@ def _array(random: Random, values: Any) -> tuple[Any, str]:
         "column big".split(),
     )
     if kind in ("nan", "inf", "huge", "zero", "negative", "tiny") and values.dtype.kind in "fiub":
-        to = {"nan": np.nan, "inf": -np.inf, "huge": 1e30, "zero": 0, "negative": -3, "tiny": 1e-40}[kind]
+        to = {
+            "nan": np.nan,
+            "inf": -np.inf,
+            "huge": 1e30,
+            "zero": 0,
+            "negative": -3,
+            "tiny": 1e-40,
+        }[kind]
         values = values.astype(float) if values.dtype.kind != "f" else values
         where = random.random(values.shape) < _pick(random, (0.01, 0.3, 1.1))
         with np.errstate(all="ignore"):
@@ -194,7 +227,9 @@ def _array(random: Random, values: Any) -> tuple[Any, str]:
     elif kind == "retype":
         to = _pick(random, ("f2", "f4", ">f8", "i1", "u8", "?", "c8", "S3", "U4", "f8"))
         with np.errstate(all="ignore"):
-            values = np.nan_to_num(values).astype(to) if values.dtype.kind == "f" else values.astype(to)
+            values = (
+                np.nan_to_num(values).astype(to) if values.dtype.kind == "f" else values.astype(to)
+            )
     elif kind == "flat":
         values = values.ravel()
     elif kind == "axis":
@@ -214,7 +249,9 @@ def _array(random: Random, values: Any) -> tuple[Any, str]:
     elif kind == "big" and values.ndim and values.size:
         values = np.resize(values, (20_000, *values.shape[1:])) if values[0].size < 100 else values
     elif kind == "text":
-        values = np.array([_pick(random, TEXTS).encode()[:2000] or b"-"] * max(len(np.ravel(values)), 1))
+        values = np.array(
+            [_pick(random, TEXTS).encode()[:2000] or b"-"] * max(len(np.ravel(values)), 1)
+        )
     else:
         values = values.copy()
     return values, kind
@@ -233,7 +270,10 @@ def _hdf5(random: Random, path: Path) -> str:
             return "made not empty"
         name = _pick(random, names)
         item = file[name]
-        kind = _pick(random, "array array array delete rename claim claim link group vlen records move".split())
+        kind = _pick(
+            random,
+            "array array array delete rename claim claim link group vlen records move".split(),
+        )
         if kind == "rename":
             file.move(name, name + _pick(random, ("_", "2", " ", "é", "/x")))
         elif kind == "move":
@@ -246,7 +286,11 @@ def _hdf5(random: Random, path: Path) -> str:
             other = _pick(random, names)
             file[name] = _pick(
                 random,
-                (h5py.SoftLink(f"/{name}"), h5py.SoftLink(f"/{other}"), h5py.ExternalLink("no.h5", "/x")),
+                (
+                    h5py.SoftLink(f"/{name}"),
+                    h5py.SoftLink(f"/{other}"),
+                    h5py.ExternalLink("no.h5", "/x"),
+                ),
             )
             return f"{name} linked to {other}"
         elif kind == "group" or isinstance(item, h5py.Group):
@@ -319,7 +363,9 @@ def _npz_member(random: Random, path: Path) -> str:
     done = _npy(random, member)
     held[name] = member.read_bytes()
     member.unlink()
-    with zipfile.ZipFile(path, "w", _pick(random, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    with zipfile.ZipFile(
+        path, "w", _pick(random, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
         for key, data in held.items():
             archive.writestr(key, data)
     return f"{name} {done}"
@@ -338,7 +384,9 @@ def _npy(random: Random, path: Path) -> str:
         shape = (int(_pick(random, (10_000_000, HUGE, 2**40, -1))), *values.shape[1:])
         header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
         if kind == "header":
-            header["descr"] = _pick(random, ("O", "|V4", "<f4", "[('a','O')]", "<U999999999", "<M8[ns]"))
+            header["descr"] = _pick(
+                random, ("O", "|V4", "<f4", "[('a','O')]", "<U999999999", "<M8[ns]")
+            )
             header["shape"] = values.shape
         with path.open("wb") as file:
             np.lib.format.write_array_header_2_0(file, header)
@@ -355,7 +403,9 @@ def _mapping(random: Random, held: dict) -> tuple[str, str]:
     elif done == "renamed":
         held[f"{name}2"] = held.pop(name)
     elif done == "added":
-        held[_pick(random, ("pred", "spike_times_index", "take_lengths", "names", "time", "a/b"))] = held[name]
+        held[
+            _pick(random, ("pred", "spike_times_index", "take_lengths", "names", "time", "a/b"))
+        ] = held[name]
     else:
         held[name], done = _array(random, held[name])
     return name, done
@@ -372,7 +422,10 @@ def _pickle(random: Random, path: Path) -> str:
     held = pickle.loads(path.read_bytes())  # which this program wrote
     name, done = _mapping(random, held)
     if random.random() < 0.2:
-        held[name], done = _pick(random, (*SCALARS, *TEXTS, [[[[]]]], {1: 2}, {"a": {}})), "other value"
+        held[name], done = (
+            _pick(random, (*SCALARS, *TEXTS, [[[[]]]], {1: 2}, {"a": {}})),
+            "other value",
+        )
     if random.random() < 0.05:
         held[name], done = held, "itself"
     path.write_bytes(pickle.dumps(held, int(random.integers(6))))
@@ -386,17 +439,25 @@ def _tree(random: Random, tree: Any) -> str:
     """Damages one place in nested dictionaries and lists."""
     holder, key, trail = None, None, []
     node = tree
-    while isinstance(node, dict | list) and len(node) and (holder is None or random.random() < 0.85):
+    while (
+        isinstance(node, dict | list) and len(node) and (holder is None or random.random() < 0.85)
+    ):
         holder = node
-        key = _pick(random, list(node)) if isinstance(node, dict) else int(random.integers(len(node)))
+        key = (
+            _pick(random, list(node)) if isinstance(node, dict) else int(random.integers(len(node)))
+        )
         node, trail = node[key], [*trail, str(key)]
     if holder is None:
         raise ValueError("nothing in it")
-    kind = _pick(random, "scalar scalar scalar text text gone renamed list mapping deep number twice".split())
+    kind = _pick(
+        random, "scalar scalar scalar text text gone renamed list mapping deep number twice".split()
+    )
     if kind == "gone":
         del holder[key]
     elif kind == "renamed" and isinstance(holder, dict):
-        holder[_pick(random, (f"{key}s", str(key)[:-1], str(key).upper(), "", 7, None))] = holder.pop(key)
+        holder[_pick(random, (f"{key}s", str(key)[:-1], str(key).upper(), "", 7, None))] = (
+            holder.pop(key)
+        )
     elif kind == "text":
         holder[key] = _pick(random, TEXTS)
     elif kind == "list":
@@ -419,10 +480,22 @@ def _tree(random: Random, tree: Any) -> str:
 def _json(random: Random, path: Path) -> str:
     text = path.read_text()
     if random.random() < 0.1:
-        wild = ("[" * 100_000, '{"a":' * 5000, "NaN", "null", "[]", text[:-1] + ',"a":1}', text + text)
+        wild = (
+            "[" * 100_000,
+            '{"a":' * 5000,
+            "NaN",
+            "null",
+            "[]",
+            text[:-1] + ',"a":1}',
+            text + text,
+        )
         path.write_text(_pick(random, wild))
         return "other JSON"
-    lines = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+    lines = (
+        [json.loads(line) for line in text.splitlines()]
+        if path.suffix == ".jsonl"
+        else [json.loads(text)]
+    )
     done = _tree(random, _pick(random, lines))
     path.write_text("\n".join(json.dumps(line, indent=None) for line in lines))
     return done
@@ -431,7 +504,9 @@ def _json(random: Random, path: Path) -> str:
 def _yaml(random: Random, path: Path) -> str:
     text = path.read_text()
     if random.random() < 0.3:
-        key = _pick(random, [line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()])
+        key = _pick(
+            random, [line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()]
+        )
         laughs = "".join(f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 9))
         wild = {
             "cycle": f"{text}\n{key}: &a\n  b: *a\n",
@@ -469,23 +544,36 @@ def _arguments(random: Random, path: Path) -> str:
     lines = path.read_text().splitlines()
     place = int(random.integers(len(lines)))
     key, joint, value = lines[place].partition("=")
-    kind = _pick(random, "value value value key gone twice scalar brackets quote swap file text".split())
+    kind = _pick(
+        random, "value value value key gone twice scalar brackets quote swap file text".split()
+    )
     if kind == "value":
         value = str(_pick(random, (*SCALARS, *TEXTS)))
     elif kind == "scalar":
         value = str(_pick(random, SCALARS))
     elif kind == "key":
-        key = _pick(random, (key[:-1], key.upper(), key + ".x", "~" + key, "+" + key, "++" + key + ".y", "@a"))
+        key = _pick(
+            random,
+            (key[:-1], key.upper(), key + ".x", "~" + key, "+" + key, "++" + key + ".y", "@a"),
+        )
     elif kind == "brackets":
-        value = _pick(random, ("[" * 500, "{" * 50, "[a,[b]]", "{a:b}", "[,]", "[']", "[1,2,3]", "{value: 1}"))
+        value = _pick(
+            random, ("[" * 500, "{" * 50, "[a,[b]]", "{a:b}", "[,]", "[']", "[1,2,3]", "{value: 1}")
+        )
     elif kind == "quote":
         value = _pick(random, ("'", '"', "\\", "a'b", "'a' b", "${a}", "${", "$(x)", "\\'", "'\\"))
     elif kind == "file":
-        value = _pick(random, ("/dev/null", "/etc/passwd", "/proc/self/mem", ".", "/", "no/such", "a" * 5000))
+        value = _pick(
+            random, ("/dev/null", "/etc/passwd", "/proc/self/mem", ".", "/", "no/such", "a" * 5000)
+        )
     elif kind == "swap":
         value = _pick(random, lines).partition("=")[2]
     elif kind == "text":
-        key, joint, value = _pick(random, ("--", "-m", "=", "a=b", "--config", "x" * 9000, "--help2")), "", ""
+        key, joint, value = (
+            _pick(random, ("--", "-m", "=", "a=b", "--config", "x" * 9000, "--help2")),
+            "",
+            "",
+        )
     line = f"{key}{joint}{value}".replace("\n", " ")
     lines[place : place + 1] = {"gone": [], "twice": [line, line]}.get(kind, [line])
     path.write_text("\n".join(lines))
@@ -498,7 +586,9 @@ def _table(random: Random, path: Path) -> str:
     rows = list(csv.reader(io.StringIO(text), delimiter=split))
     row = int(random.integers(len(rows))) if random.random() < 0.6 else 0
     column = int(random.integers(max(len(rows[row]), 1)))
-    kind = _pick(random, "cell cell column row header cells delimiter quote blank huge only".split())
+    kind = _pick(
+        random, "cell cell column row header cells delimiter quote blank huge only".split()
+    )
     if kind == "cell":
         rows[row][column] = str(_pick(random, (*TEXTS[:6], *SCALARS)))
     elif kind == "column":
@@ -506,7 +596,9 @@ def _table(random: Random, path: Path) -> str:
     elif kind == "row":
         del rows[row][column:]
     elif kind == "header":
-        rows[0] = _pick(random, (["a"] * len(rows[0]), rows[0][::-1], [], [""] * len(rows[0]), rows[-1]))
+        rows[0] = _pick(
+            random, (["a"] * len(rows[0]), rows[0][::-1], [], [""] * len(rows[0]), rows[-1])
+        )
     elif kind == "cells":
         for line in rows[1:]:
             if column < len(line):
@@ -533,7 +625,8 @@ def _xml(random: Random, path: Path) -> str:
     if random.random() < 0.1:
         nested = "<body>" * 3000
         entity = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb">' + "".join(
-            f'<!ENTITY b{i} "{f"&b{i - 1 if i > 1 else chr(0)};".replace(chr(0), "") * 10}">' for i in range(1, 9)
+            f'<!ENTITY b{i} "{f"&b{i - 1 if i > 1 else chr(0)};".replace(chr(0), "") * 10}">'
+            for i in range(1, 9)
         )
         wild = {
             "nested": f"<mujoco><worldbody>{nested}",
@@ -549,19 +642,41 @@ def _xml(random: Random, path: Path) -> str:
         return kind
     elements = list(root.iter())
     element = _pick(random, elements)
-    kind = _pick(random, "attribute attribute attribute lost gone twice tag new include inside".split())
+    kind = _pick(
+        random, "attribute attribute attribute lost gone twice tag new include inside".split()
+    )
     if kind in ("attribute", "lost") and element.attrib:
         key = _pick(random, sorted(element.attrib))
         old = element.attrib.pop(key)
         if kind == "attribute":
-            new = (*TEXTS[:4], *map(str, SCALARS), "0", "0 0", "1 2 3 4 5 6 7 8 9", "nan nan nan", "1e-300", old * 2)
+            new = (
+                *TEXTS[:4],
+                *map(str, SCALARS),
+                "0",
+                "0 0",
+                "1 2 3 4 5 6 7 8 9",
+                "nan nan nan",
+                "1e-300",
+                old * 2,
+            )
             element.set(key, _pick(random, new).replace("\0", ""))
         return f"{element.tag} {key} {kind}"
     if kind == "new":
-        key = _pick(random, ("pos", "quat", "size", "mass", "range", "type", "mesh", "file", "class", "nstack"))
-        element.set(key, _pick(random, ("nan", "0", "-1 -1 -1", "1e30 1 1", "mesh", "x", "2147483647", "4000000000")))
+        key = _pick(
+            random,
+            ("pos", "quat", "size", "mass", "range", "type", "mesh", "file", "class", "nstack"),
+        )
+        element.set(
+            key,
+            _pick(
+                random,
+                ("nan", "0", "-1 -1 -1", "1e30 1 1", "mesh", "x", "2147483647", "4000000000"),
+            ),
+        )
     elif kind == "include":
-        element.append(ElementTree.Element("include", file=_pick(random, (path.name, "/etc/passwd", "no.xml"))))
+        element.append(
+            ElementTree.Element("include", file=_pick(random, (path.name, "/etc/passwd", "no.xml")))
+        )
     else:
         parent = next((p for p in elements if element in list(p)), root)
         if kind in ("gone", "tag"):
@@ -570,11 +685,15 @@ def _xml(random: Random, path: Path) -> str:
             elif parent is not element and element in list(parent):
                 parent.remove(element)
         else:
-            (parent if kind == "twice" else element).append(ElementTree.fromstring(ElementTree.tostring(element)))
+            (parent if kind == "twice" else element).append(
+                ElementTree.fromstring(ElementTree.tostring(element))
+            )
     tree.write(path)
     return f"{element.tag} {kind}"
 
 
 def size_of(folder: Path) -> int:
     """Returns the bytes of the files in a folder, links not followed."""
-    return sum(os.lstat(Path(at, name)).st_size for at, _, names in os.walk(folder) for name in names)
+    return sum(
+        os.lstat(Path(at, name)).st_size for at, _, names in os.walk(folder) for name in names
+    )

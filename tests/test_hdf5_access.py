@@ -8,7 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.made_records import write_made_record
 from vnl_mjx import cli
+from vnl_mjx.activity.file import open_activity_file
 from vnl_mjx.clips.file import open_clip_file
 from vnl_mjx.clips.hdf5_access import atomic_hdf5
 from vnl_mjx.demo import DEMO_CLIPS
@@ -94,3 +96,26 @@ def test_a_file_of_another_kind_is_not_called_damaged(tmp_path):
     path.write_text("unit,time\n" * 200)
     with pytest.raises(UserError, match="expected an HDF5 file"), open_clip_file(path):
         pass
+
+
+@pytest.mark.parametrize("chunks", [None, (256, 3)])
+def test_a_shape_without_numbers_is_refused_and_not_filled_with_zeros(tmp_path, chunks, capsys):
+    path = tmp_path / "points.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("tracks", shape=(300_000_000, 3), chunks=chunks, dtype="f4")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    words = ["fit", str(path), str(tmp_path / "o.h5"), "--points=Snout", "--rate=50"]
+    assert cli.main(words) == 2
+    assert (
+        "'tracks' has shape (300000000, 3), and the file holds only a part"
+        in capsys.readouterr().err
+    )
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+
+
+def test_a_record_with_values_of_another_kind_is_damaged(tmp_path):
+    path = write_made_record(tmp_path / "made.rec.h5", 400)
+    with h5py.File(path, "r+") as file:
+        file["values/kinematics/angles"].attrs["columns"] = np.float32([1, 2])
+    with pytest.raises(UserError, match="damaged"), open_activity_file(path) as file:
+        file.columns("kinematics/angles")

@@ -90,7 +90,7 @@ def make_writable(folder: Path, key: str) -> None:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Checks as `make_writable`, before long work, but leaves no new folder: the work may end in a refusal."""
+    """Checks as `make_writable`, but leaves no new folder, as the work may end in a refusal."""
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     make_writable(folder, key)
     for place in new:

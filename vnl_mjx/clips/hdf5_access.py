@@ -55,11 +55,15 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     wrong: list[str] = []
 
     def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        with contextlib.suppress(*HDF5_ERRORS):  # what is damaged otherwise is found when it is read
+        with contextlib.suppress(
+            *HDF5_ERRORS
+        ):  # what is damaged otherwise is found when it is read
             if isinstance(item, h5py.Dataset) and item.shape is not None and not item.is_virtual:
                 size = math.prod(map(int, item.shape)) * item.dtype.itemsize
                 if size > most and item.external is None and _stored_bytes(item) < size:
-                    wrong.append(f"{name!r} has shape {item.shape}, and the file holds only a part of it")
+                    wrong.append(
+                        f"{name!r} has shape {item.shape}, and the file holds only a part of it"
+                    )
 
     with contextlib.suppress(*HDF5_ERRORS):
         file.visititems(check)

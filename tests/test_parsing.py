@@ -1,0 +1,66 @@
+"""JSON and YAML that are damaged or made to harm end in one line, at once and in little memory."""
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.made_records import write_made_record
+from vnl_mjx import cli
+from vnl_mjx.parsing import check_yaml, parse_json
+
+LAUGHS = "b0: &b0 [x]\n" + "".join(
+    f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [LAUGHS, "a: &a [*a, *a]", "a: &a {b: {c: *a}}", "a: " + "[" * 500 + "]" * 500, "a: *b"],
+    ids=["aliases of aliases", "itself", "itself below", "deep", "no anchor"],
+)
+def test_yaml_without_end_is_refused(text):
+    with pytest.raises(yaml.YAMLError):
+        check_yaml(text)
+
+
+def test_plain_yaml_and_aliases_pass():
+    text = "a: &a [1, {b: 2}]\nc: *a\nd: &d {<<: {e: 1}}\nf: [*d, *d]\n"
+    check_yaml(text)
+    assert yaml.safe_load(text)["c"] == [1, {"b": 2}]
+
+
+def test_deep_json_is_a_value_error():
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+    for text in ("[" * 100_000, '{"a":' * 100_000, "{"):
+        with pytest.raises(ValueError):
+            parse_json(text)
+
+
+@pytest.mark.parametrize("text", [LAUGHS, "seed: " + "[" * 5000, "seed: &a [*a]"])
+def test_a_configuration_without_end_is_one_line(tmp_path, capsys, text):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    assert cli.main(["distill", "--config", str(path), "--show-config"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "settings.yaml: expected YAML, found a mistake" in line
+
+
+@pytest.mark.parametrize(
+    "command", ["encode {record} {units} {out}", "similarity {record} {out} --units {units}"]
+)
+def test_a_refusal_leaves_no_folder(tmp_path, command, capsys):
+    record, units = write_made_record(tmp_path / "made.rec.h5", 400), tmp_path / "units.csv"
+    units.write_bytes(b"unit,time\n\xff,1\n")
+    words = command.format(record=record, units=units, out=tmp_path / "new" / "out").split()
+    assert cli.main(words) == 2
+    assert "units.csv" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_text_that_is_no_character_is_printed(tmp_path, capsys):
+    names = np.array(["Snout", "SpineM"])
+    names.view(np.uint32)[0] = 0x7FFFFFFF
+    names.view(np.uint32)[-1] = 0xD800
+    np.savez(tmp_path / "points.npz", keypoints=np.ones((4, 2, 3)), keypoint_names=names)
+    words = ["fit", str(tmp_path / "points.npz"), str(tmp_path / "o.h5"), "--rate=50"]
+    assert cli.main(words) == 2
+    assert "vnl-mjx: error: " in capsys.readouterr().err
