@@ -52,6 +52,13 @@ _TO_CLIPS = {
 _KEYPOINTS = ("fit {f} {o}/o.h5 --points Snout,SpineM,TailBase,HandL,HandR,FootL,FootR --rate 50",)
 _ENCODE = "--shifts 5 --components 2 --folds 3 --jobs 1 --max-lag 0.1 "
 
+# How often a kind of input is chosen; other kinds: 1. Reading is quick, fitting and simulating is slow.
+SHARES = {"runs": 0.7, "track-mjx checkpoints": 0.5, "records": 0.3, "configurations": 2.5}
+SHARES |= {"clips": 3.0, "bodies": 1.2, "units": 1.5, "upstream clips": 1.3, "reports": 1.2}
+SHARES |= {"key=value": 3.0, "key points: mat": 0.25, "key points: HDF5": 0.5}
+SHARES |= {"key points: NWB": 0.4, "key points: npz": 0.7, "recordings: NWB": 0.3}
+SHARES |= {"recordings: mat": 0.3, "recordings: npz": 1.3, "recordings: pickle": 1.3}
+
 
 @dataclass(frozen=True)
 class Seed:
@@ -439,13 +446,14 @@ def _bodies(folder: Path) -> Iterator[Seed]:
     place = _folder(folder, "bodies", "toy file")
     for name in ("toy.yaml", "toy_walker.xml"):
         shutil.copy(folder / "body" / name, place)
+    training = "train-teacher {all}/body/made/clips.h5 run_dir={o}/run ppo.num_envs=8"
     yield Seed(
         "bodies",
         "toy file",
         "toy.yaml",
         {
             f"preprocess {poses} {{o}}/o.h5 walker_config.mjcf_path={{f}} {_ANY}": 3,
-            "train-teacher {all}/body/made/clips.h5 task.walker.source={f} run_dir={o}/run ppo.num_envs=8": 0.5,
+            f"{training} task.walker.source={{f}}": 0.5,
         },
     )
     shutil.copy(FIXTURES / "arm.yaml", folder / "bodies" / "arm")

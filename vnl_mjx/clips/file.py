@@ -56,6 +56,7 @@ _MEANING = {
 }
 _NAME_LISTS = ("joint_names", "body_names", "end_effector_names", "appendage_names", "foot_names")
 _INFO_TYPES = get_type_hints(ClipInfo)
+_COLUMNS = {"name": str, "start": int, "length": int, **_INFO_TYPES}
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,11 @@ class ClipFile:
         table = {name: cast(h5py.Dataset, column)[()] for name, column in clips.items()}
         self.names = _strings(table["name"])
         self.starts, self.lengths = table["start"], table["length"]
+        for name, column in table.items():
+            kinds = "SUO" if _COLUMNS.get(name) is str else "biuf"
+            is_known = name in _COLUMNS or name.startswith(QUALITY_PREFIX)
+            if is_known and (column.shape != self.lengths.shape or column.dtype.kind not in kinds):
+                raise ValueError(f"column {name!r} of the clips is {column.dtype} {column.shape}")
         self._check_table()
         columns = {
             name: _strings(table[name]) if kind is str else table[name].tolist()
