@@ -5,7 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vnl_mjx.clips.columns import POSE, VELOCITY, finite_difference_qvel, split_qpos, split_qvel
+from vnl_mjx.clips.columns import (
+    LARGEST,
+    POSE,
+    VELOCITY,
+    finite_difference_qvel,
+    is_usable,
+    split_qpos,
+    split_qvel,
+)
 from vnl_mjx.clips.container import (
     FEATURES,
     ReferenceClips,
@@ -211,13 +219,14 @@ class _Assembly:
             )
 
     def _check_finite(self, features: dict[str, np.ndarray]) -> None:
-        """Raises UserError for NaN or infinity, with the first place."""
+        """Raises UserError for what is not usable, with the first place."""
         for name, array in features.items():
-            bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            bad = ~is_usable(array.reshape(len(array), -1)).all(axis=1)
             if bad.any():
                 raise UserError(
-                    f"{self.recording.path}: {self._dataset(name)!r} holds NaN or infinity in "
-                    f"{self._place(int(np.argmax(bad)))} ({int(bad.sum())} such frames); "
+                    f"{self.recording.path}: {self._dataset(name)!r} holds NaN or infinity (or more "
+                    f"than {LARGEST:g}) in {self._place(int(np.argmax(bad)))} ({int(bad.sum())} such "
+                    "frames); "
                     "repair or leave out that stretch of the recording"
                 )
 

@@ -9,6 +9,14 @@ from vnl_mjx.walkers.layout import Layout
 
 POSE = ("position", "quaternion", "joints")
 VELOCITY = ("velocity", "angular_velocity", "joints_velocity")
+LARGEST = (
+    1e10  # MuJoCo takes a larger number for a failed simulation, and logs it to the working folder
+)
+
+
+def is_usable(values: np.ndarray) -> np.ndarray:
+    """Flags values that are finite and that MuJoCo takes for numbers, of the same shape."""
+    return np.abs(values) < LARGEST
 
 
 def columns_of(names: Sequence[str], free_root: bool) -> Sequence[str]:

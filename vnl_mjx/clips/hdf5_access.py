@@ -47,8 +47,8 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     """Opens a file to read it, within `reading`.
 
     Raises:
-        ValueError: a dataset has a shape of which the file holds only a part. HDF5 reads the rest as zeros,
-            which fill the memory if the shape is damaged.
+        ValueError: a dataset has a shape or a length of text of which the file holds only a part. HDF5 makes
+            room for all of it, which fills the memory if the size is damaged.
     """
     file = h5py.File(path, "r")
     most = _MOST_UNWRITTEN_BYTES + 4 * os.path.getsize(path)
@@ -58,7 +58,12 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
         with contextlib.suppress(
             *HDF5_ERRORS
         ):  # what is damaged otherwise is found when it is read
-            if isinstance(item, h5py.Dataset) and item.shape is not None and not item.is_virtual:
+            if not isinstance(item, h5py.Dataset) or item.shape is None or item.is_virtual:
+                return
+            if item.dtype.hasobject:
+                if _text_bytes(path, item) > most:
+                    wrong.append(f"{name!r} has a text longer than the file")
+            else:
                 size = math.prod(map(int, item.shape)) * item.dtype.itemsize
                 if size > most and item.external is None and _stored_bytes(item) < size:
                     wrong.append(
@@ -71,6 +76,18 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
         file.close()
         raise ValueError(wrong[0])
     return file
+
+
+def _text_bytes(path: str | os.PathLike[str], data: h5py.Dataset) -> int:
+    """Returns the length of all texts of a dataset as the file has it, 0 if it has them in chunks.
+
+    In place of a text lie its length (4 bytes) and where it is (12 bytes).
+    """
+    place = data.id.get_offset()
+    if place is None:
+        return 0
+    parts = np.fromfile(path, np.dtype("<u4"), 4 * math.prod(data.shape), offset=place)
+    return int(parts[::4].sum(dtype=np.int64))
 
 
 def _stored_bytes(data: h5py.Dataset) -> int:

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.clips.body_size import body_length
+from vnl_mjx.clips.columns import is_usable
 from vnl_mjx.clips.feet import floor_heights
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.recording import ROOT_COLUMNS, Recording, reorder
@@ -53,7 +54,7 @@ def check_conventions(
     applied = Conventions(**dict(recording.conventions))
     qpos = np.array([recording.qpos[int(row)] for row in rows], np.float64)
     reorder(qpos, walker.layout.joint_qpos, order)
-    good = np.isfinite(qpos).all(axis=1)
+    good = is_usable(qpos).all(axis=1)
     joints = qpos[good][:, walker.layout.joint_qpos]
     problems = [*_angle_problems(recording, walker, joints, applied)]
     notes: list[str] = []

@@ -3,6 +3,7 @@
 import numpy as np
 
 from vnl_mjx.clips.body_size import body_length
+from vnl_mjx.clips.columns import is_usable
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.recording import Recording, reorder, with_nearest
 from vnl_mjx.errors import UserError
@@ -69,7 +70,7 @@ def compare_stored_poses(
     qpos = np.array([recording.qpos[row] for row in rows], np.float64)
     layout = walker.layout
     reorder(qpos, layout.joint_qpos, order)
-    good = np.isfinite(qpos).all(axis=1)
+    good = is_usable(qpos).all(axis=1)
     if root := layout.root:
         norms = np.linalg.norm(qpos[:, root.quaternion], axis=1, keepdims=True)
         qpos[:, root.quaternion] /= np.maximum(norms, 1e-9)

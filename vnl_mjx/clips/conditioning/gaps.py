@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from vnl_mjx.clips.columns import is_usable
 from vnl_mjx.quaternions import slerp, unit_quaternions
 from vnl_mjx.walkers.layout import Layout
 
 
 def bad_frames(qpos: np.ndarray, layout: Layout) -> np.ndarray:
-    """Flags frames [frame] of `qpos` [frame, nq] with NaN, infinity or a root quaternion near zero."""
-    bad = np.logical_not(np.isfinite(qpos).all(axis=1))
+    """Flags frames [frame] of `qpos` [frame, nq] with unusable numbers or a root quaternion near 0."""
+    bad = np.logical_not(is_usable(qpos).all(axis=1))
     if root := layout.root:
         unit, _ = unit_quaternions(qpos[:, root.quaternion])
         bad |= ~np.isfinite(unit).all(axis=1)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from vnl_mjx.clips.conditioning.tail import tail_chain
@@ -15,7 +16,7 @@ from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.config.walker import RODENT_SOURCE
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing, write_json
 from vnl_mjx.gait.posture import UNMEASURED_POSTURE
 from vnl_mjx.keypoints.fit import Fit, FitOptions, fit_key_points
@@ -56,7 +57,13 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console()
     with terminate_cleanly(), frame_progress(console) as progress:
-        fit = fit_key_points(walker, points, options, progress)
+        try:
+            fit = fit_key_points(walker, points, options, progress)
+        except np.linalg.LinAlgError as error:
+            raise UserError(
+                f"{points.source}: no pose fits its key points ({first_line(error)}); check their order, names "
+                "and unit (--points, --length-unit), and that they are of this body"
+            ) from error
     report = {"source": points.source, "notes": list(points.notes), **fit_report(fit)}
     unused = [name for name in points.names if name not in fit.body.names]
     report["unused_points"] = unused

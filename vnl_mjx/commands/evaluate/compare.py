@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.report.compare import write_comparison
 from vnl_mjx.report.document import METRICS_FILE, read_document
 
@@ -16,7 +16,19 @@ from vnl_mjx.report.document import METRICS_FILE, read_document
 def run(args: argparse.Namespace) -> int:
     """Compares the runs and returns the exit status."""
     documents = read_reports([path.expanduser() for path in args.runs])
-    page = write_comparison(args.output.expanduser(), documents)
+    try:
+        page = write_comparison(args.output.expanduser(), documents)
+    except (
+        TypeError,
+        AttributeError,
+        KeyError,
+        IndexError,
+        ValueError,
+    ) as error:  # of wrong values
+        raise UserError(
+            f"{', '.join(documents)}: a {METRICS_FILE} holds a value of another kind than `vnl-mjx eval` "
+            f"writes ({first_line(error)}); make it again"
+        ) from error
     Console().print(f"comparison: {page}", soft_wrap=True, highlight=False)
     return 0
 
