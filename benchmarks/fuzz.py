@@ -252,10 +252,18 @@ def _place(output: str) -> str:
     return f"{place} {(re.findall(error, output, re.M) or [''])[-1]}"
 
 
-def run(fuzzer: Fuzzer, seeds: Sequence[Seed], numbers: Sequence[int], is_shown: bool) -> Result:
+def run(
+    fuzzer: Fuzzer,
+    seeds: Sequence[Seed],
+    numbers: Sequence[int],
+    is_shown: bool,
+    most_s: float = float("inf"),
+) -> Result:
     """Runs cases one after another; prints the first of each fault, or everything if `is_shown`."""
     result, started = Result(), time.monotonic()
     for done, number in enumerate(numbers, 1):
+        if time.monotonic() - started > most_s:
+            break
         seed, command, what, ended, broken = fuzzer.case(number, seeds)
         over = ended.peak_bytes - fuzzer.base[_key(seed, command)]
         own = Counts(1, cpu_s=ended.cpu_s, faults=bool(broken), most_over_base=over)
@@ -285,9 +293,8 @@ def run_side_by_side(fuzzer: Fuzzer, seeds: Sequence[Seed], args: argparse.Names
         process = os.fork()
         if process == 0:
             fuzzer.slot = slot
-            own = run(
-                fuzzer, seeds, range(args.first + slot, args.first + args.cases, args.jobs), False
-            )
+            numbers = range(args.first + slot, args.first + args.cases, args.jobs)
+            own = run(fuzzer, seeds, numbers, False, 60.0 * args.minutes)
             (fuzzer.work / f"result-{slot}.json").write_text(json.dumps(asdict(own)))
             sys.stdout.flush()
             os._exit(0)
@@ -346,6 +353,7 @@ def main() -> int:
     add("--first", type=int, default=0, help="number of the first case")
     add("--seed", type=int, default=0)
     add("--jobs", type=int, default=1, help="processes side by side")
+    add("--minutes", type=float, default=float("inf"), help="stop after so long")
     add("--case", type=int, action="append", help="run this case alone; may be repeated")
     add(
         "--kind",

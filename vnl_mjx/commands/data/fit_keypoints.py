@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
             fit = fit_key_points(walker, points, options, progress)
         except np.linalg.LinAlgError as error:
             raise UserError(
-                f"{points.source}: no pose fits its key points ({first_line(error)}); check their order, names "
-                "and unit (--points, --length-unit), and that they are of this body"
+                f"{points.source}: no pose fits its key points ({first_line(error)}); check their order, "
+                "names and unit (--points, --length-unit), and that they are of this body"
             ) from error
     report = {"source": points.source, "notes": list(points.notes), **fit_report(fit)}
     unused = [name for name in points.names if name not in fit.body.names]
