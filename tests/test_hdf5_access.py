@@ -119,3 +119,29 @@ def test_a_record_with_values_of_another_kind_is_damaged(tmp_path):
         file["values/kinematics/angles"].attrs["columns"] = np.float32([1, 2])
     with pytest.raises(UserError, match="damaged"), open_activity_file(path) as file:
         file.columns("kinematics/angles")
+
+
+def test_a_text_longer_than_its_file_takes_no_memory(tmp_path, capsys):
+    """HDF5 makes room for the length that stands in the file, before it looks for the text."""
+    path = tmp_path / "stac.h5"
+    with h5py.File(path, "w") as file:
+        file["qpos"], file["config"] = np.zeros((4, 74)), "model: {}"
+        place = file["config"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\xf0\xff\xff\x7f"
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert cli.main(["preprocess", str(path), str(tmp_path / "o.h5")]) == 2
+    assert "'config' has a text longer than the file" in capsys.readouterr().err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+
+
+@pytest.mark.parametrize("column", [np.float32(0.5), np.zeros(3, "S2"), np.zeros((28, 2))])
+def test_a_table_of_clips_with_another_column_is_damaged(tmp_path, column):
+    path = tmp_path / "clips.h5"
+    path.write_bytes(DEMO_CLIPS.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["clips/quality_other"] = column
+    with pytest.raises(UserError, match="damaged HDF5 .column .quality_other."):
+        with open_clip_file(path):
+            pass

@@ -1,8 +1,11 @@
 """JSON and YAML that are damaged or made to harm end in one line, at once and in little memory."""
 
+import json
+
 import numpy as np
 import pytest
 import yaml
+from report_example import example_document
 
 from tests.made_records import write_made_record
 from vnl_mjx import cli
@@ -54,6 +57,45 @@ def test_a_refusal_leaves_no_folder(tmp_path, command, capsys):
     words = command.format(record=record, units=units, out=tmp_path / "new" / "out").split()
     assert cli.main(words) == 2
     assert "units.csv" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("make", [lambda path: path / ("x" * 5000), lambda path: path / "loop"])
+def test_a_path_that_no_file_can_have_is_one_line(tmp_path, make, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    for words in (["inspect"], ["train-teacher"], ["distill", "--config"]):
+        assert cli.main([*words, str(make(tmp_path))]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_numbers_that_mujoco_takes_for_a_failure_are_missing_frames(tmp_path, monkeypatch, rodent):
+    """MuJoCo would write MUJOCO_LOG.TXT into the folder in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    qpos = np.tile(rodent.model.qpos0, (60, 1))
+    qpos[:, 0] += np.linspace(0.0, 0.2, 60)
+    qpos[30] = 1e30
+    np.savez("poses.npz", qpos=qpos, rate_hz=50.0)
+    assert cli.main(["preprocess", "poses.npz", "o.h5", "conditioning_config.max_gap_s=0"]) in (
+        0,
+        2,
+    )
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "poses.npz", "o.h5", "o.quality.json", "o.quality.png"
+    }  # fmt: skip
+    report = json.loads((tmp_path / "o.quality.json").read_text())
+    assert any("missing frames" in reason for one in report["pieces"] for reason in one["reasons"])
+
+
+def test_a_report_with_a_value_of_another_kind_is_one_line(tmp_path, capsys):
+    document = example_document(3, sampled=False)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(document))
+        document["latent"]["kl"] = [1.0]
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    assert cli.main(["compare", *runs, "--output", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "value of another kind" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_text_that_is_no_character_is_printed(tmp_path, capsys):
