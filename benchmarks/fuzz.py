@@ -2,11 +2,11 @@
 
     uv run python benchmarks/fuzz.py [--cases N] [--seed N] [--jobs N] [--case K] [--work FOLDER]
 
-Rules for each input: exit status 0 or 2 (130 and 143 after signals) and no traceback; an end within 30 s; no
-death by a signal; after a refusal nothing new lies at the output, and nothing temporary anywhere; inputs keep
-their bytes; peak memory is at most that of the valid input, plus four times the input, plus 64 MB; nothing in
-a file is executed. `--case K` runs one case again and says what the command printed; its input stays in
-FOLDER/case-0. Inputs of broken rules stay in FOLDER/faults.
+Rules for each input: exit status 0 or 2 (130 and 143 after signals) and no traceback; an end within 30 s of
+processor time and 120 s; no death by a signal; after a refusal nothing new lies at the output, and nothing
+temporary anywhere; inputs keep their bytes; peak memory is at most that of the valid input, plus four times
+the input, plus 64 MB; nothing in a file is executed. `--case K` runs one case again and says what the command
+printed; its input stays in FOLDER/case-0. Inputs that broke a rule stay in FOLDER/faults. `--minutes M` stops.
 
 The package is loaded once, and each case runs in a fork. What Python does at the end of a process is not run.
 A training ends when it has read its inputs, as by Ctrl-C.

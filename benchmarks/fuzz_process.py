@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+WAIT = 4  # other programs may use the processor too
+
 
 @dataclass
 class Ended:
@@ -26,14 +28,17 @@ class Ended:
 
 
 def forked(function: Callable[[], int], output: Path, limit_s: float) -> Ended:
-    """Runs a function in a fork with its output in a file; its result is the exit status."""
+    """Runs a function in a fork with its output in a file; its result is the exit status.
+
+    The process may use `limit_s` seconds of a processor, and wait for `WAIT` times as long.
+    """
     sys.stdout.flush()
     started = time.monotonic()
     process = os.fork()
     if process == 0:
         _child(function, output, limit_s)
     watch = os.pidfd_open(process)
-    hung = not select.select([watch], [], [], limit_s)[0]
+    hung = not select.select([watch], [], [], WAIT * limit_s)[0]
     os.close(watch)
     if hung:
         os.killpg(process, signal.SIGKILL)
@@ -45,7 +50,7 @@ def forked(function: Callable[[], int], output: Path, limit_s: float) -> Ended:
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,
         output=text,
-        hung=hung,
+        hung=hung or -signal.SIGXCPU == os.waitstatus_to_exitcode(status),
     )
 
 
@@ -65,7 +70,9 @@ def _child(function: Callable[[], int], output: Path, limit_s: float) -> None:
             os.dup2(old, new)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.enable()
-        faulthandler.dump_traceback_later(limit_s - 1)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s), int(limit_s) + 5))
+        faulthandler.register(signal.SIGXCPU, chain=True)
+        faulthandler.dump_traceback_later(WAIT * limit_s - 1)
         status = function()
     except SystemExit as error:
         status = error.code
