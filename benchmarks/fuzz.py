@@ -6,7 +6,7 @@ Rules for each input: exit status 0 or 2 (130 and 143 after signals) and no trac
 processor time and 120 s; no death by a signal; after a refusal nothing new lies at the output, and nothing
 temporary anywhere; inputs keep their bytes; peak memory is at most that of the valid input, plus four times
 the input, plus 64 MB; nothing in a file is executed. `--case K` runs one case again and says what the command
-printed; its input stays in FOLDER/case-0. Inputs that broke a rule stay in FOLDER/faults. `--minutes M` stops.
+printed; its input stays in FOLDER/case-0. Inputs that broke a rule stay in FOLDER/faults.
 
 The package is loaded once, and each case runs in a fork. What Python does at the end of a process is not run.
 A training ends when it has read its inputs, as by Ctrl-C.
