@@ -41,9 +41,10 @@ os.environ.setdefault("VNL_MJX_CACHE", "off")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import numpy as np  # noqa: E402
-from fuzz_inputs import SHARES, Seed, make_seeds  # noqa: E402
+from fuzz_inputs import make_seeds  # noqa: E402
 from fuzz_mutations import damage, damage_folder, size_of  # noqa: E402
 from fuzz_process import Ended, forked, limit_memory  # noqa: E402
+from fuzz_seed import SHARES, Seed  # noqa: E402
 
 
 @dataclass
