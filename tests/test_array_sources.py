@@ -1,5 +1,6 @@
 """Recordings from bare arrays (.npy, .npz, MATLAB) and from NWB."""
 
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_mat_variables_keep_their_type_and_text(tmp_path, compressed):
     assert found["names"].tolist() == ["ab", "c", ""] and found["text"].tolist() == [
         "caf\xe9 \u03bc"
     ]
+
+
+def test_a_mat_file_is_read_under_a_lower_limit_of_the_system(tmp_path):
+    """A cluster's limit of processor time is no damage of the file."""
+    scipy.io.savemat(tmp_path / "values.mat", {"qpos": QPOS})
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (60, 60)); from pathlib import Path; "
+        "from vnl_mjx.clips.sources.mat5 import read_mat5; print([*read_mat5(Path(sys.argv[1]))])"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "values.mat")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.strip() == "['qpos']", done.stderr
 
 
 def test_a_file_that_crashes_scipys_reader_is_refused(tmp_path):

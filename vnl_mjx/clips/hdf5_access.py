@@ -55,23 +55,23 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     wrong: list[str] = []
 
     def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        with contextlib.suppress(
-            *HDF5_ERRORS
-        ):  # what is damaged otherwise is found when it is read
-            if not isinstance(item, h5py.Dataset) or item.shape is None or item.is_virtual:
-                return
-            if item.dtype.hasobject:
-                if _text_bytes(path, item) > most:
-                    wrong.append(f"{name!r} has a text longer than the file")
-            else:
-                size = math.prod(map(int, item.shape)) * item.dtype.itemsize
-                if size > most and item.external is None and _stored_bytes(item) < size:
-                    wrong.append(
-                        f"{name!r} has shape {item.shape}, and the file holds only a part of it"
-                    )
+        if not isinstance(item, h5py.Dataset) or item.shape is None or item.is_virtual:
+            return
+        size, text = (
+            math.prod(item.shape) * item.dtype.itemsize,
+            h5py.check_string_dtype(item.dtype),
+        )
+        if size > most and item.external is None and _stored_bytes(item) < size:
+            wrong.append(f"{name!r} has shape {item.shape}, and the file holds only a part of it")
+        elif text is not None and text.length is None and _text_bytes(path, item) > most:
+            wrong.append(f"{name!r} has a text longer than the file")
+
+    def check_undamaged(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        with contextlib.suppress(*HDF5_ERRORS):  # other damage is found when it is read
+            check(name, item)
 
     with contextlib.suppress(*HDF5_ERRORS):
-        file.visititems(check)
+        file.visititems(check_undamaged)
     if wrong:
         file.close()
         raise ValueError(wrong[0])

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from vnl_mjx.config.renamed import renamed
 from vnl_mjx.errors import UserError
 
 T = TypeVar("T")
+_LARGEST = 2**1023  # about the largest float
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -138,7 +140,10 @@ def _value(kind: Any, value: Any, key: str) -> Any:
         return tuple(_value(typing.get_args(kind)[0], part, key) for part in value)
     if _is_number(value):
         if kind is float:
-            return float(value)
+            is_too_large = isinstance(value, int) and abs(value) >= _LARGEST
+            return (
+                math.inf if is_too_large else float(value)
+            )  # infinity is refused, see `validation`
         if kind is int and value == value // 1:
             return int(value)
     if kind in (str, bool) and isinstance(value, kind):

@@ -136,7 +136,7 @@ def _load(
     try:
         with initialize_config_module(config_module="vnl_mjx.config", version_base="1.3"):
             composed = OmegaConf.to_container(compose(f"_{name}", overrides=parsed), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         given = " ".join(overrides)
         raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
@@ -356,7 +356,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"{path}: expected a YAML file of configuration keys: {reason}") from error
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:  # of numbers and dates, too
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -36,6 +36,9 @@ def automatic(rat: float, scales: str, **bounds: float) -> Any:
     return field(default=AUTO, metadata=metadata)
 
 
+_LARGEST_WHOLE = 2**63  # of what NumPy and JAX compute with
+
+
 def check_bounds(config: Any, where: str = "") -> None:
     """Raises UserError, naming the key, for the first number of a dataclass tree out of its bounds."""
     for item in fields(config):
@@ -54,6 +57,10 @@ def check_bounds(config: Any, where: str = "") -> None:
 
 
 def _check_number(key: str, value: float, bounds: dict[str, float]) -> None:
+    if isinstance(value, int) and abs(value) >= _LARGEST_WHOLE:
+        raise UserError(
+            f"{key}: expected a whole number below 2**63, found {len(str(value))} digits"
+        )
     if math.isfinite(value) and all(_RELATIONS[b][0](value, limit) for b, limit in bounds.items()):
         return
     expected = " and ".join(f"{_RELATIONS[b][1]} {limit:.10g}" for b, limit in bounds.items())

@@ -202,7 +202,7 @@ def _read(path: Path) -> dict[str, Any]:
         given = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a body's YAML file ({first_line(error)})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # of numbers and dates, too
         raise UserError(f"{path}: expected YAML, found a mistake: {first_line(error)}") from error
     if not isinstance(given, Mapping):
         raise UserError(f"{path}: expected keys of a body, found {type(given).__name__}")

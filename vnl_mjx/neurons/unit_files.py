@@ -170,6 +170,11 @@ def _phy(folder: Path) -> Units:
     if rate is None or not float(rate[1]) > 0:
         raise UserError(f"{settings}: expected a line like sample_rate = 30000., found none")
     samples, clusters = parts
+    if len(samples) != len(clusters):
+        raise UserError(
+            f"{folder}: spike_clusters.npy has {len(clusters)} numbers, expected one for each of the "
+            f"{len(samples)} spike times; copy the folder again"
+        )
     noise = _noise(folder)
     kept = ~np.isin(clusters, noise)
     notes = [f"{len(noise)} clusters labelled noise are left out"] if noise else []

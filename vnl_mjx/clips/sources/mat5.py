@@ -15,10 +15,14 @@ _MEMORY_FACTOR = 16
 _READ = """
 import resource, sys, warnings
 path, memory, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+def limit(kind, most):
+    hard = resource.getrlimit(kind)[1]  # which a cluster may have set lower
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
+limit(resource.RLIMIT_CORE, 0)
+limit(resource.RLIMIT_CPU, seconds)
 if sys.platform == "linux":
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    limit(resource.RLIMIT_AS, memory)
 import numpy as np
 import scipy.io
 warnings.simplefilter("ignore")

@@ -75,7 +75,9 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     rows = []
     try:
         for line in (run_dir / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-            rows.append(parse_json(line))
+            row = parse_json(line)
+            if isinstance(row, dict) and isinstance(row.get("env_steps"), int | float):
+                rows.append(row)
     except (OSError, ValueError):
         pass
     return rows
