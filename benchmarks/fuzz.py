@@ -291,12 +291,15 @@ def run_side_by_side(fuzzer: Fuzzer, seeds: Sequence[Seed], args: argparse.Names
     """Runs the cases in several processes; returns their results together."""
     started, workers, result = time.monotonic(), [], Result()
     for slot in range(args.jobs):
+        (fuzzer.work / f"result-{slot}.json").unlink(missing_ok=True)
         process = os.fork()
         if process == 0:
             fuzzer.slot = slot
             numbers = range(args.first + slot, args.first + args.cases, args.jobs)
             own = run(fuzzer, seeds, numbers, False, 60.0 * args.minutes)
-            (fuzzer.work / f"result-{slot}.json").write_text(json.dumps(asdict(own)))
+            counts = {kind: asdict(one) for kind, one in own.counts.items()}
+            found = json.dumps({"counts": counts, "faults": own.faults})
+            (fuzzer.work / f"result-{slot}.json").write_text(found)
             sys.stdout.flush()
             os._exit(0)
         workers.append(process)
