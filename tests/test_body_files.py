@@ -16,7 +16,7 @@ from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.preprocessing import BodySection
 from vnl_mjx.errors import UserError
-from vnl_mjx.walkers.body_files import keep_body, kept_path
+from vnl_mjx.walkers.body_files import body_files, keep_body, kept_path
 from vnl_mjx.walkers.walker import build_walker
 
 DM_CONTROL = Path(importlib.util.find_spec("dm_control").submodule_search_locations[0])
@@ -128,3 +128,11 @@ def test_a_body_that_would_be_written_elsewhere_is_refused(own_clips, tmp_path):
         del file["body"].attrs["mjcf"]
     with pytest.raises(UserError, match="damaged"):
         body_of_file(own_clips)
+
+
+def test_xml_that_only_mujoco_reads_is_one_line(tmp_path):
+    path = tmp_path / "toy.xml"
+    content = (Path(__file__).parent / "fixtures" / "toy_walker.xml").read_bytes()
+    path.write_bytes(content.replace(b"<!-- A", b"<!-- \xff", 1))
+    with pytest.raises(UserError, match="toy.xml: expected XML in UTF-8"):
+        body_files(path)

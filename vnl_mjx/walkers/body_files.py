@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from vnl_mjx.config.imitation import RODENT_SOURCE
+from vnl_mjx.errors import UserError, first_line
 
 BODY_FOLDER = "body"
 _FILE_KEYS = ("file", "fileright", "fileleft", "fileup", "filedown", "filefront", "fileback")
@@ -24,18 +25,21 @@ def body_files(mjcf: str | Path) -> dict[str, Path]:
     Returns:
         Absolute paths by place relative to the folder that holds all of them; the MJCF is the first. None of
         the rodent, which dm_control brings.
+
+    Raises:
+        UserError: a file cannot be read as XML, as strictly as Python reads it; MuJoCo is more lenient.
     """
     if mjcf == RODENT_SOURCE:
         return {}
     main = Path(os.path.abspath(Path(mjcf).expanduser()))
-    found, trees = [main], {main: ElementTree.parse(main).getroot()}
+    found, trees = [main], {main: _root(main)}
     for mjcf_file in found:  # grows by included files
         for include in (*trees[mjcf_file].iter("include"), *trees[mjcf_file].iter("model")):
             for folder in (main.parent, mjcf_file.parent):
                 path = _joined(folder, include.get("file", ""))
                 if path.is_file() and path not in found:
                     found.append(path)
-                    trees[path] = ElementTree.parse(path).getroot()
+                    trees[path] = _root(path)
     compilers = [compiler for tree in trees.values() for compiler in tree.iter("compiler")]
     named = ["", *(compiler.get(key, "") for compiler in compilers for key in _FOLDER_KEYS)]
     for mjcf_file, tree in trees.items():
@@ -46,6 +50,16 @@ def body_files(mjcf: str | Path) -> dict[str, Path]:
                 found += (path for folder in folders if (path := _joined(folder, file)).is_file())
     top = os.path.commonpath([path.parent for path in found])
     return {path.relative_to(top).as_posix(): path for path in found}
+
+
+def _root(path: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        raise UserError(
+            f"{path}: expected XML in UTF-8, found a mistake ({first_line(error)}); save it as UTF-8 and check "
+            "the line"
+        ) from error
 
 
 def kept_path(mjcf: str | Path, folder: Path) -> Path | None:
