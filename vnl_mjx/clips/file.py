@@ -214,14 +214,17 @@ class ClipFile:
         required = FEATURES if version == _ALL_FEATURES_VERSION else POSES
         self.stored = tuple(name for name in FEATURES if name in held or name in required)
         clips = cast(h5py.Group, file["clips"])
-        table = {name: cast(h5py.Dataset, column)[()] for name, column in clips.items()}
-        self.names = _strings(table["name"])
-        self.starts, self.lengths = table["start"], table["length"]
-        for name, column in table.items():
+        stored = {name: cast(h5py.Dataset, column) for name, column in clips.items()}
+        for name, column in stored.items():
             kinds = "SUO" if _COLUMNS.get(name) is str else "biuf"
             is_known = name in _COLUMNS or name.startswith(QUALITY_PREFIX)
-            if is_known and (column.shape != self.lengths.shape or column.dtype.kind not in kinds):
+            if is_known and (
+                column.shape != stored["name"].shape or column.dtype.kind not in kinds
+            ):
                 raise ValueError(f"column {name!r} of the clips is {column.dtype} {column.shape}")
+        table = {name: column[()] for name, column in stored.items()}
+        self.names = _strings(table["name"])
+        self.starts, self.lengths = table["start"], table["length"]
         self._check_table()
         columns = {
             name: _strings(table[name]) if kind is str else table[name].tolist()

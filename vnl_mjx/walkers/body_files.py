@@ -57,8 +57,7 @@ def _root(path: Path) -> ElementTree.Element:
         return ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise UserError(
-            f"{path}: expected XML in UTF-8, found a mistake ({first_line(error)}); save it as UTF-8 and check "
-            "the line"
+            f"{path}: expected XML in UTF-8, found a mistake ({first_line(error)}); save it as UTF-8"
         ) from error
 
 
