@@ -9,6 +9,9 @@ from report_example import example_document
 
 from tests.made_records import write_made_record
 from vnl_mjx import cli
+from vnl_mjx.commands.train.run_folder import METRICS_FILE, read_metrics
+from vnl_mjx.errors import UserError
+from vnl_mjx.neurons.unit_files import open_units
 from vnl_mjx.parsing import check_yaml, parse_json
 
 LAUGHS = "b0: &b0 [x]\n" + "".join(
@@ -96,6 +99,37 @@ def test_a_report_with_a_value_of_another_kind_is_one_line(tmp_path, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and "value of another kind" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["batch_size", "learning_rate"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_numbers_beyond_all_floats_are_one_line(capsys, key, digits):
+    words = [f"training_config.{key}={'9' * digits}", "--show-config"]
+    assert cli.main(["distill", *words]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"training_config.{key}" in line
+
+
+@pytest.mark.parametrize("text", ["task: x", "task: {walker: [1]}", "task: {walker: {source: 3}}"])
+def test_a_body_s_section_of_another_kind_is_one_line(tmp_path, capsys, text):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    assert cli.main(["train-teacher", "--config", str(path), "--show-config"]) == 2
+    assert "settings.yaml: task" in capsys.readouterr().err
+
+
+def test_rows_of_metrics_without_steps_are_left_out(tmp_path):
+    text = '{}\n[1]\n{"env_steps": "x"}\n{"env_steps": 3}\n{"env_'
+    (tmp_path / METRICS_FILE).write_text(text)
+    assert read_metrics(tmp_path) == [{"env_steps": 3}]
+
+
+def test_clusters_of_another_number_than_spikes_are_refused(tmp_path):
+    np.save(tmp_path / "spike_times.npy", np.arange(9))
+    np.save(tmp_path / "spike_clusters.npy", np.uint64(3))
+    (tmp_path / "params.py").write_text("sample_rate = 30000.\n")
+    with pytest.raises(UserError, match=r"spike_clusters\.npy has 1 numbers"):
+        open_units(tmp_path)
 
 
 def test_text_that_is_no_character_is_printed(tmp_path, capsys):

@@ -152,10 +152,12 @@ def _load(
 
 def _body_file(overrides: Sequence[str], files: Iterable[Mapping[str, Any]]) -> str | None:
     """Returns the YAML file of the body that the user's settings name; None if they name none."""
-    sources = [file.get("task", {}).get("walker", {}).get("source") for file in files]
+    sources: list[Any] = [*files]
+    for key in _SOURCE.split("."):  # what is no section is refused later
+        sources = [part.get(key) if isinstance(part, Mapping) else None for part in sources]
     sources += [text.partition("=")[2] for text in overrides if text.startswith(f"{_SOURCE}=")]
     source = next((source for source in reversed(sources) if source), RODENT_SOURCE)
-    path = package_path(source.strip("'\""))
+    path = package_path(str(source).strip("'\""))
     return path if is_body_file(path) else None
 
 
