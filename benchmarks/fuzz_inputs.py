@@ -174,7 +174,7 @@ def _configurations(folder: Path) -> Iterator[Seed]:
         own = {f"{command} --config {{f}} --show-config": 1.0}
         if command == "preprocess":
             shown = f"walker_config.mjcf_path={BODY}"
-            own[f"preprocess --config {{f}} {{all}}/body/poses.npz {{o}}/o.h5 {shown}"] = 1.5
+            own[f"preprocess --config {{f}} {{all}}/body/toy.npz {{o}}/o.h5 {shown}"] = 1.5
         yield Seed("configurations", command, "settings.yaml", own)
 
         place = seed_folder(folder, "key=value", command)

@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 from tests.made_records import RATE_HZ, write_made_record
 from vnl_mjx import cli
 from vnl_mjx.activity.file import open_activity_file
+from vnl_mjx.errors import UserError
 from vnl_mjx.neurons.bins import binned, bins_of
 from vnl_mjx.neurons.encoding import encode
 from vnl_mjx.neurons.features import autocorrelation_time
@@ -52,6 +53,13 @@ def prepared(record):
 def found(prepared, made):
     counts = binned(made.units, prepared.bins)
     return encode(prepared, made.units.names, counts, True, OPTIONS, truth=made.units.truth)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_group_that_does_not_change_drives_no_synthetic_unit(record):
+    still = {name: np.zeros_like(values) for name, values in record.values.items()}
+    with pytest.raises(UserError, match="kinematics does not change"):
+        simulate(still, record.bins, DRAWN)
 
 
 def test_each_unit_is_attributed_to_what_drives_it(found):

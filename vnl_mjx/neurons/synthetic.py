@@ -60,7 +60,7 @@ def simulate(values: Mapping[str, np.ndarray], bins: Bins, options: SyntheticOpt
         options: what the units are like.
 
     Raises:
-        UserError: the link is unknown.
+        UserError: the link is unknown, or a group does not change.
     """
     if options.link not in ("exp", "softplus"):
         raise UserError(f"link: expected exp or softplus, found {options.link!r}")
@@ -75,6 +75,12 @@ def simulate(values: Mapping[str, np.ndarray], bins: Bins, options: SyntheticOpt
         rates.append(_rate(options, _slow(rng, bins, options.unrelated_s)))
     truth += [NOTHING] * options.units_per_group + [UNRELATED] * options.units_per_group
     every = np.stack(rates, axis=1)
+    constant = np.flatnonzero(~np.isfinite(every).all(axis=0))
+    if len(constant):
+        raise UserError(
+            f"record: {truth[constant[0]]} does not change, so that it can drive no synthetic unit; leave it "
+            "out with --groups"
+        )
     trains = [_spikes(rng, own, bins) for own in every.T]
     names = [f"{i:03d}_{group.replace('/', '.')}" for i, group in enumerate(truth)]
     span = float(bins.start[0]), float(bins.start[-1] + bins.width_s)
