@@ -196,7 +196,12 @@ def resolved(config: WalkerConfig) -> WalkerConfig:
 def _read(path: Path) -> dict[str, Any]:
     """Reads the keys of a body's file as in YAML; actuator groups become lists."""
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "${" in text:  # OmegaConf would fill in variables of the environment
+            raise UserError(
+                f"{path}: expected plain values, found the placeholder ${{; write the value"
+            )
+        given = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a body's YAML file ({first_line(error)})") from error
     except yaml.YAMLError as error:

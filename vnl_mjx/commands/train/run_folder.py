@@ -19,6 +19,7 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import without_folders
 from vnl_mjx.files import make_writable
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.body_files import kept_path
@@ -116,7 +117,7 @@ def run_metadata(
         **own,
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.
-    return json.loads(json.dumps(document))
+    return without_folders(json.loads(json.dumps(document)))
 
 
 def check_same_run(
@@ -133,7 +134,7 @@ def check_same_run(
             f"cannot resume {run_dir}: expected checkpoints of format {FORMAT_VERSION}, found format "
             f"{found} of an older vnl-mjx, whose training state is laid out differently; {instead}"
         )
-    old, new = (_with_defaults(document, run_dir) for document in (stored, current))
+    old, new = (_with_defaults(without_folders(one), run_dir) for one in (stored, current))
     differences = []
     for section in _DECISIVE:
         before, now = (document["config"].get(section) for document in (old, new))
