@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from vnl_mjx import __version__
 from vnl_mjx.commands.arguments import ARGUMENTS, WITHOUT_CODE, add_allow_code, add_configuration
 from vnl_mjx.commands.descriptions import HELP
-from vnl_mjx.commands.output import as_typed
+from vnl_mjx.commands.output import as_typed, printable
 from vnl_mjx.config.renamed import shorter
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
 from vnl_mjx.extensions import allow
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _refuse(message: str) -> int:
-    print("vnl-mjx: error:", message, file=sys.stderr)
+    print("vnl-mjx: error:", printable(message), file=sys.stderr)
     return USER_ERROR_EXIT_STATUS
 
 

@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from vnl_mjx.commands.console import Console
+from vnl_mjx.commands.output import printable
 from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
@@ -135,7 +136,7 @@ class ConsoleLogger:
 
     def note(self, text: str, style: str = "") -> None:
         """Prints a line of text, above the bar where there is one."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""

@@ -8,10 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.commands.console import Console, print_table, warn
 from vnl_mjx.commands.output import as_typed
 from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.train import processes
