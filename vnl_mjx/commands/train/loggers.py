@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import socket
 import sys
 import time
 import uuid
@@ -208,6 +209,10 @@ def open_tensorboard(log_dir: Path, start_steps: int) -> Service:
     except ImportError as error:
         raise RuntimeError(_missing("tensorboard")) from error
     writer = SummaryWriter(str(log_dir), purge_step=start_steps + 1 if start_steps else None)
+    for file in log_dir.glob(f"events.*.{socket.gethostname()}*"):  # runs are shared
+        file.rename(
+            file.with_name(f"{file.name.partition(f'.{socket.gethostname()}')[0]}.{os.getpid()}")
+        )
 
     def log(env_steps: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
