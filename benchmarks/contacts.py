@@ -59,7 +59,7 @@ def visited(run, num_updates: int) -> np.ndarray:
     for i in range(num_updates):
         key = jax.random.PRNGKey(i)
         with recorded() as calls:
-            state, _, _ = rollout(state, run.trainer.data, key)
+            state, *_ = rollout(state, run.trainer.data, key)
         poses += [call.inputs["qpos"] for call in calls if call.function == "step"]
     return np.concatenate(poses)
 

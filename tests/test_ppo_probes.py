@@ -153,10 +153,13 @@ def test_credit_two_steps_back(trainer):
 
 
 def test_the_best_action(trainer):
+    """Over four seeds, as one seed comes to within some 0.15 by chance (by rounding alone)."""
     problem = probes.best_action(NUM_ENVS)
-    state, _ = solved(trainer, problem)
-    _, modes = values_and_modes(trainer, state, problem, 1)
-    np.testing.assert_allclose(modes, [0.5], atol=0.15)
+    modes = [
+        values_and_modes(trainer, solved(trainer, problem, seed=seed)[0], problem, 1)[1]
+        for seed in range(4)
+    ]
+    np.testing.assert_allclose(np.mean(modes), 0.5, atol=0.15)
 
 
 def test_the_best_action_for_what_is_observed(trainer):

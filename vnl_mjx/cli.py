@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import errno
+import logging
 import os
 import re
 import sys
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(argv)
         allow(*getattr(args, "allow_code", ()))
-        with _own_drawing():
+        with _own_drawing(), _printed_warnings():
             status = args.command(args)
         hint = shorter(args.name, args.overrides) if hasattr(args, "overrides") else None
         if hint and _leads():
@@ -89,6 +90,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_STATUS
+
+
+class _Printed(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print("vnl-mjx: warning:", printable(as_typed(record.getMessage())), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Prints what the package logs, a line each, as long as the block runs."""
+    logger, handler = logging.getLogger("vnl_mjx"), _Printed()
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def _refuse(message: str) -> int:
@@ -199,6 +218,7 @@ def build_parser(wanted: str) -> _Parser:
     similarity = _module("neural.similarity")
     add("similarity", similarity, "compare layers, networks and neural units")
     add("inspect", _module("data.inspect"), "describe a checkpoint or a reference file")
+    add("replay-nan", _module("data.replay_nan"), "show where a step of a training diverged")
     add("view", _view, "show a clip or a policy: video, pictures, browser")
     add("play", _module("view.play"), "drive the rat in the browser")
     add("doctor", _module("doctor"), "check what this machine can run")

@@ -138,3 +138,12 @@ def file_sha256(path: Path) -> str:
     """Returns the hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unused(path: Path) -> Path:
+    """Returns `path`, or the first of `path`-2, `path`-3, ... that does not exist."""
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found

@@ -1,16 +1,52 @@
 """Reads arrays of an Orbax checkpoint, without the devices that wrote them."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorstore as ts
 from flax import traverse_util
 
 from vnl_mjx.errors import UserError
+
+Read = TypeVar("Read")
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is incomplete, or not as it was written."""
+
+
+def read_newest(folders: Sequence[Path], read: Callable[[Path], Read]) -> Read:
+    """Reads the first of `folders`, newest first, that is not damaged; warns of those that are.
+
+    Raises:
+        DamagedCheckpoint: all are damaged; what `read` raises of the first.
+    """
+    for folder, older in itertools.pairwise(folders):
+        try:
+            return read(folder)
+        except DamagedCheckpoint as error:
+            logging.getLogger("vnl_mjx").warning("%s; taking %s", error, older.name)
+    return read(folders[-1])
+
+
+def check_sha256(tree: Mapping[str, Any], sha256: str | None, path: Path) -> None:
+    """Compares the arrays of `path` with their hash when they were written; None: it was not recorded.
+
+    Orbax's own checks cover its indices, not the numbers.
+
+    Raises:
+        DamagedCheckpoint: they differ.
+    """
+    if sha256 not in (None, tree_sha256(tree)):
+        raise DamagedCheckpoint(
+            f"{path}: its arrays are not those that were written (sha256); the checkpoint is damaged"
+        )
 
 
 def tree_sha256(tree: Mapping[str, Any]) -> str:
@@ -34,7 +70,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         Nested dicts of NumPy arrays; positions in a tuple are the keys "0", "1".
 
     Raises:
-        UserError: the item is missing or damaged.
+        DamagedCheckpoint: the item is missing or damaged.
     """
     try:
         metadata = json.loads((path / "_METADATA").read_text(encoding="utf-8"))
@@ -47,7 +83,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         keys = [tuple(str(part["key"]) for part in leaf["key_metadata"]) for leaf in leaves]
         driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise DamagedCheckpoint(
             f"cannot read {path / '_METADATA'} ({error!r:.80}); the checkpoint is damaged"
         ) from error
     context = ts.Context()
@@ -67,6 +103,6 @@ def _result(path: Path, key: tuple[str, ...], future: ts.Future) -> Any:
     # TensorStore reports a damaged file by several unrelated types.
     except Exception as error:
         code = str(error).split(":")[0][:40]
-        raise UserError(
+        raise DamagedCheckpoint(
             f"cannot read {'/'.join(key)} in {path} ({code}); the checkpoint is damaged"
         ) from error

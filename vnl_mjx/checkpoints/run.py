@@ -9,6 +9,7 @@ processes.
 With several processes, all of them call every method, and the first one writes.
 """
 
+import hashlib
 import json
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,12 +23,20 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.checkpoints.arrays import (
+    DamagedCheckpoint,
+    check_sha256,
+    read_arrays,
+    read_newest,
+    tree_sha256,
+)
 from vnl_mjx.checkpoints.writing import check_space, open_manager, writing
 from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.files import unused
 
 CHECKPOINT_FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged_checkpoints"
 # In format 2 the training state holds a rollout and named parts of the optimiser; the rest is as in 1.
 FORMAT_VERSION = 2
 _SEPARATOR = "."
@@ -63,10 +72,15 @@ class RunCheckpointer:
         Checkpoints hold the trees of arrays `items` besides `state`. The newest and the best by metric are
         kept, also in `export`.
 
+        Checkpoints newer than the newest whole one are moved to `DAMAGED_FOLDER` of the run, with a warning.
+
         Raises:
             UserError: the folder cannot be written.
+            DamagedCheckpoint: all checkpoints are damaged; none was moved.
         """
         self.folder, self._export = run_dir.resolve() / CHECKPOINT_FOLDER, export
+        if jax.process_index() == 0:
+            _set_damaged_aside(self.folder, ("state", *items))
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
         metric = operator.itemgetter("loss")
@@ -112,12 +126,19 @@ class RunCheckpointer:
         """
         trees = {"state": state, **(items or {})}
         arrays = {name: flatten(tree) for name, tree in trees.items()}
+        hashes = {name: tree_sha256(item) for name, item in arrays.items()}
         self.wait()
         self._tidy_export()
         size = sum(array.nbytes for item in arrays.values() for array in item.values())
         exported_size = sum(leaf.nbytes for leaf in jax.tree.leaves(exported))
         check_space(self.folder, size + 2 * exported_size)
-        document = {**metadata, "format_version": FORMAT_VERSION, "env_steps": env_steps}
+        document = {
+            **metadata,
+            "format_version": FORMAT_VERSION,
+            "env_steps": env_steps,
+            "sha256": hashes,
+        }
+        document["sha256"] = hashes | {"metadata": _document_sha256(document)}
         with writing(self.folder):
             self._manager.save(
                 env_steps,
@@ -142,7 +163,7 @@ class RunCheckpointer:
             UserError: the checkpoint is damaged or holds another structure.
         """
         path = self.folder / str(env_steps)
-        arrays = read_arrays(path / "state")
+        arrays = read_item(path, "state", self.metadata(env_steps))
         leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
         expected = {_name(keys): leaf.shape for keys, leaf in leaves if leaf.size}
         for name in sorted(expected.keys() | arrays.keys()):
@@ -213,19 +234,42 @@ def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(dict(arrays), sep=_SEPARATOR)
 
 
+def step_folders(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, newest first."""
+    steps = sorted(
+        (int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True
+    )
+    return [folder / str(step) for step in steps]
+
+
+def read_item(folder: Path, item: str, metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the arrays of one item of the checkpoint `folder`, by their path in the tree.
+
+    Raises:
+        DamagedCheckpoint: the item is missing, or not as it was written.
+    """
+    arrays = read_arrays(folder / item)
+    check_sha256(arrays, metadata.get("sha256", {}).get(item), folder / item)
+    return arrays
+
+
 def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any]:
     """Returns the metadata of the checkpoint `folder`.
 
     Raises:
-        UserError: the metadata are damaged, lack one of the keys `required`, or are of a newer format.
+        DamagedCheckpoint: the metadata are damaged, or lack one of the keys `required`.
+        UserError: they are of a newer format.
     """
     try:
         document = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
         missing = {"format_version", "env_steps", *required} - document.keys()
         if missing:
             raise ValueError(f"no {sorted(missing)[0]} in it")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
+        # Older checkpoints hold no hashes.
+        if "sha256" in document and document["sha256"]["metadata"] != _document_sha256(document):
+            raise ValueError("it is not as it was written")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedCheckpoint(
             f"{folder}: cannot read its metadata ({first_line(error)}); the checkpoint is incomplete or "
             "damaged, use another step of the run"
         ) from error
@@ -235,6 +279,31 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
             f"{FORMAT_VERSION}; update vnl-mjx"
         )
     return document
+
+
+def _document_sha256(document: Mapping[str, Any]) -> str:
+    """Returns the hash of a checkpoint's metadata, without the hash itself."""
+    hashes = {name: value for name, value in document["sha256"].items() if name != "metadata"}
+    text = json.dumps({**document, "sha256": hashes}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _set_damaged_aside(folder: Path, items: Sequence[str]) -> None:
+    """Moves the checkpoints that are newer than the newest whole one out of `folder`."""
+
+    def check(path: Path) -> Path:
+        metadata = read_metadata(path)
+        for item in items:
+            read_item(path, item, metadata)
+        return path
+
+    if not (found := step_folders(folder)):
+        return
+    whole = read_newest(found, check)
+    for path in found[: found.index(whole)]:
+        aside = folder.parent / DAMAGED_FOLDER
+        aside.mkdir(exist_ok=True)
+        path.rename(unused(aside / path.name))
 
 
 def _name(keys) -> str:

@@ -233,6 +233,11 @@ def _export(parser: argparse.ArgumentParser) -> None:
     add("--mjcf", metavar="FILE", help=moved)
 
 
+def _replay_nan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="file of the folder nan of a run")
+    _json(parser)
+
+
 def _inspect(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("path", type=Path, help="checkpoint or run folder, or HDF5 file")
@@ -361,6 +366,7 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "plan": _plan,
     "export": _export,
     "inspect": _inspect,
+    "replay-nan": _replay_nan,
     "view": _view,
     "play": _play,
     "doctor": _json,

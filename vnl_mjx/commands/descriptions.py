@@ -229,6 +229,17 @@ examples:
   vnl-mjx plan clips.h5 planned.h5 --samples 1024 --seconds 5 --compact
   vnl-mjx plan robot.h5 planned.h5 --samples 512 --window 5 --spread 0.15 --memory 0 --pose-gain 0
 """,
+    "replay-nan": """\
+Show where a step of a training stopped being finite, and replay its simulation.
+
+A training leaves such steps out, counts them (nan/left_out in the metrics) and writes the first of an update
+to RUN/nan: the simulation before the step, observation, action, control and model. This command says which of
+them was not finite first, and makes the step again in MuJoCo C, substep by substep.
+
+examples:
+  vnl-mjx replay-nan runs/rat1/nan/2560.npz
+  vnl-mjx replay-nan runs/rat1/nan/2560.npz --json
+""",
     "view": """\
 Show a clip of a reference file, or a policy that tracks one: a video from the side and from above (mp4,
 webm, gif or webp, by the ending of --output), or a page in the browser, where a policy acts live and

@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.checkpoints.arrays import tree_sha256
+from vnl_mjx.checkpoints.arrays import DamagedCheckpoint, read_arrays, read_newest, tree_sha256
 from vnl_mjx.compat.track_mjx_config import Translation, translate
 from vnl_mjx.compat.track_mjx_network import KINDS, TEACHER
-from vnl_mjx.compat.track_mjx_policy import read_policy
+from vnl_mjx.compat.track_mjx_policy import check_policy, read_policy
 from vnl_mjx.config.imitation import RODENT_SOURCE, ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
@@ -78,7 +78,8 @@ def load_teacher(
         activation=activation,
         written_on=_written_on(folder / "_CHECKPOINT_METADATA"),
     )
-    stored = read_policy(folder / "policy", translation.network, translation.normalize_observations)
+    normalize = translation.normalize_observations
+    stored = read_policy(folder / "policy", translation.network, normalize, raw)
     statistics, params = stored.statistics, stored.params
     policy = FrozenPolicy(
         params=jax.tree.map(jnp.asarray, params),
@@ -125,7 +126,10 @@ def stored_kind(path: Path) -> str | None:
 
 
 def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
-    """Returns folder and number of one checkpoint; the highest number if `step` is None."""
+    """Returns folder and number of one checkpoint.
+
+    If `step` is None, the highest that is not damaged, with a warning of those that are.
+    """
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise UserError(f"teacher checkpoint {path} {found}; expected {_EXPECTED}")
@@ -148,11 +152,22 @@ def find_step(path: Path, step: int | None = None) -> tuple[Path, int]:
         raise UserError(
             f"{path} is no track-mjx checkpoint: expected {_EXPECTED}; {_describe(path)}"
         )
-    chosen = max(steps) if step is None else step
-    if chosen not in steps:
+    if step is not None and step not in steps:
         there = ", ".join(map(str, sorted(steps)))
-        raise UserError(f"teacher checkpoint {path} has no step {chosen}; steps there: {there}")
+        raise UserError(f"teacher checkpoint {path} has no step {step}; steps there: {there}")
+    if step is None and len(steps) > 1:
+        newest_first = [steps[number] for number in sorted(steps, reverse=True)]
+        folder = read_newest(newest_first, _checked)
+        step = next(number for number in steps if steps[number] == folder)
+    chosen = max(steps) if step is None else step
     return steps[chosen], chosen
+
+
+def _checked(folder: Path) -> Path:
+    """Returns the folder of a checkpoint; raises DamagedCheckpoint if its policy cannot be read."""
+    raw = _read_config(folder / "config" / "metadata")
+    check_policy(read_arrays(folder / "policy"), raw, folder / "policy")
+    return folder
 
 
 def _step_number(folder: Path) -> int | None:
@@ -175,11 +190,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(
+        raise DamagedCheckpoint(
             f"cannot read {path}: {error.strerror}; a track-mjx checkpoint holds config and policy"
         ) from error
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); the checkpoint is damaged") from error
+        raise DamagedCheckpoint(
+            f"{path} is not JSON ({error}); the checkpoint is damaged"
+        ) from error
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold a JSON object, found {type(raw).__name__}")
     return raw

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.checkpoints.arrays import check_sha256, read_arrays
 from vnl_mjx.compat.track_mjx_network import PARTS_OF
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import IntentionConfig, IntentionNetwork
 
+POLICY_SHA256 = "policy_sha256"  # in the configuration, beside track-mjx's keys
 MOMENTS = ("mean", "std", "summed_variance")
 
 
@@ -40,7 +41,9 @@ class StoredPolicy:
     prior: dict[str, Any] | None
 
 
-def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> StoredPolicy:
+def read_policy(
+    path: Path, network: IntentionConfig, normalize: bool, raw_config: Mapping[str, Any]
+) -> StoredPolicy:
     """Reads the folder `policy` of a checkpoint; without `normalize` it returns neutral statistics.
 
     Raises:
@@ -49,6 +52,7 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
     if not path.is_dir():
         raise UserError(f"{path} is missing; a track-mjx checkpoint holds config and policy")
     tree = read_arrays(path)
+    check_policy(tree, raw_config, path)
     statistics, params = tree.get("0"), tree.get("1")
     if not (isinstance(statistics, dict) and isinstance(params, dict) and "params" in params):
         raise UserError(f"{path} must hold observation statistics and network parameters")
@@ -70,6 +74,11 @@ def read_policy(path: Path, network: IntentionConfig, normalize: bool) -> Stored
     count = found.pop("count")
     statistics = to_float32(found) | {"count": count}
     return StoredPolicy(network, statistics, to_float32(named), prior and to_float32(prior))
+
+
+def check_policy(tree: Mapping[str, Any], raw_config: Mapping[str, Any], path: Path) -> None:
+    """Raises DamagedCheckpoint if arrays are not those whose hash we recorded; others record none."""
+    check_sha256(tree, raw_config.get(POLICY_SHA256), path)
 
 
 def _reads_body(layers: Mapping[str, Any], network: IntentionConfig) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vnl_mjx.checkpoints.arrays import tree_sha256
 from vnl_mjx.checkpoints.run import Export, RunCheckpointer
 from vnl_mjx.checkpoints.writing import open_manager
 from vnl_mjx.compat.track_mjx_config import (
@@ -26,6 +27,7 @@ from vnl_mjx.compat.track_mjx_config import (
 )
 from vnl_mjx.compat.track_mjx_loader import STEP_PREFIX
 from vnl_mjx.compat.track_mjx_network import DECODER_KEYS, LSTM_KEYS, NETWORK_KEYS
+from vnl_mjx.compat.track_mjx_policy import POLICY_SHA256
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.extensions import without_folders
@@ -134,10 +136,11 @@ def checkpoint_items(
             "normalizer_params": statistics,
             "params": {"policy": params},
         }
+    sha256 = tree_sha256({"0": statistics, "1": params})
     return ocp.args.Composite(
         policy=ocp.args.StandardSave((statistics, params)),
         train_state=ocp.args.StandardSave(train_state),
-        config=ocp.args.JsonSave(json.loads(json.dumps(config))),
+        config=ocp.args.JsonSave(json.loads(json.dumps({**config, POLICY_SHA256: sha256}))),
     )
 
 

@@ -13,7 +13,7 @@ from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER
 from vnl_mjx.demo import DEMO_JOYSTICK, DEMO_STUDENT
 from vnl_mjx.demo.make import run
 from vnl_mjx.utils.task_checkpointing import POLICY
-from vnl_mjx.utils.vae_checkpointing import resolve_checkpoint
+from vnl_mjx.utils.vae_checkpointing import find_checkpoints
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 
 def bundle(run_dir: Path, folder: Path, items: tuple[str, ...]) -> None:
     """Copies the used items of a run's newest checkpoint."""
-    checkpoint = resolve_checkpoint(run_dir / CHECKPOINT_FOLDER)
+    checkpoint = find_checkpoints(run_dir / CHECKPOINT_FOLDER)[0]
     shutil.rmtree(folder, ignore_errors=True)
     for item in ("metadata", *items):
         shutil.copytree(checkpoint / item, folder / item)

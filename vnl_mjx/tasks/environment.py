@@ -76,7 +76,8 @@ class StepOutcome:
         """Builds the outcome of one control step in one environment.
 
         A diverged simulation has no reward and no measures, and fails by "nan" alone: its zeroed state is
-        meaningless, and lies below every height limit without a fall.
+        meaningless, and lies below every height limit without a fall. So does an environment whose reward
+        or measures are not finite.
 
         Args:
             physics: simulation after the step.
@@ -85,11 +86,12 @@ class StepOutcome:
             truncated: the episode is over; ignored if it failed.
             distances: named distances to the reference.
         """
-        terms, distances = jax.tree.map(
-            lambda x: jnp.where(physics.diverged, 0.0, x), (terms, distances or {})
-        )
-        failed = {name: failure & ~physics.diverged for name, failure in failures.items()}
-        failed["nan"] = physics.diverged
+        measured = (terms, distances or {})
+        finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(measured)]
+        diverged = physics.diverged | ~jnp.all(jnp.stack([jnp.bool_(True), *finite]))
+        terms, distances = jax.tree.map(lambda x: jnp.where(diverged, 0.0, x), measured)
+        failed = {name: failure & ~diverged for name, failure in failures.items()}
+        failed["nan"] = diverged
         terminated = jnp.any(jnp.stack(list(failed.values())))
         return cls(
             reward=jnp.sum(jnp.stack(list(terms.values()))) if terms else jnp.float32(0),

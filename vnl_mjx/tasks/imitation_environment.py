@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from vnl_mjx import masking
 from vnl_mjx.clips.container import ReferenceClips
+from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.tasks.environment import Observation, StepOutcome, VectorEnvironment
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
 from vnl_mjx.walkers.layout import FreeRoot
@@ -24,6 +25,16 @@ class ImitationEnvironmentState:
 
     imitation: ImitationState
     failure_rate: jax.Array
+
+    @property
+    def physics(self) -> PhysicsState:
+        """The simulations, [num_envs] each."""
+        return self.imitation.physics
+
+    @property
+    def control(self) -> jax.Array:
+        """Control of the last step, [num_envs, nu]."""
+        return self.imitation.previous_action
 
 
 class ImitationEnvironment(VectorEnvironment):

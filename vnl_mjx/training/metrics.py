@@ -109,6 +109,7 @@ def rollout_metrics(rollout: RolloutStatistics) -> dict[str, Any]:
         "episode/steps": rollout.episode_steps / episodes,
         "episode/survival": rollout.survived / episodes,
         "nan/count": rollout.failures["nan"],
+        "nan/left_out": rollout.left_out,
         "overflow/count": rollout.overflowed,
     }
 

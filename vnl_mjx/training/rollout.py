@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vnl_mjx import masking
 from vnl_mjx.tasks.environment import Environment, Observation, StepOutcome
@@ -72,6 +73,7 @@ class RolloutStatistics:
         episode_reward: [] sum over the ended episodes.
         episode_steps: [] sum over the ended episodes.
         overflowed: [] steps in which the simulation left contacts out.
+        left_out: [] steps that learning leaves out because something in them is not finite.
     """
 
     num_steps: jax.Array
@@ -84,6 +86,7 @@ class RolloutStatistics:
     episode_reward: jax.Array
     episode_steps: jax.Array
     overflowed: jax.Array
+    left_out: jax.Array = flax.struct.field(default_factory=lambda: np.float32(0))
 
 
 def begin(environments: Any, policy: Policy, num_envs: int) -> RolloutState:

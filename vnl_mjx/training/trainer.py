@@ -20,6 +20,13 @@ from vnl_mjx.errors import UserError
 from vnl_mjx.tasks.environment import Environment
 from vnl_mjx.tasks.policies import Policy
 from vnl_mjx.training.compiled import CompiledFunction
+from vnl_mjx.training.divergence import (
+    Divergence,
+    contained,
+    divergence_of,
+    earliest,
+    is_finite,
+)
 from vnl_mjx.training.learner import Learner, LearningStatistics, LossFunction
 from vnl_mjx.training.rollout import RolloutState, RolloutStatistics, Step, begin, rollout
 from vnl_mjx.training.segments import Segment
@@ -57,11 +64,13 @@ class Update:
     Attributes:
         rollout: sums over the rollout.
         learning: means over the minibatches.
+        divergence: the steps that are not finite and were left out of learning.
         seconds: static dict of "rollout", "update" and, of the rollout, "physics".
     """
 
     rollout: RolloutStatistics
     learning: LearningStatistics
+    divergence: Divergence
     seconds: dict[str, float] = flax.struct.field(pytree_node=False)
 
 
@@ -165,23 +174,35 @@ class Trainer(ABC):
 
     def rollout(
         self, state: TrainState, data: Any, key: jax.Array
-    ) -> tuple[TrainState, Segment, RolloutStatistics]:
-        """Steps the environments; returns state, visited steps [time, num_envs, ...] and sums."""
+    ) -> tuple[TrainState, Segment, RolloutStatistics, Divergence]:
+        """Steps the environments; returns state, visited steps [time, num_envs, ...] and sums.
+
+        Learning leaves out the steps of an environment that are not finite, and all its steps if what comes
+        after the last one is not.
+        """
         env_steps = self.scheduled_steps(state)
         policy = self.policy(state.params, state.extra, data, env_steps)
         env_data, length = self.env_data(data), self.learner.segment_length
 
         def record(step: Step) -> tuple[Any, ...]:
-            kept = self.record(step, env_data, env_steps)
-            return kept, step.starts, self.valid(step), self.memory(step)
+            recorded = (self.record(step, env_data, env_steps), self.memory(step))
+            finite = is_finite(recorded)
+            diverged = ~finite | step.outcome.failures["nan"]
+            kept, memory = contained(recorded, finite)
+            divergence = divergence_of(step, recorded, diverged)
+            return kept, step.starts, self.valid(step) & finite, memory, divergence
 
-        after, (steps, starts, valid, memory), statistics = rollout(
+        after, (steps, starts, valid, memory, divergences), statistics = rollout(
             self.env, policy, state.rollout, env_data, key, self.learner.unroll_length, record
         )
-        last = jax.tree.map(lambda x: x[None], self.last(after, env_data))
+        last = self.last(after, env_data)
+        finite = is_finite((last, jnp.zeros_like(valid[0])))
+        valid &= finite
+        last = jax.tree.map(lambda x: x[None], contained(last, finite))
         memory = jax.tree.map(lambda x: x[::length], memory)
         visited = Segment(steps, starts, valid, memory, last)
-        return state.replace(rollout=after), visited, statistics
+        statistics = statistics.replace(left_out=jnp.sum(~valid, dtype=jnp.float32))
+        return state.replace(rollout=after), visited, statistics, earliest(divergences)
 
     def learn(
         self, state: TrainState, visited: Segment, key: jax.Array
@@ -221,7 +242,7 @@ class Trainer(ABC):
         state = self.placement
         return {
             "rollout": CompiledFunction(
-                self.rollout, (state, whole, whole), (state, visited, whole)
+                self.rollout, (state, whole, whole), (state, visited, whole, whole)
             ),
             "update": CompiledFunction(self.learn, (state, visited, whole), (state, whole)),
         }
@@ -240,7 +261,7 @@ class Trainer(ABC):
         # One thread, because the caller compiles too, and each compilation takes some 200 MB.
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
         rollout, learn = self.programs.values()
-        _, visited, _ = rollout.compile_in(pool, state, self.data, self._key)
+        _, visited, *_ = rollout.compile_in(pool, state, self.data, self._key)
         learn.compile_in(pool, state, visited, self._key)
         pool.shutdown(wait=False)
 
@@ -257,7 +278,8 @@ class Trainer(ABC):
         key, rollout_key, learn_key = jax.random.split(state.key, 3)
         physics_before = self._physics_seconds()
         started = time.perf_counter()
-        state, visited, rollout = self.programs["rollout"](state, self.data, rollout_key)
+        program = self.programs["rollout"]
+        state, visited, rollout, divergence = program(state, self.data, rollout_key)
         rolled_out = time.perf_counter()
         state, learning = self.programs["update"](state, visited, learn_key)
         seconds = {
@@ -266,7 +288,7 @@ class Trainer(ABC):
             "physics": self._physics_seconds() - physics_before,
         }
         state = state.replace(key=key, num_updates=state.num_updates + 1)
-        return state, Update(rollout, learning, seconds)
+        return state, Update(rollout, learning, divergence, seconds)
 
     def train(
         self,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vnl_mjx.checkpoints.arrays import read_arrays
-from vnl_mjx.checkpoints.run import RunCheckpointer, read_metadata, unflatten
+from vnl_mjx.checkpoints.arrays import read_newest
+from vnl_mjx.checkpoints.run import RunCheckpointer, read_item, read_metadata, unflatten
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.demo import DEMO_STUDENT
 from vnl_mjx.errors import UserError
@@ -17,10 +17,10 @@ from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig
 from vnl_mjx.utils.vae_checkpointing import (
     POLICY,
     LoadedStudent,
+    find_checkpoints,
     load_student,
     policy_item,
     read_student,
-    resolve_checkpoint,
     student_items,
 )
 
@@ -56,12 +56,17 @@ def task_items(policy: FrozenPolicy, low_level: LoadedStudent) -> dict[str, Any]
 
 
 def load_task(path: Path | str, step: int | None = None) -> LoadedTask:
-    """Reads the policy of a run folder, its `checkpoints` or a checkpoint, by default the newest.
+    """Reads the policy of a run folder, its `checkpoints` or a checkpoint.
+
+    Without a step, the newest that is not damaged, with a warning of those that are.
 
     Raises:
         UserError: the path holds no checkpoint of a task, a damaged one, or one of a newer format.
     """
-    folder = resolve_checkpoint(path, step)
+    return read_newest(find_checkpoints(path, step), _read_task)
+
+
+def _read_task(folder: Path) -> LoadedTask:
     metadata = read_metadata(folder, (POLICY, "config", "identity"))
     if (folder / "student").is_dir():
         low_level = read_student(folder)
@@ -76,5 +81,5 @@ def load_task(path: Path | str, step: int | None = None) -> LoadedTask:
                 f"{recorded[:8]}, found another ({bundled.sha256[:8]})"
             )
     config = from_dict(IntentionConfig, metadata[POLICY], f"{folder}: ")
-    arrays = unflatten(read_arrays(folder / POLICY))
+    arrays = unflatten(read_item(folder, POLICY, metadata))
     return LoadedTask(FrozenPolicy(**arrays, config=config), low_level)

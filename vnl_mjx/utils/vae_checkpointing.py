@@ -11,8 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vnl_mjx.checkpoints.arrays import read_arrays, tree_sha256
-from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer, read_metadata, unflatten
+from vnl_mjx.checkpoints.arrays import read_newest, tree_sha256
+from vnl_mjx.checkpoints.run import (
+    CHECKPOINT_FOLDER,
+    RunCheckpointer,
+    read_item,
+    read_metadata,
+    step_folders,
+    unflatten,
+)
 from vnl_mjx.compat.track_mjx_loader import find_step, load_teacher, stored_kind
 from vnl_mjx.compat.track_mjx_network import DISTILLED, WITH_PRIOR
 from vnl_mjx.compat.track_mjx_student import as_student
@@ -83,8 +90,10 @@ POLICY = "policy"
 ITEMS = ("student", POLICY)  # items of a student's or a task's checkpoint
 
 
-def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
-    """Finds one checkpoint, by default the newest, from a run folder, its `checkpoints` or a checkpoint.
+def find_checkpoints(path: Path | str, step: int | None = None) -> list[Path]:
+    """Finds the checkpoints of a run folder, or of its `checkpoints`, newest first.
+
+    A path to one checkpoint, or a `step`, finds that one alone.
 
     Raises:
         UserError: the path holds no checkpoint, or not that step.
@@ -93,21 +102,26 @@ def resolve_checkpoint(path: Path | str, step: int | None = None) -> Path:
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run folder or a checkpoint in it")
     if (path / "metadata").is_dir() and any((path / item).is_dir() for item in ITEMS):
-        return path
+        return [path]
     folder = path / CHECKPOINT_FOLDER if (path / CHECKPOINT_FOLDER).is_dir() else path
-    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
-    if not steps:
+    found = step_folders(folder)
+    if not found:
         raise UserError(
             f"{path} is not a student checkpoint; expected a run folder with "
             f"`{CHECKPOINT_FOLDER}/<environment steps>`, or one of those folders"
         )
-    if step is not None and step not in steps:
+    if step is None:
+        return found
+    if folder / str(step) not in found:
+        steps = sorted(int(path.name) for path in found)
         raise UserError(f"{folder} has no step {step}, it holds {steps}")
-    return folder / str(steps[-1] if step is None else step)
+    return [folder / str(step)]
 
 
 def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
-    """Reads a student, its teacher and the run's metadata; see `resolve_checkpoint` for `path`.
+    """Reads a student, its teacher and the run's metadata; see `find_checkpoints` for `path`.
+
+    Without a step, the newest that is not damaged, with a warning of those that are.
 
     A student of track-mjx (`DistillNetwork_<step>`, `PriorNetwork_<step>`) comes without a teacher: its own
     encoder and decoder take that place.
@@ -117,12 +131,12 @@ def load_student(path: Path | str, step: int | None = None) -> LoadedStudent:
     """
     if stored_kind(Path(path).expanduser()) in (DISTILLED, WITH_PRIOR):
         return _upstream_student(Path(path).expanduser(), step)
-    folder = resolve_checkpoint(path, step)
-    if (folder / POLICY).is_dir():
+    folders = find_checkpoints(path, step)
+    if (folders[0] / POLICY).is_dir():
         raise UserError(
             f"{path}: expected a student, found a policy of a task; evaluate it with vnl-mjx eval-task"
         )
-    return read_student(folder)
+    return read_newest(folders, read_student)
 
 
 def read_student(folder: Path) -> LoadedStudent:
@@ -131,10 +145,10 @@ def read_student(folder: Path) -> LoadedStudent:
     network = from_dict(
         IntentionConfig, _with_memory_sizes(metadata["teacher_network"]), f"{folder}: "
     )
-    teacher = unflatten(read_arrays(folder / "teacher"))
+    teacher = unflatten(read_item(folder, "teacher", metadata))
     return LoadedStudent(
         student=StudentVAE(from_dict(VaeConfig, metadata["vae"], f"{folder}: "), network),
-        params=unflatten(read_arrays(folder / "student")),
+        params=unflatten(read_item(folder, "student", metadata)),
         teacher=FrozenPolicy(**teacher, config=network),
         metadata=metadata,
         env_steps=metadata["env_steps"],

@@ -15,6 +15,7 @@ from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.train import processes
 from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
+from vnl_mjx.commands.train.divergence_files import DivergenceFiles
 from vnl_mjx.commands.train.loggers import Loggers
 from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir, only_writer
 from vnl_mjx.commands.train.task_training import TaskTraining
@@ -113,6 +114,8 @@ class TrainingRun:
             self.loggers = Loggers(
                 self._config, self.run_dir, self.console, latest, shown, writes=self._leads
             )
+            task = self.training.experiment.env.task
+            self._divergences = DivergenceFiles(self.run_dir, self.trainer, task, self.loggers.warn)
             with contextlib.closing(self.loggers):
                 if not self._is_stopped():
                     state = self.trainer.train(state, self._config.num_steps, self._on_update)
@@ -149,6 +152,8 @@ class TrainingRun:
     def _on_update(self, state: TrainState, env_steps: int, result: Update) -> bool:
         self._log_window.append(result)
         self.training.note_update(result, self.loggers.warn)
+        if self._leads:
+            self._divergences.note(result, env_steps)
         if "compiled" not in self.metadata:
             self.metadata["compiled"] = self._compiling.figures()
         config = self._config

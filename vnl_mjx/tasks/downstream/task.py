@@ -51,6 +51,11 @@ class DownstreamState:
     num_steps: jax.Array
     key: jax.Array
 
+    @property
+    def control(self) -> jax.Array:
+        """Control of the last step, [..., nu]."""
+        return self.controls[..., 1, :]
+
 
 @flax.struct.dataclass
 class DownstreamData:
