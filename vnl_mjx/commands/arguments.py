@@ -10,7 +10,9 @@ from vnl_mjx.config.presets import presets, summary
 from vnl_mjx.config.renamed import GRAMMARS, MEANINGS
 
 # Commands that build no task and no network, so that nothing names code to them.
-WITHOUT_CODE = frozenset("clips compare demo doctor encode fit gait preprocess similarity".split())
+WITHOUT_CODE = frozenset(
+    "clips compare demo doctor encode fit gait preprocess replay-nan similarity".split()
+)
 
 
 def add_configuration(parser: argparse.ArgumentParser, command: str) -> None:
