@@ -150,7 +150,7 @@ def add_head(gui: Any, title: str, scene: Scene, note: str = "") -> Any:
 
 def as_markdown(text: str) -> str:
     """Returns Markdown that shows a text as it is; the page would render HTML in it."""
-    return re.sub(r"[^\w\s]", lambda found: f"&#{ord(found[0])};", text)
+    return re.sub(r"[^\w\s.,:;/-]", lambda found: f"&#{ord(found[0])};", text)
 
 
 def check_port(port: int) -> None:
