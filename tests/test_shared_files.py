@@ -105,7 +105,11 @@ def test_runs_reports_and_exports_name_no_machine(planted, toy_config):
     for name in ("teaching", "distilling"):
         (planted / name).mkdir()
     own = [f"task.reward.terms.own.function={terms}:one", "logging_config.tensorboard=true"]
-    settings = [*toy_overrides(planted / "teaching", walker), "ppo.num_steps=64", "eval_config.video_at_end=false"]
+    settings = [
+        *toy_overrides(planted / "teaching", walker),
+        "ppo.num_steps=64",
+        "eval_config.video_at_end=false",
+    ]
     run("train-teacher", f"run_dir={planted / 'teacher'}", *settings, *own)
     settings = write_toy_run(planted / "distilling", walker)
     settings = [one for one in settings if "num_steps" not in one and "checkpoint_path" not in one]
