@@ -10,6 +10,7 @@ import pytest
 
 import vnl_mjx
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow
 from vnl_mjx.models.student import Student
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.training.rollout import begin, rollout
@@ -73,6 +74,7 @@ def test_memory_of_a_recurrent_student(observation, loaded, monkeypatch):
     config = loaded.student.networks.config
     gru = "examples/extend/recurrent.py:GruStudent"
     monkeypatch.chdir(Path(__file__).parents[1])
+    allow(gru)
     networks = StudentVAE(replace(config, network=gru))
     student = Student(networks.init(jax.random.key(0)), loaded.teacher, networks)
     body = observation["proprioception"]

@@ -235,6 +235,7 @@ def test_nwb_series(nwb, tmp_path):
 
 
 def test_nwb_timestamps_may_jitter(nwb, tmp_path):
+    """TRIALS T17."""
     times = np.arange(12) / 40.0
     times[1:-1] += 0.001 * np.resize([1.0, -1.0, 0.5], 10)
     series = nwb.TimeSeries(name="qpos", data=QPOS, unit="radians", timestamps=times)

@@ -17,6 +17,7 @@ from vnl_mjx.walkers.walker import build_walker
 
 @pytest.mark.parametrize("rate", [50.0, 100.0, 20.0])
 def test_one_bad_frame_is_cut_out_and_the_rest_is_kept(toy_walker, tmp_path, rate):
+    """TRIALS T7."""
     qpos = motion(toy_walker, 400)
     qpos[100, 0] += 1.0
     qpos[201, 8] += 4.0
@@ -64,6 +65,7 @@ def test_a_few_bad_frames_are_cut_out_of_long_clips(toy_walker, tmp_path):
 
 
 def test_all_reasons_are_said_when_nothing_is_kept(toy_walker, tmp_path):
+    """TRIALS T7."""
     low, late = motion(toy_walker, 100), motion(toy_walker, 60, 1)
     low[:, 2] -= 5.0
     low[:, 9] = 3.0
@@ -84,6 +86,7 @@ def test_all_reasons_are_said_when_nothing_is_kept(toy_walker, tmp_path):
 
 
 def test_the_floor_is_checked_without_feet(toy_config, tmp_path):
+    """TRIALS T10."""
     walker = build_walker(replace(toy_config, end_effector_names=()))
     assert not len(walker.feet)
     qpos = motion(walker, 100)

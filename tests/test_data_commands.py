@@ -153,12 +153,16 @@ def test_folders_and_patterns_are_inputs(recording, toy_walker, tmp_path, capsys
         )
 
 
-def test_split_and_merge_are_inverse(clips, toy_walker, tmp_path):
+def test_split_and_merge_are_inverse(clips, toy_walker, tmp_path, capsys):
     parts, whole, body = tmp_path / "parts.h5", tmp_path / "whole.h5", ["--mjcf", TOY]
     run("clips", "split", clips, parts, "--seconds", "0.3", "--min-seconds", "0.02", *body)
     found = read(parts, toy_walker)
     assert found.num_clips == 12
     run("clips", "merge", clips, parts, whole, *body)
+    assert "same recording" not in capsys.readouterr().out
+    run("clips", "merge", clips, clips, tmp_path / "twice.h5", *body)
+    said = " ".join(capsys.readouterr().out.split())  # TRIALS T22
+    assert f"{clips} and {clips} are the same recording" in said
     merged = read(whole, toy_walker)
     original = read(clips, toy_walker)
     assert merged.num_clips == 15 and len(set(merged.names)) == 15

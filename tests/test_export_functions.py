@@ -25,6 +25,7 @@ from vnl_mjx.compat.observation_contract import observation_parts
 from vnl_mjx.config.imitation import ImitationConfig, UpstreamQuirks, WalkerConfig
 from vnl_mjx.demo import DEMO_TEACHER
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, IntentionNetwork
 from vnl_mjx.models.latents import Gaussian
 from vnl_mjx.models.layers import ACTIVATIONS
@@ -248,6 +249,7 @@ class OwnFamily:
 def test_networks_of_ones_own_go_to_stablehlo(tmp_path):
     from vnl_mjx.compat.function_files import check_format
 
+    allow("test_export_functions:OwnFamily")
     functions = student_functions(made_student(latent="test_export_functions:OwnFamily"))
     check_format("stablehlo", functions)
     with pytest.raises(UserError, match="--to npz: expected networks of vnl-mjx.*--to stablehlo"):
@@ -261,6 +263,7 @@ def test_what_cannot_be_held_is_refused(monkeypatch):
     with pytest.raises(UserError, match="expected a teacher without a memory, found a recurrent"):
         teacher_functions(made_teacher(memory_sizes=(4,)))
     monkeypatch.chdir(ROOT)
+    allow("examples/extend/recurrent.py", "examples/extend/laplace.py")
     with pytest.raises(UserError, match="expected a student without a memory, found a recurrent"):
         student_functions(unmade_student(network="examples/extend/recurrent.py:GruStudent"))
     with pytest.raises(UserError, match=r"expected a student with a Gaussian latent.*laplace"):

@@ -17,7 +17,7 @@ from toy_teacher import toy_overrides
 
 from vnl_mjx.checkpoints.arrays import read_arrays
 from vnl_mjx.cli import main
-from vnl_mjx.extensions import load_object
+from vnl_mjx.extensions import allow, load_object
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MOST_LINES = {  # but for comments and docstrings
@@ -145,6 +145,7 @@ def test_a_loss_term_of_ones_own_and_a_task_in_the_latent_space(run_example, toy
 
 
 def test_the_kl_of_an_own_latent_is_that_of_its_densities(tmp_path):
+    allow(f"{EXAMPLES}/extend/laplace.py")
     laplace = load_object(f"{EXAMPLES}/extend/laplace.py:Laplace", "key")
     posterior, prior = laplace(0.5, np.log(0.4)), laplace(-0.2, np.log(1.3))
 

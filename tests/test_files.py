@@ -1,9 +1,13 @@
 """Paths as users write them."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from vnl_mjx.errors import UserError
-from vnl_mjx.files import matching
+from vnl_mjx.files import matching, replacing, with_user, without_user
 
 
 def test_folders_patterns_and_the_users_folder_are_files(tmp_path, monkeypatch):
@@ -23,3 +27,33 @@ def test_folders_patterns_and_the_users_folder_are_files(tmp_path, monkeypatch):
     for wrong in ("empty", "x*.h5"):
         with pytest.raises(UserError, match="expected .*, found none"):
             matching([tmp_path / wrong])
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_write(tmp_path):
+    """TRIALS T22. A running process keeps its file, and so may one of another machine that wrote just now."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, new, running, other = (
+        tmp_path / f".{name}.{process}.partial"
+        for name, process in (
+            ("a.h5", ended.pid),
+            ("a.h5", 2**22 + 1),
+            ("a.h5", 1),
+            ("b.h5", ended.pid),
+        )
+    )
+    for file in (left, new, running, other):
+        file.write_bytes(b"0")
+        if file != new:
+            os.utime(file, (1e9, 1e9))
+    with replacing(tmp_path / "a.h5") as partial:
+        partial.write_text("1")
+    assert not left.exists() and all(file.exists() for file in (new, running, other))
+
+
+def test_a_path_that_is_shared_hides_the_user(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/jane")
+    monkeypatch.setenv("LOGNAME", "jdoe")
+    assert without_user("../../home/jane/jdoe/a.h5") == "../../home/$USER/$USER/a.h5"
+    assert without_user("../janet/a.h5") == "../janet/a.h5"
+    assert with_user("../../home/$USER/a.h5") == "../../home/jane/a.h5"

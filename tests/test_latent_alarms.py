@@ -32,6 +32,13 @@ def test_a_healthy_student_and_one_not_measured_give_no_alarm():
     [
         ({"active_units": 2}, {}, "few latent dimensions", "2 of 32", "training_config.kl_weight"),
         ({"kl": 0.01}, {}, "collapse", "0.010 nats", "training_config.kl_weight.start"),
+        (
+            {"kl": 1e16},
+            {"prior_survival": 0.0},
+            "runaway",
+            "1e+16",
+            "training_config.learning_rate",
+        ),
         ({"prior_explains": 0.999}, {}, "prior says", "100 %", "training_config.kl_weight"),
         ({}, {"action_mse": 8e-3}, "teacher's noise", "2.0 times", "training_config.num_steps"),
         (
@@ -56,6 +63,7 @@ def test_a_healthy_student_and_one_not_measured_give_no_alarm():
 def test_each_trouble_is_told_alone_with_its_figure_and_what_to_change(
     latent, figures, what, found, change
 ):
+    """TRIALS T22: a rate that makes the KL run away is not told to train longer."""
     (alarm,) = report_alarms(LATENT | latent, **(HEALTHY | figures))
     assert set(alarm) == {"what", "found", "change"}
     assert what in alarm["what"]

@@ -55,6 +55,7 @@ def assert_read(path: Path, qpos: np.ndarray, **expected) -> tuple[str, ...]:
 
 
 def test_csv_without_names_is_lafan1s(tmp_path, qpos):
+    """TRIALS T17."""
     path = tmp_path / "walk.csv"
     np.savetxt(path, np.concatenate(parts(qpos, "xyzw"), axis=1), delimiter=",", fmt="%.17g")
     notes = assert_read(path, qpos, has_root=True, joint_names=None, rate_hz=None)
@@ -135,12 +136,14 @@ def test_root_and_joints_apart(tmp_path, qpos, names):
 
 @pytest.mark.parametrize("name", ["rate_hz", "fps", "frequency", "mocap_frame_rate"])
 def test_rates_have_many_names(tmp_path, qpos, name):
+    """TRIALS T17."""
     path = tmp_path / "walk.npz"
     np.savez(path, qpos=qpos, **{name: [120]})
     assert_read(path, qpos, rate_hz=120.0)
 
 
 def test_gmrs_pickles_are_x_y_z_w(tmp_path, qpos):
+    """TRIALS T17."""
     path = tmp_path / "walk.pkl"
     position, quaternion, joints = parts(qpos, "xyzw")
     values = {"fps": 30, "root_pos": position, "root_rot": quaternion, "dof_pos": joints}
@@ -205,6 +208,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, qpos):
 
 
 def test_smpl_and_lfs_are_refused_with_the_reason(tmp_path):
+    """TRIALS T17."""
     np.savez(tmp_path / "smpl.npz", poses=np.zeros((9, 156)), trans=np.zeros((9, 3)))
     assert "retarget them" in refusal(tmp_path / "smpl.npz")
     pointer = tmp_path / "take.h5"
@@ -276,6 +280,7 @@ def test_missing_joints_are_refused_or_held(toy_walker, tmp_path):
 
 
 def test_the_joints_alone_of_a_body_with_a_root(toy_walker, tmp_path):
+    """TRIALS T17."""
     path = tmp_path / "walk.npz"
     values = np.random.default_rng(0).normal(size=(FRAMES, 4))
     np.savez(path, qpos=values, rate_hz=50)

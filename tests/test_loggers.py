@@ -94,6 +94,7 @@ class _Broken:
 
 
 def test_a_service_that_fails_costs_one_warning():
+    """TRIALS T23 (W&B without a network)."""
     warnings, broken = [], _Broken()
     logger = OptionalLogger("Service", lambda: broken, warnings.append)
     logger.log(1, {})
@@ -116,6 +117,7 @@ def test_online_without_the_extra_is_refused_before_anything_runs(monkeypatch):
 
 
 def test_a_run_goes_on_without_the_extras(tmp_path, monkeypatch):
+    """TRIALS T23."""
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     console = _console()

@@ -80,6 +80,7 @@ def as_degrees(qpos: np.ndarray) -> np.ndarray:
 def test_other_conventions_are_named_and_read(
     toy_walker, tmp_path, qpos, change, key, value, usual
 ):
+    """TRIALS T6."""
     message = refusal(toy_walker, tmp_path, change(qpos))
     assert f"source_config.{key}={value}" in message and usual in message
     notes, clips = preprocess(toy_walker, tmp_path, change(qpos), **{key: value})
@@ -88,6 +89,7 @@ def test_other_conventions_are_named_and_read(
 
 
 def test_several_conventions_at_once(toy_walker, tmp_path, qpos):
+    """TRIALS T6, T7."""
     changed = as_degrees(as_millimetres(as_xyzw(as_y_up(qpos))))
     message = refusal(toy_walker, tmp_path, changed)
     assert "angle_unit=degrees" in message

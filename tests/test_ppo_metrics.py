@@ -108,6 +108,7 @@ def test_a_healthy_row_raises_no_alarm():
     ],
 )
 def test_an_alarm_says_what_to_change(name, changes, word):
+    """TRIALS T10 (short episodes)."""
     found = raised(TEACHER_RULES, HEALTHY | changes)
     assert list(found) == [name]
     line = str(found[name])

@@ -311,6 +311,7 @@ def test_a_latent_that_no_prior_reaches_is_not_good(document):
     latent = judged["latent"] | {"kl": 15.0}
     tile = verdicts.tiles(judged | {"latent": latent})[-2]
     assert (tile.value, tile.verdict) == ("28 of 32, 15.0 nats", verdicts.MET)
+    assert tile.target.startswith("at least 4 of 32; at most ")  # TRIALS T22: dimensions, not nats
     for change in ({"kl": 180.0}, {"active_units": 3}):
         assert verdicts.tiles(judged | {"latent": latent | change})[-2].verdict == verdicts.MISSED
 

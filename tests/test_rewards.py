@@ -25,6 +25,7 @@ from vnl_mjx.config.rewards import (
 from vnl_mjx.config.task_presets import COMIC_TASK, VNL_PLAYGROUND_TASK
 from vnl_mjx.config.validation import check_bounds
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow
 from vnl_mjx.physics.backends import make_physics
 from vnl_mjx.tasks.environment import StepOutcome
 from vnl_mjx.tasks.imitation import ImitationState, ImitationTask
@@ -195,6 +196,7 @@ def test_terms_of_ones_own_are_added_to_the_family_or_stand_alone(evaluate, tmp_
         "def height_error(state, reference, walker, power=1):\n"
         "    return abs(state.root_height - reference.position[2]) ** power\n"
     )
+    allow(str(file))
     given = {
         "lift": {"function": f"{file}:height_error", "weight": -2, "arguments": {"power": 2}},
         "effort": {"function": "control", "weight": -0.1},  # a built-in one under another name
@@ -239,6 +241,7 @@ def test_named_bodies_and_joints_and_the_floor_by_hand(evaluate, toy_walker):
 
 
 def test_an_unknown_term_is_refused_by_its_key(evaluate):
+    allow("math")
     for given, words in (
         ({"contrl": {}}, r"reward\.terms\.contrl\.function: .*'contrl'.*'control'"),
         ({"a": {"function": "math:nothing"}}, r"reward\.terms\.a\.function: 'math' has no 'noth"),

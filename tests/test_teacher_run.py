@@ -295,6 +295,7 @@ def test_guidance_is_refused_for_actuators_without_stiffness(capsys, toy, toy_co
 
 
 def test_missing_and_mixed_clips(capsys, toy, tmp_path):
+    """TRIALS T16."""
     _, overrides = toy
     given = [f"run_dir={tmp_path / 'run'}", *overrides]
     assert "none.h5" in refused(capsys, *given, "reference_config.paths=[none.h5]")

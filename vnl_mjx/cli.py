@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vnl_mjx import __version__
-from vnl_mjx.commands.arguments import ARGUMENTS, add_configuration
+from vnl_mjx.commands.arguments import ARGUMENTS, WITHOUT_CODE, add_allow_code, add_configuration
 from vnl_mjx.commands.descriptions import HELP
-from vnl_mjx.commands.output import as_typed
+from vnl_mjx.commands.output import as_typed, printable
 from vnl_mjx.config.renamed import shorter
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
+from vnl_mjx.extensions import allow
 
 INTERRUPTED_EXIT_STATUS = 130
 
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = parse(argv)
+        allow(*getattr(args, "allow_code", ()))
         with _own_drawing(), _printed_warnings():
             status = args.command(args)
         hint = shorter(args.name, args.overrides) if hasattr(args, "overrides") else None
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Printed(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print("vnl-mjx: warning:", as_typed(record.getMessage()), file=sys.stderr)
+        print("vnl-mjx: warning:", printable(as_typed(record.getMessage())), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -114,7 +116,7 @@ def _printed_warnings() -> Iterator[None]:
 
 
 def _refuse(message: str) -> int:
-    print("vnl-mjx: error:", message, file=sys.stderr)
+    print("vnl-mjx: error:", printable(message), file=sys.stderr)
     return USER_ERROR_EXIT_STATUS
 
 
@@ -190,6 +192,8 @@ def build_parser(wanted: str) -> _Parser:
         sub.set_defaults(command=command, name=name)
         if name != wanted:
             return
+        if name not in WITHOUT_CODE:
+            add_allow_code(sub)
         if overrides:
             add_configuration(sub, name)
         if name in ARGUMENTS:

@@ -1,17 +1,21 @@
 """Writes files that appear complete or not at all."""
 
 import contextlib
+import getpass
 import glob
 import hashlib
 import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vnl_mjx.errors import UserError, first_line
+
+_KILLED_AFTER_S = 60.0
 
 
 def matching(paths: Sequence[str | Path], kind: str = "*.h5") -> list[Path]:
@@ -55,6 +59,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         )
     if path.is_dir():
         raise UserError(f"{path}: cannot be written (it is a folder; give the path of a file)")
+    _forget_killed(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -64,6 +69,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # already moved, or never created
             partial.unlink()
+
+
+def _forget_killed(path: Path) -> None:
+    """Removes what a killed process of this machine left of an earlier write of `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        process = left.name.split(".")[-2]
+        # a process of another machine may write to a shared folder, and would have written just now
+        is_old = left.is_file() and time.time() - left.stat().st_mtime > _KILLED_AFTER_S
+        if is_old and process.isdigit() and not Path(f"/proc/{process}").exists():
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
@@ -95,6 +111,30 @@ def check_writable(folder: Path, key: str) -> None:
     make_writable(folder, key)
     for place in new:
         place.rmdir()
+
+
+def without_user(path: str) -> str:
+    """Returns a path in which `$USER` stands for a folder of the user's name; see `with_user`."""
+    names = _names_of_user()
+    return os.sep.join("$USER" if part in names else part for part in path.split(os.sep))
+
+
+def with_user(path: str) -> str:
+    """Returns a path of `without_user` with this user's name."""
+    names = [*_names_of_user(), ""]
+    return os.sep.join(names[0] if part == "$USER" else part for part in path.split(os.sep))
+
+
+def _names_of_user() -> list[str]:
+    try:
+        names = [getpass.getuser()]
+    except (KeyError, OSError):  # a container's user without a name
+        names = []
+    return [
+        name
+        for name in (os.path.basename(os.path.expanduser("~")), *names)
+        if name not in ("", "~")
+    ]
 
 
 def file_name(text: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -13,8 +14,8 @@ import platformdirs
 import yaml
 
 from vnl_mjx.config.conversion import to_dict
-from vnl_mjx.config.walker import WalkerConfig
-from vnl_mjx.errors import UserError
+from vnl_mjx.config.walker import WalkerConfig, is_body_file, read_body
+from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
 from vnl_mjx.walkers.body_files import BODY_FOLDER, body_files
 
@@ -67,7 +68,7 @@ def unpack_body(files: Mapping[str, bytes], source: str) -> Path:
         The path of the first of them.
 
     Raises:
-        UserError: a place lies outside of the folder that all of them are in.
+        UserError: a place, or a file that the body reads, lies outside of the folder that all of them are in.
     """
     for place in files:
         if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
@@ -85,7 +86,26 @@ def unpack_body(files: Mapping[str, bytes], source: str) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as partial:
                 partial.write_bytes(content)
-    return folder / next(iter(files))
+    main = folder / next(iter(files))
+    _check_inside(main, folder, source)
+    return main
+
+
+def _check_inside(main: Path, folder: Path, source: str) -> None:
+    """Raises UserError for a body that reads other files of this machine, which would then be copied on."""
+    mjcf = read_body(main).source if is_body_file(main.name) else main
+    try:
+        read = body_files(mjcf).values()
+    except (OSError, ElementTree.ParseError) as error:
+        raise UserError(
+            f"{source}: its copy of the body is damaged ({first_line(error)}); give the body with --mjcf"
+        ) from error
+    outside = [path for path in read if not path.resolve().is_relative_to(folder.resolve())]
+    if outside:
+        raise UserError(
+            f"{source}: its copy of the body reads {outside[0]}, which is outside of the copy; give the "
+            "body with --mjcf"
+        )
 
 
 def _content(place: str, item: h5py.HLObject) -> dict[str, bytes]:

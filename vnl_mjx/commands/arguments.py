@@ -9,6 +9,11 @@ from vnl_mjx.commands.data_arguments import COMPACT_HELP, add_body, add_overwrit
 from vnl_mjx.config.presets import presets, summary
 from vnl_mjx.config.renamed import GRAMMARS, MEANINGS
 
+# Commands that build no task and no network, so that nothing names code to them.
+WITHOUT_CODE = frozenset(
+    "clips compare demo doctor encode fit gait preprocess replay-nan similarity".split()
+)
+
 
 def add_configuration(parser: argparse.ArgumentParser, command: str) -> None:
     """Adds what every command with a configuration takes, and its short names below the examples."""
@@ -26,6 +31,13 @@ def add_configuration(parser: argparse.ArgumentParser, command: str) -> None:
     if grammar.keys:
         rows = "".join(f"  {name + '=':<18}{MEANINGS[name]}\n" for name in grammar.keys)
         parser.description = f"{parser.description}\nshort keys, also for --config:\n{rows}"
+
+
+def add_allow_code(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that lets a stored file name code; for all commands but `WITHOUT_CODE`."""
+    what = "run this module or file where a checkpoint, body or clip file names it; repeat for more"
+    option = {"action": "append", "default": [], "metavar": "CODE", "help": what}
+    parser.add_argument("--allow-code", **option)
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:

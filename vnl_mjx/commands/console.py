@@ -2,13 +2,26 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from rich.console import Console
+import rich.console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
-from vnl_mjx.commands.output import as_typed
+from vnl_mjx.commands.output import as_typed, printable
+
+
+class Console(rich.console.Console):
+    """Prints texts as they are: names from files are no markup, and steer no terminal."""
+
+    def __init__(self, **options: Any):
+        """Takes the options of rich's console."""
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Any:
+        """Returns rich's text of a string, in which control characters are spelled out."""
+        return super().render_str(printable(text), **options)
 
 
 def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
@@ -48,7 +61,7 @@ def frame_progress(
 
         def show(name: str, done: int, total: int) -> None:
             if name not in known:
-                known[name] = bars.add_task(name, total=total)
+                known[name] = bars.add_task(printable(name), total=total)
             bars.update(known[name], completed=done)
 
         yield show

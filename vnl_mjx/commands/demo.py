@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from vnl_mjx.commands.console import warn
+from vnl_mjx.commands.console import Console, warn
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.commands.output import TERMINATED_EXIT_STATUS, as_typed
 from vnl_mjx.demo import DEMO_TEACHER

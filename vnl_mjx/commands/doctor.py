@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from vnl_mjx.commands import compile_cache
 from vnl_mjx.commands.compile_cache import CACHE_OFF, CACHE_VARIABLE
+from vnl_mjx.commands.console import Console
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_TEACHER
 from vnl_mjx.errors import UserError
 from vnl_mjx.report.rendering.gl import (
@@ -213,8 +213,8 @@ def _print_table(findings: list[Finding], healthy: bool) -> None:
         table.add_column(head.strip(), overflow="fold", **options)
     styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
     for finding in findings:
-        status = f"[{styles[finding.status]}]{finding.status}[/]"
-        table.add_row(finding.name, status, escape(finding.found), escape(finding.advice))
+        status = Text(finding.status, styles[finding.status])
+        table.add_row(finding.name, status, finding.found, finding.advice)
     console = Console()
     console.print(table)
     console.print("Ready." if healthy else "Not ready: see the rows marked as problems.")

@@ -12,6 +12,8 @@ from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM
 _AGAIN_SECONDS = 0.05
+# but for tabs and line ends
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
@@ -34,6 +36,11 @@ def as_typed(text: str) -> str:
     if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # which uv sets
         return text
     return re.sub(r"(?<![\w/.-])(?<!uv run )vnl-mjx (?=[a-z])", "uv run vnl-mjx ", text)
+
+
+def printable(text: str) -> str:
+    """Returns a text as a terminal may show it: without characters that steer it, or that turn its order."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @contextlib.contextmanager

@@ -76,10 +76,10 @@ def simulation(section: PhysicsSection) -> dict[str, Any]:
     return asdict(section) | {"backend": resolve_backend(section.backend)}
 
 
-def describe_runtime(section: PhysicsSection) -> dict[str, str]:
+def describe_runtime(section: PhysicsSection, num_devices: int | None = None) -> dict[str, str]:
     """Returns devices, precision and back end, for tables and for a run's record."""
     return {
-        "device": _devices(),
+        "device": _devices(num_devices),
         "backend": resolve_backend(section.backend),
         "matmul_precision": jax.config.jax_default_matmul_precision or "default",
     }
@@ -94,8 +94,8 @@ def runtime_rows(runtime: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _devices() -> str:
-    devices = jax.devices()
+def _devices(num_devices: int | None) -> str:
+    devices = jax.devices()[:num_devices]  # those of `environment_mesh`
     kinds = ", ".join(sorted({device.device_kind for device in devices}))
     return kinds if len(devices) == 1 else f"{len(devices)} x {kinds}"
 

@@ -26,6 +26,7 @@ from vnl_mjx.config.schema import (
 from vnl_mjx.demo import DEMO_CLIPS, DEMO_STUDENT
 from vnl_mjx.errors import UserError
 from vnl_mjx.evaluation.task_evaluation import HeldPolicy, task_policy
+from vnl_mjx.files import with_user
 from vnl_mjx.tasks.downstream.goal import Goal
 from vnl_mjx.tasks.downstream.goals import make_goal
 from vnl_mjx.tasks.downstream.low_level import LowLevel, Mode, Residual
@@ -331,7 +332,7 @@ def _locate(given: AnyPath, recorded: str | None, run_dir: Path, how: str) -> Pa
         return Path(given).expanduser()
     if recorded is None:
         return None
-    path = run_dir / recorded
+    path = run_dir / with_user(recorded)
     if not path.exists():
         raise UserError(f"the run's {path.name} is not at {path}; give {how}")
     return path

@@ -90,7 +90,13 @@ def described_layers(function: Function) -> list[dict[str, Any]]:
 def _write_stablehlo(function: Function, path: Path) -> None:
     (batch,) = jax.export.symbolic_shape("batch")
     rows = [jax.ShapeDtypeStruct((batch, one.size), jnp.float32) for one in function.inputs]
-    exported = jax.export.export(jax.jit(function), platforms=_PLATFORMS)(*rows)
+    option = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, option)
+    jax.config.update(option, ".*")  # otherwise the file names the source files of this machine
+    try:
+        exported = jax.export.export(jax.jit(function), platforms=_PLATFORMS)(*rows)
+    finally:
+        jax.config.update(option, before)
     path.write_bytes(exported.serialize())
 
 

@@ -24,12 +24,18 @@ from vnl_mjx.compat.track_mjx_layouts import (
 )
 from vnl_mjx.compat.track_mjx_loader import LoadedTeacher
 from vnl_mjx.compat.track_mjx_policy import to_float32
-from vnl_mjx.compat.track_mjx_writer import NORMALIZER_KEYS, checkpoint_items, save_checkpoint
+from vnl_mjx.compat.track_mjx_writer import (
+    NORMALIZER_KEYS,
+    OWN_KEY,
+    checkpoint_items,
+    save_checkpoint,
+)
 from vnl_mjx.compat.vnl_playground_config import is_playground
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
 from vnl_mjx.models.intention import FrozenPolicy, IntentionConfig, raw_scale
 from vnl_mjx.models.vae import StudentVAE
+from vnl_mjx.walkers.body_files import keep_body, kept_path
 
 # Standard deviation of exploration upstream; a student's decoder has none of its own.
 _STUDENTS_ACTION_STD = 0.05
@@ -54,11 +60,16 @@ class Export:
     notes: tuple[str, ...]
 
     def save(self, folder: Path, step: int) -> Path:
-        """Writes `<folder>/<kind>_<step>` and returns it.
+        """Writes `<folder>/<kind>_<step>` and returns it; copies the body to `<folder>/body`.
 
         Raises:
             UserError: the folder exists.
         """
+        walker = self.config.get(OWN_KEY, {}).get("task", {}).get("walker", {})
+        source = Path(walker.get("source", ""))
+        if source.is_file() and (place := kept_path(source, Path())):
+            keep_body(source, folder)
+            walker["source"] = place.as_posix()
         items = checkpoint_items(self.params, self.statistics, self.config)
         return save_checkpoint(folder, step, items, self.kind)
 

@@ -30,6 +30,7 @@ from vnl_mjx.compat.track_mjx_network import DECODER_KEYS, LSTM_KEYS, NETWORK_KE
 from vnl_mjx.compat.track_mjx_policy import POLICY_SHA256
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import without_folders
 from vnl_mjx.models.intention import IntentionConfig
 
 TEACHER_FOLDER = "teacher"
@@ -207,7 +208,7 @@ def track_mjx_config(
         },
     }
     # Through JSON, so that tuples become lists as in a file that is read back.
-    return json.loads(json.dumps(config))
+    return without_folders(json.loads(json.dumps(config)))
 
 
 def _memory(network: IntentionConfig) -> dict[str, Any]:

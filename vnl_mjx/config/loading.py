@@ -31,6 +31,7 @@ from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.validation import nearest_divisor
 from vnl_mjx.config.walker import RODENT_SOURCE, is_body_file, package_path, read_body, resolved
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow_in
 from vnl_mjx.parsing import check_yaml
 
 T = TypeVar(
@@ -85,8 +86,9 @@ def _load(
     config_file: Path | str | None = None,
     preset_file: Path | None = None,
     paths: Sequence[str] = (),
+    found_body: str | None = None,
 ) -> T:
-    """Composes and validates a configuration.
+    """Composes and validates a configuration, and allows the code that the user's settings name.
 
     Args:
         cls: class of the configuration.
@@ -96,6 +98,7 @@ def _load(
         config_file: YAML or JSON file over the defaults and under the overrides.
         preset_file: likewise, under `config_file`.
         paths: paths that the user gave without a key.
+        found_body: YAML file of a body that was found and not named by the user; its code is not allowed.
 
     Raises:
         UserError: an unknown key, a value of another type or out of bounds, a file that is no YAML, too
@@ -109,6 +112,7 @@ def _load(
 
     keys, short = known_keys(cls), GRAMMARS[command].keys
     overrides = _in_full(command, overrides, paths, keys)
+    overrides += [f"{_SOURCE}={_quoted(found_body)}"] if found_body else []
     parsed = [_checked_override(text, keys, short) for text in overrides]
     # Hydra merges in this order: all defaults, our file (which may omit rarely changed keys), what the
     # body's file says of the task, the user's file, the overrides.
@@ -140,6 +144,8 @@ def _load(
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         given = " ".join(overrides)
         raise UserError(f"{given}: expected key=value as Hydra reads it, found: {cause}") from error
+    if found_body is None:
+        allow_in(composed)
     config = from_dict(cls, cast(dict[str, Any], composed))
     if isinstance(config, TeacherTrainingConfig):
         # so that a checkpoint holds the contents of its body's file
@@ -216,7 +222,7 @@ def load_teacher_config(
     config = _load(*ours, overrides, config_file, file, paths)
     if config.task.walker.source == RODENT_SOURCE and (found := config.reference_config.paths):
         if body := body_of(found):
-            return _load(*ours, [*overrides, f"{_SOURCE}={body}"], config_file, file, paths)
+            return _load(*ours, overrides, config_file, file, paths, body)
     return config
 
 

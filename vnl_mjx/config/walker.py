@@ -199,6 +199,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         check_yaml(text)
+        if "${" in text:  # OmegaConf would fill in variables of the environment
+            raise UserError(
+                f"{path}: expected plain values, found the placeholder ${{; write the value"
+            )
         given = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a body's YAML file ({first_line(error)})") from error

@@ -1,5 +1,6 @@
 """Builds the tiles at the top of the report: the main metrics with their targets."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -124,7 +125,7 @@ def _latent(document: Document) -> Tile:
     active, dim, kl = (document["latent"].get(k) for k in ("active_units", "latent_dim", "kl"))
     label = f"{METRICS['active_units'].label}, and {METRICS['kl'].label}"
     least, most = ACTIVE_UNITS_ALARM * (dim or 0), MOST_NATS_PER_DIMENSION * (dim or 0)
-    target = f"at least {number(least, 2)}; at most {number(most, 2)} nats"
+    target = f"at least {math.ceil(least)} of {dim or 0}; at most {number(most, 2)} nats"
     if active is None or kl is None:
         return Tile(label, NOTHING, "", target, UNMEASURED)
     verdict = MET if active >= least and kl <= most else MISSED

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 ACTION_MSE_ALARM = 0.05
 KL_ALARM = 0.05  # nats, summed over the latent
+RUNAWAY_KL = 1e4  # nats; a training that went well stays below 100
 ACTIVE_UNITS_ALARM = 0.1
 NAN_SHARE_ALARM = 0.01
 POLICY_KL_ALARM = 0.5  # nats, summed over actuators, unless the row's "target_kl" is higher
@@ -56,6 +57,13 @@ LATENT_RULES = (
         "lower training_config.kl_weight or vae_config.latent_dim",
         "few latent dimensions in use",
     ),
+    Rule(
+        "runaway",
+        lambda m: m["loss/kl"] > RUNAWAY_KL,
+        "KL is {loss/kl:.1g} nats, the training has run away",
+        "start again with a lower training_config.learning_rate; training longer does not help",
+        "runaway training",
+    ),
 )
 _OVERFLOW = Rule(
     "overflow",
@@ -83,7 +91,7 @@ STUDENT_RULES = (
     *LATENT_RULES,
     Rule(
         "action_error",
-        lambda m: m["loss/action_mse"] > ACTION_MSE_ALARM,
+        lambda m: m["loss/action_mse"] > ACTION_MSE_ALARM and m["loss/kl"] <= RUNAWAY_KL,
         f"the mean squared action error is {{loss/action_mse:.3f}}, above {ACTION_MSE_ALARM:g}",
         "the student does not follow its teacher yet; if this persists, see the conformance table, train "
         "longer, or lower training_config.kl_weight",

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vnl_mjx.clips.conditioning.mirror import Mirror
 from vnl_mjx.clips.container import FEATURES, ReferenceClips, draw_held_out
 from vnl_mjx.clips.exporters.dm_control import export_dm_control
@@ -17,6 +15,7 @@ from vnl_mjx.clips.file import POSES, write_clip_file
 from vnl_mjx.clips.hdf5 import append_clips, read_clips, stored_clips, stored_metadata
 from vnl_mjx.clips.operations import mirror_clips, split_into, unique_name
 from vnl_mjx.clips.sources import open_recording
+from vnl_mjx.commands.console import Console, warn
 from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.errors import UserError
@@ -136,9 +135,16 @@ def _rewrite(args: argparse.Namespace, paths: Sequence[Path], walker: Walker) ->
         raise UserError(
             f"clips {operation}: expected files of one rate, found {found}; preprocess them at one"
         )
+    hashes = {path: file_sha256(path) for path in paths}
+    for i, path in enumerate(paths):
+        if same := next((one for one in paths[:i] if hashes[one] == hashes[path]), None):
+            warn(
+                Console(),
+                f"{same} and {path} are the same recording; its clips are in {output} twice",
+            )
     metadata: dict[str, Any] = {
         "operation": operation,
-        "files": [{"name": path.name, "sha256": file_sha256(path)} for path in paths],
+        "files": [{"name": path.name, "sha256": hashes[path]} for path in paths],
         "history": [stored_metadata(path) for path in paths],
     }
     used: set[str] = set()

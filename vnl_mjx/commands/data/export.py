@@ -8,9 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
-from vnl_mjx.commands.console import warn
+from vnl_mjx.commands.console import Console, warn
 from vnl_mjx.commands.stored import (
     find_stored,
     load_stored_student,

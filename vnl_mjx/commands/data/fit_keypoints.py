@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx.clips.conditioning.tail import tail_chain
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import BodySection

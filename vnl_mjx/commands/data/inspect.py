@@ -9,9 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
-from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.commands.console import Console, print_table, warn
 from vnl_mjx.commands.data.inspect_clips import describe_file
 from vnl_mjx.commands.stored import find_stored
 from vnl_mjx.commands.train.run_folder import read_metrics

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from rich.console import Console
 
 from vnl_mjx.clips.conditioning.root_from_feet import FEWEST_FEET, RootFromFeet
 from vnl_mjx.clips.kinematics import Kinematics
 from vnl_mjx.clips.plausibility import check_conventions
 from vnl_mjx.clips.recording import ROOT_COLUMNS, match_joints, reorder
 from vnl_mjx.clips.sources import SourceOptions, open_recording
-from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.commands.console import Console, print_table, warn
 from vnl_mjx.config.conversion import from_dict
 from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.loading import as_overrides

@@ -2,13 +2,11 @@
 
 import argparse
 
-from rich.console import Console
-
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import ClipRow, write_clip_file
 from vnl_mjx.clips.quality import ClipQuality, assess
-from vnl_mjx.commands.console import frame_progress, print_table
+from vnl_mjx.commands.console import Console, frame_progress, print_table
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.conversion import to_dict

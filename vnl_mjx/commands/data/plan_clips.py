@@ -4,11 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from vnl_mjx.clips.container import check_clips_cover
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.data.bodies import body_of_clips, body_of_file
 from vnl_mjx.commands.data.rollout_clips import (
     check_made,

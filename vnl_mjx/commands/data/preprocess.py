@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from vnl_mjx.clips.preprocess import Preprocessor
 from vnl_mjx.clips.preprocess_report import CUT, KEPT, LEFT_OUT, NothingKept, PreprocessReport
 from vnl_mjx.clips.sources import READABLE, SUFFIXES
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.data.bodies import build_body
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.config.preprocessing import PreprocessConfig, ResamplingSection

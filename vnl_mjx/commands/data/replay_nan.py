@@ -9,10 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.commands.console import print_table
+from vnl_mjx.commands.console import Console, print_table
 from vnl_mjx.commands.train.divergence_files import FORMAT, FORMAT_VERSION
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.physics.base import STATE_FIELDS, excitation

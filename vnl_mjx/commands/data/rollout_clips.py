@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import FEATURES, ClipInfo, ReferenceClips
 from vnl_mjx.clips.features import FeatureComputer
 from vnl_mjx.clips.file import POSES, ClipRow, write_clip_file
 from vnl_mjx.clips.quality import assess
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import load_stored_teacher, name_of_teacher

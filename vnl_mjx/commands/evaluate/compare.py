@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from vnl_mjx.commands.console import Console
 from vnl_mjx.commands.evaluate.eval_student import REPORT_FOLDER
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.report.compare import write_comparison

@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.commands.console import frame_progress, warn
+from vnl_mjx.commands.console import Console, frame_progress, warn
 from vnl_mjx.commands.evaluate.evaluation_run import EvaluationRun
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax

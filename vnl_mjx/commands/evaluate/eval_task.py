@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from rich.console import Console
 from rich.table import Table
 
-from vnl_mjx.commands.console import frame_progress, warn
+from vnl_mjx.commands.console import Console, frame_progress, warn
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import find_stored, load_stored_task

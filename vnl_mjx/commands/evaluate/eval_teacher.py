@@ -8,11 +8,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import choose_clips, load_stored_teacher, name_of_teacher

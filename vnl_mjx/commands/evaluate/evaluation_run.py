@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.evaluate.evaluation_origin import clips_section, made_section, without_paths
 from vnl_mjx.commands.stored import (
     StoredStudent,

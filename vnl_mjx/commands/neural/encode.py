@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx.activity.file import open_activity_file
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import check_writable, file_sha256

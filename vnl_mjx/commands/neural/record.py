@@ -8,13 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from vnl_mjx.activity.networks import RecordingPolicy, StoredValue
 from vnl_mjx.activity.perturbations import Perturbations, perturbed
 from vnl_mjx.activity.record import Recorded, Recorder, RecordOptions
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.output import check_output, terminate_cleanly
 from vnl_mjx.commands.record_arguments import BUNDLED
 from vnl_mjx.commands.runtime import prepare_jax, simulation

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vnl_mjx.activity.file import open_activity_file
+from vnl_mjx.commands.console import Console
 from vnl_mjx.errors import UserError
 from vnl_mjx.files import check_writable, write_json
 from vnl_mjx.neurons.activities import DEFAULT_QUANTITIES, UNITS, BlockOptions, read_activities

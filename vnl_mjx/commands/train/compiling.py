@@ -4,8 +4,7 @@ import contextlib
 import threading
 import time
 
-from rich.console import Console
-
+from vnl_mjx.commands.console import Console
 from vnl_mjx.training.trainer import Trainer
 
 POLL_S = 0.1

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
 from vnl_mjx.clips.container import check_some_to_train
-from vnl_mjx.commands.console import clip_rows, print_table, warn
+from vnl_mjx.commands.console import Console, clip_rows, print_table, warn
 from vnl_mjx.commands.train.experiment import build_experiment, build_student
 from vnl_mjx.commands.train.loggers import CONSOLE_METRICS, Warn
 from vnl_mjx.commands.train.processes import training_mesh

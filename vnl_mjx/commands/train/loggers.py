@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import socket
 import sys
 import time
 import uuid
@@ -17,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from vnl_mjx.commands.console import Console
+from vnl_mjx.commands.output import printable
 from vnl_mjx.commands.train.run_folder import METRICS_FILE
 from vnl_mjx.config.conversion import to_dict
 from vnl_mjx.config.schema import WandbSection
@@ -135,7 +137,7 @@ class ConsoleLogger:
 
     def note(self, text: str, style: str = "") -> None:
         """Prints a line of text, above the bar where there is one."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
@@ -207,6 +209,10 @@ def open_tensorboard(log_dir: Path, start_steps: int) -> Service:
     except ImportError as error:
         raise RuntimeError(_missing("tensorboard")) from error
     writer = SummaryWriter(str(log_dir), purge_step=start_steps + 1 if start_steps else None)
+    for file in log_dir.glob(f"events.*.{socket.gethostname()}*"):  # runs are shared
+        file.rename(
+            file.with_name(f"{file.name.partition(f'.{socket.gethostname()}')[0]}.{os.getpid()}")
+        )
 
     def log(env_steps: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

@@ -19,7 +19,8 @@ from vnl_mjx.config.imitation import ImitationConfig
 from vnl_mjx.config.schema import DistillationConfig
 from vnl_mjx.config.training import TrainingConfig, kind_of
 from vnl_mjx.errors import UserError
-from vnl_mjx.files import make_writable
+from vnl_mjx.extensions import without_folders
+from vnl_mjx.files import make_writable, without_user
 from vnl_mjx.parsing import parse_json
 from vnl_mjx.versions import installed_versions
 from vnl_mjx.walkers.body_files import kept_path
@@ -84,10 +85,13 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def relative_source(path: str | Path | None, run_dir: Path) -> str | None:
-    """Returns a path relative to the run folder, as a checkpoint may record it; None for a bundled file."""
+    """Returns a path relative to the run folder, as a checkpoint may record it; None for a bundled file.
+
+    `$USER` stands for the user's name, see `files.without_user`.
+    """
     if path is None:
         return None
-    return os.path.relpath(Path(path).expanduser().resolve(), run_dir.resolve())
+    return without_user(os.path.relpath(Path(path).expanduser().resolve(), run_dir.resolve()))
 
 
 def run_metadata(
@@ -114,12 +118,12 @@ def run_metadata(
         "walker_source": relative_source(body, run_dir),
         "reference_name": experiment.clips.source,
         "clip_names": experiment.clips.names,
-        "runtime": describe_runtime(config.physics_config),
+        "runtime": describe_runtime(config.physics_config, config.num_devices),
         "versions": installed_versions(_PACKAGES),
         **own,
     }
     # As JSON reads it back (tuples become lists), so that a stored document compares equal.
-    return json.loads(json.dumps(document))
+    return without_folders(json.loads(json.dumps(document)))
 
 
 def check_same_run(
@@ -136,7 +140,7 @@ def check_same_run(
             f"cannot resume {run_dir}: expected checkpoints of format {FORMAT_VERSION}, found format "
             f"{found} of an older vnl-mjx, whose training state is laid out differently; {instead}"
         )
-    old, new = (_with_defaults(document, run_dir) for document in (stored, current))
+    old, new = (_with_defaults(without_folders(one), run_dir) for one in (stored, current))
     differences = []
     for section in _DECISIVE:
         before, now = (document["config"].get(section) for document in (old, new))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import CHECKPOINT_FOLDER, RunCheckpointer
 from vnl_mjx.clips.body_size import ratios
 from vnl_mjx.clips.container import split_clips
-from vnl_mjx.commands.console import frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, frame_progress, print_table, warn
 from vnl_mjx.commands.stored import load_low_level
 from vnl_mjx.commands.train.experiment import Experiment
 from vnl_mjx.commands.train.fine_tuning import DecoderStart

@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx import devices
 from vnl_mjx.checkpoints.run import RunCheckpointer
 from vnl_mjx.clips.container import check_some_to_train
-from vnl_mjx.commands.console import clip_rows, frame_progress, print_table, warn
+from vnl_mjx.commands.console import Console, clip_rows, frame_progress, print_table, warn
 from vnl_mjx.commands.train.experiment import (
     build_actor_critic,
     build_guide,

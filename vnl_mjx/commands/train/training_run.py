@@ -8,10 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vnl_mjx.checkpoints.run import RunCheckpointer
-from vnl_mjx.commands.console import print_table, warn
+from vnl_mjx.commands.console import Console, print_table, warn
 from vnl_mjx.commands.output import as_typed
 from vnl_mjx.commands.runtime import prepare_jax, runtime_rows
 from vnl_mjx.commands.train import processes
@@ -26,6 +24,7 @@ from vnl_mjx.config.task import TaskTrainingConfig
 from vnl_mjx.config.teacher import TeacherTrainingConfig
 from vnl_mjx.config.training import TrainingConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allowing_options
 from vnl_mjx.files import write_json
 from vnl_mjx.training.trainer import TrainState, Update
 from vnl_mjx.versions import how_to_install
@@ -220,6 +219,8 @@ class TrainingRun:
         evaluation = self._evaluate(state, env_steps)
         self.loggers.finish()
         for line in self.training.conclude(evaluation, env_steps, self.run_dir, self.console):
+            if "vnl-mjx " in line and "vnl-mjx clips " not in line:
+                line += allowing_options()
             self.console.print(as_typed(line), soft_wrap=True, highlight=False, markup=False)
 
     def _say_stopped(self, env_steps: int) -> int:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx.clips.container import ClipInfo
-from vnl_mjx.commands.console import frame_progress, warn
+from vnl_mjx.commands.console import Console, frame_progress, warn
 from vnl_mjx.commands.data.rollout_clips import SimulatedClip, write_simulated
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
 from vnl_mjx.clips.hdf5 import read_clips
-from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.errors import UserError

@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from vnl_mjx.clips.container import ReferenceClips
-from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.runtime import prepare_jax
 from vnl_mjx.commands.stored import (

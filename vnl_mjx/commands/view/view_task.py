@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from vnl_mjx.commands.console import frame_progress
+from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.output import terminate_cleanly
 from vnl_mjx.commands.stored import StoredTask, load_stored_task
 from vnl_mjx.commands.view.view import draw, output_path

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vnl_mjx.evaluation.rollout import Rollout
-from vnl_mjx.training.alarms import ACTION_MSE_ALARM, LATENT_RULES, Alarm, raised
+from vnl_mjx.training.alarms import ACTION_MSE_ALARM, LATENT_RULES, RUNAWAY_KL, Alarm, raised
 
 # Share of the posterior mean's variance that the prior mean explains; above this, the latent ignores the
 # reference. Well-trained students are at 0.93, because both means follow the body.
@@ -40,6 +40,8 @@ def report_alarms(
     teacher's episodes without a failure; `teacher_reward_share`, of the largest imitation reward; and
     `prior_survival`, of the prior's rollouts at the learned variance that stand after `prior_seconds`.
     """
+    if latent and latent["kl"] > RUNAWAY_KL:  # which explains the rest
+        return [alarm._asdict() for alarm in _latent_alarms(latent)]
     found = [
         *_teacher_alarms(teacher_survival, teacher_reward_share),
         *_action_alarms(action_mse, teacher_noise),

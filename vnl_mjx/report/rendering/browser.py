@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import logging
 import math
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -142,8 +143,14 @@ def add_head(gui: Any, title: str, scene: Scene, note: str = "") -> Any:
     """Writes a title above a page's controls; returns an empty text below it."""
     gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would publish the page
     apart = squares(scene) if scene.is_flat else f"lines {metric(SQUARES * scene.square)} apart"
-    gui.add_markdown(f"**{title}**\n\n{', '.join(filter(None, [note, apart]))}")
+    words = ", ".join(filter(None, [as_markdown(note), apart]))
+    gui.add_markdown(f"**{as_markdown(title)}**\n\n{words}")
     return gui.add_markdown("")
+
+
+def as_markdown(text: str) -> str:
+    """Returns Markdown that shows a text as it is; the page would render HTML in it."""
+    return re.sub(r"[^\w\s.,:;/-]", lambda found: f"&#{ord(found[0])};", text)
 
 
 def check_port(port: int) -> None:

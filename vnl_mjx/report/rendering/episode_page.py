@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.clips.columns import root_pose
-from vnl_mjx.report.rendering.browser import SPEEDS, add_head, place_camera
+from vnl_mjx.report.rendering.browser import SPEEDS, add_head, as_markdown, place_camera
 from vnl_mjx.report.rendering.browser_meshes import Marks, WalkerMesh, add_floor
 from vnl_mjx.report.rendering.cameras import camera_path
 from vnl_mjx.report.rendering.live import LiveStep
@@ -137,7 +137,7 @@ class EpisodePage(ABC):
 
     def _sentence(self) -> list[str]:
         hz, step = self._control_hz, self._step
-        words = [f"**{self._shown_who}**, {self.num_steps / hz:.2f} s"]
+        words = [f"**{as_markdown(self._shown_who)}**, {self.num_steps / hz:.2f} s"]
         if len(self._places) > 1:
             way = np.linalg.norm(self._places[-1] - self._places[0])
             words.append(f"{100 * way * hz / (len(self._places) - 1):.0f} cm/s")

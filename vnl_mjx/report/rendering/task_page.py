@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vnl_mjx.report.rendering.browser import as_markdown
 from vnl_mjx.report.rendering.episode_page import EpisodePage
 from vnl_mjx.report.rendering.live import LiveStep
 from vnl_mjx.report.rendering.live_task import Actor
@@ -106,7 +107,7 @@ class TaskPage(EpisodePage):
         clip = self._clip.options.index(self._clip.value) if self._clip is not None else 0
         actor = self._actors[self._shown_who]
         if self._shown_who not in self._compiled:
-            self._text.content = f"**{self._shown_who}**: compiling"
+            self._text.content = f"**{as_markdown(self._shown_who)}**: compiling"
             actor.start(clip)
             actor.step(self.command())
             self._compiled.add(self._shown_who)
@@ -140,7 +141,7 @@ class TaskPage(EpisodePage):
         if self._recorded is not None:
             self._wants_recording = False
             self._record.label = "Record"
-            self._saved.content = self.store_recording()
+            self._saved.content = as_markdown(self.store_recording())
 
     def _add_slider(self, control: Control) -> Any:
         gui = self._server.gui
