@@ -33,7 +33,7 @@ from vnl_mjx.checkpoints.arrays import (
 from vnl_mjx.checkpoints.writing import check_space, open_manager, writing
 from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError, first_line
-from vnl_mjx.files import unused
+from vnl_mjx.files import unused, write_json
 
 CHECKPOINT_FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
@@ -149,6 +149,17 @@ class RunCheckpointer:
                 ),
             )
         self._save_export(env_steps, exported)
+
+    def rank(self, env_steps: int, metric: float) -> None:
+        """Replaces the metric that ranks a saved checkpoint; only the first process calls it.
+
+        Raises:
+            UserError: the checkpoint was not, or cannot be, written.
+        """
+        self.wait()
+        with writing(self.folder):
+            write_json(self.folder / str(env_steps) / "metrics" / "metrics", {"loss": metric})
+            self._manager.reload()
 
     def resume_export(self, env_steps: int, exported: Any) -> None:
         """Tidies the export, and writes that of `env_steps` if a kill came between the two writes."""
