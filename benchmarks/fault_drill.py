@@ -1,0 +1,217 @@
+"""Kills, stops, starves and damages small trainings, and checks that nothing is lost.
+
+    uv run python benchmarks/fault_drill.py [DRILL ...] [--kills 50] [--kinds distill,...] [--json FILE]
+
+Each drill compares with a run that nothing disturbed: the last training state bit for bit and, where the
+faults leave no trace of their own, the rows of the log.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drill_runs import KINDS, Child, ToyRuns, import_all, is_writing, last_lines, steps_in
+
+SIGNAL_LIMIT_S = 20  # from SIGTERM to the end, on a busy machine
+
+
+@dataclass
+class Found:
+    """What a drill found.
+
+    Attributes:
+        name: of the drill, and of the training.
+        attempts: number of faults made.
+        counts: of the faults by kind or phase, and of what followed.
+        faults: one line each of what should not have been; none is a drill passed.
+        notes: what else a reader should know.
+    """
+
+    name: str
+    attempts: int = 0
+    counts: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fault(self, what: str) -> None:
+        """Notes a fault, and says so at once."""
+        self.faults.append(what)
+        print(f"  FAULT {self.name}: {what}", flush=True)
+
+    def expect(self, is_so: bool, what: str) -> None:
+        """Notes a fault where something is not so."""
+        if not is_so:
+            self.fault(what)
+
+    def made(self, what: str) -> None:
+        """Counts one attempt."""
+        self.attempts += 1
+        self.counts[what] += 1
+
+
+class Drill:
+    """Holds what all drills share: the toy runs, the undisturbed ones, and the random numbers."""
+
+    def __init__(self, runs: ToyRuns, seed: int):
+        self.runs, self.random = runs, random.Random(seed)
+        self._typical_s: dict[str, float] = {}
+
+    def whole(self, kind: str) -> Path:
+        """Returns the folder of an undisturbed run."""
+        folder = self.runs.work / f"whole-{kind}"
+        if not (folder / "eval" / "metrics.json").exists():
+            child = self.runs.start(kind, folder)
+            if child.wait() != 0:
+                raise SystemExit(f"the undisturbed {kind} failed: {child.output}")
+        return folder
+
+    def finish(self, found: Found, kind: str, run_dir: Path, rows_too: bool = True) -> None:
+        """Lets a run go to its end and compares it with the undisturbed one."""
+        child = self.runs.start(kind, run_dir)
+        if child.wait() != 0:
+            found.fault(f"cannot be resumed: {last_lines(child)}")
+        self.compare(found, kind, run_dir, rows_too)
+
+    def compare(self, found: Found, kind: str, run_dir: Path, rows_too: bool = True) -> None:
+        """Compares a finished run with the undisturbed one."""
+        found.counts["runs compared"] += 1
+        for difference in self.runs.differences(self.whole(kind), run_dir, rows_too):
+            found.fault(f"{run_dir.name}: {difference}")
+
+    def at_random(self, child: Child, run_dir: Path, aim: str | None) -> None:
+        """Waits for a random moment: of the phase `aim`, or of a start and some more."""
+        if aim is None:
+            seconds = self.random.uniform(0, 1.2 * self._typical_s.get(child.log.name[5:], 15.0))
+            child.wait_for(lambda: time.monotonic() > child.started + seconds)
+            return
+        if aim == "writing":
+            child.wait_for(lambda: is_writing(run_dir))
+        else:
+            child.wait_for(lambda: child.phase == aim)
+        longest = 2.0 if aim == "compiling" else 0.1
+        until = time.monotonic() + self.random.uniform(0, longest)
+        child.wait_for(lambda: time.monotonic() > until)
+
+    def disturb(
+        self, found: Found, kind: str, run_dir: Path, number: int, aim: str | None
+    ) -> Child:
+        """Starts a training and sends it a signal at a random moment; counts the phase."""
+        before = steps_in(run_dir)[-1:]
+        child = self.runs.start(kind, run_dir)
+        self.at_random(child, run_dir, aim)
+        phase = "writing in the background" if is_writing(run_dir) else child.phase
+        child.send(number)
+        sent = time.monotonic()
+        if child.wait(120) is None:
+            found.fault(f"120 s after signal {number} in phase {phase} it still ran")
+        if phase == "update":
+            self._typical_s[child.log.name[5:]] = sent - child.started
+        found.counts["longest ms to the end"] = max(
+            found.counts["longest ms to the end"], round(1e3 * (time.monotonic() - sent))
+        )
+        ended_before = child.status == 0 and "stopped by" not in child.output
+        found.made("after its end" if ended_before else phase)
+        after = steps_in(run_dir)[-1:]
+        found.counts["with a new checkpoint"] += after > before
+        found.expect(after >= before, f"checkpoint {before} is gone, the newest is {after}")
+        return child
+
+
+def kills(drill: Drill, kind: str, count: int) -> Found:
+    """SIGKILL at random moments."""
+    found, run_dir, round_ = Found(f"kills {kind}"), drill.runs.work / f"killed-{kind}-0", 0
+    aims = (None, "writing", "update", "evaluation", "checkpoint", None, "compiling", "update")
+    for i in range(count):
+        aim = "conclusion" if i >= count - 2 else aims[i % len(aims)]
+        drill.disturb(found, kind, run_dir, signal.SIGKILL, aim)
+        if (run_dir / "eval" / "metrics.json").exists() and i < count - 2:
+            drill.finish(found, kind, run_dir)
+            round_ += 1
+            run_dir = drill.runs.work / f"killed-{kind}-{round_}"
+    drill.finish(found, kind, run_dir)
+    return found
+
+
+def signals(drill: Drill, kind: str, count: int) -> Found:
+    """SIGTERM at random moments: out within seconds, with status 0 once it can save."""
+    found, run_dir = Found(f"signals {kind}"), drill.runs.work / f"stopped-{kind}"
+    aims = ("update", "evaluation", None, "writing", "checkpoint", "conclusion")
+    for i in range(count):
+        child = drill.disturb(found, kind, run_dir, signal.SIGTERM, aims[i % len(aims)])
+        early = child.status == -signal.SIGTERM and child.phase == "start"
+        found.counts["before it can save"] += early
+        output = child.output
+        found.expect(early or child.status == 0, f"status {child.status}: {last_lines(child)}")
+        found.expect("Traceback" not in output, f"traceback: {last_lines(child)}")
+        if (run_dir / "eval" / "metrics.json").exists():
+            break
+    longest = found.counts["longest ms to the end"]
+    found.expect(longest < 1e3 * SIGNAL_LIMIT_S, f"{longest} ms from SIGTERM to the end")
+    drill.finish(found, kind, run_dir, rows_too=False)
+    return found
+
+
+DRILLS: dict[str, Callable[[Drill, str, int], Found]] = {"kills": kills, "signals": signals}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "drills", nargs="*", metavar="DRILL", help=f"default: all of {', '.join(DRILLS)}"
+    )
+    parser.add_argument("--kinds", default=",".join(KINDS), help="trainings, with commas between")
+    parser.add_argument("--kills", type=int, default=50, help="in one training of each kind")
+    parser.add_argument("--times", type=int, default=12, help="attempts of every other drill")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--work", type=Path, help="folder for the runs, kept; default: a temporary one"
+    )
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if unknown := set(options.drills) - set(DRILLS) | set(options.kinds.split(",")) - set(KINDS):
+        parser.error(
+            f"expected drills {', '.join(DRILLS)} and kinds {', '.join(KINDS)}, found {unknown}"
+        )
+    work = options.work or Path(tempfile.mkdtemp(prefix="drill-"))
+    import_all()
+    results = []
+    try:
+        drill = Drill(ToyRuns(work, max(6, options.kills), options.kinds.split(",")), options.seed)
+        for name in options.drills or DRILLS:
+            for kind in options.kinds.split(","):
+                count = options.kills if name == "kills" else options.times
+                started = time.monotonic()
+                results.append(DRILLS[name](drill, kind, count))
+                show(results[-1], time.monotonic() - started)
+    finally:
+        if options.json:
+            options.json.write_text(json.dumps([asdict(found) for found in results], indent=2))
+        if options.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+    return int(any(found.faults for found in results))
+
+
+def show(found: Found, seconds: float) -> None:
+    """Prints one line on a drill, and one for each note."""
+    counts = ", ".join(f"{name} {number}" for name, number in found.counts.items())
+    print(
+        f"{found.name}: {found.attempts} attempts, {len(found.faults)} faults, {seconds:.0f} s; {counts}"
+    )
+    for note in found.notes:
+        print(f"  {note}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
