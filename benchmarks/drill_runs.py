@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,40 @@ KINDS = ("distill", "train-teacher", "train-task")
 TIMEOUT_S = 900
 # Rows of the log hold times, and what compiling took; both differ from run to run.
 _OF_THE_MACHINE = ("time/", "compile/", "memory/")
+
+
+@dataclass
+class Found:
+    """What a drill found.
+
+    Attributes:
+        name: of the drill, and of the training.
+        attempts: number of faults made.
+        counts: of the faults by kind or phase, and of what followed.
+        faults: one line each of what should not have been; none is a drill passed.
+        notes: what else a reader should know.
+    """
+
+    name: str
+    attempts: int = 0
+    counts: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fault(self, what: str) -> None:
+        """Notes a fault, and says so at once."""
+        self.faults.append(what)
+        print(f"  FAULT {self.name}: {what}", flush=True)
+
+    def expect(self, is_so: bool, what: str) -> None:
+        """Notes a fault where something is not so."""
+        if not is_so:
+            self.fault(what)
+
+    def made(self, what: str) -> None:
+        """Counts one attempt."""
+        self.attempts += 1
+        self.counts[what] += 1
 
 
 @dataclass

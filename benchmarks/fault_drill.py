@@ -14,50 +14,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drill_runs import KINDS, Child, ToyRuns, import_all, is_writing, last_lines, steps_in
+from drill_runs import KINDS, Child, Found, ToyRuns, import_all, is_writing, last_lines, steps_in
+from drill_surroundings import clock, disk, disk_sizes, environment, slurm
 
 SIGNAL_LIMIT_S = 20  # from SIGTERM to the end, on a busy machine
-
-
-@dataclass
-class Found:
-    """What a drill found.
-
-    Attributes:
-        name: of the drill, and of the training.
-        attempts: number of faults made.
-        counts: of the faults by kind or phase, and of what followed.
-        faults: one line each of what should not have been; none is a drill passed.
-        notes: what else a reader should know.
-    """
-
-    name: str
-    attempts: int = 0
-    counts: Counter = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def fault(self, what: str) -> None:
-        """Notes a fault, and says so at once."""
-        self.faults.append(what)
-        print(f"  FAULT {self.name}: {what}", flush=True)
-
-    def expect(self, is_so: bool, what: str) -> None:
-        """Notes a fault where something is not so."""
-        if not is_so:
-            self.fault(what)
-
-    def made(self, what: str) -> None:
-        """Counts one attempt."""
-        self.attempts += 1
-        self.counts[what] += 1
 
 
 class Drill:
@@ -162,7 +128,75 @@ def signals(drill: Drill, kind: str, count: int) -> Found:
     return found
 
 
-DRILLS: dict[str, Callable[[Drill, str, int], Found]] = {"kills": kills, "signals": signals}
+def one_writer(drill: Drill, kind: str, count: int) -> Found:
+    """A second training in the same folder is refused in one line, and the first one is unharmed."""
+    found, run_dir = Found(f"one_writer {kind}"), drill.runs.work / f"shared-{kind}"
+    first = drill.runs.start(kind, run_dir)
+    for _ in range(min(count, 3)):
+        first.wait_for(lambda: first.phase in ("compiling", "update"))
+        second = drill.runs.start(kind, run_dir)
+        status = second.wait()
+        if first.has_ended():
+            break
+        found.made("second trainings")
+        said = second.output.strip()
+        is_refused = status == 2 and "another training is writing to" in said
+        found.expect(is_refused and "\n" not in said, f"status {status}: {last_lines(second)}")
+    found.expect(first.wait() == 0, f"the first one ended with {first.status}")
+    drill.compare(found, kind, run_dir)
+    return found
+
+
+def damage(drill: Drill, kind: str, count: int) -> Found:
+    """Files of the newest checkpoint truncated, zeroed, with a flipped byte, or removed."""
+    found, whole = Found(f"damage {kind}"), drill.whole(kind)
+    newest = whole / "checkpoints" / str(steps_in(whole)[-1])
+    parts = sorted(newest.iterdir())
+    for i in range(count):
+        run_dir = drill.runs.work / f"damaged-{kind}-{i}"
+        shutil.copytree(whole, run_dir)
+        part = run_dir / "checkpoints" / newest.name / parts[i % len(parts)].name
+        files = sorted(p for p in part.rglob("*") if p.is_file()) or [part]
+        file, way = drill.random.choice(files), list(_DAMAGES)[i % len(_DAMAGES)]
+        file.write_bytes(_DAMAGES[way](file.read_bytes(), drill.random))
+        if way == "removed":
+            file.unlink()
+        found.made(way)
+        what = f"{file.relative_to(run_dir)} {way}"
+        described = drill.runs.command("inspect", run_dir)
+        resumed = drill.runs.start(kind, run_dir)
+        for child, name in ((described, "inspect"), (resumed, "resuming")):
+            status = child.wait()
+            found.expect(status == 0, f"{what}: {name}: {status}: {last_lines(child)}")
+            is_said = "damaged" in child.output
+            found.counts[f"said by {name}"] += is_said
+        drill.compare(found, kind, run_dir, rows_too=False)
+        shutil.rmtree(run_dir)
+    return found
+
+
+def _flipped(data: bytes, generator: random.Random) -> bytes:
+    where = generator.randrange(max(1, len(data)))
+    return data[:where] + bytes(b ^ 255 for b in data[where : where + 1]) + data[where + 1 :]
+
+
+_DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "flipped": _flipped,
+    "truncated": lambda data, _: data[: len(data) // 2],
+    "zeroed": lambda data, _: bytes(len(data)),
+    "removed": lambda data, _: data,
+}
+DRILLS: dict[str, Callable[[Drill, str, int], Found]] = {
+    "kills": kills,
+    "signals": signals,
+    "slurm": slurm,
+    "disk": disk,
+    "disk_sizes": disk_sizes,
+    "damage": damage,
+    "one_writer": one_writer,
+    "clock": clock,
+    "environment": environment,
+}
 
 
 def main() -> int:
