@@ -14,13 +14,26 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drill_runs import KINDS, Child, Found, ToyRuns, import_all, is_writing, last_lines, steps_in
+from drill_runs import (
+    KINDS,
+    Child,
+    Found,
+    ToyRuns,
+    import_all,
+    in_child,
+    is_writing,
+    last_lines,
+    steps_in,
+)
 from drill_surroundings import clock, disk, disk_sizes, environment, slurm
 
 SIGNAL_LIMIT_S = 20  # from SIGTERM to the end, on a busy machine
@@ -175,6 +188,60 @@ def damage(drill: Drill, kind: str, count: int) -> Found:
     return found
 
 
+def files(drill: Drill, kind: str, count: int) -> Found:
+    """Every file of the newest checkpoint damaged in every way; what resuming and loading then read."""
+    found = Found("files")
+    counts, faults = in_child(
+        lambda: _damage_every_file(drill.runs.work / "files"), drill.runs.log("files")
+    )
+    found.counts.update(counts)
+    found.attempts = found.counts["damaged files"]
+    for fault in faults:
+        found.fault(fault)
+    return found
+
+
+def _damage_every_file(work: Path) -> tuple[dict[str, int], list[str]]:
+    import numpy as np
+
+    from vnl_mjx.utils.vae_checkpointing import open_vae_checkpointer
+
+    def tree(step: int) -> dict[str, Any]:
+        return {"a": np.full((40, 40), step, np.float32), "b": np.arange(step, step + 5)}
+
+    whole, run_dir, counts, faults = work / "whole", work / "run", Counter(), []
+    with closing(open_vae_checkpointer(whole)) as checkpointer:
+        for step in (32, 64):
+            items = {"student": tree(step), "teacher": tree(1)}
+            checkpointer.save(step, tree(step), {"config": {}}, metric=step, items=items)
+            checkpointer.wait()
+            checkpointer.rank(step, -step)
+    newest = whole / "checkpoints" / "64"
+    for file in sorted(p.relative_to(whole) for p in newest.rglob("*") if p.is_file()):
+        for way, damaged in _DAMAGES.items():
+            shutil.rmtree(run_dir, ignore_errors=True)
+            shutil.copytree(whole, run_dir)
+            (run_dir / file).write_bytes(damaged((run_dir / file).read_bytes(), random.Random(0)))
+            if way == "removed":
+                (run_dir / file).unlink()
+            counts["damaged files"] += 1
+            try:
+                with closing(open_vae_checkpointer(run_dir)) as checkpointer:
+                    step = checkpointer.latest_step()
+                    state = checkpointer.restore(tree(step), step)
+                    is_whole = all(np.array_equal(state[k], v) for k, v in tree(step).items())
+                    items = {"student": tree(96), "teacher": tree(1)}
+                    checkpointer.save(96, tree(96), {"config": {}}, metric=96, items=items)
+                counts[f"resumed at {step}"] += 1
+                if not is_whole or steps_in(run_dir)[-1] != 96:
+                    faults.append(
+                        f"{file} {way}: other numbers of step {step}, {steps_in(run_dir)}"
+                    )
+            except Exception as error:
+                faults.append(f"{file} {way}: {type(error).__name__}: {str(error)[:200]}")
+    return dict(counts), faults
+
+
 def _flipped(data: bytes, generator: random.Random) -> bytes:
     where = generator.randrange(max(1, len(data)))
     return data[:where] + bytes(b ^ 255 for b in data[where : where + 1]) + data[where + 1 :]
@@ -192,6 +259,7 @@ DRILLS: dict[str, Callable[[Drill, str, int], Found]] = {
     "slurm": slurm,
     "disk": disk,
     "disk_sizes": disk_sizes,
+    "files": files,
     "damage": damage,
     "one_writer": one_writer,
     "clock": clock,

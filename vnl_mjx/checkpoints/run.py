@@ -11,6 +11,7 @@ With several processes, all of them call every method, and the first one writes.
 
 import hashlib
 import json
+import logging
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ DAMAGED_FOLDER = "damaged_checkpoints"
 # In format 2 the training state holds a rollout and named parts of the optimiser; the rest is as in 1.
 FORMAT_VERSION = 2
 _SEPARATOR = "."
+_METRICS = "metrics/metrics"  # of a checkpoint, by Orbax
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class RunCheckpointer:
         self.folder, self._export = run_dir.resolve() / CHECKPOINT_FOLDER, export
         if jax.process_index() == 0:
             _set_damaged_aside(self.folder, ("state", *items))
+            _forget_damaged_metrics(self.folder)
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
         metric = operator.itemgetter("loss")
@@ -158,7 +161,7 @@ class RunCheckpointer:
         """
         self.wait()
         with writing(self.folder):
-            write_json(self.folder / str(env_steps) / "metrics" / "metrics", {"loss": metric})
+            write_json(self.folder / str(env_steps) / _METRICS, {"loss": metric})
             self._manager.reload()
 
     def resume_export(self, env_steps: int, exported: Any) -> None:
@@ -315,6 +318,20 @@ def _set_damaged_aside(folder: Path, items: Sequence[str]) -> None:
         aside = folder.parent / DAMAGED_FOLDER
         aside.mkdir(exist_ok=True)
         path.rename(unused(aside / path.name))
+
+
+def _forget_damaged_metrics(folder: Path) -> None:
+    """Removes metrics that cannot be read, for Orbax would fail; a checkpoint without any is not the best."""
+    for path in step_folders(folder):
+        try:
+            float(json.loads((path / _METRICS).read_text(encoding="utf-8"))["loss"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError):
+            logging.getLogger("vnl_mjx").warning(
+                "%s: its metric is damaged; it cannot be the best", path
+            )
+            (path / _METRICS).unlink()
 
 
 def _name(keys) -> str:
