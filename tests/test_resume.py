@@ -14,6 +14,9 @@ from conftest import users_environment
 
 from tests.toy_run import write_toy_run
 from vnl_mjx.checkpoints.arrays import read_arrays
+from vnl_mjx.cli import main
+from vnl_mjx.commands.train.distillation import Distillation
+from vnl_mjx.commands.train.run_folder import read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,31 @@ def test_signals_save_and_stop(toy_run, number, status):
         assert path.is_dir() or str(folder).encode() not in path.read_bytes(), path
     recorded = strings(json.loads((run_dir / "config.json").read_text()))
     assert not [text for text in recorded if Path(text).is_absolute()]
+
+
+@pytest.mark.slow
+def test_a_signal_ends_an_evaluation(distilled, tmp_path, monkeypatch, capsys):
+    """TRIALS T20: what was learnt is saved before, and the evaluation is made up for after."""
+    words = ["distill", *distilled[1], "eval_config.interval_steps=32"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main([*words, f"run_dir={whole}"]) == 0
+    evaluate = Distillation.evaluate
+
+    def be_stopped(training, *arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return evaluate(training, *arguments)
+
+    for expected in ("saved at 32", "resuming at 32"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Distillation, "evaluate", be_stopped)
+            assert main([*words, f"run_dir={stopped}"]) == 0
+        output = capsys.readouterr().out
+        assert expected in output and "stopped by SIGTERM, saved at 32 env" in output
+        assert checkpoints(stopped) == [32] and rows(stopped) == [32]
+    assert main([*words, f"run_dir={stopped}"]) == 0
+    assert evaluations(stopped) == evaluations(whole)
+    assert len(evaluations(whole)) == 2
+
+
+def evaluations(run_dir: Path) -> list[dict]:
+    return [row for row in read_metrics(run_dir) if "eval/reward_ratio" in row]

@@ -52,8 +52,9 @@ def test_its_environments_can_be_shared_by_its_gpus():
     assert int(num_envs) % num_gpus == 0
 
 
-def test_a_stopped_run_is_requeued(submit):
-    status, calls = submit(finished=False)
+@pytest.mark.parametrize("ended", [0, 143])  # 143: SIGTERM while Python was starting
+def test_a_stopped_run_is_requeued(submit, ended):
+    status, calls = submit(finished=False, status=ended)
     assert status == 0
     assert calls[1:] == [["scontrol", "requeue", "7"]]
 

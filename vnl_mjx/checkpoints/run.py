@@ -11,6 +11,7 @@ With several processes, all of them call every method, and the first one writes.
 
 import hashlib
 import json
+import logging
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from vnl_mjx.checkpoints.arrays import (
 from vnl_mjx.checkpoints.writing import check_space, open_manager, writing
 from vnl_mjx.devices import gathered
 from vnl_mjx.errors import UserError, first_line
-from vnl_mjx.files import unused
+from vnl_mjx.files import unused, write_json
 from vnl_mjx.parsing import parse_json
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -41,6 +42,7 @@ DAMAGED_FOLDER = "damaged_checkpoints"
 # In format 2 the training state holds a rollout and named parts of the optimiser; the rest is as in 1.
 FORMAT_VERSION = 2
 _SEPARATOR = "."
+_METRICS = "metrics/metrics"  # of a checkpoint, by Orbax
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class RunCheckpointer:
         self.folder, self._export = run_dir.resolve() / CHECKPOINT_FOLDER, export
         if jax.process_index() == 0:
             _set_damaged_aside(self.folder, ("state", *items))
+            _forget_damaged_metrics(self.folder)
         policies = ocp.checkpoint_managers
         lowest = best == "lowest"
         metric = operator.itemgetter("loss")
@@ -150,6 +153,17 @@ class RunCheckpointer:
                 ),
             )
         self._save_export(env_steps, exported)
+
+    def rank(self, env_steps: int, metric: float) -> None:
+        """Replaces the metric that ranks a saved checkpoint; only the first process calls it.
+
+        Raises:
+            UserError: the checkpoint was not, or cannot be, written.
+        """
+        self.wait()
+        with writing(self.folder):
+            write_json(self.folder / str(env_steps) / _METRICS, {"loss": metric})
+            self._manager.reload()
 
     def resume_export(self, env_steps: int, exported: Any) -> None:
         """Tidies the export, and writes that of `env_steps` if a kill came between the two writes."""
@@ -305,6 +319,20 @@ def _set_damaged_aside(folder: Path, items: Sequence[str]) -> None:
         aside = folder.parent / DAMAGED_FOLDER
         aside.mkdir(exist_ok=True)
         path.rename(unused(aside / path.name))
+
+
+def _forget_damaged_metrics(folder: Path) -> None:
+    """Removes metrics that cannot be read, for Orbax would fail; a checkpoint without any is not the best."""
+    for path in step_folders(folder):
+        try:
+            float(json.loads((path / _METRICS).read_text(encoding="utf-8"))["loss"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError):
+            logging.getLogger("vnl_mjx").warning(
+                "%s: its metric is damaged; it cannot be the best", path
+            )
+            (path / _METRICS).unlink()
 
 
 def _name(keys) -> str:

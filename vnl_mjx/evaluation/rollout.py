@@ -23,6 +23,8 @@ from vnl_mjx.training.rollout import RolloutState, Step, begin, rollout
 
 # Compiled together; the length of the clips is then no constant of what is compiled.
 CHUNK_STEPS = 25
+# Of all episodes together, so that between chunks a program with many episodes still answers to signals.
+MOST_STEPS_AT_ONCE = 40_000
 NO_TIME_LIMIT = 10**8  # frames
 
 
@@ -225,13 +227,14 @@ class EpisodeRunner:
         possible_steps = self._possible_steps(clips, episodes)
         if num_steps is None:  # the frame index may lag by one (`ImitationTask.frame`)
             num_steps = int(possible_steps.max()) + self._steps_per_frame
+        size = max(1, min(CHUNK_STEPS, MOST_STEPS_AT_ONCE // len(start_qpos)))
         chunks = []
-        keys = jax.random.split(jax.random.PRNGKey(seed), math.ceil(num_steps / CHUNK_STEPS))
+        keys = jax.random.split(jax.random.PRNGKey(seed), math.ceil(num_steps / size))
         for chunk, key in enumerate(keys):
-            state, steps = self.advance(policy, on_device, state, key, CHUNK_STEPS)
+            state, steps = self.advance(policy, on_device, state, key, size)
             chunks.append(jax.device_get(steps))
             if progress is not None:
-                progress(min((chunk + 1) * CHUNK_STEPS, num_steps), num_steps)
+                progress(min((chunk + 1) * size, num_steps), num_steps)
             if not np.any(state.alive):
                 break
         return Rollout(

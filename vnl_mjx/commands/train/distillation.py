@@ -27,6 +27,7 @@ from vnl_mjx.evaluation.protocol import (
     TEACHER,
     EvaluatedPolicy,
     PolicyEvaluator,
+    Progress,
     student_and_teacher,
 )
 from vnl_mjx.evaluation.student_evaluation import evaluate_student, student_row
@@ -43,6 +44,7 @@ class Distillation:
     """Implements a distillation for `TrainingRun`; `TeacherTraining` has the same methods."""
 
     console_metrics = CONSOLE_METRICS
+    is_ranked_by_evaluation = False
     instead = "evaluate it as it is (vnl-mjx eval {run}), or start a new run with another run_dir"
 
     def __init__(self, config: DistillationConfig, run_dir: Path):
@@ -82,12 +84,16 @@ class Distillation:
         """Returns the state of a new run."""
         return self.trainer.init(self.config.training_config.seed)
 
-    def introduce(self, state: TrainState, console: Console) -> None:
+    def introduce(self, state: TrainState, console: Console, progress: Progress) -> None:
         """Runs the teacher; shows teacher, clips and the conformance of the environment."""
         experiment, section = self.experiment, self.config.eval_config
         _, teacher = self._policies(state)
         replay = self._evaluator.run_one(
-            teacher, self._eval_clips, section.num_episodes, seed=section.seed
+            teacher,
+            self._eval_clips,
+            section.num_episodes,
+            seed=section.seed,
+            progress=progress,
         )
         replayed, warnings = conformance.judge_replay(replay, experiment.env.task)
         print_table(console, "Teacher", self.teacher.summary | replayed)
@@ -122,13 +128,18 @@ class Distillation:
         return row, raised(STUDENT_RULES, row | sizes)
 
     def evaluate(
-        self, state: TrainState, env_steps: int, since: int
+        self, state: TrainState, env_steps: int, since: int, progress: Progress
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Compares student and teacher."""
         section, task = self.config.eval_config, self.experiment.evaluation_task
         how = DETERMINISTIC if section.deterministic else SAMPLED
         played = self._evaluator.run(
-            self._policies(state), self._eval_clips, section.num_episodes, (how,), section.seed
+            self._policies(state),
+            self._eval_clips,
+            section.num_episodes,
+            (how,),
+            section.seed,
+            progress,
         )
         rollouts = {name: ways[how] for name, ways in played.items()}
         evaluation = evaluate_student(rollouts, self._eval_clips, task.walker, task.config.reward)

@@ -1,6 +1,6 @@
 """Defines a training in a student's latent space for `TrainingRun`: training, checkpoints, metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -58,6 +58,7 @@ class TaskTraining:
         ("kl", "loss/policy_kl"),
         ("std", "loss/action_std"),
     )
+    is_ranked_by_evaluation = False
     instead = (
         "evaluate it as it is (vnl-mjx eval-task {run}), or start a new run with another run_dir"
     )
@@ -126,7 +127,7 @@ class TaskTraining:
         started = self._start.begun(state.params, state.extra, self.model.policy_config, std)
         return state.replace(params=started[0], extra=started[1])
 
-    def introduce(self, state: TrainState, console: Console) -> None:
+    def introduce(self, state: TrainState, console: Console, progress: Callable[..., None]) -> None:
         """Shows task, low level and networks."""
         config, goal, task = self.config, self.task.goal, self.task
         parts = " + ".join(f"{name} {size}" for name, size in task.observation_sizes.items())
@@ -202,13 +203,15 @@ class TaskTraining:
         return row, raised(_RULES, row | {"steps": steps, "target_kl": aim})
 
     def evaluate(
-        self, state: TrainState, env_steps: int, since: int
+        self, state: TrainState, env_steps: int, since: int, progress: Callable[..., None]
     ) -> tuple[dict[str, Any], dict[str, float]]:
         """Evaluates the policy at its mode."""
         section = self.config.eval_config
         frozen = devices.on_one_device(self.trainer.frozen_policy(state))
         policy = task_policy(frozen, self.config.ppo.action_repeat)
-        self._played = self._player.play(policy, self.data, section.num_episodes, section.seed)
+        self._played = self._player.play(
+            policy, self.data, section.num_episodes, section.seed, progress
+        )
         found = evaluate_task(self._played, self._player.task, self.data, self._clip_motions)
         return found, {f"eval/{name}": value for name, value in headline(found).items()}
 

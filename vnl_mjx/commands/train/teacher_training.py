@@ -39,6 +39,7 @@ from vnl_mjx.evaluation.protocol import (
     SAMPLED,
     TEACHER,
     PolicyEvaluator,
+    Progress,
     evaluated_teacher,
 )
 from vnl_mjx.evaluation.teacher_evaluation import evaluate_tracking
@@ -70,6 +71,7 @@ class TeacherTraining:
         ("std", "loss/action_std"),
         ("rate", "loss/learning_rate"),
     )
+    is_ranked_by_evaluation = True
     instead = (
         "evaluate the teacher as it is (vnl-mjx eval-teacher {run}), or start a new run from it "
         f"(init_from={{run}}/{TEACHER_FOLDER}) with another run_dir"
@@ -175,7 +177,7 @@ class TeacherTraining:
             extra=state.extra.replace(**statistics),
         )
 
-    def introduce(self, state: TrainState, console: Console) -> None:
+    def introduce(self, state: TrainState, console: Console, progress: Progress) -> None:
         """Shows task, networks and clips."""
         experiment = self.experiment
         print_table(console, "Task", self._task_rows())
@@ -207,7 +209,7 @@ class TeacherTraining:
         return row, raised(TEACHER_RULES, row | {"steps": steps})
 
     def evaluate(
-        self, state: TrainState, env_steps: int, since: int
+        self, state: TrainState, env_steps: int, since: int, progress: Progress
     ) -> tuple[dict[str, Any], dict[str, float]]:
         """Runs the policy on the evaluation clips; draws a video of one of them from time to time."""
         section, task = self.config.eval_config, self.experiment.evaluation_task
@@ -218,6 +220,7 @@ class TeacherTraining:
             self._eval_clips.num_clips + section.num_random_starts,
             DETERMINISTIC if section.deterministic else SAMPLED,
             section.seed,
+            progress,
         )
         evaluation = evaluate_tracking(
             self._played, self._eval_clips, task.walker, task.config.reward

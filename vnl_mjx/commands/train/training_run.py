@@ -17,7 +17,12 @@ from vnl_mjx.commands.train.compiling import CompileProgress
 from vnl_mjx.commands.train.distillation import Distillation
 from vnl_mjx.commands.train.divergence_files import DivergenceFiles
 from vnl_mjx.commands.train.loggers import Loggers
-from vnl_mjx.commands.train.run_folder import check_same_run, make_run_dir, only_writer
+from vnl_mjx.commands.train.run_folder import (
+    check_same_run,
+    make_run_dir,
+    only_writer,
+    read_metrics,
+)
 from vnl_mjx.commands.train.task_training import TaskTraining
 from vnl_mjx.commands.train.teacher_training import TeacherTraining
 from vnl_mjx.config.task import TaskTrainingConfig
@@ -47,6 +52,10 @@ def train(config: TrainingConfig) -> int:
     return TrainingRun(config, run_dir, console).execute()
 
 
+class _Stopped(Exception):
+    """A signal came while something ran that may be left unfinished."""
+
+
 class TrainingRun:
     """Holds a run's objects; `execute` does the work."""
 
@@ -67,6 +76,7 @@ class TrainingRun:
         self._config = config
         self._leads = processes.is_first()
         self._stop_signal: int | None = None
+        self._has_left_early = False
         self._log_window: list[Update] = []
         self._saved_at, self._has_logged = 0, False
         self._evaluated_at, self._evaluation = 0, None
@@ -102,13 +112,14 @@ class TrainingRun:
             self.trainer.start_compiling()
             state = self.training.initial_state()
             if latest is None:
-                processes.first_does(lambda: self.training.introduce(state, self.console))
-                state = self.training.prepared(state, self.console)
+                processes.first_does(lambda: self._introduce(state))
+                if not self._is_stopped():
+                    state = self.training.prepared(state, self.console)
             else:
                 self.console.print(f"resuming at {latest:,} environment steps")
                 state = self.checkpointer.restore(state, latest)
                 self.checkpointer.resume_export(latest, self.training.exported(state, latest))
-                self._saved_at = self._evaluated_at = latest
+                self._saved_at = latest
             self._compiling.wait()
             shown = self.training.console_metrics
             self.loggers = Loggers(
@@ -117,6 +128,8 @@ class TrainingRun:
             task = self.training.experiment.env.task
             self._divergences = DivergenceFiles(self.run_dir, self.trainer, task, self.loggers.warn)
             with contextlib.closing(self.loggers):
+                if latest is not None and self._leads:
+                    self._resume_evaluation(state, latest)
                 if not self._is_stopped():
                     state = self.trainer.train(state, self._config.num_steps, self._on_update)
                 return self._finish(state)
@@ -159,11 +172,23 @@ class TrainingRun:
         config = self._config
         if self._crossed(config.logging_config.interval_steps, env_steps):
             self._log(env_steps)
-        if self._leads and self._crossed(config.eval_config.interval_steps, env_steps):
-            self._evaluate(state, env_steps)
+        # saved first, for an evaluation can take long and may be killed
         if self._crossed(config.checkpoint_config.interval_steps, env_steps):
             self._save(state, env_steps)
+        if self._leads and self._crossed(config.eval_config.interval_steps, env_steps):
+            with contextlib.suppress(_Stopped):
+                self._evaluate(state, env_steps)
         return self._is_stopped()
+
+    def _leave_if_stopped(self, *_progress: Any) -> None:
+        """Ends what calls it between two of its steps, once a signal has come."""
+        if self._stop_signal is not None:
+            self._has_left_early = True
+            raise _Stopped
+
+    def _introduce(self, state: TrainState) -> None:
+        with contextlib.suppress(_Stopped):
+            self.training.introduce(state, self.console, self._leave_if_stopped)
 
     def _is_stopped(self) -> bool:
         """Returns whether any process got a signal; all processes learn it after the same update."""
@@ -175,10 +200,25 @@ class TrainingRun:
     def _evaluate(self, state: TrainState, env_steps: int) -> Any:
         """Evaluates `state` and logs the result, once per number of steps."""
         if self._evaluation is None or self._evaluated_at != env_steps:
-            self._evaluation, row = self.training.evaluate(state, env_steps, self._evaluated_at)
+            before, stop = self._evaluated_at, self._leave_if_stopped
+            self._evaluation, row = self.training.evaluate(state, env_steps, before, stop)
+            if self.training.is_ranked_by_evaluation and self._saved_at == env_steps:
+                self.checkpointer.rank(env_steps, self.training.checkpoint(state)["metric"])
+            if before != env_steps:  # a run that was killed after its last evaluation has logged it
+                self.loggers.log(env_steps, row)
             self._evaluated_at = env_steps
-            self.loggers.log(env_steps, row)
         return self._evaluation
+
+    def _resume_evaluation(self, state: TrainState, latest: int) -> None:
+        """Evaluates the resumed checkpoint if that was due, and the run was ended before it was logged."""
+        rows = read_metrics(self.run_dir)
+        evaluated = (r["env_steps"] for r in rows if any(n.startswith("eval/") for n in r))
+        self._evaluated_at = max(evaluated, default=0)
+        if self._evaluated_at < latest and self._crossed(
+            self._config.eval_config.interval_steps, latest
+        ):
+            with contextlib.suppress(_Stopped):
+                self._evaluate(state, latest)
 
     def _crossed(self, interval: int, env_steps: int) -> bool:
         """Returns whether the update that ended at `env_steps` passed a multiple of `interval`; 0: never."""
@@ -210,13 +250,18 @@ class TrainingRun:
         if env_steps > self._saved_at:
             self._save(state, env_steps)
         self.checkpointer.wait()
-        if self._is_stopped():
-            return self._say_stopped(env_steps)
-        processes.first_does(lambda: self._conclude(state, env_steps))
-        return 0
+        if not self._is_stopped():
+            processes.first_does(lambda: self._conclude(state, env_steps))
+            if not processes.highest(self._has_left_early):
+                return 0
+            self._is_stopped()  # so that all processes know the signal
+        return self._say_stopped(env_steps)
 
     def _conclude(self, state: TrainState, env_steps: int) -> None:
-        evaluation = self._evaluate(state, env_steps)
+        try:
+            evaluation = self._evaluate(state, env_steps)
+        except _Stopped:
+            return
         self.loggers.finish()
         for line in self.training.conclude(evaluation, env_steps, self.run_dir, self.console):
             if "vnl-mjx " in line and "vnl-mjx clips " not in line:
