@@ -103,7 +103,7 @@ def test_written_layout_equals_upstream(shared_data, tmp_path):
 
     assert leaves(written) == leaves(source)
     assert handlers(written) == handlers(source)
-    assert load_teacher(written).raw_config == teacher.raw_config
+    assert load_teacher(written).raw_config.items() >= teacher.raw_config.items()
     for name in ("policy/manifest.ocdbt", "config/metadata", "train_state/_METADATA"):
         assert (written / name).is_file() and (source / name).is_file()
 

@@ -1,7 +1,6 @@
 """Reads arrays of an Orbax checkpoint, without the devices that wrote them."""
 
 import hashlib
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,12 +26,17 @@ def read_newest(folders: Sequence[Path], read: Callable[[Path], Read]) -> Read:
     Raises:
         DamagedCheckpoint: all are damaged; what `read` raises of the first.
     """
-    for folder, older in itertools.pairwise(folders):
+    damaged: list[DamagedCheckpoint] = []
+    for folder in folders:
         try:
-            return read(folder)
+            found = read(folder)
         except DamagedCheckpoint as error:
-            logging.getLogger("vnl_mjx").warning("%s; taking %s", error, older.name)
-    return read(folders[-1])
+            damaged.append(error)
+            continue
+        for error in damaged:
+            logging.getLogger("vnl_mjx").warning("%s; taking %s", error, folder.name)
+        return found
+    raise damaged[0]
 
 
 def check_sha256(tree: Mapping[str, Any], sha256: str | None, path: Path) -> None:

@@ -280,6 +280,11 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
         missing = {"format_version", "env_steps", *required} - document.keys()
         if missing:
             raise ValueError(f"no {sorted(missing)[0]} in it")
+        if document["format_version"] > FORMAT_VERSION:
+            raise UserError(
+                f"{folder}: checkpoint format {document['format_version']}, this version reads up to "
+                f"{FORMAT_VERSION}; update vnl-mjx"
+            )
         # Older checkpoints hold no hashes.
         if "sha256" in document and document["sha256"]["metadata"] != _document_sha256(document):
             raise ValueError("it is not as it was written")
@@ -288,11 +293,6 @@ def read_metadata(folder: Path, required: Collection[str] = ()) -> dict[str, Any
             f"{folder}: cannot read its metadata ({first_line(error)}); the checkpoint is incomplete or "
             "damaged, use another step of the run"
         ) from error
-    if document["format_version"] > FORMAT_VERSION:
-        raise UserError(
-            f"{folder}: checkpoint format {document['format_version']}, this version reads up to "
-            f"{FORMAT_VERSION}; update vnl-mjx"
-        )
     return document
 
 
@@ -308,7 +308,8 @@ def _set_damaged_aside(folder: Path, items: Sequence[str]) -> None:
 
     def check(path: Path) -> Path:
         metadata = read_metadata(path)
-        for item in items:
+        # Training cannot go on from an older format, whatever it holds.
+        for item in items if metadata["format_version"] == FORMAT_VERSION else ():
             read_item(path, item, metadata)
         return path
 

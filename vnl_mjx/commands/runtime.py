@@ -94,7 +94,7 @@ def runtime_rows(runtime: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _devices(num_devices: int | None) -> str:
+def _devices(num_devices: int | None = None) -> str:
     devices = jax.devices()[:num_devices]  # those of `environment_mesh`
     kinds = ", ".join(sorted({device.device_kind for device in devices}))
     return kinds if len(devices) == 1 else f"{len(devices)} x {kinds}"
