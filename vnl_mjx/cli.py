@@ -30,8 +30,12 @@ _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_][\w.]*=")
 # Errors of a standard output on a full disk, or that nobody reads any more.
 _CANNOT_PRINT = {errno.ENOSPC, errno.EPIPE, errno.EIO}
 
-# Errors of a path that no file can have; pathlib's questions, such as is_dir, raise them.
-_NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
+# Errors that any file may meet: of a path that no file can have (pathlib's questions, such as is_dir, raise
+# them), and of a disk.
+_ONE_LINE = {
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "read"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS), "written"),
+}
 
 # What JAX says about its variables, which it reads while it is imported.
 _JAX_VARIABLE = re.compile(r"for (JAX flag|environment '?JAX)")
@@ -85,8 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _refuse(f"{first_line(error)}; set or unset that variable of the environment")
     except OSError as error:
-        if error.errno in _NO_PATH and error.filename is not None:
-            return _refuse(f"{str(error.filename)[:100]}: cannot be read ({error.strerror})")
+        if error.errno in _ONE_LINE and error.filename is not None:
+            path, how = error.filename2 or error.filename, _ONE_LINE[error.errno]
+            return _refuse(f"{str(path)[:100]}: cannot be {how} ({error.strerror})")
         if error.errno not in _CANNOT_PRINT or error.filename is not None:
             raise
         # or Python tries to print what is left, and reports that too

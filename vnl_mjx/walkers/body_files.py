@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vnl_mjx.config.imitation import RODENT_SOURCE
 from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.files import replacing
 
 BODY_FOLDER = "body"
 _FILE_KEYS = ("file", "fileright", "fileleft", "fileup", "filedown", "filefront", "fileback")
@@ -68,12 +69,17 @@ def kept_path(mjcf: str | Path, folder: Path) -> Path | None:
 
 
 def keep_body(mjcf: str | Path, folder: Path) -> None:
-    """Copies a body's files into `BODY_FOLDER` of a folder; keeps existing files."""
+    """Copies a body's files into `BODY_FOLDER` of a folder; keeps existing files.
+
+    Raises:
+        UserError: a file cannot be read or written, for example on a full disk.
+    """
     for place, path in body_files(mjcf).items():
         copy = folder / BODY_FOLDER / place
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            with replacing(copy) as partial:
+                shutil.copyfile(path, partial)
 
 
 def _joined(folder: Path, name: str) -> Path:
