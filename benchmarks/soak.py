@@ -9,6 +9,7 @@ read from `/proc` (Linux). Growth is the slope of a line through the second half
 
 import argparse
 import csv
+import logging
 import os
 import signal
 import socket
@@ -122,6 +123,9 @@ def _measured(pid: int) -> dict[str, float]:
 def _visit(port: int, visits: list[int], ended: threading.Event) -> None:
     import viser
 
+    logging.getLogger("websockets").setLevel(
+        logging.CRITICAL
+    )  # the page closes before us at the end
     while not ended.is_set():
         try:
             protocol = f"{_SUBPROTOCOL}{viser.__version__}"

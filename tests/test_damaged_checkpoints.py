@@ -1,6 +1,8 @@
 """T19: a damaged newest checkpoint costs the steps since the one before, not the run."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +124,28 @@ def test_teachers(tmp_path):
             path.write_bytes(kept)
             assert (found.step == 3) == (found.sha256 == older)
             assert found.step == 3 or found.sha256 == load_teacher(tmp_path, 7).sha256
+
+
+WRITE_BEYOND_THE_LIMIT = """
+import contextlib, resource, sys
+from pathlib import Path
+import numpy as np
+from vnl_mjx.checkpoints.run import RunCheckpointer
+from vnl_mjx.errors import UserError
+
+state = {f"p{i}": np.zeros((200, 64), np.float32) + i for i in range(60)}
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for attempt in range(6):
+    with contextlib.suppress(UserError):
+        with contextlib.closing(RunCheckpointer(Path(sys.argv[1]) / str(attempt))) as run:
+            run.save(1, state, {}, metric=1.0)
+            run.wait()
+            print("written")
+"""
+
+
+def test_what_cannot_be_written_prints_no_trace(tmp_path):
+    """T8: TensorStore reported each array to a loop that Orbax had closed, and Python printed it."""
+    command = [sys.executable, "-c", WRITE_BEYOND_THE_LIMIT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

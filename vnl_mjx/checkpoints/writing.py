@@ -3,8 +3,10 @@
 import errno
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def open_manager(
         return NoManager()
     # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
     logging.getLogger("absl").addFilter(_is_not_from_orbax)
+    _hide_reports_to_a_closed_loop()
     alone = {}
     if jax.process_count() > 1:  # otherwise Orbax waits for the other processes at each call
         alone["create"] = False
@@ -110,6 +113,21 @@ def write_error(folder: Path, error: BaseException) -> UserError:
         f"{folder}: cannot write the checkpoint ({reason}); free some space or choose "
         "another run_dir, then start again: the run resumes from its last complete checkpoint"
     )
+
+
+@cache
+def _hide_reports_to_a_closed_loop() -> None:
+    """Keeps Python from printing a traceback for each array that could not be written.
+
+    Orbax closes its event loop after the first failure, and TensorStore reports the others to it.
+    """
+    shown = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            shown(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
