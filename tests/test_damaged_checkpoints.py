@@ -133,7 +133,8 @@ import numpy as np
 from vnl_mjx.checkpoints.run import RunCheckpointer
 from vnl_mjx.errors import UserError
 
-state = {f"p{i}": np.zeros((200, 64), np.float32) + i for i in range(60)}
+random = np.random.default_rng(0)
+state = {f"p{i}": random.random((200, 64)) for i in range(60)}
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for attempt in range(6):
     with contextlib.suppress(UserError):
