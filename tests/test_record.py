@@ -21,6 +21,7 @@ from vnl_mjx.clips.assembly import clips_from_poses
 from vnl_mjx.clips.container import ClipInfo
 from vnl_mjx.config.imitation import ImitationConfig, TerminationConfig
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow
 from vnl_mjx.models.vae import StudentVAE
 from vnl_mjx.models.value import ValueConfig, ValueNetwork
 from vnl_mjx.tasks.building import build_task
@@ -199,6 +200,7 @@ def test_a_recurrent_teacher_its_states_and_its_value(record, lasting, clips):
 
 def test_a_users_own_recurrent_student(record, lasting, toy, clips):
     network = f"{Path(__file__).parents[1] / 'examples/extend/recurrent.py'}:GruStudent"
+    allow(network)
     student = StudentVAE(replace(toy.student.config, network=network, layer_norm=False))
     params = jax.jit(student.init)(jax.random.key(0))
     policy = StudentPolicy(params, toy.teacher, jnp.bool_(False), student)

@@ -138,9 +138,12 @@ def test_body_without_a_root(stac, toy_walker):
 
 
 def test_frames_stay_in_the_file_until_sliced(tmp_path):
-    with h5py.File(tmp_path / "huge.h5", "w") as file:  # of which almost nothing is stored
-        data = file.create_dataset("qpos", (10**9, 20), np.float32, chunks=(1000, 20))
-        data[10**8] = 1.0
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["frame"] = np.ones(20, np.float32)
+    layout = h5py.VirtualLayout((10**9, 20), np.float32)
+    layout[10**8] = h5py.VirtualSource(tmp_path / "one.h5", "frame", (20,))
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_virtual_dataset("qpos", layout, fillvalue=0.0)
     with open_recording(tmp_path / "huge.h5") as recording:
         assert recording.num_frames == 10**9
         assert recording.qpos[10**8 - 1 : 10**8 + 2].sum() == 20.0

@@ -14,6 +14,7 @@ from vnl_mjx.config.rewards import (
     VnlPlaygroundTermination,
 )
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow
 from vnl_mjx.tasks.terms.errors import tracking_errors
 from vnl_mjx.tasks.terms.state import TermState, term_state
 from vnl_mjx.tasks.terms.terminations import distances, termination_terms
@@ -118,6 +119,7 @@ def test_terms_of_ones_own_end_an_episode_too(errors_of, raised, tmp_path):
         "def far_away(state, reference, walker, limit):\n"
         "    return abs(state.pose.root_position[1]) > limit\n"
     )
+    allow(str(file))
     terms = {
         "fallen": TerminationTermSection(arguments={"lowest": 0.03, "tilt_deg": 60.0}),
         "gone": TerminationTermSection(f"{file}:far_away", {"limit": 0.3}),

@@ -101,7 +101,12 @@ def load_object(path: str, key: str) -> Any:
 
 
 def _named(module: str, name: str) -> str | None:
-    """Returns the module or file that the user named for an object; None if the user named none."""
+    """Returns the module or file that the user named for an object; None if the user named none.
+
+    The package's own modules need no name.
+    """
+    if module.startswith("vnl_mjx."):
+        return module
     place = _place(module)
     same = [place, *(own for own in reversed(_allowed) if _is_same_file(own, place))]
     found = next((own for own in same if _allowed.get(own, set()) & {name, ""}), None)

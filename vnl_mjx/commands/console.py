@@ -36,7 +36,8 @@ def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
 
 def warn(console: Console, message: str) -> None:
     """Prints one warning."""
-    console.print(f"warning: {as_typed(message)}", style="yellow", markup=False, highlight=False)
+    text, style = f"warning: {as_typed(message)}", "yellow"
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
