@@ -54,7 +54,9 @@ TASK = (DEMO / "joystick", "metadata/metadata")
 TEACHER = (DEMO_TEACHER, f"{DEMO_CHECKPOINT}/config/metadata")
 
 
-@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize(
+    "named", [NAMED[0], *(pytest.param(named, marks=pytest.mark.slow) for named in NAMED[1:])]
+)
 @pytest.mark.parametrize(
     ("stored", "key", "command"),
     [
