@@ -218,7 +218,7 @@ def functions(trainer: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ..
     key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
     state = jax.eval_shape(trainer.initial_state, key, trainer.data)
     rollout = (state, trainer.data, key)
-    _, visited, _ = jax.eval_shape(trainer.rollout, *rollout)
+    _, visited, *_ = jax.eval_shape(trainer.rollout, *rollout)
     return {
         "first states": (trainer.initial_state, (key, trainer.data)),
         "rollout": (trainer.rollout, rollout),

@@ -58,21 +58,36 @@ def contained(tree: Any, keep: jax.Array) -> Any:
 
 
 def divergence_of(step: Step, recorded: Any, diverged: jax.Array) -> Divergence:
-    """Returns the divergence of one step of all environments; `diverged` is [num_envs] bool."""
-    env = jnp.argmax(diverged)
-    physics, control = getattr(step.before, "physics", None), getattr(step.after, "control", None)
-    example = Divergence(
-        count=diverged,
-        step=diverged,
-        env=diverged,
-        physics=physics,
-        control=control,
-        action=step.acted.action,
-        observation=step.observation.parts,
-        recorded=recorded,
+    """Returns the divergence of one step of all environments; `diverged` is [num_envs] bool.
+
+    The environment is picked by a masked sum, so that devices exchange sums alone, and only if one diverged.
+    """
+    num_envs = diverged.shape[0]
+    env = jnp.min(jnp.where(diverged, jnp.arange(num_envs, dtype=jnp.int32), num_envs))
+    is_first = jnp.arange(num_envs, dtype=jnp.int32) == env
+    values = {
+        "physics": getattr(step.before, "physics", None),
+        "control": getattr(step.after, "control", None),
+        "action": step.acted.action,
+        "observation": step.observation.parts,
+        "recorded": recorded,
+    }
+
+    def picked(x: jax.Array) -> jax.Array:
+        chosen = jnp.where(masking.widened(is_first, x), x, jnp.zeros_like(x))
+        return jnp.any(chosen, axis=0) if x.dtype == jnp.bool_ else jnp.sum(chosen, 0, x.dtype)
+
+    def nothing(x: jax.Array) -> jax.Array:
+        return jnp.zeros(x.shape[1:], x.dtype)
+
+    found = jax.lax.cond(
+        env < num_envs,
+        lambda tree: jax.tree.map(picked, tree),
+        lambda tree: jax.tree.map(nothing, tree),
+        values,
     )
-    example = jax.tree.map(lambda x: x[env], example)
-    return example.replace(count=jnp.sum(diverged), step=jnp.int32(0), env=env.astype(jnp.int32))
+    count = jnp.sum(diverged, dtype=jnp.int32)
+    return Divergence(count=count, step=jnp.int32(0), env=env, **found)
 
 
 def earliest(each: Divergence) -> Divergence:
