@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +299,7 @@ def main() -> int:
                 results.append(DRILLS[name](drill, kind, count))
                 show(results[-1], time.monotonic() - started)
                 if options.json:
-                    rows = [asdict(found) for found in results]
+                    rows = [vars(found) for found in results]
                     options.json.write_text(json.dumps(rows, indent=2))
     finally:
         if options.work is None:

@@ -13,6 +13,7 @@ A training ends when it has read its inputs, as by Ctrl-C.
 """
 
 import argparse
+import contextlib
 import gc
 import hashlib
 import importlib
@@ -339,9 +340,11 @@ def print_tables(result: Result) -> None:
 def preload() -> None:
     """Imports every module of the package; JAX opens no device by that."""
     import vnl_mjx
+    from vnl_mjx.errors import UserError
 
     for module in pkgutil.walk_packages(vnl_mjx.__path__, "vnl_mjx."):
-        importlib.import_module(module.name)
+        with contextlib.suppress(UserError):  # of an extra that is not installed
+            importlib.import_module(module.name)
     for name in ("hydra", "omegaconf", "scipy.io", "matplotlib.pyplot", "PIL.Image"):
         importlib.import_module(name)
     gc.collect()

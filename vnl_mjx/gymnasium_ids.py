@@ -25,6 +25,7 @@ from vnl_mjx.commands.stored import load_low_level
 from vnl_mjx.compat.gymnasium_env import TaskEnv, TaskVectorEnv
 from vnl_mjx.config.computing import PhysicsSection
 from vnl_mjx.errors import UserError
+from vnl_mjx.extensions import allow_in
 from vnl_mjx.report.rendering.cameras import VIEWS, camera_path
 from vnl_mjx.report.rendering.drawing import Drawer
 from vnl_mjx.report.rendering.gl import choose_backend
@@ -104,6 +105,7 @@ def downstream(
             raise UserError(
                 f"{name}: expected one of {', '.join(get_args(known))}, found {value!r}"
             )
+    allow_in(goal)  # the caller named it
     wanted = make_goal(goal, "goal")
     stored = load_low_level(low_level, clips, None, PhysicsSection(backend))
     task, data = stored.below(wanted, mode, residual, episode_s)
