@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
-from threadpoolctl import threadpool_limits
 
 from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.calibration import (
@@ -95,6 +94,8 @@ def fit_key_points(
         UserError: the body has no markers for the points, no frame has enough points, they lie in one place,
             or the rate is unknown.
     """
+    from threadpoolctl import threadpool_limits  # sets a variable of the environment
+
     options, body = options or FitOptions(), mark_body(walker, recording.names, recording.source)
     if recording.rate_hz is None:
         raise UserError(f"{recording.source}: has no frame rate; give it (--rate HZ)")

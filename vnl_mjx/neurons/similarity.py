@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from sklearn.covariance import ledoit_wolf
 
 from vnl_mjx.evaluation.bootstrap import LEVEL, UNKNOWN, Interval
 
@@ -38,6 +37,8 @@ def crossnobis(
         Distances per column, in units of the variance within a condition; negative by chance, NaN where two
         folds in common are missing.
     """
+    from sklearn.covariance import ledoit_wolf  # sets variables of the environment
+
     means, cell = _fold_means(values, condition, fold)
     freedom = max(1, len(values) - cell.sum())
     residuals = (values - means[fold, condition]) * np.sqrt(len(values) / freedom)
