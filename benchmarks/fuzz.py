@@ -343,7 +343,7 @@ def preload() -> None:
     from vnl_mjx.errors import UserError
 
     for module in pkgutil.walk_packages(vnl_mjx.__path__, "vnl_mjx."):
-        with contextlib.suppress(UserError):  # of an extra that is not installed
+        with contextlib.suppress(UserError, ModuleNotFoundError):  # an extra is not installed
             importlib.import_module(module.name)
     for name in ("hydra", "omegaconf", "scipy.io", "matplotlib.pyplot", "PIL.Image"):
         importlib.import_module(name)
