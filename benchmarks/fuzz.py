@@ -148,11 +148,18 @@ class Fuzzer:
         if random is None:
             return folder, "valid"
         main, canary = folder / "in" / seed.main, folder / "canary"
-        if main.is_dir():
-            return folder, damage_folder(random, main, canary)
-        files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
-        path = main if random.random() < 0.7 else files[random.integers(len(files))]
-        return folder, damage(random, path, canary)
+
+        def damage_one() -> int:  # apart, for libraries can hang or crash on damage of damage too
+            files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
+            if main.is_dir():
+                print(damage_folder(random, main, canary))
+            else:
+                path = main if random.random() < 0.7 else files[random.integers(len(files))]
+                print(damage(random, path, canary))
+            return 0
+
+        ended = forked(damage_one, folder / "output", HANG_S)
+        return folder, ended.output.strip() if ended.status == 0 else "damage that ended early"
 
     def _run(self, folder: Path, seed: Seed, command: str) -> Ended:
         words = _words(command, self.inputs, folder, folder / "in" / seed.main)

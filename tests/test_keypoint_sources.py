@@ -184,6 +184,9 @@ def test_confidence(tmp_path):
     assert "min_confidence: " in refusal(path, min_confidence=0.95)
     with pytest.raises(UserError, match="min_confidence"):
         KeyPointOptions(min_confidence=2.0)
+    for wrong in (SCORES.astype("S5"), np.zeros((*SCORES.shape, 2))):
+        write_nwb(tmp_path / "points.nwb", RAT, wrong)
+        assert "expected a confidence for each point" in refusal(tmp_path / "points.nwb")
 
 
 def test_zeros_are_points_that_were_not_found(tmp_path):

@@ -146,6 +146,8 @@ REFUSED = {
     "another unit": (["--offset=100", "--units=z"], "expected names of .* found 'z'"),
     "few spikes": (["--offset=118"], "expected a unit with 50 spikes in 2 s"),
     "a long gap": (["--offset=100", "--gap=3"], "too short for 5 folds with gaps of 3.0 s"),
+    "a gap of all": (["--offset=100", "--gap=20"], "too short for 5 folds with gaps of 20.0 s"),
+    "more folds than bins": (["--offset=100", "--folds=2000"], "too short for 2000 folds"),
     "one fold": (["--folds=1"], "expected a whole number from 2 on"),
 }
 

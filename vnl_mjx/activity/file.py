@@ -23,6 +23,7 @@ from vnl_mjx.clips.hdf5_access import (
     open_hdf5,
     reading,
 )
+from vnl_mjx.clips.sources.options import checked_rate
 from vnl_mjx.errors import UserError, did_you_mean
 
 FORMAT = "vnl_mjx.record"
@@ -183,7 +184,7 @@ class ActivityFile:
         """Reads the tables of an open HDF5 file."""
         self._file, self.path = file, path
         checked_version(file, path, FORMAT_VERSION)
-        self.rate_hz = float(file.attrs["rate_hz"])
+        self.rate_hz = checked_rate(file.attrs["rate_hz"], f"{path}: rate_hz")
         columns = {name: self._dataset(f"rows/{name}")[()] for name in _ROW_TYPES}
         lists = {
             name: tuple(v.decode() for v in self._dataset(f"tables/{name}")[()])

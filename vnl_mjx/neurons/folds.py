@@ -51,7 +51,9 @@ def make_folds(bins: Bins, num: int, gap_s: float) -> tuple[Fold, ...]:
 
 
 def _away(bins: Bins, of: np.ndarray, test: np.ndarray, gap_s: float) -> np.ndarray:
-    """Returns the bins `of` that are not in `test`, nor within the gap before or after it."""
+    """Returns the bins `of` that are not in `test`, nor within the gap around it; none if `test` is empty."""
+    if not len(test):
+        return of[:0]
     time = bins.start[of]
     first, last = bins.start[test[0]] - gap_s, bins.start[test[-1]] + gap_s
     return of[(time < first) | (time > last)]

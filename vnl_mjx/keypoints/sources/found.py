@@ -53,6 +53,13 @@ def completed(found: Found, options: KeyPointOptions) -> KeyPoints:
     """Returns the points of one animal in metres with z up; UserError if file and options do not fit."""
     if found.points.dtype.kind not in "fiu":
         raise UserError(f"{found.path}: expected numbers, found {found.points.dtype}")
+    if (of := found.confidence) is not None and (
+        of.dtype.kind not in "fiub" or of.shape != found.points.shape[:3]
+    ):
+        raise UserError(
+            f"{found.path}: expected a confidence for each point, numbers of shape "
+            f"{found.points.shape[:3]}, found {of.dtype} of shape {of.shape}"
+        )
     if not found.points.size:
         raise UserError(f"{found.path}: holds no frames or no points (shape {found.points.shape})")
     notes = list(found.notes)
