@@ -1,6 +1,8 @@
 """Units are read from the files that laboratories have, and mistakes are one clear line."""
 
 import re
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -162,6 +164,14 @@ def test_the_command_says_what_does_not_fit(mistake, record, tmp_path, capsys):
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert re.search(expected, printed), printed
+
+
+def test_a_record_without_a_rate_is_refused(record, tmp_path, capsys):
+    damaged = Path(shutil.copy(record, tmp_path / "damaged.rec.h5"))
+    with h5py.File(damaged, "r+") as file:
+        file.attrs["rate_hz"] = 0.0
+    assert cli.main(["encode", str(damaged), "synthetic", str(tmp_path / "out")]) == 2
+    assert "rate_hz: expected a positive number" in capsys.readouterr().err
 
 
 def test_signals_with_holes_are_refused(record, tmp_path, capsys):
