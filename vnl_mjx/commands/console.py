@@ -43,7 +43,7 @@ def warn(console: Console, message: str) -> None:
 def clip_rows(clips: ReferenceClips, split: ClipSplit) -> dict[str, str]:
     """Returns table rows on the clips and their split."""
     names = clips.names
-    held_out = ", ".join(names[i] for i in split.held_out[:8]) or "none (too few clips)"
+    held_out = ", ".join(names[i] for i in split.held_out[:8]) or "none"
     more = f" and {len(split.held_out) - 8} more" if len(split.held_out) > 8 else ""
     return describe_clips(clips) | {
         "trained on": f"{len(split.train)} clips (split seed {split.seed})",
