@@ -166,6 +166,13 @@ def test_the_command_says_what_does_not_fit(mistake, record, tmp_path, capsys):
     assert re.search(expected, printed), printed
 
 
+@pytest.mark.parametrize("name", ["spike_times", "spike_clusters"])
+def test_text_for_numbers_of_phy_is_refused(name, tmp_path):
+    np.save(write_phy(tmp_path) / f"{name}.npy", np.full(5, "abc"))
+    with pytest.raises(UserError, match=f"{name}.npy: expected numbers, found <U3"):
+        open_units(tmp_path)
+
+
 def test_a_record_without_a_rate_is_refused(record, tmp_path, capsys):
     damaged = Path(shutil.copy(record, tmp_path / "damaged.rec.h5"))
     with h5py.File(damaged, "r+") as file:

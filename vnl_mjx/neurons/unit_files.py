@@ -163,7 +163,10 @@ def _phy(folder: Path) -> Units:
         if not (folder / name).is_file():
             raise UserError(f"{folder}: expected {name}, as Phy and Kilosort write it, found none")
         with reading(str(folder / name), "NumPy array"):
-            parts.append(np.load(folder / name, allow_pickle=False).ravel())
+            stored = np.load(folder / name, allow_pickle=False).ravel()
+        if stored.dtype.kind not in "iuf":
+            raise UserError(f"{folder / name}: expected numbers, found {stored.dtype}")
+        parts.append(stored)
     settings = folder / "params.py"
     text = settings.read_text(errors="replace") if settings.is_file() else ""
     rate = re.search(r"^\s*sample_rate\s*=\s*([\d.]+(?:[eE][+-]?\d+)?)\.?\s*(?:#.*)?$", text, re.M)
