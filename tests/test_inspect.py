@@ -103,6 +103,9 @@ def test_our_own_clip_file(rodent, tmp_path, capsys):
     assert "synthetic" in rows["made motion"]
     assert found["tables"]["Quality"]["below the floor, mm (lowest point)"] == "at most 1.5 (rest)"
     assert found["details"]["clips"][0]["made_by"] == "by hand"
+    with h5py.File(tmp_path / "clips.h5", "r+") as file:
+        file.attrs["rate_hz"] = 0.0
+    assert "rate_hz: expected a positive number" in refusal(tmp_path / "clips.h5", capsys)
 
 
 def test_recorded_files(shared_data, capsys):

@@ -6,6 +6,7 @@ dataset per feature, cut into chunks of a clip's length, beside a table of clips
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,6 +209,10 @@ class ClipFile:
         self._file, self.path = file, path
         version = checked_version(file, path, FORMAT_VERSION)
         self.rate_hz = float(file.attrs["rate_hz"])
+        if not 0.0 < self.rate_hz < math.inf:
+            raise UserError(
+                f"{path}: rate_hz: expected a positive number of frames per second, found {self.rate_hz:g}"
+            )
         self.free_root = bool(file.attrs.get("free_root", True))
         self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
         held = cast(h5py.Group, file["features"])
