@@ -150,10 +150,10 @@ class Fuzzer:
         main, canary = folder / "in" / seed.main, folder / "canary"
 
         def damage_one() -> int:  # apart, for libraries can hang or crash on damage of damage too
-            files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
             if main.is_dir():
                 print(damage_folder(random, main, canary))
             else:
+                files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
                 path = main if random.random() < 0.7 else files[random.integers(len(files))]
                 print(damage(random, path, canary))
             return 0

@@ -23,7 +23,7 @@ from vnl_mjx.clips.hdf5_access import (
     open_hdf5,
     reading,
 )
-from vnl_mjx.clips.sources.options import checked_rate
+from vnl_mjx.clips.recording import checked_rate
 from vnl_mjx.errors import UserError, did_you_mean
 
 FORMAT = "vnl_mjx.record"

@@ -6,7 +6,6 @@ dataset per feature, cut into chunks of a clip's length, beside a table of clips
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from vnl_mjx.clips.hdf5_access import (
     open_hdf5,
     reading,
 )
+from vnl_mjx.clips.recording import checked_rate
 from vnl_mjx.clips.stored_body import held_body, write_body
 from vnl_mjx.errors import UserError
 from vnl_mjx.versions import installed_versions
@@ -208,11 +208,7 @@ class ClipFile:
         """Reads the table of clips of an open HDF5 file."""
         self._file, self.path = file, path
         version = checked_version(file, path, FORMAT_VERSION)
-        self.rate_hz = float(file.attrs["rate_hz"])
-        if not 0.0 < self.rate_hz < math.inf:
-            raise UserError(
-                f"{path}: rate_hz: expected a positive number of frames per second, found {self.rate_hz:g}"
-            )
+        self.rate_hz = checked_rate(file.attrs["rate_hz"], f"{path}: rate_hz")
         self.free_root = bool(file.attrs.get("free_root", True))
         self.name_lists = {name: _strings(file.attrs[name]) for name in _NAME_LISTS}
         held = cast(h5py.Group, file["features"])

@@ -4,9 +4,10 @@
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -139,6 +140,18 @@ class Recording:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def checked_rate(value: Any, place: str) -> float:
+    """Returns the frames per second, or raises UserError naming `place`."""
+    try:
+        rate = float(np.asarray(value).reshape(()))
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not (math.isfinite(rate) and rate > 0):
+        shown = np.array2string(np.asarray(value), threshold=4).splitlines()[0]
+        raise UserError(f"{place}: expected a positive number of frames per second, found {shown}")
+    return rate
 
 
 def cut(num_frames: int, length: int) -> np.ndarray:

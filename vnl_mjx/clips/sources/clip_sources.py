@@ -12,9 +12,9 @@ import numpy as np
 from vnl_mjx.clips.columns import POSE, VELOCITY, columns_of
 from vnl_mjx.clips.container import FEATURES
 from vnl_mjx.clips.file import ClipFile
-from vnl_mjx.clips.recording import LazyFrames, Recording
+from vnl_mjx.clips.recording import LazyFrames, Recording, checked_rate
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing, texts
-from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, checked_rate, completed
+from vnl_mjx.clips.sources.options import USUAL_RATE_HZ, SourceOptions, completed
 from vnl_mjx.errors import UserError
 
 ALL_CLIPS = "all_clips"

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 
 from vnl_mjx.clips.columns import POSE
-from vnl_mjx.clips.recording import LazyFrames, Recording
+from vnl_mjx.clips.recording import LazyFrames, Recording, checked_rate
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, listing
-from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed
+from vnl_mjx.clips.sources.options import SourceOptions, completed
 from vnl_mjx.errors import UserError
 
 _WALKER = "walkers/walker_0"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording
-from vnl_mjx.clips.sources.options import SourceOptions, checked_rate, completed, set_rate_of_times
+from vnl_mjx.clips.recording import FrameArray, LazyFrames, Recording, checked_rate
+from vnl_mjx.clips.sources.options import SourceOptions, completed, set_rate_of_times
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.versions import how_to_install
 

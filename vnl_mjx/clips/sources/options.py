@@ -1,12 +1,11 @@
 """Holds what the user says about a recording, and completes what a reader found."""
 
-import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import numpy as np
 
-from vnl_mjx.clips.recording import ROOT_COLUMNS, LazyFrames, Recording, cut
+from vnl_mjx.clips.recording import ROOT_COLUMNS, LazyFrames, Recording, checked_rate, cut
 from vnl_mjx.clips.sources.conventions import Conventions
 from vnl_mjx.config.preprocessing import SourceSection
 from vnl_mjx.errors import UserError
@@ -70,18 +69,6 @@ def check_qpos(recording: Recording) -> None:
         raise UserError(
             f"{place} declares {shape[0]:,} frames, more than there can be; is it damaged?"
         )
-
-
-def checked_rate(value: Any, place: str) -> float:
-    """Returns the frames per second, or raises UserError naming `place`."""
-    try:
-        rate = float(np.asarray(value).reshape(()))
-    except (TypeError, ValueError):
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
-        shown = np.array2string(np.asarray(value), threshold=4).splitlines()[0]
-        raise UserError(f"{place}: expected a positive number of frames per second, found {shown}")
-    return rate
 
 
 def set_rate_of_times(found: Recording, name: str, times: np.ndarray) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from vnl_mjx.clips.recording import Recording
-from vnl_mjx.clips.sources.options import checked_rate
+from vnl_mjx.clips.recording import Recording, checked_rate
 from vnl_mjx.clips.sources.variables import Variable, stripped
 from vnl_mjx.errors import UserError, first_line
 

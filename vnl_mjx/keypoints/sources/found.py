@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vnl_mjx.clips.recording import checked_rate
 from vnl_mjx.clips.sources.conventions import METRES
 from vnl_mjx.clips.sources.hdf5_source import listing
-from vnl_mjx.clips.sources.options import checked_rate
 from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.recording import KeyPoints
 from vnl_mjx.keypoints.sources.names import checked_names, given_names, no_names

@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vnl_mjx.clips.recording import checked_rate
 from vnl_mjx.clips.sources.hdf5_source import Hdf5Source, texts
 from vnl_mjx.clips.sources.key_point_files import pose_estimations
-from vnl_mjx.clips.sources.options import checked_rate
 from vnl_mjx.errors import UserError
 from vnl_mjx.keypoints.sources.arrays import poses_instead
 from vnl_mjx.keypoints.sources.found import TWO_D, Found
