@@ -145,3 +145,50 @@ def test_a_table_of_clips_with_another_column_is_damaged(tmp_path, column):
     with pytest.raises(UserError, match="damaged HDF5 .column .quality_other."):
         with open_clip_file(path):
             pass
+
+
+def endless_index(path) -> None:
+    """Makes the index of a group name itself as the next one."""
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["points"] = np.zeros((5, 4, 3))
+    content = bytearray(path.read_bytes())
+    node = content.index(b"TREE")
+    content[node + 16 : node + 24] = node.to_bytes(8, "little")
+    path.write_bytes(content)
+
+
+def endless_text(path) -> None:
+    """Makes a heap of texts hold an object of no bytes."""
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["points"] = np.zeros((5, 4, 3))
+        file["points"].attrs["unit"] = "a text of any length"
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 48] = bytes(32)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [endless_index, endless_text])
+def test_a_file_that_hdf5_reads_without_end_is_refused_and_the_next_one_is_read(tmp_path, damage):
+    damage(tmp_path / "bad.h5")
+    with h5py.File(tmp_path / "good.h5", "w") as file:
+        file["points"] = np.zeros((5, 4, 3))
+    program = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (2, 2))  # 20 s without it
+from vnl_mjx.clips.hdf5_access import open_hdf5, reading
+for path in sys.argv[1:]:
+    try:
+        with reading(path), open_hdf5(path) as file:
+            print(list(file))
+    except Exception as error:
+        print(error)
+"""
+    paths = [str(tmp_path / "bad.h5"), str(tmp_path / "good.h5")]
+    run = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout.splitlines() == [
+        f"{paths[0]}: is truncated or damaged HDF5 (HDF5 does not return from reading it); make or copy it again",
+        "['points']",
+    ], run.stderr

@@ -292,7 +292,7 @@ def is_clip_file(file: h5py.File) -> bool:
 def is_own_file(path: str | os.PathLike[str]) -> bool:
     """Returns whether a file is marked as our format; False if that cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return is_clip_file(file)
     except HDF5_ERRORS:
         return False

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,14 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vnl_mjx.clips.hdf5_probe import HDF5_ERRORS, damage
 from vnl_mjx.errors import UserError, first_line
 from vnl_mjx.files import replacing
 
-# h5py raises each of these for a damaged file, depending on where it is damaged
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError)
-HDF5_ERRORS += (AttributeError,)  # of a value of another kind than expected
 _CREATOR = "vnl_mjx"
-_MOST_UNWRITTEN_BYTES = 2**24
 
 
 @contextlib.contextmanager
@@ -47,54 +43,12 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     """Opens a file to read it, within `reading`.
 
     Raises:
-        ValueError: a dataset has a shape or a length of text of which the file holds only a part. HDF5 makes
-            room for all of it, which fills the memory if the size is damaged.
+        ValueError: HDF5 would not return from reading it, or would fill the memory.
     """
-    file = h5py.File(path, "r")
-    most = _MOST_UNWRITTEN_BYTES + 4 * os.path.getsize(path)
-    wrong: list[str] = []
-
-    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if not isinstance(item, h5py.Dataset) or item.shape is None or item.is_virtual:
-            return
-        size, text = (
-            math.prod(item.shape) * item.dtype.itemsize,
-            h5py.check_string_dtype(item.dtype),
-        )
-        if size > most and item.external is None and _stored_bytes(item) < size:
-            wrong.append(f"{name!r} has shape {item.shape}, and the file holds only a part of it")
-        elif text is not None and text.length is None and _text_bytes(path, item) > most:
-            wrong.append(f"{name!r} has a text longer than the file")
-
-    def check_undamaged(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        with contextlib.suppress(*HDF5_ERRORS):  # other damage is found when it is read
-            check(name, item)
-
-    with contextlib.suppress(*HDF5_ERRORS):
-        file.visititems(check_undamaged)
-    if wrong:
-        file.close()
-        raise ValueError(wrong[0])
-    return file
-
-
-def _text_bytes(path: str | os.PathLike[str], data: h5py.Dataset) -> int:
-    """Returns the length of all texts of a dataset as the file has it, 0 if it has them in chunks.
-
-    In place of a text lie its length (4 bytes) and where it is (12 bytes).
-    """
-    place = data.id.get_offset()
-    if place is None:
-        return 0
-    parts = np.fromfile(path, np.dtype("<u4"), 4 * math.prod(data.shape), offset=place)
-    return int(parts[::4].sum(dtype=np.int64))
-
-
-def _stored_bytes(data: h5py.Dataset) -> int:
-    """Returns the bytes of a dataset that the file holds, unpacked."""
-    if data.chunks is None:
-        return data.id.get_storage_size()
-    return data.id.get_num_chunks() * math.prod(data.chunks) * data.dtype.itemsize
+    found = damage(path)
+    if found is not None:
+        raise ValueError(found)
+    return h5py.File(path, "r")
 
 
 def has_format(file: h5py.File, name: str) -> bool:
@@ -183,7 +137,7 @@ def check_replaceable(path: str | os.PathLike[str], overwrite: bool) -> None:
 def _is_ours(path: str | os.PathLike[str]) -> bool:
     """Returns whether this package wrote the HDF5 file; False if that cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             # older clip files say so by their format alone
             marks = [file.attrs.get(name, b"") for name in ("creator", "format")]
             return any(bytes(mark).startswith(_CREATOR.encode()) for mark in marks)
