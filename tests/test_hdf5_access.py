@@ -188,7 +188,6 @@ for path in sys.argv[1:]:
     run = subprocess.run(
         [sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=60
     )
-    assert run.stdout.splitlines() == [
-        f"{paths[0]}: is truncated or damaged HDF5 (HDF5 does not return from reading it); make or copy it again",
-        "['points']",
-    ], run.stderr
+    refused, read = run.stdout.splitlines()
+    assert "bad.h5: is truncated or damaged HDF5 (HDF5 does not return from reading it)" in refused
+    assert read == "['points']" and not run.stderr

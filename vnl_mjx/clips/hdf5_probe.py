@@ -50,23 +50,26 @@ def damage(path: str | os.PathLike[str]) -> str | None:
 
 @lru_cache(maxsize=1000)
 def _damage_once(path: str, *_version: int) -> str | None:
-    global _process
     with _lock:
-        if _process is None or _process.poll() is not None:
-            try:
-                _process = _start()
-            except OSError:
-                return _damage(path)
+        if _process is not None and _process.poll() is not None:  # somebody killed it
+            _stop()
         try:
-            reply = _ask(_process, path)
+            process = _process or _start()
+        except OSError:
+            return _damage(path)
+        try:
+            reply = _ask(process, path)
         except BaseException:  # Ctrl-C
-            _process.kill()
+            _stop()
             raise
+        if reply is None:
+            _stop()
     return "HDF5 does not return from reading it" if reply is None else json.loads(reply)
 
 
 def _start() -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    global _process
+    _process = subprocess.Popen(
         [sys.executable, "-P", __file__],  # -P: imports nothing from this folder
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
@@ -75,15 +78,25 @@ def _start() -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,  # Ctrl-C is for the program alone
     )
-    atexit.register(process.kill)
+    atexit.register(_stop)
     os.register_at_fork(after_in_child=_forget)
-    if not cast(IO[str], process.stdout).readline():
+    if not cast(IO[str], _process.stdout).readline():
+        _stop()
         raise OSError("ended at its start")  # for example under a limit of memory
-    return process
+    return _process
+
+
+def _stop() -> None:
+    global _process
+    if _process is not None:
+        _process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            _process.communicate()
+    _process = None
 
 
 def _forget() -> None:
-    """Leaves the process to the program that started it."""
+    """Leaves the process to the program that this one was forked from."""
     global _lock, _process
     _lock, _process = threading.Lock(), None
 
