@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 HANG_S = 30
+LONGEST_WORD = 2**17 - 1  # bytes; Linux passes no longer one to a program
 SPARE_BYTES = 64 * 2**20  # of memory, for what a valid input does not touch
 ADDRESS_SPACE = 6 * 2**30  # beyond what the loaded package takes
 STATUSES = (0, 2, 130, 143)
@@ -226,7 +227,8 @@ def _words(command: str, inputs: Path, folder: Path, main: Path) -> list[str]:
     for word in command.split():
         if word == "{args}":
             text = main.read_bytes() if main.is_file() else b""
-            words += [os.fsdecode(line.replace(b"\0", b"")) for line in text.split(b"\n")]
+            lines = text.replace(b"\0", b"").split(b"\n")
+            words += [os.fsdecode(line[:LONGEST_WORD]) for line in lines]
             continue
         for name, path in places.items():
             word = word.replace(name, str(path))

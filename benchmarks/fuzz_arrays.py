@@ -55,7 +55,7 @@ def _array(random: Random, values: Any) -> tuple[Any, str]:
     elif kind == "long" and values.ndim:
         values = np.concatenate([values, values[-1:]])
     elif kind == "big" and values.ndim and values.size:
-        values = np.resize(values, (2_000, *values.shape[1:])) if values[0].size < 100 else values
+        values = np.resize(values, (20 * len(values), *values.shape[1:]))
     elif kind == "text":
         values = np.array(
             [pick(random, TEXTS).encode()[:2000] or b"-"] * max(len(np.ravel(values)), 1)

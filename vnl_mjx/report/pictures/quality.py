@@ -186,9 +186,13 @@ def _draw_measure(
     values = _values(clips, name)
     cut = np.array([clip.status != KEPT for clip in clips])
     places = np.arange(len(clips))
-    width = 0.8 if len(clips) <= 60 else 1.0
     for chosen, color in ((~cut, _KEPT_COLOR), (cut, _CUT_COLOR)):
-        axis.bar(places[chosen], values[chosen], width, color=color)
+        if len(clips) <= 60:
+            axis.bar(places[chosen], values[chosen], color=color)
+        else:  # one outline: a rectangle for each takes 10 s for 2,000 clips
+            heights = np.where(chosen, np.nan_to_num(values), 0.0)
+            edges = np.arange(len(clips) + 1) - 0.5
+            axis.stairs(heights, edges, fill=True, fc=color, ec=color, lw=0.5)
     limit = getattr(limits, name, None)
     limit = None if limit == AUTO else limit
     top = float(np.nanmax(values))
