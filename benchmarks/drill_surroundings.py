@@ -1,5 +1,6 @@
 """Drills of what surrounds a training: disk, clock, environment, queue. Used by `fault_drill.py`."""
 
+import mmap
 import os
 import random
 import re
@@ -9,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import full_disk
 from drill_runs import ROOT, Child, Found, fork, is_writing, last_lines, steps_in
 
 if TYPE_CHECKING:
@@ -38,15 +41,10 @@ def disk(drill: "Drill", kind: str, count: int) -> Found:
             drill.at_random(child, run_dir, aim)
             phase = "writing in the background" if is_writing(run_dir) else child.phase
             fill(folder / "ballast")
-            status = child.wait()
+            child.wait()
             (folder / "ballast").unlink()
             found.made(phase)
-            said = child.output
-            found.counts["refused"] += status == 2
-            found.expect(status in (0, 2), f"{phase}: status {status}: {last_lines(child)}")
-            found.expect("Traceback" not in said, f"{phase}: traceback: {last_lines(child)}")
-            errors = [line for line in said.splitlines() if line.startswith("vnl-mjx: error")]
-            found.expect(len(errors) == (status == 2), f"{phase}: {len(errors)} lines of errors")
+            _check_full(found, child, phase)
             lost = steps_in(run_dir)[-1:] < before[-1:]
             found.expect(not lost, f"{phase}: checkpoint {before[-1:]} is gone")
             if (run_dir / "eval" / "metrics.json").exists():
@@ -65,17 +63,52 @@ def disk_sizes(drill: "Drill", kind: str, count: int) -> Found:
             size = round(16_000 * 1000 ** (i / max(1, count - 1)))
             _remount(folder, size)
             child = drill.runs.start(kind, folder / "run")
-            status = child.wait()
+            child.wait()
             found.made("disks")
-            found.counts["refused"] += status == 2
-            said = child.output
-            found.expect(status in (0, 2), f"{size} bytes: status {status}: {last_lines(child)}")
-            found.expect("Traceback" not in said, f"{size} bytes: traceback")
-            if status == 0:
+            _check_full(found, child, f"{size} bytes")
+            if child.status == 0:
                 break
         _remount(folder, DISK_BYTES)
         drill.finish(found, kind, folder / "run", rows_too=False)
     return found
+
+
+def disk_writes(drill: "Drill", kind: str, count: int) -> Found:
+    """The disk is full from the N-th write of a training on: N from the first to the last, evenly."""
+    found, run_dir = Found(f"disk_writes {kind}"), drill.runs.work / f"writes-{kind}"
+    if not full_disk.is_preloaded():
+        found.notes.append("left out: no C compiler")
+        return found
+
+    def run(num: int) -> tuple[Child, int]:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        writes = mmap.mmap(-1, 8)
+        fill = partial(full_disk.fill_after, run_dir, num, writes)
+        child = drill.runs.start(kind, run_dir, before=fill)
+        child.wait()
+        return child, int.from_bytes(writes[:8], sys.byteorder)
+
+    _, total = run(2**62)
+    found.notes.append(f"of {total} writes")
+    for i in range(min(count, total)):
+        num = round(i * (total - 1) / max(1, count - 1))
+        child, tried = run(num)
+        if tried <= num:  # some writes depend on time
+            continue
+        found.made(child.phase)
+        _check_full(found, child, f"after {num} writes")
+        drill.finish(found, kind, run_dir, rows_too=False)
+    return found
+
+
+def _check_full(found: Found, child: Child, when: str) -> None:
+    """Checks how a training ended on a full disk: one line and status 2, or as if nothing were."""
+    status, said = child.status, child.output
+    found.counts["refused"] += status == 2
+    found.expect(status in (0, 2), f"{when}: status {status}: {last_lines(child)}")
+    found.expect("Traceback" not in said, f"{when}: traceback: {last_lines(child)}")
+    errors = [line for line in said.splitlines() if line.startswith("vnl-mjx: error")]
+    found.expect(len(errors) == (status == 2), f"{when}: {len(errors)} lines of errors")
 
 
 def clock(drill: "Drill", kind: str, count: int) -> Found:

@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import full_disk
 from drill_runs import (
     KINDS,
     Child,
@@ -33,7 +34,7 @@ from drill_runs import (
     last_lines,
     steps_in,
 )
-from drill_surroundings import clock, disk, disk_sizes, environment, slurm
+from drill_surroundings import clock, disk, disk_sizes, disk_writes, environment, slurm
 
 SIGNAL_LIMIT_S = 20  # from SIGTERM to the end, on a busy machine
 
@@ -261,6 +262,7 @@ DRILLS: dict[str, Callable[[Drill, str, int], Found]] = {
     "slurm": slurm,
     "disk": disk,
     "disk_sizes": disk_sizes,
+    "disk_writes": disk_writes,
     "files": files,
     "damage": damage,
     "one_writer": one_writer,
@@ -288,6 +290,8 @@ def main() -> int:
             f"expected drills {', '.join(DRILLS)} and kinds {', '.join(KINDS)}, found {unknown}"
         )
     work = options.work or Path(tempfile.mkdtemp(prefix="drill-"))
+    if "disk_writes" in (options.drills or DRILLS):
+        full_disk.preload()
     import_all()
     results = []
     try:

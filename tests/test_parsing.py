@@ -51,6 +51,14 @@ def test_a_configuration_without_end_is_one_line(tmp_path, capsys, text):
     assert line.count("\n") == 1 and "settings.yaml: expected YAML, found a mistake" in line
 
 
+def test_a_message_shows_the_ends_of_a_long_text(tmp_path, capsys):
+    path = tmp_path / "settings.yaml"
+    path.write_text("x" * 1_000_000)
+    assert cli.main(["distill", "--config", str(path), "--show-config"]) == 2
+    line = capsys.readouterr().err
+    assert len(line) < 2_200 and "unknown key xxx" in line and "characters ...] xxx" in line
+
+
 @pytest.mark.parametrize(
     "command", ["encode {record} {units} {out}", "similarity {record} {out} --units {units}"]
 )

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from vnl_mjx import __version__
 from vnl_mjx.commands.arguments import ARGUMENTS, WITHOUT_CODE, add_allow_code, add_configuration
 from vnl_mjx.commands.descriptions import HELP
-from vnl_mjx.commands.output import as_typed, printable
+from vnl_mjx.commands.output import one_line
 from vnl_mjx.config.renamed import shorter
 from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
 from vnl_mjx.extensions import allow
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("vnl-mjx:", hint, file=sys.stderr)
         return status
     except UserError as error:
-        return _refuse(as_typed(" ".join(str(error).splitlines())))
+        return _refuse(str(error))
     except ValueError as error:
         if not _JAX_VARIABLE.search(str(error)):
             raise
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Printed(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print("vnl-mjx: warning:", printable(as_typed(record.getMessage())), file=sys.stderr)
+        print("vnl-mjx: warning:", one_line(record.getMessage()), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ def _printed_warnings() -> Iterator[None]:
 
 
 def _refuse(message: str) -> int:
-    print("vnl-mjx: error:", printable(message), file=sys.stderr)
+    print("vnl-mjx: error:", one_line(message), file=sys.stderr)
     return USER_ERROR_EXIT_STATUS
 
 

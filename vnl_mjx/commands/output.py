@@ -12,6 +12,7 @@ from vnl_mjx.errors import UserError
 
 TERMINATED_EXIT_STATUS = 128 + signal.SIGTERM
 _AGAIN_SECONDS = 0.05
+_ENDS = (1500, 500)  # characters of a message that are shown at most
 # but for tabs and line ends
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -36,6 +37,15 @@ def as_typed(text: str) -> str:
     if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # which uv sets
         return text
     return re.sub(r"(?<![\w/.-])(?<!uv run )vnl-mjx (?=[a-z])", "uv run vnl-mjx ", text)
+
+
+def one_line(message: str) -> str:
+    """Returns a message as one line for a terminal; of a very long one the middle is left out."""
+    left_out = len(message) - sum(_ENDS)
+    if left_out > 0:
+        first, last = _ENDS
+        message = f"{message[:first]} [... {left_out} characters ...] {message[-last:]}"
+    return printable(as_typed(" ".join(message.splitlines())))
 
 
 def printable(text: str) -> str:
