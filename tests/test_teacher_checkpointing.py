@@ -1,5 +1,6 @@
 """Both layouts of a teacher's checkpoints: what is kept, and what a kill between the two leaves."""
 
+import resource
 import shutil
 
 import jax.numpy as jnp
@@ -98,3 +99,19 @@ def test_a_full_disk_is_said_and_harms_nothing(tmp_path, monkeypatch):
         save(checkpointer, 20, 0.5)
     checkpointer.close()
     assert folders(tmp_path) == ([10], [10])
+
+
+def test_a_disk_that_fills_while_both_layouts_are_written_is_said_once(tmp_path):
+    checkpointer = open_teacher_checkpointer(tmp_path, CONFIG)
+    save(checkpointer, 10, 0.5)
+    checkpointer.wait()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write the checkpoint"):
+            try:
+                save(checkpointer, 20, 0.5)
+            finally:
+                checkpointer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -14,6 +14,7 @@ import json
 import logging
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -205,11 +206,7 @@ class RunCheckpointer:
         Raises:
             UserError: the checkpoint could not be written.
         """
-        with writing(self.folder):
-            self._manager.wait_until_finished()
-        if self._export is not None:
-            with writing(self._export.folder):
-                self._exports.wait_until_finished()
+        self._call_both("wait_until_finished")
 
     def close(self) -> None:
         """Waits for the last save, tidies the export and ends the managers' threads; raises like `wait`."""
@@ -217,9 +214,16 @@ class RunCheckpointer:
             self.wait()
             self._tidy_export()
         finally:
-            self._manager.close()
+            self._call_both("close")
+
+    def _call_both(self, method: str) -> None:
+        """Calls a method of the manager and of the export's, also if one of the two cannot write."""
+        with ExitStack() as calls:
             if self._export is not None:
-                self._exports.close()
+                calls.enter_context(writing(self._export.folder))
+                calls.callback(getattr(self._exports, method))
+            calls.enter_context(writing(self.folder))
+            calls.callback(getattr(self._manager, method))
 
     def _tidy_export(self) -> None:
         """Removes the exports of checkpoints that are no longer kept."""

@@ -86,6 +86,8 @@ def writing(folder: Path) -> Iterator[None]:
     """Turns any error of Orbax in the block into a `write_error`; a full disk comes as several types."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         raise write_error(folder, error) from error
 
