@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import errno
 import logging
 import os
@@ -18,7 +17,7 @@ from vnl_mjx.commands.arguments import ARGUMENTS, WITHOUT_CODE, add_allow_code, 
 from vnl_mjx.commands.descriptions import HELP
 from vnl_mjx.commands.output import one_line
 from vnl_mjx.config.renamed import shorter
-from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line
+from vnl_mjx.errors import USER_ERROR_EXIT_STATUS, UserError, first_line, nearest
 from vnl_mjx.extensions import allow
 
 INTERRUPTED_EXIT_STATUS = 130
@@ -136,8 +135,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     words = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     parser = build_parser(words[0])
     if not words[0].startswith("-") and words[0] not in parser.commands:
-        close = difflib.get_close_matches(words[0], parser.commands, 1)
-        hint = f"did you mean {close[0]}" if close else f"there are {', '.join(parser.commands)}"
+        close = nearest(words[0], parser.commands)
+        hint = f"did you mean {close}" if close else f"there are {', '.join(parser.commands)}"
         parser.error(f"no command {words[0]!r}; {hint}")
     if found := next((word for word in words if word in _SWEEP), None):
         raise UserError(

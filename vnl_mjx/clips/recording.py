@@ -3,7 +3,6 @@
 `sources.open_recording` makes one from any file that the package reads.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from vnl_mjx.clips.container import ClipInfo
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.walkers.walker import Walker
 
 ROOT_COLUMNS = 7  # root position 3, root quaternion 4
@@ -297,7 +296,7 @@ def with_nearest(names: Sequence[str], known: Sequence[str], most: int = 3) -> s
     """Lists names for a message, each with the nearest known name."""
     parts = []
     for name in names[:most]:
-        near = difflib.get_close_matches(name, known, n=1)
-        parts.append(f"{name!r}" + (f" (nearest: {near[0]!r})" if near else ""))
+        near = nearest(name, known)
+        parts.append(f"{name!r}" + (f" (nearest: {near!r})" if near else ""))
     more = len(names) - most
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "") if parts else "none"

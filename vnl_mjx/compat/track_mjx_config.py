@@ -4,7 +4,6 @@ Sources: track-mjx `config/rodent-full-clips.yaml`, `environment/task/single_cli
 `environment/task/reward.py`, and their history where a date is given.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -25,7 +24,7 @@ from vnl_mjx.config.imitation import (
     UpstreamQuirks,
     WalkerConfig,
 )
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.models.intention import IntentionConfig
 from vnl_mjx.models.layers import ACTIVATIONS
 
@@ -143,7 +142,7 @@ def check_activation(name: str, where: str) -> str:
     """Returns the name, or raises UserError if it is unknown."""
     if name in ACTIVATIONS:
         return name
-    near = difflib.get_close_matches(name, ACTIVATIONS, n=1, cutoff=0.0)[0]
+    near = nearest(name, ACTIVATIONS, 0.0)
     raise UserError(
         f"{where} must be one of {', '.join(ACTIVATIONS)}, found {name!r}; did you mean {near!r}?"
     )

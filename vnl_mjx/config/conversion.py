@@ -1,6 +1,5 @@
 """Converts configuration dataclasses to and from plain dictionaries, and checks types by key."""
 
-import difflib
 import json
 import math
 import types
@@ -10,7 +9,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from vnl_mjx.config.renamed import renamed
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 
 T = TypeVar("T")
 _LARGEST = 2**1023  # about the largest float
@@ -59,10 +58,9 @@ def unknown_key_message(key: str, known: typing.Iterable[str]) -> str:
     if successor := renamed(key):
         return successor
     by_last_part = {name.rpartition(".")[2]: name for name in known}
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    last = difflib.get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.6)
-    nearest = close[0] if close else by_last_part[last[0]] if last else None
-    hint = f"did you mean {nearest}?" if nearest else "--show-config lists every key"
+    close, last = nearest(key, known, 0.75), nearest(key.rpartition(".")[2], by_last_part)
+    near = close or (by_last_part[last] if last else None)
+    hint = f"did you mean {near}?" if near else "--show-config lists every key"
     return f"unknown key {key}; {hint}"
 
 

@@ -1,6 +1,5 @@
 """Places markers on a body: where they are in a pose, and how the pose moves them."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from vnl_mjx.clips.conditioning.mirror import partners
 from vnl_mjx.config.walker import rodent_body
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.quaternions import matrix, multiply, rotation_quaternion
 from vnl_mjx.walkers.walker import Walker
 
@@ -223,10 +222,10 @@ def marker_places(walker: Walker) -> dict[str, tuple[str, tuple[float, float, fl
     places = {marker: (body, place) for body, own in table.items() for marker, place in own.items()}
     for marker, (body, _) in places.items():
         if body not in walker.body_names:
-            near = difflib.get_close_matches(body, walker.body_names, n=1, cutoff=0.0)
+            near = nearest(body, walker.body_names, 0.0)
             raise UserError(
                 f"walker.markers: marker {marker!r} is on {body!r}, which is no body of {source!r}; the "
-                f"nearest name is {near[0]!r}"
+                f"nearest name is {near!r}"
             )
     return places
 

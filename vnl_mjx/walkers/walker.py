@@ -1,7 +1,6 @@
 """Builds a walker: a compiled MuJoCo model and the rows of joints and bodies that tasks read."""
 
 import contextlib
-import difflib
 import hashlib
 import json
 import math
@@ -15,7 +14,7 @@ import mujoco
 import numpy as np
 
 from vnl_mjx.config.walker import RODENT_SOURCE, WalkerConfig, resolved, rodent_body
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.walkers import rodent, servos, spec_edits
 from vnl_mjx.walkers.layout import FreeRoot, Layout
 
@@ -306,8 +305,8 @@ def _rows(key: str, names: Sequence[str], known: Sequence[str], source: str) -> 
     row_of = {name: row for row, name in enumerate(known)}
     for name in names:
         if name not in row_of:
-            nearest = difflib.get_close_matches(name, [n for n in known if n], n=1, cutoff=0.0)
-            hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
+            near = nearest(name, filter(None, known), 0.0)
+            hint = f"; the nearest name is {near!r}" if near else ""
             if tuple(names) == _rodents_names(key):
                 hint = f"; the names are the rodent's: make this body's own file (vnl-mjx body {source})"
             raise UserError(f"walker.{key}: found {name!r}, which is not in model {source!r}{hint}")

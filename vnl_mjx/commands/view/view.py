@@ -1,6 +1,5 @@
 """`vnl-mjx view` of a clip file: shows a video, a sheet of pictures, or a page in the browser."""
 
-import difflib
 import math
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from vnl_mjx.clips.hdf5 import read_clips
 from vnl_mjx.commands.console import Console, frame_progress
 from vnl_mjx.commands.data.bodies import body_of_file
 from vnl_mjx.commands.output import terminate_cleanly
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.files import file_name
 from vnl_mjx.report.rendering import browser
 from vnl_mjx.report.rendering.cameras import VIEWS
@@ -177,8 +176,8 @@ def clip_of(clips: ReferenceClips, name: str) -> int:
         return int(name)
     if name in clips.names:
         return clips.names.index(name)
-    nearest = difflib.get_close_matches(name, clips.names, n=1, cutoff=0.0)
+    near = nearest(name, clips.names, 0.0)
     raise UserError(
         f"{clips.source}: found no clip {name!r}, expected 0 ... {clips.num_clips - 1} or a name; "
-        f"the nearest name is {nearest[0]!r}"
+        f"the nearest name is {near!r}"
     )

@@ -1,8 +1,6 @@
 """Makes the goals of this package by name."""
 
-import difflib
-
-from vnl_mjx.errors import UserError, first_line
+from vnl_mjx.errors import UserError, first_line, nearest
 from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.tasks.downstream.bowl import Bowl
 from vnl_mjx.tasks.downstream.follow_target import FollowTarget
@@ -38,9 +36,9 @@ def make_goal(name: str, key: str) -> Goal:
     if is_path(name):
         return _own_goal(name, key)
     if name not in GOALS:
-        nearest = difflib.get_close_matches(name, GOALS, n=1, cutoff=0.0)[0]
         raise UserError(
-            f"{key}: unknown goal {name!r}; the nearest name is {nearest!r}, known are {sorted(GOALS)}"
+            f"{key}: unknown goal {name!r}; the nearest name is {nearest(name, GOALS, 0.0)!r}, known are "
+            f"{sorted(GOALS)}"
         )
     return GOALS[name]()
 

@@ -1,6 +1,5 @@
 """Defines the input of terms: one simulation, its actions and, if it follows a clip, its errors."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vnl_mjx.clips.container import FEATURES, ReferenceFrames
-from vnl_mjx.errors import UserError
+from vnl_mjx.errors import UserError, nearest
 from vnl_mjx.extensions import is_path, load_object
 from vnl_mjx.physics.base import PhysicsState
 from vnl_mjx.quaternions import matrix_quaternion
@@ -143,9 +142,9 @@ def find_terms(key: str, names: Sequence[str], known: dict[str, Term]) -> dict[s
     own = [name for name in names if not is_path(name)]
     for place, name in enumerate(own):
         if name not in known:
-            nearest = difflib.get_close_matches(name, known_names, n=1, cutoff=0.0)[0]
+            near = nearest(name, known_names, 0.0)
             raise UserError(
-                f"{key}: unknown part {name!r}; the nearest name is {nearest!r}, known are {known_names}"
+                f"{key}: unknown part {name!r}; the nearest name is {near!r}, known are {known_names}"
             )
         if name in own[:place]:
             raise UserError(f"{key}: {name!r} is listed twice, expected each part once")
