@@ -362,3 +362,12 @@ def test_doctor_table_shows_problems(monkeypatch, capsys):
     assert doctor.run(argparse.Namespace(json=False)) == 1
     text = capsys.readouterr().out
     assert "[broken]" in text and "mend it" in text and "Not ready" in text
+
+
+def test_a_full_memory_gets_one_line(monkeypatch, capsys):
+    def fill(*_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(inspect, "run", fill)
+    assert cli.main(["inspect", "x"]) == 2
+    assert capsys.readouterr().err.startswith("vnl-mjx: error: the memory is full; ")

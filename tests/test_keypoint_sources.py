@@ -262,6 +262,12 @@ def test_other_tables_are_refused(tmp_path):
     np.testing.assert_allclose(found.positions, RAT, rtol=0, atol=1e-9)
 
 
+def test_a_row_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("a," * 1_000_000 + "\n1,2\n")
+    assert "a row has 1000001 columns" in refusal(path)
+
+
 def test_pickles_are_not_executed(tmp_path):
     class Program:
         def __reduce__(self):

@@ -96,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # or Python tries to print what is left, and reports that too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _refuse(f"cannot print ({error.strerror}); send the output elsewhere")
+    except MemoryError:
+        return _refuse("the memory is full; end other programs, or give less data at once")
     except KeyboardInterrupt:
         print("vnl-mjx: interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_STATUS

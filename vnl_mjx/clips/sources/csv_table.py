@@ -19,6 +19,7 @@ from vnl_mjx.errors import UserError, first_line
 
 TABLES = (".csv", ".tsv")
 _DELIMITERS = ",;\t"
+_MOST_CELLS = 1_000_000  # in a row
 _ROOT = r"(?:(?:free|floating|root|base|pelvis|torso|trunk)[ _.]?)?(?:joint[ _.]?)?"
 _POSITION = re.compile(
     rf"{_ROOT}(?:pos(?:ition)?|trans(?:lation|late)?|t)?[ _.]?([xyz])(?:\[m\])?", re.IGNORECASE
@@ -66,7 +67,14 @@ def open_csv(path: str, options: SourceOptions) -> Recording:
 
 
 def split_cells(line: str, delimiter: str | None) -> list[str]:
-    """Returns the cells of a line, without the spaces around them; no delimiter: spaces divide them."""
+    """Returns the cells of a line, without the spaces around them; no delimiter: spaces divide them.
+
+    Raises:
+        ValueError: there are more than any recording has; a cell takes 50 bytes beyond its text.
+    """
+    num = line.count(delimiter or " ") + 1
+    if num > _MOST_CELLS:
+        raise ValueError(f"a row has {num} columns, expected at most {_MOST_CELLS}")
     cells = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
     return [cell.strip() for cell in cells]
 
