@@ -152,6 +152,8 @@ def test_bad_files_are_refused_in_one_line(toy_walker, tmp_path):
 
     with pytest.raises(UserError, match="newer vnl_mjx"):
         read_clips(edited(version=3), toy_walker)
+    with pytest.raises(UserError, match="damaged"):
+        read_clips(edited(version=np.inf), toy_walker)
     with pytest.raises(UserError, match="table of 3 clips"):
         read_clips(edited(length=0), toy_walker)
     with pytest.raises(UserError, match=r"'features/joints' holds NaN .* clip 0"):

@@ -92,6 +92,12 @@ def test_the_document_is_plain_json_without_nan(document):
             "policies.teacher.sampled.sets.all.figures.luck",
         ),
         (("policies", "teacher", "sampled", "clips", "x"), {}, "policies.teacher.sampled.clips"),
+        (("policies", "teacher", "sampled", "clips"), [{}], "policies.teacher.sampled.clips"),
+        (
+            ("policies", "student", "sampled", "sets", "all", "figures", "survival", "low"),
+            "none",
+            "policies.student.sampled.sets.all.figures.survival",
+        ),
     ],
 )
 def test_a_damaged_document_is_refused_by_its_field(document, path, value, field):

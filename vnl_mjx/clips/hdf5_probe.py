@@ -24,7 +24,7 @@ from h5py import h5a, h5d, h5o, h5t
 
 # h5py raises each of these for a damaged file, depending on where it is damaged
 _LEFT = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError)
-_LEFT += (AttributeError,)  # of a value of another kind than expected
+_LEFT += (AttributeError, OverflowError)  # of a value of another kind than expected
 HDF5_ERRORS = (*_LEFT, MemoryError)
 _MOST_UNWRITTEN_BYTES = 2**24
 _CPU_S = 20  # for a thousand objects

@@ -103,7 +103,9 @@ def _validate_played(
     for name, part in played["sets"].items():
         _validate_set(f"{field}.sets.{name}", part, document, check)
     known_clips = {clip["name"] for clip in document["clips"]}
-    for name in played.get("clips", {}):
+    clips = played.get("clips", {})
+    check(isinstance(clips, dict), f"{field}.clips", "an object by clip", clips)
+    for name in clips:
         check(name in known_clips, f"{field}.clips", "names that `clips` lists", name)
 
 
@@ -119,6 +121,8 @@ def _validate_set(
         whole = isinstance(figure, dict) and {"mean", "low", "high"} <= figure.keys()
         check(whole, where, "mean, low and high", figure)
         low, high = figure["low"], figure["high"]
+        for bound in (low, high):
+            check(bound is None or isinstance(bound, int | float), where, "numbers", bound)
         check(low is None or high is None or low <= high, where, "low <= high", figure)
 
 
