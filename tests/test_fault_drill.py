@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fault_drill.py"
 
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
-    drills = ["kills", "disk", "damage", "one_writer", "clock"]
+    drills = ["kills", "disk", "disk_writes", "damage", "one_writer", "clock"]
     options = ["--kinds=distill", "--kills=2", "--times=1", "--work", tmp_path / "work"]
     command = [sys.executable, SCRIPT, *drills, *options, "--json", tmp_path / "found.json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
