@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vnl_mjx.clips.container import ClipSplit, ReferenceClips, describe_clips
-from vnl_mjx.commands.output import as_typed, printable
+from vnl_mjx.commands.output import one_line, printable
 
 
 class Console(rich.console.Console):
@@ -36,7 +36,7 @@ def print_table(console: Console, title: str, rows: Mapping[str, str]) -> None:
 
 def warn(console: Console, message: str) -> None:
     """Prints one warning."""
-    text, style = f"warning: {as_typed(message)}", "yellow"
+    text, style = f"warning: {one_line(message)}", "yellow"
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
