@@ -289,9 +289,9 @@ def main() -> int:
         parser.error(
             f"expected drills {', '.join(DRILLS)} and kinds {', '.join(KINDS)}, found {unknown}"
         )
-    work = options.work or Path(tempfile.mkdtemp(prefix="drill-"))
     if "disk_writes" in (options.drills or DRILLS):
         full_disk.preload()
+    work = options.work or Path(tempfile.mkdtemp(prefix="drill-"))
     import_all()
     results = []
     try:

@@ -10,18 +10,25 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).with_suffix(".c")
+_MADE = "FULL_DISK_FOLDER"  # variable of the environment: the library's folder
 _kept: list[object] = []  # what the library points to
 
 
 def preload() -> None:
     """Starts this process anew with the library, once; does nothing without a C compiler."""
+    if made := os.environ.pop(
+        _MADE, None
+    ):  # this is the new process; those that it starts need no library
+        shutil.rmtree(made)
+        del os.environ["LD_PRELOAD"]
+        return
     compiler = shutil.which("cc")
-    if is_preloaded() or compiler is None or "FULL_DISK" in os.environ:
+    if compiler is None:
         return
     library = Path(tempfile.mkdtemp(prefix="full-disk-")) / "full_disk.so"
     flags = ["-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run([compiler, *flags], check=True)
-    environment = os.environ | {"LD_PRELOAD": str(library), "FULL_DISK": "1"}
+    environment = os.environ | {"LD_PRELOAD": str(library), _MADE: str(library.parent)}
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
 

@@ -115,3 +115,8 @@ def test_a_disk_that_fills_while_both_layouts_are_written_is_said_once(tmp_path)
                 checkpointer.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    reopened = open_teacher_checkpointer(tmp_path, CONFIG)
+    np.testing.assert_array_equal(reopened.restore(state_of(0), 10)["x"], state_of(10)["x"])
+    reopened.close()
+    assert (tmp_path / "teacher" / "PPONetwork_10").is_dir()
+    assert not (tmp_path / "teacher" / "PPONetwork_20").exists()
