@@ -5,6 +5,7 @@ is doing, so that the drill knows in which phase a fault came, and can wait for 
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import mmap
@@ -135,6 +136,7 @@ def fork(function: Callable[[], Any], log: Path, marks: mmap.mmap | None = None)
         os.close(0)
         os.open(os.devnull, os.O_RDONLY)
         status = int(function() or 0)
+        gc.collect()  # what a program's end would report of lost exceptions
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:

@@ -107,6 +107,7 @@ def _check_full(found: Found, child: Child, when: str) -> None:
     found.counts["refused"] += status == 2
     found.expect(status in (0, 2), f"{when}: status {status}: {last_lines(child)}")
     found.expect("Traceback" not in said, f"{when}: traceback: {last_lines(child)}")
+    found.expect("never retrieved" not in said, f"{when}: lost exceptions: {last_lines(child)}")
     errors = [line for line in said.splitlines() if line.startswith("vnl-mjx: error")]
     found.expect(len(errors) == (status == 2), f"{when}: {len(errors)} lines of errors")
 

@@ -45,6 +45,7 @@ def open_manager(
         return NoManager()
     # Orbax logs a page of tracebacks for each failed write, which reaches us as an exception too.
     logging.getLogger("absl").addFilter(_is_not_from_orbax)
+    logging.getLogger("asyncio").addFilter(_is_not_from_tensorstore)
     _hide_reports_to_a_closed_loop()
     alone = {}
     if jax.process_count() > 1:  # otherwise Orbax waits for the other processes at each call
@@ -130,6 +131,12 @@ def _hide_reports_to_a_closed_loop() -> None:
             shown(unraisable)
 
     sys.unraisablehook = hook
+
+
+def _is_not_from_tensorstore(record: logging.LogRecord) -> bool:
+    """Returns False for the other arrays that could not be written, of which asyncio tells at the end."""
+    message = record.getMessage()
+    return "never retrieved" not in message or not ("OCDBT" in message or "tensorstore" in message)
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
